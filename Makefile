@@ -1,0 +1,54 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+BENCHMARKS_STAMP := $(VENV)/.benchmarks-installed
+# Extra arguments for pip, e.g. an index that carries the CPU build of torch (the default one brings CUDA on Linux).
+PIP_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
+EXPERIMENT ?= quickstart
+
+# One thread: boosting and PPO run many times slower when threads compete for two cores.
+export OMP_NUM_THREADS ?= 1
+export OPENBLAS_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-benchmarks demo dev test lint format clean
+
+help:  ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP)  ## Make .venv with the pinned versions.
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+install-benchmarks: $(BENCHMARKS_STAMP)  ## Add the peers that benchmarks compare with.
+
+$(BENCHMARKS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[benchmarks]'
+	touch $@
+
+demo: $(STAMP)  ## Train, check, release and decide on the real customers.
+	$(BIN)/churn run --experiment $(EXPERIMENT)
+
+dev: $(STAMP)  ## Open the Dagster UI on http://localhost:3000.
+	$(BIN)/dagster dev
+
+lint: $(STAMP)  ## Style, types and the rules of the house.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint  ## Lint, then run every test.
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+format: $(STAMP)  ## Format and mend what can be mended.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## Remove what runs and builds left behind (not .venv).
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The customer table: raw rows in, validated and typed customers, folds and features out."""

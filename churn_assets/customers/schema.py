@@ -1,0 +1,117 @@
+"""What a validated customer table looks like: roles of columns, features and kinds, the split. No data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict
+
+from churn_assets.customers.folds import folds
+
+ID = "customer_id"
+CHURNED = "churned"
+FOLD = "fold"
+RESERVED = (ID, CHURNED, FOLD)
+"""Names that a validated table gives its own columns; no feature may bear them."""
+
+
+class FeatureSpec(BaseModel):
+    """One feature, pinned when the table was first read.
+
+    Attributes:
+        name: Column name, as in the source.
+        kind: `numeric`, or `categorical` (text).
+        categories: The values of a categorical feature, sorted; a code in the design matrix is a position here.
+        minimum: Smallest value among the customers that models are fitted on (numeric only, else 0).
+        maximum: Largest such value (numeric only, else the last code).
+        mean: Mean of such values (numeric only, else 0).
+        std: Their standard deviation, 1 where the feature is constant (numeric only, else 1).
+        lowest: Smallest allowed value, or None.
+        highest: Largest allowed value, or None.
+        path_dependent: The feature sums up the past and is held still in a projection.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    kind: Literal["numeric", "categorical"]
+    categories: tuple[str, ...] = ()
+    minimum: float = 0.0
+    maximum: float = 0.0
+    mean: float = 0.0
+    std: float = 1.0
+    lowest: float | None = None
+    highest: float | None = None
+    path_dependent: bool = False
+
+
+class LabelSpec(BaseModel):
+    """The label column of the source and the text that means "left"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str
+    positive: str
+    negative: str
+
+
+class FoldsSpec(BaseModel):
+    """The split: seed of the hash, number of folds, how many of the last ones are held out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    count: int
+    held_out: int
+
+
+class CustomerSchema(BaseModel):
+    """Everything that is needed to read another table as customers of the same kind.
+
+    Attributes:
+        id: Column of the source that names the customer; `customer_id` in the validated frame.
+        label: Column and values of the label in the source; `churned` (0 or 1) in the validated frame.
+        label_window_months: Months that the label looks ahead.
+        monthly_revenue: Feature that is the list price a month.
+        tenure: Feature that counts months since joining, or None.
+        features: The features, in the order of the design matrix.
+        folds: The split.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    label: LabelSpec
+    label_window_months: float
+    monthly_revenue: str
+    tenure: str | None
+    features: tuple[FeatureSpec, ...]
+    folds: FoldsSpec
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Feature names in the order of the design matrix."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def tenure_index(self) -> int | None:
+        """Position of the tenure in the design matrix, or None."""
+        return None if self.tenure is None else self.names.index(self.tenure)
+
+    def feature(self, name: str) -> FeatureSpec:
+        """Returns the feature called `name`; KeyError if there is none."""
+        return self.features[self.names.index(name)] if name in self.names else _no_feature(name, self.names)
+
+    def fold_of(self, ids: ArrayLike) -> NDArray[np.int8]:
+        """Returns the fold of each of these customers, (n,) int8."""
+        return folds(np.asarray(ids, dtype=object), self.folds.seed, self.folds.count)
+
+    def is_held_out(self, fold: NDArray[np.int8]) -> NDArray[np.bool_]:
+        """Returns which of these folds no model is fitted on, (n,) bool."""
+        return np.asarray(fold >= self.folds.count - self.folds.held_out)
+
+
+def _no_feature(name: str, names: tuple[str, ...]) -> FeatureSpec:
+    raise KeyError(f"no feature {name!r}; the features are {', '.join(names)}")

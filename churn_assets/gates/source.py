@@ -1,0 +1,45 @@
+"""Digest of source files: what "unchanged" means for code. Whoever asks decides which files count."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+# The packages of the flow, left to right; a stage may use those to its left.
+FLOW = ("store", "customers", "offers", "risk", "response", "decision", "message", "release")
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def source_digest(files: Iterable[Path]) -> str:
+    """sha256 (hex) of the files' names and contents, whatever order they come in."""
+    state = hashlib.sha256()
+    for path in sorted(files):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        state.update(f"{path.parent.name}/{path.name} {content}\n".encode())
+    return state.hexdigest()
+
+
+def training_sources(stage: str, package: Path = PACKAGE) -> list[Path]:
+    """The files that what a stage trains can depend on: its own and those of the packages to its left.
+
+    Gates and checks judge a model and do not shape it. Another stage's assets.py does its work before us and reaches
+    us through the digest of what it made.
+    """
+    position = FLOW.index(stage)
+    own = [path for path in _python(package / stage) if path.name not in {"gates.py", "checks.py"}]
+    left = [
+        path
+        for name in FLOW[:position]
+        for path in _python(package / name)
+        if path.name not in {"assets.py", "gates.py", "checks.py"}
+    ]
+    return own + left
+
+
+def gate_sources(stage: str, package: Path = PACKAGE) -> list[Path]:
+    """The files that a stage's verdicts depend on."""
+    own = [path for path in _python(package / stage) if path.name in {"gates.py", "checks.py"}]
+    return own + [path for path in _python(package / "gates") if path.name not in {"factory.py", "plots.py"}]
+
+
+def _python(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))

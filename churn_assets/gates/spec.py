@@ -1,0 +1,63 @@
+"""The declaration of a check: what a stage's checks.py lists. Knows no orchestrator, so release can read it too."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from churn_assets.gates.plots import Plot
+from churn_assets.gates.report import Outcome
+from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.manifest import Manifest
+
+LOADS_AND_AGREES = "loads_and_agrees"
+
+
+@dataclass(frozen=True)
+class GateInputs:
+    """What a check may look at besides its subject; everything is loaded from the store, and only when asked for.
+
+    Attributes:
+        ref: The version under test.
+        manifest: Its manifest.
+        upstream: Loads an upstream asset at the version this one was trained from, by name.
+        section: One section of the experiment, by name; only the sections that the check declares.
+        champion: Loads the champion's version of this asset; None where there is none to compare with.
+    """
+
+    ref: ArtifactRef
+    manifest: Manifest
+    upstream: Callable[[str], Any]
+    section: Callable[[str], Any]
+    champion: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class CheckSpec:
+    """One check of one asset.
+
+    Attributes:
+        name: Unique for its asset.
+        description: What passing proves.
+        advice: What to do when it fails.
+        run: Measures the subject (loaded from the store). A check that cannot run must raise: it has failed.
+        sections: Sections of the experiment that it reads (economics, seed, … and the asset's own).
+        against_champion: Whether it compares with the champion's version.
+        plots: How its tables are drawn.
+    """
+
+    name: str
+    description: str
+    advice: str
+    run: Callable[[Any, GateInputs], Outcome]
+    sections: tuple[str, ...] = ()
+    against_champion: bool = False
+    plots: tuple[Plot, ...] = ()
+
+
+def checks_by_name(specs: tuple[CheckSpec, ...]) -> Mapping[str, CheckSpec]:
+    """The checks of an asset by name; two with one name are an error."""
+    named = {spec.name: spec for spec in specs}
+    if len(named) != len(specs):
+        message = f"two checks share a name: {sorted(spec.name for spec in specs)}"
+        raise ValueError(message)
+    return named

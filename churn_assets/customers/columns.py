@@ -1,4 +1,4 @@
-"""Parsing one raw column: texts, numbers, ids, labels, and the kind of a column. Knows no table and no schema."""
+"""Parsing one raw column: texts, numbers, ids, labels, and its kind. Knows no table."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ class LabelConfig(BaseModel):
 
     Attributes:
         column: The label column.
-        positive: The value that means "left", compared as text (`"Yes"`, `1`, `true`); the column may hold one
-            other value.
+        positive: The value that means "left", compared as text (`"Yes"`, `1`, `true`); the column may
+            hold one other value.
         window_months: How far the label looks ahead, in months; monthly hazards are derived from it.
     """
 

@@ -23,7 +23,7 @@ class FeatureSpec(BaseModel):
     Attributes:
         name: Column name, as in the source.
         kind: `numeric`, or `categorical` (text).
-        categories: The values of a categorical feature, sorted; a code in the design matrix is a position here.
+        categories: Values of a categorical feature, sorted; a code in the design matrix is a position here.
         minimum: Smallest value among the customers that models are fitted on (numeric only, else 0).
         maximum: Largest such value (numeric only, else the last code).
         mean: Mean of such values (numeric only, else 0).

@@ -63,8 +63,8 @@ class CustomerTable:
     """Validated customers.
 
     Attributes:
-        frame: One row a customer: `customer_id` (text), `churned` (int8; absent while unknown), `fold` (int8) and the
-            schema's features (float64, or text with None for a blank).
+        frame: One row a customer: `customer_id` (text), `churned` (int8, if known), `fold` (int8) and
+            the schema's features (float64, or text with None for a blank).
         schema: What the columns mean.
         source: The file it was read from; None for a table that was handed over in memory.
     """

@@ -1,0 +1,254 @@
+"""One YAML file = one experiment: every stage's section in one frozen model. Each stage owns its section."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import re
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from churn_assets.customers.config import CustomersConfig
+from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.offers.config import OfferLogConfig
+from churn_assets.offers.economics import Economics
+from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
+from churn_assets.risk.config import RiskModelConfig
+
+KeyPath = tuple[str | int, ...]
+
+
+class ExperimentError(ValueError):
+    """An experiment cannot be read.
+
+    Attributes:
+        problems: Every problem, one line each: file and line, key path, found, expected, nearest key.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(problems[0] + more)
+
+
+class StoreConfig(BaseModel):
+    """Where artifacts and channels live.
+
+    Attributes:
+        uri: A folder, relative to the project, or a `file://` address.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: Annotated[str, Field(min_length=1)]
+
+
+class Experiment(BaseModel):
+    """One experiment. Sections are named like their asset; none may be left out.
+
+    Attributes:
+        name: The file's name; also the partition of every asset.
+        seed: Of the split and of everything that is drawn or initialised at random.
+        store: Where artifacts live.
+        channel: The channel that promotion of this experiment's releases moves.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    store: StoreConfig
+    channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+    economics: Economics
+    customers: CustomersConfig
+    offer_log: OfferLogConfig
+    risk_model: RiskModelConfig
+    accept_model: AcceptModelConfig
+    effect_model: EffectModelConfig
+    ppo_decision: PpoDecisionConfig
+
+
+def load_experiment(name: str, config_dir: Path) -> Experiment:
+    """Reads and validates `<config_dir>/<name>.yaml`.
+
+    Raises:
+        ExperimentError: No such file, not YAML, a key twice, unknown or missing, or a wrong value.
+    """
+    path = config_dir / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(each.stem for each in config_dir.glob("*.yaml"))
+        near = _nearest(name, names)
+        raise ExperimentError([f"{path}: no such experiment{near}; expected one of {names}"])
+    text = path.read_text(encoding="utf-8")
+    content = _parse(path, text)
+    if content.setdefault("name", name) != name:
+        raise ExperimentError([f"{path}: name: found {content['name']!r}, expected the file's name {name!r}"])
+    try:
+        # By way of JSON: strict types (no bool or text for a number) that still take lists for tuples.
+        return Experiment.model_validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        raise ExperimentError(_problems(path, text, content, error)) from error
+
+
+def section_digest(section: BaseModel | str | float) -> str:
+    """Digest (sha256, hex) of a section or plain value; equal where the resolved values are equal."""
+    content = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
+    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: `Yes` and dates are texts, `1e-5` is a number, a key stands once."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _REPLACED]
+    for _REPLACED in [{f"tag:yaml.org,2002:{kind}" for kind in ("bool", "float", "timestamp", "int")}]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9][0-9_]*$"), list("-+0123456789")
+)
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*|[0-9][0-9_]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+.0123456789"),
+)
+
+
+def _construct_mapping(loader: _Loader, node: yaml.MappingNode) -> dict[str, Any]:
+    mapping: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is not a text", key_node.start_mark
+            )
+        if key in mapping:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} stands twice", key_node.start_mark
+            )
+        mapping[key] = loader.construct_object(value_node, deep=True)
+    return mapping
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value.replace("_", "")))
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        content = yaml.load(text, Loader=_Loader)  # noqa: S506, TID251 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ExperimentError([f"{path}{line}: {error.problem or error}"]) from error
+    except yaml.YAMLError as error:
+        raise ExperimentError([f"{path}: not YAML: {error}"]) from error
+    if not isinstance(content, dict):
+        raise ExperimentError([f"{path}: found {_kind(content)}, expected sections by name"])
+    return content
+
+
+class _Lines:
+    """Finds the line of a key path, the nearest enclosing one where the key itself is not in the file."""
+
+    def __init__(self, text: str) -> None:
+        self._root = yaml.compose(text, Loader=_Loader)
+
+    def of(self, path: KeyPath) -> str:
+        node, line = self._root, None
+        for key in path:
+            found = None
+            if isinstance(node, yaml.MappingNode):
+                pairs = [(k, v) for k, v in node.value if k.value == str(key)]
+                found = (pairs[0][0].start_mark.line, pairs[0][1]) if pairs else None
+            elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+                found = (node.value[key].start_mark.line, node.value[key])
+            if found is None:
+                break
+            line, node = found
+        return "" if line is None else f":{line + 1}"
+
+
+def _problems(path: Path, text: str, content: dict[str, Any], error: ValidationError) -> list[str]:
+    """One line a wrong key, the unknown keys first: they often explain the missing ones."""
+    lines = _Lines(text)
+    expected: dict[tuple[bool, str], list[str]] = {}
+    for each in error.errors(include_url=False):
+        where = _path_in(content, each["loc"], missing=each["type"] == "missing")
+        found, wanted = _problem(each, where)
+        start = f"{path}{lines.of(where)}: {'.'.join(map(str, where))}".removesuffix(": ") + f": {found}"
+        expected.setdefault((each["type"] != "extra_forbidden", start), []).append(wanted)
+    ordered = sorted(expected.items(), key=lambda item: item[0][0])
+    return [start + " or ".join(dict.fromkeys(wanted)) for (_, start), wanted in ordered]
+
+
+def _path_in(content: Any, loc: KeyPath, *, missing: bool) -> KeyPath:
+    """The path without pydantic's own steps (such as the branch of a union), which stand in no file."""
+    path: list[str | int] = []
+    for key in loc:
+        if (isinstance(content, dict) and key in content) or (
+            isinstance(content, list) and isinstance(key, int) and key < len(content)
+        ):
+            content = content[key]
+        else:
+            break
+        path.append(key)
+    return (*path, loc[-1]) if missing else tuple(path)
+
+
+def _problem(error: ErrorDetails, path: KeyPath) -> tuple[str, str]:
+    """What was found at a path, and what was expected."""
+    if error["type"] == "extra_forbidden":
+        valid = _keys_of(path[:-1])
+        return f"unknown key{_nearest(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
+    if error["type"] == "missing":
+        unknown = sorted(set(error["input"]) - set(_keys_of(path[:-1])))
+        close = difflib.get_close_matches(str(path[-1]), unknown, n=1)
+        return f"missing {'section' if len(path) == 1 else 'key'}", f"; found {close[0]!r}" if close else ""
+    expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if error["type"] == "value_error":
+        return "", expected
+    expected = {"an object": "a section", "a valid array": "a list"}.get(expected, expected)
+    return f"found {_kind(error['input'])}, expected ", expected
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "a section" if isinstance(value, dict) else f"a list {json.dumps(value)}"
+    return json.dumps(value)
+
+
+def _nearest(key: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(key, valid, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _keys_of(path: KeyPath) -> list[str]:
+    """Valid keys of the section that a path leads to."""
+    model: Any = Experiment
+    for key in path:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+        field = model.model_fields.get(str(key))
+        model = _model_in(field.annotation) if field else None
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _model_in(annotation: Any) -> Any:
+    """The model in an annotation such as `Model | None`."""
+    if get_origin(annotation) in (Union, UnionType):
+        return next(
+            (each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)),
+            None,
+        )
+    return annotation

@@ -1,0 +1,96 @@
+"""An experiment file says exactly what is run; anything else is an error that names file, line, key and nearest key."""
+
+from pathlib import Path
+
+import pytest
+
+from churn_assets.experiment import Experiment, ExperimentError, load_experiment, section_digest
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+QUICKSTART = (CONFIGS / "quickstart.yaml").read_text()
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """Loads the quickstart with some of its text replaced."""
+
+    def load(*replacements: tuple[str, str]) -> Experiment:
+        text = QUICKSTART
+        for old, new in replacements:
+            assert text.count(old) >= 1, old
+            text = text.replace(old, new, 1)
+        (tmp_path / "changed.yaml").write_text(text)
+        return load_experiment("changed", tmp_path)
+
+    return load
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_in_the_project_is_valid(path):
+    assert load_experiment(path.stem, CONFIGS).name == path.stem
+
+
+def test_a_section_reaches_the_experiment_as_written(changed):
+    experiment = changed(("contact_cost: 1.0", "contact_cost: 2.5"), ("rows: 50_000", "rows: 60_000"))
+    assert experiment.economics.contact_cost == 2.5
+    assert experiment.offer_log.rows == 60_000
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("positive:", "postive:", r":\d+: customers\.label\.postive: unknown key; did you mean 'positive'\?"),
+        ("accept_model:", "acceptmodel:", r"acceptmodel: unknown key; did you mean 'accept_model'\?.* \(and 1 more\)"),
+        ("accept_model: {}", "", r"accept_model: missing section"),
+        ("  column: Churn", "", r"customers\.label\.column: missing key"),
+        ("accept_model: {}", "accept_model:", r"accept_model: found nothing, expected a section"),
+        ("seed: 20261122", "seed: true", r":2: seed: found true, expected a valid integer"),
+        ("seed: 20261122", "seed: '1'", r"seed: found \"1\", expected a valid integer"),
+        ("margin: 0.50", "margin: 5", r"economics\.margin: found 5, expected less than or equal to 1"),
+        ("kind: logit_mean", "kind: logitmean", r"risk_model\.kind: found \"logitmean\", expected 'logit_mean', "),
+        ("kind: logit_mean", "kind: boosting\n  spline_logistic: {penalty: 2}", r"spline_logistic: not read with kind"),
+        ("kind: logit_mean", "kind: logit_mean\n  nested_folds: 4", r"nested_folds: not read with kind: logit_mean"),
+        ("tenure: tenure", "tenure: MonthlyCharges", r"customers: column 'MonthlyCharges' is both"),
+        ("channel: quickstart", "channel: a\nchannel: b", r":6: key 'channel' stands twice"),
+        ("channel: quickstart", "channel: ../champion", r"channel: found \"\.\./champion\""),
+        ("seed: 20261122", "seed: [1", r"changed\.yaml:\d+: "),
+        ("seed: 20261122", "name: other\nseed: 1", r"name: found 'other', expected the file's name 'changed'"),
+    ],
+)
+def test_a_wrong_file_names_line_key_and_what_was_expected(changed, old, new, message):
+    with pytest.raises(ExperimentError, match=message):
+        changed((old, new))
+
+
+def test_an_unknown_experiment_names_the_nearest(tmp_path):
+    with pytest.raises(ExperimentError, match="did you mean 'quickstart'"):
+        load_experiment("quikstart", CONFIGS)
+    with pytest.raises(ExperimentError, match="no such experiment"):
+        load_experiment("quickstart", tmp_path)
+
+
+def test_all_problems_are_kept_and_the_first_is_the_message(changed):
+    with pytest.raises(ExperimentError) as caught:
+        changed(("margin: 0.50", "margin: 5"), ("contact_cost: 1.0", "contact_cost: -1"))
+    assert len(caught.value.problems) == 2
+    assert str(caught.value).startswith(caught.value.problems[0])
+
+
+def test_yaml_is_read_as_people_mean_it(changed):
+    label = changed(('positive: "Yes"', "positive: Yes")).customers.label
+    assert label.positive == "Yes", "not the boolean of YAML 1.1"
+    assert changed(("contact_cost: 1.0", "contact_cost: 1e-5")).economics.contact_cost == 1e-5
+    assert changed(('positive: "Yes"', "positive: 1")).customers.label.positive == 1
+
+
+def test_an_experiment_cannot_be_changed_after_loading(changed):
+    with pytest.raises(ValueError, match="frozen"):
+        changed().customers.id = "other"
+
+
+def test_the_digest_of_a_section_is_that_of_its_resolved_values(changed):
+    written_out = changed(("accept_model: {}", "accept_model: {learning_rate: 0.08}"))
+    other = changed(("accept_model: {}", "accept_model: {learning_rate: 0.09}"))
+    assert section_digest(written_out.accept_model) == section_digest(changed().accept_model)
+    assert section_digest(other.accept_model) != section_digest(changed().accept_model)
+    assert section_digest(7) != section_digest(8)

@@ -1,1 +1,1 @@
-"""Offers made and what came of them: the log's contract, the economics of an offer, the demo world that writes a log."""
+"""Offers made and what came of them: the log's contract and the demo world that writes a log. No models."""

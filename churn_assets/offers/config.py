@@ -1,4 +1,4 @@
-"""The `offer_log:` section of an experiment. Only settings: reading and drawing live in log.py and world.py."""
+"""The `offer_log:` section of an experiment. Settings only: log.py reads and world.py draws."""
 
 from __future__ import annotations
 
@@ -25,19 +25,26 @@ class OfferLogGates(BaseModel):
     min_rows: int = Field(default=20_000, ge=1, description="Decisions; fewer cannot rank policies.")
     min_propensity: float = Field(default=0.01, gt=0, lt=1, description="Smallest propensity of any arm.")
     min_effective_share: float = Field(
-        default=0.25, gt=0, le=1, description="Smallest effective sample size of an arm, as a share of its rows."
+        default=0.25,
+        gt=0,
+        le=1,
+        description="Smallest effective sample size of an arm, as a share of its rows.",
     )
-    min_no_contact_share: float = Field(default=0.05, ge=0, le=1, description="Share of decisions without contact.")
+    min_no_contact_share: float = Field(
+        default=0.05, ge=0, le=1, description="Share of decisions without contact."
+    )
     max_propensity_z: float = Field(
-        default=4.0, gt=0, description="Largest |z| between an arm's realised share and its logged propensities."
+        default=4.0,
+        gt=0,
+        description="Largest |z| between an arm's realised share and its logged propensities.",
     )
 
 
 class OfferLogConfig(BaseModel):
     """Where the offer log comes from.
 
-    `source` is `demo_world` (simulated offers on the real customers) or the path of a CSV or Parquet file. `columns`
-    maps the log's column names, `propensity_<percent>` included, to the names in that file.
+    `source` is `demo_world` (simulated offers on the real customers) or the path of a CSV or Parquet file.
+    `columns` maps the log's column names, `propensity_<percent>` included, to the names in that file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,8 +52,12 @@ class OfferLogConfig(BaseModel):
     source: str = Field(default=DEMO_WORLD, min_length=1)
     rows: int = Field(default=50_000, ge=1, description="Rows that the demo world writes.")
     drift: Drift = Field(default="none", description="What changes in the demo world after week 20.")
-    effects: bool = Field(default=True, description="False: offers are accepted as usual and change no churn.")
-    seed_offset: int = Field(default=0, ge=0, description="Added to the experiment's seed: another log, same folds.")
+    effects: bool = Field(
+        default=True, description="False: offers are accepted as usual and change no churn."
+    )
+    seed_offset: int = Field(
+        default=0, ge=0, description="Added to the experiment's seed: another log, same folds."
+    )
     start: date = Field(default=date(2026, 1, 5), description="Day of the demo world's first weekly wave.")
     columns: dict[str, str] = Field(default_factory=dict)
     gates: OfferLogGates = OfferLogGates()

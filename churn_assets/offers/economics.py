@@ -1,4 +1,4 @@
-"""What a customer, a discount and a contact are worth: the one `economics:` section that world, environment and report read."""
+"""The `economics:` section: what a customer, a discount and a contact are worth, for every stage alike."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Economics(BaseModel):
-    """Money rules of one offer decision; prices are a month's list price, amounts are in the currency of the price.
+    """Money rules of an offer decision, in the currency of the monthly list price.
 
     The value of a decision over one label window is
     ``(1 - churned) * margin * price * value_horizon_months
@@ -15,7 +15,11 @@ class Economics(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    margin: float = Field(default=0.50, gt=0, le=1, description="Contribution margin as a share of the list price.")
+    margin: float = Field(
+        default=0.50, gt=0, le=1, description="Contribution margin as a share of the list price."
+    )
     contact_cost: float = Field(default=1.0, ge=0, description="Cost of one contact, whatever comes of it.")
-    value_horizon_months: int = Field(default=12, ge=1, description="Months of margin that a retained customer is worth.")
+    value_horizon_months: int = Field(
+        default=12, ge=1, description="Months of margin that a retained customer is worth."
+    )
     discount_months: int = Field(default=6, ge=0, description="Months that an accepted discount runs.")

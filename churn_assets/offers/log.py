@@ -1,4 +1,4 @@
-"""The offer log and its contract: one row an offer decision, with the propensity of every arm. Knows no model and no truth."""
+"""The offer log and its contract: a decision a row, with every arm's propensity. No model, no truth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OfferLogError(ValueError):
 
 @dataclass(frozen=True)
 class Violation:
-    """One broken rule: the column, the first rows that break it (counted from 0), what stands there, what should."""
+    """One broken rule: column, first rows that break it (from 0), how many, what is there, what should be."""
 
     column: str
     rows: tuple[int, ...]
@@ -61,11 +61,12 @@ def _arm(column: str) -> float | None:
 class OfferLog:
     """Offer decisions in the order they were made.
 
-    `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first), offer_pct
-    (share of the list price, 0 = no contact), propensity (of the logged arm), `propensity_<percent>` per arm,
-    policy_version (str), prior_offers (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1,
-    in the label window), margin (value of the decision in money, see Economics). `arms` are the offers in ascending
-    order, `arms[0] == 0`. `simulated` says that the demo world wrote the responses.
+    `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first),
+    offer_pct (share of the list price, 0 = no contact), propensity (of the logged arm),
+    `propensity_<percent>` per arm, policy_version (str), prior_offers (int, offers to the customer in the 90
+    days before), accepted (0/1), churned (0/1, in the label window), margin (value of the decision in money,
+    see Economics). `arms` are the offers in ascending order, `arms[0] == 0`. `simulated` says that the demo
+    world wrote the responses.
     """
 
     frame: pd.DataFrame
@@ -84,42 +85,42 @@ class OfferLog:
     def propensities(self) -> Floats:
         """(n, A) probability with which the logging policy chose each arm."""
         columns = [propensity_column(arm) for arm in self.arms]
-        return np.ascontiguousarray(self.frame[columns].to_numpy(np.float64))
+        return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
 
     @property
     def propensity(self) -> Floats:
         """(n,) probability of the logged arm."""
-        return self.frame["propensity"].to_numpy(np.float64)
+        return np.asarray(self.frame["propensity"], dtype=np.float64)
 
     @property
     def customer_id(self) -> NDArray[np.object_]:
         """(n,) customer of each decision."""
-        return self.frame["customer_id"].to_numpy(object)
+        return np.asarray(self.frame["customer_id"], dtype=object)
 
     @property
     def offer_pct(self) -> Floats:
         """(n,) discount offered, a share of the list price."""
-        return self.frame["offer_pct"].to_numpy(np.float64)
+        return np.asarray(self.frame["offer_pct"], dtype=np.float64)
 
     @property
     def prior_offers(self) -> Ints:
         """(n,) offers to the customer in the 90 days before the decision."""
-        return self.frame["prior_offers"].to_numpy(np.int64)
+        return np.asarray(self.frame["prior_offers"], dtype=np.int64)
 
     @property
     def accepted(self) -> Ints:
         """(n,) 1 where the offer was accepted."""
-        return self.frame["accepted"].to_numpy(np.int64)
+        return np.asarray(self.frame["accepted"], dtype=np.int64)
 
     @property
     def churned(self) -> Ints:
         """(n,) 1 where the customer left in the label window."""
-        return self.frame["churned"].to_numpy(np.int64)
+        return np.asarray(self.frame["churned"], dtype=np.int64)
 
     @property
     def margin(self) -> Floats:
         """(n,) value of the decision in money."""
-        return self.frame["margin"].to_numpy(np.float64)
+        return np.asarray(self.frame["margin"], dtype=np.float64)
 
     def positions(self, customer_ids: Sequence[str] | NDArray[Any]) -> Ints:
         """(n,) place of each decision's customer in `customer_ids`.
@@ -132,7 +133,7 @@ class OfferLog:
         if (place < 0).any():
             unknown = _violation(self.frame["customer_id"], place < 0, f"one of the {len(index)} customers")
             raise OfferLogError(f"offer log, {unknown}")
-        return place.astype(np.int64)
+        return np.asarray(place, dtype=np.int64)
 
     def where(self, mask: NDArray[np.bool_]) -> OfferLog:
         """The decisions that `mask` (n,) keeps, in the same order."""
@@ -140,7 +141,8 @@ class OfferLog:
 
 
 def _nearest(values: Floats, arms: Sequence[float]) -> Ints:
-    return np.abs(values[:, None] - np.asarray(arms)[None, :]).argmin(1).astype(np.int64)
+    distance = np.abs(values[:, None] - np.asarray(arms)[None, :])
+    return np.asarray(distance.argmin(1), dtype=np.int64)
 
 
 def read_log(path: Path, columns: Mapping[str, str], customer_ids: Sequence[str] | NDArray[Any]) -> OfferLog:
@@ -162,9 +164,13 @@ def read_log(path: Path, columns: Mapping[str, str], customer_ids: Sequence[str]
     raw = readers[path.suffix](path)
     absent = [f"{theirs} (for {ours})" for ours, theirs in columns.items() if theirs not in raw.columns]
     if absent:
-        raise OfferLogError(f"{path}: column {', '.join(absent)} is missing; the file has {', '.join(raw.columns)}")
+        raise OfferLogError(
+            f"{path}: column {', '.join(absent)} is missing; the file has {', '.join(raw.columns)}"
+        )
     # A column that is mapped away must not be met again under its own name.
-    kept = raw.drop(columns=[ours for ours, theirs in columns.items() if ours != theirs and ours in raw.columns])
+    kept = raw.drop(
+        columns=[ours for ours, theirs in columns.items() if ours != theirs and ours in raw.columns]
+    )
     frame = kept.rename(columns={theirs: ours for ours, theirs in columns.items()})
     return as_log(frame, customer_ids, simulated=False, origin=str(path))
 
@@ -198,7 +204,9 @@ def _arms(frame: pd.DataFrame, origin: str) -> tuple[float, ...]:
     named = {str(c): _arm(str(c)) for c in frame.columns if str(c).startswith("propensity_")}
     strange = [column for column, arm in named.items() if arm is None or propensity_column(arm) != column]
     if strange:
-        raise OfferLogError(f"{origin}: column {', '.join(strange)}: expected propensity_<percent>, as propensity_5")
+        raise OfferLogError(
+            f"{origin}: column {', '.join(strange)}: expected propensity_<percent>, as propensity_5"
+        )
     arms = tuple(sorted(arm for arm in named.values() if arm is not None))
     if len(arms) < 2 or arms[0] != 0.0:
         raise OfferLogError(
@@ -208,7 +216,9 @@ def _arms(frame: pd.DataFrame, origin: str) -> tuple[float, ...]:
     needed = [name for name in COLUMNS if name != "wave"]
     missing = [name for name in needed if name not in frame.columns]
     if missing:
-        raise OfferLogError(f"{origin}: column {', '.join(missing)} is missing; found {', '.join(map(str, frame.columns))}")
+        raise OfferLogError(
+            f"{origin}: column {', '.join(missing)} is missing; found {', '.join(map(str, frame.columns))}"
+        )
     return arms
 
 
@@ -217,7 +227,15 @@ def _typed(frame: pd.DataFrame, arms: Sequence[float], origin: str) -> pd.DataFr
     typed = pd.DataFrame(index=pd.RangeIndex(len(frame)))
     typed["customer_id"] = frame["customer_id"].map(str, na_action="ignore").to_numpy(object)
     typed["decided_at"] = _dates(frame["decided_at"], origin)
-    numbers = ["offer_pct", "propensity", *map(propensity_column, arms), "prior_offers", "accepted", "churned", "margin"]
+    numbers = [
+        "offer_pct",
+        "propensity",
+        *map(propensity_column, arms),
+        "prior_offers",
+        "accepted",
+        "churned",
+        "margin",
+    ]
     if "wave" in frame.columns:
         numbers.append("wave")
     for name in numbers:
@@ -238,7 +256,9 @@ def _typed(frame: pd.DataFrame, arms: Sequence[float], origin: str) -> pd.DataFr
 
 
 def _dates(column: pd.Series, origin: str) -> pd.Series:
-    dates = pd.to_datetime(column, errors="coerce", utc=True, format="ISO8601" if column.dtype == object else None)
+    dates = pd.to_datetime(
+        column, errors="coerce", utc=True, format="ISO8601" if column.dtype == object else None
+    )
     unread = dates.isna().to_numpy() & column.notna().to_numpy()
     if unread.any():
         raise OfferLogError(f"{origin}, {_violation(column, unread, 'a date (ISO 8601)')}")
@@ -289,7 +309,9 @@ def _schema_violations(frame: pd.DataFrame, arms: Sequence[float]) -> list[Viola
     except SchemaErrors as broken:
         cases = broken.failure_cases
         return [
-            _violation(frame[column], np.isin(np.arange(len(frame)), group["index"].to_numpy(np.int64)), str(check))
+            _violation(
+                frame[column], np.isin(np.arange(len(frame)), group["index"].to_numpy(np.int64)), str(check)
+            )
             for (column, check), group in cases.groupby(["column", "check"], sort=False)
         ]
     return []
@@ -308,8 +330,16 @@ def _row_violations(
     dates = frame["decided_at"]
     known = frame["customer_id"].isin(set(map(str, customer_ids))).to_numpy()
     rules = [
-        (pd.Series(total, name="propensity_*"), np.abs(total - 1) > PROPENSITY_TOLERANCE, "a sum of 1 over the arms"),
-        (frame["propensity"], np.abs(stated - logged) > PROPENSITY_TOLERANCE, "the propensity of the logged arm"),
+        (
+            pd.Series(total, name="propensity_*"),
+            np.abs(total - 1) > PROPENSITY_TOLERANCE,
+            "a sum of 1 over the arms",
+        ),
+        (
+            frame["propensity"],
+            np.abs(stated - logged) > PROPENSITY_TOLERANCE,
+            "the propensity of the logged arm",
+        ),
         (frame["accepted"], (arm == 0) & (frame["accepted"].to_numpy() == 1), "0 where nothing was offered"),
         (frame["customer_id"], ~known, f"one of the {len(customer_ids)} customers"),
         (dates, (dates < dates.shift()).to_numpy(), "decisions in the order they were made"),

@@ -1,8 +1,9 @@
-"""The demo world: how simulated customers answer offers, and the truth about it. No model may import this module.
+"""The demo world: how simulated customers answer offers, and the truth about it. No model may import it.
 
-Customers and their would-be outcome without contact, Y(0), are real (the Telco table); only the response to offers is
-simulated. The coefficients are choices motivated by the literature (acceptance rising with the incentive: Tamaddoni 2017;
-customers whom a contact wakes: Ascarza 2016, 2018; saved share about .3: Verbraken 2013), not published estimates.
+Customers and their would-be outcome without contact, Y(0), are real (the Telco table); only the response to
+offers is simulated. The coefficients are choices motivated by the literature (acceptance rising with the
+incentive: Tamaddoni 2017; customers whom a contact wakes: Ascarza 2016, 2018; saved share about .3: Verbraken
+2013), not published estimates.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtri
 from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
+from churn_assets.customers.schema import CHURNED
+from churn_assets.customers.table import CustomerTable
 from churn_assets.offers.config import Drift
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.log import OfferLog, as_log, propensity_column
@@ -38,10 +42,9 @@ STRATA = ("sure_thing", "sleeping_dog", "lost_cause", "persuadable")
 
 NUMERIC = ("tenure", "MonthlyCharges")
 CATEGORICAL = (
-    "Contract", "PaymentMethod", "InternetService", "TechSupport", "SeniorCitizen", "OnlineSecurity", "PaperlessBilling",
-    "MultipleLines", "StreamingTV", "StreamingMovies", "PhoneService",
+    "Contract", "PaymentMethod", "InternetService", "TechSupport", "SeniorCitizen", "OnlineSecurity",
+    "PaperlessBilling", "MultipleLines", "StreamingTV", "StreamingMovies", "PhoneService",
 )  # fmt: skip
-LABEL = "churned"
 
 RISK_CUTS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8)
 HOLDOUT = 0.10
@@ -49,6 +52,7 @@ UNIFORM = 0.35
 PRIOR_OFFERS_MEAN = 0.6
 SENSITIVITY_SD = 0.5
 FRAILTY_SD = 0.8
+COMPETITOR_TAKES = 0.10
 RISK_FOLDS = 5
 
 _LOGISTIC_NORMAL = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
@@ -100,7 +104,7 @@ class Draw:
 
 @dataclass(frozen=True)
 class PanelState:
-    """What a policy may know of the customers still alive at the start of a wave; all arrays are (n,).
+    """What a policy may know of customers who are alive at the start of a wave; all arrays are (n,).
 
     Attributes:
         month: months since the panel began.
@@ -121,12 +125,12 @@ class PanelState:
     discount_pct: Floats
     discount_months_left: Ints
     offers_used: Ints
-    _table: pd.DataFrame
+    _frame: pd.DataFrame
 
     @property
     def frame(self) -> pd.DataFrame:
         """The customers' table rows as they are now: tenure aged, no label."""
-        return self._table.iloc[self.customer].assign(tenure=self.tenure).reset_index(drop=True)
+        return self._frame.iloc[self.customer].assign(tenure=self.tenure).reset_index(drop=True)
 
 
 PanelPolicy = Callable[[PanelState], Ints]
@@ -135,15 +139,16 @@ PanelPolicy = Callable[[PanelState], Ints]
 
 @dataclass(frozen=True)
 class PanelResult:
-    """Simulated outcome of one policy over the horizon, averaged over replicates; per customer arrays are (N,).
+    """Simulated outcome of one policy over the horizon, as an expectation per replicate and customer.
 
     Attributes:
-        value: discounted value in money.
-        spend: discounts paid, remaining commitments of survivors included, and contact costs; not discounted.
-        contacts: number of contacts.
-        alive: (waves + 1,) share alive at the start of each wave and at the end.
-        would_churn: (waves,) share of those alive who would have left in the wave without contact.
-        contact_share: (waves,) share of those alive who were contacted.
+        value: (R, N) discounted value in money.
+        spend: (R, N) discounts paid, remaining commitments of survivors included, and contact costs; not
+            discounted.
+        contacts: (R, N) number of contacts.
+        alive: (W + 1,) share alive at the start of each wave and at the end.
+        would_churn: (W,) share of those alive who would leave in the wave without contact.
+        contact_share: (W,) share of those alive who are contacted.
     """
 
     value: Floats
@@ -154,72 +159,69 @@ class PanelResult:
     contact_share: Floats
 
     def lift(self, other: PanelResult) -> tuple[float, float]:
-        """Mean value over `other`, run with the same seed, and its standard error over customers."""
+        """Mean value over `other`, run with the same seed, and its Monte Carlo standard error (from above).
+
+        The error is that of the simulation for these customers, not of drawing other customers.
+        """
         difference = self.value - other.value
-        return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+        noise = difference.var(axis=0, ddof=1).sum() / len(difference)
+        return float(difference.mean()), float(np.sqrt(noise) / difference.shape[1])
 
 
 class DemoWorld:
     """A world that answers offers, built on the real customers. Everything it says is simulated, and says so.
 
-    With s the latent price sensitivity, n the offers of the last 90 days, z(·) standardised over the customers, an offer
-    of share a > 0 is accepted with ``logit q = -3.10 + (2.6 + .5 s)(1 - exp(-a / .12)) + .40 [month-to-month]
-    - .50 [two-year] + .20 [electronic check] + .25 z(price) - .20 [senior] + .45 (Y(0) - .265) - .35 n``.
-    Would-be churners who are contacted stay with ``q κ + .02 (1 - q)``, κ = clip(.92 - .88 lost, .03, .95); would-be
-    stayers who are contacted and refuse leave with probability .10 (month-to-month, automatic payment, tenure > 6), .06
-    (month-to-month, fibre, tenure > 6) or .004.
+    With s the latent price sensitivity, n the offers of the last 90 days, z(·) standardised over the
+    customers, an offer of share a > 0 is accepted with ``logit q = -3.10 + (2.6 + .5 s)(1 - exp(-a / .12)) +
+    .40 [month-to-month] - .50 [two-year] + .20 [electronic check] + .25 z(price) - .20 [senior] + .45 (Y(0) -
+    .265) - .35 n``. Would-be churners who are contacted stay with ``q κ + .02 (1 - q)``, κ = clip(.92 - .88
+    lost, .03, .95); would-be stayers who are contacted and refuse leave with probability .10 (month-to-month,
+    automatic payment, tenure > 6), .06 (month-to-month, fibre, tenure > 6) or .004.
 
-    The logging policy holds 10 % of decisions out from contact; else .35 uniform + .65 softmax around a risk tier. The
-    rows of a log are independent replicates, not histories: latent state, recent offers and hold-out are drawn per row.
+    The logging policy holds 10 % of decisions out from contact; else .35 uniform + .65 softmax around a risk
+    tier. The rows of a log are independent replicates, not histories: latent state, recent offers and
+    hold-out are drawn per row.
 
-    Drift, in the log after wave 20 and in the panel throughout: `acceptance_shift` adds .3 to the acceptance intercept;
-    `competitor_shock` turns a tenth of the fibre customers who would stay into would-be churners and adds 1 to the logit
-    of being a lost cause. Without `effects` offers are accepted as usual and Y(0) is what happens.
+    Drift, in the log after wave 20 and in the panel throughout: `acceptance_shift` adds .3 to the acceptance
+    intercept; `competitor_shock` turns a tenth of the fibre customers who would stay into would-be churners
+    and adds 1 to the logit of being a lost cause. Without `effects` offers are accepted as usual and Y(0) is
+    what happens.
 
     Args:
-        customers: table with the Telco columns NUMERIC and CATEGORICAL and the label `churned` (0/1).
-        customer_id: name of the id column.
+        table: labelled customers with the Telco features NUMERIC and CATEGORICAL.
         economics: what a decision is worth.
         drift: what changes late in the log.
         effects: False for a world where no offer changes churn.
-        window_months: label window, and length of one panel wave.
+
+    Raises:
+        DemoWorldError: the table lacks a feature that the response functions need.
     """
 
     def __init__(
-        self,
-        customers: pd.DataFrame,
-        *,
-        customer_id: str,
-        economics: Economics,
-        drift: Drift = "none",
-        effects: bool = True,
-        window_months: int = 3,
+        self, table: CustomerTable, economics: Economics, *, drift: Drift = "none", effects: bool = True
     ) -> None:
-        needed = [customer_id, *NUMERIC, *CATEGORICAL, LABEL]
-        missing = [name for name in needed if name not in customers.columns]
+        missing = [name for name in (*NUMERIC, *CATEGORICAL) if name not in table.schema.names]
         if missing:
             raise DemoWorldError(
-                f"the demo world knows only the Telco table: column {', '.join(missing)} is missing from customers; "
-                "set offer_log.source to your own offer log"
+                "the demo world answers for the Telco customers: found no feature "
+                f"{', '.join(missing)} in customers; bring these columns, or set offer_log.source to your own log"
             )
         self.economics = economics
         self.drift = drift
         self.effects = effects
-        self.window_months = window_months
-        self.ids: NDArray[np.object_] = customers[customer_id].astype(str).to_numpy(object)
-        self.would_churn: Ints = customers[LABEL].to_numpy(np.int64)
-        self._table = customers.drop(columns=[LABEL]).reset_index(drop=True)
-        self._tenure: Floats = customers["tenure"].to_numpy(np.float64)
-        self.price: Floats = customers["MonthlyCharges"].to_numpy(np.float64)
+        self.window_months = table.schema.label_window_months
+        self.ids = table.ids
+        self.would_churn: Ints = table.y.astype(np.int64)
+        self.price = table.frame["MonthlyCharges"].to_numpy(np.float64)
+        self._frame = table.frame.drop(columns=[CHURNED])
+        self._tenure: Floats = table.frame["tenure"].to_numpy(np.float64)
         self._z_price = (self.price - self.price.mean()) / self.price.std()
-        self._flags = _flags(customers)
+        self._flags = _flags(table.frame)
         self._score, self._score_fold = _fit_score(self._score_columns(self._tenure), self.would_churn)
         self.risk: Floats = self.risk_at(np.zeros(len(self.ids)))
 
-    # -- the world's own risk score -------------------------------------------------------------------------------
-
     def _score_columns(self, tenure: Floats) -> pd.DataFrame:
-        columns = self._table[list(NUMERIC + CATEGORICAL)].astype(dict.fromkeys(CATEGORICAL, str))
+        columns = self._frame[list(NUMERIC + CATEGORICAL)].astype(dict.fromkeys(CATEGORICAL, str))
         return columns.assign(tenure=tenure)
 
     def risk_at(self, months: Floats) -> Floats:
@@ -231,14 +233,18 @@ class DemoWorld:
             risk[rows] = model.predict_proba(columns[rows])[:, 1]
         return risk
 
-    # -- response functions ---------------------------------------------------------------------------------------
-
     def _sensitivity(self, customer: Ints, tenure: Floats, latent: Floats) -> Floats:
         z_tenure = (tenure - self._tenure.mean()) / self._tenure.std()
-        return 0.6 * self._z_price[customer] - 0.4 * z_tenure + latent
+        return np.asarray(0.6 * self._z_price[customer] - 0.4 * z_tenure + latent)
 
     def _acceptance(
-        self, customer: Ints, sensitivity: Floats, would_churn: Ints, prior_offers: Ints, shifted: Bools, offer: Floats
+        self,
+        customer: Ints,
+        sensitivity: Floats,
+        would_churn: Ints,
+        prior_offers: Ints,
+        shifted: Bools,
+        offer: Floats,
     ) -> Floats:
         """(n, k) for `offer` (n, k) or (1, k)."""
         f = self._flags
@@ -274,7 +280,9 @@ class DemoWorld:
             return np.zeros(len(customer))
         f = self._flags
         settled = f.monthly[customer] & (tenure > 6)
-        return np.where(settled & f.automatic[customer], 0.10, np.where(settled & f.fibre[customer], 0.06, 0.004))
+        return np.where(
+            settled & f.automatic[customer], 0.10, np.where(settled & f.fibre[customer], 0.06, 0.004)
+        )
 
     @property
     def _nudge(self) -> float:
@@ -285,10 +293,16 @@ class DemoWorld:
         """Y(0) after a competitor's offer took some fibre customers who would have stayed."""
         if self.drift != "competitor_shock":
             return would_churn
-        return np.where(shifted & self._flags.fibre[customer] & (draw < 0.10), 1, would_churn)
+        return np.where(shifted & self._flags.fibre[customer] & (draw < COMPETITOR_TAKES), 1, would_churn)
 
     def _truth(
-        self, customer: Ints, tenure: Floats, latent: Floats, would_churn: Ints, prior_offers: Ints, shifted: Bools
+        self,
+        customer: Ints,
+        tenure: Floats,
+        latent: Floats,
+        would_churn: Ints,
+        prior_offers: Ints,
+        shifted: Bools,
     ) -> Truth:
         sensitivity = self._sensitivity(customer, tenure, latent)
         offer = np.asarray(ARMS)[None, :]
@@ -298,7 +312,9 @@ class DemoWorld:
         contacted = offer > 0
         churner = would_churn[:, None] == 1
         stays_accepting = np.where(churner, accept * saved[:, None], accept)
-        stays_refusing = np.where(churner, self._nudge * contacted, 1 - woken[:, None] * contacted) * (1 - accept)
+        stays_refusing = np.where(churner, self._nudge * contacted, 1 - woken[:, None] * contacted) * (
+            1 - accept
+        )
         price = self.price[customer]
         reward = (
             (stays_accepting + stays_refusing) * self._worth(price)[:, None]
@@ -320,8 +336,8 @@ class DemoWorld:
     def expected_reward(self, customer: Ints, prior_offers: Ints, churn_probability: Floats) -> Floats:
         """(n, A) expected value of each arm where price sensitivity is unknown, before any drift.
 
-        With `churn_probability` (n,) = the labels this is the truth; with the risk score it is the best that can be known
-        from features and the response functions.
+        With `churn_probability` (n,) = the labels this is the truth; with the risk score it is the best that
+        can be known from features and the response functions.
         """
         nodes, weights = np.polynomial.hermite_e.hermegauss(9)
         tenure = self._tenure[customer]
@@ -335,19 +351,17 @@ class DemoWorld:
                 reward += weight * share[:, None] * truth.reward
         return reward
 
-    # -- the log --------------------------------------------------------------------------------------------------
-
     def logging_policy(self) -> Floats:
-        """(N, A) probabilities of the demo's past policy: riskier customers get larger offers, everything is tried."""
+        """(N, A) probabilities of the past policy: larger offers for riskier customers, everything tried."""
         tier = np.digitize(self.risk, RISK_CUTS)
-        near = np.exp(-np.abs(np.arange(len(ARMS))[None, :] - tier[:, None]))
+        near: Floats = np.exp(-np.abs(np.arange(len(ARMS))[None, :] - tier[:, None]))
         chosen = UNIFORM / len(ARMS) + (1 - UNIFORM) * near / near.sum(1, keepdims=True)
-        probability = (1 - HOLDOUT) * chosen
+        probability: Floats = (1 - HOLDOUT) * chosen
         probability[:, 0] += HOLDOUT
         return probability
 
     def draw_log(self, rows: int, seed: int, *, start: date = date(2026, 1, 5)) -> OfferLog:
-        """A log of `rows` offers over 26 weekly waves from `start`, as the logging policy would have made them."""
+        """A log of `rows` decisions of the logging policy over 26 weekly waves from `start`."""
         return self.draw(rows, seed, start=start).log
 
     def draw(
@@ -359,8 +373,8 @@ class DemoWorld:
             rows: number of decisions, at most one a customer and wave.
             seed: same seed, same log.
             start: day of the first wave.
-            pseudo_customers: rows of the world's table (repeats allowed) that stand for the customers of this draw, each
-                under an id of its own; by default the customers themselves. For coverage studies.
+            pseudo_customers: rows of the world's table (repeats allowed) that stand for the customers of this
+                draw, each under an id of its own; by default the customers themselves. For coverage studies.
 
         Raises:
             DemoWorldError: `rows` is more than customers times waves.
@@ -368,7 +382,9 @@ class DemoWorld:
         rng = np.random.default_rng([seed, 0])
         people = np.arange(len(self.ids)) if pseudo_customers is None else pseudo_customers
         if rows > len(people) * WAVES:
-            raise DemoWorldError(f"{rows} rows asked for; {len(people)} customers in {WAVES} waves give {len(people) * WAVES}")
+            raise DemoWorldError(
+                f"{rows} rows asked for; {len(people)} customers in {WAVES} waves give {len(people) * WAVES}"
+            )
         # One decision a customer and wave: sorted by wave, and in random order within it.
         slot = rng.choice(len(people) * WAVES, size=rows, replace=False)
         slot = slot[np.argsort(slot // len(people), kind="stable")]
@@ -388,7 +404,9 @@ class DemoWorld:
         churned = (rng.random(rows) >= stays).astype(np.int64)
         offer = np.asarray(ARMS)[arm]
         discount = offer * truth.price * self.economics.discount_months
-        margin = (1 - churned) * (self._worth(truth.price) - accepted * discount) - self.economics.contact_cost * (arm > 0)
+        margin = (1 - churned) * (
+            self._worth(truth.price) - accepted * discount
+        ) - self.economics.contact_cost * (arm > 0)
         ids = self.ids if pseudo_customers is None else _pseudo_ids(self.ids, people)
         begin = datetime(start.year, start.month, start.day, tzinfo=UTC)
         columns = {
@@ -414,107 +432,110 @@ class DemoWorld:
         stayer = np.where(contacted & ~accepted, 1 - woken, 1.0)
         return np.where(would_churn == 1, churner, stayer)
 
-    # -- the panel ------------------------------------------------------------------------------------------------
-
     def panel(
         self,
         policy: PanelPolicy,
         *,
         seed: int,
         horizon_months: int = 30,
-        replicates: int = 5,
+        replicates: int = 8,
         discount_factor: float = 1.0,
     ) -> PanelResult:
         """Run a policy forward, wave after wave, over every customer `replicates` times.
 
-        A wave is the label window. In each, would-be churn is drawn from a hidden hazard: the world's score at the
-        customer's aged tenure, spread by a persistent normal frailty (sd .8 on the logit) that no feature shows, shifted
-        so that the first wave's mean is the table's churn rate. Contacts are answered by the response functions; an
-        accepted discount runs its months, and while one runs no new offer is made (what the policy says is ignored). An
-        offer's effect on churn lasts its wave. Survivors age by the window.
+        A wave is the label window. Would-be churn in it follows a hidden hazard: the world's score at the
+        customer's aged tenure, spread by a persistent normal frailty (sd .8 on the logit) that no feature
+        shows, shifted so that the first wave's mean is the table's churn rate. Contacts are answered by the
+        response functions; an accepted discount runs its months, and while one runs no new offer is made
+        (what the policy says is ignored). An offer's effect on churn lasts its wave. Survivors age by the
+        window.
 
-        A survivor of a wave is worth its months of margin less the running discount's; a contact costs at once; a
-        survivor of the last wave is worth the margin of the rest of the value horizon less what is left of the discount.
-        One wave is thus exactly the one-window reward. `discount_factor` is monthly and counts from the wave's start.
+        A survivor of a wave is worth its months of margin less the running discount's; a contact costs at
+        once; a survivor of the last wave is worth the margin of the rest of the value horizon less what is
+        left of the discount. One wave is thus exactly the one-window reward. `discount_factor` is monthly and
+        counts from the wave's start.
 
-        All random draws depend on `seed` alone, so policies run with one seed face the same customers, tastes and luck:
-        compare them by `PanelResult.lift`.
+        Taste, frailty and acceptance are drawn (stratified over the replicates); survival is carried as a
+        probability, so the result is an expectation with little noise. All draws depend on `seed` alone, so
+        policies run with one seed face the same customers and the same luck: compare them by
+        `PanelResult.lift`.
 
         Raises:
-            DemoWorldError: the horizon is not a whole number of waves.
+            DemoWorldError: the horizon is not a whole number of waves, or the policy's arms are not arms.
         """
-        waves, rest = divmod(horizon_months, self.window_months)
-        if rest or waves < 1:
-            raise DemoWorldError(f"a horizon of {horizon_months} months is no whole number of {self.window_months}-month waves")
-        hazard_shift = self._hazard_shift()
-        money = self.economics
-        months = self.window_months
-        count = len(self.ids) * replicates
-        customer = np.tile(np.arange(len(self.ids)), replicates)
-        nature = np.random.default_rng([seed, 1])
-        latent = nature.normal(0, SENSITIVITY_SD, count)
-        frailty = nature.normal(0, FRAILTY_SD, count)
-        carried = nature.poisson(PRIOR_OFFERS_MEAN, count)
-        always = np.ones(count, dtype=bool)
-
-        alive = np.ones(count, dtype=bool)
-        value, spend = np.zeros(count), np.zeros(count)
-        last_contact = np.full(count, -np.inf)
-        discount, left = np.zeros(count), np.zeros(count, dtype=np.int64)
-        used = np.zeros(count, dtype=np.int64)
-        alive_share, churn_share, contact_share = [1.0], [], []
-        for wave in range(waves):
-            month = wave * months
-            chance = nature.random((4, count))
-            live = np.flatnonzero(alive)
-            who = customer[live]
-            tenure = self._tenure[who] + month
-            since = month - last_contact[live]
-            prior = np.where(month < RECENT_MONTHS, carried[live], 0) + (since < RECENT_MONTHS)
-            state = PanelState(
-                month, who, tenure, prior, since, discount[live], left[live], used[live], self._table
+        months = round(self.window_months)
+        if months != self.window_months or months < 1 or horizon_months < months or horizon_months % months:
+            raise DemoWorldError(
+                f"a horizon of {horizon_months} months is not a number of {self.window_months:g}-month waves"
             )
-            arm = np.where(left[live] > 0, 0, _checked(policy(state), len(live)))
+        money = self.economics
+        shape = (replicates, len(self.ids))
+        customer = np.tile(np.arange(len(self.ids)), replicates)
+        price = self.price[customer]
+        nature = np.random.default_rng([seed, 1])
+        latent = SENSITIVITY_SD * ndtri(_stratified(nature, shape))
+        frailty = FRAILTY_SD * ndtri(_stratified(nature, shape)) + self._hazard_shift()
+        carried = nature.poisson(PRIOR_OFFERS_MEAN, len(customer))
+        shifted = np.ones(len(customer), dtype=bool)
+
+        alive = np.ones(len(customer))
+        value, spend, contacts = np.zeros(len(customer)), np.zeros(len(customer)), np.zeros(len(customer))
+        since = np.full(len(customer), np.inf)
+        discount, left = np.zeros(len(customer)), np.zeros(len(customer), dtype=np.int64)
+        used = np.zeros(len(customer), dtype=np.int64)
+        alive_share, churn_share, contact_share = [1.0], [], []
+        for month in range(0, horizon_months, months):
+            tenure = self._tenure[customer] + month
+            prior = carried * (month < RECENT_MONTHS) + (since < RECENT_MONTHS)
+            state = PanelState(month, customer, tenure, prior, since, discount, left, used, self._frame)
+            arm = np.where(left > 0, 0, _checked(policy(state), len(customer)))
             contacted = arm > 0
             offer = np.asarray(ARMS)[arm]
 
-            score = self.risk_at(np.full(len(self.ids), float(month)))[who]
-            hazard = _sigmoid(_frail_logit(score) + hazard_shift + frailty[live])
-            would_churn = (chance[0, live] < hazard).astype(np.int64)
-            would_churn = self._shocked(who, would_churn, always[live], chance[3, live])
-            sensitivity = self._sensitivity(who, tenure, latent[live])
-            accept = self._acceptance(who, sensitivity, would_churn, prior, always[live], offer[:, None])[:, 0]
-            accepted = chance[1, live] < accept
-            saved = self._saved(who, tenure, sensitivity, always[live])
-            stay_probability = self._stay_probability(would_churn, contacted, accepted, saved, self._woken(who, tenure))
-            stays = chance[2, live] < stay_probability
+            score = self.risk_at(np.full(len(self.ids), float(month)))[customer]
+            hazard = _sigmoid(_frail_logit(score) + frailty)
+            if self.drift == "competitor_shock":
+                hazard = hazard + (1 - hazard) * COMPETITOR_TAKES * self._flags.fibre[customer]
+            sensitivity = self._sensitivity(customer, tenure, latent)
+            saved, woken = self._saved(customer, tenure, sensitivity, shifted), self._woken(customer, tenure)
+            accepts = [
+                self._acceptance(
+                    customer, sensitivity, np.full(len(customer), y), prior, shifted, offer[:, None]
+                )[:, 0]
+                for y in (0, 1)
+            ]
+            acceptance = (1 - hazard) * accepts[0] + hazard * accepts[1]
+            accepted = _stratified(nature, shape) < acceptance
+            # P(would churn | accepted or not), then P(stay) given that.
+            answered = [np.where(accepted, q, 1 - q) for q in accepts]
+            churner = hazard * answered[1] / ((1 - hazard) * answered[0] + hazard * answered[1])
+            stays = sum(
+                share * self._stay_probability(np.full(len(customer), y), contacted, accepted, saved, woken)
+                for y, share in ((0, 1 - churner), (1, churner))
+            )
 
-            last_contact[live[contacted]] = month
-            used[live] += contacted
-            discount[live[accepted]] = offer[accepted]
-            left[live[accepted]] = money.discount_months
-            price = self.price[who]
-            paid = discount[live] * price * np.minimum(left[live], months)
+            since = np.where(contacted, 0.0, since) + months
+            used = used + contacted
+            discount = np.where(accepted, offer, discount)
+            left = np.where(accepted, money.discount_months, left)
+            paid = discount * price * np.minimum(left, months)
             cost = money.contact_cost * contacted
-            value[live] += discount_factor**month * (stays * (money.margin * price * months - paid) - cost)
-            spend[live] += stays * paid + cost
-            left[live] = np.maximum(left[live] - months, 0)
-            discount[left == 0] = 0.0
-            alive[live[~stays]] = False
+            contact_share.append(float((alive * contacted).sum() / alive.sum()))
+            churn_share.append(float((alive * hazard).sum() / alive.sum()))
+            after = alive * stays
+            value += discount_factor**month * (after * (money.margin * price * months - paid) - alive * cost)
+            spend += after * paid + alive * cost
+            contacts += alive * contacted
+            alive = after
             alive_share.append(float(alive.mean()))
-            churn_share.append(float(would_churn.mean()))
-            contact_share.append(float(contacted.mean()))
-        price = self.price[customer]
+            left = np.maximum(left - months, 0)
+            discount = np.where(left > 0, discount, 0.0)
         owed = discount * price * left
         rest_value = money.margin * price * (money.value_horizon_months - months) - owed
-        value += discount_factor ** ((waves - 1) * months) * alive * rest_value
+        value += discount_factor ** (horizon_months - months) * alive * rest_value
         spend += alive * owed
-
-        def by_customer(x: Floats) -> Floats:
-            return x.reshape(replicates, -1).mean(0)
-
         return PanelResult(
-            by_customer(value), by_customer(spend), by_customer(used.astype(np.float64)),
+            value.reshape(shape), spend.reshape(shape), contacts.reshape(shape),
             np.array(alive_share), np.array(churn_share), np.array(contact_share),
         )  # fmt: skip
 
@@ -564,8 +585,12 @@ def _fit_score(columns: pd.DataFrame, label: Ints) -> tuple[list[Pipeline], Ints
         fold[test] = number
         smooth = SplineTransformer(n_knots=6, extrapolation="constant")
         one_hot = OneHotEncoder(drop="first", handle_unknown="ignore")
-        encode = ColumnTransformer([("number", smooth, list(NUMERIC)), ("category", one_hot, list(CATEGORICAL))])
-        models.append(make_pipeline(encode, LogisticRegression(max_iter=2000)).fit(columns.iloc[train], label[train]))
+        encode = ColumnTransformer(
+            [("number", smooth, list(NUMERIC)), ("category", one_hot, list(CATEGORICAL))]
+        )
+        models.append(
+            make_pipeline(encode, LogisticRegression(max_iter=2000)).fit(columns.iloc[train], label[train])
+        )
     return models, fold
 
 
@@ -573,19 +598,29 @@ def _pseudo_ids(ids: NDArray[np.object_], people: Ints) -> NDArray[np.object_]:
     return np.array([f"{ids[person]}#{copy}" for copy, person in enumerate(people)], dtype=object)
 
 
+def _stratified(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """(R * N,) uniforms in (0, 1): of a customer's R replicates one in each R-th part, in random order."""
+    order = rng.random(shape).argsort(axis=0)
+    return ((order + rng.uniform(1e-12, 1, shape)) / shape[0]).reshape(-1)
+
+
 def _checked(arm: Ints, count: int) -> Ints:
     chosen = np.asarray(arm)
     if chosen.shape != (count,) or not np.issubdtype(chosen.dtype, np.integer):
-        raise DemoWorldError(f"a policy gave {chosen.dtype} of shape {chosen.shape}; expected whole numbers of shape ({count},)")
-    if count and not (0 <= chosen.min() and chosen.max() < len(ARMS)):
-        raise DemoWorldError(f"a policy chose arm {chosen.min()}…{chosen.max()}; the arms are 0…{len(ARMS) - 1}")
+        raise DemoWorldError(
+            f"a policy gave {chosen.dtype} of shape {chosen.shape}; expected integers of shape ({count},)"
+        )
+    if count and not (chosen.min() >= 0 and chosen.max() < len(ARMS)):
+        raise DemoWorldError(
+            f"a policy chose arm {chosen.min()}…{chosen.max()}; the arms are 0…{len(ARMS) - 1}"
+        )
     return chosen.astype(np.int64)
 
 
 def _frail_logit(risk: Floats) -> Floats:
     """Logit that, spread by the frailty, has about `risk` as its mean probability."""
     spread = np.sqrt(1 + _LOGISTIC_NORMAL * FRAILTY_SD**2)
-    return np.log(risk / (1 - risk)) * spread
+    return np.asarray(np.log(risk / (1 - risk)) * spread)
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -1,0 +1,108 @@
+"""Config section of `ppo_decision`. Nothing here trains, loads or evaluates anything."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1)]
+Months = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BudgetPriceConfig(_Section):
+    """The prices of a dollar of spend that the policy is trained for: it learns all of them at once."""
+
+    maximum: Annotated[float, Field(ge=0)] = 12.0
+    """Largest price; 0 trains for an unlimited budget only."""
+    unpriced_share: Share = 0.4
+    """Share of training episodes without a price; the others draw it evenly in log(1 + price)."""
+
+
+class PpoConfig(_Section):
+    """Proximal policy optimisation (stable-baselines3)."""
+
+    total_timesteps: PositiveInt = 1_000_000
+    n_envs: PositiveInt = 1024
+    n_steps: PositiveInt = 32
+    batch_size: Annotated[int, Field(ge=2)] = 1024
+    n_epochs: PositiveInt = 3
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Decays linearly to zero."""
+    gae_lambda: Share = 0.95
+    clip_range: Annotated[float, Field(gt=0)] = 0.2
+    value_coef: Annotated[float, Field(ge=0)] = 0.5
+    max_grad_norm: Annotated[float, Field(gt=0)] = 0.5
+    entropy_start: Annotated[float, Field(ge=0)] = 0.03
+    entropy_end: Annotated[float, Field(ge=0)] = 0.001
+    """It decays linearly: without decay, or without `no_offer_logit`, PPO loses "no offer" for good."""
+    no_offer_logit: float = 3.0
+    """Where the logit of "no offer" starts."""
+    net_arch: tuple[PositiveInt, ...] = (64, 64)
+
+    @model_validator(mode="after")
+    def _batches_fit_the_rollout(self) -> PpoConfig:
+        if (self.n_envs * self.n_steps) % self.batch_size:
+            rollout = self.n_envs * self.n_steps
+            msg = f"batch_size {self.batch_size} does not divide n_envs x n_steps = {rollout}"
+            raise ValueError(msg)
+        return self
+
+
+class DecisionGates(_Section):
+    """What `ppo_decision` must prove on held-out customers."""
+
+    min_gain_captured: float = 0.95
+    """Least share of the attainable gain over never offering."""
+    max_contact_share_without_gain: Share = 0.01
+    """Most customers ever contacted where there is nothing to gain."""
+    min_gain_lost_by_permutation: float = 0.05
+    """How much of the gain must be lost when one upstream model's predictions are permuted."""
+    min_budget_share: Share = 0.90
+    """Least share of the best gain under a budget of a quarter of the unconstrained spend."""
+    champion_captured_tolerance: Annotated[float, Field(ge=0)] = 0.01
+    """How much less of the attainable gain than the champion may be captured on the same customers."""
+
+
+class PpoDecisionConfig(_Section):
+    """The retention process, and how the policy is trained on it."""
+
+    menu: tuple[Share, ...] = (0.0, 0.05, 0.10, 0.20, 0.30)
+    """Offers as fractions of the list price; the first is 0, no contact."""
+    episode_length: PositiveInt = 30
+    """Steps; the horizon ends the episode (terminated, never truncated)."""
+    step_months: Months = 1
+    cooldown_months: Annotated[int, Field(ge=0)] = 2
+    """Months after a contact without another one."""
+    max_offers: PositiveInt = 4
+    """Contacts allowed an episode."""
+    recent_window_months: Annotated[int, Field(ge=0)] = 3
+    """How long a contact lowers the acceptance of the next."""
+    discount_factor: Annotated[float, Field(gt=0, le=1)] = 0.99
+    """Of one step."""
+    budget_prices: BudgetPriceConfig = BudgetPriceConfig()
+    ppo: PpoConfig = PpoConfig()
+    gates: DecisionGates = DecisionGates()
+
+    @field_validator("menu")
+    @classmethod
+    def _starts_with_no_offer_and_rises(cls, menu: tuple[float, ...]) -> tuple[float, ...]:
+        if len(menu) < 2 or menu[0] != 0 or list(menu) != sorted(set(menu)):
+            msg = f"the menu starts with 0 and rises, with at least one offer: found {list(menu)}"
+            raise ValueError(msg)
+        return menu
+
+    @model_validator(mode="after")
+    def _one_recent_contact_at_most(self) -> PpoDecisionConfig:
+        if 2 * self.cooldown_months < self.recent_window_months:
+            msg = (
+                f"cooldown_months {self.cooldown_months} is under half of recent_window_months "
+                f"{self.recent_window_months}: two contacts could be recent at once"
+            )
+            raise ValueError(msg)
+        return self

@@ -1,0 +1,203 @@
+"""Exact values: the optimum by dynamic programming, any policy by the same recursion, and the budget's bound.
+
+Expectations over acceptance and churn are taken exactly, for all customers at once: nothing is sampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_assets.decision.process import IDLE, Floats, RetentionProcess
+from churn_assets.decision.tables import ResponseTables, hazards
+
+Choice = Callable[[int], npt.NDArray[np.generic]]
+"""Step t -> probabilities of the arms, broadcastable to (O, U, K, n): open status, offers used, arm,
+customer.
+
+What is not allowed is taken as arm 0."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a policy is worth for each customer, from the first step, idle and with no offer used.
+
+    Attributes:
+        value: (n,) expected discounted customer value, without any price of the budget.
+        spend: (n,) expected discounted spend: discounts paid (with what is owed at the horizon) and contact
+            costs.
+        contacted: (n,) probability of ever being contacted.
+        first: (n, K) probabilities of the arms at the first decision.
+    """
+
+    value: Floats
+    spend: Floats
+    contacted: Floats
+    first: Floats
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The best that any policy can do at one price of the budget.
+
+    Attributes:
+        evaluation: of the optimal policy.
+        actions: (T, O, U, n) int8 optimal arm; the lowest of equals.
+    """
+
+    evaluation: Evaluation
+    actions: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class BudgetBound:
+    """Lagrangian dual of the shared budget.
+
+    Attributes:
+        value: no policy that keeps the expected spend within the budget has a higher mean value.
+        budget_price: where the dual is least; 0 where the budget does not bind.
+        spend: mean spend of the optimum at that price, within the budget.
+        feasible_value: mean value of that optimum: a policy that attains it exists.
+    """
+
+    value: float
+    budget_price: float
+    spend: float
+    feasible_value: float
+
+
+def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float = 0.0) -> Optimum:
+    """The optimum of value − budget_price · spend, per customer."""
+    actions: list[npt.NDArray[np.int8]] = []
+
+    def best(q_value: Floats, q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
+        objective = np.where(allowed, q_value - budget_price * q_spend, -np.inf)
+        chosen = objective.argmax(axis=2)
+        actions.append(chosen.astype(np.int8))
+        return np.asarray(np.arange(process.n_arms)[:, None] == chosen[:, :, None], np.float64)
+
+    evaluation = _backward(tables, process, lambda _t, *q: best(*q))
+    return Optimum(evaluation, np.stack(actions[::-1]))
+
+
+def evaluate(tables: ResponseTables, process: RetentionProcess, choice: Choice) -> Evaluation:
+    """Exact value and spend of a policy, whatever it was shown, under these tables."""
+
+    def chosen(t: int, _q_value: Floats, _q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
+        weights = np.multiply(choice(t), allowed, dtype=np.float64)
+        weights[:, :, 0] += 1 - weights.sum(axis=2)
+        return weights
+
+    return _backward(tables, process, chosen)
+
+
+def never(process: RetentionProcess) -> Choice:
+    """The policy that makes no offer."""
+    weights = np.zeros((1, 1, process.n_arms, 1))
+    weights[:, :, 0] = 1
+    return lambda _t: weights
+
+
+def gain_captured(value: Floats, none: Floats, optimum: Floats) -> float | None:
+    """(V − V_none) / (V* − V_none) over means; None where there is less than 0.1 % of V_none to gain."""
+    attainable = float(optimum.mean() - none.mean())
+    if attainable < 1e-3 * abs(float(none.mean())):
+        return None
+    return float(value.mean() - none.mean()) / attainable
+
+
+def budget_bound(
+    tables: ResponseTables,
+    process: RetentionProcess,
+    budget: float,
+    *,
+    price_limit: float = 1e3,
+    rounds: int = 20,
+) -> BudgetBound:
+    """Bisect the price at which the optimum's mean spend meets a mean budget per customer.
+
+    Args:
+        tables: the customers who share the budget.
+        process: the rules.
+        budget: discounted spend a customer, on average.
+        price_limit: no price beyond it is tried.
+        rounds: bisections on the scale of log(1 + price).
+    """
+    bound, best = np.inf, None
+    low, high = 0.0, float(np.log1p(price_limit))
+    tried = 0.0
+    for _ in range(rounds):
+        price = float(np.expm1(tried))
+        found = solve(tables, process, price).evaluation
+        spend, value = float(found.spend.mean()), float(found.value.mean())
+        bound = min(bound, value - price * spend + price * budget)
+        if spend <= budget:
+            high = tried
+            if best is None or value >= best[1]:
+                best = (price, value, spend)
+            if tried == 0.0:
+                break
+        else:
+            low = tried
+        tried = (low + high) / 2
+    if best is None:
+        found = solve(tables, process, price_limit).evaluation
+        best = (price_limit, float(found.value.mean()), float(found.spend.mean()))
+    return BudgetBound(float(bound), best[0], best[2], best[1])
+
+
+def _backward(
+    tables: ResponseTables,
+    process: RetentionProcess,
+    choose: Callable[[int, Floats, Floats, npt.NDArray[np.bool_]], Floats],
+) -> Evaluation:
+    """Backward induction over (status, offers used, customer) of value, spend and the chance of a contact.
+
+    All three are linear in the policy's choices, so one recursion serves the optimum and any policy.
+    """
+    n, arms, used = len(tables), process.n_arms, process.max_offers + 1
+    survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
+    kind, successor = process.hazard_kind, process.successor
+    statuses, recent = process.open_statuses, process.recently_contacted
+    granted = np.array([process.discounted(arm, 0) for arm in range(1, arms)])
+    after = np.minimum(np.arange(used) + 1, used - 1)
+    allowed = np.broadcast_to(tables.allowed.T, (len(statuses), used, arms, n)).copy()
+    allowed[:, -1, 1:] = False
+
+    def priced(multiple: Floats) -> Floats:
+        return multiple[:, None, None] * tables.price
+
+    steps = [priced(process.step_margin), priced(process.step_spend)]
+    costs = [-process.contact_cost, process.contact_cost]
+    totals = [np.repeat(priced(f), used, axis=1) for f in (process.final_margin, process.final_spend)]
+    contacted = np.zeros((process.n_statuses, used, n))
+    q = np.empty((2, len(statuses), used, arms, n))
+    weights = q[0]
+    for t in reversed(range(process.horizon)):
+        survival = survivals[t][kind][:, None]
+        accept = tables.acceptance[:, t, :, 1:].transpose(1, 2, 0)[recent][:, None]
+        for i, (step, cost) in enumerate(zip(steps, costs, strict=True)):
+            during = totals[i][successor]
+            during *= process.discount_factor
+            during += step
+            during *= survival
+            refused = during[process.refused_now][after][:, None]
+            q[i, :, :, 0] = during[statuses]
+            q[i, :, :, 1:] = (
+                refused + accept * (during[granted][:, after].transpose(1, 0, 2) - refused) + cost
+            )
+            totals[i] = during
+        weights = choose(t, q[0], q[1], allowed)
+        for i in range(2):
+            totals[i][statuses] = (weights * q[i]).sum(axis=2)
+        contacted = contacted[successor] * survival
+        contacted[statuses] = 1 - weights[:, :, 0] * (1 - contacted[statuses])
+    return Evaluation(
+        value=totals[0][IDLE, 0],
+        spend=totals[1][IDLE, 0],
+        contacted=contacted[IDLE, 0],
+        first=weights[0, 0].T,
+    )

@@ -1,0 +1,91 @@
+"""Synthetic customers with known responses: persuadables, lost causes, sleeping dogs. Nothing is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.tables import ResponseTables
+
+MONTHLY = RetentionProcess(
+    menu=(0.0, 0.05, 0.10, 0.20, 0.30),
+    horizon=30,
+    step_months=1,
+    window_months=3,
+    cooldown_months=2,
+    recent_window_months=3,
+    discount_months=6,
+    max_offers=4,
+    discount_factor=0.99,
+    margin=0.5,
+    contact_cost=1.0,
+    value_horizon_months=12,
+)
+ONE_WINDOW = replace(MONTHLY, horizon=1, step_months=3, discount_factor=1.0)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def synthetic_tables(
+    n: int, process: RetentionProcess, seed: int = 0, *, effect: float = 1.0
+) -> ResponseTables:
+    """Customers whose responses follow formulas; `effect` scales how much contact changes churn."""
+    rng = np.random.default_rng(seed)
+    tenure = np.clip(rng.gamma(1.1, 30, n), 0, 72).round()
+    monthly = rng.random(n) < sigmoid(1.2 - tenure / 25)
+    fibre, support, electronic, automatic = (rng.random(n) < p for p in (0.44, 0.29, 0.34, 0.44))
+    price = np.where(fibre, rng.normal(91, 12, n), rng.normal(50, 20, n)).clip(18, 119)
+    z = (price - 65) / 30
+    months = np.arange(process.horizon) * process.step_months
+    ages = tenure[:, None] + months
+    risk = sigmoid(
+        (-2.3 + 1.5 * monthly + 0.8 * fibre + 0.5 * electronic - 0.4 * support)[:, None] - 0.028 * ages
+    )
+    sensitivity = 0.6 * z[:, None] - 0.016 * (ages - 32)
+    levels = 1 - np.exp(-np.asarray(process.menu) / 0.12)
+    acceptance = sigmoid(
+        -3.1
+        + (2.6 + 0.5 * sensitivity)[:, :, None, None] * levels
+        + (0.4 * monthly + 0.2 * electronic + 0.25 * z)[:, None, None, None]
+        + 0.45 * (risk - 0.265)[:, :, None, None]
+        - 0.35 * np.arange(2)[None, None, :, None]
+    )
+    acceptance[..., 0] = 0
+    competitor = -1.6 + 1.8 * fibre + 0.9 * ~support + 0.5 * electronic
+    lost = sigmoid(competitor[:, None] - 1.4 * (ages > 12) - 0.9 * sensitivity)
+    saved = effect * np.clip(0.92 - 0.88 * lost, 0.03, 0.95)
+    dog = effect * np.where(monthly & automatic, 0.10, np.where(monthly & fibre, 0.06, 0.004))[:, None]
+    features = np.stack([(tenure - 32) / 24, z, monthly, fibre, support, electronic, automatic], axis=1)
+    return ResponseTables(
+        price=price,
+        features=features.astype(np.float32),
+        feature_names=("tenure", "price", "monthly", "fibre", "support", "electronic", "automatic"),
+        tenure_column=0,
+        tenure_step=process.step_months / 24,
+        risk=risk,
+        acceptance=acceptance,
+        churn_if_accepted=risk * (1 - saved),
+        churn_if_refused=risk * (1 - 0.02 * effect) + (1 - risk) * dog,
+        allowed=np.ones((n, process.n_arms), bool),
+    )
+
+
+@pytest.fixture
+def monthly() -> RetentionProcess:
+    return MONTHLY
+
+
+@pytest.fixture
+def one_window() -> RetentionProcess:
+    return ONE_WINDOW
+
+
+@pytest.fixture
+def make_tables() -> Callable[..., ResponseTables]:
+    return synthetic_tables

@@ -1,4 +1,4 @@
-"""The main job: every asset of an experiment with its checks, in flow order."""
+"""The main job: train every asset of an experiment with its checks."""
 
 import dagster as dg
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Outcome
-from churn_assets.store.reference import ArtifactRef
 from churn_assets.store.manifest import Manifest
+from churn_assets.store.reference import ArtifactRef
 
 LOADS_AND_AGREES = "loads_and_agrees"
 

@@ -1,0 +1,88 @@
+"""The asset `customers`: reads, validates and splits the customer table."""
+
+from churn_assets.customers.config import CustomersConfig
+from churn_assets.customers.table import CustomerTable, locate, read_customers
+from churn_assets.store.canonical import sha256_file
+from resources.stage import Made, Step, stage_asset
+
+
+def _file_digest(step: Step) -> str:
+    config: CustomersConfig = step.section("customers")
+    path = locate(config.source, step.root)
+    return (
+        sha256_file(path) if path.is_file() else "missing"
+    )  # reading it will say so, with what was expected
+
+
+@stage_asset(
+    stage="customers",
+    format="churn_assets.customers.format:CUSTOMERS",
+    sections=("customers", "seed"),
+    kinds=("pandas", "parquet"),
+    description="One row a customer: validated, typed, split by a hash of the id. Everything starts here.",
+    data=_file_digest,
+)
+def customers(step: Step) -> Made:
+    config: CustomersConfig = step.section("customers")
+    table = read_customers(config, seed=step.section("seed"), root=step.root)
+    return Made(
+        table,
+        metrics={
+            "customers": len(table),
+            "churn_rate": float(table.y.mean()),
+            "held_out": int(table.held_out.sum()),
+            "features": len(table.schema.features),
+        },
+        tables={"features": _features(table), "folds": _folds(table)},
+        columns=_columns(table),
+        rows=len(table),
+    )
+
+
+def _features(table: CustomerTable) -> list[dict[str, str | int]]:
+    blanks = table.frame[list(table.schema.names)].isna().sum()
+    return [
+        {
+            "feature": feature.name,
+            "kind": feature.kind,
+            "values": ", ".join(feature.categories)
+            if feature.kind == "categorical"
+            else f"{feature.minimum:g} to {feature.maximum:g}",
+            "blanks": int(blanks[feature.name]),
+        }
+        for feature in table.schema.features
+    ]
+
+
+def _folds(table: CustomerTable) -> list[dict[str, str | int | float]]:
+    grouped = table.frame.groupby("fold")["churned"].agg(["size", "mean"])
+    held_out = table.schema.is_held_out(grouped.index.to_numpy())
+    return [
+        {
+            "fold": int(fold),
+            "customers": int(size),
+            "churn_rate": float(mean),
+            "used_for": "test" if out else "training",
+        }
+        for (fold, size, mean), out in zip(grouped.itertuples(), held_out, strict=True)
+    ]
+
+
+def _columns(table: CustomerTable) -> dict[str, tuple[str, str]]:
+    schema = table.schema
+    roles = {schema.monthly_revenue: "List price a month.", schema.tenure: "Months since joining."}
+    return {
+        "customer_id": ("string", f"Names the customer; {schema.id} in the source."),
+        "churned": (
+            "int8",
+            f"1: left within {schema.label_window_months:g} months; {schema.label.column} in the source.",
+        ),
+        "fold": ("int8", f"Split by a hash of the id; the last {schema.folds.held_out} are held out."),
+        **{
+            feature.name: (
+                "float64" if feature.kind == "numeric" else "string",
+                roles.get(feature.name, "Feature."),
+            )
+            for feature in schema.features
+        },
+    }

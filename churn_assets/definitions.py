@@ -1,0 +1,91 @@
+"""Where everything meets: stages, checks, jobs and resources. `build_defs` makes a fresh Definitions each time."""
+
+import functools
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dagster as dg
+
+from churn_assets.customers.assets import customers
+from churn_assets.customers.checks import CUSTOMERS
+from churn_assets.gates.factory import model_checks
+from churn_assets.gates.source import gate_sources
+from churn_assets.gates.spec import CheckSpec
+from churn_assets.release.bundle import champion_of
+from jobs.train import train
+from resources.artifacts import ArtifactIOManager
+from resources.project import ROOT, Project, require_project_folder
+from resources.stage import IO_MANAGER, StageAsset
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An asset and what it must prove."""
+
+    asset: StageAsset
+    checks: tuple[CheckSpec, ...]
+
+
+# In flow order.
+FLOW = (Checked(customers, CUSTOMERS),)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What a test or a tool may put in place of the real thing.
+
+    Attributes:
+        root: The project's folder.
+        config_dir: Folder of the experiments; `configs` of the root if None.
+        flow: The assets.
+        loggers: Dagster loggers instead of its console logger.
+    """
+
+    root: Path = ROOT
+    config_dir: Path | None = None
+    flow: Sequence[Checked] = FLOW
+    loggers: Mapping[str, dg.LoggerDefinition] = field(default_factory=dict)
+
+
+def build_project(overrides: Overrides) -> Project:
+    """The project that the overrides describe."""
+    return Project(
+        root=overrides.root,
+        config_dir=overrides.config_dir or overrides.root / "configs",
+        formats={checked.asset.name: checked.asset.format for checked in overrides.flow},
+        leader=lambda store, experiment, asset: champion_of(store, experiment.channel, asset),
+    )
+
+
+def build_defs(overrides: Overrides = Overrides(), project: Project | None = None) -> dg.Definitions:
+    """Fresh definitions: assets and checks of the flow, the jobs, and the resources they ask for."""
+    project = project or build_project(overrides)
+    partitions = dg.StaticPartitionsDefinition(project.names())
+    with warnings.catch_warnings():
+        # Partitioned checks are a preview: dagster is pinned exactly, and tests hold what we use of them.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return dg.Definitions(
+            assets=[checked.asset.bind(partitions) for checked in overrides.flow],
+            asset_checks=[
+                model_checks(
+                    checked.asset.name,
+                    checked.checks,
+                    partitions,
+                    functools.partial(gate_sources, checked.asset.stage),
+                )
+                for checked in overrides.flow
+            ],
+            jobs=[train],
+            resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
+            executor=dg.in_process_executor,  # a step process each would cost more than most steps
+            loggers=overrides.loggers or None,
+        )
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What `workspace.yaml` serves."""
+    require_project_folder()
+    return build_defs()

@@ -1,0 +1,281 @@
+"""One factory from check declarations to asset checks, and how figures show in the UI. Measures nothing."""
+
+import base64
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import dagster as dg
+
+from churn_assets.gates.plots import Plot, render_png
+from churn_assets.gates.report import Gate, GateReport, GateReportError, Outcome, Tables, digest_of
+from churn_assets.gates.source import source_digest
+from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec, GateInputs, checks_by_name
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.errors import StoreError
+from churn_assets.store.formats import ArtifactFormat
+from churn_assets.store.manifest import Manifest
+from churn_assets.store.reference import ArtifactRef
+
+TABLE_ROWS_SHOWN = 200
+
+
+class Workspace(Protocol):
+    """What the checks ask of the `project` resource."""
+
+    def section(self, experiment: str, name: str) -> Any: ...
+    def section_digest(self, experiment: str, name: str) -> str: ...
+    def store(self, experiment: str) -> ArtifactStore: ...
+    def format(self, asset: str) -> ArtifactFormat[Any]: ...
+    def champion(self, experiment: str, asset: str) -> ArtifactRef | None: ...
+    def made(self, instance: dg.DagsterInstance, experiment: str, asset: str, run_id: str) -> ArtifactRef: ...
+
+
+def model_checks(
+    asset: str,
+    specs: Sequence[CheckSpec],
+    partitions: dg.PartitionsDefinition,
+    sources: Callable[[], Sequence[Path]],
+) -> dg.AssetChecksDefinition:
+    """The asset checks of one asset: blocking, partitioned by experiment, one step that loads the version once.
+
+    The step reads the version that this run made (else the partition's latest) back from the store, measures
+    it with every spec, stores each gate report beside the version and shows it. `loads_and_agrees` is added to the
+    specs: digests and golden rows. Where nothing that a verdict depends on changed, the bytes are verified again
+    and the stored report is shown.
+
+    Args:
+        asset: Name of the asset.
+        specs: Its checks.
+        partitions: The experiments.
+        sources: The files whose change makes stored verdicts stale.
+    """
+    named = checks_by_name((*specs, _loads_and_agrees()))
+
+    @dg.multi_asset_check(
+        name=f"{asset}_checks",
+        description=f"Reads {asset} back from the store and measures it.",
+        specs=[
+            dg.AssetCheckSpec(
+                name,
+                asset=asset,
+                description=spec.description,
+                blocking=True,
+                partitions_def=partitions,
+                metadata={"what_to_do": spec.advice},
+            )
+            for name, spec in named.items()
+        ],
+        required_resource_keys={"project"},
+    )
+    def checks(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
+        workspace: Workspace = context.resources.project
+        experiment = context.partition_key
+        ref = workspace.made(context.instance, experiment, asset, context.run.run_id)
+        try:
+            inspection = Inspection(workspace, ref, source_digest(sources()))
+            for name, spec in named.items():
+                report, reused = inspection.report(spec)
+                yield dg.AssetCheckResult(
+                    asset_key=asset,
+                    check_name=name,
+                    passed=report.passed,
+                    description=_verdict(report),
+                    metadata=report_metadata(report, spec.plots, ref, reused=reused),
+                )
+        except StoreError as error:
+            raise dg.Failure(
+                description=f"{ref} cannot be checked, so it has failed: {type(error).__name__}: {error}",
+                metadata={
+                    "artifact": str(ref),
+                    "what_to_do": "Materialize the asset again; never mend stored bytes.",
+                },
+                allow_retries=False,
+            ) from error
+
+    return checks
+
+
+class Inspection:
+    """Measures one stored version with check declarations; loads its bytes once, and only when a check needs them."""
+
+    def __init__(self, workspace: Workspace, ref: ArtifactRef, gate_source: str) -> None:
+        self.workspace = workspace
+        self.ref = ref
+        self.store = workspace.store(ref.experiment)
+        self.manifest: Manifest = self.store.verify(ref)
+        self.gate_source = gate_source
+        self.stored = self.store.gate_reports(ref)
+
+    @functools.cached_property
+    def subject(self) -> Any:
+        """The value as loaded from the store: digests verified, golden rows replayed."""
+        return self.store.load(self.ref, self.workspace.format(self.ref.asset))
+
+    def report(self, spec: CheckSpec) -> tuple[GateReport, bool]:
+        """The report of one check, and whether a stored one still holds."""
+        champion = (
+            self.workspace.champion(self.ref.experiment, self.ref.asset) if spec.against_champion else None
+        )
+        # Compared with itself nothing can be worse; and a verdict must not go stale because its subject was promoted.
+        champion = None if champion == self.ref else champion
+        key = self._key(spec, champion)
+        if (stored := self._stored(spec.name, key)) is not None:
+            return stored, True
+        outcome = spec.run(self.subject, self._inputs(spec, champion))
+        report = GateReport(
+            check=spec.name,
+            asset=self.ref.asset,
+            version=self.ref.version,
+            digest=self.manifest.digest,
+            key=key,
+            champion=None if champion is None else str(champion),
+            gates=outcome.gates,
+            advice=spec.advice,
+            tables=outcome.tables,
+        )
+        self.store.add_gate_report(self.ref, spec.name, report.to_json())
+        return report, False
+
+    def _stored(self, check: str, key: str) -> GateReport | None:
+        """The stored report where it still holds; one that contradicts itself is measured anew, never believed."""
+        if check not in self.stored:
+            return None
+        try:
+            report = GateReport.from_json(self.stored[check])
+        except GateReportError:
+            return None
+        return report if (report.key, report.digest) == (key, self.manifest.digest) else None
+
+    def _key(self, spec: CheckSpec, champion: ArtifactRef | None) -> str:
+        return digest_of(
+            {
+                "check": spec.name,
+                "artifact": self.manifest.digest,
+                "upstream": dict(self.manifest.provenance.upstream),
+                "sections": {
+                    name: self.workspace.section_digest(self.ref.experiment, name)
+                    for name in sorted(spec.sections)
+                },
+                "champion": None if champion is None else str(champion),
+                "source": self.gate_source,
+            }
+        )
+
+    def _inputs(self, spec: CheckSpec, champion: ArtifactRef | None) -> GateInputs:
+        def load(ref: ArtifactRef) -> Any:
+            return self.store.load(ref, self.workspace.format(ref.asset))
+
+        def upstream(asset: str) -> Any:
+            versions = self.manifest.provenance.upstream
+            if asset not in versions:
+                message = (
+                    f"{self.ref.asset} was not trained from {asset!r}: its upstreams are {sorted(versions)}"
+                )
+                raise KeyError(message)
+            return load(ArtifactRef.parse(versions[asset]))
+
+        def section(name: str) -> Any:
+            if name not in spec.sections:
+                message = f"check {spec.name!r} reads section {name!r} without declaring it in its sections"
+                raise KeyError(message)
+            return self.workspace.section(self.ref.experiment, name)
+
+        return GateInputs(
+            ref=self.ref,
+            manifest=self.manifest,
+            upstream=functools.cache(upstream),
+            section=section,
+            champion=functools.cache(lambda: None if champion is None else load(champion)),
+        )
+
+
+def _loads_and_agrees() -> CheckSpec:
+    def run(subject: Any, inputs: GateInputs) -> Outcome:  # noqa: ARG001 - it was loaded: that is the proof
+        files = len(inputs.manifest.files)
+        gates = [Gate("files_verified", files, "==", files, "size and sha256 of every file match the manifest")]
+        golden = inputs.manifest.golden
+        if golden is not None:
+            rows = len(golden.outputs) if isinstance(golden.outputs, list) else 1
+            detail = "answers of what was loaded equal those before saving"
+            gates.append(Gate("golden_rows_replayed", rows, ">=", 1, detail))
+        return Outcome(tuple(gates))
+
+    return CheckSpec(
+        name=LOADS_AND_AGREES,
+        description="Loads from the store; every byte and every golden row agrees with what was saved.",
+        advice="The saved form differs from the trained one: do not use it; materialize it again, look at its format.",
+        run=run,
+    )
+
+
+def report_metadata(
+    report: GateReport, plots: Sequence[Plot], ref: ArtifactRef, *, reused: bool
+) -> dict[str, dg.MetadataValue[Any]]:
+    """What the UI shows of a report: digest, each figure with its bound, tables, plots and what to do."""
+    metadata: dict[str, dg.MetadataValue[Any]] = {
+        "digest": dg.MetadataValue.text(report.digest),
+        "artifact": dg.MetadataValue.text(str(ref)),
+        "gates": _table(
+            [
+                {
+                    "gate": gate.name,
+                    "figure": "not measured" if gate.figure is None else f"{gate.figure:.6g}",
+                    "needed": f"{gate.bound} {gate.threshold:g}",
+                    "verdict": "passed" if gate.passed else "FAILED",
+                    "detail": gate.detail,
+                }
+                for gate in report.gates
+            ]
+        ),
+        "what_to_do": dg.MetadataValue.text(report.advice),
+    }
+    if report.champion is not None:
+        metadata["compared_with"] = dg.MetadataValue.text(report.champion)
+    if reused:
+        metadata["unchanged"] = dg.MetadataValue.text(
+            "same artifact, upstreams, configuration, champion and gates: bytes verified again, stored report shown"
+        )
+    for gate in report.gates:
+        if gate.figure is not None:
+            metadata[f"figure/{gate.name}"] = dg.MetadataValue.float(gate.figure)
+    return metadata | display(report.tables, plots)
+
+
+def display(tables: Tables, plots: Sequence[Plot]) -> dict[str, dg.MetadataValue[Any]]:
+    """Tables and the plots drawn from them as metadata."""
+    shown: dict[str, dg.MetadataValue[Any]] = {
+        f"table/{name}": _table(rows) for name, rows in tables.items() if rows
+    }
+    for plot in plots:
+        image = base64.b64encode(render_png(plot, tables[plot.table])).decode()
+        shown[f"plot/{plot.title}"] = dg.MetadataValue.md(f"![{plot.title}](data:image/png;base64,{image})")
+    return shown
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:
+    records = [dg.TableRecord({str(k): _cell(v) for k, v in row.items()}) for row in rows[:TABLE_ROWS_SHOWN]]
+    kinds = {str: "string", bool: "bool", int: "int", float: "float"}
+    columns = [
+        dg.TableColumn(name, kinds.get(type(value), "string"))
+        for name, value in (records[0].data if records else {}).items()
+    ]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+def _cell(value: Any) -> str | int | float | bool:
+    plain = value.item() if hasattr(value, "item") else value
+    if isinstance(plain, float):
+        return float(f"{plain:.6g}")
+    return plain if isinstance(plain, str | int | bool) else "" if plain is None else str(plain)
+
+
+def _verdict(report: GateReport) -> str:
+    failed = [gate for gate in report.gates if not gate.passed]
+    if not failed:
+        return f"{len(report.gates)} gates hold"
+    first = failed[0]
+    figure = "not measured" if first.figure is None else f"{first.figure:.4g}"
+    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+    return f"{first.name} is {figure}, needed {first.bound} {first.threshold:g}{more}. {report.advice}"

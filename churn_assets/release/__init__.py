@@ -1,0 +1,1 @@
+"""One immutable, verified set of all models: bundle, evidence, promotion, report, decisions."""

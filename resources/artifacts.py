@@ -1,0 +1,73 @@
+"""The IO manager on the artifact store: publishes what a step staged, hands over exactly what an upstream run made."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dagster as dg
+
+from churn_assets.store.artifacts import StagedArtifact
+from churn_assets.store.manifest import Manifest, Provenance
+from churn_assets.store.reference import ArtifactRef
+from resources.project import ARTIFACT, Project
+
+
+@dataclass(frozen=True)
+class Fresh:
+    """A newly made value, staged in a folder that lives as long as this object."""
+
+    staged: StagedArtifact
+    provenance: Provenance
+    folder: "TemporaryDirectory[str]"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored version that is still what the step would make."""
+
+    ref: ArtifactRef
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An input as handed to a step: its exact version and manifest; the value is loaded when asked for."""
+
+    ref: ArtifactRef
+    manifest: Manifest
+    load: Callable[[], Any]
+
+
+class ArtifactIOManager(dg.IOManager):
+    """Reads and writes the store of the experiment that is the partition."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+
+    def handle_output(self, context: dg.OutputContext, obj: Fresh | Kept) -> None:
+        """Publish a fresh value, minted at the run's start so that a retried step finds its own version."""
+        if isinstance(obj, Fresh):
+            with obj.folder:
+                store = self.project.store(context.partition_key)
+                ref = store.publish(obj.staged, obj.provenance, _run_start(context))
+        else:
+            ref = obj.ref
+        context.add_output_metadata({ARTIFACT: str(ref)})
+
+    def load_input(self, context: dg.InputContext) -> Upstream:
+        """The version that the upstream's run made (a parent run on re-execution), else its latest materialization."""
+        produced = context.upstream_output
+        run_id = produced.run_id if produced is not None and produced.run_id is not None else ""
+        asset, experiment = context.asset_key.to_user_string(), context.partition_key
+        ref = self.project.made(context.instance, experiment, asset, run_id)
+        store = self.project.store(experiment)
+        return Upstream(ref, store.manifest(ref), lambda: store.load(ref, self.project.format(asset)))
+
+
+def _run_start(context: dg.OutputContext) -> datetime:
+    record = context.step_context.instance.get_run_record_by_id(context.run_id)
+    if record is None:
+        message = f"run {context.run_id} has no record, so {context.asset_key.to_user_string()} has no time to be minted at"
+        raise LookupError(message)
+    return record.create_timestamp.astimezone(UTC)

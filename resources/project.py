@@ -1,0 +1,137 @@
+"""The project on disk: experiments, the artifact store that each of them names, formats and the champion."""
+
+import functools
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel
+
+from churn_assets.experiment import load_experiment, section_digest
+from churn_assets.gates.report import digest_of
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.formats import ArtifactFormat
+from churn_assets.store.location import open_store
+from churn_assets.store.reference import ArtifactRef
+
+ROOT = Path(__file__).resolve().parents[1]
+# Materialization metadata that names the version: the only link from Dagster's history to the store.
+ARTIFACT = "artifact"
+
+
+class NeverMaterializedError(LookupError):
+    """An upstream asset has no version yet for this experiment."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """Where experiments and artifacts are, and how they are read.
+
+    Attributes:
+        root: The project's folder; relative paths in an experiment start here, wherever the process was started.
+        config_dir: Folder with one YAML file an experiment.
+        formats: Import path (`module:ATTRIBUTE`) of every asset's format.
+        read: Reads and validates one experiment.
+        leader: (store, experiment, asset) -> the champion's version of the asset.
+    """
+
+    root: Path
+    config_dir: Path
+    formats: Mapping[str, str]
+    leader: Callable[[ArtifactStore, Any, str], ArtifactRef | None]
+    read: Callable[[str, Path], Any] = load_experiment
+
+    def names(self) -> list[str]:
+        """Names of the experiments that have a file."""
+        return sorted(path.stem for path in self.config_dir.glob("*.yaml"))
+
+    def experiment(self, name: str) -> Any:
+        """The whole experiment, read and validated anew."""
+        return self.read(name, self.config_dir)
+
+    def section(self, experiment: str, name: str) -> Any:
+        """One section (or plain value, such as the seed) of an experiment."""
+        return getattr(self.experiment(experiment), name)
+
+    def section_digest(self, experiment: str, name: str) -> str:
+        """Digest of one section."""
+        return section_digest(self.section(experiment, name))
+
+    def training_digest(self, experiment: str, name: str) -> str:
+        """Digest of what training reads of a section: all but its gates, which judge a model and do not shape it."""
+        section = self.section(experiment, name)
+        content = (
+            section.model_dump(mode="json", exclude={"gates"}) if isinstance(section, BaseModel) else section
+        )
+        return digest_of(content)
+
+    def store(self, experiment: str) -> ArtifactStore:
+        """The artifact store that the experiment names."""
+        return open_store(self.experiment(experiment).store.uri, root=self.root)
+
+    def format(self, asset: str) -> ArtifactFormat[Any]:
+        """The format of an asset; imports the libraries it needs."""
+        return resolve_format(self.formats[asset])
+
+    def champion(self, experiment: str, asset: str) -> ArtifactRef | None:
+        """The version of an asset in the release that leads the experiment's channel."""
+        return self.leader(self.store(experiment), self.experiment(experiment), asset)
+
+    def made(self, instance: dg.DagsterInstance, experiment: str, asset: str, run_id: str) -> ArtifactRef:
+        """The version that a run made of an asset; where it made none, the latest that was materialized.
+
+        Raises:
+            NeverMaterializedError: Dagster has no materialization of the asset for this experiment.
+        """
+        key = dg.AssetKey(asset)
+        wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[experiment])
+        records = instance.fetch_materializations(wanted, limit=50).records
+        if not records:
+            message = (
+                f"{asset} of experiment {experiment!r} was never materialized: materialize it first "
+                f"(churn run {experiment} --select {asset})"
+            )
+            raise NeverMaterializedError(message)
+        record = next((record for record in records if record.run_id == run_id), records[0])
+        materialization = record.asset_materialization
+        if materialization is None or ARTIFACT not in materialization.metadata:
+            message = (
+                f"{asset} of experiment {experiment!r}: its latest materialization names no stored version"
+            )
+            raise NeverMaterializedError(message)
+        return ArtifactRef.parse(str(materialization.metadata[ARTIFACT].value))
+
+
+class WrongFolderError(RuntimeError):
+    """Dagster was started where it would quietly begin a second, empty history."""
+
+
+def require_project_folder(root: Path = ROOT) -> None:
+    """Refuse to serve the project's own instance from another folder: its relative paths would lead elsewhere.
+
+    Raises:
+        WrongFolderError: DAGSTER_HOME is unset or the project, and the working directory is not the project.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    own_instance = home is None or Path(home).resolve() == root
+    if own_instance and Path.cwd().resolve() != root:
+        message = (
+            f"started in {Path.cwd()}: Dagster would keep a second, empty history here. "
+            f"Start it in {root}, or set DAGSTER_HOME to a folder with its own dagster.yaml."
+        )
+        raise WrongFolderError(message)
+
+
+@functools.cache
+def resolve_format(path: str) -> ArtifactFormat[Any]:
+    """The format named by an import path `module:ATTRIBUTE`."""
+    module, _, attribute = path.partition(":")
+    found = getattr(import_module(module), attribute)
+    if not isinstance(found, ArtifactFormat):
+        message = f"{path} is not an artifact format"
+        raise TypeError(message)
+    return found

@@ -1,0 +1,198 @@
+"""A run trains, publishes, checks and hands over exact versions; a rerun does nothing that it need not do."""
+
+import dagster as dg
+import pytest
+
+from resources.stage import Step
+
+
+def step_events(result, kind):
+    return [event.step_key for event in result.all_events if event.event_type_value == kind]
+
+
+def test_a_run_publishes_every_asset_and_its_digest_is_the_data_version(toy, metadata_of):
+    result = toy.run()
+    assert result.success
+    for asset in ("customers", "risk_model"):
+        manifest = toy.store.manifest(toy.newest(asset))
+        assert metadata_of(result, asset)["artifact"] == str(toy.newest(asset))
+        (event,) = result.asset_materializations_for_node(asset)
+        assert event.tags["dagster/data_version"] == manifest.digest
+        assert manifest.provenance.run_id == result.run_id
+    assert toy.store.manifest(toy.newest("risk_model")).provenance.upstream == {
+        "customers": str(toy.newest("customers"))
+    }
+
+
+def test_a_rerun_of_everything_trains_nothing_and_says_why(toy, metadata_of):
+    toy.run()
+    toy.calls.bodies.clear()
+    toy.calls.checks.clear()
+    again = toy.run()
+    assert again.success
+    assert toy.calls.bodies == []
+    assert toy.calls.checks == []
+    for asset in ("customers", "risk_model"):
+        assert len(toy.store.versions("toy", asset)) == 1
+        assert "same configuration, inputs and source code" in metadata_of(again, asset)["unchanged"]
+        (event,) = again.asset_materializations_for_node(asset)
+        assert event.tags["dagster/data_version"] == toy.store.manifest(toy.newest(asset)).digest
+    for evaluation in again.get_asset_check_evaluations():
+        assert evaluation.passed
+        assert "unchanged" in evaluation.metadata
+
+
+@pytest.mark.parametrize(
+    ("change", "trained", "reason"),
+    [
+        (lambda toy: toy.configure(risk_model={"scale": 2.0}), ["risk_model"], "configuration"),
+        (lambda toy: toy.configure(seed=8), ["risk_model"], "configuration"),
+        (
+            lambda toy: toy.configure(customers={"values": [1.0, 2.0]}),
+            ["customers", "risk_model"],
+            "customers changed",
+        ),
+        (
+            lambda toy: toy.calls.code.write_text("A = 2\n"),
+            ["customers", "risk_model"],
+            "source code changed",
+        ),
+    ],
+    ids=["its section", "the seed it declares", "its upstream", "its code"],
+)
+def test_what_changed_is_trained_again_and_the_reason_is_shown(toy, metadata_of, change, trained, reason):
+    toy.run()
+    toy.calls.bodies.clear()
+    change(toy)
+    toy.wait_for_another_second()
+    again = toy.run()
+    assert toy.calls.bodies == trained
+    assert reason in metadata_of(again, "risk_model")["made_because"]
+
+
+def test_a_threshold_is_judged_again_without_training(toy):
+    toy.run()
+    toy.calls.bodies.clear()
+    toy.configure(risk_model={"gates": {"smallest": 100.0}})
+    again = toy.run()
+    assert toy.calls.bodies == []
+    assert [e.check_name for e in again.get_asset_check_evaluations() if not e.passed] == ["is_large"]
+
+
+def test_an_upstream_made_again_with_equal_bytes_leaves_downstream_as_it_is(toy):
+    toy.run()
+    toy.calls.bodies.clear()
+    toy.calls.code.write_text("A = 3\n")
+    toy.wait_for_another_second()
+    toy.run("customers")
+    toy.calls.code.write_text("A = 1\n")
+    toy.run("risk_model")
+    assert toy.calls.bodies == ["customers"]
+
+
+def test_a_version_whose_bytes_rotted_is_never_reused(toy, metadata_of):
+    toy.run()
+    toy.spoil("risk_model")
+    toy.calls.bodies.clear()
+    toy.wait_for_another_second()
+    again = toy.run("risk_model")
+    assert toy.calls.bodies == ["risk_model"]
+    assert "cannot be trusted" in metadata_of(again, "risk_model")["made_because"]
+
+
+def test_corrupt_upstream_bytes_are_refused_by_name_and_nothing_is_trained_on_them(toy):
+    toy.run("customers")
+    toy.spoil("customers")
+    result = toy.run("risk_model")
+    assert not result.success
+    assert toy.calls.bodies == ["customers"]
+    assert "CorruptArtifact" in failure_of(result)
+    assert "value.json" in failure_of(result)
+
+
+def failure_of(result) -> str:
+    return "\n".join(
+        event.step_failure_data.error.to_string()
+        for event in result.all_events
+        if event.event_type_value == "STEP_FAILURE"
+    )
+
+
+def test_a_job_started_before_its_inputs_exist_fails_by_name_and_says_what_to_run(toy):
+    result = toy.run("risk_model")
+    assert not result.success
+    assert toy.calls.bodies == []
+    assert "customers of experiment 'toy' was never materialized" in failure_of(result)
+    assert "churn run toy --select customers" in failure_of(result)
+
+
+def test_downstream_gets_the_version_that_its_upstream_run_made_never_the_newest_file(toy):
+    toy.run("customers")
+    used = toy.newest("customers")
+    toy.configure(customers={"values": [100.0]})
+    toy.wait_for_another_second()
+    toy.instance, other = (
+        dg.DagsterInstance.ephemeral(),
+        toy.instance,
+    )  # a run that Dagster's history does not know
+    with toy.instance:
+        toy.run("customers")
+    toy.instance = other
+    assert toy.newest("customers") != used
+    toy.run("risk_model")
+    assert toy.store.manifest(toy.newest("risk_model")).provenance.upstream == {"customers": str(used)}
+
+
+def test_experiments_do_not_meet(toy):
+    toy.run()
+    toy.run(experiment="other")
+    other = toy.project.store("other")
+    assert len(toy.store.versions("toy", "risk_model")) == 1
+    (ref,) = other.versions("other", "risk_model")
+    assert other.manifest(ref).provenance.upstream["customers"].startswith("other/customers/")
+
+
+def test_a_crash_while_training_leaves_no_version_and_a_plain_retry_trains_only_what_is_missing(toy):
+    toy.calls.interrupt = "risk_model"
+    assert not toy.run().success
+    assert toy.store.versions("toy", "risk_model") == []
+    toy.calls.interrupt = None
+    toy.calls.bodies.clear()
+    assert toy.run().success
+    assert toy.calls.bodies == ["risk_model"]
+
+
+def test_a_wrong_section_anywhere_stops_the_first_step_before_any_training(toy):
+    toy.configure(risk_model={"sclae": 2.0})
+    result = toy.run()
+    assert not result.success
+    assert toy.calls.bodies == []
+    assert "sclae" in failure_of(result)
+
+
+def test_a_stage_cannot_read_a_section_that_it_does_not_declare(toy):
+    asset = toy.asset("risk_model")
+    step = Step("toy", toy.root, {}, toy.project, asset, lambda figures: None)
+    with pytest.raises(KeyError, match="without declaring"):
+        step.section("customers")
+
+
+def test_progress_of_a_step_is_stored_as_it_happens(toy):
+    toy.run()
+    records = toy.instance.fetch_observations(dg.AssetKey("risk_model"), limit=10).records
+    losses = [r.asset_observation.metadata["loss"].value for r in records]
+    assert losses == [0.5, 1.0]
+
+
+def test_assets_show_group_kinds_owners_columns_and_description(toy, metadata_of):
+    specs = {spec.key.to_user_string(): spec for spec in toy.defs.resolve_all_asset_specs()}
+    assert {name: spec.group_name for name, spec in specs.items()} == {
+        "customers": "1_customers",
+        "risk_model": "3_risk",
+    }
+    assert all(
+        spec.owners == ["team:retention"] and spec.description and spec.kinds for spec in specs.values()
+    )
+    shown = metadata_of(toy.run(), "customers")
+    assert [column.name for column in shown["dagster/column_schema"].columns] == ["value"]
+    assert shown["dagster/row_count"] == 3

@@ -194,12 +194,10 @@ def _path_in(content: Any, loc: KeyPath, *, missing: bool) -> KeyPath:
     """The path without pydantic's own steps (such as the branch of a union), which stand in no file."""
     path: list[str | int] = []
     for key in loc:
-        if (isinstance(content, dict) and key in content) or (
-            isinstance(content, list) and isinstance(key, int) and key < len(content)
-        ):
-            content = content[key]
-        else:
+        items = dict(enumerate(content)) if isinstance(content, list) else content
+        if not isinstance(items, dict) or key not in items:
             break
+        content = items[key]
         path.append(key)
     return (*path, loc[-1]) if missing else tuple(path)
 

@@ -97,7 +97,7 @@ class CustomersConfig(BaseModel):
     path_dependent: dict[Column, Literal["drop", "freeze"]] = Field(default_factory=dict)
     kinds: dict[Column, Kind] = Field(default_factory=dict)
     ranges: dict[Column, tuple[float, float]] = Field(default_factory=dict)
-    max_categories: Annotated[int, Field(ge=2, le=1000)] = 50
+    max_categories: Annotated[int, Field(ge=2, le=255)] = 50
     folds: FoldsConfig = FoldsConfig()
     gates: CustomersGates = CustomersGates()
 

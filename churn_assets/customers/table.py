@@ -167,7 +167,7 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     schema, frame = _infer(raw, config, seed, where)
     frame[FOLD] = schema.fold_of(frame[ID])
     schema = _with_statistics(schema, frame)
-    _validate(frame, schema, where)
+    check_frame(frame, schema, where=where)
     blanks = {name: int(count) for name, count in frame[list(schema.names)].isna().sum().items() if count}
     source = TableSource(where, sha256(path.read_bytes()).hexdigest(), len(frame), blanks)
     return CustomerTable(frame, schema, source)
@@ -196,7 +196,7 @@ def prepare(raw: pd.DataFrame, schema: CustomerSchema, *, where: str = "customer
         parse = parse_numbers if feature.kind == "numeric" else parse_texts
         columns[feature.name] = parse(raw[feature.name], ids, where)
     frame = pd.DataFrame(columns)
-    _validate(frame, schema, where)
+    check_frame(frame, schema, where=where)
     return CustomerTable(frame, schema)
 
 
@@ -300,7 +300,8 @@ def _with_statistics(schema: CustomerSchema, frame: pd.DataFrame) -> CustomerSch
     return schema.model_copy(update={"features": tuple(features)})
 
 
-def _validate(frame: pd.DataFrame, schema: CustomerSchema, where: str) -> None:
+def check_frame(frame: pd.DataFrame, schema: CustomerSchema, *, where: str) -> None:
+    """Checks a parsed frame against its schema; CustomerTableError names the first column that is wrong."""
     columns = {
         ID: pa.Column(str, pa.Check(lambda ids: ids != "", error="a customer id"), unique=True),
         FOLD: pa.Column("int8", pa.Check.in_range(0, schema.folds.count - 1)),

@@ -10,21 +10,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class SplineLogisticConfig(BaseModel):
-    """Logistic regression on splines of the numbers and on the categories.
+    """Ridge logistic regression on splines of the numbers and on the categories, all scaled to unit variance.
+
+    Products of pairs of features were tried and left out: on Telco they cost .001–.004 AUC.
 
     Attributes:
         n_knots: Knots of a spline, at quantiles.
         degree: Degree of a spline.
         penalty: Ridge penalty on the coefficients (1 / C of scikit-learn).
-        interactions: Also products of pairs of features.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     n_knots: Annotated[int, Field(ge=2, le=50)] = 5
     degree: Annotated[int, Field(ge=1, le=5)] = 3
-    penalty: Annotated[float, Field(gt=0)] = 1.0
-    interactions: bool = True
+    penalty: Annotated[float, Field(gt=0)] = 20.0
 
 
 class BoostingConfig(BaseModel):

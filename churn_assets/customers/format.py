@@ -1,0 +1,80 @@
+"""Files of `customers`: the validated rows as Parquet, schema and provenance as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from churn_assets.customers.columns import CustomerTableError
+from churn_assets.customers.schema import CustomerSchema
+from churn_assets.customers.table import CustomerTable, TableSource, check_frame
+from churn_assets.store.errors import CorruptArtifact
+from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, write_json, write_parquet
+
+ROWS, DESCRIPTION = "customers.parquet", "schema.json"
+
+
+class _Source(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    uri: str
+    sha256: str
+    rows: int
+    blanks: dict[str, int]
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_: CustomerSchema
+    source: _Source | None
+
+
+class CustomersFormat(ArtifactFormat[CustomerTable]):
+    """Rows are validated again when they are read: a table that loads is a valid table."""
+
+    loader: ClassVar[str] = "customers/1"
+    packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow", "pandera")
+
+    def save(self, value: CustomerTable, folder: Path) -> None:
+        """Writes the two files."""
+        source = (
+            None
+            if value.source is None
+            else _Source(**{**vars(value.source), "blanks": dict(value.source.blanks)})
+        )
+        described = _Description(schema_=value.schema, source=source)
+        write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
+        write_parquet(value.frame, folder / ROWS)
+
+    def load(self, folder: Path) -> CustomerTable:
+        """Reads and validates; CorruptArtifact where the rows are not what the schema says."""
+        try:
+            described = _Description.model_validate(read_json(folder / DESCRIPTION))
+        except ValueError as error:
+            raise CorruptArtifact(DESCRIPTION, f"{error}", "schema and source of a customer table") from error
+        frame = read_parquet(folder / ROWS)
+        try:
+            check_frame(frame, described.schema_, where=ROWS)
+        except CustomerTableError as error:
+            raise CorruptArtifact(
+                ROWS, f"rows that do not fit the schema ({error})", "validated customers"
+            ) from error
+        source = None if described.source is None else TableSource(**described.source.model_dump())
+        return CustomerTable(frame, described.schema_, source)
+
+    def signature(self, value: CustomerTable) -> dict[str, JsonValue]:
+        """Columns with their types, in order, and the roles of the schema."""
+        schema = value.schema
+        return {
+            "columns": [
+                {"name": str(name), "type": str(dtype)} for name, dtype in value.frame.dtypes.items()
+            ],
+            "roles": {"monthly_revenue": schema.monthly_revenue, "tenure": schema.tenure},
+            "label_window_months": schema.label_window_months,
+        }
+
+
+CUSTOMERS = CustomersFormat()

@@ -1,0 +1,101 @@
+"""Figures of probability forecasts that gates of several stages share. Numpy only; no thresholds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+CALIBRATION_BINS = 15
+"""Bins of equal mass; the noise floor is simulated with the same bins, so the choice cancels out."""
+
+
+def auc(y: ArrayLike, score: ArrayLike) -> float:
+    """Area under the ROC curve, ties counted half; NaN where only one class is present.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        score: (n,) scores, higher for 1.
+    """
+    outcome = np.asarray(y) == 1
+    positives, negatives = int(outcome.sum()), int((~outcome).sum())
+    if not positives or not negatives:
+        return float("nan")
+    ranks = pd.Series(np.asarray(score, dtype=np.float64)).rank().to_numpy()
+    return float((ranks[outcome].sum() - positives * (positives + 1) / 2) / (positives * negatives))
+
+
+def brier(y: ArrayLike, p: ArrayLike) -> float:
+    """Mean squared error of the probabilities."""
+    return float(np.mean((np.asarray(p, dtype=np.float64) - np.asarray(y)) ** 2))
+
+
+def log_losses(y: ArrayLike, p: ArrayLike) -> Floats:
+    """Negative log likelihood of each outcome in nats, (n,)."""
+    forecast = np.clip(np.asarray(p, dtype=np.float64), 1e-15, 1 - 1e-15)
+    return np.asarray(-np.where(np.asarray(y) == 1, np.log(forecast), np.log1p(-forecast)))
+
+
+def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = CALIBRATION_BINS) -> float:
+    """Expected calibration error (ECE) over bins of equal mass (Naeini, Cooper & Hauskrecht 2015)."""
+    outcome, forecast, edges = _binned(y, p, bins)
+    gaps = np.add.reduceat(outcome - forecast, edges)
+    return float(np.abs(gaps).sum() / len(outcome))
+
+
+def calibration_noise(
+    p: ArrayLike, rng: np.random.Generator, *, draws: int = 400, bins: int = CALIBRATION_BINS
+) -> Floats:
+    """Calibration errors that a perfectly calibrated forecast shows by chance, (draws,).
+
+    Args:
+        p: (n,) forecasts; outcomes are drawn from them.
+        rng: Source of the draws.
+        draws: Number of simulated outcome vectors.
+        bins: As in `calibration_error`.
+    """
+    forecast = np.sort(np.asarray(p, dtype=np.float64))
+    edges = _edges(len(forecast), bins)
+    errors = np.empty(draws)
+    for draw in range(draws):
+        gaps = np.add.reduceat((rng.random(len(forecast)) < forecast) - forecast, edges)
+        errors[draw] = np.abs(gaps).sum() / len(forecast)
+    return errors
+
+
+def calibration_rows(y: ArrayLike, p: ArrayLike, bins: int = CALIBRATION_BINS) -> list[dict[str, Any]]:
+    """A table for the calibration plot: mean forecast, observed share and number of rows of each bin."""
+    outcome, forecast, edges = _binned(y, p, bins)
+    sizes = np.diff([*edges, len(outcome)])
+    means, shares = np.add.reduceat(forecast, edges) / sizes, np.add.reduceat(outcome, edges) / sizes
+    return [
+        {"forecast": float(mean), "observed": float(share), "rows": int(size)}
+        for mean, share, size in zip(means, shares, sizes, strict=True)
+    ]
+
+
+def roc_rows(y: ArrayLike, score: ArrayLike, points: int = 100) -> list[dict[str, Any]]:
+    """For the ROC plot: false and true positive rate at up to `points` thresholds and the corners."""
+    order = np.argsort(-np.asarray(score, dtype=np.float64), kind="stable")
+    outcome, ranked = np.asarray(y)[order] == 1, np.asarray(score, dtype=np.float64)[order]
+    last_of_tie = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
+    hits, misses = np.cumsum(outcome)[last_of_tie], np.cumsum(~outcome)[last_of_tie]
+    kept = np.unique(np.linspace(0, len(last_of_tie) - 1, points).round().astype(int))
+    rates = zip(misses[kept] / max(1, misses[-1]), hits[kept] / max(1, hits[-1]), strict=True)
+    corner = {"false_positive_rate": 0.0, "true_positive_rate": 0.0}
+    return [corner, *({"false_positive_rate": float(f), "true_positive_rate": float(t)} for f, t in rates)]
+
+
+def _binned(y: ArrayLike, p: ArrayLike, bins: int) -> tuple[Floats, Floats, NDArray[np.intp]]:
+    forecast = np.asarray(p, dtype=np.float64)
+    order = np.argsort(forecast, kind="stable")
+    return np.asarray(y, dtype=np.float64)[order], forecast[order], _edges(len(forecast), bins)
+
+
+def _edges(rows: int, bins: int) -> NDArray[np.intp]:
+    """First row of each bin."""
+    return np.unique(np.linspace(0, rows, min(bins, rows) + 1).astype(np.intp)[:-1])

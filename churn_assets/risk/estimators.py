@@ -1,0 +1,220 @@
+"""Fitting the estimators behind the churn risk. Knows design matrices, no tables and no folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+
+from churn_assets.customers.schema import CustomerSchema
+from churn_assets.gates.metrics import log_losses
+from churn_assets.risk.config import RiskModelConfig, SplineLogisticConfig
+
+Floats = NDArray[np.float64]
+Kind = Literal["logit_mean", "spline_logistic", "boosting"]
+
+SPLINE = "spline_logistic"
+BOOSTING = "boosting"
+PARTS: Mapping[Kind, tuple[str, ...]] = {
+    "logit_mean": (SPLINE, BOOSTING),
+    "spline_logistic": (SPLINE,),
+    "boosting": (BOOSTING,),
+}
+SIGNS = {"increasing": 1, "decreasing": -1}
+
+
+@dataclass(frozen=True)
+class RiskEstimator:
+    """Fitted scikit-learn classifiers whose mean logit is the logit of the risk.
+
+    Attributes:
+        kind: Which classifiers.
+        parts: The fitted classifiers by name; all read the design matrix.
+    """
+
+    kind: Kind
+    parts: Mapping[str, Any]
+
+    @classmethod
+    def fit(
+        cls, X: Floats, y: NDArray[np.int8], schema: CustomerSchema, config: RiskModelConfig, *, seed: int
+    ) -> Self:
+        """Fits what the config asks for.
+
+        Args:
+            X: (n, F) design matrix; NaN is a blank.
+            y: (n,) labels, 0 or 1, both present.
+            schema: The features of X.
+            config: Kind and parameters.
+            seed: Of the boosting's feature sampling and of the inner folds.
+
+        Raises:
+            ValueError: Only one class, or `monotone` names a feature that is not numeric or not there.
+        """
+        if len(np.unique(y)) != 2:
+            raise ValueError(f"risk_model: found only label {np.unique(y).tolist()}, expected both 0 and 1")
+        signs = monotone_signs(schema, config)
+        kind: Kind = (
+            _best_kind(X, y, schema, config, seed) if config.kind == "best_by_nested_cv" else config.kind
+        )
+        fits = {
+            SPLINE: lambda: _fit_spline_logistic(X, y, schema, config.spline_logistic, signs),
+            BOOSTING: lambda: _fit_boosting(X, y, schema, config, signs, seed),
+        }
+        return cls(kind, {part: fits[part]() for part in PARTS[kind]})
+
+    def predict(self, X: Floats) -> Floats:
+        """Returns P(churn in the label window), (n,) float64 in (0, 1), of the rows of a design matrix."""
+        logits = np.mean([_logit(part.predict_proba(X)[:, 1]) for part in self.parts.values()], axis=0)
+        return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float64)
+
+
+def monotone_signs(schema: CustomerSchema, config: RiskModelConfig) -> NDArray[np.int8]:
+    """Returns 1, -1 or 0 (free) for each feature, (F,).
+
+    Raises:
+        ValueError: `monotone` names a feature that is not numeric or not there.
+    """
+    numeric = [feature.name for feature in schema.features if feature.kind == "numeric"]
+    unknown = [name for name in config.monotone if name not in numeric]
+    if unknown:
+        raise ValueError(f"risk_model.monotone: found {unknown}, expected some of {numeric}")
+    return np.array(
+        [SIGNS[config.monotone[n]] if n in config.monotone else 0 for n in schema.names], dtype=np.int8
+    )
+
+
+def _best_kind(
+    X: Floats, y: NDArray[np.int8], schema: CustomerSchema, config: RiskModelConfig, seed: int
+) -> Kind:
+    """The kind with the least log loss over inner folds."""
+    inner = StratifiedKFold(config.nested_folds, shuffle=True, random_state=seed)
+    losses = dict.fromkeys(PARTS, 0.0)
+    both = config.model_copy(update={"kind": "logit_mean"})
+    for fitted, left_out in inner.split(X, y):
+        estimator = RiskEstimator.fit(X[fitted], y[fitted], schema, both, seed=seed)
+        for kind, names in PARTS.items():
+            candidate = RiskEstimator(kind, {name: estimator.parts[name] for name in names})
+            losses[kind] += float(log_losses(y[left_out], candidate.predict(X[left_out])).sum())
+    return min(losses, key=lambda kind: losses[kind])
+
+
+def _fit_boosting(
+    X: Floats,
+    y: NDArray[np.int8],
+    schema: CustomerSchema,
+    config: RiskModelConfig,
+    signs: NDArray[np.int8],
+    seed: int,
+) -> HistGradientBoostingClassifier:
+    categorical = np.array([feature.kind == "categorical" for feature in schema.features])
+    boosting = HistGradientBoostingClassifier(
+        **config.boosting.model_dump(),
+        categorical_features=categorical if categorical.any() else None,
+        monotonic_cst=signs.astype(int) if signs.any() else None,
+        early_stopping=False,
+        random_state=seed,
+    )
+    return boosting.fit(X, y)
+
+
+def _fit_spline_logistic(
+    X: Floats,
+    y: NDArray[np.int8],
+    schema: CustomerSchema,
+    config: SplineLogisticConfig,
+    signs: NDArray[np.int8],
+) -> Pipeline:
+    steps, blocks = [], []
+    for position, feature in enumerate(schema.features):
+        if feature.kind == "categorical":
+            codes = [np.arange(len(feature.categories), dtype=np.float64)]
+            basis: Any = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False)
+            width = len(feature.categories)
+        else:
+            filled = X[:, position][~np.isnan(X[:, position])]
+            knots = (
+                np.unique(np.quantile(filled, np.linspace(0, 1, config.n_knots))) if len(filled) else filled
+            )
+            curve: Any = StandardScaler()
+            width = 1
+            if len(knots) > 2:
+                # Flat beyond the knots: a projected tenure grows past what was seen.
+                curve = SplineTransformer(
+                    degree=config.degree, knots=knots[:, None], extrapolation="constant", include_bias=False
+                )
+                width = len(knots) + config.degree - 2
+            basis = Pipeline(
+                [("blanks", SimpleImputer(strategy="median", keep_empty_features=True)), ("curve", curve)]
+            )
+        steps.append((feature.name, basis, [position]))
+        blocks.append((width, int(signs[position])))
+    columns = ColumnTransformer(
+        [(f"f{number}", basis, where) for number, (_, basis, where) in enumerate(steps)]
+    )
+    scaled = Pipeline([("columns", columns), ("scale", StandardScaler())])
+    Z = scaled.fit_transform(X)
+    logistic = LogisticRegression(C=1 / config.penalty, max_iter=2000)
+    logistic.fit(Z, y)
+    if signs.any():
+        _constrain(logistic, Z, y, scaled.named_steps["scale"].scale_, blocks)
+    return Pipeline([*scaled.steps, ("logistic", logistic)])
+
+
+def _constrain(
+    logistic: LogisticRegression, Z: Floats, y: NDArray[np.int8], scale: Floats, blocks: list[tuple[int, int]]
+) -> None:
+    """Refits the coefficients under the sign constraints, from the free fit.
+
+    A spline whose B-spline coefficients are in order is monotone (de Boor 2001, ch. XI). The basis leaves out its
+    last function, whose coefficient is thus 0, so a rising curve has g_1 <= … <= g_m <= 0: minus the upper
+    cumulative sums of increments >= 0, which are what is bounded.
+    """
+    transform = np.eye(Z.shape[1])
+    lower = np.full(Z.shape[1], -np.inf)
+    upper = np.full(Z.shape[1], np.inf)
+    start = 0
+    for width, sign in blocks:
+        block = slice(start, start + width)
+        start += width
+        if not sign:
+            continue
+        if width == 1:
+            transform[block, block] = sign
+        else:
+            transform[block, block] = -sign * np.triu(np.ones((width, width))) * scale[block][:, None]
+        lower[block] = 0.0
+    increments = np.clip(np.linalg.solve(transform, logistic.coef_[0]), lower, upper)
+
+    def penalised(parameters: Floats) -> tuple[float, Floats]:
+        coefficients = transform @ parameters[:-1]
+        logits = Z @ coefficients + parameters[-1]
+        loss = logistic.C * np.sum(np.logaddexp(0, logits) - y * logits) + 0.5 * coefficients @ coefficients
+        residual = logistic.C * (1 / (1 + np.exp(-logits)) - y)
+        return float(loss), np.append(transform.T @ (Z.T @ residual + coefficients), residual.sum())
+
+    bounds = [*zip(lower, upper, strict=True), (-np.inf, np.inf)]
+    found = minimize(
+        penalised, np.append(increments, logistic.intercept_), jac=True, bounds=bounds, method="L-BFGS-B",
+        options={"maxiter": 2000, "ftol": 1e-12, "gtol": 1e-6},
+    )  # fmt: skip
+    if not found.success:
+        raise RuntimeError(f"risk_model: the monotone spline fit did not converge: {found.message}")
+    logistic.coef_ = (transform @ found.x[:-1])[None, :]
+    logistic.intercept_ = found.x[-1:]
+
+
+def _logit(p: Floats) -> Floats:
+    p = np.clip(p, 1e-9, 1 - 1e-9)
+    return np.asarray(np.log(p) - np.log1p(-p))

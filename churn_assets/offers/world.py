@@ -96,10 +96,11 @@ class Truth:
 
 @dataclass(frozen=True)
 class Draw:
-    """One offer log and, row for row, the truth behind it."""
+    """One offer log and, row for row, the truth and the number of the (pseudo-)customer in this draw."""
 
     log: OfferLog
     truth: Truth
+    person: Ints
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ class DemoWorld:
         if missing:
             raise DemoWorldError(
                 "the demo world answers for the Telco customers: found no feature "
-                f"{', '.join(missing)} in customers; bring these columns, or set offer_log.source to your own log"
+                f"{', '.join(missing)} in customers; bring them, or set offer_log.source to your own log"
             )
         self.economics = economics
         self.drift = drift
@@ -422,7 +423,7 @@ class DemoWorld:
             "churned": churned,
             "margin": margin,
         }
-        return Draw(as_log(pd.DataFrame(columns), ids, simulated=True, origin="demo world"), truth)
+        return Draw(as_log(pd.DataFrame(columns), ids, simulated=True, origin="demo world"), truth, person)
 
     def _stay_probability(
         self, would_churn: Ints, contacted: Bools, accepted: Bools, saved: Floats, woken: Floats

@@ -1,0 +1,401 @@
+"""What a policy would have earned, from a log of other decisions: estimators, intervals and the release rule.
+
+Needs the propensities of every arm. Trains no policy, knows no truth, and reads nothing but what it is
+handed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.report import Gate, Outcome
+from churn_assets.offers.log import OfferLog
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Z_TWO_SIDED_95 = 1.959964
+Z_ONE_SIDED_95 = 1.644854
+NON_INFERIORITY = 0.01
+"""A later release may lose this share of the champion's value; DESIGN's margin, not a measured one."""
+
+KNOTS = 4
+RIDGE_COMMON = 20.0
+RIDGE_ARM = 300.0
+"""Prior rows that pull an arm's coefficients to the common ones (columns are of unit size). On a 50,000-row
+log of the demo world 30 to 5,000 gave standard errors of the lift within 0.3 % of each other."""
+ABOVE = 1e-6
+"""Money a decision. A bound must lie above its bar, not on it: one that never offers is no first release."""
+SUM_TOLERANCE = 1e-6
+
+
+class OffPolicyError(ValueError):
+    """A policy or a log cannot be evaluated; the message says what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean in money a decision, with a standard error that counts each customer once."""
+
+    mean: float
+    standard_error: float
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Two-sided 95 % interval."""
+        half = Z_TWO_SIDED_95 * self.standard_error
+        return self.mean - half, self.mean + half
+
+    @property
+    def lower_bound(self) -> float:
+        """One-sided 95 % lower bound."""
+        return self.mean - Z_ONE_SIDED_95 * self.standard_error
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The same quantity by three estimators.
+
+    Attributes:
+        ips: inverse propensity scoring (Horvitz & Thompson 1952); unbiased, noisy.
+        snips: self-normalised (Swaminathan & Joachims 2015); slightly biased, less noisy.
+        dr: doubly robust with a cross-fitted outcome model (Dudík, Langford & Li 2011); the one to decide by.
+    """
+
+    ips: Estimate
+    snips: Estimate
+    dr: Estimate
+
+
+@dataclass(frozen=True)
+class OffPolicyEstimate:
+    """What a log says about a policy.
+
+    Attributes:
+        value: mean reward of a decision.
+        lift: value over no offer.
+        rows: decisions in the log.
+        customers: customers in the log.
+        effective_rows: Kish's effective sample size of the importance weights.
+        largest_weight: largest importance weight.
+        least_propensity: smallest propensity of an arm where the policy would choose it.
+        agreement: mean probability of the policy for the logged arm.
+    """
+
+    value: Estimates
+    lift: Estimates
+    rows: int
+    customers: int
+    effective_rows: float
+    largest_weight: float
+    least_propensity: float
+    agreement: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A log made ready to score any policy on its arms; arrays are by decision.
+
+    Attributes:
+        arm: (n,) index of the logged arm; arm 0 is no offer.
+        reward: (n,) money.
+        propensities: (n, A) of the logging policy, in (0, 1].
+        expected: (n, A) reward of each arm by an outcome model that was fitted without this customer.
+        customer: (n,) number of the customer, 0 or more.
+    """
+
+    arm: Ints
+    reward: Floats
+    propensities: Floats
+    expected: Floats
+    customer: Ints
+
+    @classmethod
+    def of(cls, log: OfferLog, table: CustomerTable) -> Evidence:
+        """Fit the outcome model by customer fold and gather what scoring needs.
+
+        Args:
+            log: decisions with propensities; `margin` is the reward.
+            table: the log's customers (and possibly others).
+        """
+        customer = log.positions(table.ids)
+        expected = cross_fitted_outcomes(
+            outcome_design(table),
+            customer,
+            log.prior_offers,
+            log.arm,
+            log.margin,
+            table.fold.astype(np.int64),
+            len(log.arms),
+        )
+        return cls(log.arm, log.margin, log.propensities, expected, customer)
+
+    def estimate(self, policy: Floats) -> OffPolicyEstimate:
+        """Score a policy.
+
+        Args:
+            policy: (n, A) probability of each of the log's arms at each decision.
+
+        Raises:
+            OffPolicyError: `policy` is no such table of probabilities.
+        """
+        chosen = self._checked(policy)
+        nothing = np.zeros_like(chosen)
+        no_offer = np.zeros_like(chosen)
+        no_offer[:, 0] = 1.0
+        weight = self._weight(chosen)
+        return OffPolicyEstimate(
+            value=self._contrast(chosen, nothing),
+            lift=self._contrast(chosen, no_offer),
+            rows=len(self.arm),
+            customers=self._customers,
+            effective_rows=float(weight.sum() ** 2 / (weight**2).sum()) if weight.any() else 0.0,
+            largest_weight=float(weight.max()),
+            least_propensity=float(np.where(chosen > 0, self.propensities, 1.0).min()),
+            agreement=float(chosen[np.arange(len(self.arm)), self.arm].mean()),
+        )
+
+    def difference(self, candidate: Floats, champion: Floats) -> Estimates:
+        """Value of one policy (n, A) over another on the same decisions: their common noise cancels."""
+        return self._contrast(self._checked(candidate), self._checked(champion))
+
+    @cached_property
+    def _customers(self) -> int:
+        return int(np.count_nonzero(np.bincount(self.customer)))
+
+    def _checked(self, policy: Floats) -> Floats:
+        chosen = np.asarray(policy, dtype=np.float64)
+        if chosen.shape != self.propensities.shape:
+            raise OffPolicyError(
+                f"found policy probabilities of shape {chosen.shape}; expected {self.propensities.shape}, "
+                "the log's decisions by its arms"
+            )
+        wrong = ~(chosen >= 0).all(1) | ~(np.abs(chosen.sum(1) - 1) <= SUM_TOLERANCE)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise OffPolicyError(
+                f"row {row}: found probabilities {chosen[row].tolist()}; expected a sum of 1"
+            )
+        return chosen
+
+    def _weight(self, policy: Floats) -> Floats:
+        at = np.arange(len(self.arm))
+        return np.asarray(policy[at, self.arm] / self.propensities[at, self.arm])
+
+    def _contrast(self, policy: Floats, reference: Floats) -> Estimates:
+        residual = self.reward - self.expected[np.arange(len(self.arm)), self.arm]
+        weight, other = self._weight(policy), self._weight(reference)
+        ips = (weight - other) * self.reward
+        dr = ((policy - reference) * self.expected).sum(1) + (weight - other) * residual
+        snips, influence = _self_normalised(weight, self.reward)
+        if other.any():
+            subtracted, its_influence = _self_normalised(other, self.reward)
+            snips, influence = snips - subtracted, influence - its_influence
+        return Estimates(
+            ips=self._clustered(float(ips.mean()), ips - ips.mean()),
+            snips=self._clustered(snips, influence),
+            dr=self._clustered(float(dr.mean()), dr - dr.mean()),
+        )
+
+    def _clustered(self, mean: float, influence: Floats) -> Estimate:
+        """Standard error of a mean whose rows belong together by customer (Liang & Zeger 1986)."""
+        total = np.bincount(self.customer, weights=influence)
+        clusters = self._customers
+        if clusters < 2:
+            return Estimate(mean, float("nan"))
+        variance = clusters / (clusters - 1) * float((total**2).sum()) / len(influence) ** 2
+        return Estimate(mean, float(np.sqrt(variance)))
+
+
+def _self_normalised(weight: Floats, reward: Floats) -> tuple[float, Floats]:
+    """Weighted mean and its influence by row; nan where the policy would make none of the decisions."""
+    if not weight.any():
+        return float("nan"), np.full(len(weight), np.nan)
+    mean = float((weight * reward).sum() / weight.sum())
+    return mean, weight * (reward - mean) / weight.mean()
+
+
+def on_arms(menu: Sequence[float], probabilities: Floats, arms: Sequence[float]) -> Floats:
+    """Probabilities (n, K) over a policy's menu as (n, A) over a log's arms.
+
+    Raises:
+        OffPolicyError: the menu has an offer that the log never tried.
+    """
+    place = [int(np.abs(np.asarray(arms) - offer).argmin()) for offer in menu]
+    strange = [offer for offer, at in zip(menu, place, strict=True) if abs(arms[at] - offer) > SUM_TOLERANCE]
+    if strange:
+        raise OffPolicyError(
+            f"the menu offers {', '.join(f'{offer:.0%}' for offer in strange)}, which the log never tried; "
+            f"its arms are {', '.join(f'{arm:.0%}' for arm in arms)}"
+        )
+    spread = np.zeros((len(probabilities), len(arms)))
+    spread[:, place] = probabilities
+    return spread
+
+
+def outcome_design(table: CustomerTable) -> Floats:
+    """(N, d) columns in which an arm's expected reward is linear: the price times features bent at quantiles.
+
+    Reward is a share of the price for all but the contact cost, hence the factor and one plain constant.
+    """
+    columns = [np.ones(len(table))]
+    for position, feature in enumerate(table.schema.features):
+        values = table.X[:, position]
+        if feature.kind == "categorical":
+            columns += [
+                (values == code).astype(np.float64) for code in range(1, len(feature.categories or ()))
+            ]
+            continue
+        blank = np.isnan(values)
+        if blank.any():
+            columns.append(blank.astype(np.float64))
+        known = (np.where(blank, feature.mean, values) - feature.mean) / feature.std
+        inner = np.unique(np.quantile(known, np.linspace(0, 1, KNOTS + 2)[1:-1]))
+        columns += [known, *(np.maximum(known - knot, 0) for knot in inner[inner < known.max()])]
+    shares = np.column_stack(columns)
+    return np.column_stack([np.ones(len(table)), shares * (table.price / table.price.mean())[:, None]])
+
+
+def cross_fitted_outcomes(
+    design: Floats, customer: Ints, prior_offers: Ints, arm: Ints, reward: Floats, fold: Ints, arms: int
+) -> Floats:
+    """Expected reward of every arm at every decision, fitted without that customer's fold.
+
+    Ridge regressions in closed form: coefficients common to the arms, plus deviations by arm pulled to zero.
+
+    Args:
+        design: (N, d) columns of the customers, see `outcome_design`.
+        customer: (n,) row in `design` of each decision.
+        prior_offers: (n,) offers shortly before the decision.
+        arm: (n,) logged arm.
+        reward: (n,) money.
+        fold: (N,) fold of each customer.
+        arms: number of arms, A.
+
+    Returns:
+        (n, A) float64.
+    """
+    fatigue = np.minimum(prior_offers, 3) / 3
+    price_like = design[:, 1]
+    size = np.sqrt((design**2).mean(0))
+    usable = size > 0
+    rows = np.column_stack([(design[:, usable] / size[usable])[customer], fatigue * price_like[customer]])
+    width = rows.shape[1]
+    row_fold = np.unique(fold, return_inverse=True)[1][customer]
+    folds = int(row_fold.max()) + 1
+    if folds < 2:
+        raise OffPolicyError("all decisions are about customers of one fold; cross-fitting needs two")
+    gram = np.zeros((folds, arms, width, width))
+    moment = np.zeros((folds, arms, width))
+    cell = row_fold * arms + arm
+    order = np.argsort(cell, kind="stable")
+    bounds = np.searchsorted(cell[order], np.arange(folds * arms + 1))
+    for number in range(folds * arms):
+        take = order[bounds[number] : bounds[number + 1]]
+        gram[divmod(number, arms)] = rows[take].T @ rows[take]
+        moment[divmod(number, arms)] = rows[take].T @ reward[take]
+    expected = np.empty((len(rows), arms))
+    whole_gram, whole_moment = gram.sum(0), moment.sum(0)
+    identity = np.eye(width)
+    for left_out in range(folds):
+        inside, target = whole_gram - gram[left_out], whole_moment - moment[left_out]
+        common = np.linalg.solve(inside.sum(0) + RIDGE_COMMON * identity, target.sum(0))
+        own = np.linalg.solve(inside + RIDGE_ARM * identity, (target - inside @ common)[..., None])[..., 0]
+        mine = row_fold == left_out
+        expected[mine] = rows[mine] @ (common[:, None] + own.T)
+    return expected
+
+
+@dataclass(frozen=True)
+class OffPolicyVerdict:
+    """Whether a log speaks for releasing a policy, and why."""
+
+    release: bool
+    reason: str
+    estimate: OffPolicyEstimate
+    tested: Estimates
+    threshold: float
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        """The verdict as gates: the doubly robust lower bound, and the self-normalised estimate's sign."""
+        low, dr, snips = self.tested.dr.lower_bound, self.tested.dr, self.tested.snips
+        return (
+            Gate(
+                "lower_bound_over_bar", low - self.threshold, ">=", ABOVE, f"DR {_shown(dr)}; {self.reason}"
+            ),
+            Gate("snips_agrees", snips.mean - self.threshold, ">=", ABOVE, f"SNIPS {_shown(snips)}"),
+        )
+
+
+def decide_release(evidence: Evidence, candidate: Floats, champion: Floats | None) -> OffPolicyVerdict:
+    """The off-policy rule for a release.
+
+    A first release must beat no offer: the one-sided 95 % lower bound of the doubly robust lift is above 0. A
+    later one must not be worse than the champion by more than 1 % of the champion's value, by the same bound
+    of the paired difference. Either way the self-normalised estimate must lie on the same side of the bar.
+
+    Args:
+        evidence: the log.
+        candidate: (n, A) probabilities of the policy that is to be released.
+        champion: (n, A) probabilities of the policy in use, None for a first release.
+    """
+    estimate = evidence.estimate(candidate)
+    if champion is None:
+        tested, threshold, bar = estimate.lift, 0.0, "no offer"
+    else:
+        tested = evidence.difference(candidate, champion)
+        worth = evidence.estimate(champion).value.dr.mean
+        threshold, bar = (
+            -NON_INFERIORITY * abs(worth),
+            f"the champion less {NON_INFERIORITY:.0%} of its value",
+        )
+    low, side = tested.dr.lower_bound, tested.snips.mean
+    if not low - threshold >= ABOVE:
+        release, reason = False, f"the lower bound {low:+.2f} is not above {threshold:+.2f} ({bar})"
+    elif not side - threshold >= ABOVE:
+        release, reason = False, f"SNIPS {side:+.2f} disagrees: it is not above {threshold:+.2f} ({bar})"
+    else:
+        release, reason = True, f"the lower bound {low:+.2f} is above {threshold:+.2f} ({bar})"
+    return OffPolicyVerdict(release, reason, estimate, tested, threshold)
+
+
+def off_policy_outcome(verdict: OffPolicyVerdict, *, simulated: bool) -> Outcome:
+    """The verdict for a check: its gates and the table of estimates."""
+    estimate = verdict.estimate
+    rows = [
+        {
+            "quantity": quantity,
+            "estimator": name.upper(),
+            "mean": each.mean,
+            "low_95": each.interval[0],
+            "high_95": each.interval[1],
+            "log": "simulated" if simulated else "observed",
+        }
+        for quantity, estimates in (
+            ("value", estimate.value),
+            ("lift over no offer", estimate.lift),
+            ("tested", verdict.tested),
+        )
+        for name, each in (("dr", estimates.dr), ("snips", estimates.snips), ("ips", estimates.ips))
+    ]
+    support = [
+        {"figure": "rows", "value": estimate.rows},
+        {"figure": "customers", "value": estimate.customers},
+        {"figure": "effective rows", "value": estimate.effective_rows},
+        {"figure": "largest weight", "value": estimate.largest_weight},
+        {"figure": "least propensity of a chosen arm", "value": estimate.least_propensity},
+        {"figure": "agreement with the log", "value": estimate.agreement},
+    ]
+    return Outcome(verdict.gates, {"off_policy": rows, "support": support})
+
+
+def _shown(estimate: Estimate) -> str:
+    low, high = estimate.interval
+    return f"{estimate.mean:+.2f} a decision (95 %: {low:+.2f} to {high:+.2f})"

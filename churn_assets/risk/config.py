@@ -52,8 +52,9 @@ class RiskGates(BaseModel):
         min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held out.
         max_calibration_ratio: Largest calibration error (ECE) on held-out customers, in multiples of what
             the 95th percentile of a perfectly calibrated model would be.
-        min_slice_rows: Levels of categorical features with fewer held-out customers are not judged.
-        max_slice_deviation: Largest |observed − expected| churners of a level, in standard errors.
+        min_slice_rows: Levels of categorical features with fewer customers are not judged.
+        max_slice_deviation: Largest |observed − expected| churners of such a level, in standard errors.
+        min_slice_auc: Least out-of-fold ROC AUC within any such level.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same customers
             may be (nats).
     """
@@ -66,6 +67,7 @@ class RiskGates(BaseModel):
     max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.25
     min_slice_rows: Annotated[int, Field(ge=1)] = 100
     max_slice_deviation: Annotated[float, Field(gt=0)] = 3.5
+    min_slice_auc: Share = 0.55
     champion_log_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
 
 

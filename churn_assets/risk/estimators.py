@@ -177,8 +177,8 @@ def _constrain(
 ) -> None:
     """Refits the coefficients under the sign constraints, from the free fit.
 
-    A spline whose B-spline coefficients are in order is monotone (de Boor 2001, ch. XI). The basis leaves out its
-    last function, whose coefficient is thus 0, so a rising curve has g_1 <= … <= g_m <= 0: minus the upper
+    A spline with B-spline coefficients in order is monotone (de Boor 2001, ch. XI). The basis leaves out
+    its last function, whose coefficient is thus 0: a rising curve has g_1 <= … <= g_m <= 0, minus the upper
     cumulative sums of increments >= 0, which are what is bounded.
     """
     transform = np.eye(Z.shape[1])

@@ -1,0 +1,116 @@
+"""What a customer table must prove before anything is fitted on it. Pure; thresholds are config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from churn_assets.customers.config import CustomersGates
+from churn_assets.customers.schema import ID
+from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.metrics import auc
+from churn_assets.gates.report import Gate, Outcome
+
+LEVELS = 20
+"""Quantile bins of a numeric feature when it is tried as a lone predictor; a blank is one more level."""
+
+MAX_SPLIT_Z = 4.0
+"""Both sides of the split come from one hash, so their churn rates differ by chance alone: rarely by this much."""
+
+
+def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
+    """No feature alone predicts the label: such a feature was written after the outcome, or copies it.
+
+    A feature's levels (categories; quantile bins and blanks of numbers) are scored by the churn rate of the other
+    folds at that level, so that rare levels cannot memorise. A number is also tried as it is, both ways.
+    """
+    scores = {name: _lone_auc(table, position) for position, name in enumerate(table.schema.names)}
+    rows = [
+        {"feature": name, "auc": score} for name, score in sorted(scores.items(), key=lambda item: -item[1])
+    ]
+    worst = rows[0]
+    gate = Gate(
+        "single_feature_auc",
+        worst["auc"],
+        "<=",
+        gates.max_single_feature_auc,
+        f"strongest alone: {worst['feature']}; a stronger one knows the outcome",
+    )
+    return Outcome((gate,), {"single_feature_auc": rows})
+
+
+def split(table: CustomerTable) -> Outcome:
+    """Customers are split by the hash of their id alone, each once, and both sides are alike."""
+    ids, held_out, y = table.ids, table.held_out, table.y
+    shared = len(set(ids[held_out]) & set(ids[~held_out]))
+    moved = int((table.schema.fold_of(ids) != table.fold).sum())
+    rates = [float(y[side].mean()) if side.any() else float("nan") for side in (~held_out, held_out)]
+    pooled = float(y.mean())
+    spread = np.sqrt(pooled * (1 - pooled) * (1 / max(1, (~held_out).sum()) + 1 / max(1, held_out.sum())))
+    z = abs(rates[0] - rates[1]) / spread if spread else float("nan")
+    return Outcome(
+        (
+            Gate("customers_twice", int(table.frame[ID].duplicated().sum()), "==", 0),
+            Gate("customers_on_both_sides", shared, "==", 0, "of the fitted and the held-out customers"),
+            Gate("customers_in_another_fold", moved, "==", 0, "than the hash of seed and id gives"),
+            Gate("split_churn_rate_z", z, "<=", MAX_SPLIT_Z, "difference of churn rates in standard errors"),
+        ),
+        {
+            "split": [
+                {"used_for": side, "customers": int(rows.sum()), "churn_rate": rate}
+                for side, rows, rate in zip(
+                    ("fitting", "held out"), (~held_out, held_out), rates, strict=True
+                )
+            ]
+        },
+    )
+
+
+def completeness(table: CustomerTable, gates: CustomersGates) -> Outcome:
+    """Enough customers, a believable share of churners, few blanks."""
+    names = list(table.schema.names)
+    shares = table.frame[names].isna().mean()
+    rate = float(table.y.mean())
+    emptiest = str(shares.idxmax())
+    return Outcome(
+        (
+            Gate("customers", len(table), ">=", gates.min_rows),
+            Gate("churn_rate_low", rate, ">=", gates.min_label_rate),
+            Gate("churn_rate_high", rate, "<=", gates.max_label_rate),
+            Gate("blank_share", float(shares.max()), "<=", gates.max_blank_share, f"most in {emptiest}"),
+        ),
+        {"blanks": [{"feature": name, "blank_share": float(shares[name])} for name in names]},
+    )
+
+
+def _lone_auc(table: CustomerTable, position: int) -> float:
+    values, y, fold = table.X[:, position], table.y, table.fold
+    by_level = _rates_elsewhere(_levels(values), y, fold)
+    found = [auc(y, by_level)]
+    if table.schema.features[position].kind == "numeric":
+        present = ~np.isnan(values)
+        as_it_is = auc(y[present], values[present])
+        found += [as_it_is, 1 - as_it_is]
+    return max((score for score in found if np.isfinite(score)), default=float("nan"))
+
+
+def _levels(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Codes of the distinct values, or of quantile bins where there are many; blanks are one level."""
+    distinct = np.unique(values[~np.isnan(values)])
+    if len(distinct) > LEVELS:
+        distinct = np.unique(np.quantile(values[~np.isnan(values)], np.linspace(0, 1, LEVELS + 1)[:-1]))
+    codes = np.searchsorted(distinct, np.nan_to_num(values), side="right")
+    return np.where(np.isnan(values), len(distinct) + 1, codes)
+
+
+def _rates_elsewhere(levels: NDArray[np.intp], y: NDArray[np.int8], fold: NDArray[np.int8]) -> NDArray[Any]:
+    """For each customer, the churn rate of the level in the other folds, else the base rate."""
+    frame = pd.DataFrame({"level": levels, "fold": fold, "y": y.astype(float)})
+    inside = frame.groupby(["level", "fold"])["y"]
+    whole = frame.groupby("level")["y"]
+    rows = whole.transform("size") - inside.transform("size")
+    churners = whole.transform("sum") - inside.transform("sum")
+    return np.asarray((churners / rows.where(rows > 0)).fillna(float(y.mean())))

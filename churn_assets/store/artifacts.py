@@ -1,0 +1,228 @@
+"""Publishing, verifying and loading artifact versions. Which version is current is the channels' business."""
+
+import re
+import tempfile
+from contextlib import suppress
+from datetime import datetime
+from importlib.metadata import version as package_version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from churn_assets.store.backend import Backend
+from churn_assets.store.canonical import sha256_file
+from churn_assets.store.errors import (
+    ContentError,
+    CorruptArtifact,
+    IncompatibleArtifact,
+    ObjectExists,
+    ObjectMissing,
+    PublishConflict,
+)
+from churn_assets.store.formats import ArtifactFormat
+from churn_assets.store.gate_reports import add_gate_report, gate_reports
+from churn_assets.store.manifest import FileEntry, Manifest, Provenance, whole_second
+from churn_assets.store.names import MANIFEST, check_name
+from churn_assets.store.reference import ARTIFACTS, ArtifactRef
+from churn_assets.store.staging import StagedArtifact, check_read_back, stage
+
+__all__ = ["ArtifactRef", "ArtifactStore", "StagedArtifact", "stage"]
+
+T = TypeVar("T")
+_VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
+# A manifest is a few kB; its golden rows may make it more. Beyond this it is no manifest.
+_MANIFEST_LIMIT = 64 << 20
+# What tells two trainings of equal bytes apart. Timings and run ids may differ between a try and its retry.
+_ORIGIN = ("experiment", "upstream", "config_digest", "seed", "code_version")
+
+
+class ArtifactStore:
+    """Immutable, verified artifact versions on a backend.
+
+    A version's files are written first, its manifest last: the manifest's existence is the commit. A crash
+    at any point leaves either no such version or the whole of it, and publishing again finishes the work.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def publish(self, staged: StagedArtifact, provenance: Provenance, minted_at: datetime) -> ArtifactRef:
+        """Make a staged artifact a committed version; idempotent.
+
+        Args:
+            staged: What :func:`stage` returned; its folder must still be there.
+            provenance: Where it comes from.
+            minted_at: Aware time that names the version. Take it once per run and asset and keep it on a
+                retry: then a retry finds its own work, finished or not.
+
+        Returns:
+            The version. If it was committed before, by this writer or one that trained the same, it stands.
+
+        Raises:
+            CorruptArtifact: What is stored under the version differs from what is staged, for instance a
+                leftover of a crash; nothing was committed. Publishing with a new ``minted_at`` is then safe.
+            PublishConflict: The version is committed with equal content but another origin.
+        """
+        manifest = _manifest(staged, provenance, minted_at)
+        ref = ArtifactRef(provenance.experiment, staged.asset, manifest.version)
+        if not self.exists(ref):
+            for entry in manifest.files:
+                self._create(ref.prefix + entry.path, staged.folder / entry.path)
+            self._compare_listing(ref, manifest)
+            self._verify_files(ref, manifest)
+            self._create(ref.manifest_key, manifest.to_bytes())
+        self._refuse_other_origin(ref, self.verify(ref), manifest)
+        return ref
+
+    def exists(self, ref: ArtifactRef) -> bool:
+        """Whether the version is committed; says nothing about its content."""
+        try:
+            self.backend.size(ref.manifest_key)
+        except ObjectMissing:
+            return False
+        return True
+
+    def versions(self, experiment: str, asset: str) -> list[ArtifactRef]:
+        """Committed versions of an asset, oldest first. Unfinished and foreign folders are not versions."""
+        prefix = f"{ARTIFACTS}{check_name('experiment', experiment)}/{check_name('asset', asset)}/"
+        rest = (key.removeprefix(prefix).split("/") for key in self.backend.list(prefix))
+        names = [parts[0] for parts in rest if parts[1:] == [MANIFEST] and _VERSION.fullmatch(parts[0])]
+        return [ArtifactRef(experiment, asset, name) for name in sorted(names)]
+
+    def manifest(self, ref: ArtifactRef) -> Manifest:
+        """The manifest of a version, after checking that it is whole and belongs there.
+
+        Raises:
+            ObjectMissing: The version is not committed.
+            IncompatibleArtifact: A newer schema wrote it.
+            CorruptArtifact: It was altered, or belongs to another experiment, asset or version.
+        """
+        key = ref.manifest_key
+        size = self.backend.size(key)
+        if size > _MANIFEST_LIMIT:
+            raise CorruptArtifact(key, f"{size} bytes", f"a manifest of at most {_MANIFEST_LIMIT}", str(ref))
+        try:
+            manifest = Manifest.from_bytes(self.backend.read(key), file=key)
+        except ContentError as error:
+            raise error.about(str(ref)) from error
+        found = f"{manifest.provenance.experiment}/{manifest.asset}/{manifest.version}"
+        if found != str(ref):
+            raise CorruptArtifact(key, f"the manifest of {found}", f"the manifest of {ref}", str(ref))
+        return manifest
+
+    def verify(self, ref: ArtifactRef) -> Manifest:
+        """Check manifest and every file's digest without loading anything.
+
+        Raises:
+            ObjectMissing: The version is not committed.
+            IncompatibleArtifact: A newer schema wrote it.
+            CorruptArtifact: The manifest or a file is missing or differs.
+        """
+        manifest = self.manifest(ref)
+        self._verify_files(ref, manifest)
+        return manifest
+
+    def load(self, ref: ArtifactRef, fmt: ArtifactFormat[T]) -> T:
+        """Verify a version, read it, replay its golden rows, then hand it over.
+
+        The files are copied to a private folder first; what was verified there is what is read.
+
+        Raises:
+            ObjectMissing: The version is not committed.
+            IncompatibleArtifact: A newer schema or another loader wrote it.
+            CorruptArtifact: The manifest, a file or the signature differs.
+            UntrustedContent: A file could run code or crash the process.
+            GoldenMismatch: The loaded value answers differently.
+        """
+        manifest = self.manifest(ref)
+        if manifest.loader != fmt.loader:
+            raise IncompatibleArtifact(
+                MANIFEST, f"loader {manifest.loader!r}", f"loader {fmt.loader!r}", str(ref)
+            )
+        with tempfile.TemporaryDirectory(prefix="artifact-") as name:
+            folder = Path(name)
+            for entry in manifest.files:
+                self._fetch_verified(ref, entry, folder / entry.path)
+            try:
+                value = fmt.load(folder)
+                check_read_back(fmt, value, manifest.signature, manifest.golden)
+            except ContentError as error:
+                raise error.about(str(ref)) from error
+        return value
+
+    def add_gate_report(self, ref: ArtifactRef, check: str, report: dict[str, Any]) -> None:
+        """Store a check's verdict beside a committed version; the newest of each check counts.
+
+        Raises:
+            ObjectMissing: The version is not committed.
+            InvalidName: ``check`` is not one plain path segment.
+        """
+        self.backend.size(ref.manifest_key)
+        add_gate_report(self.backend, ref, check, report)
+
+    def gate_reports(self, ref: ArtifactRef) -> dict[str, dict[str, Any]]:
+        """The newest report of every check on a version.
+
+        Raises:
+            CorruptArtifact: A report was altered or does not belong there.
+        """
+        return gate_reports(self.backend, ref)
+
+    def _create(self, key: str, source: bytes | Path) -> None:
+        # ObjectExists may be our own write of an earlier try, one whose acknowledgement was lost, or somebody
+        # else's: every stored byte is compared with what we meant to write, before and after the commit.
+        with suppress(ObjectExists):
+            self.backend.create(key, source)
+
+    def _compare_listing(self, ref: ArtifactRef, manifest: Manifest) -> None:
+        stored = set(self.backend.list(ref.prefix)) - {ref.manifest_key}
+        found = {key for key in stored if not key.startswith(ref.gates_prefix)}
+        expected = {ref.prefix + entry.path for entry in manifest.files}
+        if found != expected:
+            extra, missing = sorted(found - expected), sorted(expected - found)
+            raise CorruptArtifact(
+                ref.prefix, f"extra {extra}, missing {missing}", "exactly the staged files", str(ref)
+            )
+
+    def _verify_files(self, ref: ArtifactRef, manifest: Manifest) -> None:
+        with tempfile.TemporaryDirectory(prefix="verify-") as name:
+            copy = Path(name) / "file"
+            for entry in manifest.files:
+                self._fetch_verified(ref, entry, copy)
+                copy.unlink()
+
+    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path) -> None:
+        key = ref.prefix + entry.path
+        try:
+            size = self.backend.size(key)
+            if size != entry.size:
+                raise CorruptArtifact(entry.path, f"{size} bytes", f"{entry.size} bytes", str(ref))
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            self.backend.fetch(key, destination)
+        except ObjectMissing as error:
+            raise CorruptArtifact(entry.path, "nothing", f"a file of {entry.size} bytes", str(ref)) from error
+        found = sha256_file(destination)
+        if found != entry.sha256:
+            raise CorruptArtifact(entry.path, f"sha256 {found}", f"sha256 {entry.sha256}", str(ref))
+
+    def _refuse_other_origin(self, ref: ArtifactRef, stored: Manifest, ours: Manifest) -> None:
+        if stored.digest != ours.digest:
+            raise CorruptArtifact(MANIFEST, f"content {stored.digest}", f"content {ours.digest}", str(ref))
+        for field in _ORIGIN:
+            found, expected = getattr(stored.provenance, field), getattr(ours.provenance, field)
+            if found != expected:
+                raise PublishConflict(
+                    f"{ref}: already committed with {field} {found!r}, expected {expected!r}"
+                )
+
+
+def _manifest(staged: StagedArtifact, provenance: Provenance, minted_at: datetime) -> Manifest:
+    return Manifest(
+        asset=staged.asset,
+        files=staged.files,
+        loader=staged.format.loader,
+        packages={name: package_version(name) for name in staged.format.packages},
+        signature=staged.signature,
+        golden=staged.golden,
+        provenance=provenance,
+        created_at=whole_second(minted_at),
+    )

@@ -1,0 +1,252 @@
+"""Channels: append-only logs whose newest record says which release is current."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.canonical import seal, sha256_bytes, unseal
+from churn_assets.store.errors import (
+    ChannelConflict,
+    ContentError,
+    CorruptArtifact,
+    ObjectExists,
+    ObjectMissing,
+    PromotionRefused,
+)
+from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
+from churn_assets.store.names import check_name
+from churn_assets.store.reference import ArtifactRef
+
+CHANNEL_SCHEMA = 1
+CHANNELS = "channels/"
+# Collection may delete a version that was never promoted after 14 days; a week between the two deadlines
+# keeps a promotion from racing with it.
+FIRST_PROMOTION_WITHIN = timedelta(days=7)
+_SEQ_DIGITS = 12
+
+Action = Literal["promote", "rollback"]
+
+
+class ChannelRecord(Sealed):
+    """One act on a channel.
+
+    Attributes:
+        seq: Position in the log, from 1 without gaps.
+        release: ``experiment/asset/version`` that is current from here on.
+        previous: What was current before; None on the first record.
+        prev_hash: SHA-256 of the previous record's bytes; None on the first record.
+        actor: Person or automation that acted.
+        gate_report_digest: Digest of the gate report that the decision rests on.
+        nonce: Tells the writer its own record after a lost acknowledgement.
+        at: UTC, whole seconds.
+    """
+
+    schema_version: Annotated[int, Field(ge=1, le=CHANNEL_SCHEMA)] = CHANNEL_SCHEMA
+    seq: Annotated[int, Field(ge=1)]
+    action: Action
+    channel: str
+    release: str
+    previous: str | None
+    prev_hash: Sha256 | None
+    actor: str
+    reason: str
+    gate_report_digest: str
+    nonce: Annotated[str, Field(min_length=1)]
+    at: datetime
+
+    @field_validator("release")
+    @classmethod
+    def _is_a_reference(cls, value: str) -> str:
+        return str(ArtifactRef.parse(value))
+
+    @property
+    def ref(self) -> ArtifactRef:
+        """``release`` as a reference."""
+        return ArtifactRef.parse(self.release)
+
+    def to_bytes(self) -> bytes:
+        """The sealed canonical document."""
+        return seal(self.model_dump(mode="json"))
+
+
+class Channel:
+    """One named log, such as ``champion``. The record with the highest number is current.
+
+    Raises:
+        InvalidName: ``name`` is not one plain path segment.
+    """
+
+    def __init__(self, store: ArtifactStore, name: str) -> None:
+        self.store = store
+        self.name = check_name("channel", name)
+        self._prefix = f"{CHANNELS}{name}/"
+
+    def head(self) -> ChannelRecord | None:
+        """The current record; None before the first promotion. Reads one record, whatever the log's length.
+
+        Raises:
+            CorruptArtifact: The log has a gap or a foreign object, or the record was altered.
+            IncompatibleArtifact: A newer schema wrote the record.
+        """
+        length = self._length()
+        return self._read(length)[0] if length else None
+
+    def history(self) -> list[ChannelRecord]:
+        """All records, oldest first, after verifying every seal and link.
+
+        Raises:
+            CorruptArtifact: A gap, a foreign object, an altered record, or one that does not follow its
+                predecessor.
+        """
+        return list(self._newest_first(self._length()))[::-1]
+
+    def append(
+        self,
+        action: Action,
+        ref: ArtifactRef,
+        *,
+        expected_seq: int,
+        actor: str,
+        reason: str,
+        gate_report_digest: str,
+        now: datetime,
+        nonce: str | None = None,
+    ) -> ChannelRecord:
+        """Make a verified version current, if the channel is still where the decision was taken.
+
+        Args:
+            action: ``promote``, or ``rollback`` to a version that has led this channel before.
+            ref: The version.
+            expected_seq: ``seq`` of the head the decision was based on; 0 for an empty channel.
+            actor: Who acts.
+            reason: Why.
+            gate_report_digest: Digest of the gate report the decision rests on.
+            now: Aware time.
+            nonce: Unique to this act. Pass the same again to retry after a crash; random if left out.
+
+        Returns:
+            The stored record, also if an earlier try with this nonce stored it.
+
+        Raises:
+            ChannelConflict: The channel has moved; read the head and decide again.
+            PromotionRefused: A first promotion later than 7 days after publishing, or a rollback to a
+                version that never led.
+            ObjectMissing: The version is not committed.
+            CorruptArtifact: The version or the log does not verify; nothing was changed.
+        """
+        nonce = nonce or secrets.token_hex(16)
+        length = self._length()
+        if length != expected_seq:
+            return self._own_or_conflict(expected_seq, length, nonce)
+        head, head_hash = self._read(length) if length else (None, None)
+        if head and head.nonce == nonce:
+            return head
+        manifest = self.store.verify(ref)
+        if action == "rollback":
+            self._refuse_unknown_return(ref)
+        else:
+            self._refuse_late_first_promotion(ref, manifest.created_at, now)
+        record = ChannelRecord(
+            seq=length + 1,
+            action=action,
+            channel=self.name,
+            release=str(ref),
+            previous=head.release if head else None,
+            prev_hash=head_hash,
+            actor=actor,
+            reason=reason,
+            gate_report_digest=gate_report_digest,
+            nonce=nonce,
+            at=whole_second(now),
+        )
+        # ObjectExists may be our own write whose acknowledgement was lost: what is stored decides.
+        with suppress(ObjectExists):
+            self.store.backend.create(self._key(record.seq), record.to_bytes())
+        return self._own_or_conflict(expected_seq, record.seq, nonce)
+
+    def _own_or_conflict(self, expected_seq: int, length: int, nonce: str) -> ChannelRecord:
+        if length > expected_seq:
+            record, _ = self._read(expected_seq + 1)
+            if record.nonce == nonce:
+                return record
+        raise ChannelConflict(
+            f"channel {self.name}: found {length} records, expected {expected_seq}: it has moved"
+        )
+
+    def _refuse_unknown_return(self, ref: ArtifactRef) -> None:
+        if not self.has_led(ref):
+            raise PromotionRefused(
+                f"channel {self.name}: {ref} has never led it, so there is no way back to it"
+            )
+
+    def _refuse_late_first_promotion(self, ref: ArtifactRef, created_at: datetime, now: datetime) -> None:
+        age = whole_second(now) - created_at
+        if age <= FIRST_PROMOTION_WITHIN:
+            return
+        keys = self.store.backend.list(CHANNELS)
+        names = sorted({key.removeprefix(CHANNELS).split("/")[0] for key in keys})
+        if not any(Channel(self.store, name).has_led(ref) for name in names):
+            raise PromotionRefused(
+                f"channel {self.name}: {ref} was published {age.days} days ago and never promoted, "
+                f"expected its first promotion within {FIRST_PROMOTION_WITHIN.days} days; train again"
+            )
+
+    def has_led(self, ref: ArtifactRef) -> bool:
+        """Whether the version was ever current here; reads the log back to where it was.
+
+        Raises:
+            CorruptArtifact: The log does not verify.
+        """
+        return any(record.release == str(ref) for record in self._newest_first(self._length()))
+
+    def _newest_first(self, length: int) -> Iterator[ChannelRecord]:
+        """Records from ``length`` down to 1, each checked against the link of its successor."""
+        prev_hash: str | None = None
+        previous: str | None = None
+        for seq in range(length, 0, -1):
+            record, digest = self._read(seq)
+            if seq < length and (prev_hash, previous) != (digest, record.release):
+                raise self._corrupt(
+                    self._key(seq + 1),
+                    f"a link to {prev_hash} ({previous})",
+                    f"a link to {digest} ({record.release})",
+                )
+            prev_hash, previous = record.prev_hash, record.previous
+            yield record
+        if (prev_hash, previous) != (None, None):
+            raise self._corrupt(self._key(1), "a link to an earlier record", "the first record to have none")
+
+    def _length(self) -> int:
+        """Number of records, after checking that their keys are 1, 2, 3, … and nothing else."""
+        keys = self.store.backend.list(self._prefix)
+        for seq, key in enumerate(keys, start=1):
+            if key != self._key(seq):
+                raise self._corrupt(key, "a gap or a foreign object", self._key(seq))
+        return len(keys)
+
+    def _read(self, seq: int) -> tuple[ChannelRecord, str]:
+        """A record and the SHA-256 of its bytes."""
+        key = self._key(seq)
+        try:
+            data = self.store.backend.read(key)
+            record = parse_sealed(ChannelRecord, unseal(data, file=key, schema_version=CHANNEL_SCHEMA), key)
+        except ObjectMissing as error:
+            raise self._corrupt(key, "nothing", "a record") from error
+        except ContentError as error:
+            raise error.about(f"channel {self.name}") from error
+        if (record.channel, record.seq) != (self.name, seq):
+            raise self._corrupt(
+                key, f"record {record.seq} of {record.channel}", f"record {seq} of {self.name}"
+            )
+        return record, sha256_bytes(data)
+
+    def _corrupt(self, key: str, found: str, expected: str) -> CorruptArtifact:
+        return CorruptArtifact(key, found, expected, f"channel {self.name}")
+
+    def _key(self, seq: int) -> str:
+        return f"{self._prefix}{seq:0{_SEQ_DIGITS}d}.json"

@@ -1,0 +1,160 @@
+"""The store in a local folder. Only file-system mechanics: atomic creation, durability, no symbolic links."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing
+from churn_assets.store.names import check_key, check_prefix
+
+_TEMPORARY = ".tmp"
+_CHUNK = 1 << 20
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_READ_ONLY = 0o444
+
+
+class LocalBackend:
+    """Objects as read-only files under ``root``.
+
+    A write goes to a temporary file first, is flushed to disk, and gets its name with ``link(2)``, which
+    fails if the name is taken: a reader sees the whole object or none, and two writers cannot both win.
+    Folders are opened one by one relative to their parent without following links, so neither a key nor
+    a planted link leads out of ``root``. The file system must have hard links.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.resolve()
+
+    def create(self, key: str, source: bytes | Path) -> None:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        *folders, name = check_key(key).split("/")
+        self.root.mkdir(parents=True, exist_ok=True)
+        with self._folder([_TEMPORARY], key, create=True) as temporary:
+            draft = secrets.token_hex(16)
+            try:
+                _write(temporary, draft, source)
+                with self._folder(folders, key, create=True) as parent:
+                    try:
+                        os.link(draft, name, src_dir_fd=temporary, dst_dir_fd=parent, follow_symlinks=False)
+                    except FileExistsError:
+                        raise ObjectExists(key) from None
+                    os.fsync(parent)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(draft, dir_fd=temporary)
+
+    def read(self, key: str) -> bytes:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        with self._open(key) as stream:
+            return stream.read()
+
+    def fetch(self, key: str, destination: Path) -> None:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        with self._open(key) as stream, destination.open("xb") as target:
+            shutil.copyfileobj(stream, target, _CHUNK)
+
+    def size(self, key: str) -> int:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        with self._open(key) as stream:
+            return os.fstat(stream.fileno()).st_size
+
+    def list(self, prefix: str) -> list[str]:
+        """See :class:`~churn_assets.store.backend.Backend`.
+
+        A symbolic link is listed like a file, so that comparing a listing finds it; reading it is refused.
+        """
+        top = check_prefix(prefix).removesuffix("/")
+        return sorted(self._keys(self.root / top, prefix))
+
+    def delete(self, key: str) -> None:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        *folders, name = check_key(key).split("/")
+        try:
+            with self._folder(folders, key, create=False) as parent:
+                os.unlink(name, dir_fd=parent)
+                os.fsync(parent)
+        except (FileNotFoundError, ObjectMissing):
+            return
+
+    def _keys(self, folder: Path, prefix: str) -> Iterator[str]:
+        try:
+            entries = list(os.scandir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if entry.name == _TEMPORARY and not prefix:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._keys(folder / entry.name, f"{prefix}{entry.name}/")
+            else:
+                yield f"{prefix}{entry.name}"
+
+    @contextmanager
+    def _open(self, key: str) -> Iterator[BinaryIO]:
+        *folders, name = check_key(key).split("/")
+        with self._folder(folders, key, create=False) as parent:
+            try:
+                # O_NONBLOCK: opening a planted pipe must not wait for a writer.
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent)
+            except FileNotFoundError:
+                raise ObjectMissing(key) from None
+            except OSError as error:
+                raise _not_plain(key, error) from error
+        with os.fdopen(descriptor, "rb") as stream:
+            yield stream
+
+    @contextmanager
+    def _folder(self, segments: Sequence[str], key: str, *, create: bool) -> Iterator[int]:
+        """Descriptor of a folder below the root; missing folders are made durably, or the key is missing."""
+        try:
+            current = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            raise ObjectMissing(key) from None
+        try:
+            for segment in segments:
+                if create:
+                    _make_folder(current, segment)
+                try:
+                    below = os.open(segment, _FOLDER, dir_fd=current)
+                except FileNotFoundError:
+                    raise ObjectMissing(key) from None
+                except OSError as error:
+                    raise _not_plain(key, error) from error
+                above, current = current, below
+                os.close(above)
+            yield current
+        finally:
+            os.close(current)
+
+
+def _make_folder(parent: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return
+    os.fsync(parent)
+
+
+def _write(folder: int, name: str, source: bytes | Path) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY, dir_fd=folder)
+    with os.fdopen(descriptor, "wb") as target:
+        if isinstance(source, bytes):
+            target.write(source)
+        else:
+            with source.open("rb") as stream:
+                shutil.copyfileobj(stream, target, _CHUNK)
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def _not_plain(key: str, error: OSError) -> Exception:
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
+        return CorruptArtifact(
+            key, "a symbolic link or another kind of file", "plain folders and a plain file"
+        )
+    return error

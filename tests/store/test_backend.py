@@ -1,0 +1,125 @@
+"""What every backend must do; a new backend joins by one more parameter of the ``backend`` fixture."""
+
+from pathlib import Path
+
+import pytest
+
+from churn_assets.store.backend import Backend
+from churn_assets.store.errors import (
+    CorruptArtifact,
+    InvalidName,
+    ObjectExists,
+    ObjectMissing,
+    UnsupportedLocation,
+)
+from churn_assets.store.local import LocalBackend
+from churn_assets.store.location import open_store
+
+
+@pytest.fixture(params=["local"])
+def backend(root: Path) -> Backend:
+    return LocalBackend(root)
+
+
+def test_an_object_comes_back_as_it_was_created(backend: Backend, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 9000)
+    backend.create("a/from_file", source)
+    backend.create("a/from_bytes", b"")
+    backend.fetch("a/from_file", tmp_path / "copy")
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes() == backend.read("a/from_file")
+    assert (backend.size("a/from_file"), backend.size("a/from_bytes")) == (256 * 9000, 0)
+
+
+def test_nothing_is_ever_overwritten(backend: Backend) -> None:
+    backend.create("a/b", b"first")
+    with pytest.raises(ObjectExists, match="a/b"):
+        backend.create("a/b", b"second")
+    assert backend.read("a/b") == b"first"
+
+
+def test_a_missing_object_is_named(backend: Backend, tmp_path: Path) -> None:
+    for read in (backend.read, backend.size, lambda key: backend.fetch(key, tmp_path / "copy")):
+        with pytest.raises(ObjectMissing, match="a/b"):
+            read("a/b")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_a_listing_is_sorted_and_stops_at_folder_names(backend: Backend) -> None:
+    for key in ("a/2", "a/10/x", "ab/1", "a/1"):
+        backend.create(key, b"")
+    assert backend.list("a/") == ["a/1", "a/10/x", "a/2"]
+    assert backend.list("") == ["a/1", "a/10/x", "a/2", "ab/1"]
+    assert backend.list("nothing/") == []
+
+
+def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(backend: Backend) -> None:
+    backend.create("a/b", b"x")
+    backend.delete("a/b")
+    backend.delete("a/b")
+    backend.delete("never/was")
+    assert backend.list("") == []
+
+
+@pytest.mark.parametrize(
+    "key", ["", "/etc/passwd", "a/../b", "..", "a//b", "a/", ".tmp/x", "a\\b", "a/\0", "a b"]
+)
+def test_a_key_that_could_leave_the_store_is_refused(backend: Backend, key: str, tmp_path: Path) -> None:
+    for use in (backend.read, backend.size, backend.delete, lambda key: backend.create(key, b"")):
+        with pytest.raises(InvalidName, match="store key"):
+            use(key)
+
+
+@pytest.mark.parametrize("prefix", ["a", "../", "/", "a/../"])
+def test_a_prefix_is_a_folder_inside_the_store(backend: Backend, prefix: str) -> None:
+    with pytest.raises(InvalidName):
+        backend.list(prefix)
+
+
+def test_a_symbolic_link_to_a_file_is_listed_and_never_followed(root: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "b").symlink_to(secret)
+    backend = LocalBackend(root)
+    assert backend.list("a/") == ["a/b"]
+    with pytest.raises(CorruptArtifact, match="symbolic link"):
+        backend.read("a/b")
+
+
+def test_a_symbolic_link_to_a_folder_is_neither_read_nor_written_through(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "b").write_text("secret")
+    root.mkdir()
+    (root / "a").symlink_to(outside)
+    backend = LocalBackend(root)
+    with pytest.raises(CorruptArtifact, match="symbolic link"):
+        backend.read("a/b")
+    with pytest.raises(CorruptArtifact, match="symbolic link"):
+        backend.create("a/c", b"")
+    assert sorted(path.name for path in outside.iterdir()) == ["b"]
+
+
+def test_a_failed_write_leaves_no_temporary_file(root: Path, tmp_path: Path) -> None:
+    backend = LocalBackend(root)
+    backend.create("a/b", b"x")
+    with pytest.raises(ObjectExists):
+        backend.create("a/b", b"y")
+    with pytest.raises(FileNotFoundError):
+        backend.create("a/c", tmp_path / "no such source")
+    assert list((root / ".tmp").iterdir()) == []
+
+
+def test_a_location_is_a_folder_relative_to_the_project_or_a_file_uri(tmp_path: Path) -> None:
+    for uri in (".churn/store", str(tmp_path / ".churn/store"), (tmp_path / ".churn/store").as_uri()):
+        backend = open_store(uri, root=tmp_path).backend
+        assert isinstance(backend, LocalBackend)
+        assert backend.root == (tmp_path / ".churn/store").resolve()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("uri", ["gs://bucket/prefix", "s3://bucket", "", "file://host/share", "http://x/y"])
+def test_another_location_is_refused_by_name(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedLocation, match="store uri"):
+        open_store(uri, root=tmp_path)

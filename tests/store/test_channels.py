@@ -1,0 +1,172 @@
+"""Promotion and rollback on a sound store: the rules, the conflicts, the log."""
+
+from pathlib import Path
+
+import pytest
+from store_cases import NOW, act, days, overwrite, promote, published_line
+
+from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
+from churn_assets.store.channels import Channel
+from churn_assets.store.errors import (
+    ChannelConflict,
+    CorruptArtifact,
+    InvalidName,
+    ObjectMissing,
+    PromotionRefused,
+)
+
+
+@pytest.fixture
+def refs(store: ArtifactStore, tmp_path: Path) -> list[ArtifactRef]:
+    return [published_line(store, tmp_path / str(tag), tag) for tag in (1.0, 2.0, 3.0)]
+
+
+def test_a_channel_starts_empty(store: ArtifactStore) -> None:
+    assert Channel(store, "champion").head() is None
+    assert Channel(store, "champion").history() == []
+
+
+def test_the_newest_record_leads_and_the_log_tells_the_story(
+    store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    promote(store, refs[0])
+    promote(store, refs[1], reason="better")
+    act("rollback", store, refs[0], reason="complaints")
+    channel = Channel(store, "champion")
+    head = channel.head()
+    assert head is not None
+    assert (head.ref, head.action, head.seq) == (refs[0], "rollback", 3)
+    assert [(r.release, r.previous, r.reason) for r in channel.history()] == [
+        (str(refs[0]), None, "gates hold"),
+        (str(refs[1]), str(refs[0]), "better"),
+        (str(refs[0]), str(refs[1]), "complaints"),
+    ]
+    assert head.at == NOW.replace(microsecond=0)
+
+
+def test_channels_do_not_see_each_other(store: ArtifactStore, refs: list[ArtifactRef]) -> None:
+    promote(store, refs[0])
+    promote(store, refs[1], channel="champion-b")
+    assert [record.release for record in Channel(store, "champion").history()] == [str(refs[0])]
+
+
+@pytest.mark.parametrize("expected_seq", [0, 2, 7])
+def test_a_decision_on_another_head_conflicts(
+    expected_seq: int, store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    promote(store, refs[0])
+    with pytest.raises(ChannelConflict, match=f"found 1 records, expected {expected_seq}"):
+        promote(store, refs[1], expected_seq=expected_seq)
+    assert len(Channel(store, "champion").history()) == 1
+
+
+def test_a_retry_with_its_nonce_finds_its_own_record_even_after_others_moved_on(
+    store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    first = promote(store, refs[0], expected_seq=0, nonce="act 1")
+    assert promote(store, refs[0], expected_seq=0, nonce="act 1") == first
+    assert promote(store, refs[0], expected_seq=1, nonce="act 1") == first
+    promote(store, refs[1])
+    assert promote(store, refs[0], expected_seq=0, nonce="act 1") == first
+    assert len(Channel(store, "champion").history()) == 2
+
+
+@pytest.mark.parametrize(("age", "allowed"), [(0, True), (7, True), (7.01, False), (-1, True)])
+def test_a_first_promotion_comes_within_seven_days(
+    age: float, allowed: bool, store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    now = NOW.replace(microsecond=0) + days(age)
+    if allowed:
+        assert promote(store, refs[0], now=now).seq == 1
+    else:
+        with pytest.raises(
+            PromotionRefused, match=r"7 days ago and never promoted, expected .* within 7 days"
+        ):
+            promote(store, refs[0], now=now)
+
+
+def test_a_version_that_led_any_channel_may_be_promoted_at_any_age(
+    store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    promote(store, refs[0], channel="challenger")
+    promote(store, refs[1])
+    assert promote(store, refs[0], now=NOW + days(100)).seq == 2
+    assert promote(store, refs[1], now=NOW + days(100)).seq == 3
+
+
+def test_a_rollback_goes_only_to_a_version_that_has_led_this_channel(
+    store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    promote(store, refs[0])
+    promote(store, refs[1], channel="challenger")
+    with pytest.raises(PromotionRefused, match="has never led it"):
+        act("rollback", store, refs[1])
+    assert act("rollback", store, refs[0], now=NOW + days(400)).seq == 2
+
+
+def test_a_rollback_works_while_the_newest_release_is_broken(
+    store: ArtifactStore, refs: list[ArtifactRef], root: Path
+) -> None:
+    promote(store, refs[0])
+    promote(store, refs[1])
+    overwrite(root, f"{refs[1].prefix}about.json", b"broken")
+    assert act("rollback", store, refs[0]).ref == refs[0]
+
+
+def test_a_broken_or_missing_version_is_not_promoted(
+    store: ArtifactStore, refs: list[ArtifactRef], root: Path
+) -> None:
+    overwrite(root, f"{refs[0].prefix}about.json", b"broken")
+    with pytest.raises(CorruptArtifact, match=r"about\.json"):
+        promote(store, refs[0])
+    with pytest.raises(ObjectMissing):
+        promote(store, ArtifactRef("quickstart", "release", "20261122T124501Z-0123456789ab"))
+    assert Channel(store, "champion").head() is None
+
+
+def test_a_gap_in_the_log_is_refused(store: ArtifactStore, refs: list[ArtifactRef], root: Path) -> None:
+    for ref in refs:
+        promote(store, ref)
+    (root / "channels/champion/000000000002.json").unlink()
+    for use in (Channel(store, "champion").head, Channel(store, "champion").history):
+        with pytest.raises(CorruptArtifact, match=r"000000000003\.json: found a gap"):
+            use()
+
+
+def test_a_foreign_object_in_the_log_is_refused(
+    store: ArtifactStore, refs: list[ArtifactRef], root: Path
+) -> None:
+    promote(store, refs[0])
+    overwrite(root, "channels/champion/latest.json", b"{}")
+    with pytest.raises(CorruptArtifact, match=r"latest\.json"):
+        Channel(store, "champion").head()
+
+
+def test_a_record_rewritten_with_a_valid_seal_breaks_the_chain(
+    store: ArtifactStore, refs: list[ArtifactRef], root: Path
+) -> None:
+    for ref in refs:
+        promote(store, ref)
+    channel = Channel(store, "champion")
+    forged = channel.history()[0].model_copy(update={"reason": "nothing to see"})
+    overwrite(root, "channels/champion/000000000001.json", forged.to_bytes())
+    with pytest.raises(CorruptArtifact, match=r"channel champion: .*000000000002\.json: found a link to"):
+        channel.history()
+
+
+def test_a_record_copied_to_another_place_is_refused(
+    store: ArtifactStore, refs: list[ArtifactRef], root: Path
+) -> None:
+    promote(store, refs[0])
+    data = (root / "channels/champion/000000000001.json").read_bytes()
+    overwrite(root, "channels/other/000000000001.json", data)
+    overwrite(root, "channels/champion/000000000002.json", data)
+    with pytest.raises(CorruptArtifact, match="found record 1 of champion, expected record 1 of other"):
+        Channel(store, "other").head()
+    with pytest.raises(CorruptArtifact, match="found record 1 of champion, expected record 2 of champion"):
+        Channel(store, "champion").head()
+
+
+def test_a_channel_name_stays_in_its_folder(store: ArtifactStore) -> None:
+    with pytest.raises(InvalidName, match="channel name"):
+        Channel(store, "../artifacts")

@@ -64,13 +64,16 @@ class ArtifactStore:
         """
         manifest = _manifest(staged, provenance, minted_at)
         ref = ArtifactRef(provenance.experiment, staged.asset, manifest.version)
-        if not self.exists(ref):
+        if self.exists(ref):
+            stored = self.verify(ref)
+        else:
             for entry in manifest.files:
                 self._create(ref.prefix + entry.path, staged.folder / entry.path)
             self._compare_listing(ref, manifest)
             self._verify_files(ref, manifest)
             self._create(ref.manifest_key, manifest.to_bytes())
-        self._refuse_other_origin(ref, self.verify(ref), manifest)
+            stored = self.manifest(ref)
+        self._refuse_other_origin(ref, stored, manifest)
         return ref
 
     def exists(self, ref: ArtifactRef) -> bool:
@@ -169,7 +172,7 @@ class ArtifactStore:
 
     def _create(self, key: str, source: bytes | Path) -> None:
         # ObjectExists may be our own write of an earlier try, one whose acknowledgement was lost, or somebody
-        # else's: every stored byte is compared with what we meant to write, before and after the commit.
+        # else's: every stored byte is compared with what we meant to write.
         with suppress(ObjectExists):
             self.backend.create(key, source)
 

@@ -1,0 +1,103 @@
+"""The `accept_model:` and `effect_model:` sections of an experiment. Fits nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Penalties = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+
+class AcceptGates(BaseModel):
+    """What `accept_model` must prove on the offers made to held-out customers.
+
+    Attributes:
+        min_auc: Least ROC AUC of acceptance among contacted rows.
+        max_calibration_ratio: Largest calibration error (ECE), in multiples of what the 95th percentile of a
+            perfectly calibrated model would be.
+        max_arm_deviation: Largest |observed - expected| acceptances of one offer, in standard errors
+            clustered by customer.
+        champion_log_loss_tolerance: How much worse than the champion's the log loss on the same rows may be
+            (nats).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min_auc: Share = 0.65
+    max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.75
+    max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
+    champion_log_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
+
+
+class AcceptModelConfig(BaseModel):
+    """P(accept | customer, offer): boosting, increasing in the offer and decreasing in recent offers.
+
+    Attributes:
+        learning_rate: As in scikit-learn's HistGradientBoostingClassifier, like the next four.
+        max_iter: Number of trees.
+        max_leaf_nodes: Leaves of a tree.
+        min_samples_leaf: Fewest rows of a leaf.
+        l2_regularization: Ridge penalty on leaf values.
+        cross_fits: Refits whose predictions on the customers left out become the out-of-fold acceptance.
+        gates: What the model must prove.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
+    max_iter: Annotated[int, Field(ge=1)] = 150
+    max_leaf_nodes: Annotated[int, Field(ge=2)] = 8
+    min_samples_leaf: Annotated[int, Field(ge=1)] = 60
+    l2_regularization: Annotated[float, Field(ge=0)] = 10.0
+    cross_fits: Annotated[int, Field(ge=2, le=20)] = 4
+    gates: AcceptGates = AcceptGates()
+
+
+class EffectGates(BaseModel):
+    """What `effect_model` must prove on the offers made to held-out customers.
+
+    Attributes:
+        least_size: The realised size of the predicted effects may not be significantly below this.
+        largest_size: ... nor significantly above this.
+        max_arm_deviation: Largest |predicted - doubly robust| mean effect of any arm, in standard errors.
+        max_group_deviation: The same for the third of customers whom contact is predicted to harm most, and
+            for the third whom it helps most.
+        champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    least_size: float = 0.6
+    largest_size: float = 1.5
+    max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
+    max_group_deviation: Annotated[float, Field(gt=0)] = 3.5
+    champion_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
+
+
+class EffectModelConfig(BaseModel):
+    """How contact changes churn: averaged ridge regressions, shrunken by segment to what the log supports.
+
+    Attributes:
+        shift_penalties: Ridge penalties of the shifts of the risk logit; the fits are averaged.
+        woken_penalties: Ridge penalties of the chance that a refusing would-be stayer is woken; averaged too.
+        knots: Quantile bins of a numeric feature; one fewer is the number of hinges of its effect.
+        cross_fits: Refits whose effects on the customers left out are compared with the log.
+        segments: Most segments for which the size of the effect is estimated before pooling.
+        min_segment_rows: Fewest rows of the log in a segment.
+        evidence_z: Below this many standard errors of evidence for any effect at all, every effect is zero.
+            Eight demo worlds without effects gave -2.0 to 1.6, the same worlds with effects 11 to 15.
+        gates: What the model must prove.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shift_penalties: Penalties = (100.0, 300.0, 1000.0)
+    woken_penalties: Penalties = (3.0, 10.0, 30.0)
+    knots: Annotated[int, Field(ge=2, le=20)] = 5
+    cross_fits: Annotated[int, Field(ge=2, le=20)] = 4
+    segments: Annotated[int, Field(ge=2, le=32)] = 8
+    min_segment_rows: Annotated[int, Field(ge=50)] = 2000
+    evidence_z: Annotated[float, Field(ge=0)] = 4.0
+    gates: EffectGates = EffectGates()

@@ -1,0 +1,288 @@
+"""`EffectModel`: what contact does to churn in the label window. Fitting and predicting only.
+
+Model. Contact changes churn through two probabilities. Of customers who accept, churn is a ridge-penalised
+shift of the logit of churn without contact. Of customers who refuse, it is the mean of such a shift and of a
+second form in which would-be churners still leave and a would-be stayer is *woken*, and leaves, with a
+ridge-penalised logistic probability: the sleeping dogs. Every part is averaged over a few penalties rather
+than selected. The level of an offer acts through the chance that it is accepted. The effect of contacting
+with arm a (intention to
+treat: what the propensities identify) is therefore
+
+    effect_a = q_a · (churn_if_accepted - risk) + (1 - q_a) · (churn_if_refused - risk).
+
+How the effect splits between those who accept and those who refuse is a modelling assumption, not a causal
+statement: acceptance is chosen by the customer.
+
+Shrinkage. Both parts are fitted across customers and their effects then compared with what the propensities
+identify, on customers left out of the fit (`realised_size`): overall, and segment by segment with
+empirical-Bayes pooling towards the overall size (DerSimonian & Laird 1986). Both parts are multiplied by the
+pooled size. Without evidence that the predicted effects are real at all, every effect is zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from churn_assets.customers.schema import CustomerSchema
+from churn_assets.customers.table import CustomerTable
+from churn_assets.offers.log import OfferLog
+from churn_assets.response.accept import cross_fit_groups
+from churn_assets.response.basis import EffectBasis
+from churn_assets.response.config import EffectModelConfig
+from churn_assets.response.evidence import Estimate, realised_size
+from churn_assets.response.segments import Segments
+
+Floats = NDArray[np.float64]
+
+_LARGEST_SIZE = 1.5  # the pooled size may enlarge an effect by at most this: shrinkage, not extrapolation
+
+
+@dataclass(frozen=True)
+class Consequences:
+    """What was fitted, before shrinking: churn of those who accept, and of those who refuse.
+
+    Attributes:
+        basis: The p columns of every regression.
+        accepted: (m, p) shifts of the risk logit of customers who accept, one row a penalty.
+        refused: (m, p) shifts of the risk logit of customers who refuse.
+        woken: (w, p) logits of the chance that a refusing would-be stayer is woken.
+    """
+
+    basis: EffectBasis
+    accepted: Floats
+    refused: Floats
+    woken: Floats
+
+    def churn(self, X: Floats, risk: Floats) -> tuple[Floats, Floats]:
+        """(n,) churn if accepted and (n,) churn if refused."""
+        base = _logit(risk)
+        columns = self.basis.transform(X, base)
+        accepted = _logistic(base[:, None] + columns @ self.accepted.T).mean(axis=1)
+        shifted = _logistic(base[:, None] + columns @ self.refused.T).mean(axis=1)
+        woken = _logistic(columns @ self.woken.T).mean(axis=1)
+        return accepted, (shifted + risk + (1 - risk) * woken) / 2
+
+
+@dataclass(frozen=True)
+class EffectModel:
+    """How contact with each offer changes P(churn in the label window).
+
+    Attributes:
+        schema: The customer features, in the order of the columns of X.
+        arms: The offers of the log it was trained on; arms[0] is no contact.
+        fitted: The consequences before shrinking.
+        segments: Where the size of the effect was estimated.
+        size: (S,) pooled size of the effect in each segment: 0 is no effect, 1 the fitted one.
+        size_sd: (S,) posterior standard deviation of `size`.
+        raw_size: The sizes before pooling, by segment.
+        overall: The overall size.
+        evidence_z: Standard errors of evidence that `overall` had to show.
+    """
+
+    schema: CustomerSchema
+    arms: tuple[float, ...]
+    fitted: Consequences
+    segments: Segments
+    size: Floats
+    size_sd: Floats
+    raw_size: tuple[Estimate, ...]
+    overall: Estimate
+    evidence_z: float
+
+    @classmethod
+    def fit(
+        cls,
+        table: CustomerTable,
+        log: OfferLog,
+        risk: Floats,
+        acceptance: NDArray[np.floating[Any]],
+        config: EffectModelConfig,
+    ) -> EffectModel:
+        """Fits on the rows of customers that are not held out.
+
+        Args:
+            table: The customers; every customer of the log is in it.
+            log: Past offers with the propensity of every arm.
+            risk: (n,) out-of-fold churn risk of each log row's customer.
+            acceptance: (n, A) out-of-fold acceptance of every arm on each log row, any float type.
+            config: Penalties, basis, segments, evidence asked for.
+        """
+        customer = log.positions(table.ids)
+        group = cross_fit_groups(table, customer, config.cross_fits)
+        rows = np.flatnonzero(group >= 0)
+        customer, group = customer[rows], group[rows]
+        X, risk, acceptance = table.X[customer], risk[rows], acceptance[rows].astype(np.float64)
+        arm, propensities = log.arm[rows], log.propensities[rows]
+        accepted, churned = log.accepted[rows] > 0, log.churned[rows].astype(np.float64)
+
+        base = _logit(risk)
+        basis = EffectBasis.fit(table.schema, X, base, config.knots)
+        columns = basis.transform(X, base)
+
+        def solve(training: NDArray[np.bool_]) -> Consequences:
+            def shifts(who: NDArray[np.bool_]) -> Floats:
+                parts = (columns[who], base[who], churned[who])
+                return np.stack([ridge_shift(*parts, penalty) for penalty in config.shift_penalties])
+
+            refused = training & (arm > 0) & ~accepted
+            parts = (columns[refused], risk[refused], churned[refused])
+            woken = np.stack([ridge_woken(*parts, penalty) for penalty in config.woken_penalties])
+            return Consequences(basis, shifts(training & accepted), shifts(refused), woken)
+
+        effects = np.zeros_like(acceptance)
+        for left_out in range(config.cross_fits):
+            held = group == left_out
+            if_accepted, if_refused = solve(~held).churn(X[held], risk[held])
+            effects[held] = _intention_to_treat(
+                if_accepted - risk[held], if_refused - risk[held], acceptance[held]
+            )
+        consequences = solve(np.ones(len(rows), bool))
+
+        mean_contact = effects[:, 1:].mean(axis=1)
+        segments = Segments.fit(
+            table.schema, X, mean_contact, most=config.segments, least_rows=config.min_segment_rows
+        )
+        segment = segments.assign(X)
+
+        def size_of(chosen: NDArray[np.bool_]) -> Estimate:
+            return realised_size(
+                churned[chosen],
+                arm[chosen],
+                propensities[chosen],
+                risk[chosen],
+                effects[chosen],
+                customer[chosen],
+            )
+
+        overall = size_of(np.ones(len(rows), bool))
+        raw = tuple(size_of(segment == each) for each in range(segments.count))
+        size, size_sd = pooled_sizes(overall, raw, config.evidence_z)
+        return cls(
+            table.schema, log.arms, consequences, segments, size, size_sd, raw, overall, config.evidence_z
+        )
+
+    def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats]:
+        """P(churn in the label window) of a contacted customer who accepts, and of one who refuses.
+
+        Args:
+            X: (n, F) customer features, columns in the order of `schema`.
+            risk: (n,) churn risk without contact.
+
+        Returns:
+            (n,) churn if accepted and (n,) churn if refused, strictly within (0, 1).
+        """
+        accepted, refused = self.fitted.churn(X, risk)
+        size = self.size[self.segments.assign(X)]
+        return _shrunken(risk, accepted, size), _shrunken(risk, refused, size)
+
+    def effects(self, X: Floats, risk: Floats, acceptance: Floats) -> Floats:
+        """(n, A) change in churn by contact with each arm, given (n, A) acceptance; column 0 is 0."""
+        accepted, refused = self.consequences(X, risk)
+        return _intention_to_treat(accepted - risk, refused - risk, acceptance)
+
+
+def pooled_sizes(overall: Estimate, raw: tuple[Estimate, ...], evidence_z: float) -> tuple[Floats, Floats]:
+    """Empirical-Bayes sizes by segment and their standard deviations; all zero without overall evidence.
+
+    Sizes are clipped to [0, 1.5]: an effect may be shrunken away, never reversed.
+    """
+    if overall.z < evidence_z:
+        return np.zeros(len(raw)), np.full(len(raw), overall.standard_error)
+    value = np.array([each.value for each in raw])
+    variance = np.array([each.standard_error**2 for each in raw])
+    usable = variance > 0
+    weight = np.where(usable, 1 / np.where(usable, variance, 1), 0)
+    spread = float((weight * (value - overall.value) ** 2).sum()) - (usable.sum() - 1)
+    scale = weight.sum() - (weight**2).sum() / weight.sum() if usable.any() else 0.0
+    between = max(spread / scale, 0.0) if scale > 0 else 0.0
+    precision = weight + (1 / between if between > 0 else np.inf)
+    pooled = np.full(len(raw), overall.value)
+    sd = np.full(len(raw), overall.standard_error)
+    if between > 0:
+        pooled = (weight * value + overall.value / between) / precision
+        sd = np.sqrt(1 / precision + (overall.standard_error / between / precision) ** 2)
+    return np.clip(pooled, 0, _LARGEST_SIZE), sd
+
+
+def ridge_shift(columns: Floats, offset: Floats, outcome: Floats, penalty: float) -> Floats:
+    """Coefficients of a logistic regression with a fixed offset and a ridge penalty, by Newton's method.
+
+    The intercept and the risk logit (columns 0 and 1) are penalised a thousandth as much as the rest.
+
+    Args:
+        columns: (n, p).
+        offset: (n,) added to the linear predictor.
+        outcome: (n,) 0 or 1.
+        penalty: Weight of half the sum of squared coefficients.
+
+    Raises:
+        RuntimeError: no convergence in 50 steps.
+    """
+    ridge = np.full(columns.shape[1], penalty)
+    ridge[:2] *= 1e-3
+    coefficients = np.zeros(columns.shape[1])
+    for _ in range(50):
+        probability = _logistic(offset + columns @ coefficients)
+        gradient = columns.T @ (outcome - probability) - ridge * coefficients
+        hessian = (columns * (probability * (1 - probability))[:, None]).T @ columns
+        hessian[np.diag_indices_from(hessian)] += ridge
+        step = np.linalg.solve(hessian, gradient)
+        coefficients = coefficients + step
+        if np.abs(step).max() < 1e-6:
+            return coefficients
+    raise RuntimeError("effect_model: the regression of churn after accepting did not converge in 50 steps")
+
+
+def ridge_woken(columns: Floats, risk: Floats, outcome: Floats, penalty: float) -> Floats:
+    """Coefficients of P(woken) in P(churn | refused) = risk + (1 - risk) · P(woken), by L-BFGS.
+
+    The intercept, which starts at and is drawn to a 2 % chance, is penalised a thousandth as much as the
+    rest. The risk logit (column 1) is left out: what remains of churn at low risk is what tells waking from
+    leaving. Arguments as in `ridge_shift`; risk is (n,).
+
+    Raises:
+        RuntimeError: no convergence in 500 steps.
+    """
+    ridge = np.full(columns.shape[1], penalty)
+    ridge[0] *= 1e-3
+    start = np.zeros(columns.shape[1])
+    start[0] = -4.0
+    used = columns.copy()
+    used[:, 1] = 0.0
+
+    def loss(coefficients: Floats) -> tuple[float, Floats]:
+        woken = _logistic(used @ coefficients)
+        churn = np.clip(risk + (1 - risk) * woken, 1e-9, 1 - 1e-9)
+        slope = ((1 - outcome) / (1 - churn) - outcome / churn) * (1 - risk) * woken * (1 - woken)
+        away = coefficients - start
+        log_likelihood = (outcome * np.log(churn) + (1 - outcome) * np.log1p(-churn)).sum()
+        return 0.5 * float((ridge * away**2).sum()) - float(log_likelihood), used.T @ slope + ridge * away
+
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
+    if not found.success:
+        raise RuntimeError(f"effect_model: the regression of churn after refusing failed: {found.message}")
+    return np.asarray(found.x)
+
+
+def _intention_to_treat(accepted: Floats, refused: Floats, acceptance: Floats) -> Floats:
+    effects = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None]
+    effects[:, 0] = 0.0
+    return effects
+
+
+def _shrunken(risk: Floats, churn: Floats, size: Floats) -> Floats:
+    return np.clip(risk + size * (churn - risk), 1e-6, 1 - 1e-6)
+
+
+def _logit(probability: Floats) -> Floats:
+    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
+    return np.log(clipped / (1 - clipped))
+
+
+def _logistic(value: Floats) -> Floats:
+    return 1 / (1 + np.exp(-value))

@@ -1,0 +1,111 @@
+"""What a log with known propensities says about effects: means, doubly robust contrasts, realised size.
+
+Estimators only; no model is fitted here. Every standard error is clustered by customer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A point estimate and its standard error."""
+
+    value: float
+    standard_error: float
+
+    @property
+    def z(self) -> float:
+        """Standard errors away from zero; 0 where the standard error is 0."""
+        return self.value / self.standard_error if self.standard_error > 0 else 0.0
+
+    def interval(self, z: float = 1.959964) -> tuple[float, float]:
+        """Two-sided normal interval, 95 % by default."""
+        return self.value - z * self.standard_error, self.value + z * self.standard_error
+
+
+def clustered_mean(values: Floats, cluster: Integers) -> Estimate:
+    """Mean of (n,) values whose errors are independent between clusters only.
+
+    The variance is that of a ratio of cluster sums to cluster sizes, with the usual G/(G-1) correction
+    (Cameron & Miller 2015, "A Practitioner's Guide to Cluster-Robust Inference").
+    """
+    mean = float(values.mean())
+    sums = np.bincount(cluster, weights=values - mean)
+    sums = sums[np.bincount(cluster) > 0]
+    groups = len(sums)
+    variance = (sums**2).sum() / len(values) ** 2 * groups / max(groups - 1, 1)
+    return Estimate(mean, float(np.sqrt(variance)))
+
+
+def doubly_robust_effects(
+    outcome: Floats, arm: Integers, propensities: Floats, no_contact: Floats, effects: Floats
+) -> Floats:
+    """Each row's doubly robust score of the effect of every arm against no contact.
+
+    Robins, Rotnitzky & Zhao 1994: model + 1[arm = a] / propensity_a · (outcome - model).
+
+    Args:
+        outcome: (n,) observed outcome.
+        arm: (n,) index of the logged arm; 0 is no contact.
+        propensities: (n, A) probability of every arm, each above 0.
+        no_contact: (n,) modelled outcome without contact.
+        effects: (n, A) modelled effects; column 0 is 0.
+
+    Returns:
+        (n, A) scores whose mean estimates the mean effect; column 0 is 0.
+    """
+    rows = np.arange(len(outcome))
+    scores = no_contact[:, None] + effects
+    residual = outcome - scores[rows, arm]
+    scores[rows, arm] += residual / propensities[rows, arm]
+    return scores - scores[:, :1]
+
+
+def realised_size(
+    outcome: Floats,
+    arm: Integers,
+    propensities: Floats,
+    no_contact: Floats,
+    effects: Floats,
+    cluster: Integers,
+) -> Estimate:
+    """How large the effects really are per unit of predicted effect: 1 when right, 0 when they are noise.
+
+    Robinson 1988's residual-on-residual slope with known propensities: the outcome less its mean given the
+    customer, regressed on the effect of the logged arm less its mean over the arms. Confounding of the arm by
+    the logging policy cancels because both means are taken with the propensities. Arguments as in
+    `doubly_robust_effects`, and `cluster`: (n,) index of the customer.
+    """
+    mean_effect = (propensities * effects).sum(axis=1)
+    regressor = effects[np.arange(len(arm)), arm] - mean_effect
+    target = outcome - no_contact - mean_effect
+    weight = float((regressor**2).sum())
+    if weight == 0:
+        return Estimate(0.0, 0.0)
+    slope = float((regressor * target).sum()) / weight
+    scores = np.bincount(cluster, weights=regressor * (target - slope * regressor))
+    return Estimate(slope, float(np.sqrt((scores**2).sum())) / weight)
+
+
+def effect_loss(
+    outcome: Floats, arm: Integers, propensities: Floats, mean_outcome: Floats, effects: Floats
+) -> float:
+    """Mean squared error of the residual-on-residual fit: least for the true effects (Nie & Wager 2021).
+
+    Args:
+        outcome: (n,) observed outcome.
+        arm: (n,) index of the logged arm.
+        propensities: (n, A) probability of every arm.
+        mean_outcome: (n,) modelled mean outcome under the logging policy; one for all candidates.
+        effects: (n, A) the candidate's effects.
+    """
+    centred = effects[np.arange(len(arm)), arm] - (propensities * effects).sum(axis=1)
+    return float(((outcome - mean_outcome - centred) ** 2).mean())

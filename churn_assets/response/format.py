@@ -1,0 +1,268 @@
+"""Files of `accept_model` and `effect_model`: skops, safetensors, JSON and Parquet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from churn_assets.customers.golden import golden_customers
+from churn_assets.customers.schema import CustomerSchema
+from churn_assets.response.accept import AcceptModel
+from churn_assets.response.basis import EffectBasis
+from churn_assets.response.effect import Consequences, EffectModel
+from churn_assets.response.evidence import Estimate
+from churn_assets.response.segments import Segments, Split
+from churn_assets.store.errors import CorruptArtifact
+from churn_assets.store.formats import (
+    ArtifactFormat,
+    GoldenRows,
+    read_json,
+    read_parquet,
+    read_skops,
+    read_tensors,
+    write_json,
+    write_parquet,
+    write_skops,
+    write_tensors,
+)
+
+D = TypeVar("D", bound=BaseModel)
+
+CLASSIFIER, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
+    "classifier.skops",
+    "model.json",
+    "out_of_fold.parquet",
+    "coefficients.safetensors",
+)
+
+
+class _AcceptDescription(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customer_schema: CustomerSchema
+    arms: tuple[float, ...]
+
+
+class AcceptModelFormat(ArtifactFormat[AcceptModel]):
+    """Golden rows: every arm for a handful of made-up customers, without and with a recent offer."""
+
+    loader: ClassVar[str] = "accept_model/1"
+    packages: ClassVar[tuple[str, ...]] = ("scikit-learn", "skops", "numpy")
+
+    def save(self, value: AcceptModel, folder: Path) -> None:
+        """Writes the classifier, its description and the out-of-fold acceptance."""
+        write_skops(value.classifier, folder / CLASSIFIER)
+        described = _AcceptDescription(customer_schema=value.schema, arms=value.arms)
+        write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
+        columns = [f"arm_{index}" for index in range(len(value.arms))]
+        write_parquet(pd.DataFrame(value.out_of_fold, columns=columns), folder / OUT_OF_FOLD)
+
+    def load(self, folder: Path) -> AcceptModel:
+        """Reads the three files; CorruptArtifact where they do not fit together."""
+        described = _described(_AcceptDescription, folder)
+        classifier = read_skops(folder / CLASSIFIER)
+        if not isinstance(classifier, HistGradientBoostingClassifier):
+            raise CorruptArtifact(CLASSIFIER, type(classifier).__name__, "a HistGradientBoostingClassifier")
+        out_of_fold = read_parquet(folder / OUT_OF_FOLD).to_numpy()
+        if out_of_fold.dtype != np.float32 or out_of_fold.shape[1] != len(described.arms):
+            found = f"{out_of_fold.dtype} of shape {out_of_fold.shape}"
+            raise CorruptArtifact(
+                OUT_OF_FOLD, found, f"float32, one column for each of {len(described.arms)} arms"
+            )
+        return AcceptModel(described.customer_schema, described.arms, classifier, out_of_fold)
+
+    def signature(self, value: AcceptModel) -> dict[str, JsonValue]:
+        """Features in order, then recent offers and the offer; the acceptance."""
+        return {
+            "inputs": [*_features(value.schema), {"name": "recent_offers"}, {"name": "offer_pct"}],
+            "outputs": [{"name": "acceptance"}],
+            "arms": list(value.arms),
+        }
+
+    def golden(self, value: AcceptModel) -> GoldenRows:
+        """The acceptance of every arm by made-up customers."""
+        inputs = _as_json(golden_customers(value.schema))
+        return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
+
+    def replay(self, value: AcceptModel, inputs: JsonValue) -> JsonValue:
+        """The acceptance of every arm, without and with one recent offer, for rows of a design matrix."""
+        X = np.array(inputs, dtype=np.float64)
+        return [_as_json(value.predict_arms(X, np.full(len(X), recent), value.arms)) for recent in (0.0, 1.0)]
+
+
+class _Estimate(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    value: float
+    standard_error: float
+
+
+class _Split(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    feature: int
+    threshold: float | None
+    level: int | None
+    yes: int
+    no: int
+
+
+class _Basis(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    names: tuple[str, ...]
+    levels: tuple[int, ...]
+    knots: tuple[tuple[float, ...], ...]
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    risk_centre: float
+
+
+class _EffectDescription(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customer_schema: CustomerSchema
+    arms: tuple[float, ...]
+    basis: _Basis
+    nodes: tuple[_Split | int, ...]
+    fill: tuple[float, ...]
+    raw_size: tuple[_Estimate, ...]
+    overall: _Estimate
+    evidence_z: float
+
+
+class EffectModelFormat(ArtifactFormat[EffectModel]):
+    """Golden rows: the consequences of contact for made-up customers at three levels of risk."""
+
+    loader: ClassVar[str] = "effect_model/1"
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "safetensors")
+
+    def save(self, value: EffectModel, folder: Path) -> None:
+        """Writes the coefficients and the description."""
+        fitted = value.fitted
+        write_tensors(
+            {
+                "accepted": fitted.accepted,
+                "refused": fitted.refused,
+                "woken": fitted.woken,
+                "size": value.size,
+                "size_sd": value.size_sd,
+            },
+            folder / TENSORS,
+        )
+        described = _EffectDescription(
+            customer_schema=value.schema,
+            arms=value.arms,
+            basis=_Basis(**vars(fitted.basis)),
+            nodes=tuple(
+                node if isinstance(node, int) else _Split(**vars(node)) for node in value.segments.nodes
+            ),
+            fill=value.segments.fill,
+            raw_size=tuple(_Estimate(**vars(each)) for each in value.raw_size),
+            overall=_Estimate(**vars(value.overall)),
+            evidence_z=value.evidence_z,
+        )
+        write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
+
+    def load(self, folder: Path) -> EffectModel:
+        """Reads the two files; CorruptArtifact where they do not fit together."""
+        described = _described(_EffectDescription, folder)
+        tensors = read_tensors(folder / TENSORS)
+        basis = EffectBasis(**dict(described.basis))
+        nodes = tuple(node if isinstance(node, int) else Split(**dict(node)) for node in described.nodes)
+        segments = Segments(nodes, described.fill)
+        _check_tree(nodes)
+        columns = basis.transform(golden_customers(described.customer_schema), np.zeros(1)).shape[1]
+        shapes = {name: array.shape for name, array in tensors.items()}
+        wanted = {"accepted": columns, "refused": columns, "woken": columns}
+        if (
+            set(shapes) != {*wanted, "size", "size_sd"}
+            or any(shapes[name][1:] != (width,) or not shapes[name][0] for name, width in wanted.items())
+            or {shapes["size"], shapes["size_sd"]} != {(segments.count,)}
+            or len(described.raw_size) != segments.count
+            or not all(np.isfinite(array).all() and array.dtype == np.float64 for array in tensors.values())
+        ):
+            expected = (
+                f"finite float64: accepted, refused, woken (·, {columns}), size, size_sd ({segments.count},)"
+            )
+            raise CorruptArtifact(TENSORS, str(shapes), expected)
+        fitted = Consequences(basis, tensors["accepted"], tensors["refused"], tensors["woken"])
+        return EffectModel(
+            described.customer_schema,
+            described.arms,
+            fitted,
+            segments,
+            tensors["size"],
+            tensors["size_sd"],
+            tuple(Estimate(**dict(each)) for each in described.raw_size),
+            Estimate(**dict(described.overall)),
+            described.evidence_z,
+        )
+
+    def signature(self, value: EffectModel) -> dict[str, JsonValue]:
+        """Features in order, then the risk; the two consequences and their window."""
+        window: JsonValue = value.schema.label_window_months
+        return {
+            "inputs": [*_features(value.schema), {"name": "risk"}],
+            "outputs": [
+                {"name": "churn_if_accepted", "window_months": window},
+                {"name": "churn_if_refused", "window_months": window},
+            ],
+            "arms": list(value.arms),
+        }
+
+    def golden(self, value: EffectModel) -> GoldenRows:
+        """The consequences for made-up customers."""
+        inputs = _as_json(golden_customers(value.schema))
+        return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
+
+    def replay(self, value: EffectModel, inputs: JsonValue) -> JsonValue:
+        """Churn if accepted and if refused, at risks of .05, .3 and .7, for rows of a design matrix."""
+        X = np.array(inputs, dtype=np.float64)
+        return [_as_json(np.stack(value.consequences(X, np.full(len(X), risk)))) for risk in (0.05, 0.3, 0.7)]
+
+
+ACCEPT_MODEL = AcceptModelFormat()
+EFFECT_MODEL = EffectModelFormat()
+
+
+def _described(kind: type[D], folder: Path) -> D:
+    try:
+        return kind.model_validate(read_json(folder / DESCRIPTION))
+    except ValidationError as error:
+        raise CorruptArtifact(DESCRIPTION, str(error), "the description of a response model") from error
+
+
+def _check_tree(nodes: tuple[Split | int, ...]) -> None:
+    """Children follow their parent, so walking the tree ends; leaves are numbered without a gap."""
+    leaves = sorted(node for node in nodes if isinstance(node, int))
+    forward = all(
+        index < child < len(nodes)
+        for index, node in enumerate(nodes)
+        if not isinstance(node, int)
+        for child in (node.yes, node.no)
+    )
+    if not forward or leaves != list(range(len(leaves))) or not leaves:
+        raise CorruptArtifact(
+            DESCRIPTION, f"segment nodes {nodes!r:.80}", "a tree whose children follow parents"
+        )
+
+
+def _features(schema: CustomerSchema) -> list[JsonValue]:
+    return [
+        {"name": feature.name, "kind": feature.kind, "categories": list(feature.categories)}
+        for feature in schema.features
+    ]
+
+
+def _as_json(values: np.ndarray[Any, np.dtype[np.float64]]) -> JsonValue:
+    """Nested lists, null for NaN."""
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    nested: JsonValue = plain.tolist()
+    return nested

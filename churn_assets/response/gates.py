@@ -1,0 +1,306 @@
+"""What the response models must prove, measured on the models as loaded from the store. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.metrics import (
+    auc,
+    calibration_error,
+    calibration_noise,
+    calibration_rows,
+    log_losses,
+    roc_rows,
+)
+from churn_assets.gates.report import Gate, Outcome
+from churn_assets.offers.log import OfferLog
+from churn_assets.response.accept import AcceptModel
+from churn_assets.response.config import AcceptGates, EffectGates
+from churn_assets.response.effect import EffectModel
+from churn_assets.response.evidence import (
+    Estimate,
+    clustered_mean,
+    doubly_robust_effects,
+    effect_loss,
+    realised_size,
+)
+from churn_assets.risk.model import RiskModel
+
+Floats = NDArray[np.float64]
+
+NOISE_SEED = 20_261_122
+"""Of the simulated noise floor: the same verdict every time the same model is checked."""
+
+MONOTONE_GRID = 31
+"""Offers tried between none and the largest of the log."""
+
+PROBED_ROWS = 300
+"""Customers on whom monotonicity is tried."""
+
+
+@dataclass(frozen=True)
+class HeldOutOffers:
+    """The log's rows about held-out customers, with what the gates read of them.
+
+    Attributes:
+        log: The rows.
+        customer: (n,) position of each row's customer in the table.
+        X: (n, F) customer features.
+    """
+
+    log: OfferLog
+    customer: NDArray[np.int64]
+    X: Floats
+
+    @classmethod
+    def of(cls, table: CustomerTable, log: OfferLog) -> HeldOutOffers:
+        """Picks the rows whose customers no model was fitted on."""
+        customer = log.positions(table.ids)
+        held_out = table.held_out[customer]
+        return cls(log.where(held_out), customer[held_out], table.X[customer[held_out]])
+
+
+def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) -> Outcome:
+    """Ranks and forecasts acceptance of held-out customers, overall and offer by offer."""
+    contacted = offers.log.arm > 0
+    accepted = offers.log.accepted[contacted]
+    forecast = _forecast(model, offers)[contacted]
+    arm, customer = offers.log.arm[contacted], offers.customer[contacted]
+    floor = calibration_noise(forecast, np.random.default_rng(NOISE_SEED))
+    seldom, error = float(np.quantile(floor, 0.95)), calibration_error(accepted, forecast)
+    rows = []
+    for index, offer in enumerate(offers.log.arms):
+        chosen = arm == index
+        if index == 0 or not chosen.any():
+            continue
+        gap = clustered_mean(accepted[chosen] - forecast[chosen], customer[chosen])
+        rows.append(
+            {
+                "offer_pct": offer,
+                "offers": int(chosen.sum()),
+                "observed": float(accepted[chosen].mean()),
+                "predicted": float(forecast[chosen].mean()),
+                "deviation": gap.z,
+                "auc": auc(accepted[chosen], forecast[chosen]),
+            }
+        )
+    worst = max(rows, key=lambda row: abs(row["deviation"]))
+    return Outcome(
+        (
+            Gate("auc", auc(accepted, forecast), ">=", gates.min_auc, "contacted rows of held-out customers"),
+            Gate(
+                "calibration_ratio",
+                error / seldom,
+                "<=",
+                gates.max_calibration_ratio,
+                f"ECE {error:.4f}; by chance {float(floor.mean()):.4f}, once in twenty {seldom:.4f}",
+            ),
+            Gate(
+                "arm_deviation",
+                abs(worst["deviation"]),
+                "<=",
+                gates.max_arm_deviation,
+                f"standard errors, at an offer of {worst['offer_pct']:.0%}",
+            ),
+        ),
+        {
+            "acceptance_by_offer": rows,
+            "roc": roc_rows(accepted, forecast),
+            "calibration": calibration_rows(accepted, forecast),
+        },
+    )
+
+
+def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
+    """Real predictions: probabilities, 0 without an offer, rising in the offer, falling in recent offers."""
+    X = offers.X[:PROBED_ROWS]
+    grid = np.linspace(0, model.arms[-1], MONOTONE_GRID)
+    none_recent, two_recent = np.zeros(len(X)), np.full(len(X), 2.0)
+    by_offer = model.predict_arms(X, none_recent, tuple(float(offer) for offer in grid))
+    fatigued = model.predict_arms(X, two_recent, tuple(float(offer) for offer in grid))
+    return Outcome(
+        (
+            Gate("largest", float(by_offer.max()), "<=", 1.0),
+            Gate("smallest", float(by_offer.min()), ">=", 0.0),
+            Gate("without_offer", float(np.abs(by_offer[:, 0]).max()), "==", 0.0, "acceptance of no offer"),
+            Gate("spread", float(by_offer[:, -1].std()), ">=", 0.01, "standard deviation over customers"),
+            Gate("fall_in_offer", float(-np.diff(by_offer, axis=1).min()), "<=", 1e-9, "largest step down"),
+            Gate("rise_in_fatigue", float((fatigued - by_offer).max()), "<=", 1e-9, "by two recent offers"),
+        )
+    )
+
+
+def accept_no_worse_than(
+    model: AcceptModel, champion: AcceptModel, offers: HeldOutOffers, gates: AcceptGates
+) -> Outcome:
+    """Against the champion on the same contacted rows of held-out customers."""
+    contacted = offers.log.arm > 0
+    accepted = offers.log.accepted[contacted]
+    ours = log_losses(accepted, _forecast(model, offers)[contacted])
+    theirs = log_losses(accepted, _forecast(champion, offers)[contacted])
+    excess = clustered_mean(ours - theirs, offers.customer[contacted])
+    return Outcome(
+        (
+            Gate(
+                "log_loss_excess",
+                excess.value,
+                "<=",
+                gates.champion_log_loss_tolerance,
+                f"nats over the champion's, standard error {excess.standard_error:.5f}",
+            ),
+        )
+    )
+
+
+def effect(
+    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel, gates: EffectGates
+) -> Outcome:
+    """Predicted effects are of the realised size on held-out customers: overall, by arm, harmed and helped.
+
+    A model that found nothing (every effect zero) passes where the log shows nothing either.
+    """
+    base, effects = _predicted(model, offers, risk, accept)
+    log, customer = offers.log, offers.customer
+    churned = log.churned.astype(np.float64)
+    scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
+    found: list[Gate] = []
+    if np.any(model.size):
+        size = realised_size(churned, log.arm, log.propensities, base, effects, customer)
+        low, high = size.interval()
+        detail = f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+        found += [
+            Gate("size_upper_bound", high, ">=", gates.least_size, detail),
+            Gate("size_lower_bound", low, "<=", gates.largest_size, detail),
+            Gate("size_above_zero", low, ">=", 0.0, "what was claimed shows on unseen customers"),
+        ]
+    by_arm = [
+        _compared(f"{arm:.0%}", effects[:, index], scores[:, index], customer)
+        for index, arm in enumerate(log.arms)
+        if index
+    ]
+    contact = effects[:, 1:].mean(axis=1)
+    order = np.argsort(contact, kind="stable")
+    third = len(order) // 3
+    mean_scores = scores[:, 1:].mean(axis=1)
+    groups = {"helped most": order[:third], "between": order[third:-third], "harmed most": order[-third:]}
+    by_group = [
+        _compared(name, contact[chosen], mean_scores[chosen], customer[chosen])
+        for name, chosen in groups.items()
+    ]
+    for name, rows, limit in (
+        ("arm_deviation", by_arm, gates.max_arm_deviation),
+        ("group_deviation", [by_group[0], by_group[2]], gates.max_group_deviation),
+    ):
+        worst = max(rows, key=lambda row: abs(float(row["deviation"])))
+        detail = f"standard errors between predicted and doubly robust effect, {worst['who']}"
+        found.append(Gate(name, abs(float(worst["deviation"])), "<=", limit, detail))
+    return Outcome(
+        tuple(found),
+        {"effect_by_offer": by_arm, "effect_by_group": by_group, "segments": segment_rows(model)},
+    )
+
+
+def effect_integrity(
+    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel
+) -> Outcome:
+    """Real predictions: probabilities that obey the model's own identity, and no effect without contact."""
+    base = risk.predict(offers.X)
+    acceptance = accept.predict_arms(offers.X, offers.log.prior_offers.astype(np.float64), offers.log.arms)
+    accepted, refused = model.consequences(offers.X, base)
+    effects = model.effects(offers.X, base, acceptance)
+    identity = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - base[:, None]
+    both = np.concatenate([accepted, refused])
+    return Outcome(
+        (
+            Gate("smallest", float(both.min()), ">=", 0.0),
+            Gate("largest", float(both.max()), "<=", 1.0),
+            Gate("without_contact", float(np.abs(effects[:, 0]).max()), "==", 0.0, "effect of no contact"),
+            Gate(
+                "identity", float(np.abs(identity - effects)[:, 1:].max()), "<=", 1e-9, "largest difference"
+            ),
+            Gate(
+                "evidence",
+                model.overall.z - model.evidence_z if np.any(model.size) else 0.0,
+                ">=",
+                0.0,
+                "standard errors beyond those asked for, where an effect is claimed",
+            ),
+        )
+    )
+
+
+def effect_no_worse_than(
+    model: EffectModel,
+    champion: EffectModel,
+    offers: HeldOutOffers,
+    risk: RiskModel,
+    accept: AcceptModel,
+    gates: EffectGates,
+) -> Outcome:
+    """Against the champion on the same rows of held-out customers, given the same risk and acceptance."""
+    base, ours = _predicted(model, offers, risk, accept)
+    _, theirs = _predicted(champion, offers, risk, accept)
+    log = offers.log
+    churned = log.churned.astype(np.float64)
+    mean_outcome = base + (log.propensities * theirs).sum(axis=1)
+    losses = [effect_loss(churned, log.arm, log.propensities, mean_outcome, each) for each in (ours, theirs)]
+    return Outcome(
+        (
+            Gate(
+                "relative_loss",
+                losses[0] / losses[1] - 1,
+                "<=",
+                gates.champion_loss_tolerance,
+                "excess over the champion's loss on the same rows",
+            ),
+        )
+    )
+
+
+def segment_rows(model: EffectModel) -> list[dict[str, object]]:
+    """A table of the segments: who they are, the size of the effect before and after pooling."""
+    return [
+        {
+            "segment": who,
+            "size_alone": raw.value,
+            "standard_error": raw.standard_error,
+            "size_pooled": float(pooled),
+            "posterior_sd": float(sd),
+        }
+        for who, raw, pooled, sd in zip(
+            model.segments.describe(model.schema), model.raw_size, model.size, model.size_sd, strict=True
+        )
+    ]
+
+
+def _forecast(model: AcceptModel, offers: HeldOutOffers) -> Floats:
+    return model.predict(offers.X, offers.log.offer_pct, offers.log.prior_offers.astype(np.float64))
+
+
+def _predicted(
+    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel
+) -> tuple[Floats, Floats]:
+    """(n,) risk without contact and (n, A) effects of every arm."""
+    base = risk.predict(offers.X)
+    recent = offers.log.prior_offers.astype(np.float64)
+    return base, model.effects(offers.X, base, accept.predict_arms(offers.X, recent, offers.log.arms))
+
+
+def _compared(
+    who: str, predicted: Floats, scores: Floats, customer: NDArray[np.int64]
+) -> dict[str, str | float]:
+    robust: Estimate = clustered_mean(scores, customer)
+    low, high = robust.interval()
+    gap = clustered_mean(scores - predicted, customer)
+    return {
+        "who": who,
+        "predicted": float(predicted.mean()),
+        "doubly_robust": robust.value,
+        "lower": low,
+        "upper": high,
+        "deviation": gap.z,
+    }

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 DEMO_WORLD = "demo_world"
+DEMO_START = date(2026, 1, 5)
 COLUMNS = (
     "customer_id", "decided_at", "wave", "offer_pct", "propensity", "policy_version", "prior_offers",
     "accepted", "churned", "margin",
@@ -58,7 +59,7 @@ class OfferLogConfig(BaseModel):
     seed_offset: int = Field(
         default=0, ge=0, description="Added to the experiment's seed: another log, same folds."
     )
-    start: date = Field(default=date(2026, 1, 5), description="Day of the demo world's first weekly wave.")
+    start: date = Field(default=DEMO_START, description="Day of the demo world's first weekly wave.")
     columns: dict[str, str] = Field(default_factory=dict)
     gates: OfferLogGates = OfferLogGates()
 

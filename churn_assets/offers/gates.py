@@ -35,8 +35,8 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     """Propensities that are true of what was chosen, and large enough to say something of every arm.
 
     Calibration: within each fifth of an arm's propensities, the arm's realised count less the sum of its
-    propensities, over its standard error by customer. With 7 arms the largest of 35 such z exceeds 4 by chance
-    in 0.2 % of logs.
+    propensities, over its standard error by customer. With 7 arms the largest of 35 such z exceeds 4 by
+    chance in 0.2 % of logs.
     """
     calibration = _calibration(log)
     effective = [_effective_share(log, arm) for arm in range(len(log.arms))]

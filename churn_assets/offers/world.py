@@ -24,7 +24,7 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
 from churn_assets.customers.schema import CHURNED
 from churn_assets.customers.table import CustomerTable
-from churn_assets.offers.config import Drift
+from churn_assets.offers.config import DEMO_START, Drift
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.log import OfferLog, as_log, propensity_column
 
@@ -361,12 +361,12 @@ class DemoWorld:
         probability[:, 0] += HOLDOUT
         return probability
 
-    def draw_log(self, rows: int, seed: int, *, start: date = date(2026, 1, 5)) -> OfferLog:
+    def draw_log(self, rows: int, seed: int, *, start: date = DEMO_START) -> OfferLog:
         """A log of `rows` decisions of the logging policy over 26 weekly waves from `start`."""
         return self.draw(rows, seed, start=start).log
 
     def draw(
-        self, rows: int, seed: int, *, start: date = date(2026, 1, 5), pseudo_customers: Ints | None = None
+        self, rows: int, seed: int, *, start: date = DEMO_START, pseudo_customers: Ints | None = None
     ) -> Draw:
         """Draw a log with its truth; `draw_log` gives the same log for the same arguments.
 

@@ -1,0 +1,320 @@
+"""Off-policy estimates agree with their definitions and the demo world, and decide as the rule says."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.coverage import dr_coverage, true_lift
+from churn_assets.customers.config import CustomersConfig, LabelConfig
+from churn_assets.customers.table import read_customers
+from churn_assets.decision.off_policy import (
+    Evidence,
+    OffPolicyError,
+    cross_fitted_outcomes,
+    decide_release,
+    off_policy_outcome,
+    on_arms,
+    outcome_design,
+)
+from churn_assets.offers.economics import Economics
+from churn_assets.offers.world import ARMS, DemoWorld
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def telco():
+    label = LabelConfig(column="Churn", positive="Yes", window_months=3)
+    config = CustomersConfig(
+        id="customerID",
+        label=label,
+        monthly_revenue="MonthlyCharges",
+        tenure="tenure",
+        exclude=("TotalCharges",),
+    )
+    return read_customers(config, seed=0, root=ROOT)
+
+
+@pytest.fixture(scope="module")
+def world(telco):
+    return DemoWorld(telco, Economics())
+
+
+@pytest.fixture(scope="module")
+def draw(world):
+    return world.draw(50_000, seed=0)
+
+
+@pytest.fixture(scope="module")
+def evidence(draw, telco):
+    return Evidence.of(draw.log, telco)
+
+
+def small(rows: int = 300, customers: int = 60, seed: int = 0) -> Evidence:
+    """Made-up decisions with three arms and a useless outcome model."""
+    rng = np.random.default_rng(seed)
+    propensities = rng.dirichlet([2, 2, 2], rows)
+    arm = (rng.random(rows)[:, None] > propensities.cumsum(1)).sum(1).clip(0, 2)
+    reward = rng.normal(10, 3, rows) + 2 * arm
+    return Evidence(arm, reward, propensities, np.zeros((rows, 3)), rng.integers(0, customers, rows))
+
+
+def policy(rows: int = 300, seed: int = 1):
+    return np.random.default_rng(seed).dirichlet([1, 1, 1], rows)
+
+
+def always(arm: int, rows: int, arms: int = 7):
+    return np.eye(arms)[np.full(rows, arm)]
+
+
+# Definitions
+
+
+def test_ips_and_snips_are_their_definitions():
+    evidence, chosen = small(), policy()
+    weights = [chosen[i, a] / evidence.propensities[i, a] for i, a in enumerate(evidence.arm)]
+    value = evidence.estimate(chosen).value
+    assert value.ips.mean == pytest.approx(
+        sum(w * r for w, r in zip(weights, evidence.reward, strict=True)) / 300
+    )
+    assert value.snips.mean == pytest.approx(np.average(evidence.reward, weights=weights))
+
+
+def test_dr_is_its_definition():
+    evidence, chosen = replace(small(), expected=policy(seed=2) * 30), policy()
+    total = 0.0
+    for i, arm in enumerate(evidence.arm):
+        total += sum(chosen[i, a] * evidence.expected[i, a] for a in range(3))
+        weight = chosen[i, arm] / evidence.propensities[i, arm]
+        total += weight * (evidence.reward[i] - evidence.expected[i, arm])
+    assert evidence.estimate(chosen).value.dr.mean == pytest.approx(total / 300)
+
+
+def test_with_a_useless_outcome_model_dr_is_ips():
+    estimate = small().estimate(policy()).value
+    assert (estimate.dr.mean, estimate.dr.standard_error) == (estimate.ips.mean, estimate.ips.standard_error)
+
+
+def test_lift_is_value_less_the_value_of_no_offer():
+    evidence, chosen = small(), policy()
+    nothing = evidence.estimate(always(0, 300, 3))
+    estimate = evidence.estimate(chosen)
+    for name in ("ips", "snips", "dr"):
+        lift = getattr(estimate.lift, name).mean
+        assert lift == pytest.approx(getattr(estimate.value, name).mean - getattr(nothing.value, name).mean)
+        assert getattr(nothing.lift, name).mean == 0
+        assert getattr(nothing.lift, name).standard_error == 0
+
+
+def test_the_logging_policy_is_worth_the_mean_reward():
+    evidence = small()
+    estimate = evidence.estimate(evidence.propensities)
+    assert estimate.value.ips.mean == pytest.approx(evidence.reward.mean())
+    assert estimate.effective_rows == pytest.approx(300)
+
+
+def test_a_customer_repeated_counts_once():
+    """The same decisions ten times over, under the same customers, know no more than once."""
+    evidence, chosen = small(), policy()
+    tenfold = Evidence(*(np.concatenate([getattr(evidence, each.name)] * 10) for each in fields(Evidence)))
+    once, ten = evidence.estimate(chosen).value, tenfold.estimate(np.concatenate([chosen] * 10)).value
+    for name in ("ips", "snips", "dr"):
+        assert getattr(ten, name).standard_error == pytest.approx(getattr(once, name).standard_error)
+
+
+def test_clustered_standard_errors_are_those_of_customer_totals():
+    evidence, chosen = small(), policy()
+    weights = chosen[np.arange(300), evidence.arm] / evidence.propensities[np.arange(300), evidence.arm]
+    mean = (weights * evidence.reward).mean()
+    totals = [
+        sum((weights[i] * evidence.reward[i] - mean) for i in np.flatnonzero(evidence.customer == c))
+        for c in np.unique(evidence.customer)
+    ]
+    count = len(totals)
+    by_hand = np.sqrt(count / (count - 1) * np.sum(np.square(totals))) / 300
+    assert evidence.estimate(chosen).value.ips.standard_error == pytest.approx(by_hand)
+
+
+def test_bounds_are_normal_quantiles():
+    estimate = small().estimate(policy()).value.dr
+    assert estimate.interval[1] - estimate.mean == pytest.approx(1.96 * estimate.standard_error, rel=1e-4)
+    assert estimate.mean - estimate.lower_bound == pytest.approx(1.645 * estimate.standard_error, rel=1e-3)
+
+
+def test_a_policy_that_the_log_never_followed_has_no_snips():
+    evidence = replace(small(), arm=np.zeros(300, dtype=np.int64))
+    assert np.isnan(evidence.estimate(always(2, 300, 3)).value.snips.mean)
+
+
+# Against truth
+
+
+@pytest.mark.parametrize("arm", range(1, 7))
+def test_dr_covers_the_true_lift_of_constant_offers(evidence, draw, arm):
+    lift = evidence.estimate(always(arm, 50_000)).lift.dr
+    truth = draw.truth.one_window_lift(np.full(50_000, arm))
+    assert abs(lift.mean - truth) < 3.5 * lift.standard_error
+
+
+def test_dr_is_sharper_than_snips_and_snips_than_ips(evidence, world, draw):
+    risky = world.risk[draw.truth.customer] >= np.quantile(world.risk, 0.7)
+    lift = evidence.estimate(np.eye(7)[np.where(risky, 4, 0)]).lift
+    assert lift.dr.standard_error < lift.snips.standard_error < lift.ips.standard_error
+    assert lift.dr.standard_error < 2.4
+
+
+def test_dr_survives_a_wrong_outcome_model(evidence, draw):
+    wrong = replace(evidence, expected=evidence.expected[::-1] + 100)
+    truth = draw.truth.one_window_lift(np.full(50_000, 4))
+    lift = wrong.estimate(always(4, 50_000)).lift.dr
+    assert abs(lift.mean - truth) < 3.5 * lift.standard_error
+
+
+def test_dr_survives_wrong_propensities_with_the_true_outcomes(evidence, draw):
+    uniform = replace(evidence, propensities=np.full((50_000, 7), 1 / 7), expected=draw.truth.reward)
+    truth = draw.truth.one_window_lift(np.full(50_000, 4))
+    lift = uniform.estimate(always(4, 50_000)).lift
+    assert abs(lift.dr.mean - truth) < 3.5 * lift.dr.standard_error
+    assert abs(lift.ips.mean - truth) > 3.5 * lift.ips.standard_error
+
+
+def test_intervals_cover(world, telco):
+    study = dr_coverage(world, telco, replications=40, rows=8_000)
+    assert study.coverage >= 0.85
+    assert study.spread == pytest.approx(study.mean_standard_error, rel=0.35)
+    assert study.truth == pytest.approx(11.0, abs=0.3)
+
+
+def test_the_true_lift_integrates_what_a_draw_samples(world, draw):
+    assert true_lift(world, np.full(7043, ARMS.index(0.10))) == pytest.approx(
+        draw.truth.one_window_lift(np.full(50_000, ARMS.index(0.10))), abs=0.3
+    )
+
+
+# The outcome model
+
+
+def test_a_customers_outcomes_never_fit_their_own_expectation(telco, draw):
+    log = draw.log.where(np.arange(50_000) < 5_000)
+    design, customer, fold = outcome_design(telco), log.positions(telco.ids), telco.fold.astype(np.int64)
+
+    def expected(reward):
+        return cross_fitted_outcomes(design, customer, log.prior_offers, log.arm, reward, fold, 7)
+
+    mine = fold[customer] == 3
+    before, after = expected(log.margin), expected(log.margin + 1_000 * mine)
+    assert after[mine] == pytest.approx(before[mine])
+    assert abs(after[~mine] - before[~mine]).mean() > 10
+
+
+def test_the_outcome_model_explains_the_reward(evidence):
+    residual = evidence.reward - evidence.expected[np.arange(50_000), evidence.arm]
+    assert 1 - residual.var() / evidence.reward.var() > 0.4
+
+
+def test_one_fold_cannot_be_cross_fitted():
+    ones, none = np.ones((4, 2)), np.zeros(4, dtype=np.int64)
+    with pytest.raises(OffPolicyError, match="customers of one fold"):
+        cross_fitted_outcomes(ones, np.arange(4), none, none, np.ones(4), none, 2)
+
+
+# The rule
+
+
+def gap(mean_gap: float, *, spread: float = 1.0) -> Evidence:
+    """Two arms, each tried half of the time; arm 1 earns `mean_gap` more than arm 0, which earns 100."""
+    rng = np.random.default_rng(3)
+    arm = np.arange(4_000) % 2
+    noise = rng.normal(0, spread, 4_000)
+    noise -= np.where(arm == 1, noise[arm == 1].mean(), noise[arm == 0].mean())
+    reward = 100 + mean_gap * arm + noise
+    return Evidence(arm, reward, np.full((4_000, 2), 0.5), np.full((4_000, 2), 100.0), np.arange(4_000))
+
+
+OFFER, NO_OFFER = always(1, 4_000, 2), always(0, 4_000, 2)
+
+
+def test_a_first_release_needs_a_lower_bound_above_no_offer():
+    assert decide_release(gap(1.0), OFFER, None).release
+    refused = decide_release(gap(0.02), OFFER, None)
+    assert not refused.release
+    assert refused.tested.dr.mean > 0  # better on average, but not surely so
+    assert "lower bound" in refused.reason
+    assert not decide_release(gap(-1.0), OFFER, None).release
+
+
+def test_a_policy_that_never_offers_is_no_first_release():
+    verdict = decide_release(gap(1.0), NO_OFFER, None)
+    assert not verdict.release
+    assert not all(gate.passed for gate in verdict.gates)
+
+
+def test_a_later_release_may_lose_less_than_one_percent_of_the_champion():
+    assert decide_release(gap(-0.5), OFFER, NO_OFFER).release
+    assert not decide_release(gap(-0.98), OFFER, NO_OFFER).release  # the bound is below -1
+    assert not decide_release(gap(-2.0), OFFER, NO_OFFER).release
+
+
+def test_the_champion_itself_may_be_released_again():
+    assert decide_release(gap(1.0), OFFER, OFFER).release
+
+
+def test_a_disagreeing_snips_refuses():
+    """An outcome model that flatters the arm moves DR where few rows follow the policy, and not SNIPS."""
+    evidence = gap(-0.5)
+    sure = Evidence(
+        np.zeros(4_000, dtype=np.int64), evidence.reward, np.full((4_000, 2), 0.5),
+        np.column_stack([evidence.reward, evidence.reward + 5]), evidence.customer,
+    )  # fmt: skip
+    verdict = decide_release(sure, np.full((4_000, 2), 0.5), None)
+    assert verdict.tested.dr.lower_bound > 0
+    assert not verdict.release
+    assert "SNIPS" in verdict.reason
+
+
+@pytest.mark.parametrize("mean_gap", [-2.0, -0.5, 0.0, 0.02, 1.0])
+@pytest.mark.parametrize("champion", [None, NO_OFFER])
+def test_gates_say_what_the_verdict_says(mean_gap, champion):
+    verdict = decide_release(gap(mean_gap), OFFER, champion)
+    assert all(gate.passed for gate in verdict.gates) == verdict.release
+
+
+def test_the_outcome_of_a_check_lists_every_estimate_and_says_simulated(evidence):
+    verdict = decide_release(evidence, always(2, 50_000), None)
+    outcome = off_policy_outcome(verdict, simulated=True)
+    assert [gate.name for gate in outcome.gates] == ["lower_bound_over_bar", "snips_agrees"]
+    rows = outcome.tables["off_policy"]
+    assert len(rows) == 9
+    assert {row["log"] for row in rows} == {"simulated"}
+    assert all(row["low_95"] < row["mean"] < row["high_95"] for row in rows)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (np.full((300, 2), 0.5), r"shape \(300, 2\); expected \(300, 3\)"),
+        (np.full((300, 3), 0.5), r"row 0: found probabilities \[0.5, 0.5, 0.5\]; expected a sum of 1"),
+        (np.full((300, 3), [1.5, -0.5, 0.0]), "expected a sum of 1|row 0"),
+        (np.full((300, 3), np.nan), "row 0"),
+    ],
+)
+def test_what_is_no_policy_is_refused(wrong, message):
+    with pytest.raises(OffPolicyError, match=message):
+        small().estimate(wrong)
+
+
+def test_a_menu_is_spread_over_the_logs_arms():
+    spread = on_arms((0.0, 0.10, 0.30), np.array([[0.2, 0.3, 0.5]]), ARMS)
+    assert spread.tolist() == [[0.2, 0, 0.3, 0, 0, 0, 0.5]]
+
+
+def test_an_offer_that_the_log_never_tried_is_refused():
+    with pytest.raises(OffPolicyError, match="the menu offers 12%, which the log never tried"):
+        on_arms((0.0, 0.12), np.array([[0.5, 0.5]]), ARMS)

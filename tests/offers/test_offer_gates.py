@@ -1,0 +1,81 @@
+"""The demo's log passes its gates, and a log with one thing wrong fails the gate that is about it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from churn_assets.offers.config import OfferLogGates
+from churn_assets.offers.gates import propensity_gates, volume_gates
+from churn_assets.offers.log import OfferLog, propensity_column
+
+
+def failed(outcome) -> list[str]:
+    return [gate.name for gate in outcome.gates if not gate.passed]
+
+
+def with_propensities(log: OfferLog, propensities: np.ndarray) -> OfferLog:
+    frame = log.frame.copy()
+    frame[[propensity_column(arm) for arm in log.arms]] = propensities
+    frame["propensity"] = propensities[np.arange(len(frame)), log.arm]
+    return OfferLog(frame, log.arms, log.simulated)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_demo_log_passes(world, seed):
+    log = world.draw_log(50_000, seed)
+    assert failed(volume_gates(log, OfferLogGates())) == []
+    assert failed(propensity_gates(log, OfferLogGates())) == []
+
+
+def test_propensities_that_were_never_used_fail_calibration(draw):
+    uniform = with_propensities(draw.log, np.full((len(draw.log), 7), 1 / 7))
+    assert failed(propensity_gates(uniform, OfferLogGates())) == ["propensity_calibration"]
+
+
+def test_propensities_of_other_customers_fail_calibration_although_every_share_is_right(draw):
+    shifted = with_propensities(draw.log, np.roll(draw.log.propensities, 1, axis=0))
+    assert failed(propensity_gates(shifted, OfferLogGates())) == ["propensity_calibration"]
+
+
+def test_an_arm_hardly_tried_fails_overlap(draw):
+    thin = draw.log.propensities.copy()
+    thin[:, 0] += thin[:, 6] - 0.001
+    thin[:, 6] = 0.001
+    assert "least_propensity" in failed(propensity_gates(with_propensities(draw.log, thin), OfferLogGates()))
+
+
+def test_a_few_heavy_weights_fail_the_effective_sample_size(draw):
+    heavy = draw.log.propensities.copy()
+    heavy[::500, 3] /= 40
+    assert "effective_share" in failed(propensity_gates(with_propensities(draw.log, heavy), OfferLogGates()))
+
+
+def test_an_arm_never_chosen_fails_the_effective_sample_size(draw):
+    never = draw.log.where(draw.log.arm != 3)
+    assert "effective_share" in failed(propensity_gates(never, OfferLogGates()))
+
+
+def test_a_short_log_and_one_without_holdout_fail_volume(draw):
+    assert failed(volume_gates(draw.log.where(np.arange(50_000) < 19_999), OfferLogGates())) == ["rows"]
+    contacted = draw.log.where(draw.log.arm > 0)
+    assert failed(volume_gates(contacted, OfferLogGates())) == ["no_contact_share"]
+
+
+def test_an_acceptance_of_nothing_fails(draw):
+    frame = draw.log.frame.copy()
+    frame["accepted"] = 1
+    log = OfferLog(frame, draw.log.arms, simulated=True)
+    assert failed(volume_gates(log, OfferLogGates())) == ["accepted_without_offer"]
+
+
+def test_weighting_undoes_the_choice_of_whom_to_leave_alone(draw):
+    naive, weighted = (
+        row["churned"] for row in volume_gates(draw.log, OfferLogGates()).tables["no_contact_churn"]
+    )
+    assert naive < 0.17
+    assert weighted == pytest.approx(draw.truth.would_churn.mean(), abs=0.02)
+
+
+def test_the_report_says_that_the_log_is_simulated(draw):
+    assert "simulated" in volume_gates(draw.log, OfferLogGates()).gates[0].detail

@@ -1,0 +1,153 @@
+"""The offer log's contract: what it reads, and what it refuses by file, column, row, found and expected."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.offers.log import OfferLogError, as_log, read_log
+
+IDS = [f"00{n}" for n in range(6)]
+ARMS = {"propensity_0": 0.4, "propensity_5": 0.2, "propensity_12.5": 0.4}
+
+
+@pytest.fixture
+def rows() -> pd.DataFrame:
+    """Six decisions over three weeks on three arms."""
+    offer = [0.0, 0.05, 0.125, 0.0, 0.125, 0.05]
+    return pd.DataFrame(
+        {
+            "customer_id": IDS,
+            "decided_at": [
+                "2026-01-05",
+                "2026-01-06",
+                "2026-01-13",
+                "2026-01-13",
+                "2026-01-20",
+                "2026-01-21",
+            ],
+            "wave": [0, 0, 1, 1, 2, 2],
+            "offer_pct": offer,
+            "propensity": [ARMS[f"propensity_{100 * o:g}"] for o in offer],
+            **{name: [p] * 6 for name, p in ARMS.items()},
+            "policy_version": "rules-7",
+            "prior_offers": [0, 1, 0, 2, 0, 0],
+            "accepted": [0, 1, 0, 0, 1, 0],
+            "churned": [1, 0, 0, 0, 0, 1],
+            "margin": [0.0, 310.5, 280.0, 199.0, 250.25, -1.0],
+        }
+    )
+
+
+def test_a_valid_table_gives_arms_and_propensities(rows):
+    log = as_log(rows, IDS, simulated=False, origin="t")
+    assert log.arms == (0.0, 0.05, 0.125)
+    assert log.arm.tolist() == [0, 1, 2, 0, 2, 1]
+    assert log.propensities.tolist() == [[0.4, 0.2, 0.4]] * 6
+    assert log.frame["decided_at"].dt.tz is not None
+    assert not log.simulated
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_file_with_other_column_names_reads_as_the_same_log(rows, tmp_path, kind):
+    names = {"customer_id": "kunde", "margin": "profit", "propensity_12.5": "p_high", "accepted": "took"}
+    path = tmp_path / f"log.{kind}"
+    theirs = rows.rename(columns=names).assign(
+        note="x", accepted=9
+    )  # `accepted` is mapped: this one is not ours
+    theirs.to_csv(path, index=False) if kind == "csv" else theirs.to_parquet(path)
+    read = read_log(path, names, IDS)
+    pd.testing.assert_frame_equal(read.frame, as_log(rows, IDS, simulated=False, origin="t").frame)
+
+
+def test_waves_are_weeks_since_the_first_decision_where_the_table_has_none(rows):
+    log = as_log(rows.drop(columns="wave"), IDS, simulated=False, origin="t")
+    assert log.frame["wave"].tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_ids_of_digits_keep_their_zeros(rows, tmp_path):
+    path = tmp_path / "log.csv"
+    rows.to_csv(path, index=False)
+    assert read_log(path, {}, IDS).customer_id.tolist() == IDS
+
+
+def test_positions_place_each_decision_in_the_customer_table(rows):
+    log = as_log(rows, IDS, simulated=False, origin="t")
+    assert log.positions(IDS[::-1]).tolist() == [5, 4, 3, 2, 1, 0]
+    with pytest.raises(OfferLogError, match=r"column customer_id, row 5 .*found 005, expected one of the 5"):
+        log.positions(IDS[:5])
+
+
+def test_where_keeps_arms_and_numbers_rows_anew(rows):
+    part = as_log(rows, IDS, simulated=True, origin="t").where(np.arange(6) > 3)
+    assert part.frame.index.tolist() == [0, 1]
+    assert (part.arms, part.simulated, len(part)) == ((0.0, 0.05, 0.125), True, 2)
+
+
+def change(column, row, value):
+    def apply(frame):
+        frame[column] = frame[column].astype(object)
+        frame.loc[row, column] = value
+        return frame
+
+    return apply
+
+
+BROKEN = [
+    (change("propensity_5", 2, 0.0), "column propensity_5, row 2 .*found 0.0, expected a propensity in"),
+    (change("propensity_5", 2, 1.2), "column propensity_5, row 2 .*found 1.2, expected a propensity in"),
+    (change("propensity_5", 2, 0.3), r"column propensity_\*, row 2 .*found 1.1, expected a sum of 1"),
+    (change("propensity", 1, 0.4), "column propensity, row 1 .*found 0.4, expected the propensity of"),
+    (change("offer_pct", 1, 5.0), "column offer_pct, row 1 .*found 5.0, expected one of the arms 0, 0.05"),
+    (change("offer_pct", 1, 0.1), "column offer_pct, row 1 .*found 0.1, expected one of the arms"),
+    (change("accepted", 0, 1), "column accepted, row 0 .*found 1, expected 0 where nothing was offered"),
+    (change("accepted", 1, 2), "column accepted, row 1 .*found 2, expected 0 or 1"),
+    (change("churned", 1, 0.5), "column churned, row 1 .*found 0.5, expected 0 or 1"),
+    (change("churned", 1, None), "column churned, row 1 .*found blank, expected no blank"),
+    (change("prior_offers", 4, -1), "column prior_offers, row 4 .*found -1, expected a whole number"),
+    (change("margin", 3, np.inf), "column margin, row 3 .*found inf, expected a finite amount"),
+    (change("margin", 3, "much"), "column margin, row 3 .*found much, expected a number"),
+    (change("policy_version", 3, " "), "column policy_version, row 3 .*expected not blank"),
+    (change("customer_id", 3, "nobody"), "column customer_id, row 3 .*found nobody, expected one of the 6"),
+    (change("decided_at", 3, "soon"), "column decided_at, row 3 .*found soon, expected a date"),
+    (change("decided_at", 3, "2026-01-01"), "column decided_at, row 3 .*expected decisions in the order"),
+    (lambda f: pd.concat([f, f.iloc[[5]]]), "column customer_id, row 6 .*found 005, expected one decision a"),
+    (lambda f: f.drop(columns="margin"), "column margin is missing"),
+    (lambda f: f.drop(columns=list(ARMS)), "found arms .* expected a propensity_0"),
+    (lambda f: f.rename(columns={"propensity_5": "propensity_five"}), "column propensity_five: expected"),
+    (lambda f: f.rename(columns={"propensity_0": "propensity_1"}), "found arms .* expected a propensity_0"),
+    (lambda f: f.iloc[:0], "found no rows, expected at least one decision"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("breaks", "message"), BROKEN)
+def test_a_broken_rule_is_named(rows, breaks, message):
+    with pytest.raises(OfferLogError, match=rf"(?s)^offers\.csv.*{message}"):
+        as_log(breaks(rows).reset_index(drop=True), IDS, simulated=False, origin="offers.csv")
+
+
+def test_every_broken_rule_of_a_kind_is_listed_with_its_count(rows):
+    rows["accepted"] = 7
+    rows["churned"] = -1
+    with pytest.raises(OfferLogError) as refused:
+        as_log(rows, IDS, simulated=False, origin="t")
+    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
+        "t, column accepted, rows 0, 1, 2, 3, 4, … (6 in all)",
+        "t, column churned, rows 0, 1, 2, 3, 4, … (6 in all)",
+    ]
+
+
+def test_a_mapped_column_that_the_file_lacks_is_named_with_its_meaning(rows, tmp_path):
+    path = tmp_path / "log.csv"
+    rows.to_csv(path, index=False)
+    with pytest.raises(OfferLogError, match=r"column profit \(for margin\) is missing"):
+        read_log(path, {"margin": "profit"}, IDS)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("log.xlsx", "found suffix '.xlsx'"), ("no.csv", "no such file")]
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
+    with pytest.raises(OfferLogError, match=message):
+        read_log(tmp_path / name, {}, IDS)

@@ -13,7 +13,13 @@ from churn_assets.customers.checks import CUSTOMERS
 from churn_assets.gates.factory import model_checks
 from churn_assets.gates.source import gate_sources
 from churn_assets.gates.spec import CheckSpec
+from churn_assets.offers.assets import offer_log
+from churn_assets.offers.checks import OFFER_LOG
 from churn_assets.release.bundle import champion_of
+from churn_assets.response.assets import accept_model, effect_model
+from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
+from churn_assets.risk.assets import risk_model
+from churn_assets.risk.checks import RISK_MODEL
 from jobs.train import train
 from resources.artifacts import ArtifactIOManager
 from resources.project import ROOT, Project, require_project_folder
@@ -29,7 +35,13 @@ class Checked:
 
 
 # In flow order.
-FLOW = (Checked(customers, CUSTOMERS),)
+FLOW = (
+    Checked(customers, CUSTOMERS),
+    Checked(offer_log, OFFER_LOG),
+    Checked(risk_model, RISK_MODEL),
+    Checked(accept_model, ACCEPT_MODEL),
+    Checked(effect_model, EFFECT_MODEL),
+)
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,10 @@ class Project:
         return sorted(path.stem for path in self.config_dir.glob("*.yaml"))
 
     def experiment(self, name: str) -> Any:
-        """The whole experiment, read and validated anew."""
-        return self.read(name, self.config_dir)
+        """The whole experiment, validated; read again whenever its file changed."""
+        path = self.config_dir / f"{name}.yaml"
+        stamp = path.stat().st_mtime_ns if path.is_file() else 0
+        return _read(self.read, name, self.config_dir, stamp)
 
     def section(self, experiment: str, name: str) -> Any:
         """One section (or plain value, such as the seed) of an experiment."""
@@ -124,6 +126,11 @@ def require_project_folder(root: Path = ROOT) -> None:
             f"Start it in {root}, or set DAGSTER_HOME to a folder with its own dagster.yaml."
         )
         raise WrongFolderError(message)
+
+
+@functools.lru_cache(maxsize=32)
+def _read(read: Callable[[str, Path], Any], name: str, config_dir: Path, stamp: int) -> Any:  # noqa: ARG001 - the key
+    return read(name, config_dir)
 
 
 @functools.cache

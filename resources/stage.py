@@ -38,7 +38,7 @@ class Made:
     """
 
     value: Any
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float | int | str | bool] = field(default_factory=dict)
     tables: Tables = field(default_factory=dict)
     plots: tuple[Plot, ...] = ()
     columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
@@ -191,7 +191,7 @@ class StageAsset:
             seed=seed,
             code_version=wanted.source,
             run_id=context.run.run_id,
-            metrics={key: float(value) for key, value in made.metrics.items()},
+            metrics=dict(made.metrics),
         )
         return dg.MaterializeResult(
             value=Fresh(staged, provenance, folder),

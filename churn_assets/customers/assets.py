@@ -1,12 +1,20 @@
 """The asset `customers`: reads, validates and splits the customer table."""
 
-from churn_assets.customers.config import CustomersConfig
-from churn_assets.customers.table import CustomerTable, locate, read_customers
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from churn_assets.store.canonical import sha256_file
 from resources.stage import Made, Step, stage_asset
 
+if TYPE_CHECKING:
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.customers.table import CustomerTable
+
 
 def _file_digest(step: Step) -> str:
+    from churn_assets.customers.table import locate
+
     config: CustomersConfig = step.section("customers")
     path = locate(config.source, step.root)
     return (
@@ -23,6 +31,8 @@ def _file_digest(step: Step) -> str:
     data=_file_digest,
 )
 def customers(step: Step) -> Made:
+    from churn_assets.customers.table import read_customers
+
     config: CustomersConfig = step.section("customers")
     table = read_customers(config, seed=step.section("seed"), root=step.root)
     return Made(

@@ -19,6 +19,10 @@ from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
 
 TABLE_ROWS_SHOWN = 200
+_PLOT = "plot/"
+_REPORT = "gate_report"
+# Evaluations looked through for plots that were drawn before.
+_HISTORY = 10
 
 
 class Workspace(Protocol):
@@ -77,12 +81,15 @@ def model_checks(
             inspection = Inspection(workspace, ref, source_digest(sources()))
             for name, spec in named.items():
                 report, reused = inspection.report(spec)
+                drawn = _drawn_before(context.instance, report) if reused else None
                 yield dg.AssetCheckResult(
                     asset_key=asset,
                     check_name=name,
                     passed=report.passed,
                     description=_verdict(report),
-                    metadata=report_metadata(report, spec.plots, ref, reused=reused),
+                    metadata=report_metadata(report, ref, reused=reused)
+                    | _tables(report.tables)
+                    | (_plots(report.tables, spec.plots) if drawn is None else drawn),
                 )
         except StoreError as error:
             raise dg.Failure(
@@ -163,18 +170,26 @@ class Inspection:
             }
         )
 
+    def _origin(self, asset: str) -> ArtifactRef:
+        """The version of an asset that this one was trained from, directly or through others."""
+        pending = list(self.manifest.provenance.upstream.values())
+        seen: dict[str, ArtifactRef] = {}
+        while pending:
+            ref = ArtifactRef.parse(pending.pop(0))
+            if ref.asset == asset:
+                return ref
+            if ref.asset not in seen:
+                seen[ref.asset] = ref
+                pending += self.store.manifest(ref).provenance.upstream.values()
+        message = f"{self.ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}"
+        raise KeyError(message)
+
     def _inputs(self, spec: CheckSpec, champion: ArtifactRef | None) -> GateInputs:
         def load(ref: ArtifactRef) -> Any:
             return self.store.load(ref, self.workspace.format(ref.asset))
 
         def upstream(asset: str) -> Any:
-            versions = self.manifest.provenance.upstream
-            if asset not in versions:
-                message = (
-                    f"{self.ref.asset} was not trained from {asset!r}: its upstreams are {sorted(versions)}"
-                )
-                raise KeyError(message)
-            return load(ArtifactRef.parse(versions[asset]))
+            return load(self._origin(asset))
 
         def section(name: str) -> Any:
             if name not in spec.sections:
@@ -211,12 +226,13 @@ def _loads_and_agrees() -> CheckSpec:
 
 
 def report_metadata(
-    report: GateReport, plots: Sequence[Plot], ref: ArtifactRef, *, reused: bool
+    report: GateReport, ref: ArtifactRef, *, reused: bool
 ) -> dict[str, dg.MetadataValue[Any]]:
-    """What the UI shows of a report: digest, each figure with its bound, tables, plots and what to do."""
+    """What the UI shows of a report: digest, each figure with its bound, and what to do."""
     metadata: dict[str, dg.MetadataValue[Any]] = {
         "digest": dg.MetadataValue.text(report.digest),
         "artifact": dg.MetadataValue.text(str(ref)),
+        _REPORT: dg.MetadataValue.text(report.sha256()),
         "gates": _table(
             [
                 {
@@ -240,18 +256,34 @@ def report_metadata(
     for gate in report.gates:
         if gate.figure is not None:
             metadata[f"figure/{gate.name}"] = dg.MetadataValue.float(gate.figure)
-    return metadata | display(report.tables, plots)
+    return metadata
+
+
+def _drawn_before(instance: dg.DagsterInstance, report: GateReport) -> dict[str, dg.MetadataValue[Any]] | None:
+    """The plots of an earlier evaluation that showed this very report, so that nothing is drawn twice."""
+    key = dg.AssetCheckKey(dg.AssetKey(report.asset), report.check)
+    for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=_HISTORY):
+        shown = record.evaluation.metadata if isinstance(record.evaluation, dg.AssetCheckEvaluation) else {}
+        if _REPORT in shown and shown[_REPORT].value == report.sha256():
+            return {name: value for name, value in shown.items() if name.startswith(_PLOT)}
+    return None
 
 
 def display(tables: Tables, plots: Sequence[Plot]) -> dict[str, dg.MetadataValue[Any]]:
     """Tables and the plots drawn from them as metadata."""
-    shown: dict[str, dg.MetadataValue[Any]] = {
-        f"table/{name}": _table(rows) for name, rows in tables.items() if rows
+    return _tables(tables) | _plots(tables, plots)
+
+
+def _tables(tables: Tables) -> dict[str, dg.MetadataValue[Any]]:
+    return {f"table/{name}": _table(rows) for name, rows in tables.items() if rows}
+
+
+def _plots(tables: Tables, plots: Sequence[Plot]) -> dict[str, dg.MetadataValue[Any]]:
+    images = {plot.title: base64.b64encode(render_png(plot, tables[plot.table])).decode() for plot in plots}
+    return {
+        f"{_PLOT}{title}": dg.MetadataValue.md(f"![{title}](data:image/png;base64,{image})")
+        for title, image in images.items()
     }
-    for plot in plots:
-        image = base64.b64encode(render_png(plot, tables[plot.table])).decode()
-        shown[f"plot/{plot.title}"] = dg.MetadataValue.md(f"![{plot.title}](data:image/png;base64,{image})")
-    return shown
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> dg.MetadataValue[Any]:

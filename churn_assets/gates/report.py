@@ -62,6 +62,11 @@ class Outcome:
     tables: Tables = field(default_factory=dict)
 
 
+def no_champion() -> Outcome:
+    """The outcome of a comparison where nothing leads yet, or the version under test does."""
+    return Outcome((Gate("other_champions", 0, "==", 0, "nothing else leads the channel: nothing to compare with"),))
+
+
 @dataclass(frozen=True)
 class GateReport:
     """The verdict of one check on one version, as stored beside it.

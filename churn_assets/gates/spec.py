@@ -19,7 +19,7 @@ class GateInputs:
     Attributes:
         ref: The version under test.
         manifest: Its manifest.
-        upstream: Loads an upstream asset at the version this one was trained from, by name.
+        upstream: Loads an asset at the version that this one was trained from, directly or through others.
         section: One section of the experiment, by name; only the sections that the check declares.
         champion: Loads the champion's version of this asset; None where there is none to compare with.
     """

@@ -1,8 +1,14 @@
 """The asset `risk_model`: churn risk of every customer, fitted and cross-fitted."""
 
-from churn_assets.customers.table import CustomerTable
-from churn_assets.risk.config import RiskModelConfig
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from resources.stage import Made, Step, stage_asset
+
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.risk.config import RiskModelConfig
 
 
 @stage_asset(

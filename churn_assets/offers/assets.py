@@ -1,0 +1,94 @@
+"""The asset `offer_log`: the user's log, or one that the demo world writes. The only code that may meet the world."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from churn_assets.gates.plots import Plot
+from churn_assets.store.canonical import sha256_file
+from resources.stage import Made, Step, stage_asset
+
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.offers.config import OfferLogConfig
+    from churn_assets.offers.log import OfferLog
+
+
+def _file_digest(step: Step) -> str:
+    config: OfferLogConfig = step.section("offer_log")
+    path = step.root / config.source
+    if config.simulated:
+        return "simulated"
+    return sha256_file(path) if path.is_file() else "missing"  # reading it will say so, with what was expected
+
+
+@stage_asset(
+    stage="offers",
+    format="churn_assets.offers.format:OFFER_LOG",
+    sections=("offer_log", "economics", "seed"),
+    inputs=("customers",),
+    kinds=("pandas", "parquet"),
+    description="One row an offer decision, with the propensity of every arm. SIMULATED where the source is the demo "
+    "world: real customers and labels, invented answers to offers.",
+    data=_file_digest,
+)
+def offer_log(step: Step, customers: CustomerTable) -> Made:
+    from churn_assets.offers.log import read_log
+
+    config: OfferLogConfig = step.section("offer_log")
+    if config.simulated:
+        from churn_assets.offers.world import DemoWorld
+
+        world = DemoWorld(customers, step.section("economics"), drift=config.drift, effects=config.effects)
+        log = world.draw_log(config.rows, step.section("seed") + config.seed_offset, start=config.start)
+    else:
+        log = read_log(step.root / config.source, config.columns, customers.ids)
+    return Made(
+        log,
+        metrics={
+            "rows": len(log),
+            "simulated": log.simulated,
+            "contacted": float((log.arm > 0).mean()),
+            "accepted_of_contacted": float(log.accepted[log.arm > 0].mean()),
+            "churned": float(log.churned.mean()),
+            "mean_margin": float(log.margin.mean()),
+        },
+        tables={"arms": _arms(log)},
+        plots=(Plot("arms", "bar", "offer", ("accepted", "churned"), "Accepted and churned by offer", "offer", "share"),),
+        columns=_columns(log),
+        rows=len(log),
+    )
+
+
+def _arms(log: OfferLog) -> list[dict[str, object]]:
+    return [
+        {
+            "offer": f"{offer:.0%}" if offer else "no contact",
+            "rows": int(rows.sum()),
+            "accepted": float(log.accepted[rows].mean()) if rows.any() else None,
+            "churned": float(log.churned[rows].mean()) if rows.any() else None,
+            "data": "simulated" if log.simulated else "observed",
+        }
+        for arm, offer in enumerate(log.arms)
+        for rows in [log.arm == arm]
+    ]
+
+
+def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
+    from churn_assets.offers.log import propensity_column
+
+    origin = "Simulated." if log.simulated else "Observed."
+    meanings = {
+        "customer_id": "The customer.",
+        "decided_at": "When, UTC.",
+        "wave": "Weeks since the first decision.",
+        "offer_pct": "Discount offered, share of the list price; 0 = no contact.",
+        "propensity": "Probability of the logged offer.",
+        "policy_version": "Who decided.",
+        "prior_offers": "Offers in the 90 days before.",
+        "accepted": f"1: accepted. {origin}",
+        "churned": f"1: left within the label window. {origin}",
+        "margin": f"Value of the decision, in the currency of the price. {origin}",
+    }
+    meanings |= {propensity_column(arm): f"Probability of offering {arm:.0%}." for arm in log.arms}
+    return {str(name): (str(kind), meanings[str(name)]) for name, kind in log.frame.dtypes.items()}

@@ -1,0 +1,81 @@
+"""Proof, gathered from the store alone, that a version kept its gates. Trusts no earlier green light."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from churn_assets.gates.report import GateReport, GateReportError, digest_of
+from churn_assets.gates.spec import LOADS_AND_AGREES
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.errors import StoreError
+from churn_assets.store.reference import ArtifactRef
+
+# Names of the checks that an asset needs, by asset.
+Required = Mapping[str, Collection[str]]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the store says about one version.
+
+    Attributes:
+        ref: The version.
+        digest: Content digest of its bytes, verified; empty where they could not be.
+        reports: Its gate reports by check, verdicts recomputed.
+        problems: Why it must not be used, one line each; empty where it may.
+    """
+
+    ref: ArtifactRef
+    digest: str
+    reports: Mapping[str, GateReport]
+    problems: tuple[str, ...]
+
+    @property
+    def report_digests(self) -> dict[str, str]:
+        """Digest of every report, by check."""
+        return {check: report.sha256() for check, report in sorted(self.reports.items())}
+
+
+def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Evidence:
+    """Verify a version's bytes, read its gate reports, recompute their verdicts and list what is wrong.
+
+    A required report must exist, be bound to exactly these bytes and pass; other reports on the version (checks
+    that no longer exist) decide nothing.
+    """
+    try:
+        digest = store.verify(ref).digest
+        stored = store.gate_reports(ref)
+    except StoreError as error:
+        return Evidence(ref, "", {}, (f"{ref}: {type(error).__name__}: {error}",))
+    reports: dict[str, GateReport] = {}
+    problems: list[str] = []
+    for check in sorted({*required[ref.asset], LOADS_AND_AGREES}):
+        if check not in stored:
+            problems.append(f"{ref}: check {check} never ran on this version")
+            continue
+        try:
+            report = GateReport.from_json(stored[check])
+        except GateReportError as error:
+            problems.append(f"{ref}: {error}")
+            continue
+        reports[check] = report
+        if (report.asset, report.version, report.check) != (ref.asset, ref.version, check):
+            problems.append(f"{ref}: the report of check {check} is about {report.asset} {report.version}")
+        elif report.digest != digest:
+            problems.append(f"{ref}: check {check} judged other bytes ({report.digest[:12]}, not {digest[:12]})")
+        problems += [
+            f"{ref}: check {check}: {gate.name} is {_figure(gate.figure)}, needed {gate.bound} {gate.threshold:g}"
+            for gate in report.gates
+            if not gate.passed
+        ]
+        if not report.gates:
+            problems.append(f"{ref}: check {check} measured nothing")
+    return Evidence(ref, digest, reports, tuple(problems))
+
+
+def evidence_digest(evidence: Collection[Evidence]) -> str:
+    """One digest over every report of every version: what a promotion rests on."""
+    return digest_of({str(each.ref): each.report_digests for each in evidence})
+
+
+def _figure(figure: float | None) -> str:
+    return "not measured" if figure is None else f"{figure:.4g}"

@@ -1,0 +1,92 @@
+"""A release in memory: all its models, loaded at their exact versions. Decides nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from churn_assets.release.bundle import RELEASE, Bundle, Member
+from churn_assets.store.errors import CorruptArtifact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from churn_assets.customers.schema import CustomerSchema
+    from churn_assets.decision.policy import DecisionPolicy
+    from churn_assets.response.accept import AcceptModel
+    from churn_assets.response.effect import EffectModel
+    from churn_assets.risk.model import RiskModel
+    from churn_assets.store.artifacts import ArtifactStore
+    from churn_assets.store.formats import ArtifactFormat
+    from churn_assets.store.reference import ArtifactRef
+
+# Import path of every member's format.
+FORMATS: Mapping[str, str] = {
+    "customers": "churn_assets.customers.format:CUSTOMERS",
+    "offer_log": "churn_assets.offers.format:OFFER_LOG",
+    "risk_model": "churn_assets.risk.format:RISK_MODEL",
+    "accept_model": "churn_assets.response.format:ACCEPT_MODEL",
+    "effect_model": "churn_assets.response.format:EFFECT_MODEL",
+    "ppo_decision": "churn_assets.decision.format:PPO_DECISION",
+}
+
+
+@dataclass(frozen=True)
+class Models:
+    """What deciding needs.
+
+    Attributes:
+        schema: The customers that the models were trained on.
+        risk: P(churn) without contact.
+        accept: P(accept | offer).
+        effect: What contact does to churn.
+        policy: Chooses the offer.
+    """
+
+    schema: CustomerSchema
+    risk: RiskModel
+    accept: AcceptModel
+    effect: EffectModel
+    policy: DecisionPolicy
+
+
+def member_format(asset: str) -> ArtifactFormat[Any]:
+    """The format of a member; imports the libraries it needs."""
+    module, _, attribute = FORMATS[asset].partition(":")
+    found: ArtifactFormat[Any] = getattr(import_module(module), attribute)
+    return found
+
+
+def load_models(store: ArtifactStore, members: Mapping[str, Member]) -> Models:
+    """Load the models of a release: bytes verified, golden rows replayed, digests equal to the bundle's.
+
+    Raises:
+        StoreError: A member is missing, corrupt, or not what the release was built from.
+    """
+
+    def load(asset: str) -> Any:
+        member = members[asset]
+        found = store.manifest(member.version).digest
+        if found != member.digest:
+            raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
+        return store.load(member.version, member_format(asset))
+
+    risk: RiskModel = load("risk_model")
+    return Models(
+        schema=risk.schema,
+        risk=risk,
+        accept=load("accept_model"),
+        effect=load("effect_model"),
+        policy=load("ppo_decision"),
+    )
+
+
+def load_release(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, Models]:
+    """Load a release and its models.
+
+    Raises:
+        StoreError: The release or a member is missing or corrupt.
+    """
+    bundle = store.load(ref, RELEASE).bundle
+    return bundle, load_models(store, bundle.members)

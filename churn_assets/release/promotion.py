@@ -1,0 +1,210 @@
+"""Promotion and rollback: the decision is a pure function; the act verifies everything anew and appends one record."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle
+from churn_assets.release.evidence import Evidence, Required, evidence_digest, gather
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.channels import Channel, ChannelRecord
+from churn_assets.store.errors import PromotionRefused, StoreError
+from churn_assets.store.reference import ArtifactRef
+
+
+@dataclass(frozen=True)
+class PromotionDecision:
+    """Whether a release may lead, and why (not)."""
+
+    promote: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A release and everything that was found about it.
+
+    Attributes:
+        ref: The release.
+        bundle: Its content.
+        evidence: Of the release itself and of every member.
+    """
+
+    ref: ArtifactRef
+    bundle: Bundle
+    evidence: tuple[Evidence, ...]
+
+    @property
+    def problems(self) -> list[str]:
+        """Why it must not lead: evidence that fails, and members whose bytes are not those of the bundle."""
+        found = [problem for each in self.evidence for problem in each.problems]
+        digests = {each.ref: each.digest for each in self.evidence}
+        found += [
+            f"{member.ref}: the release was built from other bytes"
+            for member in self.bundle.members.values()
+            if digests.get(member.version, "") not in ("", member.digest)
+        ]
+        return found
+
+
+def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candidate:
+    """Read a release and gather the evidence about it and its members.
+
+    Raises:
+        StoreError: The release itself cannot be loaded.
+        PromotionRefused: The reference is no release.
+    """
+    if ref.asset != RELEASE_ASSET:
+        message = f"{ref} is no release; expected experiment/{RELEASE_ASSET}/version"
+        raise PromotionRefused(message)
+    bundle = store.load(ref, RELEASE).bundle
+    versions = [ref, *(member.version for member in bundle.members.values())]
+    return Candidate(ref, bundle, tuple(gather(store, version, required) for version in versions))
+
+
+def decide_promotion(
+    candidate: Candidate, leader: ArtifactRef | None, leader_members: Sequence[ArtifactRef]
+) -> PromotionDecision:
+    """May the candidate lead, now that `leader` does?
+
+    Args:
+        candidate: What was found about the candidate.
+        leader: The release that leads the channel; None for an empty channel.
+        leader_members: Versions of its members.
+    """
+    if candidate.ref == leader:
+        return PromotionDecision(promote=False, reason=f"{candidate.ref} leads already")
+    problems = candidate.problems
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        return PromotionDecision(promote=False, reason=problems[0] + more)
+    leading = {str(version) for version in leader_members} | {str(leader)}
+    stale = [
+        f"check {report.check} of {report.asset} compared with {report.champion}, which does not lead any more: "
+        "run the experiment again to compare with today's champion"
+        for each in candidate.evidence
+        for report in each.reports.values()
+        if report.champion is not None and report.champion not in leading
+    ]
+    if stale:
+        return PromotionDecision(promote=False, reason=stale[0])
+    gates = sum(len(report.gates) for each in candidate.evidence for report in each.reports.values())
+    return PromotionDecision(
+        promote=True, reason=f"all {gates} gates of {len(candidate.evidence)} artifacts hold"
+    )
+
+
+def promote(
+    store: ArtifactStore, channel: Channel, ref: ArtifactRef, *, required: Required, actor: str, reason: str, now: datetime
+) -> ChannelRecord:
+    """Let a release lead its channel, if everything about it still holds.
+
+    Args:
+        store: The store.
+        channel: The channel.
+        ref: The release.
+        required: Checks that each asset needs.
+        actor: Who promotes.
+        reason: Why; kept in the log.
+        now: Aware time.
+
+    Raises:
+        PromotionRefused: A gate, a byte or the age of the release forbids it.
+        ChannelConflict: Somebody moved the channel meanwhile.
+        StoreError: The release cannot be read.
+    """
+    head = channel.head()
+    candidate = inspect(store, ref, required)
+    leader = None if head is None else head.ref
+    decision = decide_promotion(candidate, leader, _members(store, leader))
+    if not decision.promote:
+        message = f"{channel.name}: {decision.reason}"
+        raise PromotionRefused(message)
+    return channel.append(
+        "promote",
+        ref,
+        expected_seq=0 if head is None else head.seq,
+        actor=actor,
+        reason=reason or decision.reason,
+        gate_report_digest=evidence_digest(candidate.evidence),
+        now=now,
+    )
+
+
+def rollback(
+    store: ArtifactStore,
+    channel: Channel,
+    to: ArtifactRef | None,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> ChannelRecord:
+    """Let a release lead again that led before. Works while the current release, or newer ones, are broken.
+
+    The target's bytes and those of its members are verified; its gates are not judged anew, as it kept them when
+    it was promoted and a way back must not depend on today's code.
+
+    Args:
+        store: The store.
+        channel: The channel.
+        to: The release; the one that led last before the current one and still verifies, if None.
+        actor: Who rolls back.
+        reason: Why; kept in the log.
+        now: Aware time.
+
+    Raises:
+        PromotionRefused: Nothing to go back to, or the target never led or does not verify.
+        ChannelConflict: Somebody moved the channel meanwhile.
+    """
+    history = channel.history()
+    if not history:
+        message = f"{channel.name}: nothing was ever promoted, so there is no way back"
+        raise PromotionRefused(message)
+    current = history[-1]
+    earlier = [record for record in reversed(history) if record.ref != current.ref]
+    if to is not None:
+        earlier = [record for record in earlier if record.ref == to]
+    broken: list[str] = []
+    for record in earlier:
+        try:
+            _verify_all(store, record.ref)
+        except StoreError as error:
+            broken.append(f"{record.release} does not verify ({error})")
+            continue
+        return channel.append(
+            "rollback",
+            record.ref,
+            expected_seq=current.seq,
+            actor=actor,
+            reason=reason,
+            gate_report_digest=record.gate_report_digest,
+            now=now,
+        )
+    if to is not None and to == current.ref:
+        message = f"{channel.name}: {to} leads already"
+    elif broken:
+        message = f"{channel.name}: no release to go back to: {'; '.join(dict.fromkeys(broken))}"
+    elif to is not None:
+        message = f"{channel.name}: {to} never led this channel"
+    else:
+        message = f"{channel.name}: {current.release} is the only release that ever led"
+    raise PromotionRefused(message)
+
+
+def _verify_all(store: ArtifactStore, ref: ArtifactRef) -> None:
+    for member in store.load(ref, RELEASE).bundle.members.values():
+        digest = store.verify(member.version).digest
+        if digest != member.digest:
+            message = f"{member.ref}: the release was built from other bytes"
+            raise PromotionRefused(message)
+
+
+def _members(store: ArtifactStore, leader: ArtifactRef | None) -> list[ArtifactRef]:
+    """Members of the leading release; none where it is broken: a broken champion must not block its successor."""
+    if leader is None:
+        return []
+    try:
+        return [member.version for member in store.load(leader, RELEASE).bundle.members.values()]
+    except StoreError:
+        return []

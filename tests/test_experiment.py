@@ -1,4 +1,4 @@
-"""An experiment file says exactly what is run; anything else is an error that names file, line, key and nearest key."""
+"""An experiment file says exactly what is run; anything else is an error that names line, key and nearest key."""
 
 from pathlib import Path
 
@@ -40,21 +40,41 @@ def test_a_section_reaches_the_experiment_as_written(changed):
     ("old", "new", "message"),
     [
         ("positive:", "postive:", r":\d+: customers\.label\.postive: unknown key; did you mean 'positive'\?"),
-        ("accept_model:", "acceptmodel:", r"acceptmodel: unknown key; did you mean 'accept_model'\?.* \(and 1 more\)"),
+        (
+            "accept_model:",
+            "acceptmodel:",
+            r"acceptmodel: unknown key; did you mean 'accept_model'\?.* \(and 1 more\)",
+        ),
         ("accept_model: {}", "", r"accept_model: missing section"),
         ("  column: Churn", "", r"customers\.label\.column: missing key"),
         ("accept_model: {}", "accept_model:", r"accept_model: found nothing, expected a section"),
         ("seed: 20261122", "seed: true", r":2: seed: found true, expected a valid integer"),
         ("seed: 20261122", "seed: '1'", r"seed: found \"1\", expected a valid integer"),
         ("margin: 0.50", "margin: 5", r"economics\.margin: found 5, expected less than or equal to 1"),
-        ("kind: logit_mean", "kind: logitmean", r"risk_model\.kind: found \"logitmean\", expected 'logit_mean', "),
-        ("kind: logit_mean", "kind: boosting\n  spline_logistic: {penalty: 2}", r"spline_logistic: not read with kind"),
-        ("kind: logit_mean", "kind: logit_mean\n  nested_folds: 4", r"nested_folds: not read with kind: logit_mean"),
+        (
+            "kind: logit_mean",
+            "kind: logitmean",
+            r"risk_model\.kind: found \"logitmean\", expected 'logit_mean', ",
+        ),
+        (
+            "kind: logit_mean",
+            "kind: boosting\n  spline_logistic: {penalty: 2}",
+            r"spline_logistic: not read with kind",
+        ),
+        (
+            "kind: logit_mean",
+            "kind: logit_mean\n  nested_folds: 4",
+            r"nested_folds: not read with kind: logit_mean",
+        ),
         ("tenure: tenure", "tenure: MonthlyCharges", r"customers: column 'MonthlyCharges' is both"),
         ("channel: quickstart", "channel: a\nchannel: b", r":6: key 'channel' stands twice"),
         ("channel: quickstart", "channel: ../champion", r"channel: found \"\.\./champion\""),
         ("seed: 20261122", "seed: [1", r"changed\.yaml:\d+: "),
-        ("seed: 20261122", "name: other\nseed: 1", r"name: found 'other', expected the file's name 'changed'"),
+        (
+            "seed: 20261122",
+            "name: other\nseed: 1",
+            r"name: found 'other', expected the file's name 'changed'",
+        ),
     ],
 )
 def test_a_wrong_file_names_line_key_and_what_was_expected(changed, old, new, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,9 @@ BLANK_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """What counts as no value in a column of numbers (casefolded). In a text column only the empty text does:
 "None" may be a category."""
 
+_WHOLE = re.compile(r"-?\d+\.0+")
+"""Whole numbers as they are written where their column once had a blank."""
+
 LOOKS_NUMERIC = 0.9
 """A text column of which at least this share parses is a numeric column with errors, no category."""
 
@@ -23,12 +27,13 @@ class CustomerTableError(ValueError):
 
 
 def as_text(value: object) -> str:
-    """The text of a value, stripped; equal whether the file stored 1, 1.0 or "1". Empty for no value."""
+    """The text of a value, stripped; equal whether the file stored 1, 1.0, "1" or "1.0". Empty for no value."""
     if value is None or value is pd.NA or (isinstance(value, float | np.floating) and math.isnan(value)):
         return ""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
-    return str(value).strip()
+    text = str(value).strip()
+    return text.split(".")[0] if _WHOLE.fullmatch(text) else text
 
 
 def examples(values: Sequence[Any], rows: Sequence[int], ids: Sequence[str]) -> str:

@@ -18,28 +18,23 @@ LEVELS = 20
 """Quantile bins of a numeric feature when it is tried as a lone predictor; a blank is one more level."""
 
 MAX_SPLIT_Z = 4.0
-"""Both sides of the split come from one hash, so their churn rates differ by chance alone: rarely by this much."""
+"""Both sides of the split come from one hash: their churn rates differ by chance, rarely by this much."""
 
 
 def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
     """No feature alone predicts the label: such a feature was written after the outcome, or copies it.
 
-    A feature's levels (categories; quantile bins and blanks of numbers) are scored by the churn rate of the other
-    folds at that level, so that rare levels cannot memorise. A number is also tried as it is, both ways.
+    Its levels (categories; quantile bins and blanks of numbers) are scored by the churn rate of the other
+    folds at that level, so that rare levels cannot memorise. A number is also tried as it is.
     """
     scores = {name: _lone_auc(table, position) for position, name in enumerate(table.schema.names)}
-    rows = [
-        {"feature": name, "auc": score} for name, score in sorted(scores.items(), key=lambda item: -item[1])
-    ]
-    worst = rows[0]
-    gate = Gate(
-        "single_feature_auc",
-        worst["auc"],
-        "<=",
-        gates.max_single_feature_auc,
-        f"strongest alone: {worst['feature']}; a stronger one knows the outcome",
+    ranked = sorted(scores.items(), key=lambda item: -item[1])
+    strongest, score = ranked[0]
+    detail = f"strongest alone: {strongest}; a stronger one knows the outcome"
+    return Outcome(
+        (Gate("single_feature_auc", score, "<=", gates.max_single_feature_auc, detail),),
+        {"single_feature_auc": [{"feature": name, "auc": each} for name, each in ranked]},
     )
-    return Outcome((gate,), {"single_feature_auc": rows})
 
 
 def split(table: CustomerTable) -> Outcome:

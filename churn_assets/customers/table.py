@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from numpy.typing import NDArray
 
 from churn_assets.customers.columns import (
@@ -166,8 +165,8 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     raw = read_frame(path)
     schema, frame = _infer(raw, config, seed, where)
     frame[FOLD] = schema.fold_of(frame[ID])
-    schema = _with_statistics(schema, frame)
     check_frame(frame, schema, where=where)
+    schema = _with_statistics(schema, frame)
     blanks = {name: int(count) for name, count in frame[list(schema.names)].isna().sum().items() if count}
     source = TableSource(where, sha256(path.read_bytes()).hexdigest(), len(frame), blanks)
     return CustomerTable(frame, schema, source)
@@ -302,6 +301,8 @@ def _with_statistics(schema: CustomerSchema, frame: pd.DataFrame) -> CustomerSch
 
 def check_frame(frame: pd.DataFrame, schema: CustomerSchema, *, where: str) -> None:
     """Checks a parsed frame against its schema; CustomerTableError names the first column that is wrong."""
+    import pandera.pandas as pa  # 0.15 s, which nobody needs who only names the type of a table
+
     columns = {
         ID: pa.Column(str, pa.Check(lambda ids: ids != "", error="a customer id"), unique=True),
         FOLD: pa.Column("int8", pa.Check.in_range(0, schema.folds.count - 1)),
@@ -330,18 +331,21 @@ def check_frame(frame: pd.DataFrame, schema: CustomerSchema, *, where: str) -> N
 
 
 def _describe(cases: pd.DataFrame, frame: pd.DataFrame, schema: CustomerSchema) -> str:
-    column, check = cases.iloc[0][["column", "check"]]
-    same = cases[(cases["column"] == column) & (cases["check"] == check)]
-    expected = {"not_nullable": "a value", "field_uniqueness": "each customer once"}.get(
-        str(check), str(check)
-    )
+    """One line about the first column that failed, from pandera's list of failures."""
+    first = cases.iloc[0]
+    column, check = first["column"], str(first["check"])
+    if first["schema_context"] == "DataFrameSchema":
+        return f"found columns {list(frame.columns)}; expected {[ID, CHURNED, FOLD, *schema.names]}"
     shown = schema.id if column == ID else column
+    if check.startswith("dtype("):
+        return f"column {shown!r}: found type {first['failure_case']}; expected {check}"
+    same = cases[(cases["column"] == column) & (cases["check"] == first["check"])]
     rows = [int(row) for row in same["index"]]
     found = examples(frame[column].to_numpy()[rows].tolist(), rows, frame[ID])
+    expected = {"not_nullable": "a value", "field_uniqueness": "each customer once"}.get(check, check)
     others = cases["column"].nunique() - 1
-    return f"column {shown!r}: found {found}; expected {expected}" + (
-        f" (and {others} more columns)" if others else ""
-    )
+    more = f" (and {others} more columns)" if others else ""
+    return f"column {shown!r}: found {found}; expected {expected}{more}"
 
 
 def _label_spec(column: pd.Series, config: CustomersConfig, where: str) -> LabelSpec:

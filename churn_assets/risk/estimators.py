@@ -136,40 +136,41 @@ def _fit_spline_logistic(
     config: SplineLogisticConfig,
     signs: NDArray[np.int8],
 ) -> Pipeline:
-    steps, blocks = [], []
+    bases, blocks = [], []
     for position, feature in enumerate(schema.features):
         if feature.kind == "categorical":
             codes = [np.arange(len(feature.categories), dtype=np.float64)]
             basis: Any = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False)
             width = len(feature.categories)
         else:
-            filled = X[:, position][~np.isnan(X[:, position])]
-            knots = (
-                np.unique(np.quantile(filled, np.linspace(0, 1, config.n_knots))) if len(filled) else filled
-            )
-            curve: Any = StandardScaler()
-            width = 1
-            if len(knots) > 2:
-                # Flat beyond the knots: a projected tenure grows past what was seen.
-                curve = SplineTransformer(
-                    degree=config.degree, knots=knots[:, None], extrapolation="constant", include_bias=False
-                )
-                width = len(knots) + config.degree - 2
-            basis = Pipeline(
-                [("blanks", SimpleImputer(strategy="median", keep_empty_features=True)), ("curve", curve)]
-            )
-        steps.append((feature.name, basis, [position]))
+            basis, width = _curve(X[:, position], config)
+        bases.append((f"f{position}", basis, [position]))
         blocks.append((width, int(signs[position])))
-    columns = ColumnTransformer(
-        [(f"f{number}", basis, where) for number, (_, basis, where) in enumerate(steps)]
-    )
+    columns = ColumnTransformer(bases)
     scaled = Pipeline([("columns", columns), ("scale", StandardScaler())])
     Z = scaled.fit_transform(X)
-    logistic = LogisticRegression(C=1 / config.penalty, max_iter=2000)
+    logistic = LogisticRegression(C=1 / config.penalty, tol=1e-8, max_iter=2000)
     logistic.fit(Z, y)
     if signs.any():
         _constrain(logistic, Z, y, scaled.named_steps["scale"].scale_, blocks)
     return Pipeline([*scaled.steps, ("logistic", logistic)])
+
+
+def _curve(values: Floats, config: SplineLogisticConfig) -> tuple[Pipeline, int]:
+    """A spline with knots at observed quantiles, a line where there are too few; and its columns."""
+    filled = values[~np.isnan(values)]
+    places = np.linspace(0, 1, config.n_knots)
+    knots = np.unique(np.quantile(filled, places, method="nearest")) if len(filled) else filled
+    curve: Any = StandardScaler()
+    width = 1
+    if len(knots) > 2:
+        # Flat beyond the knots: a projected tenure grows past what was seen.
+        curve = SplineTransformer(
+            degree=config.degree, knots=knots[:, None], extrapolation="constant", include_bias=False
+        )
+        width = len(knots) + config.degree - 2
+    blanks = SimpleImputer(strategy="median", keep_empty_features=True)
+    return Pipeline([("blanks", blanks), ("curve", curve)]), width
 
 
 def _constrain(

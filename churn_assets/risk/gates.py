@@ -1,4 +1,4 @@
-"""What a risk model must prove, measured on the model as loaded from the store. Pure; thresholds are config."""
+"""What a risk model must prove, measured on the model as loaded from the store. Pure."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _where(row: dict[str, Any] | None) -> str:
 
 
 def integrity(model: RiskModel, table: CustomerTable, config: RiskModelConfig) -> Outcome:
-    """Real predictions: finite, varied, those of the published out-of-fold table, monotone where they must be."""
+    """Real predictions: finite, varied, those of the published table, monotone where they must be."""
     held_out = table.where(table.held_out)
     risk = model.predict_customers(held_out)
     unknown = len(set(table.ids) ^ set(model.out_of_fold[ID]))
@@ -149,7 +149,7 @@ def integrity(model: RiskModel, table: CustomerTable, config: RiskModelConfig) -
     cross_fitted = model.risk_of(table.ids[~table.held_out]) if not unknown else own
     found = [
         Gate("customers_without_risk", unknown, "==", 0, "in the table or the out-of-fold risks only"),
-        Gate("held_out_agreement", agreement, "<=", 1e-9, "largest difference of published and new risks"),
+        Gate("held_out_agreement", agreement, "<=", 1e-9, "largest difference from the published risks"),
         Gate(
             "seen_by_their_own_model",
             float((own == cross_fitted).mean()),

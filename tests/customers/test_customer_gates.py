@@ -1,0 +1,96 @@
+"""A table whose features know the outcome, or whose split mixes customers, is stopped."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.customers.config import CustomersConfig, CustomersGates
+from churn_assets.customers.gates import completeness, leakage, split
+from churn_assets.customers.schema import FOLD
+from churn_assets.customers.table import CustomerTable, read_customers
+
+GATES = CustomersGates()
+
+
+def made(tmp_path, **columns) -> CustomerTable:
+    rng = np.random.default_rng(3)
+    n = 800
+    left = rng.random(n) < 0.3
+    frame = pd.DataFrame({"id": np.arange(n), "left": left.astype(int), "fee": rng.uniform(5, 90, n)})
+    frame = frame.assign(**{name: column(left, rng) for name, column in columns.items()})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    label = {"column": "left", "positive": 1, "window_months": 1}
+    config = CustomersConfig(source="t.csv", id="id", label=label, monthly_revenue="fee", max_categories=255)
+    return read_customers(config, seed=1, root=tmp_path)
+
+
+def verdict(outcome) -> dict[str, bool]:
+    return {gate.name: gate.passed for gate in outcome.gates}
+
+
+@pytest.mark.parametrize(
+    ("leak", "column"),
+    [
+        ("a copy of the label", lambda left, rng: np.where(left, "closed", "open")),
+        ("written after the outcome", lambda left, rng: np.where(left, rng.uniform(200, 300, len(left)), 0)),
+        ("lower for churners", lambda left, rng: rng.normal(0, 1, len(left)) - 3 * left),
+        (
+            "blank unless they left",
+            lambda left, rng: np.where(left, rng.integers(0, 99, len(left)).astype(float), np.nan),
+        ),
+        (
+            "neither high nor low",
+            lambda left, rng: np.where(left, rng.normal(0, 0.1, len(left)), rng.choice([-3, 3], len(left))),
+        ),
+    ],
+)
+def test_a_feature_that_knows_the_outcome_is_found(tmp_path, leak, column):
+    outcome = leakage(
+        made(tmp_path, leaking=column, honest=lambda left, rng: rng.normal(size=len(left))), GATES
+    )
+    assert not verdict(outcome)["single_feature_auc"], leak
+    assert "leaking" in outcome.gates[0].detail
+    assert outcome.tables["single_feature_auc"][0]["feature"] == "leaking"
+
+
+def test_many_rare_categories_without_information_are_no_leak(tmp_path):
+    table = made(tmp_path, branch=lambda left, rng: rng.integers(0, 200, len(left)).astype(str) + "b")
+    outcome = leakage(table, GATES)
+    assert outcome.gates[0].figure < 0.6
+
+
+def test_an_informative_feature_is_no_leak(tmp_path):
+    table = made(tmp_path, calls=lambda left, rng: rng.normal(0, 1, len(left)) + left)
+    outcome = leakage(table, GATES)
+    assert 0.7 < outcome.gates[0].figure < 0.85
+    assert outcome.gates[0].passed
+
+
+def test_a_sound_split_passes(tmp_path):
+    assert all(verdict(split(made(tmp_path))).values())
+
+
+def test_customers_on_both_sides_of_the_split_are_found(tmp_path):
+    table = made(tmp_path)
+    frame = table.frame.copy()
+    twice = frame[table.held_out].head(5).assign(**{FOLD: np.int8(0)})
+    mixed = CustomerTable(pd.concat([frame, twice], ignore_index=True), table.schema)
+    found = verdict(split(mixed))
+    assert not found["customers_twice"]
+    assert not found["customers_on_both_sides"]
+    assert not found["customers_in_another_fold"]
+
+
+def test_a_split_by_outcome_is_found(tmp_path):
+    table = made(tmp_path)
+    sorted_by_outcome = table.frame.assign(**{FOLD: np.where(table.y == 1, 9, 0).astype(np.int8)})
+    assert not verdict(split(CustomerTable(sorted_by_outcome, table.schema)))["split_churn_rate_z"]
+
+
+def test_too_few_customers_rare_churners_and_blanks_are_found(tmp_path):
+    table = made(tmp_path, calls=lambda left, rng: np.where(rng.random(len(left)) < 0.5, np.nan, 1.5))
+    strict = CustomersGates(min_rows=900, min_label_rate=0.4, max_label_rate=0.2)
+    assert not any(verdict(completeness(table, strict)).values())
+    assert verdict(completeness(table, GATES)) == {
+        "customers": True, "churn_rate_low": True, "churn_rate_high": True, "blank_share": False,
+    }  # fmt: skip

@@ -1,0 +1,216 @@
+"""Any customer table is read by config alone, and a wrong one is refused by column, row, found and expected."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.customers.config import CustomersConfig
+from churn_assets.customers.table import CustomerTableError, prepare, read_customers, read_frame
+from churn_assets.experiment import load_experiment
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(raw: pd.DataFrame, config: CustomersConfig, folder: Path):
+    path = folder / config.source
+    if path.suffix == ".parquet":
+        raw.to_parquet(path, index=False)
+    else:
+        raw.to_csv(path, index=False)
+    return read_customers(config, seed=1, root=folder)
+
+
+def with_config(config: CustomersConfig, **changes) -> CustomersConfig:
+    return CustomersConfig.model_validate({**config.model_dump(), **changes})
+
+
+@pytest.fixture(scope="module")
+def telco():
+    experiment = load_experiment("quickstart", ROOT / "configs")
+    return read_customers(experiment.customers, seed=experiment.seed, root=ROOT)
+
+
+def test_the_embedded_customers_are_the_published_ones(telco):
+    assert len(telco) == 7043
+    assert int(telco.y.sum()) == 1869
+    assert telco.source.sha256 == "88be4b93fbe0cc83421af1c503794c97c342eca914c1576db7c276e61d61358a"
+    assert "TotalCharges" not in telco.schema.names, "dropped: path-dependent"
+    assert telco.schema.label_window_months == 3
+
+
+def test_blank_numbers_become_missing_and_are_counted():
+    config = load_experiment("quickstart", ROOT / "configs").customers
+    frozen = with_config(config, path_dependent={"TotalCharges": "freeze"})
+    table = read_customers(frozen, seed=1, root=ROOT)
+    assert table.source.blanks == {"TotalCharges": 11}
+    assert np.isnan(table.X[:, table.schema.names.index("TotalCharges")]).sum() == 11
+    assert table.schema.feature("TotalCharges").path_dependent
+
+
+def test_another_table_needs_only_config(raw, config, tmp_path):
+    table = read(raw, config, tmp_path)
+    kinds = {feature.name: feature.kind for feature in table.schema.features}
+    assert kinds == {"fee": "numeric", "plan": "categorical", "autopay": "categorical", "calls": "numeric"}
+    assert table.schema.tenure is None
+    assert table.ids[0] == "1000"
+    np.testing.assert_array_equal(table.y, raw["left"])
+    np.testing.assert_array_equal(table.price, raw["fee"])
+    assert table.source.rows == len(raw)
+
+
+def test_csv_and_parquet_give_the_same_customers(raw, config, tmp_path):
+    from_csv = read(raw, config, tmp_path)
+    from_parquet = read(raw, with_config(config, source="table.parquet"), tmp_path)
+    pd.testing.assert_frame_equal(from_csv.frame, from_parquet.frame)
+    assert from_csv.schema == from_parquet.schema
+
+
+@pytest.mark.parametrize(
+    ("labels", "positive"),
+    [
+        (lambda left: np.where(left == 1, "churned", "stayed"), "Churned"),
+        (lambda left: left == 1, True),
+        (lambda left: left == 1, "true"),
+        (lambda left: left.astype(float), 1),
+        (lambda left: np.where(left == 1, 0, 5), 0),
+    ],
+)
+def test_labels_may_be_any_two_values(raw, config, tmp_path, labels, positive):
+    label = {"column": "left", "positive": positive, "window_months": 1}
+    relabelled = raw.assign(left=labels(raw["left"].to_numpy()))
+    for source in ("table.csv", "table.parquet"):
+        table = read(relabelled, with_config(config, source=source, label=label), tmp_path)
+        np.testing.assert_array_equal(table.y, raw["left"])
+
+
+def test_a_kind_can_be_pinned(raw, config, tmp_path):
+    table = read(raw, with_config(config, kinds={"calls": "categorical"}), tmp_path)
+    assert table.schema.feature("calls").categories == tuple("012345678")
+
+
+def test_none_is_a_category_but_the_empty_text_is_a_blank(raw, config, tmp_path):
+    table = read(raw.assign(plan=["None", ""] * 30), config, tmp_path)
+    assert table.schema.feature("plan").categories == ("None",)
+    assert table.source.blanks["plan"] == 30
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda raw: raw.drop(columns="fee"),
+            r"table.csv: columns \['fee'\] are missing; found \['account', ",
+        ),
+        (
+            lambda raw: raw.assign(account=raw["account"].where(raw.index != 4)),
+            "'account': found a blank in row 5",
+        ),
+        (
+            lambda raw: raw.assign(account=raw["account"].replace(1007, 1001)),
+            r"found '1001' in row 2 .*each customer",
+        ),
+        (
+            lambda raw: raw.assign(fee=raw["fee"].where(raw.index != 2, 0)),
+            r"'fee': found 0.0 in row 3 \(customer 1002\)",
+        ),
+        (
+            lambda raw: raw.assign(fee=raw["fee"].where(raw.index != 2)),
+            r"'fee': found a blank in row 3 .*expected a value",
+        ),
+        (lambda raw: raw.assign(fee=np.inf), r"found inf in row 1 .* and 57 more; expected a finite number"),
+        (
+            lambda raw: raw.assign(left=2),
+            r"'left': found values \['2'\]; expected '1' \(customers.label.positive\)",
+        ),
+        (lambda raw: raw.assign(left=raw.index % 3), r"found values \['0', '1', '2'\]; expected '1'"),
+        (
+            lambda raw: raw.assign(left=raw["left"].where(raw.index != 9)),
+            r"'left': found a blank in row 10 \(customer 1009\)",
+        ),
+        (
+            lambda raw: raw.assign(calls=raw["calls"].astype(object).where(raw.index != 1, "1,5")),
+            r"'1,5' in row 2",
+        ),
+        (lambda raw: raw.assign(plan=""), "'plan': found only blanks; exclude it"),
+        (lambda raw: raw.assign(plan=raw["notes"]), "'plan': found 60 different texts, expected at most 50"),
+        (lambda raw: raw.rename(columns={"plan": "fold"}), "'fold': the name is reserved"),
+        (lambda raw: raw.iloc[:0], "found no rows"),
+    ],
+)
+def test_a_wrong_table_is_refused_by_name(raw, config, tmp_path, change, message):
+    with pytest.raises(CustomerTableError, match=message):
+        read(change(raw), config, tmp_path)
+
+
+def test_columns_that_the_config_names_must_be_there(raw, config, tmp_path):
+    with pytest.raises(CustomerTableError, match=r"columns \['note'\] are missing"):
+        read(raw, with_config(config, exclude=("note",)), tmp_path)
+
+
+def test_a_range_that_the_config_gives_is_kept(raw, config, tmp_path):
+    with pytest.raises(CustomerTableError, match=r"'calls': found 8.0 .*expected at most 7"):
+        read(raw, with_config(config, ranges={"calls": [0, 7]}), tmp_path)
+
+
+def test_dates_are_no_feature(raw, config, tmp_path):
+    dated = raw.assign(plan=pd.Timestamp("2026-01-01"))
+    with pytest.raises(CustomerTableError, match="'plan': found dates"):
+        read(dated, with_config(config, source="table.parquet"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nowhere.csv", "nowhere.csv: no such file"),
+        ("table.xlsx", "found a .xlsx file, expected .csv or .parquet"),
+        ("broken.parquet", "cannot be read as a table"),
+        ("empty.csv", "cannot be read as a table"),
+        ("s3://bucket/table.csv", "expected a path or one of"),
+    ],
+)
+def test_a_source_that_cannot_be_read_is_named(config, tmp_path, source, message):
+    (tmp_path / "table.xlsx").write_bytes(b"PK")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    with pytest.raises(CustomerTableError, match=message):
+        read_customers(with_config(config, source=source), seed=1, root=tmp_path)
+
+
+def test_new_customers_are_read_with_the_pinned_schema(raw, config, tmp_path):
+    table = read(raw, config, tmp_path)
+    new = raw.drop(columns=["left", "notes"]).head(1)[["plan", "calls", "autopay", "fee", "account"]]
+    prepared = prepare(new, table.schema)
+    np.testing.assert_array_equal(prepared.X, table.X[:1])
+    assert prepared.fold[0] == table.fold[0]
+    with pytest.raises(CustomerTableError, match="no label"):
+        _ = prepared.y
+
+
+def test_prepared_labelled_customers_equal_those_read(telco):
+    raw = read_frame(ROOT / "data" / "telco_customer_churn.csv")
+    again = prepare(raw, telco.schema)
+    pd.testing.assert_frame_equal(again.frame, telco.frame, check_like=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda new: new.assign(plan="gold"),
+            r"'plan': found 'gold' in row 1 .*one of \['basic', 'plus', 'pro'\]",
+        ),
+        (lambda new: new.drop(columns="plan"), r"columns \['plan'\] are missing"),
+        (
+            lambda new: new.assign(calls="many"),
+            "'calls': found 'many' in row 1 .*expected a number or a blank",
+        ),
+        (lambda new: new.assign(left="perhaps"), r"'left': found 'perhaps' in row 1"),
+        (lambda new: pd.concat([new, new]), "expected each customer once"),
+    ],
+)
+def test_new_customers_that_do_not_fit_the_schema_are_refused(raw, config, tmp_path, change, message):
+    table = read(raw, config, tmp_path)
+    with pytest.raises(CustomerTableError, match=message):
+        prepare(change(raw.head(3)), table.schema)

@@ -1,0 +1,132 @@
+"""Each gate passes the real model and stops the failure it is there for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.customers.table import CustomerTable
+from churn_assets.risk import gates
+from churn_assets.risk.config import RiskGates, RiskModelConfig
+from churn_assets.risk.model import RiskModel
+
+
+class Bent:
+    """The fitted estimator with its risks bent by a function."""
+
+    def __init__(self, estimator, bend) -> None:
+        self.estimator, self.bend, self.kind, self.parts = estimator, bend, estimator.kind, estimator.parts
+
+    def predict(self, X):
+        return self.bend(self.estimator.predict(X), X)
+
+
+def bent(model: RiskModel, bend) -> RiskModel:
+    return replace(model, estimator=Bent(model.estimator, bend))
+
+
+def failed(outcome) -> set[str]:
+    return {gate.name for gate in outcome.gates if not gate.passed}
+
+
+@pytest.fixture
+def config(experiment) -> RiskModelConfig:
+    return experiment.risk_model
+
+
+@pytest.fixture
+def limits(config) -> RiskGates:
+    return config.gates
+
+
+def test_the_real_model_passes_every_gate(model, table, config, limits):
+    outcomes = [
+        gates.discrimination(model, table, limits),
+        gates.calibration(model, table, limits),
+        gates.slices(model, table, limits),
+        gates.integrity(model, table, config),
+        gates.no_worse_than(model, model, table, limits),
+    ]
+    assert [failed(outcome) for outcome in outcomes] == [set()] * 5
+    assert all(outcome.gates for outcome in outcomes)
+
+
+def test_random_risks_do_not_discriminate(model, table, limits):
+    rng = np.random.default_rng(0)
+    shuffled = bent(model, lambda risk, X: rng.permutation(risk))
+    assert {"auc", "brier_skill"} <= failed(gates.discrimination(shuffled, table, limits))
+
+
+def test_a_leak_into_training_sounds_the_upper_alarm(model, table, limits):
+    leaked = model.out_of_fold.assign(risk=np.clip(model.out_of_fold["risk"] + 0.1 * table.y, 0.001, 0.999))
+    found = failed(gates.discrimination(replace(model, out_of_fold=leaked), table, limits))
+    assert found == {"out_of_fold_auc_high"}
+
+
+@pytest.mark.parametrize(
+    "bend",
+    [
+        lambda risk, X: np.clip(risk * 1.3, 0, 0.999),
+        lambda risk, X: 1 / (1 + np.exp(-2.5 * np.log(risk / (1 - risk)))),
+        lambda risk, X: 1 / (1 + (1 - risk) / risk / 2.77),  # what balanced class weights do
+    ],
+    ids=["too high", "too sharp", "class weights"],
+)
+def test_risks_that_are_no_probabilities_are_not_calibrated(model, table, limits, bend):
+    assert failed(gates.calibration(bent(model, bend), table, limits)) == {"calibration_ratio"}
+
+
+def test_a_misjudged_slice_is_named(model, table, limits):
+    two_year = (table.frame["Contract"] == "Two year").to_numpy()
+    risks = model.out_of_fold.assign(risk=np.where(two_year, 0.12, model.out_of_fold["risk"]))
+    outcome = gates.slices(replace(model, out_of_fold=risks), table, limits)
+    assert failed(outcome) == {"slice_deviation", "slice_auc"}
+    assert "Contract: Two year" in outcome.gates[1].detail
+
+
+def test_a_table_without_a_slice_large_enough_fails_rather_than_passes(model, table, limits):
+    unreachable = limits.model_copy(update={"min_slice_rows": 10_000})
+    assert failed(gates.slices(model, table, unreachable)) == {"slice_deviation", "slice_auc"}
+
+
+def test_a_constant_risk_fails(model, table, config):
+    constant = bent(model, lambda risk, X: np.full_like(risk, 0.27))
+    assert {"spread", "held_out_agreement"} <= failed(gates.integrity(constant, table, config))
+
+
+def test_a_risk_that_rises_where_it_must_fall_fails(model, table, config):
+    tenure = table.schema.names.index("tenure")
+    rising = bent(model, lambda risk, X: np.clip(risk + 0.001 * np.nan_to_num(X[:, tenure]), 0, 0.99))
+    assert "against_decreasing_tenure" in failed(gates.integrity(rising, table, config))
+
+
+def test_in_sample_risks_passed_off_as_out_of_fold_fail(model, table, config):
+    own = model.out_of_fold.assign(risk=model.predict(table.X))
+    assert failed(gates.integrity(replace(model, out_of_fold=own), table, config)) == {
+        "seen_by_their_own_model"
+    }
+
+
+def test_a_customer_without_risk_fails(model, table, config):
+    fewer = replace(model, out_of_fold=model.out_of_fold.iloc[1:].reset_index(drop=True))
+    assert {"customers_without_risk", "held_out_agreement"} <= failed(gates.integrity(fewer, table, config))
+
+
+def test_a_worse_model_does_not_replace_the_champion(model, table, limits):
+    worse = bent(model, lambda risk, X: np.clip(risk * 0.7, 0.001, 1))
+    assert failed(gates.no_worse_than(worse, model, table, limits)) == {"log_loss_excess"}
+    assert not failed(gates.no_worse_than(model, worse, table, limits))
+
+
+def test_a_champion_with_fewer_features_is_compared_on_the_same_customers(model, table, limits):
+    names = [
+        feature
+        for feature in table.schema.features
+        if feature.name in ("tenure", "MonthlyCharges", "Contract")
+    ]
+    narrow = CustomerTable(table.frame, table.schema.model_copy(update={"features": tuple(names)}))
+    champion = RiskModel.fit(narrow, RiskModelConfig(kind="spline_logistic"))
+    outcome = gates.no_worse_than(model, champion, table, limits)
+    assert outcome.gates[0].figure < 0
+    assert pd.DataFrame(outcome.tables["champion"])["model"].tolist() == ["this", "champion"]

@@ -1,0 +1,169 @@
+"""The risk is a probability, cross-fitted by customer, and survives storage bit for bit."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.customers.config import CustomersConfig
+from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.risk.config import RiskModelConfig
+from churn_assets.risk.estimators import RiskEstimator
+from churn_assets.risk.format import DESCRIPTION, ESTIMATORS, OUT_OF_FOLD, RISK_MODEL
+from churn_assets.risk.model import CHUNK, RiskModel
+from churn_assets.store.errors import ContentError
+from churn_assets.store.formats import read_json, read_parquet, write_json, write_parquet
+from churn_assets.store.staging import stage
+
+SMALL = RiskModelConfig(boosting={"max_iter": 5})
+
+
+def relabelled(table: CustomerTable, y) -> CustomerTable:
+    return CustomerTable(table.frame.assign(churned=y.astype(np.int8)), table.schema, table.source)
+
+
+def test_the_risk_ranks_real_customers(model):
+    assert 0.84 < model.metrics["out_of_fold_auc"] < 0.865
+    assert model.metrics["held_out_auc"] > 0.8
+
+
+def test_a_customer_never_meets_a_model_that_saw_them(table):
+    """Flip the labels of one fold: its own out-of-fold risks must not move, all the others' must."""
+    flipped = np.where(table.fold == 2, 1 - table.y, table.y)
+    before = RiskModel.fit(table, SMALL).risk_of(table.ids)
+    after = RiskModel.fit(relabelled(table, flipped), SMALL).risk_of(table.ids)
+    np.testing.assert_array_equal(before[table.fold == 2], after[table.fold == 2])
+    assert (before[table.fold != 2] != after[table.fold != 2]).mean() > 0.99
+
+
+def test_held_out_customers_change_nothing(table):
+    flipped = np.where(table.held_out, 1 - table.y, table.y)
+    before, after = RiskModel.fit(table, SMALL), RiskModel.fit(relabelled(table, flipped), SMALL)
+    np.testing.assert_array_equal(before.risk_of(table.ids), after.risk_of(table.ids))
+
+
+def test_out_of_fold_risks_of_held_out_customers_are_the_final_models(model, table):
+    held_out = table.where(table.held_out)
+    np.testing.assert_allclose(model.risk_of(held_out.ids), model.predict(held_out.X), rtol=1e-12)
+
+
+def test_the_same_seed_gives_the_same_bytes(table, tmp_path):
+    few = table.where(np.arange(len(table)) < 800)
+    first, second = (
+        stage("risk_model", RiskModel.fit(few, SMALL), RISK_MODEL, tmp_path / f"{n}") for n in "ab"
+    )
+    assert first.digest == second.digest
+
+
+def test_rows_are_predicted_alike_alone_and_together(model, table):
+    many = np.tile(table.X, (CHUNK // len(table) + 2, 1))
+    together = model.predict(many)
+    assert together.shape == (len(many),)
+    np.testing.assert_allclose(together[:5], [model.predict(row[None])[0] for row in table.X[:5]], rtol=1e-12)
+    np.testing.assert_allclose(together[-len(table) :], together[: len(table)], rtol=1e-12)
+    assert model.predict(many[:0]).shape == (0,)
+
+
+def test_blanks_are_predicted(model, table):
+    risk = model.predict(np.full((1, len(model.features)), np.nan))
+    assert 0 < risk[0] < 1
+    assert np.isfinite(model.predict(table.X[:1])).all()
+
+
+def test_features_are_matched_by_name(model, table):
+    shuffled = CustomerTable(table.frame[sorted(table.frame.columns)], table.schema)
+    np.testing.assert_array_equal(model.predict_customers(shuffled), model.predict(table.X))
+
+
+def test_a_wrong_matrix_is_an_error(model, table):
+    with pytest.raises(
+        ValueError, match=r"found a design matrix \(7043, 17\), expected columns \('gender', "
+    ):
+        model.predict(table.X[:, 1:])
+    with pytest.raises(ValueError, match="'tenure': found an infinite value"):
+        model.predict(
+            np.where(np.arange(len(model.features)) == model.features.index("tenure"), np.inf, table.X[:1])
+        )
+
+
+def test_an_unknown_customer_has_no_out_of_fold_risk(model):
+    with pytest.raises(KeyError, match="no-one"):
+        model.risk_of(np.array(["no-one"], dtype=object))
+
+
+def test_one_label_alone_cannot_be_fitted(table):
+    with pytest.raises(ValueError, match=r"found only label \[0\], expected both 0 and 1"):
+        RiskEstimator.fit(table.X, np.zeros(len(table), dtype=np.int8), table.schema, SMALL, seed=1)
+
+
+def test_a_table_without_tenure_categories_or_spread_can_be_fitted(tmp_path):
+    rng = np.random.default_rng(0)
+    left, flag = (rng.random((2, 400)) < 0.3).astype(int)
+    gaps = np.where(np.arange(400) % 3, np.nan, np.arange(400))
+    columns = {"left": left, "fee": rng.uniform(5, 50, 400), "flag": flag, "constant": 1, "gaps": gaps}
+    pd.DataFrame(columns).to_csv(tmp_path / "t.csv", index_label="id")
+    config = CustomersConfig(
+        source="t.csv",
+        id="id",
+        label={"column": "left", "positive": 1, "window_months": 1},
+        monthly_revenue="fee",
+    )
+    table = read_customers(config, seed=1, root=tmp_path)
+    risk = RiskModel.fit(table, SMALL).predict(table.X)
+    assert ((risk > 0) & (risk < 1)).all()
+
+
+def test_a_saved_model_predicts_bit_for_bit_the_same(model, table, tmp_path):
+    stage("risk_model", model, RISK_MODEL, tmp_path / "saved")
+    loaded = RISK_MODEL.load(tmp_path / "saved")
+    np.testing.assert_array_equal(loaded.predict(table.X), model.predict(table.X))
+    np.testing.assert_array_equal(loaded.risk_of(table.ids), model.risk_of(table.ids))
+    assert loaded.schema == model.schema
+    assert loaded.metrics == dict(model.metrics)
+
+
+@pytest.mark.parametrize("kind", ["spline_logistic", "boosting"])
+def test_either_kind_alone_can_be_saved(table, kind, tmp_path):
+    few = table.where(np.arange(len(table)) < 800)
+    single = RiskModel.fit(few, RiskModelConfig(kind=kind))
+    stage("risk_model", single, RISK_MODEL, tmp_path / "saved")
+    np.testing.assert_array_equal(RISK_MODEL.load(tmp_path / "saved").predict(few.X), single.predict(few.X))
+
+
+def test_golden_rows_cover_every_category_the_extremes_and_a_blank(model):
+    golden = RISK_MODEL.golden(model)
+    inputs = np.array(golden.inputs, dtype=float)
+    assert np.isnan(inputs[-1]).all()
+    for column, feature in zip(inputs[:-1].T, model.schema.features, strict=True):
+        if feature.kind == "categorical":
+            assert set(column) == set(range(len(feature.categories)))
+        else:
+            assert {feature.minimum, feature.maximum} <= set(column)
+
+
+def change_json(path, **changes):
+    write_json(read_json(path) | changes, path)
+
+
+@pytest.mark.parametrize(
+    "tamper",
+    [
+        lambda folder: change_json(folder / DESCRIPTION, kind="boosting"),
+        lambda folder: change_json(folder / DESCRIPTION, kind="forest"),
+        lambda folder: change_json(folder / DESCRIPTION, extra=1),
+        lambda folder: write_parquet(
+            read_parquet(folder / OUT_OF_FOLD).assign(risk=1.5), folder / OUT_OF_FOLD
+        ),
+        lambda folder: write_parquet(
+            read_parquet(folder / OUT_OF_FOLD).assign(customer_id="one"), folder / OUT_OF_FOLD
+        ),
+        lambda folder: write_parquet(
+            read_parquet(folder / OUT_OF_FOLD).rename(columns={"risk": "p"}), folder / OUT_OF_FOLD
+        ),
+        lambda folder: (folder / ESTIMATORS).write_bytes(b"PK\x05\x06" + b"\0" * 18),
+    ],
+)
+def test_files_that_do_not_fit_together_are_refused(model, tmp_path, tamper):
+    stage("risk_model", model, RISK_MODEL, tmp_path / "saved")
+    tamper(tmp_path / "saved")
+    with pytest.raises(ContentError):
+        RISK_MODEL.load(tmp_path / "saved")

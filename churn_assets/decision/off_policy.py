@@ -98,7 +98,7 @@ class OffPolicyEstimate:
     agreement: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """A log made ready to score any policy on its arms; arrays are by decision.
 

@@ -57,7 +57,7 @@ def _arm(column: str) -> float | None:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OfferLog:
     """Offer decisions in the order they were made.
 

@@ -63,7 +63,7 @@ class DemoWorldError(ValueError):
     """The demo world cannot be built on this table, or was asked for what it does not have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Truth:
     """What is true of n situations, each a customer with their latent state. Never shown to a model.
 
@@ -94,7 +94,7 @@ class Truth:
         return float((self.reward[np.arange(len(arms)), arms] - self.reward[:, 0]).mean())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Draw:
     """One offer log and, row for row, the truth and the number of the (pseudo-)customer in this draw."""
 
@@ -103,7 +103,7 @@ class Draw:
     person: Ints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PanelState:
     """What a policy may know of customers who are alive at the start of a wave; all arrays are (n,).
 
@@ -138,7 +138,7 @@ PanelPolicy = Callable[[PanelState], Ints]
 """Chooses an index into ARMS for each customer of the state."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PanelResult:
     """Simulated outcome of one policy over the horizon, as an expectation per replicate and customer.
 
@@ -172,12 +172,16 @@ class PanelResult:
 class DemoWorld:
     """A world that answers offers, built on the real customers. Everything it says is simulated, and says so.
 
-    With s the latent price sensitivity, n the offers of the last 90 days, z(·) standardised over the
-    customers, an offer of share a > 0 is accepted with ``logit q = -3.10 + (2.6 + .5 s)(1 - exp(-a / .12)) +
-    .40 [month-to-month] - .50 [two-year] + .20 [electronic check] + .25 z(price) - .20 [senior] + .45 (Y(0) -
-    .265) - .35 n``. Would-be churners who are contacted stay with ``q κ + .02 (1 - q)``, κ = clip(.92 - .88
-    lost, .03, .95); would-be stayers who are contacted and refuse leave with probability .10 (month-to-month,
-    automatic payment, tenure > 6), .06 (month-to-month, fibre, tenure > 6) or .004.
+    With s = .6 z(price) - .4 z(tenure) + N(0, .5) the latent price sensitivity, n the offers of the last 90
+    days, z standardised over the customers, σ the logistic function and [·] 1 where true:
+
+    - An offer of share a > 0 is accepted with σ(-3.10 + (2.6 + .5 s)(1 - exp(-a / .12)) + .40 [month-to-month]
+      - .50 [two-year] + .20 [electronic check] + .25 z(price) - .20 [senior] + .45 (Y(0) - .265) - .35 n).
+    - A would-be churner who is contacted stays with κ after accepting and .02 after refusing;
+      κ = clip(.92 - .88 lost, .03, .95), lost = σ(-1.6 + 1.8 [fibre] + .9 [no tech support]
+      + .5 [electronic check] - 1.4 [tenure > 12] - .9 s).
+    - A would-be stayer who is contacted and refuses leaves with .10 (month-to-month, automatic payment,
+      tenure > 6), .06 (month-to-month, fibre, tenure > 6) or .004; one who accepts stays.
 
     The logging policy holds 10 % of decisions out from contact; else .35 uniform + .65 softmax around a risk
     tier. The rows of a log are independent replicates, not histories: latent state, recent offers and
@@ -552,7 +556,7 @@ class DemoWorld:
         return (low + high) / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Flags:
     """(N,) what the response functions ask of a customer."""
 

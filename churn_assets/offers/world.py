@@ -175,7 +175,7 @@ class DemoWorld:
     With s = .6 z(price) - .4 z(tenure) + N(0, .5) the latent price sensitivity, n the offers of the last 90
     days, z standardised over the customers, σ the logistic function and [·] 1 where true:
 
-    - An offer of share a > 0 is accepted with σ(-3.10 + (2.6 + .5 s)(1 - exp(-a / .12)) + .40 [month-to-month]
+    - An offer a > 0 is accepted with σ(-3.10 + (2.6 + .5 s)(1 - exp(-a / .12)) + .40 [month-to-month]
       - .50 [two-year] + .20 [electronic check] + .25 z(price) - .20 [senior] + .45 (Y(0) - .265) - .35 n).
     - A would-be churner who is contacted stays with κ after accepting and .02 after refusing;
       κ = clip(.92 - .88 lost, .03, .95), lost = σ(-1.6 + 1.8 [fibre] + .9 [no tech support]

@@ -1,4 +1,4 @@
-"""An experiment file says exactly what is run; anything else is an error that names line, key and nearest key."""
+"""An experiment file says exactly what is run; anything else is an error that names line and key."""
 
 from pathlib import Path
 

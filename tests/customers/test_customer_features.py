@@ -31,7 +31,7 @@ def test_a_customers_fold_depends_on_id_and_seed_alone(ids, seed, count):
 
 
 def test_folds_are_the_same_in_every_process():
-    code = "from churn_assets.customers.folds import *; print(folds(['a', 'b', '7590-VHVEG'], 7, 10).tolist())"
+    code = "from churn_assets.customers.folds import*; print(folds(['a', 'b', '7590-VHVEG'], 7, 10).tolist())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == str(folds(["a", "b", "7590-VHVEG"], 7, 10).tolist()) == "[5, 0, 6]"
 

@@ -1,4 +1,4 @@
-"""Any customer table is read by config alone, and a wrong one is refused by column, row, found and expected."""
+"""Any customer table is read by config alone, and a wrong one is refused by column, row and value."""
 
 from pathlib import Path
 

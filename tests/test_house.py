@@ -32,7 +32,9 @@ def light_modules() -> list[str]:
     """Everything that loading the definitions loads."""
     stages = sorted(path for path in ROOT.glob("churn_assets/*/*.py") if path.stem in LIGHT)
     shells = sorted(
-        path for folder in ("resources", "jobs", "churn_assets") for path in (ROOT / folder).glob("*.py")
+        path
+        for folder in ("resources", "jobs", "churn_assets", "churn_assets/cli")
+        for path in (ROOT / folder).glob("*.py")
     )
     return [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")

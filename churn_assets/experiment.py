@@ -19,7 +19,6 @@ from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
 from churn_assets.release.config import ReleaseConfig
-from churn_assets.release.config import ReleaseConfig
 from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
 from churn_assets.risk.config import RiskModelConfig
 
@@ -74,7 +73,6 @@ class Experiment(BaseModel):
     accept_model: AcceptModelConfig
     effect_model: EffectModelConfig
     ppo_decision: PpoDecisionConfig
-    release: ReleaseConfig
     release: ReleaseConfig
 
 

@@ -32,7 +32,7 @@ $(BENCHMARKS_STAMP): $(STAMP)
 	touch $@
 
 demo: $(STAMP)  ## Train, check, release and decide on the real customers.
-	$(BIN)/churn run --experiment $(EXPERIMENT)
+	$(BIN)/churn run $(EXPERIMENT)
 
 dev: $(STAMP)  ## Open the Dagster UI on http://localhost:3000.
 	$(BIN)/dagster dev

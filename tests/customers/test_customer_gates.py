@@ -94,3 +94,11 @@ def test_too_few_customers_rare_churners_and_blanks_are_found(tmp_path):
     assert verdict(completeness(table, GATES)) == {
         "customers": True, "churn_rate_low": True, "churn_rate_high": True, "blank_share": False,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("key", [key for key in CustomersGates.model_fields])
+def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(tmp_path, key):
+    value = 700 if key == "min_rows" else 0.61803
+    table, changed = made(tmp_path), GATES.model_copy(update={key: value})
+    gates = [*leakage(table, changed).gates, *completeness(table, changed).gates]
+    assert [gate.threshold for gate in gates].count(value) == 1

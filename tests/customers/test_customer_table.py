@@ -214,3 +214,33 @@ def test_new_customers_that_do_not_fit_the_schema_are_refused(raw, config, tmp_p
     table = read(raw, config, tmp_path)
     with pytest.raises(CustomerTableError, match=message):
         prepare(change(raw.head(3)), table.schema)
+
+
+def test_the_split_is_as_configured(raw, config, tmp_path):
+    table = read(raw, with_config(config, folds={"count": 4, "held_out": 1}), tmp_path)
+    assert set(table.fold) == {0, 1, 2, 3}
+    np.testing.assert_array_equal(table.held_out, table.fold == 3)
+    with pytest.raises(ValueError, match="must leave at least 2 of the 4 folds"):
+        with_config(config, folds={"count": 4, "held_out": 3})
+
+
+def test_the_most_categories_are_as_configured(raw, config, tmp_path):
+    with pytest.raises(CustomerTableError, match="'plan': found 3 different texts, expected at most 2"):
+        read(raw, with_config(config, max_categories=2), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"exclude": ("fee",)}, "column 'fee' is monthly_revenue and cannot stand in exclude"),
+        (
+            {"path_dependent": {"account": "drop"}},
+            "column 'account' is id and cannot stand in path_dependent",
+        ),
+        ({"tenure": "left"}, "column 'left' is both label.column and tenure"),
+        ({"ranges": {"calls": (9, 1)}}, "ranges.calls: 9.0 is above 1.0"),
+    ],
+)
+def test_roles_that_contradict_each_other_are_refused(config, change, message):
+    with pytest.raises(ValueError, match=message):
+        with_config(config, **change)

@@ -130,3 +130,22 @@ def test_a_champion_with_fewer_features_is_compared_on_the_same_customers(model,
     outcome = gates.no_worse_than(model, champion, table, limits)
     assert outcome.gates[0].figure < 0
     assert pd.DataFrame(outcome.tables["champion"])["model"].tolist() == ["this", "champion"]
+
+
+@pytest.mark.parametrize("key", [key for key in RiskGates.model_fields if key != "min_slice_rows"])
+def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(model, table, limits, key):
+    changed = limits.model_copy(update={key: 0.61803})
+    outcomes = [
+        gates.discrimination(model, table, changed),
+        gates.calibration(model, table, changed),
+        gates.slices(model, table, changed),
+        gates.no_worse_than(model, model, table, changed),
+    ]
+    assert 0.61803 in [gate.threshold for outcome in outcomes for gate in outcome.gates]
+
+
+def test_only_slices_of_the_configured_size_are_judged(model, table, limits):
+    some = gates.slices(model, table, limits.model_copy(update={"min_slice_rows": 3_000})).tables["slices"]
+    assert some
+    assert all(row["customers"] >= 3_000 for row in some)
+    assert len(some) < len(gates.slices(model, table, limits).tables["slices"])

@@ -96,7 +96,7 @@ def test_too_few_customers_rare_churners_and_blanks_are_found(tmp_path):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", [key for key in CustomersGates.model_fields])
+@pytest.mark.parametrize("key", list(CustomersGates.model_fields))
 def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(tmp_path, key):
     value = 700 if key == "min_rows" else 0.61803
     table, changed = made(tmp_path), GATES.model_copy(update={key: value})

@@ -14,7 +14,7 @@ from churn_assets.gates.factory import display
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Tables, digest_of
 from churn_assets.gates.source import FLOW, source_digest, training_sources
-from churn_assets.store.artifacts import StagedArtifact, stage
+from churn_assets.store.artifacts import ArtifactStore, StagedArtifact, stage
 from churn_assets.store.errors import StoreError
 from churn_assets.store.manifest import Manifest, Provenance
 from churn_assets.store.reference import ArtifactRef
@@ -68,6 +68,15 @@ class Step:
             message = f"{self._stage.name} reads section {name!r} without declaring it in its sections"
             raise KeyError(message)
         return self._project.section(self.experiment, name)
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The experiment's store, for a stage that reads what was stored about its inputs."""
+        return self._project.store(self.experiment)
+
+    def champion(self, asset: str) -> ArtifactRef | None:
+        """The version of an asset in the release that leads the experiment's channel."""
+        return self._project.champion(self.experiment, asset)
 
     def progress(self, **figures: float) -> None:
         """Report figures of a running step: stored at once, plotted as a curve, shown by the command line."""

@@ -122,14 +122,11 @@ class Inspection:
 
     def report(self, spec: CheckSpec) -> tuple[GateReport, bool]:
         """The report of one check, and whether a stored one still holds."""
-        champion = (
-            self.workspace.champion(self.ref.experiment, self.ref.asset) if spec.against_champion else None
-        )
-        # Compared with itself nothing can be worse; and a verdict must not go stale because its subject was promoted.
-        champion = None if champion == self.ref else champion
-        key = self._key(spec, champion)
-        if (stored := self._stored(spec.name, key)) is not None:
+        champion = self.workspace.champion(self.ref.experiment, self.ref.asset) if spec.against_champion else None
+        key = self._key(spec)
+        if not spec.every_run and (stored := self._stored(spec.name, key, champion)) is not None:
             return stored, True
+        champion = None if champion == self.ref else champion
         outcome = spec.run(self.subject, self._inputs(spec, champion))
         report = GateReport(
             check=spec.name,
@@ -145,27 +142,31 @@ class Inspection:
         self.store.add_gate_report(self.ref, spec.name, report.to_json())
         return report, False
 
-    def _stored(self, check: str, key: str) -> GateReport | None:
-        """The stored report where it still holds; one that contradicts itself is measured anew, never believed."""
+    def _stored(self, check: str, key: str, champion: ArtifactRef | None) -> GateReport | None:
+        """The stored report where it still holds; one that contradicts itself is measured anew, never believed.
+
+        A version that leads by now keeps the verdict that let it lead: compared with itself nothing is worse.
+        """
         if check not in self.stored:
             return None
         try:
             report = GateReport.from_json(self.stored[check])
         except GateReportError:
             return None
-        return report if (report.key, report.digest) == (key, self.manifest.digest) else None
+        leads = champion == self.ref
+        same_champion = leads or report.champion == (None if champion is None else str(champion))
+        same = (report.key, report.digest) == (key, self.manifest.digest)
+        return report if same and same_champion else None
 
-    def _key(self, spec: CheckSpec, champion: ArtifactRef | None) -> str:
+    def _key(self, spec: CheckSpec) -> str:
         return digest_of(
             {
                 "check": spec.name,
                 "artifact": self.manifest.digest,
                 "upstream": dict(self.manifest.provenance.upstream),
                 "sections": {
-                    name: self.workspace.section_digest(self.ref.experiment, name)
-                    for name in sorted(spec.sections)
+                    name: self.workspace.section_digest(self.ref.experiment, name) for name in sorted(spec.sections)
                 },
-                "champion": None if champion is None else str(champion),
                 "source": self.gate_source,
             }
         )
@@ -200,6 +201,7 @@ class Inspection:
         return GateInputs(
             ref=self.ref,
             manifest=self.manifest,
+            store=self.store,
             upstream=functools.cache(upstream),
             section=section,
             champion=functools.cache(lambda: None if champion is None else load(champion)),

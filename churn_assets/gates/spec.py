@@ -6,6 +6,7 @@ from typing import Any
 
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Outcome
+from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
 
@@ -19,6 +20,7 @@ class GateInputs:
     Attributes:
         ref: The version under test.
         manifest: Its manifest.
+        store: The store that it was loaded from.
         upstream: Loads an asset at the version that this one was trained from, directly or through others.
         section: One section of the experiment, by name; only the sections that the check declares.
         champion: Loads the champion's version of this asset; None where there is none to compare with.
@@ -26,6 +28,7 @@ class GateInputs:
 
     ref: ArtifactRef
     manifest: Manifest
+    store: ArtifactStore
     upstream: Callable[[str], Any]
     section: Callable[[str], Any]
     champion: Callable[[], Any]
@@ -33,7 +36,7 @@ class GateInputs:
 
 @dataclass(frozen=True)
 class CheckSpec:
-    """One check of one asset.
+    """One check of one asset. Beside those declared, every asset has `loads_and_agrees`.
 
     Attributes:
         name: Unique for its asset.
@@ -42,6 +45,7 @@ class CheckSpec:
         run: Measures the subject (loaded from the store). A check that cannot run must raise: it has failed.
         sections: Sections of the experiment that it reads (economics, seed, … and the asset's own).
         against_champion: Whether it compares with the champion's version.
+        every_run: Measure anew in every run, as it looks at more of the store than its subject.
         plots: How its tables are drawn.
     """
 
@@ -51,6 +55,7 @@ class CheckSpec:
     run: Callable[[Any, GateInputs], Outcome]
     sections: tuple[str, ...] = ()
     against_champion: bool = False
+    every_run: bool = False
     plots: tuple[Plot, ...] = ()
 
 

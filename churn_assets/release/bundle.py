@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from churn_assets.release.config import Branch
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
 from churn_assets.store.files import read_json, write_json
@@ -17,7 +18,6 @@ RELEASE_ASSET = "release"
 REPORT_FILE = "report.html"
 _BUNDLE_FILE = "bundle.json"
 
-Branch = Literal["decision"]
 # Assets of each branch, in flow order.
 MEMBERS: Mapping[Branch, tuple[str, ...]] = {
     "decision": ("customers", "offer_log", "risk_model", "accept_model", "effect_model", "ppo_decision"),

@@ -38,7 +38,7 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
     Returns:
         One row a customer in the order of `raw`: `decision_id`, `customer_id`, `decided_at`, `offer_pct` (share of
         the list price; 0 = no contact), `risk` (P(churn) within the label window without contact), `acceptance`
-        (of the offer made), `expected_value` (what the offer is expected to add over never contacting, in the
+        (of the offer made), `risk_if_offered` (P(churn) given this decision), `expected_value` (what the offer is expected to add over never contacting, in the
         currency of the price), `propensity` (probability with which the policy makes this decision: 1, as it takes
         its best arm), `reasons`, `policy` and `release`.
 
@@ -76,6 +76,7 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
             "offer_pct": np.asarray(process.menu, np.float64)[arm],
             "risk": tables.risk[:, 0],
             "acceptance": acceptance[rows, arm],
+            "risk_if_offered": np.where(arm > 0, if_offered[rows, arm], tables.risk[:, 0]),
             "expected_value": added[rows, arm],
             "propensity": np.ones(len(table)),
             "reasons": [

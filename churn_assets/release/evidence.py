@@ -1,16 +1,16 @@
 """Proof, gathered from the store alone, that a version kept its gates. Trusts no earlier green light."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from churn_assets.gates.report import GateReport, GateReportError, digest_of
-from churn_assets.gates.spec import LOADS_AND_AGREES
+from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
 
-# Names of the checks that an asset needs, by asset.
-Required = Mapping[str, Collection[str]]
+# The checks that an asset needs, by asset.
+Required = Mapping[str, Sequence[CheckSpec]]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Eviden
         return Evidence(ref, "", {}, (f"{ref}: {type(error).__name__}: {error}",))
     reports: dict[str, GateReport] = {}
     problems: list[str] = []
-    for check in sorted({*required[ref.asset], LOADS_AND_AGREES}):
+    for check in sorted({LOADS_AND_AGREES, *(spec.name for spec in required[ref.asset])}):
         if check not in stored:
             problems.append(f"{ref}: check {check} never ran on this version")
             continue

@@ -1,6 +1,6 @@
 """Promotion and rollback: the decision is a pure function; the act verifies everything anew and appends one record."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -63,35 +63,51 @@ def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candi
 
 
 def decide_promotion(
-    candidate: Candidate, leader: ArtifactRef | None, leader_members: Sequence[ArtifactRef]
+    candidate: Candidate, leading: Mapping[str, ArtifactRef], required: Required
 ) -> PromotionDecision:
-    """May the candidate lead, now that `leader` does?
+    """May the candidate lead?
 
     Args:
-        candidate: What was found about the candidate.
-        leader: The release that leads the channel; None for an empty channel.
-        leader_members: Versions of its members.
+        candidate: What was found about it.
+        leading: Asset to version of the release that leads now, `release` included; empty where nothing leads.
+        required: Checks that each asset needs.
     """
-    if candidate.ref == leader:
+    if candidate.ref == leading.get(RELEASE_ASSET):
         return PromotionDecision(promote=False, reason=f"{candidate.ref} leads already")
-    problems = candidate.problems
+    problems = candidate.problems or _not_compared(candidate, leading, required)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return PromotionDecision(promote=False, reason=problems[0] + more)
-    leading = {str(version) for version in leader_members} | {str(leader)}
-    stale = [
-        f"check {report.check} of {report.asset} compared with {report.champion}, which does not lead any more: "
-        "run the experiment again to compare with today's champion"
-        for each in candidate.evidence
-        for report in each.reports.values()
-        if report.champion is not None and report.champion not in leading
-    ]
-    if stale:
-        return PromotionDecision(promote=False, reason=stale[0])
     gates = sum(len(report.gates) for each in candidate.evidence for report in each.reports.values())
     return PromotionDecision(
         promote=True, reason=f"all {gates} gates of {len(candidate.evidence)} artifacts hold"
     )
+
+
+def _not_compared(candidate: Candidate, leading: Mapping[str, ArtifactRef], required: Required) -> list[str]:
+    """Checks against the champion that compared with another one than leads now."""
+    found = []
+    for each in candidate.evidence:
+        champion = leading.get(each.ref.asset)
+        if champion is None or champion == each.ref:
+            continue
+        for spec in required[each.ref.asset]:
+            compared = each.reports[spec.name].champion
+            if spec.against_champion and compared != str(champion):
+                found.append(
+                    f"{each.ref}: check {spec.name} compared with {compared or 'nothing'}, but {champion} leads now; "
+                    "run the experiment again"
+                )
+    return found
+
+
+def consider(store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required) -> PromotionDecision:
+    """What `promote` would decide now.
+
+    Raises:
+        StoreError: The release cannot be read.
+    """
+    return decide_promotion(inspect(store, ref, required), _leading(store, channel.head()), required)
 
 
 def promote(
@@ -115,8 +131,7 @@ def promote(
     """
     head = channel.head()
     candidate = inspect(store, ref, required)
-    leader = None if head is None else head.ref
-    decision = decide_promotion(candidate, leader, _members(store, leader))
+    decision = decide_promotion(candidate, _leading(store, head), required)
     if not decision.promote:
         message = f"{channel.name}: {decision.reason}"
         raise PromotionRefused(message)
@@ -200,11 +215,12 @@ def _verify_all(store: ArtifactStore, ref: ArtifactRef) -> None:
             raise PromotionRefused(message)
 
 
-def _members(store: ArtifactStore, leader: ArtifactRef | None) -> list[ArtifactRef]:
-    """Members of the leading release; none where it is broken: a broken champion must not block its successor."""
-    if leader is None:
-        return []
+def _leading(store: ArtifactStore, head: ChannelRecord | None) -> dict[str, ArtifactRef]:
+    """The leading release and its members; itself alone where it is broken: its successor must not be blocked."""
+    if head is None:
+        return {}
     try:
-        return [member.version for member in store.load(leader, RELEASE).bundle.members.values()]
+        members = store.load(head.ref, RELEASE).bundle.members
     except StoreError:
-        return []
+        members = {}
+    return {RELEASE_ASSET: head.ref} | {asset: member.version for asset, member in members.items()}

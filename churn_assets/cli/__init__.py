@@ -1,0 +1,350 @@
+"""The `churn` command: thin commands over the library. Starts fast: everything heavy is imported when a command runs."""
+
+from __future__ import annotations
+
+import getpass
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded, nearest
+
+if TYPE_CHECKING:
+    from churn_assets.experiment import Experiment
+    from churn_assets.store.artifacts import ArtifactStore
+    from churn_assets.store.channels import Channel
+    from churn_assets.store.reference import ArtifactRef
+
+ROOT = Path(__file__).resolve().parents[2]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 done; 1 a gate or check failed, or a release was refused; 2 wrong input or usage; "
+    "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 70 a bug.",
+)
+out = Console()
+
+ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
+ReleaseArgument = Annotated[
+    str, typer.Argument(help="`latest`, `champion`, a version, or experiment/release/version.", show_default=True)
+]
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
+ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    root: Annotated[
+        Path, typer.Option(envvar="CHURN_ROOT", help="The project's folder.", exists=True, file_okay=False, show_default=False)
+    ] = ROOT,
+) -> None:
+    """Customers to verified release to decisions."""
+    context.obj = root.resolve()
+
+
+@app.command()
+@guarded
+def run(
+    context: typer.Context,
+    experiment: Annotated[str, typer.Argument(help="Experiment: a file of configs/.")],
+    select: Annotated[
+        str, typer.Option("--select", "-s", help="Assets, as in Dagster: `risk_model`, `risk_model+`, `+release`.")
+    ] = "*",
+) -> None:
+    """Train, check and release; skips what is unchanged and says why."""
+    from churn_assets.cli.running import run_experiment
+
+    _open(context, experiment)  # a wrong experiment stops here, before anything is launched
+    run_experiment(context.obj, experiment, select, out)
+
+
+@app.command()
+@guarded
+def releases(context: typer.Context, experiment: ExperimentOption = "quickstart", as_json: JsonOption = False) -> None:
+    """List the releases of an experiment, newest first."""
+    place = _open(context, experiment)
+    history = place.channel.history()
+    leader = history[-1].release if history else None
+    led = {record.release: record for record in history}
+    rows = []
+    for ref in reversed(place.store.versions(experiment, "release")):
+        manifest = place.store.manifest(ref)
+        state = "leads" if str(ref) == leader else "led" if str(ref) in led else ""
+        rows.append(
+            {
+                "release": ref.version,
+                "made": f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
+                "channel": f"{state} {place.channel.name}" if state else "",
+                "gates": manifest.provenance.metrics.get("gates"),
+                "responses": "simulated" if manifest.provenance.metrics.get("simulated") else "observed",
+            }
+        )
+    if as_json:
+        _print_json(rows)
+    elif rows:
+        out.print(_table(rows, f"Releases of {experiment}"))
+    else:
+        out.print(f"No release of {experiment} yet: churn run {experiment}")
+
+
+@app.command()
+@guarded
+def show(
+    context: typer.Context,
+    release: ReleaseArgument = "latest",
+    experiment: ExperimentOption = "quickstart",
+    report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")] = None,
+) -> None:
+    """Show a release: members, figures, and whether it could be promoted now."""
+    from churn_assets.release.bundle import RELEASE
+    from churn_assets.release.promotion import consider
+
+    place = _open(context, experiment)
+    ref = place.release(release)
+    value = place.store.load(ref, RELEASE)
+    responses = "[yellow]simulated[/]" if value.bundle.simulated else "observed"
+    out.print(f"[bold]{ref}[/]  branches: {', '.join(value.bundle.branches)}  responses: {responses}")
+    rows = []
+    for asset, member in value.bundle.members.items():
+        metrics = place.store.manifest(member.version).provenance.metrics
+        figures = ", ".join(f"{name} {_figure(figure)}" for name, figure in metrics.items())
+        rows.append({"member": asset, "version": member.version.version, "figures": figures})
+    out.print(_table(rows))
+    decision = consider(place.store, place.channel, ref, _required())
+    out.print(f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}")
+    if report is not None:
+        report.write_text(value.report, encoding="utf-8")
+        out.print(f"Report written to {report}")
+
+
+@app.command()
+@guarded
+def promote(
+    context: typer.Context,
+    release: ReleaseArgument = "latest",
+    experiment: ExperimentOption = "quickstart",
+    reason: ReasonOption = "",
+    actor: ActorOption = None,
+) -> None:
+    """Let a release lead its channel, after verifying everything about it again."""
+    from churn_assets.release.promotion import promote as promote_release
+
+    place = _open(context, experiment)
+    record = promote_release(
+        place.store,
+        place.channel,
+        place.release(release),
+        required=_required(),
+        actor=actor or getpass.getuser(),
+        reason=reason,
+        now=datetime.now(UTC),
+    )
+    out.print(f"[green]{record.release}[/] leads {place.channel.name} (record {record.seq}): {record.reason}")
+
+
+@app.command()
+@guarded
+def rollback(
+    context: typer.Context,
+    to: Annotated[str | None, typer.Option("--to", help="Release to go back to; the one before, if left out.")] = None,
+    experiment: ExperimentOption = "quickstart",
+    reason: ReasonOption = "",
+    actor: ActorOption = None,
+) -> None:
+    """Let a release lead again that led before; works while the current one is broken."""
+    from churn_assets.release.promotion import rollback as roll_back
+
+    place = _open(context, experiment)
+    record = roll_back(
+        place.store,
+        place.channel,
+        None if to is None else place.release(to),
+        actor=actor or getpass.getuser(),
+        reason=reason,
+        now=datetime.now(UTC),
+    )
+    out.print(f"[green]{record.release}[/] leads {place.channel.name} again (record {record.seq})")
+
+
+@app.command()
+@guarded
+def checks(
+    context: typer.Context,
+    release: Annotated[
+        str | None, typer.Option("--release", help="Its members and itself; the newest versions if left out.")
+    ] = None,
+    experiment: ExperimentOption = "quickstart",
+    as_json: JsonOption = False,
+) -> None:
+    """Every check's verdict, figures and thresholds, as stored with the versions; exit 1 if one does not hold."""
+    from churn_assets.release.bundle import MEMBERS, RELEASE, RELEASE_ASSET
+    from churn_assets.release.evidence import gather
+
+    place = _open(context, experiment)
+    if release is None:
+        assets = [asset for members in MEMBERS.values() for asset in members] + [RELEASE_ASSET]
+        newest = [place.store.versions(experiment, asset) for asset in assets]
+        versions = [found[-1] for found in newest if found]
+    else:
+        ref = place.release(release)
+        members = place.store.load(ref, RELEASE).bundle.members.values()
+        versions = [*(member.version for member in members), ref]
+    evidence = [gather(place.store, version, _required()) for version in versions]
+    problems = [problem for each in evidence for problem in each.problems]
+    rows = [
+        {
+            "asset": each.ref.asset,
+            "version": each.ref.version,
+            "check": check,
+            "gate": gate.name,
+            "figure": gate.figure,
+            "bound": gate.bound,
+            "threshold": gate.threshold,
+            "verdict": "passed" if gate.passed else "FAILED",
+        }
+        for each in evidence
+        for check, report in each.reports.items()
+        for gate in report.gates
+    ]
+    if as_json:
+        _print_json({"checks": rows, "problems": problems})
+    else:
+        shown = [row | {"figure": _figure(row["figure"]), "threshold": _figure(row["threshold"])} for row in rows]
+        out.print(_table([{k: v for k, v in row.items() if k != "version"} for row in shown], f"Checks of {experiment}"))
+        for problem in problems:
+            out.print(f"[red]{problem}[/]")
+        if not rows and not problems:
+            out.print(f"Nothing is stored of {experiment} yet: churn run {experiment}")
+    if problems:
+        raise typer.Exit(REFUSED)
+
+
+@app.command()
+@guarded
+def decide(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Customers, CSV or Parquet, columns as in training.", dir_okay=False)],
+    output: Annotated[
+        Path | None, typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out.")
+    ] = None,
+    release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
+    experiment: ExperimentOption = "quickstart",
+) -> None:
+    """Add decision, offer, reasons, expected value, propensity and release to a customer table."""
+    from churn_assets.customers.table import read_frame
+    from churn_assets.release.decide import decide as decide_for
+    from churn_assets.release.loaded import load_release
+
+    place = _open(context, experiment)
+    target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
+    if target.suffix not in _WRITERS:
+        message = f"{target}: found suffix {target.suffix!r}, expected {' or '.join(_WRITERS)}"
+        raise UsageProblemError(message)
+    raw = read_frame(file)
+    ref = place.release(release)
+    _, models = load_release(place.store, ref)
+    decided = decide_for(raw, models, ref, datetime.now(UTC))
+    added = decided.drop(columns=["customer_id"])
+    taken = [name for name in added.columns if name in raw.columns]
+    if taken:
+        message = f"{file}: column {taken[0]!r} would be overwritten; rename it or leave it out"
+        raise UsageProblemError(message)
+    result = raw.reset_index(drop=True).join(added)
+    getattr(result, _WRITERS[target.suffix])(target, index=False)
+    mix = decided["offer_pct"].value_counts().sort_index()
+    rows = [
+        {
+            "offer": f"{offer:.0%}" if offer else "no contact",
+            "customers": int(count),
+            "expected_value": _figure(float(decided.loc[decided["offer_pct"] == offer, "expected_value"].sum())),
+        }
+        for offer, count in mix.items()
+    ]
+    out.print(_table(rows, f"{len(decided)} decisions of {ref}"))
+    out.print(f"Written to {target}")
+
+
+_WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
+
+
+@dataclass(frozen=True)
+class _Place:
+    """An experiment's store and channel."""
+
+    experiment: Experiment
+    store: ArtifactStore
+    channel: Channel
+
+    def release(self, name: str) -> ArtifactRef:
+        """The release that a person means."""
+        from churn_assets.store.reference import ArtifactRef
+
+        if name == "champion":
+            head = self.channel.head()
+            if head is None:
+                message = f"nothing leads {self.channel.name} yet"
+                raise UsageProblemError(message, "promote a release (churn promote), or name one")
+            return head.ref
+        known = self.store.versions(self.experiment.name, "release")
+        if not known:
+            message = f"no release of {self.experiment.name} yet"
+            raise UsageProblemError(message, f"churn run {self.experiment.name}")
+        if name == "latest":
+            return known[-1]
+        found = [ref for ref in known if name in (ref.version, str(ref))]
+        if found:
+            return found[0]
+        if "/" in name and ArtifactRef.parse(name).asset != "release":
+            message = f"{name} is no release"
+            raise UsageProblemError(message, "expected experiment/release/version")
+        message = f"no release {name!r} of {self.experiment.name}"
+        raise UsageProblemError(message, nearest(name, [ref.version for ref in known]) or "see churn releases")
+
+
+def _open(context: typer.Context, experiment: str) -> _Place:
+    from churn_assets.experiment import load_experiment
+    from churn_assets.store.channels import Channel
+    from churn_assets.store.location import open_store
+
+    root: Path = context.obj
+    loaded = load_experiment(experiment, root / "configs")
+    store = open_store(loaded.store.uri, root=root)
+    return _Place(loaded, store, Channel(store, loaded.channel))
+
+
+def _required() -> Any:
+    from churn_assets.release.checks import RELEASE
+    from churn_assets.release.required import MEMBER_CHECKS
+
+    return MEMBER_CHECKS | {"release": RELEASE}
+
+
+def _table(rows: list[dict[str, Any]], title: str = "") -> Table:
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in rows[0] if rows else ():
+        table.add_column(name, overflow="fold", justify="right" if name in ("figure", "threshold") else "left")
+    for row in rows:
+        style = {"FAILED": "red", "passed": None}.get(str(row.get("verdict")))
+        table.add_row(*("" if value is None else str(value) for value in row.values()), style=style)
+    return table
+
+
+def _figure(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def _print_json(value: Any) -> None:
+    out.print_json(json.dumps(value, allow_nan=False))

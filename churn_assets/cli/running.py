@@ -1,0 +1,232 @@
+"""`churn run`: one Dagster run in this process, on the project's own instance, shown as it goes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from churn_assets.cli.errors import (
+    REFUSED,
+    RUN_FAILED,
+    UsageProblemError,
+    code_of,
+    complain,
+    hint_of,
+    nearest,
+    store_error_names,
+)
+from churn_assets.definitions import Overrides, build_defs
+
+
+_LOGGER = "followed"
+
+
+def run_experiment(root: Path, experiment: str, select: str, out: Console) -> None:
+    """Run the assets that are selected; exits with the code of the first failure.
+
+    Args:
+        root: The project's folder.
+        experiment: Its name, already validated.
+        select: Dagster's asset selection syntax.
+        out: Where to write.
+
+    Raises:
+        UsageProblemError: The selection names no asset.
+    """
+    # dagster.yaml's paths start at the working directory: from here on that is the project.
+    os.chdir(root)
+    os.environ.setdefault("DAGSTER_HOME", str(root))
+    followed = Followed()
+    defs = build_defs(Overrides(root=root, loggers={_LOGGER: _logger(followed)}))
+    selected = _selected(defs, select)
+    job = defs.resolve_job_def("train")
+    order = [name for name in flow_order(defs) if name in selected]
+    with dg.DagsterInstance.get() as instance, _progress(out) as progress:
+        followed.start(progress, out, {name: _check_count(defs, name) for name in order})
+        result = job.execute_in_process(
+            instance=instance,
+            partition_key=experiment,
+            asset_selection=[dg.AssetKey(name) for name in order],
+            run_config={"loggers": {_LOGGER: {}}},
+            raise_on_error=False,
+        )
+    failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
+    if result.success:
+        out.print(f"[green]done[/]  run {result.run_id[:8]}: {followed.summary()}")
+        return
+    raise typer.Exit(max((_explain(event) for event in failures), default=RUN_FAILED))
+
+
+@dataclass
+class _Line:
+    task: TaskID
+    checks: int
+    passed: int = 0
+    failed: list[str] = field(default_factory=list)
+    state: str = ""
+    unchanged: bool = False
+
+
+@dataclass
+class Followed:
+    """What the run has reported so far, one line an asset."""
+
+    progress: Progress | None = None
+    out: Console | None = None
+    lines: dict[str, _Line] = field(default_factory=dict)
+
+    def start(self, progress: Progress, out: Console, checks: dict[str, int]) -> None:
+        """Draw one bar an asset."""
+        self.progress, self.out = progress, out
+        for asset, count in checks.items():
+            task = progress.add_task(asset, total=1 + count, start=False, state="waits")
+            self.lines[asset] = _Line(task, count)
+
+    def event(self, event: dg.DagsterEvent) -> None:
+        """Follow one event of the run."""
+        kind, step = event.event_type_value, event.step_key or ""
+        asset = step.removesuffix("_checks")
+        line, progress = self.lines.get(asset), self.progress
+        if line is None or progress is None:
+            return
+        if kind == "STEP_START" and step == asset:
+            progress.start_task(line.task)
+            self._say(line, "works")
+        elif kind == "ASSET_OBSERVATION" and event.asset_observation_data is not None:
+            figures = event.asset_observation_data.asset_observation.metadata
+            self._say(line, "  ".join(f"{name} {_short(value.value)}" for name, value in figures.items()))
+        elif kind == "ASSET_MATERIALIZATION":
+            shown = event.materialization.metadata
+            line.unchanged = "unchanged" in shown
+            reason = shown["unchanged" if line.unchanged else "made_because"].value
+            line.state = f"{'skipped, unchanged' if line.unchanged else 'made'}: {reason}"
+            progress.advance(line.task)
+            self._say(line, line.state)
+        elif kind == "ASSET_CHECK_EVALUATION":
+            evaluation: Any = event.event_specific_data
+            if evaluation.passed:
+                line.passed += 1
+            else:
+                line.failed.append(f"{evaluation.check_name}: {evaluation.description}")
+            progress.advance(line.task)
+        elif kind in ("STEP_SUCCESS", "STEP_FAILURE") and (step != asset or kind == "STEP_FAILURE"):
+            self._finish(asset, line, failed=kind == "STEP_FAILURE")
+
+    def summary(self) -> str:
+        """How much was made and how much skipped."""
+        skipped = sum(line.unchanged for line in self.lines.values())
+        return f"{len(self.lines) - skipped} made, {skipped} skipped because nothing changed"
+
+    def _say(self, line: _Line, state: str) -> None:
+        if self.progress is not None:
+            self.progress.update(line.task, state=escape(state))
+
+    def _finish(self, asset: str, line: _Line, *, failed: bool) -> None:
+        if self.progress is None or self.out is None:
+            return
+        self.progress.stop_task(line.task)
+        verdict = f"{line.passed} of {line.checks} checks hold" if line.checks else ""
+        mark = "[red]failed[/]" if failed else "[green]ok[/]"
+        self._say(line, f"{line.state}  {verdict}")
+        if not self.out.is_terminal:  # bars are for people; a log gets one line an asset
+            self.out.print(f"{mark}  {asset}  {escape(line.state)}  {verdict}", soft_wrap=True)
+        for failure in line.failed:
+            self.progress.console.print(f"[red]{asset}[/] {escape(failure)}", soft_wrap=True)
+
+
+def flow_order(defs: dg.Definitions) -> list[str]:
+    """Names of all assets, each after what it is made from."""
+    graph = defs.resolve_asset_graph()
+    return [key.to_user_string() for key in graph.toposorted_asset_keys]
+
+
+def _selected(defs: dg.Definitions, select: str) -> set[str]:
+    known = flow_order(defs)
+    hint = nearest(select.strip("+*"), known) or f"the assets are {', '.join(known)}"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)  # `*` passes through an argument that is in beta
+            keys = dg.AssetSelection.from_string(select).resolve(defs.resolve_asset_graph())
+    except dg.DagsterError as error:
+        message = f"--select {select!r} names no asset, or is no selection"
+        raise UsageProblemError(message, hint) from error
+    if not keys:
+        message = f"--select {select!r} names no asset"
+        raise UsageProblemError(message, hint)
+    return {key.to_user_string() for key in keys}
+
+
+def _check_count(defs: dg.Definitions, asset: str) -> int:
+    return sum(key.asset_key == dg.AssetKey(asset) for key in defs.resolve_asset_graph().asset_check_keys)
+
+
+def _progress(out: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(finished_text="[green]✓"),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=out,
+        disable=not out.is_terminal,
+    )
+
+
+def _logger(followed: Followed) -> dg.LoggerDefinition:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            event = getattr(record, "dagster_meta", {}).get("dagster_event")
+            if event is not None:
+                followed.event(event)
+
+    def build(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("churn.run", level=logging.DEBUG)
+        logger.addHandler(Handler())
+        return logger
+
+    return dg.LoggerDefinition(build, description="Follows a run on the command line.")
+
+
+def _explain(event: dg.DagsterEvent) -> int:
+    """Say in one line why a step failed; returns its exit code."""
+    data: Any = event.event_specific_data
+    chain = list(_causes(data.error))
+    families = store_error_names()
+    for error in reversed(chain):
+        names = families.get(error.cls_name or "", (error.cls_name or "",))
+        code = code_of(names)
+        if code is not None:
+            if error.cls_name != "DagsterAssetCheckFailedError":  # the failed checks were named as they failed
+                complain(f"{event.step_key}: {_one_line(error)}", hint_of(names))
+            return code
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        complain(f"{event.step_key}: {data.user_failure_data.description}", hint_of(["CorruptArtifact"]))
+        return REFUSED
+    complain(f"{event.step_key}: {_one_line(chain[-1])}", f"details: `dagster dev`, run {event.logging_tags.get('run_id', '')}")
+    return RUN_FAILED
+
+
+def _causes(error: Any) -> Iterable[Any]:
+    while error is not None:
+        yield error
+        error = error.cause
+
+
+def _one_line(error: Any) -> str:
+    text = str(error.message).strip()
+    return " ".join(text.removeprefix(f"{error.cls_name}:").split())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

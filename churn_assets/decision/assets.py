@@ -1,0 +1,79 @@
+"""The asset `ppo_decision`: a policy trained on what risk, acceptance and effect say about real customers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from churn_assets.gates.plots import Plot
+from resources.stage import Made, Step, stage_asset
+
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.decision.config import PpoDecisionConfig
+    from churn_assets.decision.ppo import Progress
+    from churn_assets.response.accept import AcceptModel
+    from churn_assets.response.effect import EffectModel
+    from churn_assets.risk.model import RiskModel
+
+
+@stage_asset(
+    stage="decision",
+    format="churn_assets.decision.format:PPO_DECISION",
+    sections=("ppo_decision", "economics", "seed"),
+    inputs=("customers", "risk_model", "accept_model", "effect_model"),
+    kinds=("pytorch", "stablebaselines3"),
+    description="Which offer, if any, each month: PPO on real customers whose risk, acceptance and response to contact "
+    "are those of the upstream models.",
+)
+def ppo_decision(
+    step: Step,
+    customers: CustomerTable,
+    risk_model: RiskModel,
+    accept_model: AcceptModel,
+    effect_model: EffectModel,
+) -> Made:
+    from churn_assets.decision.ppo import train
+    from churn_assets.decision.process import RetentionProcess
+    from churn_assets.decision.tables import build_tables
+
+    config: PpoDecisionConfig = step.section("ppo_decision")
+    window = customers.schema.label_window_months
+    process = RetentionProcess.build(config, step.section("economics"), window)
+    learners = customers.where(~customers.held_out)
+    tables = build_tables(learners, risk_model, accept_model, effect_model, process)
+
+    def report(progress: Progress) -> None:
+        step.progress(timesteps=progress.timesteps, contacted=progress.contacted, **_captured(progress))
+
+    training = train(tables, process, config, seed=step.section("seed"), progress=report)
+    last = training.curve[-1]
+    return Made(
+        training.policy,
+        metrics={
+            "customers": len(learners),
+            "timesteps": training.timesteps,
+            "contacted_in_training": last.contacted,
+            **{f"{name}_in_training": value for name, value in _captured(last).items()},
+        },
+        tables={
+            "training": [
+                {"timesteps": each.timesteps, "captured": each.captured, "contacted": each.contacted}
+                for each in training.curve
+            ]
+        },
+        plots=(
+            Plot(
+                "training",
+                "line",
+                "timesteps",
+                ("captured", "contacted"),
+                "Training: share of the attainable gain, customers contacted",
+                "environment steps",
+                "share",
+            ),
+        ),
+    )
+
+
+def _captured(progress: Progress) -> dict[str, float]:
+    return {} if progress.captured is None else {"captured": progress.captured}

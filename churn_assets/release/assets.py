@@ -1,0 +1,60 @@
+"""The asset `release`: one immutable, verified set of all models."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
+from resources.stage import Made, Step, stage_asset
+
+if TYPE_CHECKING:
+    from churn_assets.release.config import ReleaseConfig
+    from resources.artifacts import Upstream
+
+
+def _evidence(step: Step) -> str:
+    """Digest of the members' gate reports: a verdict that changed makes another release."""
+    from churn_assets.release.build import prove
+    from churn_assets.release.evidence import evidence_digest
+    from churn_assets.release.required import MEMBER_CHECKS
+
+    return evidence_digest(prove(step.store, step.upstream, MEMBER_CHECKS))
+
+
+@stage_asset(
+    stage="release",
+    format="churn_assets.release.bundle:RELEASE",
+    sections=("release",),
+    inputs=MEMBERS["decision"],
+    kinds=("json", "html"),
+    description="Exact versions of all members with the proof that each kept its gates, and an HTML report. "
+    "Built only if every gate of every member holds; promoted and rolled back as a whole.",
+    data=_evidence,
+    lazy=True,
+)
+def release(step: Step, *members: Upstream) -> Made:
+    from churn_assets.release.build import build_release
+    from churn_assets.release.required import MEMBER_CHECKS
+
+    config: ReleaseConfig = step.section("release")
+    handles = {member.ref.asset: member for member in members}
+    simulated = handles["offer_log"].manifest.signature["simulated"] is True
+    built = build_release(
+        step.store,
+        step.experiment,
+        step.upstream,
+        config,
+        step.champion(RELEASE_ASSET),
+        customers=handles["customers"].load(),
+        simulated=simulated,
+        required=MEMBER_CHECKS,
+    )
+    return Made(
+        built.release,
+        metrics={
+            "simulated": simulated,
+            "members": len(members),
+            "gates": sum(len(checks) for checks in built.release.bundle.evidence.values()),
+        },
+        tables={"funnel": built.funnel, "offers": built.offers},
+    )

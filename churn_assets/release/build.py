@@ -1,0 +1,202 @@
+"""Builds a release from exact member versions: evidence first, then golden decisions, funnel and report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from churn_assets.customers.schema import ID
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.release.decide import decide
+from churn_assets.release.evidence import Evidence, Required, gather
+from churn_assets.release.gates import COMPARED, GOLDEN_AT
+from churn_assets.release.loaded import Models, load_models
+from churn_assets.release.report import MemberView, ReportInputs, render
+from churn_assets.store.errors import StoreError
+from churn_assets.store.reference import ArtifactRef
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.release.config import ReleaseConfig
+    from churn_assets.store.artifacts import ArtifactStore
+    from churn_assets.store.manifest import Manifest
+
+# Decisions name the release that made them; while a release is built it has no version yet.
+_UNBORN = "unreleased"
+
+
+class ReleaseRefusedError(Exception):
+    """A release cannot be built; one line a problem."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("no release: " + "; ".join(problems))
+
+
+@dataclass(frozen=True)
+class Built:
+    """A release, and how it decided for held-out customers."""
+
+    release: Release
+    funnel: list[dict[str, Any]]
+    offers: list[dict[str, Any]]
+
+
+def prove(store: ArtifactStore, members: Mapping[str, ArtifactRef], required: Required) -> list[Evidence]:
+    """Evidence of every member.
+
+    Raises:
+        ReleaseRefusedError: A member's bytes or gates do not hold.
+    """
+    evidence = [gather(store, ref, required) for ref in members.values()]
+    problems = [problem for each in evidence for problem in each.problems]
+    if problems:
+        raise ReleaseRefusedError(problems)
+    return evidence
+
+
+def build_release(
+    store: ArtifactStore,
+    experiment: str,
+    members: Mapping[str, ArtifactRef],
+    config: ReleaseConfig,
+    champion: ArtifactRef | None,
+    *,
+    customers: CustomerTable,
+    simulated: bool,
+    required: Required,
+) -> Built:
+    """Build a release from proven members.
+
+    Args:
+        store: Where the members are.
+        experiment: Name of the experiment.
+        members: Asset to exact version, in flow order.
+        config: The `release:` section.
+        champion: The release that leads the channel.
+        customers: The member `customers`, loaded.
+        simulated: Whether the answers to offers are simulated.
+        required: Checks that each member needs.
+
+    Raises:
+        ReleaseRefusedError: A member's bytes or gates do not hold.
+        StoreError: A member cannot be loaded.
+    """
+    evidence = prove(store, members, required)
+    pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
+    models = load_models(store, pinned)
+    unborn = ArtifactRef(experiment, "release", _UNBORN)
+    unseen = as_raw(customers.where(customers.held_out))
+    decided = decide(unseen, models, unborn, GOLDEN_AT)
+    golden = min(config.golden_customers, len(unseen))
+    funnel, offers = _funnel(decided), _offers(decided)
+    manifests = {asset: store.manifest(member.version) for asset, member in pinned.items()}
+    report = render(
+        ReportInputs(
+            experiment=experiment,
+            branches=config.branches,
+            simulated=simulated,
+            members=[
+                MemberView(e.ref.asset, str(e.ref), manifests[e.ref.asset], e.reports, required[e.ref.asset])
+                for e in evidence
+            ],
+            funnel=funnel,
+            offers=offers,
+            champion=None if champion is None else str(champion),
+            changes=[] if champion is None else _changes(store, champion, manifests, unseen, decided),
+        )
+    )
+    bundle = Bundle(
+        experiment=experiment,
+        branches=config.branches,
+        members=pinned,
+        evidence={each.ref.asset: each.report_digests for each in evidence},
+        champion=None if champion is None else str(champion),
+        simulated=simulated,
+        golden=Golden(
+            customers=_json_rows(unseen.head(golden)),
+            decisions=_json_rows(decided[list(COMPARED)].head(golden)),
+        ),
+        report_sha256=sha256(report.encode()).hexdigest(),
+    )
+    return Built(Release(bundle=bundle, report=report), funnel, offers)
+
+
+def as_raw(customers: CustomerTable) -> pd.DataFrame:
+    """Customers as they came in, with the source's id column and without label and fold."""
+    schema = customers.schema
+    return customers.frame.rename(columns={ID: schema.id})[[schema.id, *schema.names]]
+
+
+def _funnel(decided: pd.DataFrame) -> list[dict[str, Any]]:
+    offered = decided[decided["offer_pct"] > 0]
+    churners, kept = float(decided["risk"].sum()), float((offered["risk"] - offered["risk_if_offered"]).sum())
+    return [
+        {"stage": "customers", "customers": len(decided)},
+        {"stage": "expected to leave without contact", "customers": round(churners, 1)},
+        {"stage": "offered something now", "customers": len(offered)},
+        {"stage": "expected to accept", "customers": round(float(offered["acceptance"].sum()), 1)},
+        {"stage": "expected to be kept by it", "customers": round(kept, 1)},
+    ]
+
+
+def _offers(decided: pd.DataFrame) -> list[dict[str, Any]]:
+    grouped = decided.groupby("offer_pct")
+    return [
+        {
+            "offer": f"{offer:.0%}" if offer else "no contact",
+            "customers": len(rows),
+            "share": len(rows) / len(decided),
+            "mean_risk": float(rows["risk"].mean()),
+            "mean_expected_value": float(rows["expected_value"].mean()),
+        }
+        for offer, rows in grouped
+    ]
+
+
+def _changes(
+    store: ArtifactStore,
+    champion: ArtifactRef,
+    manifests: Mapping[str, Manifest],
+    unseen: pd.DataFrame,
+    decided: pd.DataFrame,
+) -> list[dict[str, Any]]:
+    """Versions, metrics and decisions of the champion beside ours."""
+    try:
+        led = store.load(champion, RELEASE).bundle
+        theirs = {asset: store.manifest(member.version) for asset, member in led.members.items()}
+        models: Models = load_models(store, led.members)
+    except StoreError as error:
+        return [{"what": "the champion cannot be loaded", "champion": str(error), "this": ""}]
+    rows: list[dict[str, Any]] = []
+    for asset, ours in manifests.items():
+        if asset not in theirs:
+            rows.append({"what": asset, "champion": "not a member", "this": ours.version})
+            continue
+        other = theirs[asset]
+        if other.digest == ours.digest:
+            rows.append({"what": asset, "champion": "the same bytes", "this": "the same bytes"})
+            continue
+        rows.append({"what": asset, "champion": other.version, "this": ours.version})
+        before, now = other.provenance.metrics, ours.provenance.metrics
+        rows += [
+            {"what": f"{asset}: {name}", "champion": before.get(name), "this": value}
+            for name, value in now.items()
+            if before.get(name) != value
+        ]
+    if models.schema.names != tuple(unseen.columns[1:]):
+        return [*rows, {"what": "customers with another offer", "champion": "reads other features", "this": ""}]
+    before_offers = decide(unseen, models, champion, GOLDEN_AT)["offer_pct"].to_numpy()
+    moved = int((before_offers != decided["offer_pct"].to_numpy()).sum())
+    rows.append({"what": "held-out customers with another offer", "champion": len(unseen), "this": moved})
+    return rows
+
+
+def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON: blanks are None, numbers are Python's own."""
+    plain = frame.astype(object).where(frame.notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in plain.to_dict("records")]

@@ -1,0 +1,115 @@
+"""What a release must prove as a whole, measured on the release as loaded from the store. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import pandas as pd
+
+from churn_assets.gates.report import Gate, Outcome
+from churn_assets.release.bundle import Bundle, Release
+from churn_assets.release.decide import decide
+from churn_assets.release.evidence import Evidence
+from churn_assets.release.loaded import Models
+from churn_assets.store.manifest import Manifest
+from churn_assets.store.reference import ArtifactRef
+
+# Anything that a browser would fetch from elsewhere.
+_EXTERNAL = re.compile(r"""(?:src|href)\s*=\s*["']?(?!data:|#)|@import|url\((?!["']?data:)|<script""", re.IGNORECASE)
+GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
+COMPARED = ("customer_id", "offer_pct", "risk", "acceptance", "expected_value")
+TOLERANCE = 1e-6
+
+
+def members_agree(bundle: Bundle, manifests: Mapping[str, Manifest], expected: Sequence[str]) -> Outcome:
+    """Every member is there, and each was trained from the bytes of the others that are in the release.
+
+    Args:
+        bundle: The release.
+        manifests: Manifest of every member.
+        expected: Assets of the release's branches.
+    """
+    rows = []
+    for asset, manifest in manifests.items():
+        for upstream, ref in manifest.provenance.upstream.items():
+            member = bundle.members.get(upstream)
+            used = ArtifactRef.parse(ref).version.rpartition("-")[2]
+            same = member is not None and member.digest.startswith(used)
+            rows.append({"member": asset, "trained_from": ref, "in_release": member.ref if member else "", "same": same})
+    other = sum(not row["same"] for row in rows)
+    missing = sorted(set(expected) ^ set(bundle.members))
+    changed = sum(manifest.digest != bundle.members[asset].digest for asset, manifest in manifests.items())
+    return Outcome(
+        (
+            Gate("members_missing_or_extra", len(missing), "==", 0, ", ".join(missing)),
+            Gate("members_of_other_bytes", changed, "==", 0, "than the release was built from"),
+            Gate("trained_from_others", other, "==", 0, "inputs that are not the release's own"),
+        ),
+        {"lineage": rows},
+    )
+
+
+def report_stands(release: Release) -> Outcome:
+    """The HTML report is the one the release was built with, names every member, and fetches nothing."""
+    same = sha256(release.report.encode()).hexdigest() == release.bundle.report_sha256
+    unnamed = [ref for ref in (member.ref for member in release.bundle.members.values()) if ref not in release.report]
+    return Outcome(
+        (
+            Gate("report_is_its_own", float(same), "==", 1, "sha256 as in the bundle"),
+            Gate("members_not_named", len(unnamed), "==", 0, ", ".join(unnamed)),
+            Gate("external_references", len(_EXTERNAL.findall(release.report)), "==", 0, "what a browser would fetch"),
+        )
+    )
+
+
+def decides_as_built(bundle: Bundle, models: Models, ref: ArtifactRef) -> Outcome:
+    """End to end: the models as loaded decide for golden customers as they did when the release was built."""
+    golden = bundle.golden
+    decided = golden_decisions(golden_frame(golden.customers), models, ref)
+    differing = sum(
+        any(not _same(found[name], kept[name]) for name in COMPARED)
+        for found, kept in zip(decided, golden.decisions, strict=True)
+    )
+    offered = sum(bool(row["offer_pct"]) for row in decided)
+    return Outcome(
+        (
+            Gate("golden_customers", len(golden.customers), ">=", 1),
+            Gate("decisions_differing", differing, "==", 0, "from those when the release was built"),
+        ),
+        {"golden": decided, "golden_offers": [{"customers": len(decided), "offered": offered}]},
+    )
+
+
+def members_keep_their_gates(evidence: Sequence[Evidence]) -> Outcome:
+    """Every member's gate reports, read again: they exist, are bound to these bytes, and pass when recomputed."""
+    problems = [{"problem": problem} for each in evidence for problem in each.problems]
+    gates = sum(len(report.gates) for each in evidence for report in each.reports.values())
+    first = problems[0]["problem"] if problems else ""
+    return Outcome(
+        (
+            Gate("member_problems", len(problems), "==", 0, first),
+            Gate("member_gates", gates, ">=", len(evidence), "recomputed from stored figures"),
+        ),
+        {"problems": problems},
+    )
+
+
+def golden_frame(customers: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Golden customers as a table, as they would come in."""
+    return pd.DataFrame([dict(row) for row in customers])
+
+
+def golden_decisions(customers: pd.DataFrame, models: Models, ref: ArtifactRef) -> list[dict[str, object]]:
+    """What the models decide for golden customers, as JSON rows of the compared columns."""
+    decided = decide(customers, models, ref, GOLDEN_AT)[list(COMPARED)]
+    return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
+
+
+def _same(found: object, kept: object) -> bool:
+    if isinstance(found, float) and isinstance(kept, int | float):
+        return abs(found - kept) <= TOLERANCE * max(1.0, abs(kept))
+    return found == kept

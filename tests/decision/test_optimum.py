@@ -31,10 +31,11 @@ def toy_value(tables, process, policy, t=0, state=("idle", 0, 0), used=0):
         branches = [(q, ("discount", 0, action)), (1 - q, ("refused", 0, 0))]
     value, spend = (-process.contact_cost, process.contact_cost) if action else (0.0, 0.0)
     for chance, (now, now_age, now_arm) in branches:
-        if now == "idle" or now_age >= process.window:
-            kind = BASE
-        else:
-            kind = ACCEPTED if now == "discount" else REFUSED
+        kind = (
+            {"idle": BASE, "discount": ACCEPTED, "refused": REFUSED}[now]
+            if now_age < process.window
+            else BASE
+        )
         churn = (tables.risk, tables.churn_if_accepted, tables.churn_if_refused)[kind][0, t]
         survive = (1 - churn) ** (months / process.window_months)
         limit = process.discount if now == "discount" else process.memory

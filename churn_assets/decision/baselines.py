@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from churn_assets.decision.incremental import incremental
+from churn_assets.decision.incremental import incremental, value_of_waiting
 from churn_assets.decision.optimum import Choice, never
 from churn_assets.decision.process import Bools, Floats, Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
@@ -53,11 +53,18 @@ def highest_incremental_value(
 ) -> Choice:
     """The arm that adds most if no other offer followed: the exact one-offer optimum, repeated."""
     best = incremental(tables, process).net(budget_price).argmax(axis=-1)
+    return lambda t: _arms(process, best[:, t].T)
 
-    def choice(t: int) -> Floats:
-        return _arms(process, best[:, t].T)
 
-    return choice
+def best_time_for_one_offer(
+    tables: ResponseTables, process: RetentionProcess, budget_price: float = 0.0
+) -> Choice:
+    """The arm that adds most if no other offer followed, unless a single offer at a later step adds more."""
+    added = incremental(tables, process)
+    net = added.net(budget_price)
+    waiting = value_of_waiting(added, tables, process, np.array([budget_price]))
+    best = np.where(net.max(axis=-1) > waiting, net.argmax(axis=-1), 0)
+    return lambda t: _arms(process, best[:, t].T)
 
 
 def baselines(tables: ResponseTables, process: RetentionProcess) -> Mapping[str, Choice]:
@@ -72,6 +79,7 @@ def baselines(tables: ResponseTables, process: RetentionProcess) -> Mapping[str,
         "riskiest 30% at 20%": riskiest(tables, process),
         "uplift threshold": uplift_threshold(tables, process),
         "highest incremental value": highest_incremental_value(tables, process),
+        "best time for one offer": best_time_for_one_offer(tables, process),
     }
 
 

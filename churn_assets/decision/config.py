@@ -18,7 +18,7 @@ class _Section(BaseModel):
 class BudgetPriceConfig(_Section):
     """The prices of a dollar of spend that the policy is trained for: it learns all of them at once."""
 
-    maximum: Annotated[float, Field(ge=0)] = 12.0
+    maximum: Annotated[float, Field(ge=0)] = 6.0
     """Largest price; 0 trains for an unlimited budget only."""
     unpriced_share: Share = 0.4
     """Share of training episodes without a price; the others draw it evenly in log(1 + price)."""
@@ -27,9 +27,9 @@ class BudgetPriceConfig(_Section):
 class PpoConfig(_Section):
     """Proximal policy optimisation (stable-baselines3)."""
 
-    total_timesteps: PositiveInt = 1_000_000
+    total_timesteps: PositiveInt = 500_000
     n_envs: PositiveInt = 1024
-    n_steps: PositiveInt = 32
+    n_steps: PositiveInt = 64
     batch_size: Annotated[int, Field(ge=2)] = 1024
     n_epochs: PositiveInt = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
@@ -38,11 +38,14 @@ class PpoConfig(_Section):
     clip_range: Annotated[float, Field(gt=0)] = 0.2
     value_coef: Annotated[float, Field(ge=0)] = 0.5
     max_grad_norm: Annotated[float, Field(gt=0)] = 0.5
-    entropy_start: Annotated[float, Field(ge=0)] = 0.03
-    entropy_end: Annotated[float, Field(ge=0)] = 0.001
-    """It decays linearly: without decay, or without `no_offer_logit`, PPO loses "no offer" for good."""
-    no_offer_logit: float = 3.0
-    """Where the logit of "no offer" starts."""
+    entropy_start: Annotated[float, Field(ge=0)] = 0.01
+    entropy_end: Annotated[float, Field(ge=0)] = 0.0003
+    """The entropy bonus decays linearly."""
+    regret_weight: Annotated[float, Field(ge=0)] = 16.0
+    """How steeply the untrained policy prefers arms of less regret. It starts near the best single offer and learns to
+    do better; from a uniform start, PPO needs the "no offer" logit below or loses that action for good."""
+    no_offer_logit: float = 0.0
+    """Added to the untrained policy's logit of "no offer"."""
     net_arch: tuple[PositiveInt, ...] = (64, 64)
 
     @model_validator(mode="after")

@@ -47,3 +47,33 @@ def incremental(tables: ResponseTables, process: RetentionProcess) -> Incrementa
             spent = q * c[granted] + (1 - q) * c[process.refused_now] + process.contact_cost - c[status]
             value[:, t, view, 1:], spend[:, t, view, 1:] = gained.T, spent.T
     return Incremental(value, spend)
+
+
+def value_of_waiting(
+    added: Incremental,
+    tables: ResponseTables,
+    process: RetentionProcess,
+    budget_prices: npt.NDArray[np.floating],
+) -> npt.NDArray[np.float32]:
+    """What the best single offer at a later step adds, if none is made now: an optimal stopping problem.
+
+    Args:
+        added: incremental values of the same tables.
+        tables: n customers.
+        process: the rules.
+        budget_prices: (J,) prices of a dollar of spend.
+
+    Returns:
+        (n, T, J) expected discounted value less priced spend, at least 0, for a customer without a recent contact.
+    """
+    prices = np.asarray(budget_prices, np.float32)
+    survival = (process.discount_factor * (1 - hazards(tables, process)[:, :, 0])).astype(np.float32)
+    waiting = np.zeros((len(tables), process.horizon, len(prices)), np.float32)
+    value, spend = added.value[:, :, 0], added.spend[:, :, 0]
+    for t in reversed(range(process.horizon - 1)):
+        best = waiting[:, t + 1].copy()
+        for arm in range(1, process.n_arms):
+            net = value[:, t + 1, arm, None] - prices * spend[:, t + 1, arm, None]
+            np.maximum(best, net, out=best)
+        waiting[:, t] = survival[:, t, None] * best
+    return waiting

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.incremental import Incremental, incremental
+from churn_assets.decision.incremental import Incremental, incremental, value_of_waiting
 from churn_assets.decision.process import Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
 
@@ -18,6 +18,10 @@ BOUND = 10.0
 """Every observation lies in [-BOUND, BOUND]."""
 VALUE_UNIT = 0.1
 """Incremental values are shown in tenths of a month's margin of the customer, then rooted."""
+
+
+PRICE_KNOTS = 16
+"""The value of waiting is tabled at prices λ with λ / (1 + λ) = 0, 1/16, …, 1, and interpolated between them."""
 
 
 def observation_names(feature_names: tuple[str, ...], process: RetentionProcess) -> tuple[str, ...]:
@@ -30,6 +34,7 @@ def observation_names(feature_names: tuple[str, ...], process: RetentionProcess)
         *(f"risk_if_offered:{arm}" for arm in arms[1:]),
         *(f"acceptance:{arm}" for arm in arms[1:]),
         *(f"net_value:{arm}" for arm in arms[1:]),
+        "wait_value",
         *(f"regret:{arm}" for arm in arms),
         "discount",
         "discount_months_left",
@@ -53,6 +58,9 @@ class Observer:
         self, tables: ResponseTables, process: RetentionProcess, added: Incremental | None = None
     ) -> None:
         self.process = process
+        self.size = len(tables)
+        first = 3 + len(tables.feature_names) + 3 * (process.n_arms - 1)
+        self.regret_columns = slice(first, first + process.n_arms)
         self.names = observation_names(tables.feature_names, process)
         self.width = len(self.names)
         self.added = incremental(tables, process) if added is None else added
@@ -62,6 +70,12 @@ class Observer:
         self._views, self._horizon = len(process.open_statuses), process.horizon
         self.unit = (VALUE_UNIT * process.margin * tables.price).astype(np.float32)
         self._rows = self._model_rows(tables)
+        shares = np.arange(PRICE_KNOTS) / PRICE_KNOTS
+        waiting = (
+            value_of_waiting(self.added, tables, process, shares / (1 - shares)) / self.unit[:, None, None]
+        )
+        # One more knot for the limit of an infinite price, at which nothing is worth an offer.
+        self._waiting = np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
         steps = np.arange(process.horizon + 1, dtype=np.float32)
         self._tenure_gain, self._time = steps * np.float32(tables.tenure_step), steps / process.horizon
         largest = max(process.menu)
@@ -120,6 +134,8 @@ class Observer:
         """
         m, offers, features = len(customer), self._offers, self._n_features
         row = customer * self._horizon + np.minimum(step, self._horizon - 1)
+        price = budget_price / (1 + budget_price)
+        wait = self._wait_value(row, price)
         if self._views > 1:
             row *= self._views
             row += self.process.view.take(status)
@@ -133,20 +149,21 @@ class Observer:
         models = 1 + 2 * offers
         out[:, at : at + models] = shown[:, :models]
         at += models
-        values = np.empty((m, 2 * offers + 1), np.float32)
+        values = np.empty((m, 2 * offers + 2), np.float32)
         net = values[:, :offers]
         np.multiply(shown[:, models + offers :], budget_price[:, None], out=net)
         np.subtract(shown[:, models : models + offers], net, out=net)
-        best = np.maximum(net[:, 0], 0)
-        for arm in range(1, offers):
+        values[:, offers] = wait
+        best = wait.copy()
+        for arm in range(offers):
             np.maximum(best, net[:, arm], out=best)
-        np.negative(best, out=values[:, offers])
-        np.subtract(net, best[:, None], out=values[:, offers + 1 :])
-        out[:, at : at + 2 * offers + 1] = _shown_value(values)
-        at += 2 * offers + 1
+        np.subtract(wait, best, out=values[:, offers + 1])
+        np.subtract(net, best[:, None], out=values[:, offers + 2 :])
+        out[:, at : at + 2 * offers + 2] = _shown_value(values)
+        at += 2 * offers + 2
         out[:, at : at + 3] = self._status.take(status, axis=0)
         out[:, at + 3] = self._used.take(used)
-        out[:, at + 4] = _shown_price(budget_price)
+        out[:, at + 4] = price
         at += 5
         may = self.process.open.take(status)
         may &= used < self.process.max_offers
@@ -160,6 +177,13 @@ class Observer:
             out[:, at:] = allowed
         return out, net
 
+    def _wait_value(self, row: Ints, price: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        position = price * np.float32(PRICE_KNOTS)
+        knot = np.minimum(position.astype(np.int64), PRICE_KNOTS - 1)
+        index = row * (PRICE_KNOTS + 1) + knot
+        below, above = self._waiting.take(index), self._waiting.take(index + 1)
+        return np.asarray(below + (position - knot).astype(np.float32) * (above - below))
+
 
 def _shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     p = np.clip(p, 1e-4, 1 - 1e-4)
@@ -167,15 +191,10 @@ def _shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def _shown_value(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Linear near 0, a root far away: x / (4 (1 + √(1 + |x|))), within the bound."""
+    """Linear near 0, a root far away: x / (1 + √(1 + |x|)), within the bound."""
     size = np.abs(x)
     size += 1
     np.sqrt(size, out=size)
     size += 1
-    size *= 4
     np.divide(x, size, out=size)
     return np.clip(size, -BOUND, BOUND, out=size)
-
-
-def _shown_price(budget_price: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.asarray(budget_price / (1 + budget_price))

@@ -143,7 +143,17 @@ class ResponseTables:
 
 
 def hazards(tables: ResponseTables, process: RetentionProcess) -> Floats:
-    """(n, T, 3) hazard of churn in one step: base, after an accepted and after a refused offer."""
+    """(n, T, 3) hazard of churn in one step: base, after an accepted and after a refused offer.
+
+    Raises:
+        ValueError: the tables were built for another horizon or menu.
+    """
+    found, expected = tables.acceptance.shape[1::2], (process.horizon, process.n_arms)
+    if found != expected:
+        msg = (
+            f"the tables have {found[0]} steps and {found[1]} arms: expected {expected[0]} and {expected[1]}"
+        )
+        raise ValueError(msg)
     return process.hazard(np.stack([tables.risk, tables.churn_if_accepted, tables.churn_if_refused], axis=-1))
 
 

@@ -1,0 +1,282 @@
+"""Training of the decision policy: stable-baselines3 PPO with a masked policy. Evaluation and serving need none of it.
+
+The recipe (why it does not lose "no offer", why the reward is incremental) is in `PpoConfig` and `train`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3 import PPO
+from stable_baselines3.common.buffers import RolloutBuffer
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.type_aliases import RolloutBufferSamples
+
+from churn_assets.decision.config import PpoConfig, PpoDecisionConfig
+from churn_assets.decision.core import RetentionCore
+from churn_assets.decision.incremental import Incremental, incremental
+from churn_assets.decision.observation import Observer, observation_names
+from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
+from churn_assets.decision.policy import MASKED, DecisionPolicy
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.tables import ResponseTables
+from churn_assets.decision.vec_env import RetentionVecEnv
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands.
+
+    Attributes:
+        timesteps: steps done.
+        captured: exact share of the attainable gain on the monitored customers; None where there is none to gain.
+        contacted: mean probability that a monitored customer is ever contacted.
+    """
+
+    timesteps: int
+    captured: float | None
+    contacted: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """What training made.
+
+    Attributes:
+        policy: the trained policy.
+        curve: progress, first to last.
+        timesteps: steps of the environment.
+    """
+
+    policy: DecisionPolicy
+    curve: tuple[Progress, ...]
+    timesteps: int
+
+
+def reward_scale(added: Incremental) -> npt.NDArray[np.float64]:
+    """(n,) factor on each customer's rewards that evens out how much they weigh in the loss.
+
+    Gains differ between customers by orders of magnitude. Halfway (in logs) between the same weight for every
+    dollar and the same weight for every customer learned best. Scaling a customer's rewards leaves the customer's
+    optimal policy as it is.
+    """
+    size = np.sqrt((added.value[..., 1:].astype(np.float64) ** 2).mean(axis=(1, 2, 3))) + 1e-3
+    return np.asarray(1 / np.sqrt(size * size.mean()))
+
+
+def train(
+    tables: ResponseTables,
+    process: RetentionProcess,
+    config: PpoDecisionConfig,
+    *,
+    seed: int,
+    progress: Callable[[Progress], None] | None = None,
+    monitored: int = 128,
+    reports: int = 8,
+) -> Training:
+    """Train one policy for every budget price at once.
+
+    Rewards are expected incremental values (the noise of single outcomes would hide the effects), and the untrained
+    policy already prefers arms of less regret (from a uniform start "no offer" is easily unlearned for good).
+
+    Args:
+        tables: the customers to learn from.
+        process: the rules.
+        config: budget prices and PPO's parameters.
+        seed: of everything random; equal seeds give equal weights.
+        progress: called during training with exact figures.
+        monitored: customers whose exact figures are reported.
+        reports: how often.
+    """
+    ppo = config.ppo
+    with _one_thread():
+        core = RetentionCore(
+            tables,
+            process,
+            ppo.n_envs,
+            np.random.default_rng(seed),
+            reward="expected_incremental",
+            prices=config.budget_prices,
+            reward_scale=reward_scale(incremental(tables, process)),
+        )
+        model = ppo_model(core, config, seed)
+        schedule = _Schedule(tables.subset(slice(0, monitored)), process, config, progress, reports)
+        model.learn(ppo.total_timesteps, callback=schedule)
+        return Training(export(model, tables, process), tuple(schedule.curve), model.num_timesteps)
+
+
+def ppo_model(core: RetentionCore, config: PpoDecisionConfig, seed: int) -> PPO:
+    """The untrained stable-baselines3 model, every parameter as configured."""
+    ppo = config.ppo
+    return PPO(
+        MaskedPolicy,
+        RetentionVecEnv(core),
+        learning_rate=lambda remaining: ppo.learning_rate * remaining,
+        n_steps=ppo.n_steps,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.n_epochs,
+        gamma=core.process.discount_factor,
+        gae_lambda=ppo.gae_lambda,
+        clip_range=ppo.clip_range,
+        ent_coef=ppo.entropy_start,
+        vf_coef=ppo.value_coef,
+        max_grad_norm=ppo.max_grad_norm,
+        rollout_buffer_class=ContiguousRolloutBuffer,
+        policy_kwargs={
+            "net_arch": list(ppo.net_arch),
+            "no_offer_logit": ppo.no_offer_logit,
+            "regret_columns": core.observer.regret_columns,
+            "regret_weight": ppo.regret_weight,
+            "optimizer_kwargs": {"fused": True},
+        },
+        device="cpu",
+        seed=seed,
+    )
+
+
+def export(model: PPO, tables: ResponseTables, process: RetentionProcess) -> DecisionPolicy:
+    """The trained network as plain float32 arrays."""
+    network = [m for m in model.policy.mlp_extractor.policy_net if isinstance(m, torch.nn.Linear)]
+    layers = tuple(
+        (layer.weight.detach().numpy().copy(), layer.bias.detach().numpy().copy())
+        for layer in [*network, model.policy.action_net]
+    )
+    skip = model.policy.skip.weight.detach().numpy().copy()
+    return DecisionPolicy(process, observation_names(tables.feature_names, process), layers, skip)
+
+
+def entropy_coefficient(ppo: PpoConfig, remaining: float) -> float:
+    """Weight of the entropy bonus when this share of the training is left."""
+    return ppo.entropy_end + (ppo.entropy_start - ppo.entropy_end) * remaining
+
+
+class MaskedPolicy(ActorCriticPolicy):  # type: ignore[misc]  # no types at this border
+    """Actor and critic whose actor reads the mask from the last K - 1 columns of the observation."""
+
+    def __init__(
+        self, *args: Any, no_offer_logit: float, regret_columns: slice, regret_weight: float, **kwargs: Any
+    ) -> None:
+        self._no_offer_logit = no_offer_logit
+        self._regret_columns, self._regret_weight = regret_columns, regret_weight
+        super().__init__(*args, **kwargs)
+
+    def _build(self, lr_schedule: Callable[[float], float]) -> None:
+        super()._build(lr_schedule)
+        arms = self.action_net.out_features
+        self.skip = torch.nn.Linear(self.features_dim, arms, bias=False)
+        with torch.no_grad():
+            self.action_net.bias[0] += self._no_offer_logit
+            self.skip.weight.zero_()
+            self.skip.weight[:, self._regret_columns] = self._regret_weight * torch.eye(arms)
+        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+
+    def _log_probabilities(self, obs: torch.Tensor) -> torch.Tensor:
+        logits = self.action_net(self.mlp_extractor.policy_net(obs)) + self.skip(obs)
+        offers = logits.shape[1] - 1
+        return torch.log_softmax(
+            torch.cat([logits[:, :1], logits[:, 1:] + (1 - obs[:, -offers:]) * float(MASKED)], dim=1), dim=1
+        )
+
+    def forward(
+        self, obs: torch.Tensor, deterministic: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        log_p = self._log_probabilities(obs)
+        # Gumbel-max sampling: one draw an arm, without a distribution object.
+        scores = log_p if deterministic else log_p - torch.empty_like(log_p).exponential_().log_()
+        actions = scores.argmax(dim=1)
+        return actions, self.predict_values(obs), log_p.gather(1, actions[:, None]).squeeze(1)
+
+    def evaluate_actions(
+        self, obs: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        log_p = self._log_probabilities(obs)
+        entropy = -(log_p.exp() * log_p).sum(dim=1)
+        return self.predict_values(obs), log_p.gather(1, actions[:, None]).squeeze(1), entropy
+
+    def predict_values(self, obs: torch.Tensor) -> torch.Tensor:
+        return self.value_net(self.mlp_extractor.value_net(obs))
+
+    def get_distribution(self, obs: torch.Tensor) -> Any:
+        return self.action_dist.proba_distribution(action_logits=self._log_probabilities(obs))
+
+
+class ContiguousRolloutBuffer(RolloutBuffer):  # type: ignore[misc]  # no types at this border
+    """Shuffles once an epoch and hands out slices, where the base class gathers six arrays a minibatch."""
+
+    def get(self, batch_size: int | None = None) -> Iterator[RolloutBufferSamples]:
+        total = self.buffer_size * self.n_envs
+        order = np.random.permutation(total)  # noqa: NPY002 - seeded by stable-baselines3
+        shuffled = [
+            torch.from_numpy(values.reshape(total, *values.shape[2:])[order])
+            for values in (
+                self.observations,
+                self.actions,
+                self.values,
+                self.log_probs,
+                self.advantages,
+                self.returns,
+            )
+        ]
+        for start in range(0, total, batch_size or total):
+            rows = slice(start, start + (batch_size or total))
+            yield RolloutBufferSamples(*(values[rows] for values in shuffled))
+
+
+class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
+    """Decays the entropy bonus and reports exact figures on a few customers."""
+
+    def __init__(
+        self,
+        monitored: ResponseTables,
+        process: RetentionProcess,
+        config: PpoDecisionConfig,
+        progress: Callable[[Progress], None] | None,
+        reports: int,
+    ) -> None:
+        super().__init__()
+        self._tables, self._process, self._ppo, self._progress = monitored, process, config.ppo, progress
+        self._every = max(1, config.ppo.total_timesteps // max(reports, 1))
+        self._next = self._every
+        self._observer = Observer(monitored, process)
+        self._none = evaluate(monitored, process, never(process)).value
+        self._best = solve(monitored, process).evaluation.value
+        self.curve: list[Progress] = []
+
+    def _on_rollout_start(self) -> None:
+        remaining = 1 - self.num_timesteps / self._ppo.total_timesteps
+        self.model.ent_coef = entropy_coefficient(self._ppo, max(remaining, 0.0))
+        if self.num_timesteps >= self._next:
+            self._next += self._every
+            self._report()
+
+    def _on_training_end(self) -> None:
+        self._report()
+
+    def _report(self) -> None:
+        policy = export(self.model, self._tables, self._process)
+        found = evaluate(self._tables, self._process, policy.choice(self._observer))
+        captured = gain_captured(found.value, self._none, self._best)
+        self.curve.append(Progress(self.num_timesteps, captured, float(found.contacted.mean())))
+        if self._progress is not None:
+            self._progress(self.curve[-1])
+
+    def _on_step(self) -> bool:
+        return True
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Small networks run many times slower when torch's threads compete for cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

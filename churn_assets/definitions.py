@@ -10,19 +10,23 @@ import dagster as dg
 
 from churn_assets.customers.assets import customers
 from churn_assets.customers.checks import CUSTOMERS
+from churn_assets.decision.assets import ppo_decision
+from churn_assets.decision.checks import PPO_DECISION
 from churn_assets.gates.factory import model_checks
 from churn_assets.gates.source import gate_sources
 from churn_assets.gates.spec import CheckSpec
 from churn_assets.offers.assets import offer_log
 from churn_assets.offers.checks import OFFER_LOG
+from churn_assets.release.assets import release
 from churn_assets.release.bundle import champion_of
+from churn_assets.release.checks import RELEASE
 from churn_assets.response.assets import accept_model, effect_model
 from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
 from churn_assets.risk.assets import risk_model
 from churn_assets.risk.checks import RISK_MODEL
 from jobs.train import train
 from resources.artifacts import ArtifactIOManager
-from resources.project import ROOT, Project, require_project_folder
+from resources.project import Project, project_root, require_project_folder
 from resources.stage import IO_MANAGER, StageAsset
 
 
@@ -41,6 +45,8 @@ FLOW = (
     Checked(risk_model, RISK_MODEL),
     Checked(accept_model, ACCEPT_MODEL),
     Checked(effect_model, EFFECT_MODEL),
+    Checked(ppo_decision, PPO_DECISION),
+    Checked(release, RELEASE),
 )
 
 
@@ -55,7 +61,7 @@ class Overrides:
         loggers: Dagster loggers instead of its console logger.
     """
 
-    root: Path = ROOT
+    root: Path = field(default_factory=project_root)
     config_dir: Path | None = None
     flow: Sequence[Checked] = FLOW
     loggers: Mapping[str, dg.LoggerDefinition] = field(default_factory=dict)
@@ -71,8 +77,9 @@ def build_project(overrides: Overrides) -> Project:
     )
 
 
-def build_defs(overrides: Overrides = Overrides(), project: Project | None = None) -> dg.Definitions:
+def build_defs(overrides: Overrides | None = None, project: Project | None = None) -> dg.Definitions:
     """Fresh definitions: assets and checks of the flow, the jobs, and the resources they ask for."""
+    overrides = overrides or Overrides()
     project = project or build_project(overrides)
     partitions = dg.StaticPartitionsDefinition(project.names())
     with warnings.catch_warnings():
@@ -99,5 +106,5 @@ def build_defs(overrides: Overrides = Overrides(), project: Project | None = Non
 @dg.definitions
 def defs() -> dg.Definitions:
     """What `workspace.yaml` serves."""
-    require_project_folder()
+    require_project_folder(project_root())
     return build_defs()

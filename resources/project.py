@@ -18,7 +18,7 @@ from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.location import open_store
 from churn_assets.store.reference import ArtifactRef
 
-ROOT = Path(__file__).resolve().parents[1]
+_ROOT_VARIABLE = "CHURN_ROOT"
 # Materialization metadata that names the version: the only link from Dagster's history to the store.
 ARTIFACT = "artifact"
 
@@ -112,7 +112,13 @@ class WrongFolderError(RuntimeError):
     """Dagster was started where it would quietly begin a second, empty history."""
 
 
-def require_project_folder(root: Path = ROOT) -> None:
+def project_root() -> Path:
+    """The project's folder: CHURN_ROOT, else the checkout that this code stands in."""
+    named = os.environ.get(_ROOT_VARIABLE)
+    return Path(named).resolve() if named else Path(__file__).resolve().parents[1]
+
+
+def require_project_folder(root: Path) -> None:
     """Refuse to serve the project's own instance from another folder: its relative paths would lead elsewhere.
 
     Raises:

@@ -19,9 +19,13 @@ from churn_assets.store.errors import StoreError
 from churn_assets.store.manifest import Manifest, Provenance
 from churn_assets.store.reference import ArtifactRef
 from resources.artifacts import Fresh, Kept, Upstream
-from resources.project import Project
+from resources.project import ARTIFACT, Project
 
 IO_MANAGER = "artifacts"
+# Metadata that says why a step did what it did.
+MADE_BECAUSE, UNCHANGED = "made_because", "unchanged"
+# Materializations looked through for what an unchanged version showed before.
+_HISTORY = 10
 
 
 @dataclass(frozen=True)
@@ -205,7 +209,7 @@ class StageAsset:
         return dg.MaterializeResult(
             value=Fresh(staged, provenance, folder),
             data_version=dg.DataVersion(staged.digest),
-            metadata={"made_because": reason, **_shown(made)},
+            metadata={MADE_BECAUSE: reason, **_shown(made)},
         )
 
 
@@ -295,6 +299,18 @@ def _package_changes(manifest: Manifest) -> list[str]:
         for package, then in manifest.packages.items()
         if (now := importlib.metadata.version(package)) != then
     ]
+
+
+def _shown_before(
+    context: dg.AssetExecutionContext, asset: str, ref: ArtifactRef, manifest: Manifest
+) -> dict[str, Any]:
+    """What an earlier materialization of this very version showed; its metrics where history does not know it."""
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey(asset), asset_partitions=[ref.experiment])
+    for record in context.instance.fetch_materializations(wanted, limit=_HISTORY).records:
+        shown = {} if record.asset_materialization is None else record.asset_materialization.metadata
+        if ARTIFACT in shown and shown[ARTIFACT].value == str(ref):
+            return {name: value for name, value in shown.items() if name not in (ARTIFACT, MADE_BECAUSE)}
+    return _metrics(manifest.provenance.metrics)
 
 
 def _metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from churn_assets.cli.errors import (
     store_error_names,
 )
 from churn_assets.definitions import Overrides, build_defs
+from resources.stage import MADE_BECAUSE, UNCHANGED
 
 
 _LOGGER = "followed"
@@ -108,8 +109,8 @@ class Followed:
             self._say(line, "  ".join(f"{name} {_short(value.value)}" for name, value in figures.items()))
         elif kind == "ASSET_MATERIALIZATION":
             shown = event.materialization.metadata
-            line.unchanged = "unchanged" in shown
-            reason = shown["unchanged" if line.unchanged else "made_because"].value
+            line.unchanged = UNCHANGED in shown
+            reason = shown[UNCHANGED if line.unchanged else MADE_BECAUSE].value
             line.state = f"{'skipped, unchanged' if line.unchanged else 'made'}: {reason}"
             progress.advance(line.task)
             self._say(line, line.state)

@@ -308,7 +308,7 @@ def _cell(value: Any) -> str | int | float | bool:
 def _verdict(report: GateReport) -> str:
     failed = [gate for gate in report.gates if not gate.passed]
     if not failed:
-        return f"{len(report.gates)} gates hold"
+        return "the gate holds" if len(report.gates) == 1 else f"all {len(report.gates)} gates hold"
     first = failed[0]
     figure = "not measured" if first.figure is None else f"{first.figure:.4g}"
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""

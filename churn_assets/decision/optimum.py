@@ -1,4 +1,4 @@
-"""Exact values: the optimum by dynamic programming, any policy by the same recursion, and the budget's bound.
+"""Exact values: the optimum by dynamic programming, and any policy by the same recursion.
 
 Expectations over acceptance and churn are taken exactly, for all customers at once: nothing is sampled.
 """
@@ -52,23 +52,6 @@ class Optimum:
     actions: npt.NDArray[np.int8]
 
 
-@dataclass(frozen=True)
-class BudgetBound:
-    """Lagrangian dual of the shared budget.
-
-    Attributes:
-        value: no policy that keeps the expected spend within the budget has a higher mean value.
-        budget_price: where the dual is least; 0 where the budget does not bind.
-        spend: mean spend of the optimum at that price, within the budget.
-        feasible_value: mean value of that optimum: a policy that attains it exists.
-    """
-
-    value: float
-    budget_price: float
-    spend: float
-    feasible_value: float
-
-
 def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float = 0.0) -> Optimum:
     """The optimum of value − budget_price · spend, per customer."""
     actions: list[npt.NDArray[np.int8]] = []
@@ -107,46 +90,6 @@ def gain_captured(value: Floats, none: Floats, optimum: Floats) -> float | None:
     if attainable < 1e-3 * abs(float(none.mean())):
         return None
     return float(value.mean() - none.mean()) / attainable
-
-
-def budget_bound(
-    tables: ResponseTables,
-    process: RetentionProcess,
-    budget: float,
-    *,
-    price_limit: float = 1e3,
-    rounds: int = 20,
-) -> BudgetBound:
-    """Bisect the price at which the optimum's mean spend meets a mean budget per customer.
-
-    Args:
-        tables: the customers who share the budget.
-        process: the rules.
-        budget: discounted spend a customer, on average.
-        price_limit: no price beyond it is tried.
-        rounds: bisections on the scale of log(1 + price).
-    """
-    bound, best = np.inf, None
-    low, high = 0.0, float(np.log1p(price_limit))
-    tried = 0.0
-    for _ in range(rounds):
-        price = float(np.expm1(tried))
-        found = solve(tables, process, price).evaluation
-        spend, value = float(found.spend.mean()), float(found.value.mean())
-        bound = min(bound, value - price * spend + price * budget)
-        if spend <= budget:
-            high = tried
-            if best is None or value >= best[1]:
-                best = (price, value, spend)
-            if tried == 0.0:
-                break
-        else:
-            low = tried
-        tried = (low + high) / 2
-    if best is None:
-        found = solve(tables, process, price_limit).evaluation
-        best = (price_limit, float(found.value.mean()), float(found.spend.mean()))
-    return BudgetBound(float(bound), best[0], best[2], best[1])
 
 
 def _backward(

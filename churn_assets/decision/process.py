@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, TypeAdapter
 
 if TYPE_CHECKING:
     from churn_assets.decision.config import PpoDecisionConfig
@@ -58,6 +59,8 @@ class RetentionProcess:
     Raises:
         ValueError: a duration that the statuses cannot represent.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     menu: tuple[float, ...]
     horizon: int
@@ -114,7 +117,8 @@ class RetentionProcess:
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> RetentionProcess:
-        return cls(**(fields | {"menu": tuple(fields["menu"])}))
+        """Inverse of `to_json`; ValueError names a field that is missing, unknown or of another type."""
+        return TypeAdapter(cls).validate_python(fields)
 
     def _steps(self, months: float) -> int:
         return math.ceil(months / self.step_months)

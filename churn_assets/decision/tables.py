@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
 
 Floats = npt.NDArray[np.float64]
+UPSTREAM = ("risk_model", "accept_model", "effect_model")
+"""The models whose outputs are tabled."""
+
 ROWS_A_CALL = 100_000
 """Rows in one `predict` call: large enough to hide the call, small enough to stay in memory."""
 
@@ -116,7 +119,7 @@ class ResponseTables:
         """As if each customer had been given another's predictions by one upstream model.
 
         Args:
-            upstream: `risk_model`, `accept_model` or `effect_model`.
+            upstream: one of `UPSTREAM`.
             order: (n,) whose prediction each customer gets.
 
         For `risk_model` the effects stay as differences from the risk; for `effect_model` the risk stays.
@@ -132,7 +135,7 @@ class ResponseTables:
         elif upstream == "effect_model":
             risk, accepted, refused = self.risk, accepted[order], refused[order]
         else:
-            msg = f"{upstream!r} is no upstream model: expected risk_model, accept_model or effect_model"
+            msg = f"{upstream!r} is no upstream model: expected one of {', '.join(UPSTREAM)}"
             raise ValueError(msg)
         return replace(
             self,

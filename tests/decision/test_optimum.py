@@ -10,7 +10,7 @@ import pytest
 
 from churn_assets.decision.baselines import baselines, constant
 from churn_assets.decision.incremental import incremental
-from churn_assets.decision.optimum import budget_bound, evaluate, gain_captured, never, solve
+from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
 from churn_assets.decision.process import ACCEPTED, BASE, REFUSED
 
 
@@ -168,29 +168,6 @@ def test_an_arm_that_is_not_allowed_is_no_offer(monthly, make_tables):
     assert evaluate(opted_out, monthly, constant(monthly, 4)).value == pytest.approx(
         evaluate(tables, monthly, never(monthly)).value
     )
-
-
-@pytest.mark.parametrize("share", [0.5, 0.25, 0.1])
-def test_the_budget_bound_is_attained_by_the_optimum_at_its_price(monthly, make_tables, share):
-    tables = make_tables(200, monthly)
-    none = evaluate(tables, monthly, never(monthly)).value.mean()
-    budget = share * solve(tables, monthly).evaluation.spend.mean()
-
-    bound = budget_bound(tables, monthly, budget)
-
-    assert bound.spend <= budget
-    assert bound.feasible_value <= bound.value
-    assert (bound.feasible_value - none) / (bound.value - none) > 0.99
-
-
-def test_a_budget_that_does_not_bind_has_no_price(monthly, make_tables):
-    tables = make_tables(50, monthly)
-    best = solve(tables, monthly).evaluation
-
-    bound = budget_bound(tables, monthly, 2 * best.spend.mean())
-
-    assert bound.budget_price == 0
-    assert bound.value == pytest.approx(best.value.mean())
 
 
 def test_without_effects_there_is_no_gain_to_capture(monthly, make_tables):

@@ -1,0 +1,232 @@
+"""A budget shared by many customers: the price that makes a policy keep it, and the stop that it cannot overrun.
+
+The price keeps the *expected* spend within the budget; the hard stop keeps every single campaign within it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_assets.decision.observation import Observer
+from churn_assets.decision.optimum import Evaluation, evaluate, solve
+from churn_assets.decision.policy import DecisionPolicy
+from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
+from churn_assets.decision.tables import ResponseTables, hazards
+
+PRICE_LIMIT = 1e3
+"""No price of a dollar of spend beyond it is tried."""
+
+
+@dataclass(frozen=True)
+class Priced:
+    """A policy at the lowest price found at which it keeps a budget.
+
+    Attributes:
+        budget_price: λ.
+        evaluation: exact value and spend at that price.
+    """
+
+    budget_price: float
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One sampled run of a policy over a population under a hard stop. Amounts are totals, undiscounted.
+
+    Attributes:
+        spend: discounts given (with what is owed at the horizon) and contact costs.
+        largest_commitment: the most that was ever spent or reserved at once.
+        offers: contacts made.
+        stopped: offers that the policy wanted and the budget no longer allowed.
+        violations: steps at which more than the budget was spent or reserved.
+    """
+
+    spend: float
+    largest_commitment: float
+    offers: int
+    stopped: int
+    violations: int
+
+
+@dataclass(frozen=True)
+class BudgetBound:
+    """Lagrangian dual of the shared budget.
+
+    Attributes:
+        value: no policy that keeps the expected spend within the budget has a higher mean value.
+        budget_price: the lowest price found at which the optimum keeps the budget; 0 where it does not bind.
+        spend: mean spend of the optimum at that price.
+        feasible_value: mean value of that optimum: a policy that attains it exists.
+    """
+
+    value: float
+    budget_price: float
+    spend: float
+    feasible_value: float
+
+
+def budget_bound(
+    tables: ResponseTables, process: RetentionProcess, budget: float, *, rounds: int = 20
+) -> BudgetBound:
+    """Bound what any policy can attain, by bisecting the price at which the optimum meets the budget.
+
+    Args:
+        tables: the customers who share the budget.
+        process: the rules.
+        budget: discounted spend a customer, on average.
+        rounds: prices tried, on the scale of log(1 + price).
+    """
+    bound = np.inf
+
+    def optimum_at(price: float) -> Evaluation:
+        nonlocal bound
+        found = solve(tables, process, price).evaluation
+        dual = found.value.mean() - price * (found.spend.mean() - budget)
+        bound = min(bound, float(dual))
+        return found
+
+    priced = _lowest_price(optimum_at, budget, rounds)
+    value, spend = priced.evaluation.value.mean(), priced.evaluation.spend.mean()
+    return BudgetBound(bound, priced.budget_price, float(spend), float(value))
+
+
+def price_for_budget(
+    policy: DecisionPolicy, observer: Observer, tables: ResponseTables, budget: float, *, rounds: int = 16
+) -> Priced:
+    """The lowest price at which the policy's exact expected spend is within the budget.
+
+    Args:
+        policy: trained for many prices.
+        observer: what it is shown about the customers.
+        tables: the customers who share the budget.
+        budget: discounted spend a customer, on average.
+        rounds: prices tried, on the scale of log(1 + price).
+    """
+    process = policy.process
+    return _lowest_price(lambda p: evaluate(tables, process, policy.choice(observer, p)), budget, rounds)
+
+
+def commitments(process: RetentionProcess, price: Floats) -> Floats:
+    """(n, K) the most that offering an arm can cost, in the price's currency; 0 for no offer."""
+    most = price[:, None] * process.commitment + process.contact_cost
+    most[:, 0] = 0
+    return np.asarray(most)
+
+
+def within_budget(commitment: Floats, remaining: float, priority: Floats) -> Bools:
+    """Reserve one commitment after the other, the highest priority first, skipping what no longer fits.
+
+    Args:
+        commitment: (m,) full cost of each offer wanted.
+        remaining: of the budget, what is neither spent nor reserved.
+        priority: (m,) higher goes first.
+
+    Returns:
+        (m,) which offers may be made: together they fit.
+    """
+    granted = np.zeros(len(commitment), bool)
+    for i in np.argsort(-priority, kind="stable"):
+        if commitment[i] <= remaining:
+            remaining -= commitment[i]
+            granted[i] = True
+    return granted
+
+
+def run_campaign(
+    policy: DecisionPolicy,
+    observer: Observer,
+    tables: ResponseTables,
+    *,
+    budget: float,
+    budget_price: float,
+    rng: np.random.Generator,
+) -> Campaign:
+    """Sample one campaign over all customers at once, from the first step to the horizon.
+
+    An offer is made only while its full commitment (the discount for all its months, and the contact) fits into what
+    is neither spent nor reserved; a refusal or a customer's leaving frees what was reserved.
+
+    Args:
+        policy: who decides.
+        observer: what it is shown.
+        tables: the customers and how they respond.
+        budget: total.
+        budget_price: λ that the policy is told.
+        rng: draws acceptance and churn.
+    """
+    process, n = policy.process, len(tables)
+    hazard, full = hazards(tables, process), commitments(process, tables.price)
+    everyone = np.arange(n)
+    status, used, alive = np.full(n, IDLE), np.zeros(n, np.int64), np.ones(n, bool)
+    price = np.full(n, budget_price, np.float32)
+    reserved = np.zeros(n)
+    spent, offers, stopped, violations, largest = 0.0, 0, 0, 0, 0.0
+    for t in range(process.horizon):
+        remaining = budget - spent - reserved.sum()
+        step = np.full(n, t)
+        rows, net = observer.observe(everyone, step, status, used, price, full[:, 1:] <= remaining)
+        unlimited, _ = observer.observe(everyone, step, status, used, price)
+        arm = policy.act(rows) * alive
+        stopped += int(((policy.act(unlimited) > 0) & (arm == 0) & alive).sum())
+        wanted = np.flatnonzero(arm)
+        cost = full[wanted, arm[wanted]]
+        gain = (net[wanted, arm[wanted] - 1] * observer.unit[wanted]).astype(np.float64)
+        granted = within_budget(cost, remaining, gain / cost)
+        stopped += int((~granted).sum())
+        arm[wanted[~granted]] = 0
+        contacted = arm > 0
+        offers += int(contacted.sum())
+        used += contacted
+        spent += float(contacted.sum()) * process.contact_cost
+        accepted = contacted & (rng.random(n) < _acceptance(tables, process, t, status, arm))
+        reserved[accepted] = tables.price[accepted] * process.commitment[arm[accepted]]
+        status = process.after_offer[status, arm, accepted.astype(np.int64)]
+        alive &= rng.random(n) >= hazard[everyone, t, process.hazard_kind[status]]
+        reserved[~alive] = 0
+        paid = np.where(alive, tables.price * process.step_spend[status], 0.0)
+        spent += float(paid.sum())
+        reserved -= paid
+        status = process.successor[status]
+        committed = spent + float(reserved.sum())
+        largest = max(largest, committed)
+        violations += committed > budget * (1 + 1e-9)
+    return Campaign(spent + float(reserved.sum()), largest, offers, stopped, violations)
+
+
+def _acceptance(
+    tables: ResponseTables, process: RetentionProcess, t: int, status: Ints, arm: Ints
+) -> npt.NDArray[np.float64]:
+    recent = process.recently_contacted[process.view[status]]
+    return np.asarray(tables.acceptance[np.arange(len(tables)), t, recent, arm])
+
+
+def _lowest_price(evaluate_at: Callable[[float], Evaluation], budget: float, rounds: int) -> Priced:
+    """Bisect between 0 and the limit; the lowest price tried whose mean spend is within the budget.
+
+    Raises:
+        ValueError: even the highest price spends more.
+    """
+    found = evaluate_at(0.0)
+    if found.spend.mean() <= budget:
+        return Priced(0.0, found)
+    kept = Priced(PRICE_LIMIT, evaluate_at(PRICE_LIMIT))
+    if kept.evaluation.spend.mean() > budget:
+        msg = f"at a price of {PRICE_LIMIT} the spend is {kept.evaluation.spend.mean()}: expected at most {budget}"
+        raise ValueError(msg)
+    low, high = 0.0, float(np.log1p(PRICE_LIMIT))
+    # Prices that matter are seldom above a few dollars: start there rather than in the middle.
+    tried = float(np.log1p(1.0))
+    for _ in range(rounds):
+        price = float(np.expm1(tried))
+        found = evaluate_at(price)
+        if found.spend.mean() <= budget:
+            high, kept = tried, Priced(price, found)
+        else:
+            low = tried
+        tried = min((low + high) / 2, max(2 * low, low + 0.5))
+    return kept

@@ -1,0 +1,205 @@
+"""What `ppo_decision` must prove, measured exactly on held-out customers with the policy as loaded. Pure functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from churn_assets.decision.baselines import baselines
+from churn_assets.decision.budget import budget_bound, price_for_budget, run_campaign
+from churn_assets.decision.config import DecisionGates
+from churn_assets.decision.observation import Observer
+from churn_assets.decision.optimum import Choice, Evaluation, evaluate, gain_captured, never, solve
+from churn_assets.decision.policy import DecisionPolicy
+from churn_assets.decision.process import Floats, RetentionProcess
+from churn_assets.decision.tables import UPSTREAM, ResponseTables
+from churn_assets.gates.report import Gate, Outcome, no_champion
+
+SEED = 20_261_122
+"""Of permutations, probes and campaigns: the same verdict every time the same policy is checked."""
+
+PROBES = 4096
+"""Random decisions at which the rules are tried."""
+
+BUDGETED_CUSTOMERS = 600
+"""Customers who share the budget that is tried: enough for a mean spend, few enough for many exact evaluations."""
+
+BUDGET_SHARE = 0.25
+CAMPAIGNS = 5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Customers that no model was fitted on, and what is attainable with them.
+
+    Attributes:
+        tables: n customers.
+        process: the rules of the experiment.
+        observer: what a policy is shown about them.
+        none: value of never offering.
+        best: the exact optimum.
+    """
+
+    tables: ResponseTables
+    process: RetentionProcess
+    observer: Observer
+    none: Floats
+    best: Evaluation
+
+    @classmethod
+    def of(cls, tables: ResponseTables, process: RetentionProcess) -> Trial:
+        return cls(
+            tables,
+            process,
+            Observer(tables, process),
+            evaluate(tables, process, never(process)).value,
+            solve(tables, process).evaluation,
+        )
+
+    def captured(self, value: Floats) -> float | None:
+        """Share of the attainable gain; None where there is nothing to gain."""
+        return gain_captured(value, self.none, self.best.value)
+
+    def evaluate(self, choice: Choice) -> Evaluation:
+        return evaluate(self.tables, self.process, choice)
+
+
+def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+    """Captures most of what can be gained; where there is nothing to gain, leaves customers alone."""
+    ours = trial.evaluate(policy.choice(trial.observer))
+    captured = trial.captured(ours.value)
+    contacted = float(ours.contacted.mean())
+    if captured is None:
+        limit = gates.max_contact_share_without_gain
+        gate = Gate("contacted", contacted, "<=", limit, "customers ever contacted: there is nothing to gain")
+    else:
+        detail = "(V - V_none) / (V* - V_none), exact, held-out customers"
+        gate = Gate("gain_captured", captured, ">=", gates.min_gain_captured, detail)
+    contenders = {
+        "policy": ours,
+        "optimum": trial.best,
+        **{name: trial.evaluate(choice) for name, choice in baselines(trial.tables, trial.process).items()},
+    }
+    rows = [
+        {
+            "policy": name,
+            "gain_captured": trial.captured(found.value),
+            "value": float(found.value.mean()),
+            "spend": float(found.spend.mean()),
+            "contacted": float(found.contacted.mean()),
+        }
+        for name, found in contenders.items()
+    ]
+    mix = [
+        {"offer": f"{offer:.0%}", "policy": float(share), "optimum": float(best)}
+        for offer, share, best in zip(
+            trial.process.menu, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
+        )
+    ]
+    return Outcome((gate,), {"policies": rows, "first_offers": mix})
+
+
+def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
+    """Real decisions at random statuses: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
+    rng = np.random.default_rng(SEED)
+    process, observer = trial.process, trial.observer
+    rows, _ = observer.observe(
+        rng.integers(0, len(trial.tables), PROBES),
+        rng.integers(0, process.horizon, PROBES),
+        rng.integers(0, process.n_statuses, PROBES),
+        rng.integers(0, process.max_offers + 1, PROBES),
+        rng.exponential(1.0, PROBES).astype(np.float32),
+        rng.random((PROBES, process.n_arms - 1)) < 0.5,
+    )
+    forbidden = np.concatenate([np.zeros((PROBES, 1), bool), rows[:, 1 - process.n_arms :] == 0], axis=1)
+    probabilities, arms = policy.probabilities(rows), policy.act(rows)
+    same = policy.process == process and policy.observation_names == observer.names
+    most = float(probabilities[forbidden].max())
+    deviation = float(np.abs(probabilities.sum(axis=1) - 1).max())
+    chosen = int(forbidden[np.arange(PROBES), arms].sum())
+    return Outcome(
+        (
+            Gate(
+                "same_process",
+                float(same),
+                "==",
+                1,
+                "trained for the rules and the observation of the experiment",
+            ),
+            Gate("forbidden_chosen", chosen, "==", 0, f"of {PROBES} random decisions"),
+            Gate("forbidden_probability", most, "==", 0, "largest, of the stochastic policy"),
+            Gate("probability_deviation", deviation, "<=", 1e-9, "of their sum from 1"),
+        )
+    )
+
+
+def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+    """Each upstream model matters: showing the policy another customer's predictions costs a part of the gain.
+
+    The customers keep responding as they do; only what the policy is shown changes. Where there is nothing to gain
+    nothing can be lost, and the policy must leave customers alone instead.
+    """
+    captured = trial.captured(trial.evaluate(policy.choice(trial.observer)).value)
+    if captured is None:
+        return gain(policy, trial, gates)
+    order = np.random.default_rng(SEED).permutation(len(trial.tables))
+    verdicts, rows = [], [{"shown": "as predicted", "gain_captured": captured}]
+    for upstream in UPSTREAM:
+        shown = Observer(trial.tables.permuted(upstream, order), trial.process)
+        without = trial.captured(trial.evaluate(policy.choice(shown)).value)
+        lost = None if without is None else captured - without
+        limit = gates.min_gain_lost_by_permutation
+        verdicts.append(
+            Gate(f"{upstream}_matters", lost, ">=", limit, "gain lost when its predictions are permuted")
+        )
+        rows.append({"shown": f"{upstream} permuted", "gain_captured": without})
+    return Outcome(tuple(verdicts), {"permuted": rows})
+
+
+def budget(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+    """Spends a scarce budget well by its price, and never more than it, whatever happens."""
+    tables, process = trial.tables.subset(slice(0, BUDGETED_CUSTOMERS)), trial.process
+    few = Trial.of(tables, process)
+    rng, n = np.random.default_rng(SEED), len(tables)
+    limit = BUDGET_SHARE * float(few.best.spend.mean())
+    share, price = None, 0.0
+    if few.captured(few.best.value) is not None:
+        bound = budget_bound(tables, process, limit)
+        kept = price_for_budget(policy, few.observer, tables, limit)
+        price = kept.budget_price
+        share = float(kept.evaluation.value.mean() - few.none.mean()) / (bound.value - float(few.none.mean()))
+    runs = [
+        run_campaign(policy, few.observer, tables, budget=scarce * n * limit, budget_price=told, rng=rng)
+        for _ in range(CAMPAIGNS)
+        for scarce, told in ((1.0, price), (0.5, 0.0))
+    ]
+    stop = Gate(
+        "hard_stop_violations", sum(run.violations for run in runs), "==", 0, f"{len(runs)} campaigns"
+    )
+    if share is None:
+        return Outcome((stop,))
+    detail = "of the dual bound's gain, at a quarter of the unconstrained spend"
+    return Outcome((Gate("budget_share", share, ">=", gates.min_budget_share, detail), stop))
+
+
+def no_worse_than(
+    policy: DecisionPolicy, champion: DecisionPolicy, trial: Trial, gates: DecisionGates
+) -> Outcome:
+    """Captures about as much as the champion on the same customers.
+
+    A champion of another menu or other rules cannot be asked about these customers; the release compares their values.
+    """
+    if champion.process != trial.process or champion.observation_names != trial.observer.names:
+        return no_champion()
+    ours, theirs = (
+        trial.captured(trial.evaluate(p.choice(trial.observer)).value) for p in (policy, champion)
+    )
+    if ours is None or theirs is None:
+        return gain(policy, trial, gates)
+    limit = -gates.champion_captured_tolerance
+    rows = [{"policy": "new", "gain_captured": ours}, {"policy": "champion", "gain_captured": theirs}]
+    return Outcome(
+        (Gate("captured_over_champion", ours - theirs, ">=", limit, "same held-out customers"),),
+        {"captured": rows},
+    )

@@ -1,0 +1,132 @@
+"""Every gate passes a good policy and stops the failure it is there for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from churn_assets.decision import gates
+from churn_assets.decision.config import DecisionGates
+from churn_assets.decision.observation import Observer
+from churn_assets.decision.policy import DecisionPolicy
+
+LIMITS = DecisionGates(min_gain_captured=0.9)
+
+
+@pytest.fixture
+def trial(monthly, make_tables):
+    return gates.Trial.of(make_tables(200, monthly), monthly)
+
+
+def linear(process, observer, skip=None, bias=None):
+    """A policy whose logits are linear in the observation."""
+    shape = (process.n_arms, observer.width)
+    bias = np.zeros(process.n_arms) if bias is None else np.asarray(bias)
+    layer = (np.zeros(shape, np.float32), bias.astype(np.float32))
+    skip = np.zeros(shape) if skip is None else skip
+    return DecisionPolicy(process, observer.names, (layer,), np.asarray(skip, np.float32))
+
+
+@pytest.fixture
+def good(monthly, trial):
+    """Takes the arm of least regret."""
+    skip = np.zeros((monthly.n_arms, trial.observer.width))
+    skip[:, trial.observer.regret_columns] = np.eye(monthly.n_arms)
+    return linear(monthly, trial.observer, skip)
+
+
+@pytest.fixture
+def generous(monthly, trial):
+    """Offers 30 % to everyone, whatever it is shown."""
+    return linear(monthly, trial.observer, bias=[0, 0, 0, 0, 5])
+
+
+@pytest.fixture
+def silent(monthly, trial):
+    return linear(monthly, trial.observer, bias=[5, 0, 0, 0, 0])
+
+
+def failed(outcome):
+    return [gate.name for gate in outcome.gates if not gate.passed]
+
+
+def test_a_good_policy_passes_every_gate(good, trial):
+    assert failed(gates.gain(good, trial, LIMITS)) == []
+    assert failed(gates.rules(good, trial)) == []
+    assert failed(gates.proof_of_use(good, trial, LIMITS)) == []
+    assert failed(gates.budget(good, trial, LIMITS)) == []
+    assert failed(gates.no_worse_than(good, good, trial, LIMITS)) == []
+
+
+def test_a_policy_that_gives_money_away_is_stopped(generous, trial):
+    assert failed(gates.gain(generous, trial, LIMITS)) == ["gain_captured"]
+
+
+def test_a_policy_that_ignores_what_it_is_shown_is_stopped_for_every_model(silent, generous, trial):
+    everything = ["risk_model_matters", "accept_model_matters", "effect_model_matters"]
+
+    assert failed(gates.proof_of_use(silent, trial, LIMITS)) == everything
+    assert failed(gates.proof_of_use(generous, trial, LIMITS)) == everything
+
+
+def test_a_policy_that_looks_at_acceptance_alone_does_not_prove_the_use_of_the_others(monthly, trial):
+    skip = np.zeros((monthly.n_arms, trial.observer.width))
+    skip[2, trial.observer.names.index("acceptance:0.1")] = 1
+    policy = linear(monthly, trial.observer, skip, bias=[0, -9, 0.35, -9, -9])
+
+    stopped = failed(gates.proof_of_use(policy, trial, LIMITS))
+
+    assert "risk_model_matters" in stopped
+    assert "effect_model_matters" in stopped
+    assert "accept_model_matters" not in stopped
+
+
+def test_where_there_is_nothing_to_gain_contacting_customers_is_stopped(
+    monthly, make_tables, generous, silent
+):
+    trial = gates.Trial.of(make_tables(100, monthly, effect=0.0), monthly)
+
+    assert failed(gates.gain(generous, trial, LIMITS)) == ["contacted"]
+    assert failed(gates.proof_of_use(generous, trial, LIMITS)) == ["contacted"]
+    assert failed(gates.gain(silent, trial, LIMITS)) == []
+    assert failed(gates.budget(silent, trial, LIMITS)) == []
+
+
+def test_a_policy_trained_for_other_rules_is_stopped(good, monthly, trial):
+    other = replace(good, process=replace(monthly, max_offers=9))
+
+    assert failed(gates.rules(other, trial)) == ["same_process"]
+
+
+def test_a_policy_that_spends_a_scarce_budget_badly_is_stopped(monthly, trial):
+    """It follows the value without its price: under a budget it can only be stopped, not steered."""
+    skip = np.zeros((monthly.n_arms, trial.observer.width))
+    skip[2, trial.observer.names.index("risk")] = 1
+    skip[2, trial.observer.names.index("budget_price")] = -1
+    policy = linear(monthly, trial.observer, skip, bias=[0, -9, 0.3, -9, -9])
+
+    assert failed(gates.budget(policy, trial, LIMITS)) == ["budget_share"]
+
+
+def test_a_policy_worse_than_the_champion_is_stopped(silent, good, trial):
+    assert failed(gates.no_worse_than(silent, good, trial, LIMITS)) == ["captured_over_champion"]
+    assert failed(gates.no_worse_than(good, silent, trial, LIMITS)) == []
+
+
+def test_a_champion_of_another_menu_is_not_compared_here(good, monthly, make_tables, trial):
+    process = replace(monthly, menu=(0.0, 0.2))
+    observer = Observer(make_tables(10, process), process)
+
+    assert failed(gates.no_worse_than(good, linear(process, observer), trial, LIMITS)) == []
+
+
+def test_the_table_lists_every_baseline_beside_policy_and_optimum(good, trial):
+    rows = {row["policy"]: row for row in gates.gain(good, trial, LIMITS).tables["policies"]}
+
+    assert rows["optimum"]["gain_captured"] == 1
+    assert rows["no offer"]["gain_captured"] == 0
+    assert {"policy", "random", "everyone 30%", "riskiest 30% at 20%", "highest incremental value"} <= set(
+        rows
+    )

@@ -113,7 +113,8 @@ class RetentionProcess:
         )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"menu": list(self.menu)}
+        """The fields as JSON; equal processes give equal JSON, whether a whole number was written as 3 or 3.0."""
+        return dict(TypeAdapter(type(self)).dump_python(self.from_json(asdict(self)), mode="json"))
 
     @classmethod
     def from_json(cls, fields: dict[str, Any]) -> RetentionProcess:

@@ -1,0 +1,324 @@
+"""Does the whole chain earn money? Scored on the demo world's truth, which no model ever sees.
+
+One-window score: policies are trained on the environment with one step of one label window, where its value is the
+world's own reward; every customer is decided by models fitted without them. Panel score: the experiment's own policy,
+run forward over its horizon. World without effects: nobody may be contacted. Coverage: of the off-policy interval.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.coverage import dr_coverage
+from benchmarks.report import Figure, main
+from churn_assets.customers.schema import FOLD
+from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.decision.observation import Observer
+from churn_assets.decision.optimum import evaluate, solve
+from churn_assets.decision.policy import DecisionPolicy
+from churn_assets.decision.ppo import train
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.tables import ResponseTables, build_tables
+from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.offers.log import OfferLog
+from churn_assets.offers.world import ARMS, DemoWorld, PanelPolicy, PanelResult, PanelState, Truth
+from churn_assets.response.accept import AcceptModel
+from churn_assets.response.effect import EffectModel
+from churn_assets.risk.model import RiskModel
+
+ROOT = Path(__file__).parents[1]
+TRAINING_SITUATIONS = 8_000
+"""Rows of the log that the one-window policy is trained on."""
+
+TOP_RISK_SHARE, TOP_RISK_ARM = 0.3, ARMS.index(0.20)
+"""The rule to beat: the 30 % riskiest customers get a 20 % offer."""
+
+MOST_PRIOR_OFFERS = 5
+"""Prior offers beyond this many are treated as this many: a chance of 4 in 10,000."""
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Models:
+    """What the chain learned from one world's customers and log."""
+
+    risk: RiskModel
+    accept: AcceptModel
+    effect: EffectModel
+
+    @classmethod
+    def fit(cls, table: CustomerTable, log: OfferLog, experiment: Experiment) -> Models:
+        risk = RiskModel.fit(table, experiment.risk_model)
+        accept = AcceptModel.fit(table, log, experiment.accept_model)
+        out_of_fold = risk.risk_of(log.customer_id)
+        effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
+        return cls(risk, accept, effect)
+
+    def tables(
+        self, customers: CustomerTable, process: RetentionProcess, prior_offers: Ints
+    ) -> ResponseTables:
+        return build_tables(
+            customers, self.risk, self.accept, self.effect, process, prior_offers=prior_offers
+        )
+
+
+def one_window(config: PpoDecisionConfig, window_months: float) -> PpoDecisionConfig:
+    """The decision section with one step of one label window, whose value is the demo world's own reward."""
+    months = int(window_months)
+    ppo = config.ppo.model_copy(update={"total_timesteps": 300_000})
+    changes = {
+        "step_months": months,
+        "episode_length": 1,
+        "cooldown_months": months,
+        "discount_factor": 1.0,
+        "ppo": ppo,
+    }
+    return config.model_copy(update=changes)
+
+
+def rotated(table: CustomerTable, turn: int) -> CustomerTable:
+    """The same customers with other folds held out: `held_out` folds further on with every turn."""
+    folds = table.schema.folds
+    turned = (table.fold.astype(np.int64) + turn * folds.held_out) % folds.count
+    return replace(table, frame=table.frame.assign(**{FOLD: turned.astype(np.int8)}))
+
+
+def at(table: CustomerTable, rows: Ints) -> CustomerTable:
+    """These rows of a table, repeats allowed."""
+    return CustomerTable(table.frame.iloc[rows].reset_index(drop=True), table.schema)
+
+
+def decided_out_of_sample(
+    table: CustomerTable, log: OfferLog, experiment: Experiment, seed: int
+) -> tuple[Ints, Ints, Floats]:
+    """Arms (index into ARMS) for each log row by the policy and by the models' exact optimum, and the risk.
+
+    Every row is decided by models and a policy that were fitted without its customer.
+    """
+    config = one_window(experiment.ppo_decision, table.schema.label_window_months)
+    process = RetentionProcess.build(config, experiment.economics, table.schema.label_window_months)
+    on_menu = np.array([ARMS.index(offer) for offer in process.menu])
+    customer = log.positions(table.ids)
+    ours, best = np.zeros(len(log), np.int64), np.zeros(len(log), np.int64)
+    risk = np.zeros(len(log))
+    folds = table.schema.folds
+    for turn in range(folds.count // folds.held_out):
+        split = rotated(table, turn)
+        models = Models.fit(split, log, experiment)
+        held_out = split.held_out[customer]
+        seen, unseen = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+        seen = np.random.default_rng(seed).choice(seen, TRAINING_SITUATIONS, replace=False)
+        training = models.tables(at(split, customer[seen]), process, log.prior_offers[seen])
+        policy = train(training, process, config, seed=seed).policy
+        tables = models.tables(at(split, customer[unseen]), process, log.prior_offers[unseen])
+        decided = evaluate(tables, process, policy.choice(Observer(tables, process)))
+        ours[unseen] = on_menu[decided.first.argmax(axis=1)]
+        best[unseen] = on_menu[solve(tables, process).evaluation.first.argmax(axis=1)]
+        risk[unseen] = models.risk.risk_of(log.customer_id)[unseen]
+    return ours, best, risk
+
+
+def best_constant_lift(truth: Truth, menu: tuple[float, ...]) -> float:
+    """Lift of the best arm of the menu given to everybody, chosen by the truth itself."""
+    arms = [ARMS.index(offer) for offer in menu]
+    return max(truth.one_window_lift(np.full(len(truth.customer), arm)) for arm in arms)
+
+
+class PanelDecider:
+    """The trained policy as the panel asks it: for some customers, at the start of a wave."""
+
+    def __init__(
+        self, policy: DecisionPolicy, models: Models, table: CustomerTable, scored: NDArray[np.bool_]
+    ) -> None:
+        self._policy, self._process = policy, policy.process
+        self._row = np.cumsum(scored) - 1
+        self._scored = scored
+        self._menu = np.array([ARMS.index(offer) for offer in self._process.menu])
+        customers = at(table, np.flatnonzero(scored))
+        self._observers = []
+        for prior in range(MOST_PRIOR_OFFERS + 1):
+            tables = models.tables(customers, self._process, np.full(len(customers), prior))
+            self._observers.append(Observer(tables, self._process))
+
+    def __call__(self, state: PanelState) -> Ints:
+        process = self._process
+        arms = np.zeros(len(state.customer), np.int64)
+        asked = np.flatnonzero(self._scored[state.customer])
+        step = state.month // process.step_months
+        status = panel_status(process, state)[asked]
+        carried = np.minimum(
+            state.prior_offers - (state.months_since_contact < process.recent_window_months),
+            MOST_PRIOR_OFFERS,
+        )
+        carried = np.where(state.month < process.recent_window_months, carried, 0)[asked]
+        used = np.minimum(state.offers_used, process.max_offers)[asked]
+        row = self._row[state.customer[asked]]
+        for prior, observer in enumerate(self._observers):
+            chosen = np.flatnonzero(carried == prior)
+            if len(chosen):
+                price = np.zeros(len(chosen), np.float32)
+                steps = np.full(len(chosen), step)
+                seen = observer.observe(row[chosen], steps, status[chosen], used[chosen], price)
+                arms[asked[chosen]] = self._menu[self._policy.act(seen)]
+        return arms
+
+
+def panel_status(process: RetentionProcess, state: PanelState) -> Ints:
+    """(n,) the process's status of each customer of the panel."""
+    status = np.zeros(len(state.customer), np.int64)
+    for age in range(1, process.memory):
+        status[state.months_since_contact == age * process.step_months] = process.refused(age)
+    for arm, offer in enumerate(process.menu):
+        running = (state.discount_months_left > 0) & np.isclose(state.discount_pct, offer)
+        for left in np.unique(state.discount_months_left[running]):
+            age = process.discount - int(left) // process.step_months
+            status[running & (state.discount_months_left == left)] = process.discounted(arm, age)
+    return status
+
+
+def under_the_rules(process: RetentionProcess, rule: PanelPolicy) -> PanelPolicy:
+    """A simple rule held to the same cap on offers and cooldown as the policy."""
+
+    def held(state: PanelState) -> Ints:
+        may = state.offers_used < process.max_offers
+        may &= state.months_since_contact >= process.cooldown_months
+        return np.where(may, rule(state), 0)
+
+    return held
+
+
+def panel_lifts(
+    world: DemoWorld, models: Models, table: CustomerTable, experiment: Experiment, seed: int, replicates: int
+) -> dict[str, float]:
+    """Mean value a held-out customer over no offer, over the policy's own horizon, of every contender."""
+    process = RetentionProcess.build(
+        experiment.ppo_decision, experiment.economics, table.schema.label_window_months
+    )
+    policy = train_policy(models, table, process, experiment, seed)
+    scored = table.held_out
+    top = world.risk >= np.quantile(world.risk, 1 - TOP_RISK_SHARE)
+
+    def run(rule: PanelPolicy) -> PanelResult:
+        horizon = process.horizon * process.step_months
+        monthly = process.discount_factor ** (1 / process.step_months)
+        return world.panel(
+            rule, seed=seed, horizon_months=horizon, replicates=replicates, discount_factor=monthly
+        )
+
+    def everybody(arm: int) -> PanelPolicy:
+        return lambda state: np.full(len(state.customer), arm, np.int64)
+
+    none = run(everybody(0)).value[:, scored].mean()
+    rules: dict[str, PanelPolicy] = {
+        "top_risk": under_the_rules(process, lambda state: np.where(top[state.customer], TOP_RISK_ARM, 0))
+    }
+    for offer in process.menu[1:]:
+        rules[f"constant_{offer:.0%}"] = under_the_rules(process, everybody(ARMS.index(offer)))
+    rules["ours"] = PanelDecider(policy, models, table, scored)
+    return {name: float(run(rule).value[:, scored].mean() - none) for name, rule in rules.items()}
+
+
+def train_policy(
+    models: Models, table: CustomerTable, process: RetentionProcess, experiment: Experiment, seed: int
+) -> DecisionPolicy:
+    """The experiment's own policy on the customers that are not held out."""
+    customers = table.where(~table.held_out)
+    tables = models.tables(customers, process, prior_offers(len(customers), seed))
+    return train(tables, process, experiment.ppo_decision, seed=seed).policy
+
+
+def prior_offers(count: int, seed: int) -> Ints:
+    """Offers of the last 90 days as the demo world draws them, for customers at the start of an episode."""
+    return np.random.default_rng(seed).poisson(0.6, count)
+
+
+def contact_share_without_effects(table: CustomerTable, experiment: Experiment, seed: int) -> float:
+    """Share of held-out customers ever contacted by a policy trained where contact does nothing."""
+    world = DemoWorld(table, experiment.economics, effects=False)
+    log = world.draw_log(experiment.offer_log.rows, seed)
+    models = Models.fit(table, log, experiment)
+    process = RetentionProcess.build(
+        experiment.ppo_decision, experiment.economics, table.schema.label_window_months
+    )
+    policy = train_policy(models, table, process, experiment, seed)
+    held_out = table.where(table.held_out)
+    tables = models.tables(held_out, process, prior_offers(len(held_out), seed))
+    return float(evaluate(tables, process, policy.choice(Observer(tables, process))).contacted.mean())
+
+
+SEEDS = (0,)
+PANEL_REPLICATES = 4
+
+
+def measure() -> list[Figure]:
+    """Runs every seed; about two minutes each, and the coverage."""
+    quickstart = load_experiment("quickstart", ROOT / "configs")
+    lifts: list[dict[str, float]] = []
+    panels: list[dict[str, float]] = []
+    contacted: list[float] = []
+    for seed in SEEDS:
+        table = read_customers(quickstart.customers, seed=seed, root=ROOT)
+        world = DemoWorld(table, quickstart.economics)
+        draw = world.draw(50_000, seed)
+        ours, best, risk = decided_out_of_sample(table, draw.log, quickstart, seed)
+        top = np.where(risk >= np.quantile(risk, 1 - TOP_RISK_SHARE), TOP_RISK_ARM, 0)
+        lifts.append(
+            {
+                "ours": draw.truth.one_window_lift(ours),
+                "models_optimum": draw.truth.one_window_lift(best),
+                "top_risk": draw.truth.one_window_lift(top),
+                "best_constant": best_constant_lift(draw.truth, quickstart.ppo_decision.menu),
+                "contact_share": float((ours > 0).mean()),
+            }
+        )
+        models = Models.fit(table, draw.log, quickstart)
+        panels.append(panel_lifts(world, models, table, quickstart, seed, PANEL_REPLICATES))
+        contacted.append(contact_share_without_effects(table, quickstart, seed))
+        print(f"seed {seed}: one window {_shown(lifts[-1])}; panel {_shown(panels[-1])}; ", end="")
+        print(f"without effects {contacted[-1]:.4f} contacted", flush=True)
+    table = read_customers(quickstart.customers, seed=quickstart.seed, root=ROOT)
+    coverage = dr_coverage(DemoWorld(table, quickstart.economics), table)
+
+    def mean(rows: list[dict[str, float]], name: str) -> float:
+        return float(np.mean([row[name] for row in rows]))
+
+    def above(rival: str) -> int:
+        return sum(row["ours"] > row[rival] for row in lifts)
+
+    constants = {name: mean(panels, name) for name in panels[0] if name.startswith("constant_")}
+    best_constant = max(constants, key=lambda name: constants[name])
+    top_risk = mean(panels, "top_risk")
+    return [
+        Figure("lift_ours", mean(lifts, "ours"), ">=", 11.3, "money a customer over no offer, one window"),
+        Figure("lift_models_optimum", mean(lifts, "models_optimum"), note="the same models, exact optimum"),
+        Figure("lift_top_risk", mean(lifts, "top_risk"), note="the 30 % riskiest at a 20 % offer"),
+        Figure("lift_best_constant", mean(lifts, "best_constant")),
+        Figure("contact_share", mean(lifts, "contact_share")),
+        Figure("seeds", len(SEEDS)),
+        Figure("seeds_above_top_risk", above("top_risk"), ">=", 4),
+        Figure("seeds_above_best_constant", above("best_constant"), ">=", len(SEEDS)),
+        Figure(
+            "panel_ours", mean(panels, "ours"), ">=", max(constants[best_constant], top_risk), "30 months"
+        ),
+        Figure("panel_best_constant", constants[best_constant], note=best_constant),
+        Figure("panel_top_risk", top_risk),
+        Figure("contact_share_no_effect", max(contacted), "<=", 0.01, "ever contacted, worst seed"),
+        Figure("dr_coverage", coverage.coverage, ">=", 0.92, f"{coverage.replications} replications"),
+        Figure("dr_coverage_upper", coverage.coverage, "<=", 0.98),
+        Figure("dr_half_width", coverage.mean_half_width, note=f"true lift {coverage.truth:.2f}"),
+    ]
+
+
+def _shown(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {figure:.2f}" for name, figure in figures.items())
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

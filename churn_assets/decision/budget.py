@@ -169,13 +169,13 @@ def run_campaign(
     for t in range(process.horizon):
         remaining = budget - spent - reserved.sum()
         step = np.full(n, t)
-        rows, net = observer.observe(everyone, step, status, used, price, full[:, 1:] <= remaining)
-        unlimited, _ = observer.observe(everyone, step, status, used, price)
+        rows = observer.observe(everyone, step, status, used, price, full[:, 1:] <= remaining)
+        unlimited = observer.observe(everyone, step, status, used, price)
         arm = policy.act(rows) * alive
         stopped += int(((policy.act(unlimited) > 0) & (arm == 0) & alive).sum())
         wanted = np.flatnonzero(arm)
         cost = full[wanted, arm[wanted]]
-        gain = (net[wanted, arm[wanted] - 1] * observer.unit[wanted]).astype(np.float64)
+        gain = observer.added.value[wanted, t, process.view[status[wanted]], arm[wanted]].astype(np.float64)
         granted = within_budget(cost, remaining, gain / cost)
         stopped += int((~granted).sum())
         arm[wanted[~granted]] = 0

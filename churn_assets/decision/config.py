@@ -21,12 +21,14 @@ class BudgetPriceConfig(_Section):
     maximum: Annotated[float, Field(ge=0)] = 6.0
     """Largest price; 0 trains for an unlimited budget only."""
     unpriced_share: Share = 0.4
-    """Share of training episodes without a price; the others draw it evenly in log(1 + price)."""
+    """Share of training cases without a price; the others have one drawn evenly in log(1 + price)."""
 
 
 class PpoConfig(_Section):
     """Proximal policy optimisation (stable-baselines3)."""
 
+    cases: PositiveInt = 8192
+    """Customers to learn from, each with one budget price; fewer are repeated, of more some are drawn."""
     total_timesteps: PositiveInt = 500_000
     n_envs: PositiveInt = 1024
     n_steps: PositiveInt = 64

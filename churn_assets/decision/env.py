@@ -60,11 +60,11 @@ class RetentionEnv(gym.Env):
     | K - 1 | `net_value:…` | value less λ · spend that the arm adds if no other offer followed, v |
     | 1 | `wait_value` | what the best single offer at a later step adds, if none is made now (idle) |
     | K | `regret:…` | each arm's value less the best; "no offer" counts as waiting |
+    | 1 | `budget_price` | λ / (1 + λ) |
     | 1 | `discount` | running discount / largest of the menu |
     | 1 | `discount_months_left` | / `discount_months` |
     | 1 | `months_since_contact` | / the months after which a refusal is forgotten; 1 if never |
     | 1 | `offers_used` | / `max_offers` |
-    | 1 | `budget_price` | λ / (1 + λ) |
     | K - 1 | `allowed:…` | 1 if the arm may be offered now |
 
     Values v are in tenths of the customer's monthly margin and shown as v / (1 + √(1 + |v|)).
@@ -86,7 +86,7 @@ class RetentionEnv(gym.Env):
 
     ### Starting state
     A random customer, no contact remembered, no offer used, λ = `budget_price`. `reset(options=…)` takes
-    `customer` (row), `status` (of `process`), `offers_used` and `budget_price`.
+    `customer` (row), `status` (of `process`), `offers_used` and, for a single customer, `budget_price`.
 
     ### End of the episode
     *Terminated* when the customer leaves or survives the horizon of T steps (time is observed). Never
@@ -117,9 +117,14 @@ class RetentionEnv(gym.Env):
         render_mode: None = None,
     ) -> None:
         self.render_mode = render_mode
-        self._budget_price = budget_price
         self.core = RetentionCore(
-            tables, process, 1, np.random.default_rng(), reward=reward, final_observations=True
+            tables,
+            process,
+            1,
+            np.random.default_rng(),
+            reward=reward,
+            budget_price=budget_price,
+            final_observations=True,
         )
         self.observer = self.core.observer
         self.observation_space = observation_space(self.observer)
@@ -130,8 +135,7 @@ class RetentionEnv(gym.Env):
     ) -> tuple[Observations, dict[str, Any]]:
         super().reset(seed=seed)
         self.core.rng = self.np_random
-        start = {"budget_price": self._budget_price} | (options or {})
-        observation = self.core.reset(**start)[0]
+        observation = self.core.reset(**(options or {}))[0]
         return observation, {"customer": int(self.core.customer[0])}
 
     def step(self, action: np.int64 | int) -> tuple[Observations, float, bool, bool, dict[str, Any]]:
@@ -170,9 +174,15 @@ class RetentionVectorEnv(VectorEnv[Observations, npt.NDArray[np.integer], npt.ND
         budget_price: float = 0.0,
         render_mode: None = None,
     ) -> None:
-        self.num_envs, self.render_mode, self._budget_price = num_envs, render_mode, budget_price
+        self.num_envs, self.render_mode = num_envs, render_mode
         self.core = RetentionCore(
-            tables, process, num_envs, np.random.default_rng(), reward=reward, final_observations=True
+            tables,
+            process,
+            num_envs,
+            np.random.default_rng(),
+            reward=reward,
+            budget_price=budget_price,
+            final_observations=True,
         )
         self.observer = self.core.observer
         self.single_observation_space = observation_space(self.observer)
@@ -186,8 +196,7 @@ class RetentionVectorEnv(VectorEnv[Observations, npt.NDArray[np.integer], npt.ND
     ) -> tuple[Observations, dict[str, Any]]:
         super().reset(seed=seed)
         self.core.rng = self.np_random
-        start = {"budget_price": self._budget_price} | (options or {})
-        observations = self.core.reset(**start)
+        observations = self.core.reset(**(options or {}))
         return observations, {"customer": self.core.customer.copy(), "_customer": self._everyone}
 
     def step(

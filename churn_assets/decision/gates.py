@@ -104,7 +104,7 @@ def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
     """Real decisions at random statuses: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
     rng = np.random.default_rng(SEED)
     process, observer = trial.process, trial.observer
-    rows, _ = observer.observe(
+    rows = observer.observe(
         rng.integers(0, len(trial.tables), PROBES),
         rng.integers(0, process.horizon, PROBES),
         rng.integers(0, process.n_statuses, PROBES),

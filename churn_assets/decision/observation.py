@@ -16,12 +16,15 @@ Observations = npt.NDArray[np.float32]
 
 BOUND = 10.0
 """Every observation lies in [-BOUND, BOUND]."""
+
 VALUE_UNIT = 0.1
 """Incremental values are shown in tenths of a month's margin of the customer, then rooted."""
 
-
 PRICE_KNOTS = 16
 """The value of waiting is tabled at prices λ with λ / (1 + λ) = 0, 1/16, …, 1, and interpolated between them."""
+
+BLOCK = 2048
+"""Rows written at a time: they stay in the processor's cache."""
 
 
 def observation_names(feature_names: tuple[str, ...], process: RetentionProcess) -> tuple[str, ...]:
@@ -36,11 +39,11 @@ def observation_names(feature_names: tuple[str, ...], process: RetentionProcess)
         *(f"net_value:{arm}" for arm in arms[1:]),
         "wait_value",
         *(f"regret:{arm}" for arm in arms),
+        "budget_price",
         "discount",
         "discount_months_left",
         "months_since_contact",
         "offers_used",
-        "budget_price",
         *(f"allowed:{arm}" for arm in arms[1:]),
     )
 
@@ -48,56 +51,113 @@ def observation_names(feature_names: tuple[str, ...], process: RetentionProcess)
 class Observer:
     """Writes the observations of customers whose model outputs are tabled.
 
+    Attributes:
+        size: n, the customers.
+        names: of the columns.
+        width: number of columns.
+        regret_columns: where the regrets stand.
+        added: incremental values that are shown.
+
     Args:
-        tables: what the policy is shown (for a proof of use: permuted), n customers.
+        tables: what the policy is shown (for a proof of use: permuted).
         process: the rules.
-        added: incremental values of the same tables, computed here if not given.
     """
 
-    def __init__(
-        self, tables: ResponseTables, process: RetentionProcess, added: Incremental | None = None
-    ) -> None:
-        self.process = process
-        self.size = len(tables)
-        first = 3 + len(tables.feature_names) + 3 * (process.n_arms - 1)
-        self.regret_columns = slice(first, first + process.n_arms)
+    def __init__(self, tables: ResponseTables, process: RetentionProcess) -> None:
+        self.process, self.size = process, len(tables)
         self.names = observation_names(tables.feature_names, process)
         self.width = len(self.names)
-        self.added = incremental(tables, process) if added is None else added
+        self.added: Incremental = incremental(tables, process)
         self._n_features, self._offers = len(tables.feature_names), process.n_arms - 1
+        first = self._n_features + 3 + 3 * self._offers
+        self.regret_columns = slice(first, first + process.n_arms)
+        self._views = len(process.open_statuses)
+        self._view = process.view
         self._tenure = tables.tenure_column
         self._features = np.ascontiguousarray(tables.features)
-        self._views, self._horizon = len(process.open_statuses), process.horizon
-        self.unit = (VALUE_UNIT * process.margin * tables.price).astype(np.float32)
-        self._rows = self._model_rows(tables)
-        shares = np.arange(PRICE_KNOTS) / PRICE_KNOTS
-        waiting = (
-            value_of_waiting(self.added, tables, process, shares / (1 - shares)) / self.unit[:, None, None]
-        )
-        # One more knot for the limit of an infinite price, at which nothing is worth an offer.
-        self._waiting = np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
+        self._unit = (VALUE_UNIT * process.margin * tables.price).astype(np.float32)
+        self._models = self._model_rows(tables)
+        self._waiting = self._waiting_rows(tables)
         steps = np.arange(process.horizon + 1, dtype=np.float32)
         self._tenure_gain, self._time = steps * np.float32(tables.tenure_step), steps / process.horizon
-        largest = max(process.menu)
-        self._status = np.stack(
-            [
-                process.discount_pct / largest,
-                process.months_owed / process.discount_months,
-                process.months_since_contact / (process.memory * process.step_months),
-            ],
-            axis=1,
-        ).astype(np.float32)
-        self._used = (np.arange(process.max_offers + 1) / process.max_offers).astype(np.float32)
-        self._allowed = np.ascontiguousarray(tables.allowed[:, 1:])
-        self._everything_allowed = bool(self._allowed.all())
+        self._situations = self._situation_rows()
+        self._allowed = None if tables.allowed.all() else np.ascontiguousarray(tables.allowed[:, 1:])
 
-    def _model_rows(self, tables: ResponseTables) -> npt.NDArray[np.float32]:
+    def observe(
+        self,
+        customer: Ints,
+        step: Ints,
+        status: Ints,
+        used: Ints,
+        budget_price: npt.NDArray[np.float32],
+        affordable: npt.NDArray[np.bool_] | None = None,
+    ) -> Observations:
+        """The observations of m decisions.
+
+        Args:
+            customer: (m,) row of the tables.
+            step: (m,) 0 … T; at the horizon the models' last step is shown.
+            status: (m,) at the decision.
+            used: (m,) offers used.
+            budget_price: (m,) ≥ 0, λ.
+            affordable: (m, K - 1) arms that the remaining budget can pay for. None: all.
+
+        Returns:
+            (m, width) float32 in [-BOUND, BOUND].
+        """
+        offers, at = self._offers, self._n_features
+        out = np.empty((len(customer), self.width), np.float32)
+        out[:, :at] = self._features.take(customer, axis=0)
+        if self._tenure is not None:
+            out[:, self._tenure] += self._tenure_gain.take(step)
+        out[:, at] = self._time.take(step)
+        at += 1
+        row = customer * self.process.horizon + np.minimum(step, self.process.horizon - 1)
+        shown = self._models.take(row * self._views + self._view.take(status), axis=0)
+        probabilities = 1 + 2 * offers
+        out[:, at : at + probabilities] = shown[:, :probabilities]
+        at += probabilities
+        values, spends = shown[:, probabilities : probabilities + offers], shown[:, probabilities + offers :]
+        price = budget_price / (1 + budget_price)
+        values = self._net_wait_regret(values - budget_price[:, None] * spends, self._wait(row, price))
+        out[:, at : at + values.shape[1]] = _shown_value(values)
+        at += values.shape[1]
+        out[:, at] = price
+        at += 1
+        out[:, at:] = self.situation(status, used)
+        allowed = out[:, -offers:]
+        if self._allowed is not None:
+            allowed *= self._allowed.take(customer, axis=0)
+        if affordable is not None:
+            allowed *= affordable
+        return out
+
+    def situation(self, status: Ints, used: Ints) -> Observations:
+        """(m, K + 3) the last columns, which depend on status and offers used alone (but for eligibility)."""
+        return self._situations.take(status * (self.process.max_offers + 1) + used, axis=0)
+
+    def rows(self, budget_price: npt.NDArray[np.float32]) -> Observations:
+        """(n, T + 1, O, width) observations of every customer at one price each, in every open status.
+
+        Environments that keep their prices copy from it; only `situation` differs in other statuses.
+        """
+        statuses = self.process.open_statuses
+        shape = (self.size, self.process.horizon + 1, len(statuses))
+        customer, step, view = (index.reshape(-1) for index in np.indices(shape))
+        out = np.empty((len(customer), self.width), np.float32)
+        for start in range(0, len(customer), BLOCK):
+            rows = slice(start, start + BLOCK)
+            i = customer[rows]
+            out[rows] = self.observe(i, step[rows], statuses[view[rows]], np.zeros_like(i), budget_price[i])
+        return out.reshape(*shape, self.width)
+
+    def _model_rows(self, tables: ResponseTables) -> Observations:
         """(n · T · O, 1 + 4 (K - 1)): logits of risk and acceptance, then value and spend in units."""
         acceptance = tables.acceptance[:, :, self.process.recently_contacted, 1:]
         accepted = tables.churn_if_accepted[:, :, None, None]
         refused = tables.churn_if_refused[:, :, None, None]
         risk = np.broadcast_to(tables.risk[:, :, None, None], (*acceptance.shape[:3], 1))
-        unit = self.unit[:, None, None, None]
+        unit = self._unit[:, None, None, None]
         rows = np.concatenate(
             [
                 _shown_probability(risk),
@@ -110,79 +170,49 @@ class Observer:
         )
         return np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]), np.float32)
 
-    def observe(
-        self,
-        customer: Ints,
-        step: Ints,
-        status: Ints,
-        used: Ints,
-        budget_price: npt.NDArray[np.float32],
-        affordable: npt.NDArray[np.bool_] | None = None,
-    ) -> tuple[Observations, npt.NDArray[np.float32]]:
-        """The observations of m decisions.
+    def _waiting_rows(self, tables: ResponseTables) -> npt.NDArray[np.float32]:
+        """(n · T · (knots + 1),) the value of waiting in units; 0 at the last knot, an infinite price."""
+        shares = np.arange(PRICE_KNOTS) / PRICE_KNOTS
+        waiting = value_of_waiting(self.added, tables, self.process, shares / (1 - shares))
+        waiting /= self._unit[:, None, None]
+        return np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
 
-        Args:
-            customer: (m,) row of the tables.
-            step: (m,) 0 … T; at the horizon the models' last step is shown.
-            status: (m,) at the decision.
-            used: (m,) offers used.
-            budget_price: (m,) ≥ 0, λ.
-            affordable: (m, K - 1) arms that the remaining budget can pay for. None: all.
+    def _situation_rows(self) -> Observations:
+        process, offers = self.process, self._offers
+        used = np.arange(process.max_offers + 1)
+        status = np.stack(
+            [
+                process.discount_pct / max(process.menu),
+                process.months_owed / process.discount_months,
+                process.months_since_contact / (process.memory * process.step_months),
+            ],
+            axis=1,
+        )
+        rows = np.empty((process.n_statuses, len(used), 4 + offers), np.float32)
+        rows[..., :3] = status[:, None]
+        rows[..., 3] = used / process.max_offers
+        rows[..., 4:] = (process.open[:, None] & (used < process.max_offers))[..., None]
+        return rows.reshape(-1, rows.shape[-1])
 
-        Returns:
-            (m, width) float32 in [-BOUND, BOUND], and (m, K - 1) float32 net incremental values in `unit`s.
-        """
-        m, offers, features = len(customer), self._offers, self._n_features
-        row = customer * self._horizon + np.minimum(step, self._horizon - 1)
-        price = budget_price / (1 + budget_price)
-        wait = self._wait_value(row, price)
-        if self._views > 1:
-            row *= self._views
-            row += self.process.view.take(status)
-        shown = self._rows.take(row, axis=0)
-        out = np.empty((m, self.width), np.float32)
-        out[:, :features] = self._features.take(customer, axis=0)
-        if self._tenure is not None:
-            out[:, self._tenure] += self._tenure_gain.take(step)
-        out[:, features] = self._time.take(step)
-        at = features + 1
-        models = 1 + 2 * offers
-        out[:, at : at + models] = shown[:, :models]
-        at += models
-        values = np.empty((m, 2 * offers + 2), np.float32)
-        net = values[:, :offers]
-        np.multiply(shown[:, models + offers :], budget_price[:, None], out=net)
-        np.subtract(shown[:, models : models + offers], net, out=net)
-        values[:, offers] = wait
-        best = wait.copy()
-        for arm in range(offers):
-            np.maximum(best, net[:, arm], out=best)
-        np.subtract(wait, best, out=values[:, offers + 1])
-        np.subtract(net, best[:, None], out=values[:, offers + 2 :])
-        out[:, at : at + 2 * offers + 2] = _shown_value(values)
-        at += 2 * offers + 2
-        out[:, at : at + 3] = self._status.take(status, axis=0)
-        out[:, at + 3] = self._used.take(used)
-        out[:, at + 4] = price
-        at += 5
-        may = self.process.open.take(status)
-        may &= used < self.process.max_offers
-        if self._everything_allowed and affordable is None:
-            out[:, at:] = may[:, None]
-        else:
-            allowed = self._allowed.take(customer, axis=0)
-            allowed &= may[:, None]
-            if affordable is not None:
-                allowed &= affordable
-            out[:, at:] = allowed
-        return out, net
-
-    def _wait_value(self, row: Ints, price: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _wait(self, row: Ints, price: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         position = price * np.float32(PRICE_KNOTS)
         knot = np.minimum(position.astype(np.int64), PRICE_KNOTS - 1)
         index = row * (PRICE_KNOTS + 1) + knot
         below, above = self._waiting.take(index), self._waiting.take(index + 1)
         return np.asarray(below + (position - knot).astype(np.float32) * (above - below))
+
+    def _net_wait_regret(
+        self, net: npt.NDArray[np.float32], wait: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """(m, 2 K) net values, the value of waiting, then every arm less the best."""
+        offers = self._offers
+        values = np.empty((len(wait), 2 * offers + 2), np.float32)
+        values[:, :offers] = net
+        values[:, offers] = wait
+        best = np.maximum(wait, net.max(axis=1))
+        values[:, offers + 1] = wait - best
+        values[:, offers + 2 :] = net - best[:, None]
+        return values
 
 
 def _shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -192,9 +222,4 @@ def _shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 def _shown_value(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Linear near 0, a root far away: x / (1 + √(1 + |x|)), within the bound."""
-    size = np.abs(x)
-    size += 1
-    np.sqrt(size, out=size)
-    size += 1
-    np.divide(x, size, out=size)
-    return np.clip(size, -BOUND, BOUND, out=size)
+    return np.asarray(np.clip(x / (1 + np.sqrt(1 + np.abs(x))), -BOUND, BOUND))

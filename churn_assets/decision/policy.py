@@ -10,14 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.observation import Observations, Observer
+from churn_assets.decision.observation import BLOCK, Observations, Observer
 from churn_assets.decision.optimum import Choice
 from churn_assets.decision.process import Ints, RetentionProcess
 
 Weights = npt.NDArray[np.float32]
-
-BLOCK = 2048
-"""Decisions evaluated at a time: their activations stay in the processor's cache."""
 
 MASKED = np.float32(-1e8)
 """Added to the logit of an arm that is not allowed; its probability is exactly 0 in float32."""
@@ -125,5 +122,5 @@ class DecisionPolicy:
         for start in range(0, len(price), BLOCK):
             rows = slice(start, start + BLOCK)
             customer, step, status, used = (values[rows] for values in decisions)
-            blocks.append(self.logits(observer.observe(customer, step, status, used, price[rows])[0]))
+            blocks.append(self.logits(observer.observe(customer, step, status, used, price[rows])))
         return np.concatenate(blocks)

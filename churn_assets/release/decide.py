@@ -63,7 +63,7 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
         raise ValueError(message)
     rows = np.arange(len(table))
     nothing = np.zeros(len(table), np.int64)
-    observed, _ = observer.observe(rows, nothing, nothing, nothing, np.zeros(len(table), np.float32))
+    observed = observer.observe(rows, nothing, nothing, nothing, np.zeros(len(table), np.float32))
     arm = models.policy.act(observed)
     added = observer.added.value[:, 0, 0, :].astype(np.float64)
     acceptance = tables.acceptance[:, 0, 0, :]

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from churn_assets.decision.config import BudgetPriceConfig
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.incremental import incremental
 from churn_assets.decision.optimum import evaluate, never, solve
@@ -26,8 +25,8 @@ def optimal_actions(tables, process, budget_price=0.0):
 
 def sampled_value(process, tables, act, *, size=4000, seed=0, **options):
     """Discounted value of one episode per row of the core, and its standard error."""
-    core = RetentionCore(tables, process, size, np.random.default_rng(seed), **options)
-    core.reset(budget_price=0.5)
+    core = RetentionCore(tables, process, size, np.random.default_rng(seed), budget_price=0.5, **options)
+    core.reset()
     total, discount, running = np.zeros(size), 1.0, np.ones(size, bool)
     for _ in range(process.horizon):
         step = core.step(act(core, None))
@@ -64,8 +63,9 @@ def test_expected_incremental_rewards_sum_to_the_gain_over_never_offering(monthl
 
 def test_no_offer_earns_no_incremental_reward_and_an_offer_what_it_adds(monthly, make_tables):
     tables = make_tables(50, monthly)
-    core = RetentionCore(tables, monthly, 50, np.random.default_rng(0), reward="expected_incremental")
-    core.reset(customer=np.arange(50), budget_price=0.3)
+    rng = np.random.default_rng(0)
+    core = RetentionCore(tables, monthly, 50, rng, reward="expected_incremental", budget_price=0.3)
+    core.reset(customer=np.arange(50))
 
     actions = np.arange(50) % monthly.n_arms
     rewards = core.step(actions).rewards
@@ -123,25 +123,51 @@ def test_the_horizon_and_churn_both_finish_an_episode(monthly, make_tables):
 
 
 def test_an_episode_can_start_from_any_customer_status_and_price(monthly, make_tables):
-    core = RetentionCore(make_tables(40, monthly), monthly, 2, np.random.default_rng(0))
+    core = RetentionCore(make_tables(40, monthly), monthly, 1, np.random.default_rng(0))
 
-    core.reset(customer=[3, 4], status=monthly.discounted(2, 1), offers_used=2, budget_price=[0.0, 1.5])
+    core.reset(customer=3, status=monthly.discounted(2, 1), offers_used=2, budget_price=1.5)
 
-    assert core.customer.tolist() == [3, 4]
-    assert core.used.tolist() == [2, 2]
-    assert core.budget_price.tolist() == [0.0, 1.5]
+    assert core.customer.tolist() == [3]
+    assert core.used.tolist() == [2]
+    assert core.budget_price.tolist() == [1.5]
     for wrong in ({"customer": 40}, {"status": 99}, {"offers_used": -1}, {"budget_price": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             core.reset(**wrong)
 
 
-def test_budget_prices_are_drawn_as_configured(monthly, make_tables):
-    prices = BudgetPriceConfig(maximum=5.0, unpriced_share=0.5)
-    core = RetentionCore(make_tables(40, monthly), monthly, 4000, np.random.default_rng(0), prices=prices)
+def test_every_customer_keeps_the_price_it_was_given(monthly, make_tables):
+    prices = np.linspace(0, 2, 40)
+    core = RetentionCore(make_tables(40, monthly), monthly, 64, np.random.default_rng(0), budget_price=prices)
     core.reset()
+    for _ in range(40):
+        core.step(np.zeros(64, int))
 
-    assert (core.budget_price == 0).mean() == pytest.approx(0.5, abs=0.03)
-    assert 4.5 < core.budget_price.max() <= 5.0
+        assert core.budget_price == pytest.approx(prices[core.customer])
+    with pytest.raises(ValueError, match="budget_price is fixed"):
+        core.reset(budget_price=0.0)
+
+
+def test_prepared_rows_are_what_the_observer_writes_for_the_same_decisions(monthly, make_tables):
+    tables = make_tables(40, monthly)
+    allowed = tables.allowed.copy()
+    allowed[:20, 4] = False
+    core = RetentionCore(
+        replace(tables, allowed=allowed),
+        monthly,
+        128,
+        np.random.default_rng(0),
+        budget_price=np.linspace(0, 2, 40),
+        final_observations=True,
+    )
+    core.reset()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        seen = core.step(rng.integers(0, 5, 128)).observations
+
+        expected = core.observer.observe(
+            core.customer, core.step_number, core.status, core.used, core.budget_price
+        )
+        assert (seen == expected).all()
 
 
 def test_finished_episodes_carry_their_last_observation_when_asked(monthly, make_tables):

@@ -33,7 +33,7 @@ def test_a_policy_is_read_back_with_the_same_answers(policy, folder, monthly, ma
 
     observer = Observer(make_tables(30, monthly), monthly)
     zeros = np.zeros(30, np.int64)
-    rows, _ = observer.observe(np.arange(30), zeros, zeros, zeros, np.zeros(30, np.float32))
+    rows = observer.observe(np.arange(30), zeros, zeros, zeros, np.zeros(30, np.float32))
     assert (loaded.logits(rows) == policy.logits(rows)).all()
     assert loaded.process == policy.process
     assert PPO_DECISION.signature(loaded) == PPO_DECISION.signature(policy)

@@ -14,7 +14,7 @@ NO_PRICE = np.zeros(1, np.float32)
 
 
 def shown(observer, process, *, customer=0, step=0, status=0, used=0, price=0.0, affordable=None):
-    row, _ = observer.observe(
+    row = observer.observe(
         *(np.array([v]) for v in (customer, step, status, used)), np.array([price], np.float32), affordable
     )
     return dict(zip(observer.names, row[0].tolist(), strict=True))
@@ -95,7 +95,7 @@ def test_a_running_discount_is_shown_with_its_months_left(observer, monthly):
 def test_every_observation_is_finite_and_within_the_bound(observer, monthly):
     rng = np.random.default_rng(0)
     m = 2000
-    rows, _ = observer.observe(
+    rows = observer.observe(
         rng.integers(0, 30, m),
         rng.integers(0, monthly.horizon + 1, m),
         rng.integers(0, monthly.n_statuses, m),

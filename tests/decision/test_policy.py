@@ -46,7 +46,7 @@ def observe(observer, process, m=500, seed=0):
         statuses,
         rng.integers(0, process.max_offers + 1, m),
         rng.random(m).astype(np.float32),
-    )[0]
+    )
 
 
 def test_an_arm_that_is_not_allowed_has_probability_zero_and_is_never_chosen(policy, observer, monthly):
@@ -73,7 +73,7 @@ def test_the_choice_is_the_action_at_every_decision(policy, tables, observer, mo
     choice = policy.choice(observer)(4)
 
     n = len(tables)
-    rows, _ = observer.observe(
+    rows = observer.observe(
         np.arange(n),
         np.full(n, 4),
         np.full(n, monthly.open_statuses[1]),
@@ -89,7 +89,7 @@ def test_the_stochastic_choice_has_the_policys_probabilities(policy, tables, obs
 
     n = len(tables)
     price = np.full(n, 0.4, np.float32)
-    rows, _ = observer.observe(np.arange(n), np.zeros(n, int), np.zeros(n, int), np.zeros(n, int), price)
+    rows = observer.observe(np.arange(n), np.zeros(n, int), np.zeros(n, int), np.zeros(n, int), price)
     assert pytest.approx(policy.probabilities(rows), abs=1e-6) == choice[0, 0].T
     assert evaluate(tables, monthly, policy.choice(observer, 0.4, greedy=False)).contacted.max() <= 1
 

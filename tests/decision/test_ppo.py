@@ -10,7 +10,7 @@ from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisi
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
-from churn_assets.decision.ppo import entropy_coefficient, export, ppo_model, train
+from churn_assets.decision.ppo import budget_prices, cases, entropy_coefficient, export, ppo_model, train
 
 SHORT = PpoDecisionConfig(ppo=PpoConfig(total_timesteps=8_192, n_envs=256, n_steps=16, batch_size=1024))
 
@@ -142,12 +142,22 @@ def test_learning_rate_and_entropy_decay_to_their_ends(monthly, make_tables):
     assert model.lr_schedule(0.25) == pytest.approx(0.25 * ppo.learning_rate)
 
 
-def test_the_number_of_steps_and_the_budget_prices_are_followed(monthly, make_tables):
-    config = SHORT.model_copy(update={"budget_prices": BudgetPriceConfig(maximum=0.0)})
+def test_budget_prices_are_drawn_as_configured():
+    prices = budget_prices(4000, BudgetPriceConfig(maximum=5.0, unpriced_share=0.5), np.random.default_rng(0))
 
-    training = train(make_tables(20, monthly), monthly, config, seed=0, monitored=4)
+    assert (prices == 0).mean() == pytest.approx(0.5, abs=0.03)
+    assert 4.5 < prices.max() <= 5.0
 
-    assert training.timesteps == 8_192
+
+def test_every_customer_is_learned_from_about_as_often():
+    rng = np.random.default_rng(0)
+
+    assert set(np.bincount(cases(30, 100, rng))) == {3, 4}
+    assert len(set(cases(1000, 100, rng).tolist())) == 100
+
+
+def test_the_configured_number_of_steps_is_made(monthly, make_tables):
+    assert train(make_tables(20, monthly), monthly, SHORT, seed=0, monitored=4).timesteps == 8_192
 
 
 def test_a_batch_that_does_not_divide_the_rollout_is_refused():

@@ -156,7 +156,7 @@ class StageAsset:
         step = Step(
             experiment=name,
             root=project.root,
-            upstream={asset: upstream.ref for asset, upstream in inputs.items()},
+            upstream={asset: inputs[asset].ref for asset in self.inputs},
             _project=project,
             _stage=self,
             _observe=lambda figures: context.log_event(

@@ -31,7 +31,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 a gate or check failed, or a release was refused; 2 wrong input or usage; "
     "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 70 a bug.",
 )
-out = Console()
+# A log or a pipe gets whole lines.
+out = Console(width=None if Console().is_terminal else 200)
 
 ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
 ReleaseArgument = Annotated[
@@ -107,7 +108,7 @@ def show(
     report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")] = None,
 ) -> None:
     """Show a release: members, figures, and whether it could be promoted now."""
-    from churn_assets.release.bundle import RELEASE
+    from churn_assets.release.bundle import MEMBERS, RELEASE
     from churn_assets.release.promotion import consider
 
     place = _open(context, experiment)
@@ -116,7 +117,9 @@ def show(
     responses = "[yellow]simulated[/]" if value.bundle.simulated else "observed"
     out.print(f"[bold]{ref}[/]  branches: {', '.join(value.bundle.branches)}  responses: {responses}")
     rows = []
-    for asset, member in value.bundle.members.items():
+    in_flow_order = [asset for branch in value.bundle.branches for asset in MEMBERS[branch]]
+    for asset in in_flow_order:
+        member = value.bundle.members[asset]
         metrics = place.store.manifest(member.version).provenance.metrics
         figures = ", ".join(f"{name} {_figure(figure)}" for name, figure in metrics.items())
         rows.append({"member": asset, "version": member.version.version, "figures": figures})
@@ -198,8 +201,9 @@ def checks(
         versions = [found[-1] for found in newest if found]
     else:
         ref = place.release(release)
-        members = place.store.load(ref, RELEASE).bundle.members.values()
-        versions = [*(member.version for member in members), ref]
+        bundle = place.store.load(ref, RELEASE).bundle
+        order = [asset for branch in bundle.branches for asset in MEMBERS[branch]]
+        versions = [*(bundle.members[asset].version for asset in order), ref]
     evidence = [gather(place.store, version, _required()) for version in versions]
     problems = [problem for each in evidence for problem in each.problems]
     rows = [

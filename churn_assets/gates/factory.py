@@ -114,6 +114,7 @@ class Inspection:
         self.manifest: Manifest = self.store.verify(ref)
         self.gate_source = gate_source
         self.stored = self.store.gate_reports(ref)
+        self._made: dict[str, Any] = {}
 
     @functools.cached_property
     def subject(self) -> Any:
@@ -171,40 +172,49 @@ class Inspection:
             }
         )
 
-    def _origin(self, asset: str) -> ArtifactRef:
-        """The version of an asset that this one was trained from, directly or through others."""
-        pending = list(self.manifest.provenance.upstream.values())
+    def _load(self, ref: ArtifactRef) -> Any:
+        return self._once(str(ref), lambda: self.store.load(ref, self.workspace.format(ref.asset)))
+
+    def _once(self, name: str, make: Callable[[], Any]) -> Any:
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def _origin(self, ref: ArtifactRef, asset: str) -> ArtifactRef:
+        """The version of an asset that a version was trained from, directly or through others."""
+        pending = list(self.store.manifest(ref).provenance.upstream.values())
         seen: dict[str, ArtifactRef] = {}
         while pending:
-            ref = ArtifactRef.parse(pending.pop(0))
-            if ref.asset == asset:
-                return ref
-            if ref.asset not in seen:
-                seen[ref.asset] = ref
-                pending += self.store.manifest(ref).provenance.upstream.values()
-        message = f"{self.ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}"
+            found = ArtifactRef.parse(pending.pop(0))
+            if found.asset == asset:
+                return found
+            if found.asset not in seen:
+                seen[found.asset] = found
+                pending += self.store.manifest(found).provenance.upstream.values()
+        message = f"{ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}"
         raise KeyError(message)
 
     def _inputs(self, spec: CheckSpec, champion: ArtifactRef | None) -> GateInputs:
-        def load(ref: ArtifactRef) -> Any:
-            return self.store.load(ref, self.workspace.format(ref.asset))
-
-        def upstream(asset: str) -> Any:
-            return load(self._origin(asset))
-
         def section(name: str) -> Any:
             if name not in spec.sections:
                 message = f"check {spec.name!r} reads section {name!r} without declaring it in its sections"
                 raise KeyError(message)
             return self.workspace.section(self.ref.experiment, name)
 
+        def champions(asset: str) -> Any:
+            if champion is None:
+                return None
+            return self._load(champion if asset == champion.asset else self._origin(champion, asset))
+
         return GateInputs(
             ref=self.ref,
             manifest=self.manifest,
             store=self.store,
-            upstream=functools.cache(upstream),
+            upstream=lambda asset: self._load(self._origin(self.ref, asset)),
             section=section,
-            champion=functools.cache(lambda: None if champion is None else load(champion)),
+            champion=lambda: champions(self.ref.asset),
+            champions=champions,
+            once=self._once,
         )
 
 

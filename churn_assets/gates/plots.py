@@ -51,9 +51,7 @@ def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
             width = 0.8 / len(series)
             places = [position + (number - (len(series) - 1) / 2) * width for position in range(len(xs))]
             axes.bar(places, ys, width=width, label=label, color=colour)
-            axes.set_xticks(
-                range(len(xs)), [str(x) for x in xs], rotation=30 if len(xs) > 6 else 0, ha="center"
-            )
+            axes.set_xticks(range(len(xs)), [str(x) for x in xs], **_labels(len(xs)))
         else:
             marker = "o" if plot.kind == "points" or len(xs) <= 15 else ""
             line = "" if plot.kind == "points" else "-"
@@ -63,6 +61,7 @@ def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
     axes.set_title(plot.title)
     axes.set_xlabel(plot.x_label or plot.x)
     axes.set_ylabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
+    axes.set_axisbelow(True)
     axes.grid(visible=True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
@@ -70,6 +69,10 @@ def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
     buffer = BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _labels(count: int) -> dict[str, Any]:
+    return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if count > 6 else {}
 
 
 def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any], list[float]]]:

@@ -24,6 +24,8 @@ class GateInputs:
         upstream: Loads an asset at the version that this one was trained from, directly or through others.
         section: One section of the experiment, by name; only the sections that the check declares.
         champion: Loads the champion's version of this asset; None where there is none to compare with.
+        champions: Loads what the champion's version of this asset was trained from, by name; None likewise.
+        once: (name, make) -> value, made once for all checks of this version.
     """
 
     ref: ArtifactRef
@@ -32,6 +34,8 @@ class GateInputs:
     upstream: Callable[[str], Any]
     section: Callable[[str], Any]
     champion: Callable[[], Any]
+    champions: Callable[[str], Any]
+    once: Callable[[str, Callable[[], Any]], Any]
 
 
 @dataclass(frozen=True)

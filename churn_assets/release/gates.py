@@ -18,7 +18,9 @@ from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
 
 # Anything that a browser would fetch from elsewhere.
-_EXTERNAL = re.compile(r"""(?:src|href)\s*=\s*["']?(?!data:|#)|@import|url\((?!["']?data:)|<script""", re.IGNORECASE)
+_EXTERNAL = re.compile(
+    r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))|@import|url\((?!["']?data:)|<script""", re.IGNORECASE
+)
 GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
 COMPARED = ("customer_id", "offer_pct", "risk", "acceptance", "expected_value")

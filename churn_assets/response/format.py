@@ -177,7 +177,8 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         nodes = tuple(node if isinstance(node, int) else Split(**dict(node)) for node in described.nodes)
         segments = Segments(nodes, described.fill)
         _check_tree(nodes)
-        columns = basis.transform(golden_customers(described.customer_schema), np.zeros(1)).shape[1]
+        probes = golden_customers(described.customer_schema)
+        columns = basis.transform(probes, np.zeros(len(probes))).shape[1]
         shapes = {name: array.shape for name, array in tensors.items()}
         wanted = {"accepted": columns, "refused": columns, "woken": columns}
         if (

@@ -1,0 +1,240 @@
+"""A toy flow built with the real factory, IO manager and store: a table of numbers, and a model that is their mean."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from churn_assets.definitions import Checked, Overrides, build_defs, build_project
+from churn_assets.gates.plots import Plot
+from churn_assets.gates.report import Gate, Outcome
+from churn_assets.gates.spec import CheckSpec
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
+from resources.project import Project
+from resources.stage import Made, StageAsset, Step, stage_asset
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ToyGates(_Section):
+    smallest: float = 0.0
+
+
+class NumbersConfig(_Section):
+    values: tuple[float, ...]
+
+
+class MeanConfig(_Section):
+    scale: float = 1.0
+    gates: ToyGates = ToyGates()
+
+
+class StoreSection(_Section):
+    uri: str
+
+
+class ToyExperiment(_Section):
+    name: str
+    seed: int
+    store: StoreSection
+    channel: str
+    customers: NumbersConfig
+    risk_model: MeanConfig
+    release: _Section = _Section()
+
+
+def read_toy(name: str, config_dir: Path) -> ToyExperiment:
+    return ToyExperiment(name=name, **yaml.safe_load((config_dir / f"{name}.yaml").read_text()))
+
+
+class JsonFormat(ArtifactFormat[Any]):
+    loader = "toy/1"
+    packages = ("numpy",)
+
+    def save(self, value: Any, folder: Path) -> None:
+        write_json(value, folder / "value.json")
+
+    def load(self, folder: Path) -> Any:
+        return read_json(folder / "value.json")
+
+    def signature(self, value: Any) -> dict[str, Any]:
+        return {"kind": type(value).__name__}
+
+    def golden(self, value: Any) -> GoldenRows | None:
+        return GoldenRows(inputs=[1], outputs=self.replay(value, [1]))
+
+    def replay(self, value: Any, inputs: Any) -> Any:
+        return [repr(value)] * len(inputs)
+
+
+TOY = JsonFormat()
+TOY_PATH = f"{__name__}:TOY"
+
+
+@dataclass
+class Calls:
+    """How often each body ran, and what the tests may change between runs."""
+
+    bodies: list[str]
+    checks: list[str]
+    code: Path
+    broken_check: str | None = None
+    interrupt: str | None = None
+
+
+def toy_flow(calls: Calls) -> tuple[Checked, ...]:
+    @stage_asset(
+        stage="customers",
+        format=TOY_PATH,
+        sections=("customers",),
+        kinds=("json",),
+        description="Numbers.",
+    )
+    def customers(step: Step) -> Made:
+        calls.bodies.append("customers")
+        values = list(step.section("customers").values)
+        return Made(
+            values,
+            metrics={"count": float(len(values))},
+            rows=len(values),
+            columns={"value": ("float", "A number.")},
+        )
+
+    @stage_asset(
+        stage="risk",
+        format=TOY_PATH,
+        sections=("risk_model", "seed"),
+        inputs=("customers",),
+        kinds=("json",),
+        description="Their mean.",
+    )
+    def risk_model(step: Step, customers: list[float]) -> Made:
+        calls.bodies.append("risk_model")
+        if calls.interrupt == "risk_model":
+            raise KeyboardInterrupt
+        config = step.section("risk_model")
+        for number in range(2):
+            step.progress(loss=1.0 / (number + 1))
+        return Made(
+            config.scale * sum(customers) / len(customers), metrics={"seed": float(step.section("seed"))}
+        )
+
+    def is_large(subject: float, inputs: Any) -> Outcome:
+        calls.checks.append("is_large")
+        if calls.broken_check == "is_large":
+            raise ZeroDivisionError("cannot measure")
+        rows = [{"x": i, "y": value} for i, value in enumerate(inputs.upstream("customers"))]
+        smallest = inputs.section("risk_model").gates.smallest
+        return Outcome((Gate("mean", subject, ">=", smallest),), {"numbers": rows})
+
+    def not_worse(subject: float, inputs: Any) -> Outcome:
+        champion = inputs.champion()
+        return Outcome((Gate("gain", 0.0 if champion is None else subject - champion, ">=", 0.0),))
+
+    checks = (
+        CheckSpec(
+            "is_large",
+            "The mean is large enough.",
+            "Feed it larger numbers.",
+            is_large,
+            sections=("risk_model",),
+            plots=(Plot("numbers", "line", "x", ("y",), "Numbers"),),
+        ),
+        CheckSpec(
+            "not_worse", "No worse than the champion.", "Keep the champion.", not_worse, against_champion=True
+        ),
+    )
+
+    def with_code(asset: StageAsset) -> StageAsset:
+        return replace(asset, sources=lambda: [calls.code])
+
+    return (Checked(with_code(customers), ()), Checked(with_code(risk_model), checks))
+
+
+@dataclass
+class Toy:
+    """A toy project on a real ephemeral Dagster instance."""
+
+    root: Path
+    calls: Calls
+    instance: dg.DagsterInstance
+    project: Project
+    defs: dg.Definitions
+    flow: tuple[Checked, ...]
+
+    def configure(self, name: str = "toy", **sections: Any) -> None:
+        content = {
+            "seed": 7,
+            "store": {"uri": "store"},
+            "channel": name,
+            "customers": {"values": [1.0, 2.0, 6.0]},
+            "risk_model": {},
+        }
+        path = self.root / "configs" / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(content | sections))
+
+    def run(self, *assets: str, experiment: str = "toy") -> dg.ExecuteInProcessResult:
+        return self.defs.resolve_job_def("train").execute_in_process(
+            instance=self.instance,
+            partition_key=experiment,
+            asset_selection=[dg.AssetKey(asset) for asset in assets] or None,
+            raise_on_error=False,
+        )
+
+    def asset(self, name: str) -> StageAsset:
+        return next(checked.asset for checked in self.flow if checked.asset.name == name)
+
+    def spoil(self, asset: str) -> None:
+        """Change one stored byte of an asset's newest version."""
+        path = self.root / "store" / self.newest(asset).prefix / "value.json"
+        path.chmod(0o644)
+        path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
+
+    @staticmethod
+    def wait_for_another_second() -> None:
+        """Versions are named by the second: what tests do within one takes people longer."""
+        time.sleep(1.0 - time.time() % 1.0)
+
+    @property
+    def store(self) -> ArtifactStore:
+        return self.project.store("toy")
+
+    def newest(self, asset: str) -> Any:
+        return self.store.versions("toy", asset)[-1]
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Any:
+    code = tmp_path / "code.py"
+    code.write_text("A = 1\n")
+    calls = Calls([], [], code)
+    made = Toy(tmp_path, calls, None, None, None, toy_flow(calls))  # type: ignore[arg-type]
+    made.configure()
+    made.configure("other", seed=8)
+    overrides = Overrides(root=tmp_path, flow=made.flow)
+    made.project = replace(build_project(overrides), read=read_toy)
+    made.defs = build_defs(overrides, made.project)
+    with dg.DagsterInstance.ephemeral() as instance:
+        made.instance = instance
+        yield made
+
+
+def _metadata(result: dg.ExecuteInProcessResult, asset: str) -> dict[str, Any]:
+    (event,) = result.asset_materializations_for_node(asset)
+    return {key: value.value for key, value in event.metadata.items()}
+
+
+@pytest.fixture
+def metadata_of() -> Any:
+    return _metadata

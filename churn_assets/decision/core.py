@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,9 @@ from churn_assets.decision.tables import ResponseTables, hazards
 
 Reward = Literal["realised", "expected_incremental"]
 Singles = npt.NDArray[np.float32]
+
+PREPARED_BYTES = 2**30
+"""Observations are prepared for all customers at once if they take no more memory than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +54,9 @@ class Step:
 class RetentionCore:
     """N independent episodes over n customers.
 
-    Every random table look-up of a step is one index into a flat array: (customer, step) is one number, (status,
-    arm, accepted) another, and the whole observation but its last columns is copied from a prepared row.
+    Fetching from memory what is tabled for (customer, step) costs more than all arithmetic of a step. So it lies in
+    one row, a whole number of cache lines long, which is fetched once: what will be observed, then what will be drawn
+    from.
 
     Args:
         tables: the customers and how they respond.
@@ -87,8 +92,8 @@ class RetentionCore:
         self._restricted = not tables.allowed.all()
         self._allowed = np.ascontiguousarray(tables.allowed).reshape(-1)
         self._tabulate(tables)
-        # A single customer is observed as asked; for many it pays to prepare every row once.
-        self._rows = self.observer.rows(self._prices).reshape(-1, self.observer.width) if size > 1 else None
+        self._tabulate_statuses()
+        self._price = (tables.price * self._scale).astype(np.float32)
         self.customer, self.step_number = np.zeros(size, np.int64), np.zeros(size, np.int64)
         self.status, self.used = np.full(size, IDLE), np.zeros(size, np.int64)
         self.budget_price = np.zeros(size, np.float32)
@@ -96,26 +101,47 @@ class RetentionCore:
         self._everyone = np.arange(size)
 
     def _tabulate(self, tables: ResponseTables) -> None:
-        """Flat arrays over (customer, step 0 … T, …) and over (status, arm, accepted)."""
-        process = self.process
-        self._stride, self._views = process.horizon + 1, len(process.open_statuses)
-        self._view = process.view
-        acceptance = tables.acceptance[:, :, process.recently_contacted]
-        self._acceptance = _padded(acceptance)
-        self._hazard = _padded(hazards(tables, process))
-        added, scale = self.observer.added, self._scale[:, None, None, None]
+        """Rows over (customer, step 0 … T, open status), and where in them stands what."""
+        process, observer = self.process, self.observer
+        n, views, arms = len(tables), len(process.open_statuses), self._arms
+        parts: list[npt.NDArray[np.floating]] = [
+            hazards(tables, process)[:, :, None].repeat(views, axis=2),
+            tables.acceptance[:, :, process.recently_contacted],
+        ]
         if self._reward == "expected_incremental":
-            self._value, self._spend = _padded(added.value * scale), _padded(added.spend * scale)
+            scale = self._scale[:, None, None, None]
+            parts += [added * scale for added in (observer.added.value, observer.added.spend)]
+        drawn_from = sum(part.shape[-1] for part in parts)
+        shape = (n, process.horizon + 1, views)
+        width = observer.width
+        # A single customer is observed as asked; for many it pays to prepare their observations, if they fit.
+        if self.size == 1 or 4 * math.prod(shape) * _whole_lines(width + drawn_from) > PREPARED_BYTES:
+            width = 0
+        rows = np.zeros((*shape, _whole_lines(width + drawn_from)), np.float32)
+        self._rows, self._prepared = rows.reshape(-1, rows.shape[-1]), width
+        if width:
+            observer.write_rows(self._prices, self._rows[:, :width])
+        for part in parts:
+            rows[:, :-1, :, width : width + part.shape[-1]] = part
+            width += part.shape[-1]
+        hazard = self._prepared
+        self._hazard, self._acceptance = hazard, hazard + 3
+        self._value, self._spend = hazard + 3 + arms, hazard + 3 + 2 * arms
+        self._row_start = np.arange(self.size) * rows.shape[-1]
+
+    def _tabulate_statuses(self) -> None:
+        """Flat arrays over (status, offers used) and over (status, arm, accepted)."""
+        process = self.process
         after = process.after_offer.reshape(-1)
-        self._kind, self._next = process.hazard_kind[after], process.successor[after]
+        self._kind, self._next = self._hazard + process.hazard_kind[after], process.successor[after]
         self._margin = process.step_margin[after].astype(np.float32)
         self._discount = process.step_spend[after].astype(np.float32)
         gamma = process.discount_factor
         self._final_margin = (gamma * process.final_margin).astype(np.float32)
         self._final_spend = (gamma * process.final_spend).astype(np.float32)
-        self._price = (tables.price * self._scale).astype(np.float32)
         used = np.arange(process.max_offers + 1)
         self._open = (process.open[:, None] & (used < process.max_offers)).reshape(-1)
+        self._view = process.view
 
     def reset(
         self,
@@ -139,7 +165,7 @@ class RetentionCore:
         if offers_used is not None:
             self.used[:] = _within("offers_used", offers_used, self.process.max_offers)
         if budget_price is not None:
-            if self._rows is not None:
+            if self._prepared:
                 msg = "budget_price is fixed when a vector of customers is made: it cannot be reset"
                 raise ValueError(msg)
             self.budget_price[:] = _prices(budget_price)
@@ -151,22 +177,25 @@ class RetentionCore:
         Args:
             actions: (N,) arms 0 … K - 1. An arm that the rules forbid acts as 0, no offer.
         """
-        accept_draw, churn_draw = self.rng.random((2, self.size), np.float32)
-        row, customer = self._row, self.customer
+        draws = self.rng.random(2 * self.size, np.float32)
+        now = self._now.reshape(-1)
         arm = actions * self._open.take(self.status * (self.process.max_offers + 1) + self.used)
         if self._restricted:
-            arm *= self._allowed.take(customer * self._arms + arm)
+            arm *= self._allowed.take(self.customer * self._arms + arm)
         offered = arm > 0
         masked = arm != actions
-        decision = (row * self._views + self._view.take(self.status)) * self._arms
-        decision += arm
-        accepted = accept_draw < self._acceptance.take(decision)
-        after = (self.status * self._arms + arm) * 2
+        at_arm = self._row_start + arm
+        accepted = draws[: self.size] < now.take(at_arm + self._acceptance)
+        after = self.status * self._arms
+        after += arm
+        after *= 2
         after += accepted
-        churned = churn_draw < self._hazard.take(3 * row + self._kind.take(after))
+        kind = self._kind.take(after)
+        kind += self._row_start
+        churned = draws[self.size :] < now.take(kind)
         if self._reward == "expected_incremental":
-            rewards = self._value.take(decision)
-            rewards -= self.budget_price * self._spend.take(decision)
+            rewards = now.take(at_arm + self._value)
+            rewards -= self.budget_price * now.take(at_arm + self._spend)
         else:
             rewards = self._realised(after, offered, churned)
         self.status = self._next.take(after)
@@ -221,33 +250,37 @@ class RetentionCore:
         self._returns[index] = 0
 
     def _observe(self) -> Observations:
-        self._row = self.customer * self._stride
-        self._row += self.step_number
-        if self._rows is None:
-            return self._observe_at(self._everyone)
-        observations = self._rows.take(self._row * self._views + self._view.take(self.status), axis=0)
-        return self._in_situation(observations, self.status, self.used)
+        self._now = self._fetch(self.customer, self.step_number, self.status)
+        return self._shown(self._now, self._everyone)
 
     def _observe_at(self, index: Ints) -> Observations:
-        customer, step = self.customer.take(index), self.step_number.take(index)
-        status, used = self.status.take(index), self.used.take(index)
-        if self._rows is None:
-            return self.observer.observe(customer, step, status, used, self.budget_price.take(index))
-        row = (customer * self._stride + step) * self._views + self._view.take(status)
-        return self._in_situation(self._rows.take(row, axis=0), status, used)
+        rows = self._fetch(self.customer.take(index), self.step_number.take(index), self.status.take(index))
+        return self._shown(rows, index)
 
-    def _in_situation(self, rows: Observations, status: Ints, used: Ints) -> Observations:
+    def _fetch(self, customer: Ints, step: Ints, status: Ints) -> Singles:
+        row = customer * (self.process.horizon + 1)
+        row += step
+        row *= len(self.process.open_statuses)
+        row += self._view.take(status)
+        return self._rows.take(row, axis=0)
+
+    def _shown(self, rows: Singles, index: Ints) -> Observations:
+        status, used = self.status.take(index), self.used.take(index)
+        if not self._prepared:
+            customer, price = self.customer.take(index), self.budget_price.take(index)
+            return self.observer.observe(customer, self.step_number.take(index), status, used, price)
+        observations = rows[:, : self._prepared]
         situation = self.observer.situation(status, used)
         if self._restricted:
             # The prepared row is idle and without offers used: its mask is the customer's eligibility.
-            situation[:, 1 - self._arms :] *= rows[:, 1 - self._arms :]
-        rows[:, -situation.shape[1] :] = situation
-        return rows
+            situation[:, 1 - self._arms :] *= observations[:, 1 - self._arms :]
+        observations[:, -situation.shape[1] :] = situation
+        return observations
 
 
-def _padded(values: npt.NDArray[np.floating]) -> Singles:
-    """(n, T, …) → flat float32 over (n, T + 1, …), the last step repeated."""
-    return np.concatenate([values, values[:, -1:]], axis=1).astype(np.float32).reshape(-1)
+def _whole_lines(floats: int) -> int:
+    """The next multiple of a cache line of 64 bytes."""
+    return -(-floats // 16) * 16
 
 
 def _prices(values: npt.ArrayLike) -> Singles:

@@ -136,20 +136,22 @@ class Observer:
         """(m, K + 3) the last columns, which depend on status and offers used alone (but for eligibility)."""
         return self._situations.take(status * (self.process.max_offers + 1) + used, axis=0)
 
-    def rows(self, budget_price: npt.NDArray[np.float32]) -> Observations:
-        """(n, T + 1, O, width) observations of every customer at one price each, in every open status.
+    def write_rows(self, budget_price: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
+        """Every customer's observations at one price each, at every step and in every open status.
 
-        Environments that keep their prices copy from it; only `situation` differs in other statuses.
+        Environments that keep their prices copy from them; only `situation` differs in other statuses.
+
+        Args:
+            budget_price: (n,) λ.
+            out: (n · (T + 1) · O, width), written to.
         """
         statuses = self.process.open_statuses
         shape = (self.size, self.process.horizon + 1, len(statuses))
-        customer, step, view = (index.reshape(-1) for index in np.indices(shape))
-        out = np.empty((len(customer), self.width), np.float32)
-        for start in range(0, len(customer), BLOCK):
-            rows = slice(start, start + BLOCK)
-            i = customer[rows]
-            out[rows] = self.observe(i, step[rows], statuses[view[rows]], np.zeros_like(i), budget_price[i])
-        return out.reshape(*shape, self.width)
+        for start in range(0, len(out), BLOCK):
+            stop = min(start + BLOCK, len(out))
+            customer, step, view = np.unravel_index(np.arange(start, stop), shape)
+            nothing = np.zeros_like(customer)
+            out[start:stop] = self.observe(customer, step, statuses[view], nothing, budget_price[customer])
 
     def _model_rows(self, tables: ResponseTables) -> Observations:
         """(n · T · O, 1 + 4 (K - 1)): logits of risk and acceptance, then value and spend in units."""

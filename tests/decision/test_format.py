@@ -12,7 +12,7 @@ from churn_assets.decision.ppo import train
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import read_json, read_tensors, write_json, write_tensors
 
-SHORT = PpoDecisionConfig(ppo=PpoConfig(total_timesteps=4096, n_envs=256, n_steps=16))
+SHORT = PpoDecisionConfig(ppo=PpoConfig(cases=64, total_timesteps=4096, n_envs=256, n_steps=16))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,208 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from churn_assets.response.config import EffectModelConfig
+from churn_assets.response.effect import EffectModel, pooled_sizes, ridge_shift, ridge_woken
+from churn_assets.response.evidence import Estimate
+from churn_assets.response.format import EFFECT_MODEL
+from churn_assets.store.artifacts import stage
+from churn_assets.store.errors import CorruptArtifact
+from churn_assets.store.formats import read_json, write_json
+
+
+def predicted(fitted, rows):
+    X = fitted.table.X[fitted.truth.customer[rows]]
+    risk = fitted.risk.predict(X)
+    acceptance = fitted.accept.predict_arms(X, fitted.log.prior_offers[rows].astype(float), fitted.log.arms)
+    return fitted.effect.effects(X, risk, acceptance)
+
+
+def unseen(fitted):
+    return np.flatnonzero(fitted.table.held_out[fitted.truth.customer])
+
+
+def test_mean_effects_of_unseen_customers_are_close_to_the_truth_that_the_model_never_saw(fitted):
+    rows = unseen(fitted)
+    truth = (fitted.truth.churn - fitted.truth.churn[:, :1])[rows]
+    np.testing.assert_allclose(predicted(fitted, rows).mean(axis=0), truth.mean(axis=0), atol=0.015)
+
+
+def test_it_finds_the_sleeping_dogs(fitted):
+    """Unseen customers whom it says a small offer harms are harmed; those it says are helped are helped a lot."""
+    rows = unseen(fitted)
+    said = predicted(fitted, rows)[:, 1]
+    truth = (fitted.truth.churn[:, 1] - fitted.truth.churn[:, 0])[rows]
+    most_helped = np.argsort(said)[: len(rows) // 10]
+    assert 0.2 < (said > 0).mean() < 0.7
+    assert truth[said > 0].mean() > 0.002
+    assert truth[said > 0.01].mean() > 0.002
+    assert truth[most_helped].mean() < -0.05
+
+
+def test_it_finds_nothing_where_there_is_nothing(without_effects):
+    assert (without_effects.effect.size == 0).all()
+    assert np.abs(predicted(without_effects, np.arange(1000))).max() == 0
+
+
+def test_an_effect_is_what_acceptance_makes_of_its_two_consequences(fitted):
+    X = fitted.table.X[:500]
+    risk = fitted.risk.predict(X)
+    acceptance = fitted.accept.predict_arms(X, np.zeros(500), fitted.log.arms)
+    accepted, refused = fitted.effect.consequences(X, risk)
+    effects = fitted.effect.effects(X, risk, acceptance)
+    mixed = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - risk[:, None]
+    np.testing.assert_allclose(effects[:, 1:], mixed[:, 1:], atol=1e-12)
+    assert (effects[:, 0] == 0).all()
+    assert ((accepted > 0) & (accepted < 1) & (refused > 0) & (refused < 1)).all()
+
+
+def test_outcomes_of_held_out_customers_do_not_reach_the_model(fitted):
+    held_out = fitted.table.held_out[fitted.log.positions(fitted.table.ids)]
+    frame = fitted.log.frame.copy()
+    frame.loc[held_out, "churned"] = 1
+    poisoned = type(fitted.log)(frame, fitted.log.arms, fitted.log.simulated)
+    risk = fitted.risk.risk_of(fitted.log.customer_id)
+    again = EffectModel.fit(
+        fitted.table, poisoned, risk, fitted.accept.out_of_fold, fitted.experiment.effect_model
+    )
+    np.testing.assert_array_equal(again.fitted.accepted, fitted.effect.fitted.accepted)
+    np.testing.assert_array_equal(again.size, fitted.effect.size)
+
+
+def refit(fitted, **changes) -> EffectModel:
+    risk = fitted.risk.risk_of(fitted.log.customer_id)
+    config = EffectModelConfig(**changes)
+    return EffectModel.fit(fitted.table, fitted.log, risk, fitted.accept.out_of_fold, config)
+
+
+def test_every_key_changes_what_it_names(fitted):
+    base = fitted.effect
+    one = refit(fitted, shift_penalties=(50.0,), woken_penalties=(5.0, 6.0))
+    assert one.fitted.accepted.shape[0] == one.fitted.refused.shape[0] == 1
+    assert one.fitted.woken.shape[0] == 2
+    knots = refit(fitted, knots=3, segments=2, min_segment_rows=5000, cross_fits=2)
+    assert max(len(inner) for inner in knots.fitted.basis.knots) == 2
+    assert knots.segments.count == 2
+    assert knots.overall != base.overall  # another number of cross-fits compares other refits
+    assert (refit(fitted, evidence_z=100.0).size == 0).all()
+    assert refit(fitted, min_segment_rows=30_000).segments.count == 1
+
+
+def test_the_same_data_and_config_give_the_same_digest_and_the_saved_model_the_same_bits(fitted, tmp_path):
+    digests = [
+        stage("effect_model", model, EFFECT_MODEL, tmp_path / name).digest
+        for name, model in (("one", fitted.effect), ("two", refit(fitted)))
+    ]
+    assert digests[0] == digests[1]
+    loaded = EFFECT_MODEL.load(tmp_path / "one")
+    X = fitted.table.X[:200]
+    for ours, theirs in zip(
+        fitted.effect.consequences(X, np.full(200, 0.3)),
+        loaded.consequences(X, np.full(200, 0.3)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_segment_tree_that_never_ends_is_refused(fitted, tmp_path):
+    EFFECT_MODEL.save(fitted.effect, tmp_path)
+    described = read_json(tmp_path / "model.json")
+    split = next(node for node in described["nodes"] if isinstance(node, dict))
+    split["yes"] = 0
+    write_json(described, tmp_path / "model.json")
+    with pytest.raises(CorruptArtifact, match="children follow parents"):
+        EFFECT_MODEL.load(tmp_path)
+
+
+def test_customers_are_in_the_segment_whose_description_they_meet(fitted):
+    segments, schema = fitted.effect.segments, fitted.table.schema
+    found = segments.assign(fitted.table.X)
+    for number, line in enumerate(segments.describe(schema)):
+        meets = np.ones(len(fitted.table), bool)
+        for condition in line.split(", "):
+            name, relation, value = condition.split(" ", 2)
+            column = fitted.table.frame[name]
+            if relation == "is":
+                negated = value.startswith("not ")
+                meets &= (column == value.removeprefix("not ")).to_numpy() != negated
+            else:
+                meets &= ((column <= float(value)) == (relation == "<=")).to_numpy()
+        np.testing.assert_array_equal(meets, found == number)
+
+
+def test_without_overall_evidence_every_size_is_zero():
+    sizes, _ = pooled_sizes(Estimate(0.9, 0.3), (Estimate(5.0, 0.1), Estimate(1.0, 0.1)), evidence_z=4.0)
+    assert (sizes == 0).all()
+
+
+def test_sizes_are_pooled_more_where_they_are_less_certain_and_never_reversed():
+    raw = (Estimate(0.2, 0.05), Estimate(1.8, 0.5), Estimate(-2.0, 0.05))
+    sizes, sd = pooled_sizes(Estimate(1.0, 0.05), raw, evidence_z=4.0)
+    assert abs(sizes[0] - 0.2) < 0.05
+    assert 1.0 < sizes[1] <= 1.5
+    assert sizes[2] == 0
+    assert sd[1] > sd[0]
+
+
+def test_equal_sizes_are_pooled_completely():
+    sizes, _ = pooled_sizes(Estimate(1.0, 0.05), (Estimate(1.02, 0.1), Estimate(0.97, 0.1)), evidence_z=4.0)
+    np.testing.assert_allclose(sizes, 1.0)
+
+
+def test_the_shift_equals_a_ridge_logistic_regression_when_there_is_no_offset():
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    columns = np.column_stack([np.zeros(500), np.zeros(500), rng.normal(size=(500, 4))])
+    outcome = (rng.random(500) < 1 / (1 + np.exp(-columns[:, 2] + 0.5 * columns[:, 3]))).astype(float)
+    ours = ridge_shift(columns, np.zeros(500), outcome, penalty=3.0)
+    theirs = LogisticRegression(C=1 / 3.0, fit_intercept=False, tol=1e-10, max_iter=1000)
+    np.testing.assert_allclose(ours[2:], theirs.fit(columns[:, 2:], outcome).coef_[0], atol=1e-5)
+
+
+def test_woken_stayers_are_told_from_churners_who_leave_anyway():
+    rng = np.random.default_rng(1)
+    rows = 60_000
+    flag = rng.random(rows) < 0.3
+    risk = rng.uniform(0.05, 0.6, rows)
+    woken = np.where(flag, 0.15, 0.01)
+    outcome = (rng.random(rows) < risk + (1 - risk) * woken).astype(float)
+    columns = np.column_stack([np.ones(rows), rng.normal(size=rows), flag, ~flag]).astype(float)
+    logit = columns @ ridge_woken(columns, risk, outcome, penalty=1.0)
+    found = 1 / (1 + np.exp(-logit))
+    assert abs(found[flag].mean() - 0.15) < 0.02
+    assert abs(found[~flag].mean() - 0.01) < 0.01
+
+
+def test_a_model_that_reverses_the_effects_does_not_pass_its_gate(fitted):
+    from churn_assets.response.gates import effect
+
+    gates = fitted.experiment.effect_model.gates
+    assert all(
+        gate.passed
+        for gate in effect(fitted.effect, fitted.held_out, fitted.risk, fitted.accept, gates).gates
+    )
+    reversed_ = replace(fitted.effect, size=-fitted.effect.size)
+    outcome = effect(reversed_, fitted.held_out, fitted.risk, fitted.accept, gates)
+    failed = {gate.name for gate in outcome.gates if not gate.passed}
+    assert {"size_upper_bound", "size_above_zero", "arm_deviation"} <= failed
+
+
+def test_a_model_that_claims_effects_where_there_are_none_does_not_pass_its_gate(fitted, without_effects):
+    from churn_assets.response.gates import effect
+
+    gates = fitted.experiment.effect_model.gates
+    outcome = effect(fitted.effect, without_effects.held_out, fitted.risk, fitted.accept, gates)
+    failed = {gate.name for gate in outcome.gates if not gate.passed}
+    assert {"size_upper_bound", "arm_deviation"} <= failed
+
+
+def test_finding_nothing_passes_where_there_is_nothing(without_effects):
+    from churn_assets.response.gates import effect, effect_integrity
+
+    parts = (without_effects.effect, without_effects.held_out, without_effects.risk, without_effects.accept)
+    gates = without_effects.experiment.effect_model.gates
+    assert all(gate.passed for gate in effect(*parts, gates).gates)
+    assert all(gate.passed for gate in effect_integrity(*parts).gates)

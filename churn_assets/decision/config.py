@@ -27,7 +27,7 @@ class BudgetPriceConfig(_Section):
 class PpoConfig(_Section):
     """Proximal policy optimisation (stable-baselines3)."""
 
-    cases: PositiveInt = 8192
+    cases: PositiveInt = 4096
     """Customers to learn from, each with one budget price; fewer are repeated, of more some are drawn."""
     total_timesteps: PositiveInt = 500_000
     n_envs: PositiveInt = 1024

@@ -68,6 +68,7 @@ class RetentionCore:
             offering again; the same optimal policy by potential-based shaping, without the noise of single outcomes.
         budget_price: λ of each customer's episodes, one or (n,).
         reward_scale: (n,) multiplies a customer's rewards. None: 1.
+        observer: what is shown of the same customers, if not these tables.
         final_observations: whether steps carry the last observation of finished episodes.
     """
 
@@ -81,11 +82,12 @@ class RetentionCore:
         reward: Reward = "realised",
         budget_price: npt.ArrayLike = 0.0,
         reward_scale: npt.NDArray[np.floating] | None = None,
+        observer: Observer | None = None,
         final_observations: bool = False,
     ) -> None:
         n, self._arms = len(tables), process.n_arms
         self.process, self.size, self.customers, self.rng = process, size, n, rng
-        self.observer = Observer(tables, process)
+        self.observer = Observer(tables, process) if observer is None else observer
         self._reward, self._keep_final = reward, final_observations
         self._prices = np.broadcast_to(_prices(budget_price), (n,))
         self._scale = np.ones(n, np.float32) if reward_scale is None else reward_scale.astype(np.float32)

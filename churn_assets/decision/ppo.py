@@ -21,7 +21,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
-from churn_assets.decision.incremental import Incremental, incremental
+from churn_assets.decision.incremental import Incremental
 from churn_assets.decision.observation import Observer, observation_names
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import MASKED, DecisionPolicy
@@ -104,6 +104,7 @@ def train(
     with _one_thread():
         rng = np.random.default_rng(seed)
         learners = tables.subset(cases(len(tables), ppo.cases, rng))
+        observer = Observer(learners, process)
         core = RetentionCore(
             learners,
             process,
@@ -111,7 +112,8 @@ def train(
             rng,
             reward="expected_incremental",
             budget_price=budget_prices(len(learners), config.budget_prices, rng),
-            reward_scale=reward_scale(incremental(learners, process)),
+            reward_scale=reward_scale(observer.added),
+            observer=observer,
         )
         model = ppo_model(core, config, seed)
         schedule = _Schedule(tables.subset(slice(0, monitored)), process, config, progress, reports)

@@ -26,6 +26,7 @@ from churn_assets.risk.assets import risk_model
 from churn_assets.risk.checks import RISK_MODEL
 from jobs.train import train
 from resources.artifacts import ArtifactIOManager
+from resources.compute import limit_threads
 from resources.project import Project, project_root, require_project_folder
 from resources.stage import IO_MANAGER, StageAsset
 
@@ -79,6 +80,7 @@ def build_project(overrides: Overrides) -> Project:
 
 def build_defs(overrides: Overrides | None = None, project: Project | None = None) -> dg.Definitions:
     """Fresh definitions: assets and checks of the flow, the jobs, and the resources they ask for."""
+    limit_threads()
     overrides = overrides or Overrides()
     project = project or build_project(overrides)
     partitions = dg.StaticPartitionsDefinition(project.names())

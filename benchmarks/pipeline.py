@@ -1,0 +1,109 @@
+"""What the platform costs: the whole quickstart through Dagster and the store, against plain function calls.
+
+Three warm measurements in one process, on a fresh project folder each: the library alone (the same stages and
+checks, called as functions on values in memory), the job with its store, checks and release, and the same job again
+with nothing changed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import dagster as dg
+
+from benchmarks.report import Figure, main
+from churn_assets.definitions import FLOW, Overrides, build_defs, build_project
+from churn_assets.gates.spec import GateInputs
+from resources.stage import UNCHANGED, Step
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = "quickstart"
+ROUNDS = 2
+"""Both are measured this often, in turn, and the faster time of each is used: noise only adds."""
+
+
+@contextmanager
+def project_folder() -> Any:
+    """An empty project with our experiments."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copytree(ROOT / "configs", Path(folder) / "configs")
+        yield Path(folder)
+
+
+def run_job(root: Path, instance: dg.DagsterInstance) -> tuple[float, int, int]:
+    """Seconds of one run of the job, how many assets it made and how many it skipped as unchanged."""
+    job = build_defs(Overrides(root=root)).resolve_job_def("train")
+    start = time.perf_counter()
+    result = job.execute_in_process(instance=instance, partition_key=EXPERIMENT)
+    seconds = time.perf_counter() - start
+    events = [event for event in result.all_events if event.event_type_value == "ASSET_MATERIALIZATION"]
+    skipped = sum(UNCHANGED in event.materialization.metadata for event in events)
+    return seconds, len(events) - skipped, skipped
+
+
+def call_library(root: Path) -> float:
+    """Seconds of the same stages and checks by function calls; the release is made of stored versions, so it has none."""
+    project = build_project(Overrides(root=root))
+    values: dict[str, Any] = {}
+    start = time.perf_counter()
+    for checked in FLOW:
+        asset = checked.asset
+        if asset.lazy:
+            continue
+        step = Step(EXPERIMENT, root, {}, project, asset, lambda _figures: None)
+        values[asset.name] = asset.body(step, *(values[name] for name in asset.inputs)).value
+        made: dict[str, Any] = {}
+
+        def once(name: str, make: Callable[[], Any], made: dict[str, Any] = made) -> Any:
+            if name not in made:
+                made[name] = make()
+            return made[name]
+
+        nothing = cast("Any", None)
+        inputs = GateInputs(
+            ref=nothing,
+            manifest=nothing,
+            store=nothing,
+            upstream=values.__getitem__,
+            section=lambda name: project.section(EXPERIMENT, name),
+            champion=lambda: None,
+            champions=lambda _name: None,
+            once=once,
+        )
+        for check in checked.checks:
+            check.run(values[asset.name], inputs)
+    return time.perf_counter() - start
+
+
+def measure() -> list[Figure]:
+    """Warms up with the library, then measures both in turn."""
+    with project_folder() as root:
+        call_library(root)
+    library, job, again = [], [], []
+    retrained = 0
+    for _ in range(ROUNDS):
+        with project_folder() as root:
+            library.append(call_library(root))
+        with project_folder() as root, dg.instance_for_test() as instance:
+            seconds, made, _ = run_job(root, instance)
+            job.append(seconds)
+            seconds, made_again, skipped = run_job(root, instance)
+            again.append(seconds)
+            retrained += made_again + (len(FLOW) - made) + (len(FLOW) - skipped)
+    return [
+        Figure("wall_seconds", min(job), "<=", 90, "the whole job: stages, store, checks, release"),
+        Figure("library_seconds", min(library), note="stages and checks as function calls, no release"),
+        Figure("overhead_vs_library", min(job) / min(library), "<=", 1.15),
+        Figure("rerun_unchanged_seconds", min(again), "<=", 10, "versions and reports verified again"),
+        Figure("retrained_when_unchanged", retrained, "<=", 0, "assets made where none should be"),
+    ]
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

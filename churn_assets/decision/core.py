@@ -90,14 +90,15 @@ class RetentionCore:
         self.observer = Observer(tables, process) if observer is None else observer
         self._reward, self._keep_final = reward, final_observations
         self._prices = np.broadcast_to(_prices(budget_price), (n,))
+        self._priced, self._scaled = bool(self._prices.any()), reward_scale is not None
         self._scale = np.ones(n, np.float32) if reward_scale is None else reward_scale.astype(np.float32)
         self._restricted = not tables.allowed.all()
         self._allowed = np.ascontiguousarray(tables.allowed).reshape(-1)
-        self._tabulate(tables)
-        self._tabulate_statuses()
         self._price = (tables.price * self._scale).astype(np.float32)
+        self._tabulate(tables)
+        self._tabulate_situations()
         self.customer, self.step_number = np.zeros(size, np.int64), np.zeros(size, np.int64)
-        self.status, self.used = np.full(size, IDLE), np.zeros(size, np.int64)
+        self._situation = np.full(size, IDLE)
         self.budget_price = np.zeros(size, np.float32)
         self._returns = np.zeros(size, np.float32)
         self._everyone = np.arange(size)
@@ -131,19 +132,34 @@ class RetentionCore:
         self._value, self._spend = hazard + 3 + arms, hazard + 3 + 2 * arms
         self._row_start = np.arange(self.size) * rows.shape[-1]
 
-    def _tabulate_statuses(self) -> None:
-        """Flat arrays over (status, offers used) and over (status, arm, accepted)."""
-        process = self.process
-        after = process.after_offer.reshape(-1)
-        self._kind, self._next = self._hazard + process.hazard_kind[after], process.successor[after]
-        self._margin = process.step_margin[after].astype(np.float32)
-        self._discount = process.step_spend[after].astype(np.float32)
-        gamma = process.discount_factor
-        self._final_margin = (gamma * process.final_margin).astype(np.float32)
-        self._final_spend = (gamma * process.final_spend).astype(np.float32)
-        used = np.arange(process.max_offers + 1)
+    def _tabulate_situations(self) -> None:
+        """A situation is status and offers used in one number. Flat arrays over it, and over it, arm and accepted."""
+        process, arms = self.process, self._arms
+        self._counts = process.max_offers + 1
+        used = np.arange(self._counts)
         self._open = (process.open[:, None] & (used < process.max_offers)).reshape(-1)
-        self._view = process.view
+        self._view = np.repeat(process.view, self._counts)
+        after = np.broadcast_to(process.after_offer[:, None], (process.n_statuses, self._counts, arms, 2))
+        made = np.broadcast_to((np.arange(arms) > 0)[:, None], after.shape)
+        used_then = np.minimum(used[:, None, None] + made, process.max_offers)
+        self._next = (process.successor[after] * self._counts + used_then).reshape(-1)
+        self._kind = (self._hazard + process.hazard_kind[after]).reshape(-1)
+        self._margin = process.step_margin[after].astype(np.float32).reshape(-1)
+        self._discount = process.step_spend[after].astype(np.float32).reshape(-1)
+        self._contact = (process.contact_cost * made).astype(np.float32).reshape(-1)
+        gamma = process.discount_factor
+        self._final_margin = np.repeat(gamma * process.final_margin, self._counts).astype(np.float32)
+        self._final_spend = np.repeat(gamma * process.final_spend, self._counts).astype(np.float32)
+
+    @property
+    def status(self) -> Ints:
+        """(N,) status at the decision."""
+        return self._situation // self._counts
+
+    @property
+    def used(self) -> Ints:
+        """(N,) offers used."""
+        return self._situation % self._counts
 
     def reset(
         self,
@@ -163,14 +179,15 @@ class RetentionCore:
             self.customer[:] = _within("customer", customer, self.customers - 1)
             self.budget_price[:] = self._prices[self.customer]
         if status is not None:
-            self.status[:] = _within("status", status, self.process.n_statuses - 1)
+            self._situation += _within("status", status, self.process.n_statuses - 1) * self._counts
         if offers_used is not None:
-            self.used[:] = _within("offers_used", offers_used, self.process.max_offers)
+            self._situation += _within("offers_used", offers_used, self.process.max_offers)
         if budget_price is not None:
             if self._prepared:
                 msg = "budget_price is fixed when a vector of customers is made: it cannot be reset"
                 raise ValueError(msg)
             self.budget_price[:] = _prices(budget_price)
+            self._priced = True
         return self._observe()
 
     def step(self, actions: npt.NDArray[np.integer]) -> Step:
@@ -181,14 +198,14 @@ class RetentionCore:
         """
         draws = self.rng.random(2 * self.size, np.float32)
         now = self._now.reshape(-1)
-        arm = actions * self._open.take(self.status * (self.process.max_offers + 1) + self.used)
+        arm = actions * self._open.take(self._situation)
         if self._restricted:
             arm *= self._allowed.take(self.customer * self._arms + arm)
         offered = arm > 0
         masked = arm != actions
         at_arm = self._row_start + arm
         accepted = draws[: self.size] < now.take(at_arm + self._acceptance)
-        after = self.status * self._arms
+        after = self._situation * self._arms
         after += arm
         after *= 2
         after += accepted
@@ -199,9 +216,8 @@ class RetentionCore:
             rewards = now.take(at_arm + self._value)
             rewards -= self.budget_price * now.take(at_arm + self._spend)
         else:
-            rewards = self._realised(after, offered, churned)
-        self.status = self._next.take(after)
-        self.used += offered
+            rewards = self._realised(after, churned)
+        self._situation = self._next.take(after)
         self.step_number += 1
         finished = self.step_number == self.process.horizon
         if self._reward == "realised" and finished.any():
@@ -226,57 +242,61 @@ class RetentionCore:
             final,
         )
 
-    def _realised(self, after: Ints, offered: Bools, churned: Bools) -> Singles:
-        rewards = self._margin.take(after)
-        rewards -= self.budget_price * self._discount.take(after)
+    def _realised(self, after: Ints, churned: Bools) -> Singles:
+        rewards, contact = self._margin.take(after), self._contact.take(after)
+        if self._priced:
+            rewards -= self.budget_price * self._discount.take(after)
+            contact *= 1 + self.budget_price
         rewards *= self._price.take(self.customer)
         rewards *= ~churned
-        made = offered.nonzero()[0]
-        scale = self._scale.take(self.customer.take(made))
-        rewards[made] -= (1 + self.budget_price.take(made)) * np.float32(self.process.contact_cost) * scale
+        if self._scaled:
+            contact *= self._scale.take(self.customer)
+        rewards -= contact
         return rewards
 
     def _add_terminal_value(self, rewards: Singles, survivors: Ints) -> None:
-        status = self.status.take(survivors)
-        rate = self._final_margin.take(status)
-        rate -= self.budget_price.take(survivors) * self._final_spend.take(status)
+        situation = self._situation.take(survivors)
+        rate = self._final_margin.take(situation)
+        rate -= self.budget_price.take(survivors) * self._final_spend.take(situation)
         rewards[survivors] += rate * self._price.take(self.customer.take(survivors))
 
     def _restart(self, index: Ints) -> None:
         customer = self.rng.integers(self.customers, size=len(index))
         self.customer[index] = customer
-        self.budget_price[index] = self._prices.take(customer)
+        if self._priced:
+            self.budget_price[index] = self._prices.take(customer)
         self.step_number[index] = 0
-        self.status[index] = IDLE
-        self.used[index] = 0
+        self._situation[index] = IDLE
         self._returns[index] = 0
 
     def _observe(self) -> Observations:
-        self._now = self._fetch(self.customer, self.step_number, self.status)
-        return self._shown(self._now, self._everyone)
+        self._now = self._fetch(self.customer, self.step_number, self._situation)
+        return self._shown(self._now, self.customer, self.step_number, self._situation, self.budget_price)
 
     def _observe_at(self, index: Ints) -> Observations:
-        rows = self._fetch(self.customer.take(index), self.step_number.take(index), self.status.take(index))
-        return self._shown(rows, index)
+        customer, step = self.customer.take(index), self.step_number.take(index)
+        situation, price = self._situation.take(index), self.budget_price.take(index)
+        return self._shown(self._fetch(customer, step, situation), customer, step, situation, price)
 
-    def _fetch(self, customer: Ints, step: Ints, status: Ints) -> Singles:
+    def _fetch(self, customer: Ints, step: Ints, situation: Ints) -> Singles:
         row = customer * (self.process.horizon + 1)
         row += step
         row *= len(self.process.open_statuses)
-        row += self._view.take(status)
+        row += self._view.take(situation)
         return self._rows.take(row, axis=0)
 
-    def _shown(self, rows: Singles, index: Ints) -> Observations:
-        status, used = self.status.take(index), self.used.take(index)
+    def _shown(
+        self, rows: Singles, customer: Ints, step: Ints, situation: Ints, price: Singles
+    ) -> Observations:
         if not self._prepared:
-            customer, price = self.customer.take(index), self.budget_price.take(index)
-            return self.observer.observe(customer, self.step_number.take(index), status, used, price)
+            status, used = situation // self._counts, situation % self._counts
+            return self.observer.observe(customer, step, status, used, price)
         observations = rows[:, : self._prepared]
-        situation = self.observer.situation(status, used)
+        last = self.observer.situations.take(situation, axis=0)
         if self._restricted:
             # The prepared row is idle and without offers used: its mask is the customer's eligibility.
-            situation[:, 1 - self._arms :] *= observations[:, 1 - self._arms :]
-        observations[:, -situation.shape[1] :] = situation
+            last[:, 1 - self._arms :] *= observations[:, 1 - self._arms :]
+        observations[:, -last.shape[1] :] = last
         return observations
 
 

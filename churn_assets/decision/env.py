@@ -207,7 +207,7 @@ class RetentionVectorEnv(VectorEnv[Observations, npt.NDArray[np.integer], npt.ND
         for name, values in _facts(step).items():
             info[name], info[f"_{name}"] = values, self._everyone
         if len(step.index) and step.final_observations is not None:
-            final = np.full(self.num_envs, None, object)
+            final = np.empty(self.num_envs, object)
             for env, observation in zip(step.index.tolist(), step.final_observations, strict=True):
                 final[env] = observation
             info["final_obs"], info["_final_obs"] = final, step.finished

@@ -57,6 +57,7 @@ class Observer:
         width: number of columns.
         regret_columns: where the regrets stand.
         added: incremental values that are shown.
+        situations: (S · (max_offers + 1), K + 3) the last columns by status and offers used, eligibility aside.
 
     Args:
         tables: what the policy is shown (for a proof of use: permuted).
@@ -80,7 +81,7 @@ class Observer:
         self._waiting = self._waiting_rows(tables)
         steps = np.arange(process.horizon + 1, dtype=np.float32)
         self._tenure_gain, self._time = steps * np.float32(tables.tenure_step), steps / process.horizon
-        self._situations = self._situation_rows()
+        self.situations = self._situation_rows()
         self._allowed = None if tables.allowed.all() else np.ascontiguousarray(tables.allowed[:, 1:])
 
     def observe(
@@ -124,7 +125,7 @@ class Observer:
         at += values.shape[1]
         out[:, at] = price
         at += 1
-        out[:, at:] = self.situation(status, used)
+        out[:, at:] = self.situations.take(status * (self.process.max_offers + 1) + used, axis=0)
         allowed = out[:, -offers:]
         if self._allowed is not None:
             allowed *= self._allowed.take(customer, axis=0)
@@ -132,14 +133,10 @@ class Observer:
             allowed *= affordable
         return out
 
-    def situation(self, status: Ints, used: Ints) -> Observations:
-        """(m, K + 3) the last columns, which depend on status and offers used alone (but for eligibility)."""
-        return self._situations.take(status * (self.process.max_offers + 1) + used, axis=0)
-
     def write_rows(self, budget_price: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
         """Every customer's observations at one price each, at every step and in every open status.
 
-        Environments that keep their prices copy from them; only `situation` differs in other statuses.
+        Environments that keep their prices copy from them; only `situations` differ between statuses.
 
         Args:
             budget_price: (n,) λ.

@@ -12,7 +12,9 @@ from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
 from churn_assets.decision.ppo import budget_prices, cases, entropy_coefficient, export, ppo_model, train
 
-SHORT = PpoDecisionConfig(ppo=PpoConfig(cases=256, total_timesteps=8_192, n_envs=256, n_steps=16, batch_size=1024))
+SHORT = PpoDecisionConfig(
+    ppo=PpoConfig(cases=256, total_timesteps=8_192, n_envs=256, n_steps=16, batch_size=1024)
+)
 
 
 @pytest.fixture(scope="module")

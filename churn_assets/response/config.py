@@ -34,6 +34,9 @@ class AcceptGates(BaseModel):
 class AcceptModelConfig(BaseModel):
     """P(accept | customer, offer): boosting, increasing in the offer and decreasing in recent offers.
 
+    The defaults had the least cross-fitted log loss on two logs of the demo world, and are half as slow to ask
+    as the next best.
+
     Attributes:
         learning_rate: As in scikit-learn's HistGradientBoostingClassifier, like the next four.
         max_iter: Number of trees.
@@ -47,8 +50,8 @@ class AcceptModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
-    max_iter: Annotated[int, Field(ge=1)] = 150
-    max_leaf_nodes: Annotated[int, Field(ge=2)] = 8
+    max_iter: Annotated[int, Field(ge=1)] = 80
+    max_leaf_nodes: Annotated[int, Field(ge=2)] = 6
     min_samples_leaf: Annotated[int, Field(ge=1)] = 60
     l2_regularization: Annotated[float, Field(ge=0)] = 10.0
     cross_fits: Annotated[int, Field(ge=2, le=20)] = 4

@@ -275,7 +275,8 @@ def decide(
         }
         for offer, count in mix.items()
     ]
-    out.print(_table(rows, f"{len(decided)} decisions of {ref}"))
+    out.print(f"{len(decided)} decisions of {ref}")
+    out.print(_table(rows))
     out.print(f"Written to {target}")
 
 

@@ -36,8 +36,8 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
         now: Time of the decision, aware.
 
     Returns:
-        One row a customer in the order of `raw`: `decision_id`, `customer_id`, `decided_at`, `offer_pct` (share of
-        the list price; 0 = no contact), `risk` (P(churn) within the label window without contact), `acceptance`
+        One row a customer in the order of `raw`: `decision_id`, `customer_id`, `decided_at`, `decision` (`offer` or
+        `no contact`), `offer_pct` (share of the list price), `risk` (P(churn) within the label window without contact), `acceptance`
         (of the offer made), `risk_if_offered` (P(churn) given this decision), `expected_value` (what the offer is expected to add over never contacting, in the
         currency of the price), `propensity` (probability with which the policy makes this decision: 1, as it takes
         its best arm), `reasons`, `policy` and `release`.
@@ -73,6 +73,7 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
             "decision_id": [_decision_id(ref, customer, now) for customer in table.ids],
             "customer_id": table.ids,
             "decided_at": now.isoformat(timespec="seconds"),
+            "decision": np.where(arm > 0, "offer", "no contact"),
             "offer_pct": np.asarray(process.menu, np.float64)[arm],
             "risk": tables.risk[:, 0],
             "acceptance": acceptance[rows, arm],

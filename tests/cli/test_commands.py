@@ -1,0 +1,224 @@
+"""Every other command: each option reaches its parameter, each refusal is one line and an exit code."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from churn_assets.cli import ROOT, app
+from churn_assets.customers.table import EMBEDDED
+from churn_assets.store.channels import Channel
+from churn_assets.store.location import open_store
+
+
+def channel(project):
+    return Channel(open_store(".churn/store", root=project.root), "quickstart")
+
+
+@pytest.fixture
+def some(tmp_path):
+    """Thirty real customers."""
+    path = tmp_path / "some.csv"
+    pd.read_csv(EMBEDDED["telco"], dtype=str, keep_default_na=False).head(30).to_csv(path, index=False)
+    return path
+
+
+def test_releases_lists_what_was_released_and_what_leads(project):
+    assert "leads" not in project.churn("releases").output
+    assert project.churn("promote").exit_code == 0
+    (row,) = json.loads(project.churn("releases", "--json").output)
+    assert row["channel"] == "leads quickstart"
+    assert row["responses"] == "simulated"
+
+
+def test_releases_of_an_empty_project_say_what_to_run(empty):
+    result = empty.churn("releases")
+    assert result.exit_code == 0
+    assert "churn run quickstart" in result.output
+
+
+def test_show_gives_members_figures_and_what_promotion_would_decide(project, tmp_path):
+    report = tmp_path / "report.html"
+    result = project.churn("show", "latest", "--report", report)
+    assert result.exit_code == 0
+    for shown in ("risk_model", "held_out_auc", "simulated", "can be promoted", "gates of 7 artifacts hold"):
+        assert shown in result.output
+    html = report.read_text()
+    assert "SIMULATED" in html
+    assert "From customers to offers" in html
+    assert html.count("data:image/png;base64,") >= 8
+    assert "http://" not in html
+    assert "https://" not in html
+
+
+def test_promote_and_rollback_record_actor_and_reason(project):
+    assert project.churn("promote", "latest", "--reason", "first", "--actor", "ann").exit_code == 0
+    (record,) = channel(project).history()
+    assert (record.actor, record.reason) == ("ann", "first")
+    refused = project.churn("rollback", "--reason", "oops", "--actor", "bob")
+    assert refused.exit_code == 1
+    assert "only release that ever led" in refused.output
+
+
+def test_rollback_goes_back_to_the_release_that_is_named(project):
+    first = project.newest("release").name
+    assert project.churn("promote").exit_code == 0
+    project.configure(lambda content: content["release"].update(golden_customers=5))
+    assert project.run("quickstart").returncode == 0
+    assert project.churn("promote").exit_code == 0
+    assert channel(project).head().ref.version != first
+    project.spoil("release", "bundle.json")  # what leads is broken
+    result = project.churn("rollback", "--to", first, "--actor", "bob")
+    assert result.exit_code == 0, result.output
+    head = channel(project).head()
+    assert (head.action, head.actor, head.ref.version) == ("rollback", "bob", first)
+
+
+def test_promoting_a_release_with_a_tampered_gate_report_is_refused(project):
+    reports = project.newest("ppo_decision") / "gates" / "off_policy"
+    (stored,) = reports.iterdir()
+    stored.chmod(0o644)
+    stored.write_text(stored.read_text().replace('"passed":true', '"passed":false', 1))
+    result = project.churn("promote")
+    assert result.exit_code == 1
+    assert "off_policy" in result.output
+    assert channel(project).head() is None
+
+
+def test_promoting_a_release_with_a_corrupt_member_is_refused_by_name(project):
+    project.spoil("ppo_decision", "policy.safetensors")
+    result = project.churn("promote")
+    assert result.exit_code == 1
+    assert "policy.safetensors" in result.output
+
+
+def test_a_release_that_does_not_exist_names_the_nearest(project):
+    newest = project.newest("release").name
+    result = project.churn("promote", newest[:-1] + ("0" if newest[-1] != "0" else "1"))
+    assert result.exit_code == 2
+    assert newest in result.output
+
+
+def test_checks_give_every_figure_and_threshold_as_json(project):
+    result = project.churn("checks", "--json")
+    assert result.exit_code == 0
+    found = json.loads(result.output)
+    assert found["problems"] == []
+    by_gate = {(row["asset"], row["check"], row["gate"]): row for row in found["checks"]}
+    auc = by_gate["risk_model", "ranks_well", "auc"]
+    assert auc["figure"] > auc["threshold"]
+    assert (auc["bound"], auc["verdict"]) == (">=", "passed")
+    assert {row["asset"] for row in found["checks"]} >= {"customers", "offer_log", "ppo_decision", "release"}
+    assert json.loads(project.churn("checks", "--release", "latest", "--json").output) == found
+
+
+def test_checks_fail_where_a_version_fails(project):
+    project.spoil("risk_model", "model.json")
+    result = project.churn("checks")
+    assert result.exit_code == 1
+    assert "model.json" in result.output
+
+
+def test_decide_adds_decision_offer_reasons_value_propensity_and_release(project, some, tmp_path):
+    assert project.churn("promote").exit_code == 0
+    out = tmp_path / "decided.parquet"
+    result = project.churn("decide", some, "--out", out)
+    assert result.exit_code == 0, result.output
+    given, decided = pd.read_csv(some, dtype=str, keep_default_na=False), pd.read_parquet(out)
+    pd.testing.assert_frame_equal(decided[given.columns.tolist()], given)
+    assert (decided["release"] == str(channel(project).head().ref)).all()
+    assert decided["decision_id"].is_unique
+    assert set(decided["offer_pct"]) <= {0.0, 0.1, 0.3}
+    assert ((decided["decision"] == "offer") == (decided["offer_pct"] > 0)).all()
+    assert (decided.loc[decided["offer_pct"] == 0, "expected_value"] == 0).all()
+    assert decided["propensity"].between(0, 1).all()
+    assert decided["reasons"].str.contains("risk").all()
+
+
+def test_decide_reads_parquet_writes_beside_the_file_and_can_use_a_release_that_does_not_lead(project, some):
+    parquet = some.with_suffix(".parquet")
+    pd.read_csv(some, dtype=str, keep_default_na=False).to_parquet(parquet)
+    result = project.churn("decide", parquet, "--release", "latest")
+    assert result.exit_code == 0, result.output
+    beside = pd.read_parquet(parquet.with_name("some.decided.parquet"))
+    assert len(beside) == 30
+
+
+def test_decide_without_a_champion_says_so_and_decides_nothing(project, some):
+    result = project.churn("decide", some)
+    assert result.exit_code == 2
+    assert "nothing leads quickstart yet" in result.output
+    assert not some.with_name("some.decided.csv").exists()
+
+
+def test_nobody_who_opted_out_is_offered_anything(project, some, tmp_path):
+    table = pd.read_csv(some, dtype=str, keep_default_na=False)
+    table.assign(opted_out=1, prior_offers=0).to_csv(some, index=False)
+    out = tmp_path / "decided.csv"
+    assert project.churn("decide", some, "--release", "latest", "--out", out).exit_code == 0
+    decided = pd.read_csv(out)
+    assert (decided["offer_pct"] == 0).all()
+    assert decided["reasons"].str.contains("opted out").all()
+
+
+def test_recent_offers_lower_acceptance(project, some, tmp_path):
+    table = pd.read_csv(some, dtype=str, keep_default_na=False)
+    means = []
+    for prior in (0, 3):
+        table.assign(prior_offers=prior).to_csv(some, index=False)
+        out = tmp_path / f"{prior}.csv"
+        assert project.churn("decide", some, "--release", "latest", "--out", out).exit_code == 0
+        decided = pd.read_csv(out)
+        means.append(decided.loc[decided["offer_pct"] == 0.1, "acceptance"].max())
+    assert means[1] < means[0] or pd.isna(means[1])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table.drop(columns="Contract"), "Contract"),
+        (lambda table: table.assign(Contract="Decade"), "Decade"),
+        (lambda table: table.assign(MonthlyCharges="-3"), "MonthlyCharges"),
+        (lambda table: table.assign(tenure=""), "tenure"),
+        (lambda table: pd.concat([table, table]), "customerID"),
+        (lambda table: table.assign(prior_offers=1.5), "prior_offers"),
+        (lambda table: table.assign(release="mine"), "release"),
+    ],
+    ids=["missing column", "unseen category", "negative price", "blank tenure", "twice", "half an offer", "own column"],
+)
+def test_a_customer_table_that_is_not_what_was_trained_on_is_refused_and_nothing_is_invented(project, some, change, said):
+    change(pd.read_csv(some, dtype=str, keep_default_na=False)).to_csv(some, index=False)
+    result = project.churn("decide", some, "--release", "latest")
+    assert result.exit_code == 2, result.output
+    assert said in result.output
+    assert "Traceback" not in result.output
+    assert not some.with_name("some.decided.csv").exists()
+
+
+def test_a_corrupt_release_decides_nothing(project, some):
+    project.spoil("accept_model", "classifier.skops")
+    result = project.churn("decide", some, "--release", "latest")
+    assert result.exit_code == 3
+    assert "classifier.skops" in result.output
+
+
+def test_another_experiment_is_another_store_view(project):
+    (project.root / "configs" / "other.yaml").write_text((project.root / "configs" / "quickstart.yaml").read_text())
+    assert "No release of other yet" in project.churn("releases", "--experiment", "other").output
+
+
+def test_the_command_starts_without_the_libraries_it_may_never_need():
+    heavy = ("dagster", "pandas", "numpy", "torch", "sklearn", "matplotlib")
+    code = f"import sys, churn_assets.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_exit_codes_are_documented_in_the_help():
+    from typer.testing import CliRunner
+
+    shown = CliRunner().invoke(app, ["--help"]).output
+    for code in ("0 done", "1 a gate", "2", "3 the", "4 a run", "70"):
+        assert code in " ".join(shown.split())

@@ -1,0 +1,101 @@
+"""`churn run`: what it makes, skips, refuses and says, on the project's own Dagster instance."""
+
+import re
+
+import dagster as dg
+import pytest
+
+FLOW = ["customers", "offer_log", "risk_model", "accept_model", "effect_model", "ppo_decision", "release"]
+
+
+def lines(done, state):
+    return re.findall(rf"^ok  (\w+)  {state}", done.stdout, re.MULTILINE)
+
+
+@pytest.fixture
+def history(monkeypatch):
+    def records(project):
+        monkeypatch.chdir(project.root)
+        monkeypatch.setenv("DAGSTER_HOME", str(project.root))
+        with dg.DagsterInstance.get() as instance:
+            return instance.get_run_records()
+
+    return records
+
+
+def test_a_second_run_trains_nothing_says_why_and_stands_in_the_projects_history(project, history):
+    again = project.run("quickstart")
+    assert again.returncode == 0
+    assert lines(again, "skipped, unchanged: same configuration, inputs and source code") == FLOW
+    assert "0 made, 7 skipped because nothing changed" in again.stdout
+    records = history(project)
+    assert len(records) == 2
+    assert all(record.dagster_run.status == dg.DagsterRunStatus.SUCCESS for record in records)
+    assert not (project.root.parent / ".dagster").exists()
+
+
+def test_only_what_is_selected_runs(project):
+    done = project.run("quickstart", "--select", "risk_model")
+    assert done.returncode == 0
+    assert lines(done, "skipped") == ["risk_model"]
+
+
+def test_a_release_over_a_member_whose_gate_failed_is_refused_in_a_later_run_too(project):
+    project.configure(lambda content: content["risk_model"]["gates"].update(min_auc=0.95, max_auc=0.99))
+    judged = project.run("quickstart", "--select", "risk_model")
+    assert judged.returncode == 1
+    assert "failed  risk_model  skipped, unchanged" in judged.stdout  # a threshold is judged anew, not trained for
+    assert re.search(r"ranks_well: auc is 0\.8\d+, needed >= 0\.95", judged.stdout)
+    released = project.run("quickstart", "--select", "release")
+    assert released.returncode == 1
+    assert "check ranks_well: auc is 0.8" in released.stderr
+    assert "Traceback" not in released.stderr + judged.stderr
+    assert project.churn("promote").exit_code == 1
+
+
+def test_a_wrong_configuration_stops_before_anything_is_launched(empty):
+    empty.configure(lambda content: content.pop("economics"))
+    done = empty.run("quickstart")
+    assert done.returncode == 2
+    assert "economics: missing section" in done.stderr
+    assert "quickstart.yaml" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (empty.root / ".dagster").exists()
+    assert not (empty.root / ".churn").exists()
+
+
+def test_an_unknown_experiment_names_the_nearest(empty):
+    done = empty.run("quikstart")
+    assert done.returncode == 2
+    assert "did you mean 'quickstart'?" in done.stderr
+
+
+@pytest.mark.parametrize(("select", "hint"), [("risk_modle", "did you mean risk_model?"), ("((", "the assets are")])
+def test_a_selection_that_names_nothing_is_an_error_with_a_hint(empty, select, hint):
+    done = empty.run("quickstart", "--select", select)
+    assert done.returncode == 2
+    assert hint in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_asset_whose_inputs_were_never_made_says_what_to_run(empty):
+    done = empty.run("quickstart", "--select", "risk_model")
+    assert done.returncode == 2
+    assert "customers of experiment 'quickstart' was never materialized" in done.stderr
+    assert "churn run quickstart --select customers" in done.stderr
+
+
+def test_a_customer_table_that_is_not_there_is_one_line(empty):
+    empty.configure(lambda content: content["customers"].update(source="data/none.csv"))
+    done = empty.run("quickstart", "--select", "customers")
+    assert done.returncode == 2
+    assert "none.csv: no such file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_upload_that_rotted_is_refused_by_name(project):
+    project.spoil("customers", "customers.parquet")
+    project.configure(lambda content: content["risk_model"].update(kind="boosting"))
+    done = project.run("quickstart", "--select", "risk_model")
+    assert done.returncode == 3
+    assert "customers.parquet" in done.stderr

@@ -61,13 +61,14 @@ class ArtifactIOManager(dg.IOManager):
         run_id = produced.run_id if produced is not None and produced.run_id is not None else ""
         asset, experiment = context.asset_key.to_user_string(), context.partition_key
         ref = self.project.made(context.instance, experiment, asset, run_id)
-        store = self.project.store(experiment)
-        return Upstream(ref, store.manifest(ref), lambda: store.load(ref, self.project.format(asset)))
+        manifest = self.project.store(experiment).manifest(ref)
+        return Upstream(ref, manifest, lambda: self.project.value(ref))
 
 
 def _run_start(context: dg.OutputContext) -> datetime:
     record = context.step_context.instance.get_run_record_by_id(context.run_id)
     if record is None:
-        message = f"run {context.run_id} has no record, so {context.asset_key.to_user_string()} has no time to be minted at"
+        asset = context.asset_key.to_user_string()
+        message = f"run {context.run_id} has no record, so {asset} has no time to be minted at"
         raise LookupError(message)
     return record.create_timestamp.astimezone(UTC)

@@ -3,7 +3,7 @@
 import functools
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ from churn_assets.store.reference import ArtifactRef
 _ROOT_VARIABLE = "CHURN_ROOT"
 # Materialization metadata that names the version: the only link from Dagster's history to the store.
 ARTIFACT = "artifact"
+# Versions kept in memory, least recently used first out: about one run's worth.
+_VALUES_KEPT = 12
 
 
 class NeverMaterializedError(LookupError):
@@ -35,8 +37,8 @@ class Project:
         root: The project's folder; relative paths in an experiment start here, wherever the process was started.
         config_dir: Folder with one YAML file an experiment.
         formats: Import path (`module:ATTRIBUTE`) of every asset's format.
-        read: Reads and validates one experiment.
         leader: (store, experiment, asset) -> the champion's version of the asset.
+        read: Reads and validates one experiment.
     """
 
     root: Path
@@ -44,6 +46,7 @@ class Project:
     formats: Mapping[str, str]
     leader: Callable[[ArtifactStore, Any, str], ArtifactRef | None]
     read: Callable[[str, Path], Any] = load_experiment
+    _values: dict[tuple[str, ArtifactRef], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:
         """Names of the experiments that have a file."""
@@ -74,6 +77,24 @@ class Project:
     def store(self, experiment: str) -> ArtifactStore:
         """The artifact store that the experiment names."""
         return open_store(self.experiment(experiment).store.uri, root=self.root)
+
+    def value(self, ref: ArtifactRef) -> Any:
+        """The value of a stored version, for those trained from it. Treat it as read-only: the next one gets it too.
+
+        Every file's digest is verified at every call. As a version never changes, this process parses it and
+        replays its golden rows only once; the last few versions are kept.
+        """
+        key = (self.experiment(ref.experiment).store.uri, ref)
+        store = self.store(ref.experiment)
+        if key in self._values:
+            store.verify(ref)
+            value = self._values.pop(key)
+        else:
+            value = store.load(ref, self.format(ref.asset))
+        self._values[key] = value
+        while len(self._values) > _VALUES_KEPT:
+            self._values.pop(next(iter(self._values)))
+        return value
 
     def format(self, asset: str) -> ArtifactFormat[Any]:
         """The format of an asset; imports the libraries it needs."""

@@ -32,6 +32,7 @@ class Workspace(Protocol):
     def section_digest(self, experiment: str, name: str) -> str: ...
     def store(self, experiment: str) -> ArtifactStore: ...
     def format(self, asset: str) -> ArtifactFormat[Any]: ...
+    def value(self, ref: ArtifactRef) -> Any: ...
     def champion(self, experiment: str, asset: str) -> ArtifactRef | None: ...
     def made(self, instance: dg.DagsterInstance, experiment: str, asset: str, run_id: str) -> ArtifactRef: ...
 
@@ -123,7 +124,9 @@ class Inspection:
 
     def report(self, spec: CheckSpec) -> tuple[GateReport, bool]:
         """The report of one check, and whether a stored one still holds."""
-        champion = self.workspace.champion(self.ref.experiment, self.ref.asset) if spec.against_champion else None
+        champion = (
+            self.workspace.champion(self.ref.experiment, self.ref.asset) if spec.against_champion else None
+        )
         key = self._key(spec)
         if not spec.every_run and (stored := self._stored(spec.name, key, champion)) is not None:
             return stored, True
@@ -166,14 +169,15 @@ class Inspection:
                 "artifact": self.manifest.digest,
                 "upstream": dict(self.manifest.provenance.upstream),
                 "sections": {
-                    name: self.workspace.section_digest(self.ref.experiment, name) for name in sorted(spec.sections)
+                    name: self.workspace.section_digest(self.ref.experiment, name)
+                    for name in sorted(spec.sections)
                 },
                 "source": self.gate_source,
             }
         )
 
     def _load(self, ref: ArtifactRef) -> Any:
-        return self._once(str(ref), lambda: self.store.load(ref, self.workspace.format(ref.asset)))
+        return self._once(str(ref), lambda: self.workspace.value(ref))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         if name not in self._made:
@@ -221,7 +225,9 @@ class Inspection:
 def _loads_and_agrees() -> CheckSpec:
     def run(subject: Any, inputs: GateInputs) -> Outcome:  # noqa: ARG001 - it was loaded: that is the proof
         files = len(inputs.manifest.files)
-        gates = [Gate("files_verified", files, "==", files, "size and sha256 of every file match the manifest")]
+        gates = [
+            Gate("files_verified", files, "==", files, "size and sha256 of every file match the manifest")
+        ]
         golden = inputs.manifest.golden
         if golden is not None:
             rows = len(golden.outputs) if isinstance(golden.outputs, list) else 1
@@ -271,7 +277,9 @@ def report_metadata(
     return metadata
 
 
-def _drawn_before(instance: dg.DagsterInstance, report: GateReport) -> dict[str, dg.MetadataValue[Any]] | None:
+def _drawn_before(
+    instance: dg.DagsterInstance, report: GateReport
+) -> dict[str, dg.MetadataValue[Any]] | None:
     """The plots of an earlier evaluation that showed this very report, so that nothing is drawn twice."""
     key = dg.AssetCheckKey(dg.AssetKey(report.asset), report.check)
     for record in instance.event_log_storage.get_asset_check_execution_history(key, limit=_HISTORY):

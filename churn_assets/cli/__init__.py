@@ -1,4 +1,4 @@
-"""The `churn` command: thin commands over the library. Starts fast: everything heavy is imported when a command runs."""
+"""The `churn` command: thin commands over the library. Everything heavy is imported when a command runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ out = Console(width=None if Console().is_terminal else 200)
 
 ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
 ReleaseArgument = Annotated[
-    str, typer.Argument(help="`latest`, `champion`, a version, or experiment/release/version.", show_default=True)
+    str,
+    typer.Argument(help="`latest`, `champion`, a version, or experiment/release/version.", show_default=True),
 ]
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
@@ -47,7 +48,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def main(
     context: typer.Context,
     root: Annotated[
-        Path, typer.Option(envvar="CHURN_ROOT", help="The project's folder.", exists=True, file_okay=False, show_default=False)
+        Path,
+        typer.Option(
+            envvar="CHURN_ROOT",
+            help="The project's folder.",
+            exists=True,
+            file_okay=False,
+            show_default=False,
+        ),
     ] = ROOT,
 ) -> None:
     """Customers to verified release to decisions."""
@@ -60,7 +68,10 @@ def run(
     context: typer.Context,
     experiment: Annotated[str, typer.Argument(help="Experiment: a file of configs/.")],
     select: Annotated[
-        str, typer.Option("--select", "-s", help="Assets, as in Dagster: `risk_model`, `risk_model+`, `+release`.")
+        str,
+        typer.Option(
+            "--select", "-s", help="Assets, as in Dagster: `risk_model`, `risk_model+`, `+release`."
+        ),
     ] = "*",
 ) -> None:
     """Train, check and release; skips what is unchanged and says why."""
@@ -72,7 +83,9 @@ def run(
 
 @app.command()
 @guarded
-def releases(context: typer.Context, experiment: ExperimentOption = "quickstart", as_json: JsonOption = False) -> None:
+def releases(
+    context: typer.Context, experiment: ExperimentOption = "quickstart", as_json: JsonOption = False
+) -> None:
     """List the releases of an experiment, newest first."""
     place = _open(context, experiment)
     history = place.channel.history()
@@ -105,7 +118,9 @@ def show(
     context: typer.Context,
     release: ReleaseArgument = "latest",
     experiment: ExperimentOption = "quickstart",
-    report: Annotated[Path | None, typer.Option("--report", help="Write the HTML report to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write the HTML report to this file.")
+    ] = None,
 ) -> None:
     """Show a release: members, figures, and whether it could be promoted now."""
     from churn_assets.release.bundle import MEMBERS, RELEASE
@@ -125,7 +140,9 @@ def show(
         rows.append({"member": asset, "version": member.version.version, "figures": figures})
     out.print(_table(rows))
     decision = consider(place.store, place.channel, ref, _required())
-    out.print(f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}")
+    out.print(
+        f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}"
+    )
     if report is not None:
         report.write_text(value.report, encoding="utf-8")
         out.print(f"Report written to {report}")
@@ -160,7 +177,9 @@ def promote(
 @guarded
 def rollback(
     context: typer.Context,
-    to: Annotated[str | None, typer.Option("--to", help="Release to go back to; the one before, if left out.")] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="Release to go back to; the one before, if left out.")
+    ] = None,
     experiment: ExperimentOption = "quickstart",
     reason: ReasonOption = "",
     actor: ActorOption = None,
@@ -224,8 +243,14 @@ def checks(
     if as_json:
         _print_json({"checks": rows, "problems": problems})
     else:
-        shown = [row | {"figure": _figure(row["figure"]), "threshold": _figure(row["threshold"])} for row in rows]
-        out.print(_table([{k: v for k, v in row.items() if k != "version"} for row in shown], f"Checks of {experiment}"))
+        shown = [
+            row | {"figure": _figure(row["figure"]), "threshold": _figure(row["threshold"])} for row in rows
+        ]
+        out.print(
+            _table(
+                [{k: v for k, v in row.items() if k != "version"} for row in shown], f"Checks of {experiment}"
+            )
+        )
         for problem in problems:
             out.print(f"[red]{problem}[/]")
         if not rows and not problems:
@@ -238,9 +263,12 @@ def checks(
 @guarded
 def decide(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="Customers, CSV or Parquet, columns as in training.", dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="Customers, CSV or Parquet, columns as in training.", dir_okay=False)
+    ],
     output: Annotated[
-        Path | None, typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out.")
+        Path | None,
+        typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out."),
     ] = None,
     release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
     experiment: ExperimentOption = "quickstart",
@@ -271,7 +299,9 @@ def decide(
         {
             "offer": f"{offer:.0%}" if offer else "no contact",
             "customers": int(count),
-            "expected_value": _figure(float(decided.loc[decided["offer_pct"] == offer, "expected_value"].sum())),
+            "expected_value": _figure(
+                float(decided.loc[decided["offer_pct"] == offer, "expected_value"].sum())
+            ),
         }
         for offer, count in mix.items()
     ]
@@ -314,7 +344,9 @@ class _Place:
             message = f"{name} is no release"
             raise UsageProblemError(message, "expected experiment/release/version")
         message = f"no release {name!r} of {self.experiment.name}"
-        raise UsageProblemError(message, nearest(name, [ref.version for ref in known]) or "see churn releases")
+        raise UsageProblemError(
+            message, nearest(name, [ref.version for ref in known]) or "see churn releases"
+        )
 
 
 def _open(context: typer.Context, experiment: str) -> _Place:
@@ -332,13 +364,15 @@ def _required() -> Any:
     from churn_assets.release.checks import RELEASE
     from churn_assets.release.required import MEMBER_CHECKS
 
-    return MEMBER_CHECKS | {"release": RELEASE}
+    return {**MEMBER_CHECKS, "release": RELEASE}
 
 
 def _table(rows: list[dict[str, Any]], title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for name in rows[0] if rows else ():
-        table.add_column(name, overflow="fold", justify="right" if name in ("figure", "threshold") else "left")
+        table.add_column(
+            name, overflow="fold", justify="right" if name in ("figure", "threshold") else "left"
+        )
     for row in rows:
         style = {"FAILED": "red", "passed": None}.get(str(row.get("verdict")))
         table.add_row(*("" if value is None else str(value) for value in row.values()), style=style)

@@ -102,7 +102,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             complain("interrupted; run the same command again to go on where it stopped")
             raise typer.Exit(130) from None
-        except Exception as error:  # noqa: BLE001 - the outermost border: every error becomes an exit code
+        except Exception as error:
             names = [base.__name__ for base in type(error).__mro__]
             code = code_of(names)
             if code is None:

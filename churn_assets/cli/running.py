@@ -29,7 +29,6 @@ from churn_assets.cli.errors import (
 from churn_assets.definitions import Overrides, build_defs
 from resources.stage import MADE_BECAUSE, UNCHANGED
 
-
 _LOGGER = "followed"
 
 
@@ -66,7 +65,7 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     if result.success:
         out.print(f"[green]done[/]  run {result.run_id[:8]}: {followed.summary()}")
         return
-    raise typer.Exit(max((_explain(event) for event in failures), default=RUN_FAILED))
+    raise typer.Exit(max((_explain(event, result.run_id) for event in failures), default=RUN_FAILED))
 
 
 @dataclass
@@ -199,7 +198,7 @@ def _logger(followed: Followed) -> dg.LoggerDefinition:
     return dg.LoggerDefinition(build, description="Follows a run on the command line.")
 
 
-def _explain(event: dg.DagsterEvent) -> int:
+def _explain(event: dg.DagsterEvent, run_id: str) -> int:
     """Say in one line why a step failed; returns its exit code."""
     data: Any = event.event_specific_data
     chain = list(_causes(data.error))
@@ -208,13 +207,15 @@ def _explain(event: dg.DagsterEvent) -> int:
         names = families.get(error.cls_name or "", (error.cls_name or "",))
         code = code_of(names)
         if code is not None:
-            if error.cls_name != "DagsterAssetCheckFailedError":  # the failed checks were named as they failed
+            if (
+                error.cls_name != "DagsterAssetCheckFailedError"
+            ):  # the failed checks were named as they failed
                 complain(f"{event.step_key}: {_one_line(error)}", hint_of(names))
             return code
     if data.user_failure_data is not None and data.user_failure_data.description:
         complain(f"{event.step_key}: {data.user_failure_data.description}", hint_of(["CorruptArtifact"]))
         return REFUSED
-    complain(f"{event.step_key}: {_one_line(chain[-1])}", f"details: `dagster dev`, run {event.logging_tags.get('run_id', '')}")
+    complain(f"{event.step_key}: {_one_line(chain[-1])}", f"details: `dagster dev`, run {run_id}")
     return RUN_FAILED
 
 

@@ -46,7 +46,7 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="honest_split",
-        description="Every customer stands once, on one side of the split, by the hash of the id; both sides are alike.",
+        description="Every customer stands once, on one side of the split, by the hash of the id; the sides are alike.",
         advice="Look for repeated ids in the source; never change folds by hand.",
         run=_split,
         sections=(),

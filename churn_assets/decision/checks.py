@@ -20,8 +20,10 @@ def _trial(inputs: GateInputs) -> Any:
         customers = inputs.upstream("customers")
         window = customers.schema.label_window_months
         process = RetentionProcess.build(inputs.section("ppo_decision"), inputs.section("economics"), window)
-        models = (inputs.upstream(name) for name in ("risk_model", "accept_model", "effect_model"))
-        return Trial.of(build_tables(customers.where(customers.held_out), *models, process), process)
+        risk, accept = inputs.upstream("risk_model"), inputs.upstream("accept_model")
+        effect = inputs.upstream("effect_model")
+        unseen = customers.where(customers.held_out)
+        return Trial.of(build_tables(unseen, risk, accept, effect, process), process)
 
     return inputs.once("trial", make)
 
@@ -82,16 +84,16 @@ def _off_policy(policy: Any, inputs: GateInputs) -> Outcome:
 PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="captures_the_gain",
-        description="Captures most of what can be gained on customers it never saw; leaves them alone if there is nothing.",
+        description="Captures most of what can be gained with customers it never saw, or leaves them alone.",
         advice="Look at the training curve: more steps, or back to the known recipe (ppo_decision.ppo).",
         run=_gain,
         sections=_SECTIONS,
         plots=(
             Plot(
-                "policies", "bar", "policy", ("gain_captured",), "Gain captured, against baselines and optimum", "policy",
+                "policies", "bar", "policy", ("gain_captured",), "Gain captured, baselines and optimum", "policy",
                 "share of the attainable gain",
             ),
-            Plot("first_offers", "bar", "offer", ("policy", "optimum"), "Offer mix at the first decision", "offer", "share"),
+            Plot("first_offers", "bar", "offer", ("policy", "optimum"), "First offers", "offer", "share"),
         ),
     ),
     CheckSpec(
@@ -103,7 +105,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="proof_of_use",
-        description="Risk, acceptance and effect each matter: permuting one model's predictions costs part of the gain.",
+        description="Risk, acceptance and effect matter: permuting one model's predictions costs part of the gain.",
         advice="The policy ignores an upstream model: look at the observation and at what that model says.",
         run=_proof_of_use,
         sections=_SECTIONS,
@@ -123,7 +125,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="off_policy",
-        description="The log speaks for it: better than no offer, or not worse than the champion (doubly robust, 95 %).",
+        description="The log speaks for it: better than no offer, or not worse than the champion (95 %).",
         advice="Do not release. More logged decisions narrow the interval; a negative estimate needs another policy.",
         run=_off_policy,
         against_champion=True,

@@ -64,7 +64,9 @@ class Outcome:
 
 def no_champion() -> Outcome:
     """The outcome of a comparison where nothing leads yet, or the version under test does."""
-    return Outcome((Gate("other_champions", 0, "==", 0, "nothing else leads the channel: nothing to compare with"),))
+    return Outcome(
+        (Gate("other_champions", 0, "==", 0, "nothing else leads the channel: nothing to compare with"),)
+    )
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,9 @@ def _file_digest(step: Step) -> str:
     path = step.root / config.source
     if config.simulated:
         return "simulated"
-    return sha256_file(path) if path.is_file() else "missing"  # reading it will say so, with what was expected
+    return (
+        sha256_file(path) if path.is_file() else "missing"
+    )  # reading it will say so, with what was expected
 
 
 @stage_asset(
@@ -54,7 +56,17 @@ def offer_log(step: Step, customers: CustomerTable) -> Made:
             "mean_margin": float(log.margin.mean()),
         },
         tables={"arms": _arms(log)},
-        plots=(Plot("arms", "bar", "offer", ("accepted", "churned"), "Accepted and churned by offer", "offer", "share"),),
+        plots=(
+            Plot(
+                "arms",
+                "bar",
+                "offer",
+                ("accepted", "churned"),
+                "Accepted and churned by offer",
+                "offer",
+                "share",
+            ),
+        ),
         columns=_columns(log),
         rows=len(log),
     )

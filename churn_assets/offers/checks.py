@@ -27,7 +27,7 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
         run=_volume,
         sections=("offer_log",),
         plots=(
-            Plot("arms", "bar", "offer_pct", ("accepted", "churned"), "Accepted and churned by offer", "offer", "share"),
+            Plot("arms", "bar", "offer_pct", ("accepted", "churned"), "Accepted, churned by offer", "offer", "share"),
             Plot("waves", "line", "wave", ("accepted", "churned"), "Over time", "week", "share"),
         ),
     ),
@@ -39,8 +39,8 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
         sections=("offer_log",),
         plots=(
             Plot(
-                "calibration", "points", "stated", ("realised",), "Stated and realised propensity", "stated", "realised",
-                diagonal=True,
+                "calibration", "points", "stated", ("realised",), "Stated and realised propensity", "stated",
+                "realised", diagonal=True,
             ),
         ),
     ),

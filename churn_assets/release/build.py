@@ -189,7 +189,10 @@ def _changes(
             if before.get(name) != value
         ]
     if models.schema.names != tuple(unseen.columns[1:]):
-        return [*rows, {"what": "customers with another offer", "champion": "reads other features", "this": ""}]
+        return [
+            *rows,
+            {"what": "customers with another offer", "champion": "reads other features", "this": ""},
+        ]
     before_offers = decide(unseen, models, champion, GOLDEN_AT)["offer_pct"].to_numpy()
     moved = int((before_offers != decided["offer_pct"].to_numpy()).sum())
     rows.append({"what": "held-out customers with another offer", "champion": len(unseen), "this": moved})

@@ -22,7 +22,9 @@ def _members_keep_their_gates(release: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.release.required import MEMBER_CHECKS
 
     members = release.bundle.members.values()
-    return gates.members_keep_their_gates([gather(inputs.store, each.version, MEMBER_CHECKS) for each in members])
+    return gates.members_keep_their_gates(
+        [gather(inputs.store, each.version, MEMBER_CHECKS) for each in members]
+    )
 
 
 def _decides_as_built(release: Any, inputs: GateInputs) -> Outcome:

@@ -37,10 +37,11 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
 
     Returns:
         One row a customer in the order of `raw`: `decision_id`, `customer_id`, `decided_at`, `decision` (`offer` or
-        `no contact`), `offer_pct` (share of the list price), `risk` (P(churn) within the label window without contact), `acceptance`
-        (of the offer made), `risk_if_offered` (P(churn) given this decision), `expected_value` (what the offer is expected to add over never contacting, in the
-        currency of the price), `propensity` (probability with which the policy makes this decision: 1, as it takes
-        its best arm), `reasons`, `policy` and `release`.
+        `no contact`), `offer_pct` (share of the list price), `risk` (P(churn) within the label window without
+        contact), `acceptance` (of the offer made), `risk_if_offered` (P(churn) given this decision),
+        `expected_value` (what the offer is expected to add over never contacting, in the currency of the price),
+        `propensity` (probability with which the policy decides so: 1, as it takes its best arm), `reasons`,
+        `policy` and `release`.
 
     Raises:
         CustomerTableError: The table is not what the models were trained for.
@@ -67,7 +68,9 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
     arm = models.policy.act(observed)
     added = observer.added.value[:, 0, 0, :].astype(np.float64)
     acceptance = tables.acceptance[:, 0, 0, :]
-    if_offered = acceptance * tables.churn_if_accepted[:, [0]] + (1 - acceptance) * tables.churn_if_refused[:, [0]]
+    if_offered = (
+        acceptance * tables.churn_if_accepted[:, [0]] + (1 - acceptance) * tables.churn_if_refused[:, [0]]
+    )
     return pd.DataFrame(
         {
             "decision_id": [_decision_id(ref, customer, now) for customer in table.ids],
@@ -81,7 +84,15 @@ def decide(raw: pd.DataFrame, models: Models, ref: ArtifactRef, now: datetime) -
             "expected_value": added[rows, arm],
             "propensity": np.ones(len(table)),
             "reasons": [
-                _reasons(process, int(arm[i]), tables.risk[i, 0], acceptance[i], if_offered[i], added[i], opted_out[i])
+                _reasons(
+                    process,
+                    int(arm[i]),
+                    tables.risk[i, 0],
+                    acceptance[i],
+                    if_offered[i],
+                    added[i],
+                    opted_out[i],
+                )
                 for i in rows
             ],
             "policy": "ppo_decision",
@@ -129,7 +140,8 @@ def _whole_numbers(raw: pd.DataFrame, column: str, largest: int) -> NDArray[np.i
         found = raw[column].iloc[row]
         message = f"customers: column {column!r}: found {found!r} in row {row}; expected a whole number, 0 to {largest}"
         raise CustomerTableError(message)
-    return numbers.astype(np.int64)
+    whole: NDArray[np.int64] = numbers.astype(np.int64)
+    return whole
 
 
 def _decision_id(ref: ArtifactRef, customer: Any, now: datetime) -> str:

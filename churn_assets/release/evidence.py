@@ -61,7 +61,9 @@ def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Eviden
         if (report.asset, report.version, report.check) != (ref.asset, ref.version, check):
             problems.append(f"{ref}: the report of check {check} is about {report.asset} {report.version}")
         elif report.digest != digest:
-            problems.append(f"{ref}: check {check} judged other bytes ({report.digest[:12]}, not {digest[:12]})")
+            problems.append(
+                f"{ref}: check {check} judged other bytes ({report.digest[:12]}, not {digest[:12]})"
+            )
         problems += [
             f"{ref}: check {check}: {gate.name} is {_figure(gate.figure)}, needed {gate.bound} {gate.threshold:g}"
             for gate in report.gates

@@ -41,7 +41,14 @@ def members_agree(bundle: Bundle, manifests: Mapping[str, Manifest], expected: S
             member = bundle.members.get(upstream)
             used = ArtifactRef.parse(ref).version.rpartition("-")[2]
             same = member is not None and member.digest.startswith(used)
-            rows.append({"member": asset, "trained_from": ref, "in_release": member.ref if member else "", "same": same})
+            rows.append(
+                {
+                    "member": asset,
+                    "trained_from": ref,
+                    "in_release": member.ref if member else "",
+                    "same": same,
+                }
+            )
     other = sum(not row["same"] for row in rows)
     missing = sorted(set(expected) ^ set(bundle.members))
     changed = sum(manifest.digest != bundle.members[asset].digest for asset, manifest in manifests.items())
@@ -58,12 +65,20 @@ def members_agree(bundle: Bundle, manifests: Mapping[str, Manifest], expected: S
 def report_stands(release: Release) -> Outcome:
     """The HTML report is the one the release was built with, names every member, and fetches nothing."""
     same = sha256(release.report.encode()).hexdigest() == release.bundle.report_sha256
-    unnamed = [ref for ref in (member.ref for member in release.bundle.members.values()) if ref not in release.report]
+    unnamed = [
+        ref for ref in (member.ref for member in release.bundle.members.values()) if ref not in release.report
+    ]
     return Outcome(
         (
             Gate("report_is_its_own", float(same), "==", 1, "sha256 as in the bundle"),
             Gate("members_not_named", len(unnamed), "==", 0, ", ".join(unnamed)),
-            Gate("external_references", len(_EXTERNAL.findall(release.report)), "==", 0, "what a browser would fetch"),
+            Gate(
+                "external_references",
+                len(_EXTERNAL.findall(release.report)),
+                "==",
+                0,
+                "what a browser would fetch",
+            ),
         )
     )
 

@@ -101,7 +101,9 @@ def _not_compared(candidate: Candidate, leading: Mapping[str, ArtifactRef], requ
     return found
 
 
-def consider(store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required) -> PromotionDecision:
+def consider(
+    store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required
+) -> PromotionDecision:
     """What `promote` would decide now.
 
     Raises:
@@ -111,7 +113,14 @@ def consider(store: ArtifactStore, channel: Channel, ref: ArtifactRef, required:
 
 
 def promote(
-    store: ArtifactStore, channel: Channel, ref: ArtifactRef, *, required: Required, actor: str, reason: str, now: datetime
+    store: ArtifactStore,
+    channel: Channel,
+    ref: ArtifactRef,
+    *,
+    required: Required,
+    actor: str,
+    reason: str,
+    now: datetime,
 ) -> ChannelRecord:
     """Let a release lead its channel, if everything about it still holds.
 

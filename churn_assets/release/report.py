@@ -70,17 +70,20 @@ class ReportInputs:
 def render(inputs: ReportInputs) -> str:
     """The report as one HTML document."""
     gates = [gate for view in inputs.members for report in view.reports.values() for gate in report.gates]
+    failed = sum(not gate.passed for gate in gates)
+    held = f"{len(gates)} gates of {len(inputs.members)} artifacts, {failed} failed"
     parts = [
         f"<h1>Release of {escape(inputs.experiment)}</h1>",
-        f"<p>Branches: {escape(', '.join(inputs.branches))}. {len(gates)} gates of {len(inputs.members)} artifacts, "
-        f"{sum(not gate.passed for gate in gates)} failed.</p>",
+        f"<p>Branches: {escape(', '.join(inputs.branches))}. {held}.</p>",
         _notes(inputs),
         "<h2>From customers to offers</h2>",
         "<p>Customers that no model was fitted on, decided by this release.</p>",
         _funnel(inputs.funnel),
         _table(inputs.offers),
         f"<h2>What changed since {escape(inputs.champion or 'the champion')}</h2>",
-        _table(inputs.changes) if inputs.changes else "<p>Nothing leads yet: this would be the first release.</p>",
+        _table(inputs.changes)
+        if inputs.changes
+        else "<p>Nothing leads yet: this would be the first release.</p>",
         "<h2>Members</h2>",
         _table(
             [
@@ -123,8 +126,16 @@ def _member(view: MemberView) -> str:
     plots = {spec.name: spec.plots for spec in view.specs}
     for check, report in view.reports.items():
         description = next((spec.description for spec in view.specs if spec.name == check), "")
-        parts += [f"<h3>{escape(check)}</h3>", f"<p>{escape(description)}</p>" if description else "", _gates(report)]
-        images = [_image(plot, report.tables[plot.table]) for plot in plots.get(check, ()) if plot.table in report.tables]
+        parts += [
+            f"<h3>{escape(check)}</h3>",
+            f"<p>{escape(description)}</p>" if description else "",
+            _gates(report),
+        ]
+        images = [
+            _image(plot, report.tables[plot.table])
+            for plot in plots.get(check, ())
+            if plot.table in report.tables
+        ]
         parts.append(f'<div class="plots">{"".join(images)}</div>' if images else "")
     return "\n".join(parts)
 

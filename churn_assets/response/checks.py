@@ -31,7 +31,9 @@ def _accept_no_worse(model: Any, inputs: GateInputs) -> Outcome:
     champion = inputs.champion()
     if champion is None:
         return no_champion()
-    return gates.accept_no_worse_than(model, champion, _held_out(inputs), inputs.section("accept_model").gates)
+    return gates.accept_no_worse_than(
+        model, champion, _held_out(inputs), inputs.section("accept_model").gates
+    )
 
 
 def _effect(model: Any, inputs: GateInputs) -> Outcome:
@@ -63,7 +65,7 @@ ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="forecasts_acceptance",
         description="Ranks and forecasts acceptance of held-out customers, overall and offer by offer.",
-        advice="Look at acceptance by offer; an offer that was rarely made, or a drift in the log, is the usual reason.",
+        advice="Look at acceptance by offer; an offer rarely made, or drift in the log, is the usual reason.",
         run=_acceptance,
         sections=("accept_model",),
         plots=(
@@ -101,7 +103,7 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="effects_are_real",
         description="Predicted effects have the size that the propensities identify on held-out customers.",
-        advice="Too large a claim harms customers: shrink harder (effect_model.penalties, evidence_z) or log more offers.",
+        advice="Too large a claim harms customers: shrink harder (effect_model) or log more offers.",
         run=_effect,
         sections=("effect_model",),
         plots=(

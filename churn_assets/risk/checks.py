@@ -37,7 +37,9 @@ def _no_worse(model: Any, inputs: GateInputs) -> Outcome:
     champion = inputs.champion()
     if champion is None:
         return no_champion()
-    return gates.no_worse_than(model, champion, inputs.upstream("customers"), inputs.section("risk_model").gates)
+    return gates.no_worse_than(
+        model, champion, inputs.upstream("customers"), inputs.section("risk_model").gates
+    )
 
 
 RISK_MODEL: tuple[CheckSpec, ...] = (

@@ -1,5 +1,6 @@
 """The UI as a person meets it: real `dagster dev`, real Chromium, one asset materialized from its page."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -53,10 +54,8 @@ def address(tmp_path_factory):
             yield url
         finally:
             os.killpg(server.pid, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 server.wait(20)
-            except subprocess.TimeoutExpired:
-                pass
             kill_what_is_left(server.pid)
 
 
@@ -89,7 +88,9 @@ def page(address):
         opened = browser.new_page(viewport={"width": 1500, "height": 1000}, base_url=address)
         opened.set_default_timeout(PATIENCE * 1000)
         foreign = []
-        opened.on("request", lambda request: foreign.append(request.url) if address not in request.url else None)
+        opened.on(
+            "request", lambda request: foreign.append(request.url) if address not in request.url else None
+        )
         yield opened
         assert [url for url in foreign if url.startswith("http")] == []
         browser.close()

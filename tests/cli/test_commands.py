@@ -186,9 +186,19 @@ def test_recent_offers_lower_acceptance(project, some, tmp_path):
         (lambda table: table.assign(prior_offers=1.5), "prior_offers"),
         (lambda table: table.assign(release="mine"), "release"),
     ],
-    ids=["missing column", "unseen category", "negative price", "blank tenure", "twice", "half an offer", "own column"],
+    ids=[
+        "missing column",
+        "unseen category",
+        "negative price",
+        "blank tenure",
+        "twice",
+        "half an offer",
+        "own column",
+    ],
 )
-def test_a_customer_table_that_is_not_what_was_trained_on_is_refused_and_nothing_is_invented(project, some, change, said):
+def test_a_customer_table_that_is_not_what_was_trained_on_is_refused_and_nothing_is_invented(
+    project, some, change, said
+):
     change(pd.read_csv(some, dtype=str, keep_default_na=False)).to_csv(some, index=False)
     result = project.churn("decide", some, "--release", "latest")
     assert result.exit_code == 2, result.output
@@ -205,7 +215,9 @@ def test_a_corrupt_release_decides_nothing(project, some):
 
 
 def test_another_experiment_is_another_store_view(project):
-    (project.root / "configs" / "other.yaml").write_text((project.root / "configs" / "quickstart.yaml").read_text())
+    (project.root / "configs" / "other.yaml").write_text(
+        (project.root / "configs" / "quickstart.yaml").read_text()
+    )
     assert "No release of other yet" in project.churn("releases", "--experiment", "other").output
 
 

@@ -44,7 +44,9 @@ def test_a_release_over_a_member_whose_gate_failed_is_refused_in_a_later_run_too
     project.configure(lambda content: content["risk_model"]["gates"].update(min_auc=0.95, max_auc=0.99))
     judged = project.run("quickstart", "--select", "risk_model")
     assert judged.returncode == 1
-    assert "failed  risk_model  skipped, unchanged" in judged.stdout  # a threshold is judged anew, not trained for
+    assert (
+        "failed  risk_model  skipped, unchanged" in judged.stdout
+    )  # a threshold is judged anew, not trained for
     assert re.search(r"ranks_well: auc is 0\.8\d+, needed >= 0\.95", judged.stdout)
     released = project.run("quickstart", "--select", "release")
     assert released.returncode == 1
@@ -70,7 +72,9 @@ def test_an_unknown_experiment_names_the_nearest(empty):
     assert "did you mean 'quickstart'?" in done.stderr
 
 
-@pytest.mark.parametrize(("select", "hint"), [("risk_modle", "did you mean risk_model?"), ("((", "the assets are")])
+@pytest.mark.parametrize(
+    ("select", "hint"), [("risk_modle", "did you mean risk_model?"), ("((", "the assets are")]
+)
 def test_a_selection_that_names_nothing_is_an_error_with_a_hint(empty, select, hint):
     done = empty.run("quickstart", "--select", select)
     assert done.returncode == 2

@@ -35,6 +35,9 @@ class ToyFormat(ArtifactFormat[Any]):
         return {}
 
 
+TOY = ToyFormat()
+
+
 def _never(subject: Any, inputs: Any) -> Outcome:
     raise AssertionError("promotion reads stored reports, it measures nothing")
 
@@ -64,7 +67,7 @@ class Shelf:
         self.now += timedelta(minutes=1)
         return self.now
 
-    def publish(self, asset: str, value: Any, fmt: Any = ToyFormat(), **provenance: Any) -> ArtifactRef:
+    def publish(self, asset: str, value: Any, fmt: Any = TOY, **provenance: Any) -> ArtifactRef:
         folder = self.root / "staging" / f"{asset}-{self.tick():%H%M%S}"
         staged = stage(asset, value, fmt, folder)
         return self.store.publish(staged, Provenance(experiment="toy", **provenance), self.now)
@@ -91,7 +94,9 @@ class Shelf:
             against = str(champion) if champion is not None and spec.against_champion else None
             self.report(ref, spec.name, champion=against)
 
-    def release(self, risk: float, champion: ArtifactRef | None = None, *, judged: bool = True) -> ArtifactRef:
+    def release(
+        self, risk: float, champion: ArtifactRef | None = None, *, judged: bool = True
+    ) -> ArtifactRef:
         """A complete release with a risk model of its own."""
         customers = self.publish("customers", [1, 2, 3])
         model = self.publish("risk_model", risk, upstream={"customers": str(customers)})

@@ -28,7 +28,7 @@ def test_a_report_that_is_missing_on_any_member_refuses_promotion(shelf, asset):
     version = {**shelf.members(release), "release": release}[asset]
     for path in (shelf.root / "store" / version.gates_prefix / shelf.required[asset][0].name).glob("*.json"):
         path.unlink()
-    with pytest.raises(PromotionRefused, match=f"{asset}.*{shelf.required[asset][0].name} never ran"):
+    with pytest.raises(PromotionRefused, match=rf"{asset}.*{shelf.required[asset][0].name} never ran"):
         shelf.promote(release)
     assert shelf.channel.head() is None
 
@@ -43,7 +43,7 @@ def test_a_check_added_to_the_code_since_refuses_what_never_passed_it(shelf):
 def test_a_failed_gate_of_a_member_refuses_promotion_whatever_was_green_before(shelf):
     release = shelf.release(0.2)
     shelf.report(shelf.members(release)["risk_model"], "ranks_well", figure=0.4)
-    with pytest.raises(PromotionRefused, match="ranks_well: figure is 0.4, needed >= 0.5"):
+    with pytest.raises(PromotionRefused, match=r"ranks_well: figure is 0\.4, needed >= 0\.5"):
         shelf.promote(release)
 
 
@@ -91,7 +91,7 @@ def test_a_report_that_measured_nothing_is_no_proof(shelf):
 def test_a_flipped_byte_in_any_member_refuses_promotion_by_name(shelf, asset):
     release = shelf.release(0.2)
     shelf.spoil(shelf.members(release)[asset])
-    with pytest.raises(PromotionRefused, match=f"{asset}.*value.json"):
+    with pytest.raises(PromotionRefused, match=rf"{asset}.*value.json"):
         shelf.promote(release)
 
 
@@ -119,7 +119,9 @@ def test_the_leading_release_cannot_be_promoted_again(shelf):
 def test_a_release_that_was_never_compared_with_todays_champion_is_refused(shelf):
     first, second = shelf.release(0.2), shelf.release(0.3)
     shelf.promote(first)
-    with pytest.raises(PromotionRefused, match="no_worse compared with nothing, but toy/risk_model.* leads now"):
+    with pytest.raises(
+        PromotionRefused, match=r"no_worse compared with nothing, but toy/risk_model.* leads now"
+    ):
         shelf.promote(second)
 
 
@@ -158,7 +160,9 @@ def test_the_decision_is_a_pure_function_of_what_was_found(shelf):
     candidate = inspect(shelf.store, release, shelf.required)
     assert decide_promotion(candidate, {}, shelf.required).promote
     broken = replace(candidate.evidence[0], problems=("it smells",))
-    decision = decide_promotion(replace(candidate, evidence=(broken, *candidate.evidence[1:])), {}, shelf.required)
+    decision = decide_promotion(
+        replace(candidate, evidence=(broken, *candidate.evidence[1:])), {}, shelf.required
+    )
     assert (decision.promote, decision.reason) == (False, "it smells")
 
 
@@ -243,7 +247,9 @@ def test_a_released_member_replaced_by_other_bytes_is_noticed(shelf):
     release = shelf.release(0.2)
     candidate = inspect(shelf.store, release, shelf.required)
     member = candidate.bundle.members["risk_model"].model_copy(update={"digest": "ab" * 32})
-    bundle = candidate.bundle.model_copy(update={"members": candidate.bundle.members | {"risk_model": member}})
+    bundle = candidate.bundle.model_copy(
+        update={"members": candidate.bundle.members | {"risk_model": member}}
+    )
     assert any("built from other bytes" in problem for problem in replace(candidate, bundle=bundle).problems)
 
 
@@ -253,4 +259,3 @@ def test_the_loads_check_is_required_of_everything(shelf):
     shelf.report(model, LOADS_AND_AGREES, gates=(Gate("files_verified", None, ">=", 1),))
     with pytest.raises(PromotionRefused, match="loads_and_agrees: files_verified is not measured"):
         shelf.promote(release)
-

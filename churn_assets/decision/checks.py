@@ -55,9 +55,10 @@ def _budget(policy: Any, inputs: GateInputs) -> Outcome:
 def _no_worse(policy: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.decision import gates
 
-    champion = inputs.champion()
-    if champion is None:
+    led = inputs.champions("ppo_decision")
+    if led is None:
         return no_champion()
+    (champion,) = led
     return gates.no_worse_than(policy, champion, _trial(inputs), inputs.section("ppo_decision").gates)
 
 
@@ -69,14 +70,12 @@ def _off_policy(policy: Any, inputs: GateInputs) -> Outcome:
     customers, log = inputs.upstream("customers"), inputs.upstream("offer_log")
     models = [inputs.upstream(name) for name in ("risk_model", "accept_model", "effect_model")]
     candidate = decisions_on_log(policy, customers, log, *models)
+    led = inputs.champions("ppo_decision", "risk_model", "accept_model", "effect_model")
     theirs = None
-    champion = inputs.champion()
-    if champion is not None:
-        led = [inputs.champions(name) for name in ("risk_model", "accept_model", "effect_model")]
-        seen = CustomerTable(
-            customers.frame, led[0].schema
-        )  # the same people, with the features that it reads
-        theirs = decisions_on_log(champion, seen, log, *led)
+    if led is not None:
+        champion, *models = led
+        seen = CustomerTable(customers.frame, models[0].schema)  # the same people, with the features that it reads
+        theirs = decisions_on_log(champion, seen, log, *models)
     verdict = decide_release(Evidence.of(log, customers), candidate, theirs)
     return off_policy_outcome(verdict, simulated=log.simulated)
 

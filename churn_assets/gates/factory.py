@@ -115,6 +115,7 @@ class Inspection:
         self.manifest: Manifest = self.store.verify(ref)
         self.gate_source = gate_source
         self.stored = self.store.gate_reports(ref)
+        self.broken_champion = ""
         self._made: dict[str, Any] = {}
 
     @functools.cached_property
@@ -131,7 +132,13 @@ class Inspection:
         if not spec.every_run and (stored := self._stored(spec.name, key, champion)) is not None:
             return stored, True
         champion = None if champion == self.ref else champion
+        self.broken_champion = ""
         outcome = spec.run(self.subject, self._inputs(spec, champion))
+        tables = dict(outcome.tables)
+        if self.broken_champion:
+            tables["broken_champion"] = [
+                {"champion": str(champion), "cannot be loaded": self.broken_champion}
+            ]
         report = GateReport(
             check=spec.name,
             asset=self.ref.asset,
@@ -141,7 +148,7 @@ class Inspection:
             champion=None if champion is None else str(champion),
             gates=outcome.gates,
             advice=spec.advice,
-            tables=outcome.tables,
+            tables=tables,
         )
         self.store.add_gate_report(self.ref, spec.name, report.to_json())
         return report, False
@@ -205,10 +212,17 @@ class Inspection:
                 raise KeyError(message)
             return self.workspace.section(self.ref.experiment, name)
 
-        def champions(asset: str) -> Any:
+        def champions(*assets: str) -> tuple[Any, ...] | None:
             if champion is None:
                 return None
-            return self._load(champion if asset == champion.asset else self._origin(champion, asset))
+            try:
+                return tuple(
+                    self._load(champion if asset == champion.asset else self._origin(champion, asset))
+                    for asset in assets
+                )
+            except StoreError as error:
+                self.broken_champion = f"{type(error).__name__}: {error}"
+                return None
 
         return GateInputs(
             ref=self.ref,
@@ -216,7 +230,6 @@ class Inspection:
             store=self.store,
             upstream=lambda asset: self._load(self._origin(self.ref, asset)),
             section=section,
-            champion=lambda: champions(self.ref.asset),
             champions=champions,
             once=self._once,
         )

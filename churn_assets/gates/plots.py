@@ -41,7 +41,9 @@ def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 4.2), dpi=80, layout="constrained")
+    figure = Figure(figsize=(7.0, 4.2), dpi=80)
+    # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
+    figure.subplots_adjust(left=0.11, right=0.97, top=0.91, bottom=0.15)
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     series = _series(plot, rows)

@@ -63,10 +63,8 @@ class Outcome:
 
 
 def no_champion() -> Outcome:
-    """The outcome of a comparison where nothing leads yet, or the version under test does."""
-    return Outcome(
-        (Gate("other_champions", 0, "==", 0, "nothing else leads the channel: nothing to compare with"),)
-    )
+    """The outcome of a comparison where nothing leads yet, this version does, or what leads cannot be loaded."""
+    return Outcome((Gate("other_champions", 0, "==", 0, "there is nothing to compare with"),))
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ class GateInputs:
         store: The store that it was loaded from.
         upstream: Loads an asset at the version that this one was trained from, directly or through others.
         section: One section of the experiment, by name; only the sections that the check declares.
-        champion: Loads the champion's version of this asset; None where there is none to compare with.
-        champions: Loads what the champion's version of this asset was trained from, by name; None likewise.
+        champions: (assets) -> the champion's version of this asset, or what that was trained from, by name. None
+            where nothing leads, this version does, or the champion cannot be loaded: then the report says so, as a
+            broken champion must not block its successor.
         once: (name, make) -> value, made once for all checks of this version.
     """
 
@@ -33,8 +34,7 @@ class GateInputs:
     store: ArtifactStore
     upstream: Callable[[str], Any]
     section: Callable[[str], Any]
-    champion: Callable[[], Any]
-    champions: Callable[[str], Any]
+    champions: Callable[..., tuple[Any, ...] | None]
     once: Callable[[str, Callable[[], Any]], Any]
 
 

@@ -28,9 +28,10 @@ def _accept_integrity(model: Any, inputs: GateInputs) -> Outcome:
 def _accept_no_worse(model: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.response import gates
 
-    champion = inputs.champion()
-    if champion is None:
+    led = inputs.champions("accept_model")
+    if led is None:
         return no_champion()
+    (champion,) = led
     return gates.accept_no_worse_than(
         model, champion, _held_out(inputs), inputs.section("accept_model").gates
     )
@@ -53,9 +54,10 @@ def _effect_integrity(model: Any, inputs: GateInputs) -> Outcome:
 def _effect_no_worse(model: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.response import gates
 
-    champion = inputs.champion()
-    if champion is None:
+    led = inputs.champions("effect_model")
+    if led is None:
         return no_champion()
+    (champion,) = led
     risk, accept = inputs.upstream("risk_model"), inputs.upstream("accept_model")
     limits = inputs.section("effect_model").gates
     return gates.effect_no_worse_than(model, champion, _held_out(inputs), risk, accept, limits)

@@ -34,9 +34,10 @@ def _integrity(model: Any, inputs: GateInputs) -> Outcome:
 def _no_worse(model: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.risk import gates
 
-    champion = inputs.champion()
-    if champion is None:
+    led = inputs.champions("risk_model")
+    if led is None:
         return no_champion()
+    (champion,) = led
     return gates.no_worse_than(
         model, champion, inputs.upstream("customers"), inputs.section("risk_model").gates
     )

@@ -92,3 +92,45 @@ def test_a_verdict_written_over_in_the_store_is_measured_anew(toy):
     assert toy.calls.checks == ["is_large"]
     assert not evaluations(again)["is_large"].passed
     assert not GateReport.from_json(toy.store.gate_reports(ref)["is_large"]).passed
+
+
+def test_a_version_is_compared_with_the_champion_and_the_report_names_it(toy):
+    toy.run()
+    toy.calls.champion = toy.newest("risk_model")
+    toy.configure(risk_model={"scale": 0.5})
+    toy.wait_for_another_second()
+    result = toy.run()
+    assert not evaluations(result)["not_worse"].passed
+    report = toy.store.gate_reports(toy.newest("risk_model"))["not_worse"]
+    assert report["champion"] == str(toy.calls.champion)
+
+
+def test_another_champion_makes_an_old_comparison_stale(toy):
+    toy.run()
+    first = toy.newest("risk_model")
+    toy.configure(risk_model={"scale": 2.0})
+    toy.wait_for_another_second()
+    toy.run()
+    toy.calls.champion = first
+    result = toy.run()
+    assert "unchanged" not in evaluations(result)["not_worse"].metadata
+    assert "unchanged" in evaluations(result)["is_large"].metadata
+
+
+def test_a_version_that_leads_by_now_keeps_the_verdict_that_let_it_lead(toy):
+    toy.run()
+    toy.calls.champion = toy.newest("risk_model")
+    result = toy.run()
+    assert "unchanged" in evaluations(result)["not_worse"].metadata
+
+
+def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(toy):
+    toy.run()
+    toy.calls.champion = toy.newest("risk_model")
+    toy.spoil("risk_model")
+    toy.configure(risk_model={"scale": 0.5})
+    toy.wait_for_another_second()
+    shown = evaluations(toy.run())["not_worse"]
+    assert shown.passed
+    (row,) = shown.metadata["table/broken_champion"].records
+    assert "CorruptArtifact" in row.data["cannot be loaded"]

@@ -88,6 +88,7 @@ class Calls:
     bodies: list[str]
     checks: list[str]
     code: Path
+    champion: Any = None
     broken_check: str | None = None
     interrupt: str | None = None
 
@@ -138,8 +139,8 @@ def toy_flow(calls: Calls) -> tuple[Checked, ...]:
         return Outcome((Gate("mean", subject, ">=", smallest),), {"numbers": rows})
 
     def not_worse(subject: float, inputs: Any) -> Outcome:
-        champion = inputs.champion()
-        return Outcome((Gate("gain", 0.0 if champion is None else subject - champion, ">=", 0.0),))
+        led = inputs.champions("risk_model")
+        return Outcome((Gate("gain", 0.0 if led is None else subject - led[0], ">=", 0.0),))
 
     checks = (
         CheckSpec(
@@ -223,7 +224,8 @@ def toy(tmp_path: Path) -> Any:
     made.configure()
     made.configure("other", seed=8)
     overrides = Overrides(root=tmp_path, flow=made.flow)
-    made.project = replace(build_project(overrides), read=read_toy)
+    leader = lambda store, experiment, asset: calls.champion if asset == "risk_model" else None  # noqa: E731
+    made.project = replace(build_project(overrides), read=read_toy, leader=leader)
     made.defs = build_defs(overrides, made.project)
     with dg.DagsterInstance.ephemeral() as instance:
         made.instance = instance

@@ -7,6 +7,9 @@ BENCHMARKS_STAMP := $(VENV)/.benchmarks-installed
 PIP_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 EXPERIMENT ?= quickstart
+# For whom `make demo` decides, and where it puts what it made.
+CUSTOMERS ?= data/telco_customer_churn.csv
+DEMO := .churn/demo
 
 # One thread: boosting and PPO run many times slower when threads compete for two cores.
 export OMP_NUM_THREADS ?= 1
@@ -31,8 +34,23 @@ $(BENCHMARKS_STAMP): $(STAMP)
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[benchmarks]'
 	touch $@
 
+# What leads already cannot be promoted again (exit 1), and a second demo finds the release unchanged and leading.
+LEADS := import json, sys; sys.exit(not json.load(sys.stdin)[0]["channel"].startswith("leads"))
+
 demo: $(STAMP)  ## Train, check, release and decide on the real customers.
 	$(BIN)/churn run $(EXPERIMENT)
+	@mkdir -p $(DEMO)
+	$(BIN)/churn show -e $(EXPERIMENT) --report $(DEMO)/report.html
+	@if $(BIN)/churn releases -e $(EXPERIMENT) --json | $(BIN)/python -c '$(LEADS)'; \
+	then echo "The newest release leads already."; \
+	else set -x; $(BIN)/churn promote -e $(EXPERIMENT) --reason demo; fi
+	$(BIN)/churn decide $(CUSTOMERS) -e $(EXPERIMENT) --out $(DEMO)/decisions.csv
+	@printf '\n%s\n' \
+	  'The customers are real rows; their answers to offers are simulated. Look at:' \
+	  '  decisions  $(CURDIR)/$(DEMO)/decisions.csv' \
+	  '  report     file://$(CURDIR)/$(DEMO)/report.html' \
+	  '  checks     $(BIN)/churn checks -e $(EXPERIMENT)' \
+	  '  the UI     make dev, then http://localhost:3000/asset-groups'
 
 dev: $(STAMP)  ## Open the Dagster UI on http://localhost:3000.
 	$(BIN)/dagster dev

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from churn_assets.cli.errors import (
     REFUSED,
@@ -44,6 +46,7 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     Raises:
         UsageProblemError: The selection names no asset.
     """
+    screen = _screen(out)
     # dagster.yaml's paths start at the working directory: from here on that is the project.
     os.chdir(root)
     os.environ.setdefault("DAGSTER_HOME", str(root))
@@ -52,8 +55,8 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     selected = _selected(defs, select)
     job = defs.resolve_job_def("train")
     order = [name for name in flow_order(defs) if name in selected]
-    with dg.DagsterInstance.get() as instance, _progress(out) as progress:
-        followed.start(progress, out, {name: _check_count(defs, name) for name in order})
+    with dg.DagsterInstance.get() as instance, _progress(screen) as progress:
+        followed.start(progress, screen, {name: _check_count(defs, name) for name in order})
         result = job.execute_in_process(
             instance=instance,
             partition_key=experiment,
@@ -90,7 +93,7 @@ class Followed:
         """Draw one bar an asset."""
         self.progress, self.out = progress, out
         for asset, count in checks.items():
-            task = progress.add_task(asset, total=1 + count, start=False, state="waits")
+            task = progress.add_task(asset, total=1 + count, start=False, state="waits", mark=" ")
             self.lines[asset] = _Line(task, count)
 
     def event(self, event: dg.DagsterEvent) -> None:
@@ -138,7 +141,8 @@ class Followed:
         self.progress.stop_task(line.task)
         verdict = f"{line.passed} of {line.checks} checks hold" if line.checks else ""
         mark = "[red]failed[/]" if failed else "[green]ok[/]"
-        self._say(line, f"{line.state}  {verdict}")
+        self.progress.update(line.task, mark="[red]✗[/]" if failed else "[green]✓[/]")
+        self._say(line, f"{verdict}; {line.state}" if line.state else "failed")
         if not self.out.is_terminal:  # bars are for people; a log gets one line an asset
             self.out.print(f"{mark}  {asset}  {escape(line.state)}  {verdict}", soft_wrap=True)
         for failure in line.failed:
@@ -171,14 +175,24 @@ def _check_count(defs: dg.Definitions, asset: str) -> int:
     return sum(key.asset_key == dg.AssetKey(asset) for key in defs.resolve_asset_graph().asset_check_keys)
 
 
+def _screen(out: Console) -> Console:
+    """The terminal itself: during a run Dagster points stdout at the run's log file."""
+    terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    return Console(
+        file=terminal, force_terminal=out.is_terminal, width=None if out.is_terminal else out.width
+    )
+
+
 def _progress(out: Console) -> Progress:
     return Progress(
-        SpinnerColumn(finished_text="[green]✓"),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=20),
+        TextColumn("{task.fields[mark]}"),
+        SpinnerColumn(finished_text=" "),
+        TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=12)),
+        BarColumn(bar_width=12),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}"),
+        TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
         console=out,
+        expand=True,
         disable=not out.is_terminal,
     )
 

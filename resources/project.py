@@ -78,23 +78,27 @@ class Project:
         """The artifact store that the experiment names."""
         return open_store(self.experiment(experiment).store.uri, root=self.root)
 
-    def value(self, ref: ArtifactRef) -> Any:
-        """The value of a stored version, for those trained from it. Treat it as read-only: the next one gets it too.
+    def value(self, ref: ArtifactRef, *, reread: bool = False) -> Any:
+        """The value of a stored version. Treat it as read-only: the next one gets it too.
 
         Every file's digest is verified at every call. As a version never changes, this process parses it and
         replays its golden rows only once; the last few versions are kept.
+
+        Args:
+            ref: The version.
+            reread: Read it from the store even if it is kept, as a check of what was saved must.
         """
         key = (self.experiment(ref.experiment).store.uri, ref)
         store = self.store(ref.experiment)
-        if key in self._values:
-            store.verify(ref)
-            value = self._values.pop(key)
+        kept = self._values.pop(key, None)
+        if kept is None or reread:
+            kept = store.load(ref, self.format(ref.asset))
         else:
-            value = store.load(ref, self.format(ref.asset))
-        self._values[key] = value
+            store.verify(ref)
+        self._values[key] = kept
         while len(self._values) > _VALUES_KEPT:
             self._values.pop(next(iter(self._values)))
-        return value
+        return kept
 
     def format(self, asset: str) -> ArtifactFormat[Any]:
         """The format of an asset; imports the libraries it needs."""

@@ -14,7 +14,6 @@ from churn_assets.gates.source import source_digest
 from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec, GateInputs, checks_by_name
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import StoreError
-from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
 
@@ -31,8 +30,7 @@ class Workspace(Protocol):
     def section(self, experiment: str, name: str) -> Any: ...
     def section_digest(self, experiment: str, name: str) -> str: ...
     def store(self, experiment: str) -> ArtifactStore: ...
-    def format(self, asset: str) -> ArtifactFormat[Any]: ...
-    def value(self, ref: ArtifactRef) -> Any: ...
+    def value(self, ref: ArtifactRef, *, reread: bool = False) -> Any: ...
     def champion(self, experiment: str, asset: str) -> ArtifactRef | None: ...
     def made(self, instance: dg.DagsterInstance, experiment: str, asset: str, run_id: str) -> ArtifactRef: ...
 
@@ -121,7 +119,7 @@ class Inspection:
     @functools.cached_property
     def subject(self) -> Any:
         """The value as loaded from the store: digests verified, golden rows replayed."""
-        return self.store.load(self.ref, self.workspace.format(self.ref.asset))
+        return self.workspace.value(self.ref, reread=True)
 
     def report(self, spec: CheckSpec) -> tuple[GateReport, bool]:
         """The report of one check, and whether a stored one still holds."""

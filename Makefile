@@ -45,7 +45,7 @@ demo: $(STAMP)  ## Train, check, release and decide on the real customers.
 	then echo "The newest release leads already."; \
 	else set -x; $(BIN)/churn promote -e $(EXPERIMENT) --reason demo; fi
 	$(BIN)/churn decide $(CUSTOMERS) -e $(EXPERIMENT) --out $(DEMO)/decisions.csv
-	@printf '\n%s\n' \
+	@printf '%s\n' '' \
 	  'The customers are real rows; their answers to offers are simulated. Look at:' \
 	  '  decisions  $(CURDIR)/$(DEMO)/decisions.csv' \
 	  '  report     file://$(CURDIR)/$(DEMO)/report.html' \

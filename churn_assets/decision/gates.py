@@ -25,6 +25,9 @@ PROBES = 4096
 BUDGETED_CUSTOMERS = 600
 """Customers who share the budget that is tried: enough for a mean spend, few enough for many exact evaluations."""
 
+PERMUTATIONS = 3
+"""Orders in which an upstream model's predictions are permuted; their mean counts."""
+
 BUDGET_SHARE = 0.25
 CAMPAIGNS = 5
 
@@ -143,16 +146,18 @@ def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> 
     captured = trial.captured(trial.evaluate(policy.choice(trial.observer)).value)
     if captured is None:
         return gain(policy, trial, gates)
-    order = np.random.default_rng(SEED).permutation(len(trial.tables))
+    rng = np.random.default_rng(SEED)
+    orders = [rng.permutation(len(trial.tables)) for _ in range(PERMUTATIONS)]
+    limit, detail = gates.min_gain_lost_by_permutation, "gain lost when its predictions are permuted"
     verdicts, rows = [], [{"shown": "as predicted", "gain_captured": captured}]
     for upstream in UPSTREAM:
-        shown = Observer(trial.tables.permuted(upstream, order), trial.process)
-        without = trial.captured(trial.evaluate(policy.choice(shown)).value)
+        values = []
+        for order in orders:
+            shown = Observer(trial.tables.permuted(upstream, order), trial.process)
+            values.append(trial.evaluate(policy.choice(shown)).value)
+        without = trial.captured(np.mean(values, axis=0))
         lost = None if without is None else captured - without
-        limit = gates.min_gain_lost_by_permutation
-        verdicts.append(
-            Gate(f"{upstream}_matters", lost, ">=", limit, "gain lost when its predictions are permuted")
-        )
+        verdicts.append(Gate(f"{upstream}_matters", lost, ">=", limit, detail))
         rows.append({"shown": f"{upstream} permuted", "gain_captured": without})
     return Outcome(tuple(verdicts), {"permuted": rows})
 

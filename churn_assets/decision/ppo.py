@@ -68,9 +68,10 @@ advantages becomes full-size steps: 13 % of customers were contacted in a world 
 def reward_scale(added: Incremental) -> npt.NDArray[np.float64]:
     """(n,) factor on each customer's rewards that evens out how much they weigh in the loss.
 
-    Gains differ between customers by orders of magnitude. Halfway (in logs) between the same weight for every
-    dollar and the same weight for every customer learned best. Scaling a customer's rewards leaves the customer's
-    optimal policy as it is.
+    Gains differ between customers by orders of magnitude. Halfway (in logs) between the same weight for every dollar
+    and the same weight for every customer learned best, most of all at high budget prices: at a tenth of the
+    unconstrained spend .989 of the bound's gain, against .981 with equal dollars (two worlds, two seeds). Scaling a
+    customer's rewards leaves the customer's optimal policy as it is.
     """
     size = np.sqrt((added.value[..., 1:].astype(np.float64) ** 2).mean(axis=(1, 2, 3))) + 1e-3
     return np.asarray(1 / np.sqrt(size * size.mean()))

@@ -130,3 +130,26 @@ def test_the_table_lists_every_baseline_beside_policy_and_optimum(good, trial):
     assert {"policy", "random", "everyone 30%", "riskiest 30% at 20%", "highest incremental value"} <= set(
         rows
     )
+
+
+@pytest.mark.parametrize(
+    ("key", "run"),
+    [
+        ("min_gain_captured", lambda p, t, g: gates.gain(p, t, g)),
+        ("min_gain_lost_by_permutation", lambda p, t, g: gates.proof_of_use(p, t, g)),
+        ("min_budget_share", lambda p, t, g: gates.budget(p, t, g)),
+        ("champion_captured_tolerance", lambda p, t, g: gates.no_worse_than(p, p, t, g)),
+    ],
+)
+def test_every_threshold_is_the_configured_one(good, trial, key, run):
+    outcome = run(good, trial, DecisionGates(**{key: 0.123}))
+
+    assert 0.123 in [abs(gate.threshold) for gate in outcome.gates]
+
+
+def test_the_contact_share_without_gain_is_the_configured_one(silent, monthly, make_tables):
+    trial = gates.Trial.of(make_tables(50, monthly, effect=0.0), monthly)
+
+    outcome = gates.gain(silent, trial, DecisionGates(max_contact_share_without_gain=0.5))
+
+    assert outcome.gates[0].threshold == 0.5

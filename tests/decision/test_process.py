@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.decision.process import ACCEPTED, BASE, IDLE, REFUSED, RetentionProcess
+from churn_assets.offers.economics import Economics
 
 
 def walk(process, status, steps):
@@ -78,3 +80,47 @@ def test_the_process_survives_json(monthly):
 def test_durations_that_the_statuses_cannot_hold_are_refused_by_name(monthly, change, named):
     with pytest.raises(ValueError, match=named):
         replace(monthly, **change)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "resolved"),
+    [
+        ("decision", "menu", (0.0, 0.15), lambda p: p.menu),
+        ("decision", "episode_length", 7, lambda p: p.horizon),
+        ("decision", "step_months", 2, lambda p: p.step_months),
+        ("decision", "cooldown_months", 4, lambda p: p.cooldown_months),
+        ("decision", "max_offers", 9, lambda p: p.max_offers),
+        ("decision", "recent_window_months", 1, lambda p: p.recent_window_months),
+        ("decision", "discount_factor", 0.9, lambda p: p.discount_factor),
+        ("economics", "margin", 0.3, lambda p: p.margin),
+        ("economics", "contact_cost", 2.5, lambda p: p.contact_cost),
+        ("economics", "value_horizon_months", 24, lambda p: p.value_horizon_months),
+        ("economics", "discount_months", 8, lambda p: p.discount_months),
+    ],
+)
+def test_every_key_of_the_process_reaches_the_parameter_it_names(section, key, value, resolved):
+    decision, economics = PpoDecisionConfig(), Economics()
+    if section == "decision":
+        decision = PpoDecisionConfig(**{key: value})
+    else:
+        economics = Economics(**{key: value})
+
+    process = RetentionProcess.build(decision, economics, window_months=3)
+
+    assert resolved(process) == value
+    assert resolved(RetentionProcess.build(PpoDecisionConfig(), Economics(), 3)) != value
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"menu": (0.05, 0.1)},
+        {"menu": (0.0, 0.2, 0.1)},
+        {"menu": (0.0,)},
+        {"cooldown_months": 1},
+        {"offers": 4},
+    ],
+)
+def test_a_config_that_makes_no_sense_is_refused_by_its_key(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PpoDecisionConfig(**wrong)

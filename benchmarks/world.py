@@ -230,7 +230,7 @@ def train_policy(
 ) -> DecisionPolicy:
     """The experiment's own policy on the customers that are not held out."""
     customers = table.where(~table.held_out)
-    tables = models.tables(customers, process, prior_offers(len(customers), seed))
+    tables = models.tables(customers, process, np.zeros(len(customers), np.int64))
     return train(tables, process, experiment.ppo_decision, seed=seed).policy
 
 
@@ -253,12 +253,12 @@ def contact_share_without_effects(table: CustomerTable, experiment: Experiment, 
     return float(evaluate(tables, process, policy.choice(Observer(tables, process))).contacted.mean())
 
 
-SEEDS = (0,)
+SEEDS = (0, 1, 2, 3, 4)
 PANEL_REPLICATES = 4
 
 
 def measure() -> list[Figure]:
-    """Runs every seed; about two minutes each, and the coverage."""
+    """Runs every seed, about a minute and a half each, and the coverage."""
     quickstart = load_experiment("quickstart", ROOT / "configs")
     lifts: list[dict[str, float]] = []
     panels: list[dict[str, float]] = []

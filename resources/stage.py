@@ -186,10 +186,7 @@ class StageAsset:
                 return dg.MaterializeResult(
                     value=Kept(newest),
                     data_version=dg.DataVersion(kept.digest),
-                    metadata={
-                        "unchanged": reason,
-                        **_metrics(kept.provenance.metrics),
-                    },
+                    metadata=_shown_before(context, self.name, newest, kept) | {UNCHANGED: reason},
                 )
         context.log.info(f"{self.name} is made: {reason}")
         made = self.body(

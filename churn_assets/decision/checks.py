@@ -74,7 +74,9 @@ def _off_policy(policy: Any, inputs: GateInputs) -> Outcome:
     theirs = None
     if led is not None:
         champion, *models = led
-        seen = CustomerTable(customers.frame, models[0].schema)  # the same people, with the features that it reads
+        seen = CustomerTable(
+            customers.frame, models[0].schema
+        )  # the same people, with the features that it reads
         theirs = decisions_on_log(champion, seen, log, *models)
     verdict = decide_release(Evidence.of(log, customers), candidate, theirs)
     return off_policy_outcome(verdict, simulated=log.simulated)
@@ -90,7 +92,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
         plots=(
             Plot(
                 "policies", "bar", "policy", ("gain_captured",), "Gain captured, baselines and optimum", "policy",
-                "share of the attainable gain",
+                "share of the attainable gain", lowest=-1.0,
             ),
             Plot("first_offers", "bar", "offer", ("policy", "optimum"), "First offers", "offer", "share"),
         ),

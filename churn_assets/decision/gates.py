@@ -158,7 +158,7 @@ def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> 
         without = trial.captured(np.mean(values, axis=0))
         lost = None if without is None else captured - without
         verdicts.append(Gate(f"{upstream}_matters", lost, ">=", limit, detail))
-        rows.append({"shown": f"{upstream} permuted", "gain_captured": without})
+        rows.append({"shown": f"{upstream}", "gain_captured": without})
     return Outcome(tuple(verdicts), {"permuted": rows})
 
 

@@ -17,7 +17,7 @@ class Plot:
 
     Attributes:
         table: Name of the table.
-        kind: `line` and `points` need a numeric x column, `bar` takes any.
+        kind: `line` and `points` need a numeric x column; `bar` takes any, and lies on its side so that names fit.
         x: Column of the x axis.
         y: Columns that are drawn, one series each.
         title: Heading.
@@ -25,6 +25,8 @@ class Plot:
         y_label: Label of the y axis.
         by: Column that splits the rows into one series for each of its values (with a single y).
         diagonal: Draw y = x for reference (ROC, calibration).
+        band: Columns of the lower and upper end of an interval, drawn as a shade.
+        lowest: Bars below this are cut there; their label still says how low they are.
     """
 
     table: str
@@ -36,6 +38,8 @@ class Plot:
     y_label: str = ""
     by: str | None = None
     diagonal: bool = False
+    band: tuple[str, str] | None = None
+    lowest: float | None = None
 
 
 def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -55,22 +59,11 @@ def _drawn(plot: Plot, table: str) -> bytes:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     series = _series(plot, rows)
-    for number, (label, xs, ys) in enumerate(series):
-        colour = COLOURS[number % len(COLOURS)]
-        if plot.kind == "bar":
-            width = 0.8 / len(series)
-            places = [position + (number - (len(series) - 1) / 2) * width for position in range(len(xs))]
-            axes.bar(places, ys, width=width, label=label, color=colour)
-            axes.set_xticks(range(len(xs)), [str(x) for x in xs], **_labels(len(xs)))
-        else:
-            marker = "o" if plot.kind == "points" or len(xs) <= 15 else ""
-            line = "" if plot.kind == "points" else "-"
-            axes.plot(xs, ys, marker=marker, markersize=4, linestyle=line, label=label, color=colour)
-    if plot.diagonal:
-        axes.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--")
+    if plot.kind == "bar":
+        _bars(figure, axes, plot, series)
+    else:
+        _curves(axes, plot, series, rows)
     axes.set_title(plot.title)
-    axes.set_xlabel(plot.x_label or plot.x)
-    axes.set_ylabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
     axes.set_axisbelow(True)
     axes.grid(visible=True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -81,8 +74,45 @@ def _drawn(plot: Plot, table: str) -> bytes:
     return buffer.getvalue()
 
 
-def _labels(count: int) -> dict[str, Any]:
-    return {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if count > 6 else {}
+def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[Any], list[float]]]) -> None:
+    names = [str(x) for x in series[0][1]]
+    thickness = 0.8 / len(series)
+    for number, (label, _, ys) in enumerate(series):
+        places = [place + (number - (len(series) - 1) / 2) * thickness for place in range(len(names))]
+        shown = ys if plot.lowest is None else [max(y, plot.lowest) for y in ys]
+        colour = COLOURS[number % len(COLOURS)]
+        bars = axes.barh(places, shown, height=thickness, label=label, color=colour)
+        if len(series) == 1:
+            axes.bar_label(bars, [f"{y:.3g}" for y in ys], padding=3, fontsize="small")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.margins(x=0.08)
+    axes.axvline(0, color="#666666", linewidth=0.8)
+    axes.set_xlabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
+    figure.subplots_adjust(left=min(0.06 + 0.0135 * max(len(name) for name in names), 0.45))
+
+
+def _curves(
+    axes: Any,
+    plot: Plot,
+    series: Sequence[tuple[str, list[Any], list[float]]],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    for number, (label, xs, ys) in enumerate(series):
+        marker = "o" if plot.kind == "points" or len(xs) <= 15 else ""
+        line = "" if plot.kind == "points" else "-"
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(xs, ys, marker=marker, markersize=4, linestyle=line, label=label, color=colour)
+    if plot.band is not None:
+        ends = [[float(row[column]) for row in rows] for column in plot.band]
+        axes.fill_between(series[0][1], *ends, color=COLOURS[5], alpha=0.25, linewidth=0)
+    if plot.diagonal:
+        axes.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--")
+    low, high = axes.get_ylim()
+    if low < 0 < high:
+        axes.axhline(0, color="#666666", linewidth=0.8)
+    axes.set_xlabel(plot.x_label or plot.x)
+    axes.set_ylabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
 
 
 def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any], list[float]]]:

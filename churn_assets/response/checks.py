@@ -110,8 +110,9 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
         sections=("effect_model",),
         plots=(
             Plot(
-                "effect_by_offer", "line", "who", ("predicted", "doubly_robust", "lower", "upper"),
-                "Effect on churn by offer (intention to treat)", "offer", "change in churn",
+                "effect_by_offer", "line", "who", ("predicted", "doubly_robust"),
+                "Effect of contact on churn, by offer (95 % interval)", "offer", "change in churn",
+                band=("lower", "upper"),
             ),
             Plot(
                 "effect_by_group", "bar", "who", ("predicted", "doubly_robust"),

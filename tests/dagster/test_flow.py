@@ -42,6 +42,16 @@ def test_a_rerun_of_everything_trains_nothing_and_says_why(toy, metadata_of):
         assert "unchanged" in evaluation.metadata
 
 
+def test_a_version_that_is_kept_still_shows_what_it_showed_when_it_was_made(toy, metadata_of):
+    made = toy.run()
+    for _ in range(2):
+        again = toy.run()
+        for asset in ("customers", "risk_model"):
+            before, after = metadata_of(made, asset), metadata_of(again, asset)
+            assert set(after) - {"unchanged"} == set(before) - {"made_because"}
+            assert "same configuration" in after["unchanged"]
+
+
 @pytest.mark.parametrize(
     ("change", "trained", "reason"),
     [

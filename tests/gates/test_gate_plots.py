@@ -16,9 +16,11 @@ ROWS = [
     [
         Plot("t", "line", "x", ("a", "b"), "Lines", diagonal=True),
         Plot("t", "points", "x", ("b",), "Points by model", by="model"),
+        Plot("t", "line", "x", ("b",), "Interval", band=("x", "b")),
         Plot("t", "bar", "offer", ("a", "b"), "Bars"),
+        Plot("t", "bar", "offer", ("b",), "Cut bars", lowest=0.15),
     ],
-    ids=lambda plot: plot.kind,
+    ids=lambda plot: plot.title,
 )
 def test_every_kind_draws_and_a_missing_figure_leaves_a_gap(plot):
     png = render_png(plot, ROWS)

@@ -13,6 +13,17 @@ from churn_assets.store.manifest import Manifest
 
 Rows = Sequence[Mapping[str, Any]]
 
+HEADLINE = {
+    "risk_model": {"ranks_well": "Are churners ranked above stayers? (ROC AUC)"},
+    "accept_model": {"forecasts_acceptance": "Are accepting customers ranked above refusing ones? (ROC AUC)"},
+    "effect_model": {"effects_are_real": "Do the predicted effects of contact show on unseen customers?"},
+    "ppo_decision": {
+        "captures_the_gain": "How much of the attainable gain does the policy capture?",
+        "off_policy": "Does the offer log say that it beats no offer? (lower bound of the lift)",
+    },
+}
+"""Member -> check -> the question that its first gate answers."""
+
 _STYLE = """
 :root{--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--good:#0a6e4f;--bad:#b3261e;--paper:#fff;--tint:#f6f8fa}
 *{box-sizing:border-box}
@@ -25,7 +36,8 @@ h3{font-size:1rem;margin:1.5rem 0 .25rem}p{margin:.25rem 0 .75rem;color:var(--so
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;color:var(--soft)}td.n{text-align:right}
 .passed{color:var(--good);font-weight:600}.FAILED{color:var(--bad);font-weight:600}
-.plots{display:flex;flex-wrap:wrap;gap:1rem}.plots img{max-width:100%;height:auto;border:1px solid var(--line)}
+.plots{display:flex;flex-wrap:wrap;gap:1rem}
+.plots img{flex:0 1 calc(50% - .5rem);min-width:20rem;max-width:100%;height:auto;border:1px solid var(--line)}
 .bar{background:#0072b2;height:.9rem;min-width:1px;display:inline-block}
 .funnel td:nth-child(3){width:50%}code{font-size:.85em;background:var(--tint);padding:.1rem .25rem}
 """
@@ -76,14 +88,18 @@ def render(inputs: ReportInputs) -> str:
         f"<h1>Release of {escape(inputs.experiment)}</h1>",
         f"<p>Branches: {escape(', '.join(inputs.branches))}. {held}.</p>",
         _notes(inputs),
+        "<h2>At a glance</h2>",
+        _table(_headline(inputs.members)),
         "<h2>From customers to offers</h2>",
         "<p>Customers that no model was fitted on, decided by this release.</p>",
         _funnel(inputs.funnel),
         _table(inputs.offers),
-        f"<h2>What changed since {escape(inputs.champion or 'the champion')}</h2>",
+        f"<h2>What changed since {escape(inputs.champion)}</h2>"
+        if inputs.champion
+        else "<h2>First release</h2>",
         _table(inputs.changes)
         if inputs.changes
-        else "<p>Nothing leads yet: this would be the first release.</p>",
+        else "<p>Nothing leads yet, so there is nothing to compare with.</p>",
         "<h2>Members</h2>",
         _table(
             [
@@ -118,6 +134,17 @@ def _notes(inputs: ReportInputs) -> str:
     if "message" not in inputs.branches:
         notes.append("Messages are plain templates: this release has no message branch.")
     return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
+
+
+def _headline(members: Sequence[MemberView]) -> list[dict[str, Any]]:
+    """The figures that a reader asks for first, as the gates measured them."""
+    rows = []
+    for view in members:
+        for check, question in HEADLINE.get(view.asset, {}).items():
+            for gate in view.reports[check].gates[:1] if check in view.reports else ():
+                needed = f"{gate.bound} {gate.threshold:g}"
+                rows.append({"question": question, "figure": gate.figure, "needed": needed, "": gate.detail})
+    return rows
 
 
 def _member(view: MemberView) -> str:

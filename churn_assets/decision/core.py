@@ -183,7 +183,7 @@ class RetentionCore:
         if offers_used is not None:
             self._situation += _within("offers_used", offers_used, self.process.max_offers)
         if budget_price is not None:
-            if self._prepared:
+            if self.size > 1:
                 msg = "budget_price is fixed when a vector of customers is made: it cannot be reset"
                 raise ValueError(msg)
             self.budget_price[:] = _prices(budget_price)

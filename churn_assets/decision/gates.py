@@ -26,7 +26,7 @@ BUDGETED_CUSTOMERS = 600
 """Customers who share the budget that is tried: enough for a mean spend, few enough for many exact evaluations."""
 
 PERMUTATIONS = 3
-"""Orders in which an upstream model's predictions are permuted; their mean counts."""
+"""Times that an upstream model's predictions are permuted; the mean counts."""
 
 BUDGET_SHARE = 0.25
 CAMPAIGNS = 5
@@ -138,7 +138,7 @@ def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
 
 
 def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
-    """Each upstream model matters: showing the policy another customer's predictions costs a part of the gain.
+    """Each upstream model matters: showing the policy its answers to other questions costs a part of the gain.
 
     The customers keep responding as they do; only what the policy is shown changes. Where there is nothing to gain
     nothing can be lost, and the policy must leave customers alone instead.
@@ -147,13 +147,12 @@ def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> 
     if captured is None:
         return gain(policy, trial, gates)
     rng = np.random.default_rng(SEED)
-    orders = [rng.permutation(len(trial.tables)) for _ in range(PERMUTATIONS)]
     limit, detail = gates.min_gain_lost_by_permutation, "gain lost when its predictions are permuted"
     verdicts, rows = [], [{"shown": "as predicted", "gain_captured": captured}]
     for upstream in UPSTREAM:
         values = []
-        for order in orders:
-            shown = Observer(trial.tables.permuted(upstream, order), trial.process)
+        for _ in range(PERMUTATIONS):
+            shown = Observer(trial.tables.permuted(upstream, rng), trial.process)
             values.append(trial.evaluate(policy.choice(shown)).value)
         without = trial.captured(np.mean(values, axis=0))
         lost = None if without is None else captured - without

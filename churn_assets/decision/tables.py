@@ -115,18 +115,25 @@ class ResponseTables:
         """The tables of some customers, by index or boolean mask."""
         return replace(self, **{name: getattr(self, name)[rows] for name in self.rowwise})
 
-    def permuted(self, upstream: str, order: npt.NDArray[np.int64]) -> ResponseTables:
-        """As if each customer had been given another's predictions by one upstream model.
+    def permuted(self, upstream: str, rng: np.random.Generator) -> ResponseTables:
+        """As if one upstream model had given its answers to other questions.
+
+        Every customer gets another's predictions for the same months; the acceptance model, which is asked about
+        customers *and* offers, also those for other offers: the rise of acceptance with the offer is its answer too.
 
         Args:
             upstream: one of `UPSTREAM`.
-            order: (n,) whose prediction each customer gets.
+            rng: draws who gets whose.
 
         For `risk_model` the effects stay as differences from the risk; for `effect_model` the risk stays.
         Differences are carried over on the logit scale, so that probabilities stay probabilities.
         """
+        order = rng.permutation(len(self))
         if upstream == "accept_model":
-            return replace(self, acceptance=self.acceptance[order])
+            offers = 1 + rng.random((len(self), self.allowed.shape[1] - 1)).argsort(axis=1)
+            acceptance = self.acceptance.copy()
+            acceptance[..., 1:] = np.take_along_axis(self.acceptance[order], offers[:, None, None], axis=3)
+            return replace(self, acceptance=acceptance)
         accepted, refused = (
             _logit(churn) - _logit(self.risk) for churn in (self.churn_if_accepted, self.churn_if_refused)
         )

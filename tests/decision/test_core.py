@@ -97,6 +97,25 @@ def test_the_rules_hold_under_random_actions(monthly, make_tables):
         last[step.index], offers[step.index], discount[step.index] = -99, 0, 0
 
 
+def test_customers_too_many_to_prepare_are_observed_alike(monthly, make_tables, monkeypatch):
+    tables = make_tables(40, monthly)
+
+    def run():
+        core = RetentionCore(
+            tables, monthly, 64, np.random.default_rng(5), budget_price=np.linspace(0, 1, 40)
+        )
+        core.reset()
+        steps = [core.step(np.full(64, t % 5)) for t in range(40)]
+        return np.stack([step.observations for step in steps]), np.stack([step.rewards for step in steps])
+
+    prepared = run()
+    monkeypatch.setattr("churn_assets.decision.core.PREPARED_BYTES", 0)
+    asked = run()
+
+    assert (prepared[0] == asked[0]).all()
+    assert (prepared[1] == asked[1]).all()
+
+
 def test_every_arm_that_is_allowed_can_be_used_and_no_other(monthly, make_tables):
     tables = make_tables(40, monthly)
     allowed = tables.allowed.copy()

@@ -115,30 +115,54 @@ def test_tenure_advances_by_a_month_in_the_units_of_the_features(customers, mode
     assert later[:, column] - tables.features[:, column] == pytest.approx(5 * tables.tenure_step, abs=1e-5)
 
 
-@pytest.mark.parametrize("upstream", UPSTREAM)
-def test_permuting_one_model_leaves_the_others_as_they_were(make_tables, monthly, upstream):
+def logit(p):
+    return np.log(p / (1 - p))
+
+
+@pytest.fixture
+def permuted(make_tables, monthly):
     tables = make_tables(50, monthly)
-    order = np.random.default_rng(0).permutation(50)
+    return tables, {name: tables.permuted(name, np.random.default_rng(0)) for name in UPSTREAM}
 
-    permuted = tables.permuted(upstream, order)
 
-    moved = {
-        "risk_model": (permuted.risk == tables.risk[order]).all() and (permuted.risk != tables.risk).any(),
-        "accept_model": (permuted.acceptance != tables.acceptance).any(),
-        "effect_model": upstream == "effect_model",
-    }
-    assert [name for name, is_moved in moved.items() if is_moved] == [upstream]
-    if upstream == "effect_model":
-        logit = lambda p: np.log(p / (1 - p))  # noqa: E731 - two lines below
-        shift = logit(permuted.churn_if_accepted) - logit(permuted.risk)
-        assert shift == pytest.approx((logit(tables.churn_if_accepted) - logit(tables.risk))[order], abs=1e-6)
-    assert (permuted.churn_if_accepted >= 0).all()
-    assert (permuted.churn_if_refused <= 1).all()
+def test_permuting_the_risk_keeps_the_effects_as_differences(permuted):
+    tables, moved = permuted
+    after = moved["risk_model"]
+
+    assert (np.sort(after.risk, axis=0) == np.sort(tables.risk, axis=0)).all()
+    assert (after.risk != tables.risk).any()
+    assert (after.acceptance == tables.acceptance).all()
+    for name in ("churn_if_accepted", "churn_if_refused"):
+        before = logit(getattr(tables, name)) - logit(tables.risk)
+        assert logit(getattr(after, name)) - logit(after.risk) == pytest.approx(before, abs=1e-6)
+
+
+def test_permuting_the_acceptance_gives_other_customers_and_offers(permuted):
+    tables, moved = permuted
+    after = moved["accept_model"]
+
+    assert np.sort(after.acceptance, axis=None) == pytest.approx(np.sort(tables.acceptance, axis=None))
+    assert (after.acceptance[..., 0] == 0).all()
+    rising = (np.diff(after.acceptance[:, 0, 0, 1:], axis=1) >= 0).all(axis=1)
+    assert rising.mean() < 0.3
+    assert (after.risk == tables.risk).all()
+    assert (after.churn_if_accepted == tables.churn_if_accepted).all()
+
+
+def test_permuting_the_effects_keeps_risk_and_acceptance(permuted):
+    tables, moved = permuted
+    after = moved["effect_model"]
+
+    assert (after.risk == tables.risk).all()
+    assert (after.acceptance == tables.acceptance).all()
+    shifts = [np.sort(logit(t.churn_if_accepted) - logit(t.risk), axis=0) for t in (tables, after)]
+    assert shifts[0] == pytest.approx(shifts[1], abs=1e-6)
+    assert (after.churn_if_refused != tables.churn_if_refused).any()
 
 
 def test_an_unknown_upstream_is_refused_by_name(make_tables, monthly):
     with pytest.raises(ValueError, match="'price_model' is no upstream model"):
-        make_tables(5, monthly).permuted("price_model", np.arange(5))
+        make_tables(5, monthly).permuted("price_model", np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

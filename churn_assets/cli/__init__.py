@@ -285,8 +285,11 @@ def decide(
         raise UsageProblemError(message)
     raw = read_frame(file)
     ref = place.release(release)
-    _, models = load_release(place.store, ref)
-    decided = decide_for(raw, models, ref, datetime.now(UTC))
+    bundle, models = load_release(place.store, ref)
+    simulated = bundle.simulated
+    decided = decide_for(raw, models, ref, datetime.now(UTC)).assign(
+        responses="simulated" if simulated else "observed"
+    )
     added = decided.drop(columns=["customer_id"])
     taken = [name for name in added.columns if name in raw.columns]
     if taken:
@@ -307,6 +310,10 @@ def decide(
     ]
     out.print(f"{len(decided)} decisions of {ref}")
     out.print(_table(rows))
+    if simulated:
+        out.print(
+            "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
+        )
     out.print(f"Written to {target}")
 
 

@@ -135,6 +135,8 @@ def test_decide_adds_decision_offer_reasons_value_propensity_and_release(project
     assert (decided.loc[decided["offer_pct"] == 0, "expected_value"] == 0).all()
     assert decided["propensity"].between(0, 1).all()
     assert decided["reasons"].str.contains("risk").all()
+    assert (decided["responses"] == "simulated").all()
+    assert "SIMULATED" in result.output
 
 
 def test_decide_reads_parquet_writes_beside_the_file_and_can_use_a_release_that_does_not_lead(project, some):

@@ -240,8 +240,10 @@ def _causes(error: Any) -> Iterable[Any]:
 
 
 def _one_line(error: Any) -> str:
-    text = str(error.message).strip()
-    return " ".join(text.removeprefix(f"{error.cls_name}:").split())
+    """The message of an error, without the class that Dagster puts before it."""
+    text = " ".join(str(error.message).split())
+    before, _, rest = text.partition(": ")
+    return rest if error.cls_name and before.rpartition(".")[2] == error.cls_name else text
 
 
 def _short(value: Any) -> str:

@@ -87,6 +87,7 @@ def page(address):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
         opened = browser.new_page(viewport={"width": 1500, "height": 1000}, base_url=address)
         opened.set_default_timeout(PATIENCE * 1000)
+        expect.set_options(timeout=30_000)
         foreign = []
         opened.on(
             "request", lambda request: foreign.append(request.url) if address not in request.url else None
@@ -94,6 +95,12 @@ def page(address):
         yield opened
         assert [url for url in foreign if url.startswith("http")] == []
         browser.close()
+
+
+def launches(response):
+    """Is this the answer to the request that launches a run?"""
+    asked = response.request.post_data or ""
+    return "mutation" in asked and "launch" in asked.lower()
 
 
 @pytest.fixture
@@ -118,7 +125,9 @@ def test_an_asset_materialized_from_its_page_shows_columns_checks_and_plots(page
     page.get_by_text("Select a partition or create one").click()
     page.get_by_text("quickstart", exact=True).first.click()
     page.keyboard.press("Escape")
-    page.get_by_role("button", name="Launch 1 run").click()
+    with page.expect_response(launches) as answer:  # leaving the page before the answer would lose the run
+        page.get_by_role("button", name="Launch 1 run").click()
+    assert "error" not in answer.value.text().lower()
 
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:  # the page of a check does not follow a run by itself

@@ -102,4 +102,4 @@ def test_an_upload_that_rotted_is_refused_by_name(project):
     project.configure(lambda content: content["risk_model"].update(kind="boosting"))
     done = project.run("quickstart", "--select", "risk_model")
     assert done.returncode == 3
-    assert "customers.parquet" in done.stderr
+    assert re.search(r"^error: risk_model: quickstart/customers/.*customers\.parquet", done.stderr)

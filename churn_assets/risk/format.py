@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.schema import ID, CustomerSchema
 from churn_assets.risk.estimators import PARTS, RiskEstimator
 from churn_assets.risk.model import RiskModel
@@ -80,7 +81,8 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
 
     def golden(self, value: RiskModel) -> GoldenRows:
         """The risks of a handful of made-up customers."""
-        inputs = _golden_inputs(value.schema)
+        X = golden_customers(value.schema)
+        inputs: JsonValue = [[None if np.isnan(cell) else float(cell) for cell in row] for row in X]
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: RiskModel, inputs: JsonValue) -> JsonValue:
@@ -89,20 +91,6 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
 
 
 RISK_MODEL = RiskModelFormat()
-
-
-def _golden_inputs(schema: CustomerSchema) -> JsonValue:
-    rows = max(4, *(len(feature.categories) for feature in schema.features))
-    made: list[JsonValue] = []
-    for row in range(rows):
-        values: list[JsonValue] = []
-        for position, feature in enumerate(schema.features):
-            if feature.kind == "categorical":
-                values.append(float((row + position) % len(feature.categories)))
-            else:
-                values.append((feature.minimum, feature.mean, feature.maximum)[(row + position) % 3])
-        made.append(values)
-    return [*made, [None for _ in schema.features]]
 
 
 def _check_risks(out_of_fold: pd.DataFrame) -> None:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.off_policy import (
-    Z_TWO_SIDED_95,
     Evidence,
     cross_fitted_outcomes,
     outcome_design,
 )
+from churn_assets.gates.estimates import Z_TWO_SIDED_95
 from churn_assets.offers.world import ARMS, PRIOR_OFFERS_MEAN, DemoWorld
 
 FOLDS = 5
@@ -82,7 +82,7 @@ def dr_coverage(
         evidence = Evidence(log.arm, log.margin, log.propensities, expected, draw.person)
         lift = evidence.estimate(chosen[arms[draw.truth.customer]]).lift.dr
         low, high = lift.interval
-        means[number], errors[number], covered[number] = lift.mean, lift.standard_error, low <= truth <= high
+        means[number], errors[number], covered[number] = lift.value, lift.standard_error, low <= truth <= high
     return Coverage(
         coverage=float(covered.mean()),
         mean_half_width=float(Z_TWO_SIDED_95 * errors.mean()),

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.offers.log import OfferLog
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-Z_TWO_SIDED_95 = 1.959964
-Z_ONE_SIDED_95 = 1.644854
 NON_INFERIORITY = 0.01
 """A later release may lose this share of the champion's value; DESIGN's margin, not a measured one."""
 
@@ -37,25 +36,6 @@ SUM_TOLERANCE = 1e-6
 
 class OffPolicyError(ValueError):
     """A policy or a log cannot be evaluated; the message says what was found and what was expected."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean in money a decision, with a standard error that counts each customer once."""
-
-    mean: float
-    standard_error: float
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Two-sided 95 % interval."""
-        half = Z_TWO_SIDED_95 * self.standard_error
-        return self.mean - half, self.mean + half
-
-    @property
-    def lower_bound(self) -> float:
-        """One-sided 95 % lower bound."""
-        return self.mean - Z_ONE_SIDED_95 * self.standard_error
 
 
 @dataclass(frozen=True)
@@ -198,19 +178,10 @@ class Evidence:
             subtracted, its_influence = _self_normalised(other, self.reward)
             snips, influence = snips - subtracted, influence - its_influence
         return Estimates(
-            ips=self._clustered(float(ips.mean()), ips - ips.mean()),
-            snips=self._clustered(snips, influence),
-            dr=self._clustered(float(dr.mean()), dr - dr.mean()),
+            ips=clustered_mean(ips, self.customer),
+            snips=clustered(snips, influence, self.customer),
+            dr=clustered_mean(dr, self.customer),
         )
-
-    def _clustered(self, mean: float, influence: Floats) -> Estimate:
-        """Standard error of a mean whose rows belong together by customer (Liang & Zeger 1986)."""
-        total = np.bincount(self.customer, weights=influence)
-        clusters = self._customers
-        if clusters < 2:
-            return Estimate(mean, float("nan"))
-        variance = clusters / (clusters - 1) * float((total**2).sum()) / len(influence) ** 2
-        return Estimate(mean, float(np.sqrt(variance)))
 
 
 def _self_normalised(weight: Floats, reward: Floats) -> tuple[float, Floats]:
@@ -330,7 +301,7 @@ class OffPolicyVerdict:
             Gate(
                 "lower_bound_over_bar", low - self.threshold, ">=", ABOVE, f"DR {_shown(dr)}; {self.reason}"
             ),
-            Gate("snips_agrees", snips.mean - self.threshold, ">=", ABOVE, f"SNIPS {_shown(snips)}"),
+            Gate("snips_agrees", snips.value - self.threshold, ">=", ABOVE, f"SNIPS {_shown(snips)}"),
         )
 
 
@@ -351,12 +322,12 @@ def decide_release(evidence: Evidence, candidate: Floats, champion: Floats | Non
         tested, threshold, bar = estimate.lift, 0.0, "no offer"
     else:
         tested = evidence.difference(candidate, champion)
-        worth = evidence.estimate(champion).value.dr.mean
+        worth = evidence.estimate(champion).value.dr.value
         threshold, bar = (
             -NON_INFERIORITY * abs(worth),
             f"the champion less {NON_INFERIORITY:.0%} of its value",
         )
-    low, side = tested.dr.lower_bound, tested.snips.mean
+    low, side = tested.dr.lower_bound, tested.snips.value
     if not low - threshold >= ABOVE:
         release, reason = False, f"the lower bound {low:+.2f} is not above {threshold:+.2f} ({bar})"
     elif not side - threshold >= ABOVE:
@@ -373,7 +344,7 @@ def off_policy_outcome(verdict: OffPolicyVerdict, *, simulated: bool) -> Outcome
         {
             "quantity": quantity,
             "estimator": name.upper(),
-            "mean": each.mean,
+            "mean": each.value,
             "low_95": each.interval[0],
             "high_95": each.interval[1],
             "log": "simulated" if simulated else "observed",
@@ -398,4 +369,4 @@ def off_policy_outcome(verdict: OffPolicyVerdict, *, simulated: bool) -> Outcome
 
 def _shown(estimate: Estimate) -> str:
     low, high = estimate.interval
-    return f"{estimate.mean:+.2f} a decision (95 %: {low:+.2f} to {high:+.2f})"
+    return f"{estimate.value:+.2f} a decision (95 %: {low:+.2f} to {high:+.2f})"

@@ -30,11 +30,12 @@ from scipy.optimize import minimize
 
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.estimates import Estimate
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
-from churn_assets.response.evidence import Estimate, realised_size
+from churn_assets.response.evidence import realised_size
 from churn_assets.response.segments import Segments
 
 Floats = NDArray[np.float64]

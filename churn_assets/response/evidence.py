@@ -1,48 +1,17 @@
-"""What a log with known propensities says about effects: means, doubly robust contrasts, realised size.
+"""What a log with known propensities says about effects: doubly robust contrasts and realised size.
 
 Estimators only; no model is fitted here. Every standard error is clustered by customer.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.gates.estimates import Estimate
+
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A point estimate and its standard error."""
-
-    value: float
-    standard_error: float
-
-    @property
-    def z(self) -> float:
-        """Standard errors away from zero; 0 where the standard error is 0."""
-        return self.value / self.standard_error if self.standard_error > 0 else 0.0
-
-    def interval(self, z: float = 1.959964) -> tuple[float, float]:
-        """Two-sided normal interval, 95 % by default."""
-        return self.value - z * self.standard_error, self.value + z * self.standard_error
-
-
-def clustered_mean(values: Floats, cluster: Integers) -> Estimate:
-    """Mean of (n,) values whose errors are independent between clusters only.
-
-    The variance is that of a ratio of cluster sums to cluster sizes, with the usual G/(G-1) correction
-    (Cameron & Miller 2015, "A Practitioner's Guide to Cluster-Robust Inference").
-    """
-    mean = float(values.mean())
-    sums = np.bincount(cluster, weights=values - mean)
-    sums = sums[np.bincount(cluster) > 0]
-    groups = len(sums)
-    variance = (sums**2).sum() / len(values) ** 2 * groups / max(groups - 1, 1)
-    return Estimate(mean, float(np.sqrt(variance)))
 
 
 def doubly_robust_effects(

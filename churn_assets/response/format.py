@@ -12,10 +12,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.schema import CustomerSchema
+from churn_assets.gates.estimates import Estimate
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.effect import Consequences, EffectModel
-from churn_assets.response.evidence import Estimate
 from churn_assets.response.segments import Segments, Split
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.gates.metrics import (
     auc,
     calibration_error,
@@ -22,8 +23,6 @@ from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import AcceptGates, EffectGates
 from churn_assets.response.effect import EffectModel
 from churn_assets.response.evidence import (
-    Estimate,
-    clustered_mean,
     doubly_robust_effects,
     effect_loss,
     realised_size,
@@ -170,7 +169,7 @@ def effect(
     found: list[Gate] = []
     if np.any(model.size):
         size = realised_size(churned, log.arm, log.propensities, base, effects, customer)
-        low, high = size.interval()
+        low, high = size.interval
         detail = f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}"
         found += [
             Gate("size_upper_bound", high, ">=", gates.least_size, detail),
@@ -294,7 +293,7 @@ def _compared(
     who: str, predicted: Floats, scores: Floats, customer: NDArray[np.int64]
 ) -> dict[str, str | float]:
     robust: Estimate = clustered_mean(scores, customer)
-    low, high = robust.interval()
+    low, high = robust.interval
     gap = clustered_mean(scores - predicted, customer)
     return {
         "who": who,

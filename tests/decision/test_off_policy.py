@@ -78,10 +78,10 @@ def test_ips_and_snips_are_their_definitions():
     evidence, chosen = small(), policy()
     weights = [chosen[i, a] / evidence.propensities[i, a] for i, a in enumerate(evidence.arm)]
     value = evidence.estimate(chosen).value
-    assert value.ips.mean == pytest.approx(
+    assert value.ips.value == pytest.approx(
         sum(w * r for w, r in zip(weights, evidence.reward, strict=True)) / 300
     )
-    assert value.snips.mean == pytest.approx(np.average(evidence.reward, weights=weights))
+    assert value.snips.value == pytest.approx(np.average(evidence.reward, weights=weights))
 
 
 def test_dr_is_its_definition():
@@ -91,12 +91,15 @@ def test_dr_is_its_definition():
         total += sum(chosen[i, a] * evidence.expected[i, a] for a in range(3))
         weight = chosen[i, arm] / evidence.propensities[i, arm]
         total += weight * (evidence.reward[i] - evidence.expected[i, arm])
-    assert evidence.estimate(chosen).value.dr.mean == pytest.approx(total / 300)
+    assert evidence.estimate(chosen).value.dr.value == pytest.approx(total / 300)
 
 
 def test_with_a_useless_outcome_model_dr_is_ips():
     estimate = small().estimate(policy()).value
-    assert (estimate.dr.mean, estimate.dr.standard_error) == (estimate.ips.mean, estimate.ips.standard_error)
+    assert (estimate.dr.value, estimate.dr.standard_error) == (
+        estimate.ips.value,
+        estimate.ips.standard_error,
+    )
 
 
 def test_lift_is_value_less_the_value_of_no_offer():
@@ -104,16 +107,16 @@ def test_lift_is_value_less_the_value_of_no_offer():
     nothing = evidence.estimate(always(0, 300, 3))
     estimate = evidence.estimate(chosen)
     for name in ("ips", "snips", "dr"):
-        lift = getattr(estimate.lift, name).mean
-        assert lift == pytest.approx(getattr(estimate.value, name).mean - getattr(nothing.value, name).mean)
-        assert getattr(nothing.lift, name).mean == 0
+        lift = getattr(estimate.lift, name).value
+        assert lift == pytest.approx(getattr(estimate.value, name).value - getattr(nothing.value, name).value)
+        assert getattr(nothing.lift, name).value == 0
         assert getattr(nothing.lift, name).standard_error == 0
 
 
 def test_the_logging_policy_is_worth_the_mean_reward():
     evidence = small()
     estimate = evidence.estimate(evidence.propensities)
-    assert estimate.value.ips.mean == pytest.approx(evidence.reward.mean())
+    assert estimate.value.ips.value == pytest.approx(evidence.reward.mean())
     assert estimate.effective_rows == pytest.approx(300)
 
 
@@ -141,13 +144,13 @@ def test_clustered_standard_errors_are_those_of_customer_totals():
 
 def test_bounds_are_normal_quantiles():
     estimate = small().estimate(policy()).value.dr
-    assert estimate.interval[1] - estimate.mean == pytest.approx(1.96 * estimate.standard_error, rel=1e-4)
-    assert estimate.mean - estimate.lower_bound == pytest.approx(1.645 * estimate.standard_error, rel=1e-3)
+    assert estimate.interval[1] - estimate.value == pytest.approx(1.96 * estimate.standard_error, rel=1e-4)
+    assert estimate.value - estimate.lower_bound == pytest.approx(1.645 * estimate.standard_error, rel=1e-3)
 
 
 def test_a_policy_that_the_log_never_followed_has_no_snips():
     evidence = replace(small(), arm=np.zeros(300, dtype=np.int64))
-    assert np.isnan(evidence.estimate(always(2, 300, 3)).value.snips.mean)
+    assert np.isnan(evidence.estimate(always(2, 300, 3)).value.snips.value)
 
 
 # Against truth
@@ -157,7 +160,7 @@ def test_a_policy_that_the_log_never_followed_has_no_snips():
 def test_dr_covers_the_true_lift_of_constant_offers(evidence, draw, arm):
     lift = evidence.estimate(always(arm, 50_000)).lift.dr
     truth = draw.truth.one_window_lift(np.full(50_000, arm))
-    assert abs(lift.mean - truth) < 3.5 * lift.standard_error
+    assert abs(lift.value - truth) < 3.5 * lift.standard_error
 
 
 def test_dr_is_sharper_than_snips_and_snips_than_ips(evidence, world, draw):
@@ -171,15 +174,15 @@ def test_dr_survives_a_wrong_outcome_model(evidence, draw):
     wrong = replace(evidence, expected=evidence.expected[::-1] + 100)
     truth = draw.truth.one_window_lift(np.full(50_000, 4))
     lift = wrong.estimate(always(4, 50_000)).lift.dr
-    assert abs(lift.mean - truth) < 3.5 * lift.standard_error
+    assert abs(lift.value - truth) < 3.5 * lift.standard_error
 
 
 def test_dr_survives_wrong_propensities_with_the_true_outcomes(evidence, draw):
     uniform = replace(evidence, propensities=np.full((50_000, 7), 1 / 7), expected=draw.truth.reward)
     truth = draw.truth.one_window_lift(np.full(50_000, 4))
     lift = uniform.estimate(always(4, 50_000)).lift
-    assert abs(lift.dr.mean - truth) < 3.5 * lift.dr.standard_error
-    assert abs(lift.ips.mean - truth) > 3.5 * lift.ips.standard_error
+    assert abs(lift.dr.value - truth) < 3.5 * lift.dr.standard_error
+    assert abs(lift.ips.value - truth) > 3.5 * lift.ips.standard_error
 
 
 def test_intervals_cover(world, telco):
@@ -242,7 +245,7 @@ def test_a_first_release_needs_a_lower_bound_above_no_offer():
     assert decide_release(gap(1.0), OFFER, None).release
     refused = decide_release(gap(0.02), OFFER, None)
     assert not refused.release
-    assert refused.tested.dr.mean > 0  # better on average, but not surely so
+    assert refused.tested.dr.value > 0  # better on average, but not surely so
     assert "lower bound" in refused.reason
     assert not decide_release(gap(-1.0), OFFER, None).release
 

@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churn_assets.gates.estimates import Estimate
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.effect import EffectModel, pooled_sizes, ridge_shift, ridge_woken
-from churn_assets.response.evidence import Estimate
 from churn_assets.response.format import EFFECT_MODEL
 from churn_assets.store.artifacts import stage
 from churn_assets.store.errors import CorruptArtifact

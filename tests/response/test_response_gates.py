@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from churn_assets.gates.estimates import clustered_mean
 from churn_assets.response.evidence import (
-    clustered_mean,
     doubly_robust_effects,
     effect_loss,
     realised_size,

@@ -76,16 +76,16 @@ def synthetic_tables(
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def monthly() -> RetentionProcess:
     return MONTHLY
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def one_window() -> RetentionProcess:
     return ONE_WINDOW
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_tables() -> Callable[..., ResponseTables]:
     return synthetic_tables

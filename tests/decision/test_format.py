@@ -16,10 +16,8 @@ SHORT = PpoDecisionConfig(ppo=PpoConfig(cases=64, total_timesteps=4096, n_envs=2
 
 
 @pytest.fixture(scope="module")
-def policy():
-    from conftest import MONTHLY, synthetic_tables
-
-    return train(synthetic_tables(30, MONTHLY), MONTHLY, SHORT, seed=0, monitored=4).policy
+def policy(monthly, make_tables):
+    return train(make_tables(30, monthly), monthly, SHORT, seed=0, monitored=4).policy
 
 
 @pytest.fixture

@@ -18,13 +18,11 @@ SHORT = PpoDecisionConfig(
 
 
 @pytest.fixture(scope="module")
-def trained(request):
-    from conftest import MONTHLY, synthetic_tables
-
+def trained(monthly, make_tables):
     seen = []
     config = PpoDecisionConfig(ppo=PpoConfig(total_timesteps=131_072))
-    training = train(synthetic_tables(800, MONTHLY, 1), MONTHLY, config, seed=0, progress=seen.append)
-    return training, seen, synthetic_tables(200, MONTHLY, 2)
+    training = train(make_tables(800, monthly, 1), monthly, config, seed=0, progress=seen.append)
+    return training, seen, make_tables(200, monthly, 2)
 
 
 def test_a_short_training_captures_most_of_the_attainable_gain_on_other_customers(trained, monthly):
@@ -34,6 +32,17 @@ def test_a_short_training_captures_most_of_the_attainable_gain_on_other_customer
     found = evaluate(tables, monthly, training.policy.choice(Observer(tables, monthly)))
 
     assert gain_captured(found.value, none.value, best.value) > 0.95
+
+
+def test_nobody_is_contacted_where_contact_does_nothing(make_tables, monthly):
+    """The noise of vanishing advantages once made 13 % of customers look worth an offer."""
+    config = PpoDecisionConfig(ppo=PpoConfig(total_timesteps=131_072))
+    policy = train(make_tables(800, monthly, 1, effect=0.0), monthly, config, seed=0).policy
+    tables = make_tables(200, monthly, 2, effect=0.0)
+
+    found = evaluate(tables, monthly, policy.choice(Observer(tables, monthly)))
+
+    assert found.contacted.mean() <= 0.01
 
 
 def test_one_policy_serves_every_budget_price(trained, monthly):

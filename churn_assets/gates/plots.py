@@ -44,7 +44,9 @@ class Plot:
 
 def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw the rows of a plot's table as a PNG of about 560 × 336 pixels. What was just drawn is not drawn again."""
-    return _drawn(plot, json.dumps([dict(row) for row in rows], default=lambda number: number.item()))
+    return _drawn(
+        plot, json.dumps([dict(row) for row in rows], default=lambda number: number.item(), sort_keys=True)
+    )
 
 
 @functools.lru_cache(maxsize=64)

@@ -34,10 +34,12 @@ def _evidence(step: Step) -> str:
 )
 def release(step: Step, *members: Upstream) -> Made:
     from churn_assets.release.build import build_release
+    from churn_assets.release.loaded import Models
     from churn_assets.release.required import MEMBER_CHECKS
 
     config: ReleaseConfig = step.section("release")
     handles = {member.ref.asset: member for member in members}
+    customers = handles["customers"].load()
     simulated = handles["offer_log"].manifest.signature["simulated"] is True
     built = build_release(
         step.store,
@@ -45,7 +47,14 @@ def release(step: Step, *members: Upstream) -> Made:
         step.upstream,
         config,
         step.champion(RELEASE_ASSET),
-        customers=handles["customers"].load(),
+        customers=customers,
+        models=Models(
+            schema=customers.schema,
+            risk=handles["risk_model"].load(),
+            accept=handles["accept_model"].load(),
+            effect=handles["effect_model"].load(),
+            policy=handles["ppo_decision"].load(),
+        ),
         simulated=simulated,
         required=MEMBER_CHECKS,
     )

@@ -67,6 +67,7 @@ def build_release(
     champion: ArtifactRef | None,
     *,
     customers: CustomerTable,
+    models: Models,
     simulated: bool,
     required: Required,
 ) -> Built:
@@ -79,6 +80,7 @@ def build_release(
         config: The `release:` section.
         champion: The release that leads the channel.
         customers: The member `customers`, loaded.
+        models: The other members, loaded.
         simulated: Whether the answers to offers are simulated.
         required: Checks that each member needs.
 
@@ -88,7 +90,6 @@ def build_release(
     """
     evidence = prove(store, members, required)
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
-    models = load_models(store, pinned)
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
     decided = decide(unseen, models, unborn, GOLDEN_AT)
@@ -169,7 +170,7 @@ def _changes(
     try:
         led = store.load(champion, RELEASE).bundle
         theirs = {asset: store.manifest(member.version) for asset, member in led.members.items()}
-        models: Models = load_models(store, led.members)
+        models = load_models(store, led.members)
     except StoreError as error:
         return [{"what": "the champion cannot be loaded", "champion": str(error), "this": ""}]
     rows: list[dict[str, Any]] = []

@@ -88,7 +88,7 @@ def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[A
             axes.bar_label(bars, [f"{y:.3g}" for y in ys], padding=3, fontsize="small")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.margins(x=0.08)
+    axes.margins(x=0.14)
     axes.axvline(0, color="#666666", linewidth=0.8)
     axes.set_xlabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
     figure.subplots_adjust(left=min(0.06 + 0.0135 * max(len(name) for name in names), 0.45))

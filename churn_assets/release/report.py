@@ -19,7 +19,7 @@ HEADLINE = {
     "effect_model": {"effects_are_real": "Do the predicted effects of contact show on unseen customers?"},
     "ppo_decision": {
         "captures_the_gain": "How much of the attainable gain does the policy capture?",
-        "off_policy": "Does the offer log say that it beats no offer? (lower bound of the lift)",
+        "off_policy": "Does the offer log speak for it? (lower bound of the lift, over its bar)",
     },
 }
 """Member -> check -> the question that its first gate answers."""
@@ -34,7 +34,7 @@ h3{font-size:1rem;margin:1.5rem 0 .25rem}p{margin:.25rem 0 .75rem;color:var(--so
 .note{background:#fff8e1;border-left:4px solid #e69f00;color:var(--ink);padding:.5rem .75rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:.5rem 0 1rem}
 th,td{text-align:left;padding:.25rem .75rem .25rem 0;border-bottom:1px solid var(--line);vertical-align:top}
-th{font-weight:600;color:var(--soft)}td.n{text-align:right}
+th{font-weight:600;color:var(--soft)}td.n{text-align:right}td:not(:last-child){white-space:nowrap}
 .passed{color:var(--good);font-weight:600}.FAILED{color:var(--bad);font-weight:600}
 .plots{display:flex;flex-wrap:wrap;gap:1rem}
 .plots img{flex:0 1 calc(50% - .5rem);min-width:20rem;max-width:100%;height:auto;border:1px solid var(--line)}

@@ -34,17 +34,6 @@ def test_a_short_training_captures_most_of_the_attainable_gain_on_other_customer
     assert gain_captured(found.value, none.value, best.value) > 0.95
 
 
-def test_nobody_is_contacted_where_contact_does_nothing(make_tables, monthly):
-    """The noise of vanishing advantages once made 13 % of customers look worth an offer."""
-    config = PpoDecisionConfig(ppo=PpoConfig(total_timesteps=131_072))
-    policy = train(make_tables(800, monthly, 1, effect=0.0), monthly, config, seed=0).policy
-    tables = make_tables(200, monthly, 2, effect=0.0)
-
-    found = evaluate(tables, monthly, policy.choice(Observer(tables, monthly)))
-
-    assert found.contacted.mean() <= 0.01
-
-
 def test_one_policy_serves_every_budget_price(trained, monthly):
     training, _, tables = trained
     observer = Observer(tables, monthly)
@@ -106,6 +95,7 @@ def test_training_leaves_the_number_of_threads_as_it_was(monthly, make_tables):
 
 
 def test_where_contact_changes_nothing_nobody_is_contacted(monthly, make_tables):
+    """The noise of vanishing advantages once made 13 % of customers look worth an offer."""
     config = PpoDecisionConfig(ppo=PpoConfig(total_timesteps=65_536))
     tables = make_tables(400, monthly, effect=0.0)
 

@@ -8,7 +8,6 @@ from typing import Any, Literal, Self, cast
 from churn_assets.store.canonical import canonical_json, sha256_bytes
 
 Bound = Literal[">=", "<=", "=="]
-Row = dict[str, Any]
 Tables = Mapping[str, Sequence[Mapping[str, Any]]]
 
 SCHEMA = 1

@@ -6,6 +6,8 @@ from pathlib import Path
 
 # The packages of the flow, left to right; a stage may use those to its left.
 FLOW = ("store", "customers", "offers", "risk", "response", "decision", "message", "release")
+# Of the gates package, what models are fitted with as well as judged by.
+SHARED = ("estimates.py", "metrics.py")
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -21,8 +23,8 @@ def source_digest(files: Iterable[Path]) -> str:
 def training_sources(stage: str, package: Path = PACKAGE) -> list[Path]:
     """The files that what a stage trains can depend on: its own and those of the packages to its left.
 
-    Gates and checks judge a model and do not shape it. Another stage's assets.py does its work before us and reaches
-    us through the digest of what it made.
+    Gates and checks judge a model and do not shape it, but for the estimators that both use. Another stage's
+    assets.py does its work before us and reaches us through the digest of what it made.
     """
     position = FLOW.index(stage)
     own = [path for path in _python(package / stage) if path.name not in {"gates.py", "checks.py"}]
@@ -32,7 +34,7 @@ def training_sources(stage: str, package: Path = PACKAGE) -> list[Path]:
         for path in _python(package / name)
         if path.name not in {"assets.py", "gates.py", "checks.py"}
     ]
-    return own + left
+    return own + left + [package / "gates" / name for name in SHARED if (package / "gates" / name).is_file()]
 
 
 def gate_sources(stage: str, package: Path = PACKAGE) -> list[Path]:

@@ -88,11 +88,6 @@ class OfferLog:
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
 
     @property
-    def propensity(self) -> Floats:
-        """(n,) probability of the logged arm."""
-        return np.asarray(self.frame["propensity"], dtype=np.float64)
-
-    @property
     def customer_id(self) -> NDArray[np.object_]:
         """(n,) customer of each decision."""
         return np.asarray(self.frame["customer_id"], dtype=object)

@@ -52,7 +52,7 @@ class Bundle(_Frozen):
 
     Attributes:
         experiment: Experiment that it belongs to.
-        branches: What it can do; without the message branch messages are templates.
+        branches: What it can do; without the message branch it writes no messages.
         members: Asset to exact version.
         evidence: Digest of every gate report that let it be built.
         champion: The release it was compared with in its report; None before the first promotion.

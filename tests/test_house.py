@@ -24,7 +24,7 @@ HEAVY = {
     "stable_baselines3",
     "torch",
 }
-HEAVY |= {"gymnasium", "scipy", "transformers", "trl"}
+HEAVY |= {"gymnasium", "google.cloud", "peft", "scipy", "transformers", "trl"}
 LIGHT = ("assets", "checks", "config")
 
 

@@ -55,11 +55,16 @@ class ArtifactIOManager(dg.IOManager):
             ref = obj.ref
         context.add_output_metadata({ARTIFACT: str(ref)})
 
-    def load_input(self, context: dg.InputContext) -> Upstream:
-        """The version that the upstream's run made (a parent run on re-execution), else its latest materialization."""
+    def load_input(self, context: dg.InputContext) -> Upstream | None:
+        """The version that the upstream's run made (a parent run on re-execution), else its latest materialization.
+
+        None for an upstream that is not in the experiment, such as the models of a branch that it goes without.
+        """
         produced = context.upstream_output
         run_id = produced.run_id if produced is not None and produced.run_id is not None else ""
         asset, experiment = context.asset_key.to_user_string(), context.partition_key
+        if not self.project.takes_part(experiment, asset):
+            return None
         ref = self.project.made(context.instance, experiment, asset, run_id)
         manifest = self.project.store(experiment).manifest(ref)
         return Upstream(ref, manifest, lambda: self.project.value(ref))

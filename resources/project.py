@@ -62,6 +62,10 @@ class Project:
         """One section (or plain value, such as the seed) of an experiment."""
         return getattr(self.experiment(experiment), name)
 
+    def takes_part(self, experiment: str, asset: str) -> bool:
+        """Whether an asset is in the experiment: one that is has a section of its name."""
+        return getattr(self.experiment(experiment), asset, None) is not None
+
     def section_digest(self, experiment: str, name: str) -> str:
         """Digest of one section."""
         return section_digest(self.section(experiment, name))

@@ -95,7 +95,8 @@ class StageAsset:
         name: Name of the asset.
         stage: Folder of the flow that it belongs to.
         body: (step, *inputs) -> Made.
-        inputs: Assets it is trained from; the body gets their values, loaded at their exact versions.
+        inputs: Assets it is trained from; the body gets the values of those that are in the experiment, loaded at
+            their exact versions.
         format: Import path (`module:ATTRIBUTE`) of its format.
         sections: Everything it reads of the experiment: its own section, and others such as `economics` and `seed`.
         kinds: Technologies, as badges in the UI.
@@ -139,8 +140,10 @@ class StageAsset:
             required_resource_keys={"project"},
             output_required=True,
         )
-        def compute(context: dg.AssetExecutionContext, **inputs: Upstream) -> dg.MaterializeResult[Any]:
-            return self._materialize(context, inputs)
+        def compute(
+            context: dg.AssetExecutionContext, **inputs: Upstream | None
+        ) -> dg.MaterializeResult[Any]:
+            return self._materialize(context, {name: each for name, each in inputs.items() if each})
 
         return compute
 
@@ -152,11 +155,17 @@ class StageAsset:
         experiment = project.experiment(
             name
         )  # the whole of it: a wrong section anywhere stops before any training
+        if not project.takes_part(name, self.name):
+            raise dg.Failure(
+                description=f"{self.name} is not in experiment {name!r}: found no section {self.name!r}; add the "
+                "message branch to it, or run the job train_decision",
+                allow_retries=False,
+            )
         seed = int(experiment.seed)
         step = Step(
             experiment=name,
             root=project.root,
-            upstream={asset: inputs[asset].ref for asset in self.inputs},
+            upstream={asset: inputs[asset].ref for asset in self.inputs if asset in inputs},
             _project=project,
             _stage=self,
             _observe=lambda figures: context.log_event(
@@ -190,7 +199,8 @@ class StageAsset:
                 )
         context.log.info(f"{self.name} is made: {reason}")
         made = self.body(
-            step, *(inputs[asset] if self.lazy else inputs[asset].load() for asset in self.inputs)
+            step,
+            *(handle if self.lazy else handle.load() for handle in map(inputs.get, self.inputs) if handle),
         )
         folder = tempfile.TemporaryDirectory(prefix=f"churn-{self.name}-")
         staged: StagedArtifact = stage(self.name, made.value, project.format(self.name), Path(folder.name))

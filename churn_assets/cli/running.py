@@ -28,7 +28,7 @@ from churn_assets.cli.errors import (
     nearest,
     store_error_names,
 )
-from churn_assets.definitions import Overrides, build_defs
+from churn_assets.definitions import Overrides, build_defs, build_project
 from resources.stage import MADE_BECAUSE, UNCHANGED
 
 _LOGGER = "followed"
@@ -51,8 +51,13 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     os.chdir(root)
     os.environ.setdefault("DAGSTER_HOME", str(root))
     followed = Followed()
-    defs = build_defs(Overrides(root=root, loggers={_LOGGER: _logger(followed)}))
-    selected = _selected(defs, select)
+    overrides = Overrides(root=root, loggers={_LOGGER: _logger(followed)})
+    project = build_project(overrides)
+    defs = build_defs(overrides, project)
+    selected = {name for name in _selected(defs, select) if project.takes_part(experiment, name)}
+    if not selected:
+        message = f"--select {select!r} names no asset of experiment {experiment!r}"
+        raise UsageProblemError(message, "an asset is in an experiment if it has a section of its name")
     job = defs.resolve_job_def("train")
     order = [name for name in flow_order(defs) if name in selected]
     with dg.DagsterInstance.get() as instance, _progress(screen) as progress:

@@ -206,3 +206,13 @@ def test_assets_show_group_kinds_owners_columns_and_description(toy, metadata_of
     shown = metadata_of(toy.run(), "customers")
     assert [column.name for column in shown["dagster/column_schema"].columns] == ["value"]
     assert shown["dagster/row_count"] == 3
+
+
+def test_an_asset_that_is_not_in_the_experiment_fails_at_once_and_names_the_section(toy):
+    toy.configure(risk_model=None)
+    result = toy.run()
+    assert not result.success
+    assert step_events(result, "STEP_FAILURE") == ["risk_model"]
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "found no section 'risk_model'" in failure.event_specific_data.user_failure_data.description
+    assert toy.run("customers").success

@@ -49,7 +49,7 @@ class ToyExperiment(_Section):
     store: StoreSection
     channel: str
     customers: NumbersConfig
-    risk_model: MeanConfig
+    risk_model: MeanConfig | None
     release: _Section = _Section()
 
 

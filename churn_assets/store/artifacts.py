@@ -8,8 +8,8 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from churn_assets.store.backend import Backend
-from churn_assets.store.canonical import sha256_file
+from churn_assets.store.backend import Backend, ObjectInfo
+from churn_assets.store.digests import content_of
 from churn_assets.store.errors import (
     ContentError,
     CorruptArtifact,
@@ -29,8 +29,6 @@ __all__ = ["ArtifactRef", "ArtifactStore", "StagedArtifact", "stage"]
 
 T = TypeVar("T")
 _VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
-# A manifest is a few kB; its golden rows may make it more. Beyond this it is no manifest.
-_MANIFEST_LIMIT = 64 << 20
 # What tells two trainings of equal bytes apart. Timings and run ids may differ between a try and its retry.
 _ORIGIN = ("experiment", "upstream", "config_digest", "seed", "code_version")
 
@@ -68,10 +66,11 @@ class ArtifactStore:
             stored = self.verify(ref)
         else:
             for entry in manifest.files:
-                self._create(ref.prefix + entry.path, staged.folder / entry.path)
+                self._store_file(ref, entry, staged.folder / entry.path)
             self._compare_listing(ref, manifest)
-            self._verify_files(ref, manifest)
-            self._create(ref.manifest_key, manifest.to_bytes())
+            # Another writer's manifest, or our own of an earlier try: it is read back and compared below.
+            with suppress(ObjectExists):
+                self.backend.create(ref.manifest_key, manifest.to_bytes())
             stored = self.manifest(ref)
         self._refuse_other_origin(ref, stored, manifest)
         return ref
@@ -79,7 +78,7 @@ class ArtifactStore:
     def exists(self, ref: ArtifactRef) -> bool:
         """Whether the version is committed; says nothing about its content."""
         try:
-            self.backend.size(ref.manifest_key)
+            self.backend.info(ref.manifest_key)
         except ObjectMissing:
             return False
         return True
@@ -100,9 +99,6 @@ class ArtifactStore:
             CorruptArtifact: It was altered, or belongs to another experiment, asset or version.
         """
         key = ref.manifest_key
-        size = self.backend.size(key)
-        if size > _MANIFEST_LIMIT:
-            raise CorruptArtifact(key, f"{size} bytes", f"a manifest of at most {_MANIFEST_LIMIT}", str(ref))
         try:
             manifest = Manifest.from_bytes(self.backend.read(key), file=key)
         except ContentError as error:
@@ -121,7 +117,8 @@ class ArtifactStore:
             CorruptArtifact: The manifest or a file is missing or differs.
         """
         manifest = self.manifest(ref)
-        self._verify_files(ref, manifest)
+        for entry in manifest.files:
+            self._fetch_verified(ref, entry)
         return manifest
 
     def load(self, ref: ArtifactRef, fmt: ArtifactFormat[T]) -> T:
@@ -159,7 +156,7 @@ class ArtifactStore:
             ObjectMissing: The version is not committed.
             InvalidName: ``check`` is not one plain path segment.
         """
-        self.backend.size(ref.manifest_key)
+        self.backend.info(ref.manifest_key)
         add_gate_report(self.backend, ref, check, report)
 
     def gate_reports(self, ref: ArtifactRef) -> dict[str, dict[str, Any]]:
@@ -170,11 +167,32 @@ class ArtifactStore:
         """
         return gate_reports(self.backend, ref)
 
-    def _create(self, key: str, source: bytes | Path) -> None:
-        # ObjectExists may be our own write of an earlier try, one whose acknowledgement was lost, or somebody
-        # else's: every stored byte is compared with what we meant to write.
-        with suppress(ObjectExists):
-            self.backend.create(key, source)
+    def _store_file(self, ref: ArtifactRef, entry: FileEntry, source: Path) -> None:
+        """Store one file and have the storage attest it; nothing is downloaded again for that.
+
+        SHA-256 proves that what was sent is what was staged. That it arrived is told by the checksum that the
+        storage computes of what it holds: CRC-32C finds every accident of a copy, which is all that can happen
+        between the two, and whoever loads the version checks SHA-256 again.
+        """
+        key = ref.prefix + entry.path
+        try:
+            sent = self.backend.create(key, source)
+        except ObjectExists:
+            # Our own write of an earlier try, one whose acknowledgement was lost, or a leftover of other bytes.
+            sent = content_of(source)
+        if sent.sha256 != entry.sha256:
+            raise CorruptArtifact(
+                entry.path, f"sha256 {sent.sha256}", f"sha256 {entry.sha256} as staged", str(ref)
+            )
+        stored = self._info(ref, entry)
+        if stored != sent.info:
+            raise CorruptArtifact(entry.path, str(stored), str(sent.info), str(ref))
+
+    def _info(self, ref: ArtifactRef, entry: FileEntry) -> ObjectInfo:
+        try:
+            return self.backend.info(ref.prefix + entry.path)
+        except ObjectMissing as error:
+            raise CorruptArtifact(entry.path, "nothing", f"a file of {entry.size} bytes", str(ref)) from error
 
     def _compare_listing(self, ref: ArtifactRef, manifest: Manifest) -> None:
         stored = set(self.backend.list(ref.prefix)) - {ref.manifest_key}
@@ -186,24 +204,15 @@ class ArtifactStore:
                 ref.prefix, f"extra {extra}, missing {missing}", "exactly the staged files", str(ref)
             )
 
-    def _verify_files(self, ref: ArtifactRef, manifest: Manifest) -> None:
-        with tempfile.TemporaryDirectory(prefix="verify-") as name:
-            copy = Path(name) / "file"
-            for entry in manifest.files:
-                self._fetch_verified(ref, entry, copy)
-                copy.unlink()
-
-    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path) -> None:
-        key = ref.prefix + entry.path
-        try:
-            size = self.backend.size(key)
-            if size != entry.size:
-                raise CorruptArtifact(entry.path, f"{size} bytes", f"{entry.size} bytes", str(ref))
+    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path | None = None) -> None:
+        if destination is not None:
             destination.parent.mkdir(parents=True, exist_ok=True)
-            self.backend.fetch(key, destination)
+        try:
+            found = self.backend.fetch(ref.prefix + entry.path, entry.size, destination)
         except ObjectMissing as error:
             raise CorruptArtifact(entry.path, "nothing", f"a file of {entry.size} bytes", str(ref)) from error
-        found = sha256_file(destination)
+        except CorruptArtifact as error:
+            raise CorruptArtifact(entry.path, error.found, error.expected, str(ref)) from error
         if found != entry.sha256:
             raise CorruptArtifact(entry.path, f"sha256 {found}", f"sha256 {entry.sha256}", str(ref))
 

@@ -1,7 +1,38 @@
 """What a place must offer to hold a store. Everything else is built on these six operations."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+Progress = Callable[[str, int, int], None]
+"""Told of a transfer as it goes on: key, bytes done, bytes in all. Called from the transferring thread."""
+
+DOCUMENT_LIMIT = 64 << 20
+"""Largest object, in bytes, that is read into memory at once: a manifest is a few kB; golden rows may make it more."""
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """What the storage says that it holds under a key: size in bytes, and CRC-32C of the stored bytes."""
+
+    size: int
+    crc32c: int
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes with crc32c {self.crc32c:08x}"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What the bytes were that passed through: size and checksum as a storage reports them, and their SHA-256.
+
+    Attributes:
+        sha256: 64 hex digits.
+    """
+
+    info: ObjectInfo
+    sha256: str
 
 
 class Backend(Protocol):
@@ -12,29 +43,37 @@ class Backend(Protocol):
     acknowledgement was lost on the way; callers compare what is stored with what they meant to store.
     """
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> Content:
         """Store bytes, or the content of a local file, under a new key; durable on return.
+
+        Returns:
+            What was sent, digested on its way. That all of it arrived is for :meth:`info` to say.
 
         Raises:
             ObjectExists: Something is already stored there.
         """
 
     def read(self, key: str) -> bytes:
-        """The whole object; for small ones.
+        """The whole of a document: an object of at most :data:`DOCUMENT_LIMIT` bytes.
 
         Raises:
             ObjectMissing: Nothing is stored there.
+            CorruptArtifact: It is larger.
         """
 
-    def fetch(self, key: str, destination: Path) -> None:
-        """Copy an object to a new local file, in bounded memory.
+    def fetch(self, key: str, size: int, destination: Path | None = None) -> str:
+        """Copy an object of ``size`` bytes to a new local file, or only digest it, in bounded memory.
+
+        Returns:
+            SHA-256 of what was received, 64 hex digits.
 
         Raises:
             ObjectMissing: Nothing is stored there.
+            CorruptArtifact: It has another size; no more than ``size`` bytes were written.
         """
 
-    def size(self, key: str) -> int:
-        """Size of an object in bytes.
+    def info(self, key: str) -> ObjectInfo:
+        """Size and checksum of what is stored.
 
         Raises:
             ObjectMissing: Nothing is stored there.

@@ -3,17 +3,17 @@
 import errno
 import os
 import secrets
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from churn_assets.store.backend import DOCUMENT_LIMIT, Content, ObjectInfo
+from churn_assets.store.digests import CHUNK, Digest, info_of
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing
 from churn_assets.store.names import check_key, check_prefix
 
 _TEMPORARY = ".tmp"
-_CHUNK = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ_ONLY = 0o444
 
@@ -30,14 +30,14 @@ class LocalBackend:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> Content:
         """See :class:`~churn_assets.store.backend.Backend`."""
         *folders, name = check_key(key).split("/")
         self.root.mkdir(parents=True, exist_ok=True)
         with self._folder([_TEMPORARY], key, create=True) as temporary:
             draft = secrets.token_hex(16)
             try:
-                _write(temporary, draft, source)
+                content = _write(temporary, draft, source)
                 with self._folder(folders, key, create=True) as parent:
                     try:
                         os.link(draft, name, src_dir_fd=temporary, dst_dir_fd=parent, follow_symlinks=False)
@@ -47,21 +47,33 @@ class LocalBackend:
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(draft, dir_fd=temporary)
+        return content
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
         with self._open(key) as stream:
-            return stream.read()
+            data = stream.read(DOCUMENT_LIMIT + 1)
+        if len(data) > DOCUMENT_LIMIT:
+            raise CorruptArtifact(key, f"more than {DOCUMENT_LIMIT} bytes", "a document of the store")
+        return data
 
-    def fetch(self, key: str, destination: Path) -> None:
-        """See :class:`~churn_assets.store.backend.Backend`."""
-        with self._open(key) as stream, destination.open("xb") as target:
-            shutil.copyfileobj(stream, target, _CHUNK)
-
-    def size(self, key: str) -> int:
+    def fetch(self, key: str, size: int, destination: Path | None = None) -> str:
         """See :class:`~churn_assets.store.backend.Backend`."""
         with self._open(key) as stream:
-            return os.fstat(stream.fileno()).st_size
+            found = os.fstat(stream.fileno()).st_size
+            if found != size:
+                raise CorruptArtifact(key, f"{found} bytes", f"{size} bytes")
+            digest = Digest()
+            with _new_file(destination) as target:
+                while chunk := stream.read(CHUNK):
+                    target.write(chunk)
+                    digest.update(chunk)
+        return digest.content().sha256
+
+    def info(self, key: str) -> ObjectInfo:
+        """See :class:`~churn_assets.store.backend.Backend`; the file is read for it."""
+        with self._open(key) as stream:
+            return info_of(stream)
 
     def list(self, prefix: str) -> list[str]:
         """See :class:`~churn_assets.store.backend.Backend`.
@@ -132,6 +144,10 @@ class LocalBackend:
             os.close(current)
 
 
+def _new_file(destination: Path | None) -> BinaryIO:
+    return Path(os.devnull).open("wb") if destination is None else destination.open("xb")
+
+
 def _make_folder(parent: int, name: str) -> None:
     try:
         os.mkdir(name, dir_fd=parent)
@@ -140,16 +156,21 @@ def _make_folder(parent: int, name: str) -> None:
     os.fsync(parent)
 
 
-def _write(folder: int, name: str, source: bytes | Path) -> None:
+def _write(folder: int, name: str, source: bytes | Path) -> Content:
+    digest = Digest()
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as target:
         if isinstance(source, bytes):
+            digest.update(source)
             target.write(source)
         else:
             with source.open("rb") as stream:
-                shutil.copyfileobj(stream, target, _CHUNK)
+                while chunk := stream.read(CHUNK):
+                    target.write(chunk)
+                    digest.update(chunk)
         target.flush()
         os.fsync(target.fileno())
+    return digest.content()
 
 
 def _not_plain(key: str, error: OSError) -> Exception:

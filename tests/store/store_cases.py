@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, StagedArtifact, stage
-from churn_assets.store.backend import Backend
+from churn_assets.store.backend import Backend, Content, ObjectInfo
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import ObjectExists
 from churn_assets.store.formats import (
@@ -144,21 +144,21 @@ class Faulty:
         if hit and self.mode == "unanswered":
             raise Unanswered(key)
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> Content:
         with self._operation("create", key):
-            self.backend.create(key, source)
+            return self.backend.create(key, source)
 
     def read(self, key: str) -> bytes:
         with self._operation("read", key):
             return self.backend.read(key)
 
-    def fetch(self, key: str, destination: Path) -> None:
+    def fetch(self, key: str, size: int, destination: Path | None = None) -> str:
         with self._operation("fetch", key):
-            self.backend.fetch(key, destination)
+            return self.backend.fetch(key, size, destination)
 
-    def size(self, key: str) -> int:
-        with self._operation("size", key):
-            return self.backend.size(key)
+    def info(self, key: str) -> ObjectInfo:
+        with self._operation("info", key):
+            return self.backend.info(key)
 
     def list(self, prefix: str) -> list[str]:
         with self._operation("list", prefix):

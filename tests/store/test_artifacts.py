@@ -102,7 +102,7 @@ def test_a_leftover_of_equal_size_but_other_bytes_is_detected_before_the_commit(
     ref = ArtifactRef(EXPERIMENT, ASSET, f"20261122T124501Z-{staged.digest[:12]}")
     size = (staged.folder / "about.json").stat().st_size
     overwrite(root, f"{ref.prefix}about.json", b"\0" * size)
-    with pytest.raises(CorruptArtifact, match=r"about\.json: found sha256"):
+    with pytest.raises(CorruptArtifact, match=rf"about\.json: found {size} bytes with crc32c"):
         store.publish(staged, provenance(), NOW)
     assert not store.exists(ref)
     later = store.publish(staged, provenance(), NOW + days(1))

@@ -1,10 +1,11 @@
 """What every backend must do; a new backend joins by one more parameter of the ``backend`` fixture."""
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from churn_assets.store.backend import Backend
+from churn_assets.store.backend import DOCUMENT_LIMIT, Backend, Content, ObjectInfo
 from churn_assets.store.errors import (
     CorruptArtifact,
     InvalidName,
@@ -26,9 +27,45 @@ def test_an_object_comes_back_as_it_was_created(backend: Backend, tmp_path: Path
     source.write_bytes(bytes(range(256)) * 9000)
     backend.create("a/from_file", source)
     backend.create("a/from_bytes", b"")
-    backend.fetch("a/from_file", tmp_path / "copy")
+    backend.fetch("a/from_file", 256 * 9000, tmp_path / "copy")
     assert (tmp_path / "copy").read_bytes() == source.read_bytes() == backend.read("a/from_file")
-    assert (backend.size("a/from_file"), backend.size("a/from_bytes")) == (256 * 9000, 0)
+    assert backend.read("a/from_bytes") == b""
+
+
+def test_what_is_sent_and_what_is_received_is_digested_on_its_way(backend: Backend, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"123456789" * 1_000_000)
+    sha256 = hashlib.sha256(source.read_bytes()).hexdigest()
+    assert backend.create("a/b", source).sha256 == sha256
+    assert backend.fetch("a/b", 9_000_000) == sha256
+    assert backend.create("a/c", b"123456789") == Content(
+        ObjectInfo(9, 0xE3069283), hashlib.sha256(b"123456789").hexdigest()
+    )
+
+
+def test_the_storage_tells_size_and_checksum_of_what_it_holds(backend: Backend, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(range(256)) * 50_000)
+    assert backend.create("a/b", source).info == backend.info("a/b")
+    backend.create("a/c", b"123456789")
+    assert backend.info("a/c") == ObjectInfo(size=9, crc32c=0xE3069283)
+
+
+@pytest.mark.parametrize("size", [0, 8, 10, 1 << 40])
+def test_an_object_of_another_size_than_expected_is_not_fetched(
+    size: int, backend: Backend, tmp_path: Path
+) -> None:
+    backend.create("a/b", b"123456789")
+    with pytest.raises(CorruptArtifact, match=f"a/b: found 9 bytes, expected {size} bytes"):
+        backend.fetch("a/b", size, tmp_path / "copy")
+
+
+def test_an_object_too_large_for_a_document_is_not_read(backend: Backend, tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(DOCUMENT_LIMIT + 1)
+    backend.create("a/b", tmp_path / "huge")
+    with pytest.raises(CorruptArtifact, match=f"a/b: found more than {DOCUMENT_LIMIT} bytes"):
+        backend.read("a/b")
 
 
 def test_nothing_is_ever_overwritten(backend: Backend) -> None:
@@ -39,7 +76,7 @@ def test_nothing_is_ever_overwritten(backend: Backend) -> None:
 
 
 def test_a_missing_object_is_named(backend: Backend, tmp_path: Path) -> None:
-    for read in (backend.read, backend.size, lambda key: backend.fetch(key, tmp_path / "copy")):
+    for read in (backend.read, backend.info, lambda key: backend.fetch(key, 1, tmp_path / "copy")):
         with pytest.raises(ObjectMissing, match="a/b"):
             read("a/b")
     assert not (tmp_path / "copy").exists()
@@ -65,7 +102,7 @@ def test_a_deleted_object_is_gone_and_deleting_again_is_no_error(backend: Backen
     "key", ["", "/etc/passwd", "a/../b", "..", "a//b", "a/", ".tmp/x", "a\\b", "a/\0", "a b"]
 )
 def test_a_key_that_could_leave_the_store_is_refused(backend: Backend, key: str, tmp_path: Path) -> None:
-    for use in (backend.read, backend.size, backend.delete, lambda key: backend.create(key, b"")):
+    for use in (backend.read, backend.info, backend.delete, lambda key: backend.create(key, b"")):
         with pytest.raises(InvalidName, match="store key"):
             use(key)
 

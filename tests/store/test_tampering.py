@@ -201,7 +201,7 @@ def test_a_manifest_of_absurd_size_is_not_read(store: ArtifactStore, root: Path,
         huge.truncate(1 << 40)
     (root / ref.manifest_key).unlink()
     (tmp_path / "huge").rename(root / ref.manifest_key)
-    with pytest.raises(CorruptArtifact, match=f"found {1 << 40} bytes"):
+    with pytest.raises(CorruptArtifact, match="found more than"):
         store.manifest(ref)
 
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded, nearest
-
-if TYPE_CHECKING:
-    from churn_assets.experiment import Experiment
-    from churn_assets.store.artifacts import ArtifactStore
-    from churn_assets.store.channels import Channel
-    from churn_assets.store.reference import ArtifactRef
+from churn_assets.cli import store_commands
+from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
+from churn_assets.cli.place import (
+    ExperimentOption,
+    JsonOption,
+    ReleaseArgument,
+    open_place,
+    required_checks,
+)
+from churn_assets.cli.screen import figure, out, print_json, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,17 +29,6 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 a gate or check failed, or a release was refused; 2 wrong input or usage; "
     "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 70 a bug.",
 )
-# A log or a pipe gets whole lines.
-out = Console(width=None if Console().is_terminal else 200)
-
-ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
-ReleaseArgument = Annotated[
-    str,
-    typer.Argument(help="`latest`, `champion`, a version, or experiment/release/version.", show_default=True),
-]
-ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
-ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -77,7 +64,7 @@ def run(
     """Train, check and release; skips what is unchanged and says why."""
     from churn_assets.cli.running import run_experiment
 
-    _open(context, experiment)  # a wrong experiment stops here, before anything is launched
+    open_place(context, experiment)  # a wrong experiment stops here, before anything is launched
     run_experiment(context.obj, experiment, select, out)
 
 
@@ -87,7 +74,7 @@ def releases(
     context: typer.Context, experiment: ExperimentOption = "quickstart", as_json: JsonOption = False
 ) -> None:
     """List the releases of an experiment, newest first."""
-    place = _open(context, experiment)
+    place = open_place(context, experiment)
     history = place.channel.history()
     leader = history[-1].release if history else None
     led = {record.release: record for record in history}
@@ -105,9 +92,9 @@ def releases(
             }
         )
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     elif rows:
-        out.print(_table(rows, f"Releases of {experiment}"))
+        out.print(table(rows, f"Releases of {experiment}"))
     else:
         out.print(f"No release of {experiment} yet: churn run {experiment}")
 
@@ -126,7 +113,7 @@ def show(
     from churn_assets.release.bundle import MEMBERS, RELEASE
     from churn_assets.release.promotion import consider
 
-    place = _open(context, experiment)
+    place = open_place(context, experiment)
     ref = place.release(release)
     value = place.store.load(ref, RELEASE)
     responses = "[yellow]simulated[/]" if value.bundle.simulated else "observed"
@@ -136,67 +123,16 @@ def show(
     for asset in in_flow_order:
         member = value.bundle.members[asset]
         metrics = place.store.manifest(member.version).provenance.metrics
-        figures = ", ".join(f"{name} {_figure(figure)}" for name, figure in metrics.items())
+        figures = ", ".join(f"{name} {figure(found)}" for name, found in metrics.items())
         rows.append({"member": asset, "version": member.version.version, "figures": figures})
-    out.print(_table(rows))
-    decision = consider(place.store, place.channel, ref, _required())
+    out.print(table(rows))
+    decision = consider(place.store, place.channel, ref, required_checks())
     out.print(
         f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}"
     )
     if report is not None:
         report.write_text(value.report, encoding="utf-8")
         out.print(f"Report written to {report}")
-
-
-@app.command()
-@guarded
-def promote(
-    context: typer.Context,
-    release: ReleaseArgument = "latest",
-    experiment: ExperimentOption = "quickstart",
-    reason: ReasonOption = "",
-    actor: ActorOption = None,
-) -> None:
-    """Let a release lead its channel, after verifying everything about it again."""
-    from churn_assets.release.promotion import promote as promote_release
-
-    place = _open(context, experiment)
-    record = promote_release(
-        place.store,
-        place.channel,
-        place.release(release),
-        required=_required(),
-        actor=actor or getpass.getuser(),
-        reason=reason,
-        now=datetime.now(UTC),
-    )
-    out.print(f"[green]{record.release}[/] leads {place.channel.name} (record {record.seq}): {record.reason}")
-
-
-@app.command()
-@guarded
-def rollback(
-    context: typer.Context,
-    to: Annotated[
-        str | None, typer.Option("--to", help="Release to go back to; the one before, if left out.")
-    ] = None,
-    experiment: ExperimentOption = "quickstart",
-    reason: ReasonOption = "",
-    actor: ActorOption = None,
-) -> None:
-    """Let a release lead again that led before; works while the current one is broken."""
-    from churn_assets.release.promotion import rollback as roll_back
-
-    place = _open(context, experiment)
-    record = roll_back(
-        place.store,
-        place.channel,
-        None if to is None else place.release(to),
-        actor=actor or getpass.getuser(),
-        reason=reason,
-        now=datetime.now(UTC),
-    )
-    out.print(f"[green]{record.release}[/] leads {place.channel.name} again (record {record.seq})")
 
 
 @app.command()
@@ -213,7 +149,7 @@ def checks(
     from churn_assets.release.bundle import MEMBERS, RELEASE, RELEASE_ASSET
     from churn_assets.release.evidence import gather
 
-    place = _open(context, experiment)
+    place = open_place(context, experiment)
     if release is None:
         assets = [asset for members in MEMBERS.values() for asset in members] + [RELEASE_ASSET]
         newest = [place.store.versions(experiment, asset) for asset in assets]
@@ -223,7 +159,7 @@ def checks(
         bundle = place.store.load(ref, RELEASE).bundle
         order = [asset for branch in bundle.branches for asset in MEMBERS[branch]]
         versions = [*(bundle.members[asset].version for asset in order), ref]
-    evidence = [gather(place.store, version, _required()) for version in versions]
+    evidence = [gather(place.store, version, required_checks()) for version in versions]
     problems = [problem for each in evidence for problem in each.problems]
     rows = [
         {
@@ -241,13 +177,13 @@ def checks(
         for gate in report.gates
     ]
     if as_json:
-        _print_json({"checks": rows, "problems": problems})
+        print_json({"checks": rows, "problems": problems})
     else:
         shown = [
-            row | {"figure": _figure(row["figure"]), "threshold": _figure(row["threshold"])} for row in rows
+            row | {"figure": figure(row["figure"]), "threshold": figure(row["threshold"])} for row in rows
         ]
         out.print(
-            _table(
+            table(
                 [{k: v for k, v in row.items() if k != "version"} for row in shown], f"Checks of {experiment}"
             )
         )
@@ -278,7 +214,7 @@ def decide(
     from churn_assets.release.decide import decide as decide_for
     from churn_assets.release.loaded import load_release
 
-    place = _open(context, experiment)
+    place = open_place(context, experiment)
     target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
     if target.suffix not in _WRITERS:
         message = f"{target}: found suffix {target.suffix!r}, expected {' or '.join(_WRITERS)}"
@@ -302,14 +238,14 @@ def decide(
         {
             "offer": f"{offer:.0%}" if offer else "no contact",
             "customers": int(count),
-            "expected_value": _figure(
+            "expected_value": figure(
                 float(decided.loc[decided["offer_pct"] == offer, "expected_value"].sum())
             ),
         }
         for offer, count in mix.items()
     ]
     out.print(f"{len(decided)} decisions of {ref}")
-    out.print(_table(rows))
+    out.print(table(rows))
     if simulated:
         out.print(
             "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
@@ -320,77 +256,5 @@ def decide(
 _WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 
 
-@dataclass(frozen=True)
-class _Place:
-    """An experiment's store and channel."""
-
-    experiment: Experiment
-    store: ArtifactStore
-    channel: Channel
-
-    def release(self, name: str) -> ArtifactRef:
-        """The release that a person means."""
-        from churn_assets.store.reference import ArtifactRef
-
-        if name == "champion":
-            head = self.channel.head()
-            if head is None:
-                message = f"nothing leads {self.channel.name} yet"
-                raise UsageProblemError(message, "promote a release (churn promote), or name one")
-            return head.ref
-        known = self.store.versions(self.experiment.name, "release")
-        if not known:
-            message = f"no release of {self.experiment.name} yet"
-            raise UsageProblemError(message, f"churn run {self.experiment.name}")
-        if name == "latest":
-            return known[-1]
-        found = [ref for ref in known if name in (ref.version, str(ref))]
-        if found:
-            return found[0]
-        if "/" in name and ArtifactRef.parse(name).asset != "release":
-            message = f"{name} is no release"
-            raise UsageProblemError(message, "expected experiment/release/version")
-        message = f"no release {name!r} of {self.experiment.name}"
-        raise UsageProblemError(
-            message, nearest(name, [ref.version for ref in known]) or "see churn releases"
-        )
-
-
-def _open(context: typer.Context, experiment: str) -> _Place:
-    from churn_assets.experiment import load_experiment
-    from churn_assets.store.channels import Channel
-    from churn_assets.store.location import open_store
-
-    root: Path = context.obj
-    loaded = load_experiment(experiment, root / "configs")
-    store = open_store(loaded.store.uri, root=root)
-    return _Place(loaded, store, Channel(store, loaded.channel))
-
-
-def _required() -> Any:
-    from churn_assets.release.checks import RELEASE
-    from churn_assets.release.required import MEMBER_CHECKS
-
-    return {**MEMBER_CHECKS, "release": RELEASE}
-
-
-def _table(rows: list[dict[str, Any]], title: str = "") -> Table:
-    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for name in rows[0] if rows else ():
-        table.add_column(
-            name, overflow="fold", justify="right" if name in ("figure", "threshold") else "left"
-        )
-    for row in rows:
-        style = {"FAILED": "red", "passed": None}.get(str(row.get("verdict")))
-        table.add_row(*("" if value is None else str(value) for value in row.values()), style=style)
-    return table
-
-
-def _figure(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _print_json(value: Any) -> None:
-    out.print_json(json.dumps(value, allow_nan=False))
+for _command in (store_commands.promote, store_commands.rollback):
+    app.command()(_command)

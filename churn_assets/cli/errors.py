@@ -23,6 +23,7 @@ _CODES = {
     "PromotionRefused": REFUSED,
     "DagsterAssetCheckFailedError": REFUSED,
     "UsageProblemError": USAGE,
+    "UnknownReleaseError": USAGE,
     "ExperimentError": USAGE,
     "CustomerTableError": USAGE,
     "OfferLogError": USAGE,
@@ -109,7 +110,7 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
                 traceback.print_exception(error)
                 complain("this is a bug in churn, not in what you asked for")
                 raise typer.Exit(BUG) from error
-            hint = error.hint if isinstance(error, UsageProblemError) else hint_of(names)
+            hint = getattr(error, "hint", "") or hint_of(names)
             complain(str(error), hint)
             raise typer.Exit(code) from error
 

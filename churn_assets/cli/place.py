@@ -1,0 +1,69 @@
+"""Where a command acts: an experiment's store and channel. Also the options that name them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from churn_assets.experiment import Experiment
+    from churn_assets.store.artifacts import ArtifactStore
+    from churn_assets.store.channels import Channel
+    from churn_assets.store.reference import ArtifactRef
+
+ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
+ReleaseArgument = Annotated[
+    str,
+    typer.Argument(
+        help="`latest`, `champion`, another channel, a version, or experiment/release/version.",
+        show_default=True,
+    ),
+]
+ChannelOption = Annotated[
+    str | None, typer.Option("--channel", help="Channel; the experiment's own if left out.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Place:
+    """An experiment's store and channel."""
+
+    experiment: Experiment
+    store: ArtifactStore
+    channel: Channel
+
+    def release(self, name: str) -> ArtifactRef:
+        """The release that a person means."""
+        from churn_assets.release.naming import find_release
+
+        return find_release(self.store, self.experiment.name, self.experiment.channel, name)
+
+    def other(self, channel: str | None) -> Channel:
+        """A channel of this store by its name; the experiment's own if None."""
+        from churn_assets.store.channels import Channel
+
+        return self.channel if channel is None else Channel(self.store, channel)
+
+
+def open_place(context: typer.Context, experiment: str) -> Place:
+    """Read an experiment and open the store that it names."""
+    from churn_assets.experiment import load_experiment
+    from churn_assets.store.channels import Channel
+    from churn_assets.store.location import open_store
+
+    root: Path = context.obj
+    loaded = load_experiment(experiment, root / "configs")
+    store = open_store(loaded.store.uri, root=root)
+    return Place(loaded, store, Channel(store, loaded.channel))
+
+
+def required_checks() -> Any:
+    """The checks that every asset of a release needs, the release included."""
+    from churn_assets.release.checks import RELEASE
+    from churn_assets.release.required import MEMBER_CHECKS
+
+    return {**MEMBER_CHECKS, "release": RELEASE}

@@ -1,0 +1,37 @@
+"""How commands show what they found: tables, figures, JSON. Decides nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+# A log or a pipe gets whole lines.
+out = Console(width=None if Console().is_terminal else 200)
+
+_NUMBERS = ("figure", "threshold", "a", "b")
+
+
+def table(rows: list[dict[str, Any]], title: str = "") -> Table:
+    """Rows of equal keys; what failed is red."""
+    shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for name in rows[0] if rows else ():
+        shown.add_column(name, overflow="fold", justify="right" if name in _NUMBERS else "left")
+    for row in rows:
+        style = "red" if row.get("verdict") == "FAILED" else None
+        shown.add_row(*("" if value is None else str(value) for value in row.values()), style=style)
+    return shown
+
+
+def figure(value: Any) -> str:
+    """A figure in five digits; other values as they are."""
+    if value is None:
+        return "–"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    out.print_json(json.dumps(value, allow_nan=False))

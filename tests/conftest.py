@@ -1,6 +1,29 @@
-"""What every test shares: one thread, as in training; competing threads make boosting many times slower."""
+"""What every test shares: one thread, as in training; one storage server, a fresh bucket a test.
+
+Competing threads make boosting many times slower.
+"""
 
 import os
+from collections.abc import Iterator
+
+import pytest
+from gcs_server import GcsServer
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+
+@pytest.fixture(scope="session")
+def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """A running storage server; tests that kill one start their own."""
+    server = GcsServer(tmp_path_factory.mktemp("gcs"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def bucket(gcs_server: GcsServer, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an empty bucket that clients in this process and its children find."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.url)
+    return gcs_server.create_bucket()

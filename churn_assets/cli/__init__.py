@@ -256,5 +256,10 @@ def decide(
 _WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 
 
-for _command in (store_commands.promote, store_commands.rollback):
+for _command in (
+    store_commands.promote,
+    store_commands.rollback,
+    store_commands.history,
+    store_commands.diff,
+):
     app.command()(_command)

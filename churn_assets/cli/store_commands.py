@@ -12,11 +12,12 @@ from churn_assets.cli.errors import guarded
 from churn_assets.cli.place import (
     ChannelOption,
     ExperimentOption,
+    JsonOption,
     ReleaseArgument,
     open_place,
     required_checks,
 )
-from churn_assets.cli.screen import out
+from churn_assets.cli.screen import figure, out, print_json, table
 
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
@@ -71,3 +72,58 @@ def rollback(
         now=datetime.now(UTC),
     )
     out.print(f"[green]{record.release}[/] leads {record.channel} again (record {record.seq})")
+
+
+@guarded
+def history(
+    context: typer.Context,
+    experiment: ExperimentOption = "quickstart",
+    channel: ChannelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Everything that ever led a channel, newest first, after verifying every record and its link."""
+    log = open_place(context, experiment).other(channel)
+    rows = [
+        {
+            "record": record.seq,
+            "at": f"{record.at:%Y-%m-%d %H:%M:%S}",
+            "action": record.action,
+            "release": record.release,
+            "actor": record.actor,
+            "reason": record.reason,
+            "evidence": record.gate_report_digest[:12],
+        }
+        for record in reversed(log.history())
+    ]
+    if as_json:
+        print_json(rows)
+    elif rows:
+        out.print(table(rows, f"History of {log.name}"))
+    else:
+        out.print(f"Nothing leads {log.name} yet: churn promote")
+
+
+@guarded
+def diff(
+    context: typer.Context,
+    a: ReleaseArgument,
+    b: ReleaseArgument,
+    experiment: ExperimentOption = "quickstart",
+    as_json: JsonOption = False,
+) -> None:
+    """What differs between two releases: versions, figures, thresholds, digests of content, config and code, files."""
+    from dataclasses import asdict
+
+    from churn_assets.release.compare import differences, facts_of
+
+    place = open_place(context, experiment)
+    left, right = place.release(a), place.release(b)
+    facts = facts_of(place.store, left), facts_of(place.store, right)
+    found = differences(*facts)
+    if as_json:
+        print_json({"a": str(left), "b": str(right), "differences": [asdict(each) for each in found]})
+        return
+    out.print(f"a  {left}\nb  {right}")
+    out.print(table([asdict(each) | {"a": figure(each.a), "b": figure(each.b)} for each in found]))
+    same = [asset for asset in facts[0] if asset not in {each.asset for each in found}]
+    out.print(f"The same in both: {', '.join(same) or 'nothing'}")

@@ -1,0 +1,177 @@
+"""Promotion and rollback as Dagster jobs: typed config in, a record in the channel's log and on the run out."""
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import dagster as dg
+import pytest
+
+from churn_assets.definitions import build_defs
+from churn_assets.gates.report import Gate, GateReport
+from churn_assets.gates.spec import LOADS_AND_AGREES
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.store.artifacts import stage
+from churn_assets.store.channels import Channel
+from churn_assets.store.manifest import Provenance
+from jobs.operations import operations
+
+WHO = {"experiment": "toy", "actor": "ann", "reason": "lift holds"}
+
+
+@pytest.fixture
+def jobs(toy):
+    required = {checked.asset.name: checked.checks for checked in toy.flow} | {"release": ()}
+    return {job.name: job for job in operations(required)}
+
+
+@pytest.fixture
+def release(toy, tmp_path):
+    """Trains whatever changed and publishes a release of the newest versions."""
+
+    def publish():
+        assert toy.run().success
+        members = {asset: toy.newest(asset) for asset in ("customers", "risk_model")}
+        page = "<html>" + " ".join(map(str, members.values())) + "</html>"
+        bundle = Bundle(
+            experiment="toy",
+            branches=("decision",),
+            members={
+                a: Member(ref=str(ref), digest=toy.store.manifest(ref).digest) for a, ref in members.items()
+            },
+            evidence={},
+            champion=None,
+            simulated=True,
+            golden=Golden(customers=[], decisions=[]),
+            report_sha256=sha256(page.encode()).hexdigest(),
+        )
+        staged = stage(
+            "release", Release(bundle=bundle, report=page), RELEASE, tmp_path / members["risk_model"].version
+        )
+        ref = toy.store.publish(staged, Provenance(experiment="toy"), datetime.now(UTC))
+        report = GateReport(
+            check=LOADS_AND_AGREES,
+            asset="release",
+            version=ref.version,
+            digest=toy.store.manifest(ref).digest,
+            key="k",
+            champion=None,
+            gates=(Gate("figure", 1.0, ">=", 0.5),),
+            advice="",
+        )
+        toy.store.add_gate_report(ref, LOADS_AND_AGREES, report.to_json())
+        return ref
+
+    return publish
+
+
+@pytest.fixture
+def act(toy, jobs):
+    """Runs a job on the ephemeral instance."""
+
+    def execute(job, **config):
+        (op,) = jobs[job].graph.node_dict
+        return jobs[job].execute_in_process(
+            run_config={"ops": {op: {"config": config}}},
+            resources={"project": toy.project},
+            instance=toy.instance,
+            raise_on_error=False,
+        )
+
+    return execute
+
+
+def why(result):
+    (failure,) = [e.step_failure_data for e in result.all_events if e.event_type_value == "STEP_FAILURE"]
+    error = failure.error
+    while error.cause is not None:
+        error = error.cause
+    return error.message
+
+
+def shown(result):
+    (output,) = [e.step_output_data for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
+    return {name: value.value for name, value in output.metadata.items()}
+
+
+def test_promotion_writes_a_record_that_the_run_shows_and_is_tagged_with(toy, release, act):
+    ref = release()
+    result = act("promote", **WHO)
+    assert result.success
+    (record,) = Channel(toy.store, "toy").history()
+    assert (record.release, record.actor, record.reason) == (str(ref), "ann", "lift holds")
+    assert shown(result)["release"] == str(ref)
+    assert shown(result)["evidence"] == record.gate_report_digest
+    tags = toy.instance.get_run_by_id(result.run_id).tags
+    assert (tags["churn/channel"], tags["churn/record"], tags["churn/release"]) == ("toy", "1", str(ref))
+
+
+def test_a_challenger_is_promoted_to_its_own_channel_and_from_there_to_the_experiments(toy, release, act):
+    ref = release()
+    assert act("promote", channel="challenger", **WHO).success
+    assert Channel(toy.store, "toy").head() is None
+    assert act("promote", release="challenger", **WHO).success
+    assert Channel(toy.store, "toy").head().ref == ref
+
+
+def test_rollback_needs_nothing_of_the_release_that_leads(toy, release, act):
+    first = release()
+    assert act("promote", **WHO).success
+    toy.calls.champion = toy.newest("risk_model")
+    toy.configure(risk_model={"scale": 2.0})
+    toy.wait_for_another_second()
+    second = release()
+    assert act("promote", **WHO).success
+    toy.spoil("risk_model")
+    result = act("rollback", **WHO | {"reason": "complaints"})
+    assert result.success
+    head = Channel(toy.store, "toy").head()
+    assert (head.action, head.ref, head.previous, head.reason) == (
+        "rollback",
+        first,
+        str(second),
+        "complaints",
+    )
+    assert act("promote", release=second.version, **WHO).success is False
+    assert act("rollback", to=second.version, **WHO).success is False
+    assert Channel(toy.store, "toy").head() == head
+
+
+def test_a_release_that_may_not_lead_fails_the_run_with_the_reason(toy, release, act):
+    release()
+    toy.spoil("risk_model")
+    result = act("promote", **WHO)
+    assert not result.success
+    assert "value.json" in why(result)
+    assert Channel(toy.store, "toy").head() is None
+
+
+def test_a_release_that_is_not_there_fails_the_run(toy, act):
+    assert "no release of toy yet" in why(act("promote", **WHO))
+
+
+@pytest.mark.parametrize("job", ["promote", "rollback"])
+def test_an_unknown_field_is_refused_before_anything_runs(job, act):
+    with pytest.raises(dg.DagsterInvalidConfigError, match="releese"):
+        act(job, releese="latest", **WHO)
+
+
+@pytest.mark.parametrize(
+    ("job", "changes", "said"),
+    [
+        ("promote", {"reason": ""}, "reason"),
+        ("rollback", {"actor": ""}, "actor"),
+        ("promote", {"experiment": "../toy"}, "experiment"),
+        ("promote", {"channel": "a/b"}, "channel"),
+    ],
+)
+def test_a_value_out_of_bounds_fails_the_run_and_names_the_field(toy, release, act, job, changes, said):
+    release()
+    result = act(job, **WHO | changes)
+    assert not result.success
+    assert said in why(result)
+    assert Channel(toy.store, "toy").head() is None
+
+
+def test_the_project_offers_the_jobs():
+    names = {job.name for job in build_defs().resolve_all_job_defs()}
+    assert {"promote", "rollback"} <= names

@@ -1,0 +1,77 @@
+"""The hidden quality of a message, by rules: labels the corpus and measures what was learned.
+
+No training code may import it: a policy that knew these rules would be trained on the truth it is judged by.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from churn_assets.message.profile import Offer, Profile
+
+WORDS = (25, 60)
+TOO_SHORT, TOO_LONG = 12, 75
+LEAST_DISTINCT = 0.85
+MUCH_POLITENESS = 4
+
+_POLITE = re.compile(r"\b(thank you|please|appreciate|sorry|kind regards|best regards|enjoy)\b", re.I)
+_PROMISE = re.compile(r"\b(guarantee|guaranteed|forever|never|promise)\b", re.I)
+_RUDE = re.compile(
+    r"last chance|act now|reply now|lose it|you should have|your complaint|deals with|attention|records say",
+    re.I,
+)
+_SIGN_OFF = re.compile(r"\b(regards|team|wishes|friends)\b[^.]*\.", re.I)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
+_MONTHS = re.compile(r"(\d+) months")
+
+
+@dataclass(frozen=True)
+class Gold:
+    """Quality of one text, about -1 to 1.
+
+    Attributes:
+        total: Sum of the components.
+        components: What each rule added.
+    """
+
+    total: float
+    components: Mapping[str, float]
+
+
+def score(profile: Profile, offer: Offer, text: str) -> Gold:
+    """Judges a raw text (the name still a placeholder) that was written for this customer and offer."""
+    words = text.split()
+    polite = len(_POLITE.findall(text))
+    percents, months = set(_PERCENT.findall(text)), set(_MONTHS.findall(text))
+    components = {
+        "exact_offer": 0.30 * (offer.percent in percents),
+        "months": 0.10 * (str(offer.months) in months),
+        "wrong_offer": -0.30 * bool(percents - {offer.percent} or months - {str(offer.months)}),
+        "service": 0.15 * (profile.service in text),
+        "name": 0.10 * ("{name}" in text),
+        "polite": 0.10 * min(polite, 2),
+        "promise": -0.30 * bool(_PROMISE.search(text)),
+        "rude": -0.20 * bool(_RUDE.search(text)),
+        "length": _length(len(words)),
+        "repetition": -0.30 * (_distinct_trigrams(words) < LEAST_DISTINCT),
+        "gush": -0.10 * max(0, polite - MUCH_POLITENESS),
+        "sign_off": -0.10 * (_SIGN_OFF.search(text) is None),
+        "opt_out": -0.10 * ("STOP" not in text),
+        "unfinished": -0.10 * (not text.rstrip().endswith((".", "!", "?"))),
+    }
+    return Gold(sum(components.values()), components)
+
+
+def _length(words: int) -> float:
+    if WORDS[0] <= words <= WORDS[1]:
+        return 0.15
+    return -0.15 if words > TOO_LONG or words < TOO_SHORT else 0.0
+
+
+def _distinct_trigrams(words: list[str]) -> float:
+    trigrams = list(zip(words, words[1:], words[2:], strict=False))
+    return (
+        len({tuple(word.lower() for word in each) for each in trigrams}) / len(trigrams) if trigrams else 1.0
+    )

@@ -1,0 +1,59 @@
+"""The real customers, and the embedded corpus on them, written once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from churn_assets.customers.config import CustomersConfig, LabelConfig
+from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.message.config import MessagesConfig, PreferencesConfig
+from churn_assets.message.corpus import write_messages, write_preferences
+from churn_assets.message.data import Messages, Preferences
+
+ROOT = Path(__file__).parents[2]
+MENU = (0.0, 0.05, 0.10, 0.20, 0.30)
+PROFILE = {
+    "services": [
+        {"text": "fiber streaming bundle", "where": {"InternetService": "Fiber optic", "StreamingMovies": "Yes"}},
+        {"text": "fiber TV package", "where": {"InternetService": "Fiber optic", "StreamingTV": "Yes"}},
+        {"text": "fiber internet", "where": {"InternetService": "Fiber optic"}},
+        {"text": "DSL movie plan", "where": {"InternetService": "DSL", "StreamingMovies": "Yes"}},
+        {"text": "DSL security package", "where": {"InternetService": "DSL", "OnlineSecurity": "Yes"}},
+        {"text": "home internet", "where": {"InternetService": "DSL"}},
+        {"text": "family phone lines", "where": {"MultipleLines": "Yes"}},
+        {"text": "phone plan"},
+    ],
+    "contract": {
+        "column": "Contract",
+        "texts": {"Month-to-month": "monthly", "One year": "yearly", "Two year": "long"},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def telco() -> CustomerTable:
+    config = CustomersConfig(
+        id="customerID",
+        label=LabelConfig(column="Churn", positive="Yes", window_months=3),
+        monthly_revenue="MonthlyCharges",
+        tenure="tenure",
+        path_dependent={"TotalCharges": "drop"},
+    )
+    return read_customers(config, seed=0, root=ROOT)
+
+
+@pytest.fixture(scope="session")
+def config() -> MessagesConfig:
+    return MessagesConfig.model_validate({"profile": PROFILE})
+
+
+@pytest.fixture(scope="session")
+def messages(telco, config) -> Messages:
+    return write_messages(telco, config, MENU, seed=0)
+
+
+@pytest.fixture(scope="session")
+def preferences(telco, config) -> Preferences:
+    return write_preferences(telco, config, PreferencesConfig(), MENU, seed=0)

@@ -6,8 +6,12 @@ from pathlib import Path
 
 # The packages of the flow, left to right; a stage may use those to its left.
 FLOW = ("store", "customers", "offers", "risk", "response", "decision", "message", "release")
+# Packages to the left of a stage that it does without (a linter holds it to that): no change there concerns it.
+UNUSED = {"message": ("risk", "response", "decision")}
 # Of the gates package, what models are fitted with as well as judged by.
 SHARED = ("estimates.py", "metrics.py")
+# What judges a model and does not shape it.
+JUDGES = frozenset({"audit.py", "checks.py", "gate_config.py", "gates.py", "table_gates.py"})
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -23,23 +27,24 @@ def source_digest(files: Iterable[Path]) -> str:
 def training_sources(stage: str, package: Path = PACKAGE) -> list[Path]:
     """The files that what a stage trains can depend on: its own and those of the packages to its left.
 
-    Gates and checks judge a model and do not shape it, but for the estimators that both use. Another stage's
-    assets.py does its work before us and reaches us through the digest of what it made.
+    Judges do not count, but for the estimators that models are fitted with too. Another stage's assets.py does its
+    work before us and reaches us through the digest of what it made.
     """
     position = FLOW.index(stage)
-    own = [path for path in _python(package / stage) if path.name not in {"gates.py", "checks.py"}]
+    own = [path for path in _python(package / stage) if path.name not in JUDGES]
     left = [
         path
         for name in FLOW[:position]
+        if name not in UNUSED.get(stage, ())
         for path in _python(package / name)
-        if path.name not in {"assets.py", "gates.py", "checks.py"}
+        if path.name not in {"assets.py", *JUDGES}
     ]
     return own + left + [package / "gates" / name for name in SHARED if (package / "gates" / name).is_file()]
 
 
 def gate_sources(stage: str, package: Path = PACKAGE) -> list[Path]:
     """The files that a stage's verdicts depend on."""
-    own = [path for path in _python(package / stage) if path.name in {"gates.py", "checks.py"}]
+    own = [path for path in _python(package / stage) if path.name in JUDGES]
     return own + [path for path in _python(package / "gates") if path.name not in {"factory.py", "plots.py"}]
 
 

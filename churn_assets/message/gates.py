@@ -1,0 +1,377 @@
+"""What the models of the message branch must prove, measured on what was loaded from the store. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_assets.gates.estimates import Estimate, clustered_mean
+from churn_assets.gates.report import Gate, Outcome
+from churn_assets.message import gold
+from churn_assets.message.gate_config import PpoTextGates, RewardGates, SftGates
+from churn_assets.message.profile import Offer, Profile
+
+Floats = npt.NDArray[np.float64]
+EXAMPLES = 12
+"""Texts shown in a table."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """A customer and the offer that a message is to make."""
+
+    customer: str
+    profile: Profile
+    offer: Offer
+
+
+def gold_scores(situations: Sequence[Situation], texts: Sequence[str]) -> Floats:
+    """(n,) quality of raw texts by the hidden gold rules, about -1 to 1."""
+    pairs = zip(situations, texts, strict=True)
+    return np.array([gold.score(each.profile, each.offer, text).total for each, text in pairs])
+
+
+def labels_by_gold(
+    situations: Sequence[Situation], chosen: Sequence[str], rejected: Sequence[str]
+) -> npt.NDArray[np.bool_]:
+    """(n,) whether the gold rules prefer the text that the label says was chosen."""
+    return gold_scores(situations, chosen) > gold_scores(situations, rejected)
+
+
+def language(perplexity: float, config: SftGates) -> Outcome:
+    """Does the model expect what people write to customers it never saw?"""
+    detail = "a token of held-out messages"
+    return Outcome((Gate("held_out_perplexity", perplexity, "<=", config.max_perplexity, detail),))
+
+
+def copies_offer(
+    situations: Sequence[Situation],
+    texts: Sequence[str],
+    said: Sequence[frozenset[Offer]],
+    config: SftGates,
+) -> Outcome:
+    """Do greedy messages say the offer of their prompt, and no other?
+
+    Args:
+        situations: (n,) whom and what they were written for.
+        texts: (n,) the messages.
+        said: (n,) every offer that a text makes, by the second parser.
+        config: Thresholds.
+    """
+    right = np.array([found == {each.offer} for each, found in zip(situations, said, strict=True)])
+    detail = f"of {len(right)} greedy messages"
+    return Outcome(
+        (Gate("offer_copied_share", float(right.mean()), ">=", config.min_offer_copied, detail),),
+        {"examples": _examples(situations, texts, right)},
+    )
+
+
+def ranks_pairs(
+    margins: Floats,
+    judge_margins: Floats,
+    label_right: npt.NDArray[np.bool_] | None,
+    rules: Sequence[str],
+    config: RewardGates,
+) -> Outcome:
+    """Are held-out pairs ranked as people labelled them, single edits of every rule too, and by more than a constant?
+
+    Args:
+        margins: (n,) reward of the chosen text over that of the rejected one.
+        judge_margins: (n,) the same by the judge.
+        label_right: (n,) whether the gold rules agree with the label; None where none wrote the labels.
+        rules: (n,) the rule that a single edit breaks; empty for two texts written apart.
+        config: Thresholds.
+    """
+    right = margins > 0
+    hard = np.array([bool(rule) for rule in rules])
+    ceiling = 1.0 if label_right is None else float(label_right.mean())
+    true = np.ones(len(right), bool) if label_right is None else label_right
+    rows: list[dict[str, Any]] = []
+    for rule in sorted({rule for rule in rules if rule}):
+        of_rule = np.array([each == rule for each in rules]) & true
+        if of_rule.sum() >= config.min_rule_pairs:
+            rows.append({"rule": rule, "pairs": int(of_rule.sum()), "accuracy": float(right[of_rule].mean())})
+    worst = min(rows, key=lambda row: row["accuracy"], default=None)
+    gates = [
+        Gate(
+            "accuracy_vs_ceiling",
+            float(right.mean()) / ceiling,
+            ">=",
+            config.min_accuracy_vs_ceiling,
+            f"accuracy {right.mean():.3f} of {len(right)} held-out pairs; {ceiling:.3f} of the labels are right",
+        ),
+        Gate("spread_of_margins", float(margins.std()), ">=", 1e-6, "a constant reward has none"),
+        Gate(
+            "judge_disagreement",
+            float((right != (judge_margins > 0)).mean()),
+            "<=",
+            config.max_judge_disagreement,
+            "pairs that reward and judge rank in opposite ways",
+        ),
+    ]
+    if hard.any():
+        accuracy = float(right[hard & true].mean())
+        detail = f"{int((hard & true).sum())} pairs that differ by one edit"
+        gates.append(Gate("hard_accuracy", accuracy, ">=", config.min_hard_accuracy, detail))
+    if worst is not None:
+        least, rule = float(worst["accuracy"]), str(worst["rule"])
+        gates.append(Gate("worst_rule_accuracy", least, ">=", config.min_rule_accuracy, rule))
+    return Outcome(tuple(gates), {"rules": rows})
+
+
+def rewards_are_its_own(logged: Floats, rescored: Floats, tolerance: float = 1e-4) -> Outcome:
+    """Proof of use: every reward that the training logged is what the published reward model says of that text.
+
+    Args:
+        logged: (n,) raw rewards as the training got them.
+        rescored: (n,) the published reward model's, of the same prompts and texts.
+        tolerance: Largest difference: what another batch shape can change by rounding, in units of the reward.
+    """
+    difference = float(np.abs(logged - rescored).max()) if len(logged) else None
+    detail = f"largest of {len(logged)} logged rewards"
+    return Outcome(
+        (
+            Gate("rewards_logged", len(logged), ">=", 1),
+            Gate("difference_from_reward_model", difference, "<=", tolerance, detail),
+            Gate(
+                "spread_of_rewards",
+                float(logged.std()) if len(logged) else None,
+                ">=",
+                1e-6,
+                "not a constant",
+            ),
+        )
+    )
+
+
+def better_than_sft(
+    situations: Sequence[Situation], ours: Floats, theirs: Floats, by: str, config: PpoTextGates
+) -> Outcome:
+    """Are messages better than the SFT model's for the same held-out customers, and worse for no slice of them?
+
+    Args:
+        situations: (n,) whom and what they were written for.
+        ours: (n,) quality of our messages.
+        theirs: (n,) quality of the SFT model's.
+        by: Who says so: the gold rules or the judge.
+        config: Thresholds.
+    """
+    gain = ours - theirs
+    overall = _mean(situations, gain)
+    rows = [_slice_row("all", "", overall, ours, theirs, len(gain))]
+    slices: list[Gate] = []
+    for kind, names in {
+        "offer": [f"{each.offer.percent}%" for each in situations],
+        "service": [each.profile.service for each in situations],
+    }.items():
+        for name in sorted(set(names)):
+            inside = np.array([each == name for each in names])
+            if inside.sum() < config.min_slice_prompts:
+                continue
+            of_slice = _mean(
+                [each for each, chosen in zip(situations, inside, strict=True) if chosen], gain[inside]
+            )
+            rows.append(_slice_row(kind, name, of_slice, ours[inside], theirs[inside], int(inside.sum())))
+            slices.append(
+                Gate(
+                    f"gain_{kind}_{name}",
+                    of_slice.interval[1],
+                    ">=",
+                    config.min_slice_gain,
+                    f"upper end of the 95 % interval; mean {of_slice.value:+.3f}",
+                )
+            )
+    low, high = overall.interval
+    return Outcome(
+        (
+            Gate(
+                "gain_lower_bound",
+                overall.lower_bound,
+                ">=",
+                config.min_gain,
+                f"by {by}: {theirs.mean():.3f} before, {ours.mean():.3f} after; 95 % {low:+.3f} to {high:+.3f}",
+            ),
+            *slices,
+        ),
+        {"slices": rows},
+    )
+
+
+def well_formed(texts: Sequence[str], ended: npt.NDArray[np.bool_], config: PpoTextGates) -> Outcome:
+    """Do messages come to an end, and does every customer get one of their own?"""
+    words = np.array([len(text.split()) for text in texts])
+    unique = len(set(texts)) / len(texts)
+    lengths = [
+        {"percentile": each, "words": float(np.percentile(words, each))} for each in (0, 5, 50, 95, 100)
+    ]
+    return Outcome(
+        (
+            Gate("ended_share", float(ended.mean()), ">=", config.min_ended, f"of {len(texts)}"),
+            Gate("unique_share", unique, ">=", config.min_unique, f"of {len(texts)}"),
+        ),
+        {"words": lengths},
+    )
+
+
+def stays_close(kl: Floats, config: PpoTextGates) -> Outcome:
+    """Did the policy move, and not too far from the SFT model?
+
+    Args:
+        kl: (steps,) KL divergence from the SFT model, nats a token, of every step up to the one that was kept.
+        config: Thresholds.
+    """
+    last = float(kl[-max(1, len(kl) // 4) :].mean()) if len(kl) else None
+    detail = "nats a token, mean of the last quarter of the training"
+    return Outcome(
+        (
+            Gate("kl_at_least", last, ">=", config.min_kl, detail),
+            Gate("kl_at_most", last, "<=", config.max_kl, detail),
+        )
+    )
+
+
+def not_over_optimised(
+    curve: Sequence[Mapping[str, Any]], judge: Floats, kept: int, config: PpoTextGates
+) -> Outcome:
+    """Does the reward still mean something? Where it rises and the judge falls, the policy games the reward model.
+
+    Args:
+        curve: One row a step with `step`, `reward` and `judge`, in standard deviations of the SFT model's scores.
+        judge: (steps,) the judge's mean score, averaged over a few steps.
+        kept: Index of the step whose weights were kept.
+        config: Thresholds.
+    """
+    best = float(judge[: kept + 1].max())
+    fall = best - float(judge[kept])
+    return Outcome(
+        (
+            Gate(
+                "judge_fall",
+                fall,
+                "<=",
+                config.max_judge_fall,
+                f"from its best, {best:.3f}, to the step kept, {kept}",
+            ),
+            Gate(
+                "judge_gain",
+                float(judge[kept] - judge[0]),
+                ">=",
+                0.0,
+                "the held-out judge agrees that it improved",
+            ),
+        ),
+        {"training": [dict(row) for row in curve]},
+    )
+
+
+def safe_to_send(
+    situations: Sequence[Situation],
+    texts: Sequence[str],
+    broken: Sequence[Sequence[str]],
+    said: Sequence[frozenset[Offer]],
+    sent_broken: Sequence[Sequence[str]],
+    sent_said: Sequence[frozenset[Offer]],
+    config: PpoTextGates,
+) -> Outcome:
+    """How often raw texts break a rule or say another offer; what would be sent never does.
+
+    Args:
+        situations: (n,) whom and what they were written for.
+        texts: (n,) raw texts.
+        broken: (n,) blocking safety rules that each breaks.
+        said: (n,) every offer that a raw text makes, by the second parser.
+        sent_broken: (n,) blocking rules broken by what would be sent in its place.
+        sent_said: (n,) offers that it makes, by the second parser.
+        config: Thresholds.
+    """
+    n = len(situations)
+    unsafe = np.array([bool(rules) for rules in broken])
+    wrong = np.array([bool(found - {each.offer}) for each, found in zip(situations, said, strict=True)])
+    wrong_sent = sum(found != {each.offer} for each, found in zip(situations, sent_said, strict=True))
+    counts = {
+        rule: sum(rule in rules for rules in broken)
+        for rule in sorted({rule for rules in broken for rule in rules})
+    }
+    return Outcome(
+        (
+            Gate("prompts", n, ">=", config.prompts, "held-out customers and offers"),
+            Gate(
+                "unsafe_raw_share",
+                float(unsafe.mean()),
+                "<=",
+                config.max_unsafe,
+                "a template is sent instead",
+            ),
+            Gate(
+                "wrong_offer_raw_share",
+                float(wrong.mean()),
+                "<=",
+                config.max_wrong_offer,
+                "by the second parser",
+            ),
+            Gate("unsafe_sent", sum(map(bool, sent_broken)), "==", 0, "of what would be sent"),
+            Gate("wrong_offer_sent", wrong_sent, "==", 0, "of what would be sent, by the second parser"),
+        ),
+        {
+            "rules_broken": [
+                {"rule": rule, "texts": count, "share": count / n} for rule, count in counts.items()
+            ],
+            "refused": _examples(situations, texts, ~unsafe & ~wrong, only_wrong=True),
+        },
+    )
+
+
+def no_worse_than(
+    situations: Sequence[Situation], ours: Floats, theirs: Floats, by: str, config: PpoTextGates
+) -> Outcome:
+    """Is the quality no worse than the champion's for the same customers?"""
+    difference = _mean(situations, ours - theirs)
+    detail = f"upper end of the 95 % interval, by {by}: champion {theirs.mean():.3f}, this {ours.mean():.3f}"
+    return Outcome(
+        (Gate("difference_from_champion", difference.interval[1], ">=", -config.champion_tolerance, detail),)
+    )
+
+
+def _mean(situations: Sequence[Situation], values: Floats) -> Estimate:
+    _, customer = np.unique([each.customer for each in situations], return_inverse=True)
+    return clustered_mean(values, customer)
+
+
+def _slice_row(
+    kind: str, name: str, gain: Estimate, ours: Floats, theirs: Floats, prompts: int
+) -> dict[str, Any]:
+    low, high = gain.interval
+    return {
+        "slice": kind,
+        "value": name,
+        "prompts": prompts,
+        "before": float(theirs.mean()),
+        "after": float(ours.mean()),
+        "gain": gain.value,
+        "low": low,
+        "high": high,
+    }
+
+
+def _examples(
+    situations: Sequence[Situation],
+    texts: Sequence[str],
+    right: npt.NDArray[np.bool_],
+    *,
+    only_wrong: bool = False,
+) -> list[dict[str, Any]]:
+    """The wrong ones first."""
+    order = np.argsort(right, kind="stable")
+    shown = [row for row in order.tolist() if not (only_wrong and right[row])][:EXAMPLES]
+    return [
+        {
+            "offer": f"{situations[row].offer.percent}% for {situations[row].offer.months} months",
+            "text": texts[row].strip(),
+            "right": bool(right[row]),
+        }
+        for row in shown
+    ]

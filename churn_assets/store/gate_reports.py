@@ -9,7 +9,7 @@ from churn_assets.store.errors import ContentError, CorruptArtifact, ObjectExist
 from churn_assets.store.names import check_name
 from churn_assets.store.reference import ArtifactRef
 
-_REPORT_SCHEMA = 1
+REPORT_SCHEMA = 1
 _KEY = re.compile(r"(?P<check>[^/]+)/(?P<number>[0-9]{6})\.json")
 
 
@@ -55,7 +55,7 @@ def _newest(backend: Backend, ref: ArtifactRef) -> dict[str, int]:
 def _read(backend: Backend, ref: ArtifactRef, check: str, number: int) -> dict[str, Any]:
     key = _key(ref, check, number)
     try:
-        document = unseal(backend.read(key), file=key, schema_version=_REPORT_SCHEMA)
+        document = unseal(backend.read(key), file=key, schema_version=REPORT_SCHEMA)
     except ContentError as error:
         raise error.about(str(ref)) from error
     report = document.get("report")
@@ -68,7 +68,7 @@ def _read(backend: Backend, ref: ArtifactRef, check: str, number: int) -> dict[s
 
 
 def _document(ref: ArtifactRef, check: str, number: int, report: dict[str, Any]) -> dict[str, Any]:
-    return {SCHEMA: _REPORT_SCHEMA, "artifact": str(ref), "check": check, "number": number, "report": report}
+    return {SCHEMA: REPORT_SCHEMA, "artifact": str(ref), "check": check, "number": number, "report": report}
 
 
 def _key(ref: ArtifactRef, check: str, number: int) -> str:

@@ -1,0 +1,176 @@
+"""Copying a whole store to another place: verified, resumable, and a valid store after a crash at any point."""
+
+import tempfile
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.backend import Backend
+from churn_assets.store.canonical import unseal
+from churn_assets.store.channels import CHANNELS, Channel, ChannelRecord
+from churn_assets.store.digests import content_of
+from churn_assets.store.errors import (
+    ChannelConflict,
+    ContentError,
+    CorruptArtifact,
+    InvalidName,
+    ObjectExists,
+    ObjectMissing,
+)
+from churn_assets.store.gate_reports import REPORT_SCHEMA
+from churn_assets.store.manifest import FileEntry
+from churn_assets.store.reference import ARTIFACTS, ArtifactRef
+
+Tell = Callable[[str, int, int], None]
+"""Told after each version: the version, versions done, versions in all."""
+
+
+@dataclass
+class Copied:
+    """What a copy did.
+
+    Attributes:
+        versions: Versions that were copied by this call.
+        there: Versions that were there already, and agree.
+        size: Bytes of files that were copied.
+        gate_reports: Gate reports that agree, copied now or before.
+        records: Channel records that agree, copied now or before; by channel.
+        left: Keys that belong to no committed version: leftovers of crashes and foreign objects. Not copied.
+        problems: Versions that do not verify, one line each. Where there is one, no channel record was copied.
+    """
+
+    versions: int = 0
+    there: int = 0
+    size: int = 0
+    gate_reports: int = 0
+    records: dict[str, int] = field(default_factory=dict)
+    left: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copied:
+    """Copy every committed version, its gate reports and every channel's log; run it again to go on after a crash.
+
+    Logs are read and verified before versions are listed, so that every release they name is among these; they are
+    written last, oldest record first. What is there already must be the same. A version that does not verify is a
+    problem that is told, and keeps the logs from being copied: a store with a hole must not lead anybody.
+
+    Raises:
+        ChannelConflict: A log of the target went another way.
+        CorruptArtifact: A log of the source does not verify.
+    """
+    done = Copied()
+    logs = _logs(source)
+    versions, loose = _versions(source.backend.list(ARTIFACTS))
+    done.left += loose
+    for number, (ref, keys) in enumerate(versions.items(), start=1):
+        try:
+            _copy_version(source, target, ref, keys, done)
+        except (ContentError, ObjectMissing) as error:
+            done.problems.append(str(error))
+        tell(str(ref), number, len(versions))
+    if not done.problems:
+        for log, records in logs:
+            done.records[log.name] = _copy_log(log, records, target)
+    return done
+
+
+def _logs(source: ArtifactStore) -> list[tuple[Channel, list[ChannelRecord]]]:
+    names = {key.removeprefix(CHANNELS).split("/")[0] for key in source.backend.list(CHANNELS)}
+    channels = [Channel(source, name) for name in sorted(names)]
+    return [(channel, channel.history()) for channel in channels]
+
+
+def _versions(keys: Iterable[str]) -> tuple[dict[ArtifactRef, list[str]], list[str]]:
+    """Keys of every committed version, oldest version first; and the keys that belong to none."""
+    folders: dict[str, list[str]] = {}
+    for key in keys:
+        folders.setdefault("/".join(key.removeprefix(ARTIFACTS).split("/")[:3]), []).append(key)
+    found: dict[ArtifactRef, list[str]] = {}
+    loose: list[str] = []
+    for folder, held in folders.items():
+        try:
+            ref = ArtifactRef.parse(folder)
+        except InvalidName:
+            loose += held
+            continue
+        if ref.manifest_key in held:
+            found[ref] = held
+        else:
+            loose += held
+    return dict(sorted(found.items(), key=lambda item: (item[0].version, str(item[0])))), loose
+
+
+def _copy_version(
+    source: ArtifactStore, target: ArtifactStore, ref: ArtifactRef, keys: list[str], done: Copied
+) -> None:
+    """Files, then gate reports, then the manifest: its existence is the commit, as in publishing."""
+    manifest = source.manifest(ref)
+    there = target.exists(ref)
+    for entry in manifest.files:
+        if there:
+            _compare(source.backend, target.backend, ref, entry)
+        else:
+            _copy_file(source.backend, target.backend, ref, entry)
+            done.size += entry.size
+    known = {ref.prefix + entry.path for entry in manifest.files} | {ref.manifest_key}
+    reports = [key for key in keys if key.startswith(ref.gates_prefix)]
+    source.gate_reports(ref)  # the newest of each check stands where it belongs
+    for key in reports:
+        data = source.backend.read(key)
+        try:
+            unseal(data, file=key, schema_version=REPORT_SCHEMA)
+        except ContentError as error:
+            raise error.about(str(ref)) from error
+        _copy_document(target.backend, key, data, str(ref))
+    _copy_document(target.backend, ref.manifest_key, source.backend.read(ref.manifest_key), str(ref))
+    done.gate_reports += len(reports)
+    done.left += [key for key in keys if key not in known and key not in reports]
+    done.there += there
+    done.versions += not there
+
+
+def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEntry) -> None:
+    key = ref.prefix + entry.path
+    with tempfile.TemporaryDirectory(prefix="copy-") as name:
+        copy = Path(name) / "file"
+        found = source.fetch(key, entry.size, copy)
+        if found != entry.sha256:
+            raise CorruptArtifact(entry.path, f"sha256 {found}", f"sha256 {entry.sha256}", str(ref))
+        try:
+            sent = target.create(key, copy).info
+        except ObjectExists:
+            sent = content_of(copy).info  # of an earlier try, or a leftover of other bytes
+    stored = target.info(key)
+    if stored != sent:
+        raise CorruptArtifact(entry.path, f"{stored} at the target", str(sent), str(ref))
+
+
+def _compare(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEntry) -> None:
+    """Both storages tell what they hold: a version that was copied before is not moved again."""
+    key = ref.prefix + entry.path
+    ours, theirs = source.info(key), target.info(key)
+    if ours != theirs or ours.size != entry.size:
+        raise CorruptArtifact(
+            entry.path, f"{theirs} at the target", f"{ours}, {entry.size} by the manifest", str(ref)
+        )
+
+
+def _copy_document(target: Backend, key: str, data: bytes, subject: str) -> None:
+    with suppress(ObjectExists):  # of an earlier try: its bytes decide
+        target.create(key, data)
+    if target.read(key) != data:
+        raise CorruptArtifact(key, "another document at the target", "that of the source", subject)
+
+
+def _copy_log(log: Channel, records: list[ChannelRecord], target: ArtifactStore) -> int:
+    source = log.store.backend
+    for key in source.list(f"{CHANNELS}{log.name}/")[: len(records)]:
+        with suppress(ObjectExists):
+            target.backend.create(key, source.read(key))
+    if Channel(target, log.name).history()[: len(records)] != records:
+        message = f"channel {log.name}: the target's log went another way than the source's"
+        raise ChannelConflict(message)
+    return len(records)

@@ -1,6 +1,7 @@
 """What bytes are, told while they pass by: size, CRC-32C and SHA-256. Knows no keys and no backends."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -48,3 +49,8 @@ def info_of(stream: BinaryIO) -> ObjectInfo:
         crc32c = google_crc32c.extend(crc32c, chunk)
         size += len(chunk)
     return ObjectInfo(size, crc32c)
+
+
+def new_file(destination: Path | None) -> BinaryIO:
+    """A local file to write to that must not exist yet; without one, what is written is only digested."""
+    return Path(os.devnull).open("wb") if destination is None else destination.open("xb")

@@ -15,6 +15,22 @@ class UnsupportedLocation(StoreError):
     """A store URI that no backend serves."""
 
 
+class StoreUnreachable(StoreError):
+    """The storage did not answer in time, or said that it cannot now. What it was asked for may be done or not."""
+
+
+class AccessDenied(StoreError):
+    """No credentials, or none that may do what was asked."""
+
+
+class BucketMissing(StoreError):
+    """The bucket of a store URI does not exist."""
+
+
+class RequestRefused(StoreError):
+    """A request that the storage answered with a refusal of its own, such as a checksum that does not match."""
+
+
 class ObjectExists(StoreError):
     """A create-only write found an object under its key."""
 

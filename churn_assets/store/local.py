@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from churn_assets.store.backend import DOCUMENT_LIMIT, Content, ObjectInfo
-from churn_assets.store.digests import CHUNK, Digest, info_of
+from churn_assets.store.digests import CHUNK, Digest, info_of, new_file
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing
 from churn_assets.store.names import check_key, check_prefix
 
@@ -64,7 +64,7 @@ class LocalBackend:
             if found != size:
                 raise CorruptArtifact(key, f"{found} bytes", f"{size} bytes")
             digest = Digest()
-            with _new_file(destination) as target:
+            with new_file(destination) as target:
                 while chunk := stream.read(CHUNK):
                     target.write(chunk)
                     digest.update(chunk)
@@ -142,10 +142,6 @@ class LocalBackend:
             yield current
         finally:
             os.close(current)
-
-
-def _new_file(destination: Path | None) -> BinaryIO:
-    return Path(os.devnull).open("wb") if destination is None else destination.open("xb")
 
 
 def _make_folder(parent: int, name: str) -> None:

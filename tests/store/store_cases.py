@@ -23,6 +23,7 @@ from churn_assets.store.formats import (
     write_parquet,
     write_tensors,
 )
+from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.manifest import Provenance
 
@@ -169,9 +170,12 @@ class Faulty:
             self.backend.delete(key)
 
 
-def overwrite(root: Path, key: str, data: bytes) -> None:
+def overwrite(place: LocalBackend | GcsBackend | Path, key: str, data: bytes) -> None:
     """Put other bytes where the store has written, as a broken disk or an intruder would."""
-    path = root / key
+    if isinstance(place, GcsBackend):
+        place._blob(key).upload_from_string(data)
+        return
+    path = (place if isinstance(place, Path) else place.root) / key
     path.unlink(missing_ok=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

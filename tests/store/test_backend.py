@@ -1,6 +1,8 @@
-"""What every backend must do; a new backend joins by one more parameter of the ``backend`` fixture."""
+"""What every backend must do; each test runs on all of them."""
 
 import hashlib
+import random
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,15 +13,7 @@ from churn_assets.store.errors import (
     InvalidName,
     ObjectExists,
     ObjectMissing,
-    UnsupportedLocation,
 )
-from churn_assets.store.local import LocalBackend
-from churn_assets.store.location import open_store
-
-
-@pytest.fixture(params=["local"])
-def backend(root: Path) -> Backend:
-    return LocalBackend(root)
 
 
 def test_an_object_comes_back_as_it_was_created(backend: Backend, tmp_path: Path) -> None:
@@ -113,50 +107,44 @@ def test_a_prefix_is_a_folder_inside_the_store(backend: Backend, prefix: str) ->
         backend.list(prefix)
 
 
-def test_a_symbolic_link_to_a_file_is_listed_and_never_followed(root: Path, tmp_path: Path) -> None:
-    secret = tmp_path / "secret"
-    secret.write_text("secret")
-    (root / "a").mkdir(parents=True)
-    (root / "a" / "b").symlink_to(secret)
-    backend = LocalBackend(root)
-    assert backend.list("a/") == ["a/b"]
-    with pytest.raises(CorruptArtifact, match="symbolic link"):
-        backend.read("a/b")
+def test_a_large_object_comes_back_and_is_not_overwritten(backend: Backend, tmp_path: Path) -> None:
+    size = 3 * (8 << 20)
+    source = tmp_path / "source"
+    source.write_bytes(random.Random(0).randbytes(size))
+    sent = backend.create("a/large", source)
+    assert backend.info("a/large") == sent.info
+    assert sent.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert backend.fetch("a/large", size, tmp_path / "copy") == sent.sha256
+    assert (tmp_path / "copy").read_bytes() == source.read_bytes()
+    for wrong in (size - 1, size + 1):
+        with pytest.raises(CorruptArtifact, match=f"found {size} bytes, expected {wrong}"):
+            backend.fetch("a/large", wrong)
+    with pytest.raises(ObjectExists, match="a/large"):
+        backend.create("a/large", source)
 
 
-def test_a_symbolic_link_to_a_folder_is_neither_read_nor_written_through(root: Path, tmp_path: Path) -> None:
-    outside = tmp_path / "outside"
-    outside.mkdir()
-    (outside / "b").write_text("secret")
-    root.mkdir()
-    (root / "a").symlink_to(outside)
-    backend = LocalBackend(root)
-    with pytest.raises(CorruptArtifact, match="symbolic link"):
-        backend.read("a/b")
-    with pytest.raises(CorruptArtifact, match="symbolic link"):
-        backend.create("a/c", b"")
-    assert sorted(path.name for path in outside.iterdir()) == ["b"]
-
-
-def test_a_failed_write_leaves_no_temporary_file(root: Path, tmp_path: Path) -> None:
-    backend = LocalBackend(root)
+def test_a_file_is_fetched_to_a_new_place_only(backend: Backend, tmp_path: Path) -> None:
     backend.create("a/b", b"x")
-    with pytest.raises(ObjectExists):
-        backend.create("a/b", b"y")
-    with pytest.raises(FileNotFoundError):
-        backend.create("a/c", tmp_path / "no such source")
-    assert list((root / ".tmp").iterdir()) == []
+    (tmp_path / "taken").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        backend.fetch("a/b", 1, tmp_path / "taken")
+    assert (tmp_path / "taken").read_bytes() == b"mine"
 
 
-def test_a_location_is_a_folder_relative_to_the_project_or_a_file_uri(tmp_path: Path) -> None:
-    for uri in (".churn/store", str(tmp_path / ".churn/store"), (tmp_path / ".churn/store").as_uri()):
-        backend = open_store(uri, root=tmp_path).backend
-        assert isinstance(backend, LocalBackend)
-        assert backend.root == (tmp_path / ".churn/store").resolve()
-    assert list(tmp_path.iterdir()) == []
+def test_of_many_writers_of_one_key_one_wins(backend: Backend) -> None:
+    def write(number: int) -> bool:
+        try:
+            backend.create("a/b", b"%d" % number)
+        except ObjectExists:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [number for number, done in enumerate(pool.map(write, range(40))) if done]
+    assert [backend.read("a/b")] == [b"%d" % number for number in won]
 
 
-@pytest.mark.parametrize("uri", ["gs://bucket/prefix", "s3://bucket", "", "file://host/share", "http://x/y"])
-def test_another_location_is_refused_by_name(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedLocation, match="store uri"):
-        open_store(uri, root=tmp_path)
+def test_a_source_that_is_not_there_is_an_error_of_its_own(backend: Backend, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such source"):
+        backend.create("a/b", tmp_path / "no such source")
+    assert backend.list("") == []

@@ -1,0 +1,86 @@
+"""What only a local folder does: links, temporary files, and how a place is named."""
+
+from pathlib import Path
+
+import pytest
+
+from churn_assets.store.errors import CorruptArtifact, InvalidName, ObjectExists, UnsupportedLocation
+from churn_assets.store.gcs import GcsBackend
+from churn_assets.store.local import LocalBackend
+from churn_assets.store.location import open_store
+
+
+def test_a_symbolic_link_to_a_file_is_listed_and_never_followed(root: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "b").symlink_to(secret)
+    backend = LocalBackend(root)
+    assert backend.list("a/") == ["a/b"]
+    with pytest.raises(CorruptArtifact, match="symbolic link"):
+        backend.read("a/b")
+
+
+def test_a_symbolic_link_to_a_folder_is_neither_read_nor_written_through(root: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "b").write_text("secret")
+    root.mkdir()
+    (root / "a").symlink_to(outside)
+    backend = LocalBackend(root)
+    with pytest.raises(CorruptArtifact, match="symbolic link"):
+        backend.read("a/b")
+    with pytest.raises(CorruptArtifact, match="symbolic link"):
+        backend.create("a/c", b"")
+    assert sorted(path.name for path in outside.iterdir()) == ["b"]
+
+
+def test_a_failed_write_leaves_no_temporary_file(root: Path, tmp_path: Path) -> None:
+    backend = LocalBackend(root)
+    backend.create("a/b", b"x")
+    with pytest.raises(ObjectExists):
+        backend.create("a/b", b"y")
+    with pytest.raises(FileNotFoundError):
+        backend.create("a/c", tmp_path / "no such source")
+    assert list((root / ".tmp").iterdir()) == []
+
+
+def test_a_location_is_a_folder_relative_to_the_project_or_a_file_uri(tmp_path: Path) -> None:
+    for uri in (".churn/store", str(tmp_path / ".churn/store"), (tmp_path / ".churn/store").as_uri()):
+        backend = open_store(uri, root=tmp_path).backend
+        assert isinstance(backend, LocalBackend)
+        assert backend.root == (tmp_path / ".churn/store").resolve()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "prefix"),
+    [
+        ("gs://a-bucket", ""),
+        ("gs://a-bucket/", ""),
+        ("gs://a-bucket/team/churn", "team/churn/"),
+        ("/gcs/a-bucket/team/churn/", "team/churn/"),
+    ],
+)
+def test_a_location_is_a_bucket_as_a_uri_or_as_vertex_mounts_it(
+    uri: str, prefix: str, tmp_path: Path
+) -> None:
+    backend = open_store(uri, root=tmp_path).backend
+    assert isinstance(backend, GcsBackend)
+    assert (backend.bucket, backend.prefix) == ("a-bucket", prefix)
+
+
+@pytest.mark.parametrize(
+    "uri", ["gs://A/x", "gs://a", "gs://a-bucket/../b", "gs://a-bucket//x", "/gcs/a_b/.x"]
+)
+def test_a_bucket_or_prefix_that_cannot_be_one_is_refused_by_name(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidName, match="found"):
+        open_store(uri, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "uri", ["gs://", "gs:///prefix", "s3://bucket", "", "file://host/share", "http://x/y"]
+)
+def test_another_location_is_refused_by_name(uri: str, tmp_path: Path) -> None:
+    with pytest.raises(UnsupportedLocation, match="store uri"):
+        open_store(uri, root=tmp_path)

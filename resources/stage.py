@@ -24,6 +24,7 @@ from resources.project import ARTIFACT, Project
 IO_MANAGER = "artifacts"
 # Metadata that says why a step did what it did.
 MADE_BECAUSE, UNCHANGED = "made_because", "unchanged"
+SAMPLES = "samples"
 # Materializations looked through for what an unchanged version showed before.
 _HISTORY = 10
 
@@ -64,7 +65,7 @@ class Step:
     upstream: Mapping[str, ArtifactRef]
     _project: Project
     _stage: "StageAsset"
-    _observe: Callable[[Mapping[str, float]], None]
+    _observe: Callable[[Mapping[str, Any]], None]
 
     def section(self, name: str) -> Any:
         """A section of the experiment, or a plain value such as `seed`; only what the stage declares."""
@@ -82,9 +83,17 @@ class Step:
         """The version of an asset in the release that leads the experiment's channel."""
         return self._project.champion(self.experiment, asset)
 
-    def progress(self, **figures: float) -> None:
-        """Report figures of a running step: stored at once, plotted as a curve, shown by the command line."""
-        self._observe(figures)
+    def progress(self, *, samples: Sequence[str] = (), **figures: float) -> None:
+        """Report figures of a running step: stored at once, plotted as curves, shown by the command line.
+
+        Args:
+            samples: Texts that the model makes by now.
+            figures: What was measured. `step` and `total` say how far it is.
+        """
+        texts = (
+            {SAMPLES: dg.MetadataValue.md("\n\n".join(f"> {text}" for text in samples))} if samples else {}
+        )
+        self._observe(figures | texts)
 
 
 @dataclass(frozen=True)

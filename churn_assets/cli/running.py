@@ -29,7 +29,7 @@ from churn_assets.cli.errors import (
     store_error_names,
 )
 from churn_assets.definitions import Overrides, build_defs, build_project
-from resources.stage import MADE_BECAUSE, UNCHANGED
+from resources.stage import MADE_BECAUSE, SAMPLES, UNCHANGED
 
 _LOGGER = "followed"
 
@@ -112,14 +112,17 @@ class Followed:
             progress.start_task(line.task)
             self._say(line, "works")
         elif kind == "ASSET_OBSERVATION" and event.asset_observation_data is not None:
-            figures = event.asset_observation_data.asset_observation.metadata
-            self._say(line, "  ".join(f"{name} {_short(value.value)}" for name, value in figures.items()))
+            told = event.asset_observation_data.asset_observation.metadata
+            figures: dict[str, Any] = {name: value.value for name, value in told.items() if name != SAMPLES}
+            share = min(1.0, figures.pop("step", 0) / figures.pop("total", 1))
+            progress.update(line.task, completed=share)
+            self._say(line, "  ".join(f"{name} {_short(value)}" for name, value in figures.items()))
         elif kind == "ASSET_MATERIALIZATION":
             shown = event.materialization.metadata
             line.unchanged = UNCHANGED in shown
             reason = shown[UNCHANGED if line.unchanged else MADE_BECAUSE].value
             line.state = f"{'skipped, unchanged' if line.unchanged else 'made'}: {reason}"
-            progress.advance(line.task)
+            progress.update(line.task, completed=1)
             self._say(line, line.state)
         elif kind == "ASSET_CHECK_EVALUATION":
             evaluation: Any = event.event_specific_data

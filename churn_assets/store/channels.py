@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Annotated, Literal
@@ -18,16 +19,26 @@ from churn_assets.store.errors import (
     ObjectMissing,
     PromotionRefused,
 )
-from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
+from churn_assets.store.manifest import (
+    Manifest,
+    Sealed,
+    Sha256,
+    minting_time,
+    parse_sealed,
+    whole_second,
+)
 from churn_assets.store.names import check_name
 from churn_assets.store.reference import ArtifactRef
 
 CHANNEL_SCHEMA = 1
 CHANNELS = "channels/"
-# Collection may delete a version that was never promoted after 14 days; a week between the two deadlines
-# keeps a promotion from racing with it.
+# A version that was never promoted may be collected after 14 days (the rule is in retention.py). The week
+# between the two deadlines keeps a promotion from racing with a collection, as long as nobody pauses for a
+# week between looking at the clock and acting on it.
 FIRST_PROMOTION_WITHIN = timedelta(days=7)
+COLLECTED_AFTER = timedelta(days=14)
 _SEQ_DIGITS = 12
+_AT_ONCE = 8
 
 Action = Literal["promote", "rollback"]
 
@@ -74,6 +85,12 @@ class ChannelRecord(Sealed):
         return seal(self.model_dump(mode="json"))
 
 
+def channel_names(store: ArtifactStore) -> list[str]:
+    """Channels that have a record, sorted."""
+    keys = store.backend.list(CHANNELS)
+    return sorted({key.removeprefix(CHANNELS).split("/")[0] for key in keys})
+
+
 class Channel:
     """One named log, such as ``champion``. The record with the highest number is current.
 
@@ -95,6 +112,14 @@ class Channel:
         """
         length = self._length()
         return self._read(length)[0] if length else None
+
+    def moved_since(self, seq: int) -> bool:
+        """Whether a record follows ``seq``: one question, for whoever polls. What it says is for `head`."""
+        try:
+            self.store.backend.info(self._key(seq + 1))
+        except ObjectMissing:
+            return False
+        return True
 
     def history(self) -> list[ChannelRecord]:
         """All records, oldest first, after verifying every seal and link.
@@ -134,25 +159,24 @@ class Channel:
 
         Raises:
             ChannelConflict: The channel has moved; read the head and decide again.
-            PromotionRefused: A first promotion later than 7 days after publishing, or a rollback to a
-                version that never led.
-            ObjectMissing: The version is not committed.
+            PromotionRefused: A first promotion later than 7 days after publishing, or of something trained
+                from what may be collected meanwhile, or a rollback to a version that never led.
+            ObjectMissing: The version, or one it was trained from, is not committed.
             CorruptArtifact: The version or the log does not verify; nothing was changed.
         """
         nonce = nonce or secrets.token_hex(16)
-        length = self._length()
-        if length != expected_seq:
-            return self._own_or_conflict(expected_seq, length, nonce)
-        head, head_hash = self._read(length) if length else (None, None)
+        head, head_hash = self._decided_on(expected_seq)
         if head and head.nonce == nonce:
             return head
+        if self.moved_since(expected_seq):
+            return self._own_or_conflict(expected_seq + 1, nonce)
         manifest = self.store.verify(ref)
         if action == "rollback":
             self._refuse_unknown_return(ref)
         else:
-            self._refuse_late_first_promotion(ref, manifest.created_at, now)
+            self._refuse_unsafe_first_promotion(ref, manifest, now)
         record = ChannelRecord(
-            seq=length + 1,
+            seq=expected_seq + 1,
             action=action,
             channel=self.name,
             release=str(ref),
@@ -167,15 +191,26 @@ class Channel:
         # ObjectExists may be our own write whose acknowledgement was lost: what is stored decides.
         with suppress(ObjectExists):
             self.store.backend.create(self._key(record.seq), record.to_bytes())
-        return self._own_or_conflict(expected_seq, record.seq, nonce)
+        return self._own_or_conflict(record.seq, nonce)
 
-    def _own_or_conflict(self, expected_seq: int, length: int, nonce: str) -> ChannelRecord:
-        if length > expected_seq:
-            record, _ = self._read(expected_seq + 1)
-            if record.nonce == nonce:
-                return record
+    def _decided_on(self, seq: int) -> tuple[ChannelRecord | None, str | None]:
+        """The record a decision was based on and the SHA-256 of its bytes."""
+        if not seq:
+            return None, None
+        try:
+            data = self.store.backend.read(self._key(seq))
+        except ObjectMissing as error:
+            raise ChannelConflict(
+                f"channel {self.name}: found no record {seq}, which the decision was based on"
+            ) from error
+        return self._parse(seq, data)
+
+    def _own_or_conflict(self, seq: int, nonce: str) -> ChannelRecord:
+        record, _ = self._read(seq)
+        if record.nonce == nonce:
+            return record
         raise ChannelConflict(
-            f"channel {self.name}: found {length} records, expected {expected_seq}: it has moved"
+            f"channel {self.name}: found record {seq} by {record.actor}, expected none: it has moved"
         )
 
     def _refuse_unknown_return(self, ref: ArtifactRef) -> None:
@@ -184,17 +219,47 @@ class Channel:
                 f"channel {self.name}: {ref} has never led it, so there is no way back to it"
             )
 
-    def _refuse_late_first_promotion(self, ref: ArtifactRef, created_at: datetime, now: datetime) -> None:
-        age = whole_second(now) - created_at
+    def _refuse_unsafe_first_promotion(self, ref: ArtifactRef, manifest: Manifest, now: datetime) -> None:
+        """Collection spares what has led anywhere, and what that was trained from; it may take the rest."""
+        unsafe = self._too_late(manifest, now) or self._may_lose_a_source(manifest, now)
+        if unsafe and not self._has_led_anywhere(ref):
+            raise PromotionRefused(f"channel {self.name}: {ref} {unsafe}; train again")
+
+    def _too_late(self, manifest: Manifest, now: datetime) -> str:
+        age = whole_second(now) - manifest.created_at
         if age <= FIRST_PROMOTION_WITHIN:
-            return
-        keys = self.store.backend.list(CHANNELS)
-        names = sorted({key.removeprefix(CHANNELS).split("/")[0] for key in keys})
-        if not any(Channel(self.store, name).has_led(ref) for name in names):
-            raise PromotionRefused(
-                f"channel {self.name}: {ref} was published {age.days} days ago and never promoted, "
-                f"expected its first promotion within {FIRST_PROMOTION_WITHIN.days} days; train again"
+            return ""
+        return (
+            f"was published {age.days} days ago and never promoted, "
+            f"expected its first promotion within {FIRST_PROMOTION_WITHIN.days} days"
+        )
+
+    def _may_lose_a_source(self, manifest: Manifest, now: datetime) -> str:
+        """Whether a collection that does not know this version yet may be taking something it came from.
+
+        Such a collection spares a version that nothing older than 14 days supersedes, and, where that version
+        is old enough to be known to every collection, all that it was trained from.
+        """
+        pending = list(manifest.provenance.upstream.values())
+        while pending:
+            source = ArtifactRef.parse(pending.pop())
+            upstream = self.store.manifest(source).provenance.upstream
+            successor = next(
+                (
+                    each
+                    for each in self.store.versions(source.experiment, source.asset)
+                    if each.version > source.version
+                ),
+                None,
             )
+            if successor and whole_second(now) - minting_time(successor.version) > FIRST_PROMOTION_WITHIN:
+                return f"comes from {source}, which {successor.version} superseded too long ago to be kept for it"
+            if whole_second(now) - minting_time(source.version) <= COLLECTED_AFTER:
+                pending += upstream.values()
+        return ""
+
+    def _has_led_anywhere(self, ref: ArtifactRef) -> bool:
+        return any(Channel(self.store, name).has_led(ref) for name in channel_names(self.store))
 
     def has_led(self, ref: ArtifactRef) -> bool:
         """Whether the version was ever current here; reads the log back to where it was.
@@ -208,8 +273,7 @@ class Channel:
         """Records from ``length`` down to 1, each checked against the link of its successor."""
         prev_hash: str | None = None
         previous: str | None = None
-        for seq in range(length, 0, -1):
-            record, digest = self._read(seq)
+        for seq, (record, digest) in self._read_back_from(length):
             if seq < length and (prev_hash, previous) != (digest, record.release):
                 raise self._corrupt(
                     self._key(seq + 1),
@@ -220,6 +284,13 @@ class Channel:
             yield record
         if (prev_hash, previous) != (None, None):
             raise self._corrupt(self._key(1), "a link to an earlier record", "the first record to have none")
+
+    def _read_back_from(self, length: int) -> Iterator[tuple[int, tuple[ChannelRecord, str]]]:
+        """Records from ``length`` down to 1, some at a time: a remote store answers after milliseconds."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            for newest in range(length, 0, -_AT_ONCE):
+                block = range(newest, max(newest - _AT_ONCE, 0), -1)
+                yield from zip(block, pool.map(self._read, block), strict=True)
 
     def _length(self) -> int:
         """Number of records, after checking that their keys are 1, 2, 3, … and nothing else."""
@@ -234,9 +305,14 @@ class Channel:
         key = self._key(seq)
         try:
             data = self.store.backend.read(key)
-            record = parse_sealed(ChannelRecord, unseal(data, file=key, schema_version=CHANNEL_SCHEMA), key)
         except ObjectMissing as error:
             raise self._corrupt(key, "nothing", "a record") from error
+        return self._parse(seq, data)
+
+    def _parse(self, seq: int, data: bytes) -> tuple[ChannelRecord, str]:
+        key = self._key(seq)
+        try:
+            record = parse_sealed(ChannelRecord, unseal(data, file=key, schema_version=CHANNEL_SCHEMA), key)
         except ContentError as error:
             raise error.about(f"channel {self.name}") from error
         if (record.channel, record.seq) != (self.name, seq):

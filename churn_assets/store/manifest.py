@@ -1,5 +1,6 @@
 """The manifest of one artifact version: its model, its digest and its version. Reads and writes no files."""
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -14,11 +15,13 @@ from pydantic import (
 )
 
 from churn_assets.store.canonical import canonical_json, seal, sha256_bytes, unseal
-from churn_assets.store.errors import CorruptArtifact
+from churn_assets.store.errors import CorruptArtifact, InvalidName
 from churn_assets.store.names import check_file_path, check_name
 
 MANIFEST_SCHEMA = 1
 _DIGEST_DIGITS_IN_VERSION = 12
+_SECOND = "%Y%m%dT%H%M%SZ"
+_VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -187,4 +190,18 @@ def mint_version(digest: str, minted_at: datetime) -> str:
         digest: Content digest in hex.
         minted_at: Aware time; the same on every retry of the same step.
     """
-    return f"{whole_second(minted_at):%Y%m%dT%H%M%SZ}-{digest[:_DIGEST_DIGITS_IN_VERSION]}"
+    return f"{whole_second(minted_at):{_SECOND}}-{digest[:_DIGEST_DIGITS_IN_VERSION]}"
+
+
+def minting_time(version: str) -> datetime:
+    """When a version was minted, to the second.
+
+    Raises:
+        InvalidName: The text is no version that :func:`mint_version` writes.
+    """
+    try:
+        if _VERSION.fullmatch(version):
+            return datetime.strptime(version.partition("-")[0], _SECOND).replace(tzinfo=UTC)
+    except ValueError:  # a thirteenth month, say
+        pass
+    raise InvalidName(f"version: found {version!r}, expected a minting second and 12 digits of a digest")

@@ -11,7 +11,7 @@ import dagster as dg
 from churn_assets.store.artifacts import StagedArtifact
 from churn_assets.store.manifest import Manifest, Provenance
 from churn_assets.store.reference import ArtifactRef
-from resources.project import ARTIFACT, Project
+from resources.project import ARTIFACT, STORE, Project
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,9 @@ class ArtifactIOManager(dg.IOManager):
                 ref = store.publish(obj.staged, obj.provenance, _run_start(context))
         else:
             ref = obj.ref
-        context.add_output_metadata({ARTIFACT: str(ref)})
+        context.add_output_metadata(
+            {ARTIFACT: str(ref), STORE: self.project.store_uri(context.partition_key)}
+        )
 
     def load_input(self, context: dg.InputContext) -> Upstream | None:
         """The version that the upstream's run made (a parent run on re-execution), else its latest materialization.

@@ -14,13 +14,16 @@ from pydantic import BaseModel
 from churn_assets.experiment import load_experiment, section_digest
 from churn_assets.gates.report import digest_of
 from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.backend import Progress
 from churn_assets.store.formats import ArtifactFormat
-from churn_assets.store.location import open_store
+from churn_assets.store.location import open_store, store_uri
 from churn_assets.store.reference import ArtifactRef
 
 _ROOT_VARIABLE = "CHURN_ROOT"
 # Materialization metadata that names the version: the only link from Dagster's history to the store.
 ARTIFACT = "artifact"
+# Metadata that says in which store.
+STORE = "store"
 # Versions kept in memory, least recently used first out: about one run's worth.
 _VALUES_KEPT = 12
 
@@ -39,6 +42,7 @@ class Project:
         formats: Import path (`module:ATTRIBUTE`) of every asset's format.
         leader: (store, experiment, asset) -> the champion's version of the asset.
         read: Reads and validates one experiment.
+        progress: Told of every transfer from or to a remote store.
     """
 
     root: Path
@@ -46,6 +50,7 @@ class Project:
     formats: Mapping[str, str]
     leader: Callable[[ArtifactStore, Any, str], ArtifactRef | None]
     read: Callable[[str, Path], Any] = load_experiment
+    progress: Progress | None = None
     _values: dict[tuple[str, ArtifactRef], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:
@@ -79,8 +84,12 @@ class Project:
         return digest_of(content)
 
     def store(self, experiment: str) -> ArtifactStore:
-        """The artifact store that the experiment names."""
-        return open_store(self.experiment(experiment).store.uri, root=self.root)
+        """The experiment's artifact store."""
+        return open_store(self.store_uri(experiment), root=self.root, progress=self.progress)
+
+    def store_uri(self, experiment: str) -> str:
+        """Where that is; CHURN_STORE overrides what the experiment says."""
+        return store_uri(self.experiment(experiment).store.uri)
 
     def value(self, ref: ArtifactRef, *, reread: bool = False) -> Any:
         """The value of a stored version. Treat it as read-only: the next one gets it too.
@@ -92,7 +101,7 @@ class Project:
             ref: The version.
             reread: Read it from the store even if it is kept, as a check of what was saved must.
         """
-        key = (self.experiment(ref.experiment).store.uri, ref)
+        key = (self.store_uri(ref.experiment), ref)
         store = self.store(ref.experiment)
         kept = self._values.pop(key, None)
         if kept is None or reread:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -84,3 +85,10 @@ class Backend(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove an object; nothing happens if there is none. For retention only, never for publishing."""
+
+    def written_at(self, key: str) -> datetime:
+        """When an object was stored, by the storage's own clock; aware. Only to find a clock that is wrong.
+
+        Raises:
+            ObjectMissing: Nothing is stored there.
+        """

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime
 from functools import cache
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
@@ -128,9 +129,7 @@ class GcsBackend:
 
     def info(self, key: str) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; both are what the storage recorded on arrival."""
-        blob = self._blob(check_key(key))
-        with self._request("look up", key):
-            blob.reload(timeout=_TIMEOUT, retry=self._retry)
+        blob = self._look_up(key)
         return ObjectInfo(blob.size, int.from_bytes(base64.b64decode(blob.crc32c)))
 
     def list(self, prefix: str) -> list[str]:
@@ -156,11 +155,22 @@ class GcsBackend:
         except ObjectMissing:
             return
 
+    def written_at(self, key: str) -> datetime:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        written: datetime = self._look_up(key).time_created
+        return written
+
     @property
     def _client(self) -> storage.Client:
         if self._given_client is not None:
             return self._given_client
         return _process_client(os.getpid(), os.environ.get("STORAGE_EMULATOR_HOST", ""))
+
+    def _look_up(self, key: str) -> storage.Blob:
+        blob = self._blob(check_key(key))
+        with self._request("look up", key):
+            blob.reload(timeout=_TIMEOUT, retry=self._retry)
+        return blob
 
     def _blob(self, key: str) -> storage.Blob:
         return self._client.bucket(self.bucket).blob(self.prefix + key)

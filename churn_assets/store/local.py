@@ -5,6 +5,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -92,6 +93,11 @@ class LocalBackend:
                 os.fsync(parent)
         except (FileNotFoundError, ObjectMissing):
             return
+
+    def written_at(self, key: str) -> datetime:
+        """See :class:`~churn_assets.store.backend.Backend`."""
+        with self._open(key) as stream:
+            return datetime.fromtimestamp(os.fstat(stream.fileno()).st_mtime, UTC)
 
     def _keys(self, folder: Path, prefix: str) -> Iterator[str]:
         try:

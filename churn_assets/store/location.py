@@ -1,5 +1,6 @@
 """From the store URI of an experiment to a store. A new backend is registered here and nowhere else."""
 
+import os
 import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -12,6 +13,13 @@ from churn_assets.store.local import LocalBackend
 # /gcs/… is how a bucket appears on Vertex AI. Only its name is taken: a mounted bucket has no atomic creation.
 _BUCKET_URI = re.compile(r"(?:gs://|/gcs/)(?P<bucket>[^/]+)(?:/(?P<prefix>.*?))?/*")
 _EXPECTED = "a folder, file:///…, gs://bucket/prefix or /gcs/bucket/prefix"
+
+STORE_VARIABLE = "CHURN_STORE"
+
+
+def store_uri(configured: str) -> str:
+    """Where an experiment's store is: what CHURN_STORE says, for every experiment, else what the experiment says."""
+    return os.environ.get(STORE_VARIABLE) or configured
 
 
 def open_store(uri: str, *, root: Path, progress: Progress | None = None) -> ArtifactStore:

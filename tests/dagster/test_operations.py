@@ -1,5 +1,6 @@
 """Promotion and rollback as Dagster jobs: typed config in, a record in the channel's log and on the run out."""
 
+import shutil
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -175,3 +176,19 @@ def test_a_value_out_of_bounds_fails_the_run_and_names_the_field(toy, release, a
 def test_the_project_offers_the_jobs():
     names = {job.name for job in build_defs().resolve_all_job_defs()}
     assert {"promote", "rollback"} <= names
+
+
+def test_one_variable_moves_every_experiment_to_another_store_and_runs_show_which(
+    toy, monkeypatch, metadata_of, tmp_path
+):
+    assert metadata_of(toy.run(), "customers")["store"] == "store"
+    shutil.copytree(tmp_path / "store", tmp_path / "moved")
+    monkeypatch.setenv("CHURN_STORE", "moved")
+    toy.configure(risk_model={"scale": 2.0})
+    toy.wait_for_another_second()
+    result = toy.run()
+    assert "unchanged" in metadata_of(result, "customers")
+    assert metadata_of(result, "customers")["store"] == "moved"
+    assert len(toy.store.versions("toy", "risk_model")) == 2
+    monkeypatch.delenv("CHURN_STORE")
+    assert len(toy.store.versions("toy", "risk_model")) == 1

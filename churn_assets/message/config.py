@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from datetime import time
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -11,6 +12,7 @@ CORPUS = "corpus"
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Words = Annotated[str, Field(min_length=1)]
+Channel = Literal["sms", "email", "letter", "phone"]
 
 
 class _Section(BaseModel):
@@ -126,3 +128,92 @@ class PreferencesConfig(_Section):
     def simulated(self) -> bool:
         """Whether the embedded generator writes the pairs."""
         return self.source == CORPUS
+
+
+RuleId = Literal[
+    "wrong_discount", "wrong_duration", "missing_offer", "unclear_offer", "other_number", "placeholder",
+    "missing_name", "missing_service", "wrong_service", "length", "unfinished", "repetition", "banned_phrase",
+    "pressure", "personal_data", "other_person", "characters", "opt_out", "quiet_hours",
+]  # fmt: skip
+"""Every rule that a text can break; safety.py says what each means."""
+
+BANNED = (
+    "guarantee", "guarantees", "guaranteed", "promise", "promises", "promised", "forever", "never", "for life",
+    "lifetime", "permanent", "permanently", "indefinitely", "for good", "until", "as long as you", "risk free",
+    "no risk", "locked in", "price lock", "best price", "lowest price", "cheapest", "unlimited", "for free",
+    "free month", "free months", "month free", "months free", "free of charge", "free gift", "no charge",
+    "at no cost", "gift card", "voucher", "cash back", "cashback", "refund", "password", "pin code",
+    "social security", "credit card", "card number", "bank account", "date of birth",
+)  # fmt: skip
+PRESSURE = (
+    "last chance", "act now", "reply now", "lose it", "do not wait", "final notice", "urgent", "immediately",
+    "you should have", "your complaint", "everyone deals with", "attention", "records say",
+)  # fmt: skip
+FIRST_NAMES = (
+    "Aisha", "Alice", "Amanda", "Amara", "Anna", "Anthony", "Barbara", "Betty", "Brian", "Carlos", "Carol", "Charles",
+    "Christopher", "Daniel", "David", "Deborah", "Donald", "Dorothy", "Edward", "Elena", "Elizabeth", "Emily", "Emma",
+    "Fatima", "George", "Hannah", "Helen", "Ivan", "James", "Jason", "Jennifer", "Jessica", "John", "Jose", "Joseph",
+    "Joshua", "Julia", "Karen", "Kenneth", "Kevin", "Kimberly", "Kofi", "Laura", "Linda", "Lisa", "Lucas", "Luis",
+    "Margaret", "Maria", "Matthew", "Mei", "Melissa", "Michael", "Michelle", "Mohammed", "Nancy", "Noah", "Olivia",
+    "Omar", "Patricia", "Paul", "Peter", "Priya", "Rebecca", "Richard", "Robert", "Ronald", "Ryan", "Samantha",
+    "Sandra", "Sarah", "Sharon", "Sofia", "Stephanie", "Steven", "Susan", "Thomas", "Timothy", "Tom", "Wei", "William",
+    "Zara",
+)  # fmt: skip
+
+
+class QuietHours(_Section):
+    """When nobody is written to, by the customer's own clock: from `start` until before `end`, over midnight or not."""
+
+    start: time = time(21, 0)
+    end: time = time(8, 0)
+
+    @model_validator(mode="after")
+    def _some_hours(self) -> Self:
+        if self.start == self.end:
+            raise ValueError(
+                f"start and end are both {self.start:%H:%M}; leave quiet_hours out (null) for none"
+            )
+        return self
+
+
+class SafetyRules(_Section):
+    """The `safety:` section: what a text may and must say to be sent. safety.py holds texts to it."""
+
+    min_words: Count = 8
+    max_words: Count = 90
+    required: tuple[Literal["offer", "name", "service"], ...] = ("offer",)
+    """What a text must say: discount and duration, the placeholder of the name, the service."""
+    banned_phrases: tuple[Words, ...] = BANNED
+    """Guarantees, promises and things that a message must not ask for."""
+    pressure_phrases: tuple[Words, ...] = PRESSURE
+    generic_services: tuple[Words, ...] = ("bill", "monthly bill", "price", "plan", "service", "account")
+    """What a discount may be on, besides the customer's service."""
+    first_names: tuple[Words, ...] = FIRST_NAMES
+    """Names that give away that a text speaks of somebody: the customer's own is a placeholder."""
+    extra_characters: str = "’‘“”–—…"
+    """Allowed besides printable ASCII and line breaks."""
+    opt_out_channels: tuple[Channel, ...] = ("sms", "email")
+    """Channels on which a text must say how to be left alone."""
+    opt_out_phrases: Annotated[tuple[Words, ...], Field(min_length=1)] = ("opt out", "unsubscribe")
+    quiet_hours: QuietHours | None = QuietHours()
+    warn: tuple[RuleId, ...] = ("pressure",)
+    """Rules that are reported only; a text that breaks any other is not sent."""
+    template: Words = (
+        "Hello {name}, thank you for being our customer. We would like to offer you {percent}% off your {service} "
+        "for {duration}. Please reply YES to accept. Kind regards, your support team. Reply STOP to opt out."
+    )
+    """What is sent instead of such a text."""
+
+    @field_validator("template")
+    @classmethod
+    def _says_the_offer(cls, template: str) -> str:
+        missing = [name for name in ("{percent}%", "{duration}") if name not in template]
+        if missing:
+            raise ValueError(f"{' and '.join(missing)} is missing; expected a text that says the offer")
+        return template
+
+    @model_validator(mode="after")
+    def _some_length(self) -> Self:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is above max_words {self.max_words}")
+        return self

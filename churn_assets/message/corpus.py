@@ -16,7 +16,7 @@ import pandas as pd
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message import gold
-from churn_assets.message.config import MessagesConfig, PreferencesConfig
+from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
@@ -26,6 +26,7 @@ from churn_assets.message.data import (
     splits_of,
 )
 from churn_assets.message.profile import Offer, Profile, profiles_of, prompt_of
+from churn_assets.message.safety import Safety
 
 _T = TypeVar("_T")
 
@@ -92,17 +93,17 @@ RUDE_ACKNOWLEDGEMENTS = (
     "You should have called us before.",
 )
 OFFERS = (
-    "We would like to offer you {percent}% off your {service} for the next {months} months.",
-    "As a small thank you, please enjoy {percent}% off your {service} for {months} months.",
-    "You can now get {percent}% off your {service} for {months} months.",
-    "We have set aside {percent}% off your {service} for {months} months.",
-    "For the next {months} months you get {percent}% off your {service}.",
-    "Take {percent}% off your {service} for {months} months.",
+    "We would like to offer you {percent}% off your {service} for the next {duration}.",
+    "As a small thank you, please enjoy {percent}% off your {service} for {duration}.",
+    "You can now get {percent}% off your {service} for {duration}.",
+    "We have set aside {percent}% off your {service} for {duration}.",
+    "For the next {duration} you get {percent}% off your {service}.",
+    "Take {percent}% off your {service} for {duration}.",
 )
 PLAIN_OFFERS = (
-    "You get {percent}% off for {months} months.",
-    "There is {percent}% off for you for {months} months.",
-    "Your account shows {percent}% off for the next {months} months.",
+    "You get {percent}% off for {duration}.",
+    "There is {percent}% off for you for {duration}.",
+    "Your account shows {percent}% off for the next {duration}.",
 )
 VAGUE_OFFERS = (
     "We have a special discount for you.",
@@ -269,7 +270,7 @@ def _fill(sentence: str, profile: Profile, offer: Offer) -> str:
     return (
         sentence.replace("{service}", profile.service)
         .replace("{percent}", offer.percent)
-        .replace("{months}", str(offer.months))
+        .replace("{duration}", offer.duration)
     )
 
 
@@ -280,21 +281,20 @@ def _other_percent(
     draft: Draft, _: Profile, offer: Offer, choices: Choices, rng: np.random.Generator
 ) -> Draft:
     others = sorted({each.percent for each in choices.offers} - {offer.percent})
-    return draft.putting(f"{offer.percent}%", f"{_one(others, rng)}%") if others else draft
+    return draft.putting(f"{offer.percent}%", f"{_one(others, rng)}%")
 
 
 def _other_months(
     draft: Draft, _: Profile, offer: Offer, choices: Choices, rng: np.random.Generator
 ) -> Draft:
-    others = sorted({each.months for each in choices.offers} - {offer.months})
-    return draft.putting(f"{offer.months} months", f"{_one(others, rng)} months") if others else draft
+    others = sorted({each.duration for each in choices.offers} - {offer.duration})
+    return draft.putting(offer.duration, _one(others, rng))
 
 
 def _other_service(
     draft: Draft, profile: Profile, _: Offer, choices: Choices, rng: np.random.Generator
 ) -> Draft:
-    others = [text for text in choices.services if text != profile.service]
-    return draft.putting(profile.service, _one(others, rng)) if others else draft
+    return draft.putting(profile.service, _one([s for s in choices.services if s != profile.service], rng))
 
 
 def _truncated(draft: Draft, _: Profile, __: Offer, ___: Choices, rng: np.random.Generator) -> Draft:
@@ -325,6 +325,16 @@ EDITS: Mapping[str, Edit] = {
     "gush": lambda draft, _, __, ___, rng: draft.after("call", _one(GUSHES, rng)),
 }
 """Single edits of a message without mistakes, by the rule that each breaks."""
+
+
+def edits_of(choices: Choices) -> tuple[str, ...]:
+    """The edits that there is something else to say for."""
+    values = {
+        "percent": len({offer.percent for offer in choices.offers}),
+        "months": len({offer.months for offer in choices.offers}),
+        "service": len(choices.services),
+    }
+    return tuple(rule for rule in EDITS if values.get(rule, 2) > 1)
 
 
 def write_messages(
@@ -373,15 +383,20 @@ def write_preferences(
     table: CustomerTable,
     messages: MessagesConfig,
     config: PreferencesConfig,
+    rules: SafetyRules,
     menu: Sequence[float],
     seed: int,
 ) -> Preferences:
     """Writes the embedded pairs: the better text by the hidden rules is chosen, but for the label noise.
 
+    Of a pair where only one text is safe to send, that one is the better: pairs of which the hidden rules say
+    otherwise are left out.
+
     Args:
         table: The customers; their folds decide the split, the same as of the messages.
         messages: The `messages:` section: profile and durations.
         config: The `preferences:` section.
+        rules: The `safety:` section.
         menu: Discounts as shares of the list price; 0, no offer, is left out.
         seed: Of everything that is drawn.
 
@@ -390,6 +405,8 @@ def write_preferences(
     """
     profiles = profiles_of(table, messages.profile)
     choices = Choices(offers_of(menu, messages.durations), messages.profile.service_texts)
+    safety = Safety(rules, choices.services)
+    edits = edits_of(choices)
     rng = np.random.default_rng([seed, 2])
     rows = []
     for split, customers in _customers(table, profiles).items():
@@ -397,8 +414,8 @@ def write_preferences(
             customers, choices.offers, getattr(config.rows, split), split, rng
         ):
             profile = profiles[customer]
-            rule = _one(tuple(EDITS), rng) if rng.random() < config.edit_share else ""
-            better, worse = _pair(profile, offer, choices, rule, config.min_gap, rng)
+            rule = _one(edits, rng) if rng.random() < config.edit_share else ""
+            better, worse = _pair(profile, offer, choices, rule, config.min_gap, safety, rng)
             if rng.random() < config.label_noise:
                 better, worse = worse, better
             kind = "edit" if rule else "pair"
@@ -409,7 +426,13 @@ def write_preferences(
 
 
 def _pair(
-    profile: Profile, offer: Offer, choices: Choices, rule: str, min_gap: float, rng: np.random.Generator
+    profile: Profile,
+    offer: Offer,
+    choices: Choices,
+    rule: str,
+    min_gap: float,
+    safety: Safety,
+    rng: np.random.Generator,
 ) -> tuple[str, str]:
     """The better and the worse text of a pair."""
     least = LEAST_EDIT_GAP if rule else min_gap
@@ -420,12 +443,14 @@ def _pair(
         else:
             first = write_draft(profile, offer, choices, _one(AGENTS, rng), rng)
             second = write_draft(profile, offer, choices, _one(AGENTS, rng), rng)
-        texts = (first.completion, second.completion)
-        gap = gold.score(profile, offer, texts[0]).total - gold.score(profile, offer, texts[1]).total
-        if gap >= least:
-            return texts
-        if not rule and -gap >= least:
-            return texts[1], texts[0]
+        better, worse = first.completion, second.completion
+        gap = gold.score(profile, offer, better).total - gold.score(profile, offer, worse).total
+        if not rule and gap < 0:
+            better, worse, gap = worse, better, -gap
+        if gap >= least and (
+            safety.check(better, profile, offer).safe or not safety.check(worse, profile, offer).safe
+        ):
+            return better, worse
     wanted = f"an edit that breaks {rule!r}" if rule else f"two messages that differ by {min_gap}"
     raise CorpusError(f"preferences: found no pair in {TRIES} tries, expected {wanted}")
 

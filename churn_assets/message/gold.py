@@ -24,7 +24,7 @@ _RUDE = re.compile(
 )
 _SIGN_OFF = re.compile(r"\b(regards|team|wishes|friends)\b[^.]*\.", re.I)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
-_MONTHS = re.compile(r"(\d+) months")
+_MONTHS = re.compile(r"(\d+) months?\b")
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,11 @@ class Offer:
         """The discount as it is written before a percent sign: `20`, `12.5`."""
         return f"{round(100 * self.pct, 6):g}"
 
+    @property
+    def duration(self) -> str:
+        """The duration in words: `1 month`, `6 months`."""
+        return _months(self.months)
+
 
 def prompt_of(profile: Profile, offer: Offer) -> str:
     """The prompt that every message is written for, in training and serving alike.
@@ -54,12 +59,16 @@ def prompt_of(profile: Profile, offer: Offer) -> str:
     """
     told = {
         "Service": profile.service,
-        "Tenure": None if profile.tenure_months is None else f"{profile.tenure_months} months",
+        "Tenure": None if profile.tenure_months is None else _months(profile.tenure_months),
         "Contract": profile.contract,
         "Bill": f"{profile.bill:.0f}",
-        "Offer": f"{offer.percent}% off for {offer.months} months",
+        "Offer": f"{offer.percent}% off for {offer.duration}",
     }
     return " | ".join(f"{key}: {value}" for key, value in told.items() if value is not None) + "\nMessage:"
+
+
+def _months(number: int) -> str:
+    return f"{number} month" if number == 1 else f"{number} months"
 
 
 def profiles_of(table: CustomerTable, config: ProfileConfig) -> dict[str, Profile]:

@@ -8,7 +8,7 @@ import pytest
 
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import CustomerTable, read_customers
-from churn_assets.message.config import MessagesConfig, PreferencesConfig
+from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.corpus import write_messages, write_preferences
 from churn_assets.message.data import Messages, Preferences
 
@@ -56,4 +56,4 @@ def messages(telco, config) -> Messages:
 
 @pytest.fixture(scope="session")
 def preferences(telco, config) -> Preferences:
-    return write_preferences(telco, config, PreferencesConfig(), MENU, seed=0)
+    return write_preferences(telco, config, PreferencesConfig(), SafetyRules(), MENU, seed=0)

@@ -1,0 +1,233 @@
+"""A second opinion on what a text offers: a reader of its own, which shares no code with the safety rules.
+
+Those search a text for patterns. This one reads it: the letters are brought down to plain ones, the words are put into
+a tape of numbers, units and other words, and the tape is reduced by a small grammar until nothing changes. Where the
+two disagree, one of them is wrong, and a gate says so. Keep it apart: a shared mistake would be seen by neither.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+Kind = Literal["number", "part", "percent", "time", "hyphen", "and", "article", "slash", "stop", "word"]
+
+_LOOKALIKES = str.maketrans(
+    "аеорсухіјѕԁһⅼΑΒΕΖΗΙΚΜΝΟΡΤΥΧοаνΙІЕТАОРСНКМВХ٪％﹪",
+    "aeopcyxijsdhlABEZHIKMNOPTYXoavIIETAOPCHKMBX%%%",
+)
+_UNITS = {
+    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, "twenty": 20, "thirty": 30, "forty": 40, "fourty": 40,
+    "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "dozen": 12, "couple": 2, "twice": 2,
+    "double": 2, "triple": 3,
+}  # fmt: skip
+_POWERS = {"hundred": 100, "thousand": 1000}
+_PARTS = {
+    "half": Fraction(1, 2), "halve": Fraction(1, 2), "halved": Fraction(1, 2), "third": Fraction(1, 3),
+    "thirds": Fraction(2, 6), "quarter": Fraction(1, 4), "quarters": Fraction(1, 4), "fifth": Fraction(1, 5),
+    "tenth": Fraction(1, 10),
+}  # fmt: skip
+_TIME = {"day": Fraction(12, 365), "week": Fraction(12, 52), "month": Fraction(1), "year": Fraction(12),
+         "fortnight": Fraction(24, 52), "decade": Fraction(120)}  # fmt: skip
+_SHORT = {"mo": "month", "mth": "month", "wk": "week", "yr": "year"}
+_PASSED_OVER = frozenset(
+    {"full", "whole", "entire", "more", "calendar", "extra", "additional", "straight", "of"}
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a text says in numbers.
+
+    Attributes:
+        percents: Every percentage, a part of a price included.
+        months: Every duration, in months.
+        others: Every other number.
+    """
+
+    percents: frozenset[Fraction]
+    months: frozenset[Fraction]
+    others: frozenset[Fraction]
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """One place of the tape."""
+
+    kind: Kind
+    word: str
+    value: Fraction = Fraction(0)
+
+
+def said(text: str) -> Said:
+    """Reads every number of a text and what it counts."""
+    tape = [_mark(word) for word in _words(text)]
+    tape = _join_numbers(tape)
+    tape = _join_parts(tape)
+    percents: set[Fraction] = set()
+    months: set[Fraction] = set()
+    others: set[Fraction] = set()
+    for place, mark in enumerate(tape):
+        if mark.kind not in ("number", "part"):
+            if _is_lone_time(tape, place):
+                months.add(_TIME[_singular(mark.word)])
+            continue
+        counted = _counted(tape, place)
+        if counted is not None and counted.kind == "time":
+            months.add(mark.value * counted.value)
+        elif mark.kind == "part":
+            percents.add(100 * mark.value)
+        elif counted is not None:
+            percents.add(mark.value)
+        elif mark.word != "one":
+            others.add(mark.value)
+    return Said(frozenset(percents), frozenset(months), frozenset(others))
+
+
+def says_only(text: str, pct: float, months: int) -> bool:
+    """Whether a text offers this discount (a share) for this long, and names no other number."""
+    offered = Said(
+        frozenset({Fraction(str(round(100 * pct, 6)))}), frozenset({Fraction(months)}), frozenset()
+    )
+    return said(text) == offered
+
+
+def says_another(text: str, pct: float, months: int) -> bool:
+    """Whether a text names a discount or a duration that is not this offer's, or any other number."""
+    found = said(text)
+    percents = found.percents - {Fraction(str(round(100 * pct, 6)))}
+    return bool(percents or found.months - {Fraction(months)} or found.others)
+
+
+def _words(text: str) -> Iterator[str]:
+    """Words, numbers and signs, one by one, in plain small letters; whatever cannot be seen is skipped."""
+    plain = unicodedata.normalize("NFKD", text.translate(_LOOKALIKES)).lower()
+    word = ""
+    for place, sign in enumerate(plain):
+        category = unicodedata.category(sign)
+        if category in ("Mn", "Cf", "Cc") and sign not in "\n\t":
+            continue
+        point = sign in ".," and word[-1:].isdecimal() and plain[place + 1 : place + 2].isdecimal()
+        kind = "letter" if sign.isalpha() or sign == "'" else "digit" if sign.isdecimal() or point else ""
+        starts_anew = word and (not kind or (kind == "digit") != (word[0].isdecimal()))
+        if starts_anew:
+            yield word
+            word = ""
+        if kind:
+            word += sign
+        elif not sign.isspace():
+            yield sign
+    if word:
+        yield word
+
+
+def _singular(word: str) -> str:
+    word = word.removesuffix("s")
+    return _SHORT.get(word, word)
+
+
+def _mark(word: str) -> _Mark:
+    if word[0].isdecimal():
+        return _Mark("number", word, _value(word))
+    if word in _UNITS:
+        return _Mark("number", word, Fraction(_UNITS[word]))
+    if word in _POWERS:
+        return _Mark("number", word, Fraction(_POWERS[word]))
+    if word in _PARTS:
+        return _Mark("part", word, _PARTS[word])
+    if word in ("%", "percent", "pct", "percentage", "cent"):
+        return _Mark("percent", word)
+    if _singular(word) in _TIME:
+        return _Mark("time", word, _TIME[_singular(word)])
+    signs: dict[str, Kind] = {
+        "-": "hyphen", "‐": "hyphen", "‑": "hyphen", "–": "hyphen", "and": "and", "a": "article", "an": "article",
+        "the": "article", "/": "slash", "⁄": "slash", ".": "stop", "!": "stop", "?": "stop",
+    }  # fmt: skip
+    return _Mark(signs.get(word, "word"), word)
+
+
+def _value(digits: str) -> Fraction:
+    whole, *rest = digits.split(",")
+    if rest and all(len(group.split(".")[0]) == 3 for group in rest):
+        return Fraction(whole + "".join(rest))
+    pieces = digits.replace(",", ".").split(".")
+    return Fraction(pieces[0] + ("." + "".join(pieces[1:]) if len(pieces) > 1 else ""))
+
+
+def _join_numbers(tape: list[_Mark]) -> list[_Mark]:
+    """`twenty`, `-`, `five` become 25; `one`, `hundred`, `and`, `five` become 105."""
+    joined: list[_Mark] = []
+    for mark in tape:
+        joined.append(mark)
+        while (shorter := _joined_tail(joined)) is not None:
+            joined = shorter
+    return joined
+
+
+def _joined_tail(tape: list[_Mark]) -> list[_Mark] | None:
+    right = tape[-1]
+    if right.kind != "number" or right.word[0].isdecimal():
+        return None
+    link = len(tape) > 2 and tape[-2].kind in ("hyphen", "and")
+    left = tape[-3] if link else tape[-2] if len(tape) > 1 else right
+    if left.kind != "number" or left.word[0].isdecimal() or left is right:
+        return None
+    rest = tape[: -3 if link else -2]
+    if right.word in _POWERS and not link:
+        return [*rest, _Mark("number", "joined", left.value * right.value)]
+    tens_and_ones = left.value % 100 in range(20, 100, 10) and 0 < right.value < 10
+    hundreds_and_rest = left.value >= 100 and left.value % 100 == 0 and 0 < right.value < 100
+    if (tens_and_ones and not (link and tape[-2].kind == "and" and left.value < 100)) or hundreds_and_rest:
+        return [*rest, _Mark("number", "joined", left.value + right.value)]
+    return None
+
+
+def _join_parts(tape: list[_Mark]) -> list[_Mark]:
+    """`three`, `quarters` becomes 3/4; `1`, `/`, `2` becomes 1/2; `six and a half` becomes 6 1/2."""
+    joined: list[_Mark] = []
+    place = 0
+    while place < len(tape):
+        kinds = tuple(mark.kind for mark in tape[place : place + 4])
+        mark = tape[place]
+        if kinds[:3] == ("number", "slash", "number") and tape[place + 2].value:
+            joined.append(_Mark("part", "joined", mark.value / tape[place + 2].value))
+            place += 3
+        elif kinds == ("number", "and", "article", "part"):
+            joined.append(_Mark("number", "joined", mark.value + tape[place + 3].value))
+            place += 4
+        elif kinds[:2] == ("number", "part"):
+            joined.append(_Mark("part", "joined", mark.value * tape[place + 1].value))
+            place += 2
+        elif kinds[:3] == ("number", "hyphen", "part"):
+            joined.append(_Mark("part", "joined", mark.value * tape[place + 2].value))
+            place += 3
+        else:
+            joined.append(mark)
+            place += 1
+    return joined
+
+
+def _counted(tape: list[_Mark], place: int) -> _Mark | None:
+    """What the number at a place counts: the percent or time behind it, if there is one."""
+    part = tape[place].kind == "part"
+    for mark in tape[place + 1 :]:
+        if mark.kind in ("percent", "time"):
+            return mark
+        passed = mark.kind == "hyphen" or mark.word in _PASSED_OVER or mark.word == "per"
+        if not (passed or (part and mark.kind == "article")):
+            return None
+    return None
+
+
+def _is_lone_time(tape: list[_Mark], place: int) -> bool:
+    """`for a year`, `the next month`: one, without saying so."""
+    mark = tape[place]
+    if mark.kind != "time" or mark.word.endswith("s") or place == 0:
+        return False
+    before = [each.word for each in tape[max(0, place - 3) : place] if each.word not in _PASSED_OVER]
+    return before[-1:] == ["next"] or before[-2:] in (["for", "a"], ["for", "an"])

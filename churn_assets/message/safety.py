@@ -1,0 +1,320 @@
+"""Whether a text may be sent: one set of rules for preferences, gates and serving. Judges texts, writes none.
+
+A text is judged as a model wrote it, with its placeholders: `{name}` and `{service}` are resolved when it is sent.
+Where a sentence could be read in two ways, it counts as broken: the plain template then says the same safely.
+
+| Rule | Broken when |
+|---|---|
+| wrong_discount | a percentage or fraction is not the offer's, cannot be read, or is not said as a discount |
+| wrong_duration | a duration is not the offer's (the customer's tenure is none either), or cannot be read |
+| missing_offer | discount or duration is not said, where `required` |
+| unclear_offer | the discount is hedged ("up to"), denied or conditional |
+| other_number | any other number is named, in digits or words |
+| placeholder | a placeholder is unknown or malformed |
+| missing_name, missing_service | not said, where `required` |
+| wrong_service | another service is named, or the discount is on something else |
+| length | words outside of `min_words` … `max_words` |
+| unfinished | does not end with the end of a sentence |
+| repetition | a sentence stands twice, or three words repeat at once |
+| banned_phrase, pressure | a phrase of the config is said |
+| personal_data | an address, link, long number or code is named |
+| other_person | a name is written out, or somebody but the customer is greeted |
+| characters | other scripts, control or invisible characters, words spelled letter by letter |
+| opt_out | no way to opt out is told, on a channel that needs one |
+| quiet_hours | the customer's clock says that it is not the time |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import time
+from typing import Literal
+
+from churn_assets.message.config import Channel, QuietHours, RuleId, SafetyRules
+from churn_assets.message.profile import Offer, Profile
+from churn_assets.message.quantities import Quantities, Quantity, read_quantities
+
+Severity = Literal["block", "warn"]
+
+NAME, SERVICE = "{name}", "{service}"
+
+_Found = Iterator[tuple[RuleId, str]]
+
+_CLOSE = 1e-6
+"""Months and percents are small numbers: what differs by less is the same."""
+_DISCOUNT = frozenset(
+    {
+        "off",
+        "discount",
+        "less",
+        "lower",
+        "cheaper",
+        "save",
+        "saving",
+        "savings",
+        "reduced",
+        "reduction",
+        "price",
+    }
+)
+_DEARER = frozenset(
+    {"increase", "increased", "raise", "raised", "rise", "rises", "higher", "surcharge", "fee", "fees", "penalty",
+     "interest", "tax", "added", "markup", "dearer"}
+)  # fmt: skip
+_DENIED = frozenset(
+    {"not", "no", "never", "without", "cannot", "neither", "nor", "hardly", "except", "excluding"}
+)
+_CONDITIONAL = frozenset({"if", "unless", "provided", "maybe", "perhaps", "might", "could", "almost"})
+_HEDGES = (
+    "up to", "at least", "as much as", "about", "around", "approximately", "roughly", "almost", "nearly", "more than",
+    "less than", "fewer than", "over", "under", "from", "between", "minimum of", "maximum of", "some",
+)  # fmt: skip
+_HEDGED = re.compile(rf"(?:^| )(?:{'|'.join(_HEDGES)})(?: (?:a|an|the|another|\$))*$")
+_SENTENCE_ENDS = frozenset(".!?")
+
+_BRACES = re.compile(r"[{}\[\]<>]|%s\b|\$\w*name\b", re.I)
+_OFF_WHAT = re.compile(
+    r"(?:\boff|discount on) (?:of )?(?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
+    r"(?= (?:for|over|during|if|when|and)\b|[^a-z ]|$)"
+)
+_ADDRESS = re.compile(r"@|://|www\.|\.(?:com|net|org|io|co|info|biz|app|me|ly|gg|link)\b", re.I)
+_LONG_NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){6,}")
+_CODE_LENGTH = 6
+_COUNTED = re.compile(r"\d+-?(?:days?|weeks?|months?|years?|percent)\b", re.I)
+_GREETED = re.compile(r"\b(?:(?:[Hh]i|[Hh]ello|[Hh]ey|[Dd]ear),? |(?:Mr|Mrs|Ms|Dr)\.? )([A-Z][a-z]+)\b")
+_CAPITALISED = re.compile(r"[A-Z][a-z]+")
+_ANYBODY = frozenset({"there", "customer", "valued", "all", "team", "friend"})
+_SPELLED = re.compile(r"(?:(?<![A-Za-z'])[A-Za-z][ ._*-]+){3,}[A-Za-z](?![A-Za-z'])")
+
+
+def _phrases(phrases: Sequence[str]) -> re.Pattern[str] | None:
+    """Any of these phrases, at the borders of words; gaps may be spaces, hyphens or line breaks."""
+    if not phrases:
+        return None
+    gaps = (r"[\s-]+".join(map(re.escape, re.split(r"[\s-]+", phrase.casefold()))) for phrase in phrases)
+    return re.compile(rf"\b(?:{'|'.join(gaps)})\b")
+
+
+def _is_quiet(local: time, hours: QuietHours | None) -> bool:
+    if hours is None:
+        return False
+    if hours.start < hours.end:
+        return hours.start <= local < hours.end
+    return local >= hours.start or local < hours.end
+
+
+@dataclass(frozen=True)
+class Request:
+    """How and when a text would be sent.
+
+    Attributes:
+        channel: The way it takes.
+        local_time: The customer's clock; None where nothing is about to be sent, so no hour is quiet.
+    """
+
+    channel: Channel = "sms"
+    local_time: time | None = None
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken rule."""
+
+    rule: RuleId
+    reason: str
+    severity: Severity
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Every rule that a text breaks, in the order of the rules."""
+
+    violations: tuple[Violation, ...]
+
+    @property
+    def safe(self) -> bool:
+        """Whether nothing forbids sending the text."""
+        return not self.blocking
+
+    @property
+    def blocking(self) -> tuple[Violation, ...]:
+        """The violations that forbid it."""
+        return tuple(violation for violation in self.violations if violation.severity == "block")
+
+    @property
+    def rules(self) -> tuple[RuleId, ...]:
+        """The broken rules."""
+        return tuple(violation.rule for violation in self.violations)
+
+
+class Safety:
+    """The rules of an experiment, ready to judge texts."""
+
+    def __init__(self, rules: SafetyRules, services: Sequence[str]) -> None:
+        """Prepares the rules.
+
+        Args:
+            rules: The `safety:` section.
+            services: Every service that a profile can name (`ProfileConfig.service_texts`).
+        """
+        self.rules = rules
+        self._services = tuple(service.casefold() for service in services)
+        self._generic = frozenset(text.casefold() for text in rules.generic_services)
+        self._banned = _phrases(rules.banned_phrases)
+        self._pressing = _phrases(rules.pressure_phrases)
+        self._opt_out = _phrases(rules.opt_out_phrases)
+        self._names = frozenset(rules.first_names)
+        self._foreign = re.compile(rf"[^\n -~{re.escape(rules.extra_characters)}]")
+        self._warn = frozenset(rules.warn)
+
+    def check(self, text: str, profile: Profile, offer: Offer, request: Request | None = None) -> Verdict:
+        """Judges a text with its placeholders, written for this customer and offer."""
+        asked = request or Request()
+        read, folded = read_quantities(text), text.casefold()
+        found = [
+            *self._offer(read, offer),
+            *self._placeholders(text),
+            *self._services_named(folded, profile),
+            *self._form(text, read),
+            *self._said(folded, asked),
+            *self._people(text),
+        ]
+        if asked.local_time is not None and _is_quiet(asked.local_time, self.rules.quiet_hours):
+            found.append(("quiet_hours", f"{asked.local_time:%H:%M} is within the quiet hours"))
+        return Verdict(
+            tuple(
+                Violation(rule, reason, "warn" if rule in self._warn else "block") for rule, reason in found
+            )
+        )
+
+    def _offer(self, read: Quantities, offer: Offer) -> _Found:
+        said: set[str] = set()
+        for quantity in read.found:
+            told = " ".join(read.tokens[quantity.start : quantity.end])
+            if quantity.unit == "percent":
+                if abs(quantity.value - 100 * offer.pct) > _CLOSE:
+                    yield "wrong_discount", f"says {told!r}, expected {offer.percent}%"
+                elif problem := _misused(read, quantity):
+                    yield problem
+                else:
+                    said.add("discount")
+            elif quantity.unit == "months":
+                if abs(quantity.value - offer.months) > _CLOSE:
+                    yield "wrong_duration", f"says {told!r}, expected {offer.duration}"
+                elif _is_hedged(read, quantity):
+                    yield "unclear_offer", f"says neither more nor less than {told!r}, expected plain words"
+                else:
+                    said.add("duration")
+            else:
+                yield "other_number", f"says {told!r}, expected no number but the offer's"
+        for unit, place in read.loose:
+            rule: RuleId = "wrong_discount" if unit == "percent" else "wrong_duration"
+            yield rule, f"says {read.tokens[place]!r} without a number that can be read"
+        if "offer" in self.rules.required:
+            for part in ("discount", "duration"):
+                if part not in said:
+                    yield "missing_offer", f"does not say the {part}"
+
+    def _placeholders(self, text: str) -> _Found:
+        rest = text.replace(NAME, "").replace(SERVICE, "")
+        if odd := _BRACES.search(rest):
+            yield "placeholder", f"found {odd.group()!r}, expected {NAME} or {SERVICE} and no other"
+        if "name" in self.rules.required and NAME not in text:
+            yield "missing_name", f"does not say {NAME}"
+
+    def _services_named(self, folded: str, profile: Profile) -> _Found:
+        own = profile.service.casefold()
+        plain = folded.replace(SERVICE, own)
+        if "service" in self.rules.required and own not in plain:
+            yield "missing_service", f"does not say {profile.service!r}"
+        for service in self._services:
+            if service in plain and service != own:
+                yield "wrong_service", f"says {service!r}, expected {profile.service!r}"
+                return
+        for match in _OFF_WHAT.finditer(plain):
+            what = match.group(1).strip()
+            if what != own and what not in self._generic:
+                yield "wrong_service", f"a discount on {what!r}, expected {profile.service!r}"
+                return
+
+    def _form(self, text: str, read: Quantities) -> _Found:
+        words = len(text.split())
+        rules = self.rules
+        if not rules.min_words <= words <= rules.max_words:
+            yield "length", f"has {words} words, expected {rules.min_words} to {rules.max_words}"
+        if not text.rstrip().endswith((".", "!", "?")):
+            yield "unfinished", "does not end with the end of a sentence"
+        sentences = [
+            part for part in re.split(r"[.!?]\s+|[.!?]$", text.casefold().strip()) if part.count(" ") > 1
+        ]
+        if len(set(sentences)) < len(sentences):
+            yield "repetition", "says the same sentence twice"
+        elif stutter := _stutter(read.tokens):
+            yield "repetition", f"says {stutter!r} twice in a row"
+        if foreign := self._foreign.search(text):
+            yield "characters", f"found character U+{ord(foreign.group()):04X}"
+        elif spelled := _SPELLED.search(text):
+            yield "characters", f"found {spelled.group()!r}, a word letter by letter"
+
+    def _said(self, folded: str, request: Request) -> _Found:
+        if self._banned and (phrase := self._banned.search(folded)):
+            yield "banned_phrase", f"says {phrase.group()!r}"
+        if self._pressing and (phrase := self._pressing.search(folded)):
+            yield "pressure", f"says {phrase.group()!r}"
+        channels = self.rules.opt_out_channels
+        if request.channel in channels and self._opt_out and not self._opt_out.search(folded):
+            yield "opt_out", f"does not say how to opt out, as {request.channel} needs"
+
+    def _people(self, text: str) -> _Found:
+        if private := _ADDRESS.search(text) or _LONG_NUMBER.search(text):
+            yield "personal_data", f"found {private.group()!r}"
+        elif codes := [word for word in text.split() if len(word) >= _CODE_LENGTH and _is_code(word)]:
+            yield "personal_data", f"found {codes[0]!r}"
+        if names := self._names.intersection(_CAPITALISED.findall(text)):
+            yield "other_person", f"names {min(names)!r}, expected {NAME}"
+            return
+        for greeted in _GREETED.findall(text):
+            if greeted.casefold() not in _ANYBODY:
+                yield "other_person", f"greets {greeted!r}, expected {NAME}"
+                return
+
+
+def _is_code(word: str) -> bool:
+    return (
+        any(map(str.isdigit, word))
+        and any(map(str.isalpha, word))
+        and "%" not in word
+        and not _COUNTED.match(word)
+    )
+
+
+def _stutter(tokens: Sequence[str]) -> str:
+    """Three tokens that stand twice in a row, if any do."""
+    later = (tokens[shift:] for shift in range(1, 6))
+    for a, b, c, d, e, f in zip(tokens, *later, strict=False):
+        if a == d and b == e and c == f:
+            return f"{a} {b} {c}"
+    return ""
+
+
+def _misused(read: Quantities, quantity: Quantity) -> tuple[RuleId, str] | None:
+    """What is wrong with a discount of the right size, if anything."""
+    start, end = quantity.start, quantity.end
+    while start and read.tokens[start - 1] not in _SENTENCE_ENDS:
+        start -= 1
+    while end < len(read.tokens) and read.tokens[end] not in _SENTENCE_ENDS:
+        end += 1
+    sentence = set(read.tokens[start:end])
+    if not sentence & _DISCOUNT or sentence & _DEARER:
+        return "wrong_discount", "does not say the percentage as a discount"
+    odd = sentence & (_DENIED | _CONDITIONAL) or {word for word in sentence if word.endswith("n't")}
+    if odd or _is_hedged(read, quantity):
+        return "unclear_offer", f"does not say the discount plainly{f' ({min(odd)})' if odd else ''}"
+    return None
+
+
+def _is_hedged(read: Quantities, quantity: Quantity) -> bool:
+    before = " ".join(read.tokens[max(0, quantity.start - 4) : quantity.start])
+    return _HEDGED.search(before) is not None

@@ -5,6 +5,7 @@ Competing threads make boosting many times slower.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from gcs_server import GcsServer
@@ -23,7 +24,8 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
 
 
 @pytest.fixture
-def bucket(gcs_server: GcsServer, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Name of an empty bucket that clients in this process and its children find."""
+def bucket(gcs_server: GcsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of an empty bucket that clients in this process and its children find; their cache is the test's own."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", gcs_server.url)
+    monkeypatch.setenv("CHURN_CACHE_DIR", str(tmp_path / "cache"))
     return gcs_server.create_bucket()

@@ -2,13 +2,15 @@
 
 import re
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from churn_assets.store.backend import Backend, ObjectInfo
+from churn_assets.store.cache import FileCache
 from churn_assets.store.digests import content_of
 from churn_assets.store.errors import (
     ContentError,
@@ -38,10 +40,16 @@ class ArtifactStore:
 
     A version's files are written first, its manifest last: the manifest's existence is the commit. A crash
     at any point leaves either no such version or the whole of it, and publishing again finishes the work.
+
+    Args:
+        backend: Where the objects lie.
+        cache: Local copies of a remote backend's files. A copy is used only if its SHA-256 and what the backend says
+            of the object agree with the manifest, so a version is refused alike with a cache and without.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, cache: FileCache | None = None) -> None:
         self.backend = backend
+        self.cache = cache
 
     def publish(self, staged: StagedArtifact, provenance: Provenance, minted_at: datetime) -> ArtifactRef:
         """Make a staged artifact a committed version; idempotent.
@@ -117,8 +125,12 @@ class ArtifactStore:
             CorruptArtifact: The manifest or a file is missing or differs.
         """
         manifest = self.manifest(ref)
-        for entry in manifest.files:
-            self._fetch_verified(ref, entry)
+        if self.cache is None:
+            for entry in manifest.files:
+                self._fetch_verified(ref, entry)
+        else:
+            with self.cache.workspace() as folder:
+                self._copy_verified(ref, manifest, folder)
         return manifest
 
     def load(self, ref: ArtifactRef, fmt: ArtifactFormat[T]) -> T:
@@ -138,10 +150,8 @@ class ArtifactStore:
             raise IncompatibleArtifact(
                 MANIFEST, f"loader {manifest.loader!r}", f"loader {fmt.loader!r}", str(ref)
             )
-        with tempfile.TemporaryDirectory(prefix="artifact-") as name:
-            folder = Path(name)
-            for entry in manifest.files:
-                self._fetch_verified(ref, entry, folder / entry.path)
+        with self.cache.workspace() if self.cache else _temporary_folder() as folder:
+            self._copy_verified(ref, manifest, folder)
             try:
                 value = fmt.load(folder)
                 check_read_back(fmt, value, manifest.signature, manifest.golden)
@@ -204,9 +214,20 @@ class ArtifactStore:
                 ref.prefix, f"extra {extra}, missing {missing}", "exactly the staged files", str(ref)
             )
 
-    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path | None = None) -> None:
-        if destination is not None:
+    def _copy_verified(self, ref: ArtifactRef, manifest: Manifest, folder: Path) -> None:
+        """Bring the files of a version to a private folder and verify each of them there."""
+        for entry in manifest.files:
+            destination = folder / entry.path
             destination.parent.mkdir(parents=True, exist_ok=True)
+            kept = self.cache.take(entry.sha256, destination) if self.cache else None
+            if kept is None:
+                self._fetch_verified(ref, entry, destination)
+                if self.cache:
+                    self.cache.keep(entry.sha256, destination)
+            elif (stored := self._info(ref, entry)) != kept:
+                raise CorruptArtifact(entry.path, str(stored), str(kept), str(ref))
+
+    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path | None = None) -> None:
         try:
             found = self.backend.fetch(ref.prefix + entry.path, entry.size, destination)
         except ObjectMissing as error:
@@ -225,6 +246,12 @@ class ArtifactStore:
                 raise PublishConflict(
                     f"{ref}: already committed with {field} {found!r}, expected {expected!r}"
                 )
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="artifact-") as name:
+        yield Path(name)
 
 
 def _manifest(staged: StagedArtifact, provenance: Provenance, minted_at: datetime) -> Manifest:

@@ -15,6 +15,10 @@ class UnsupportedLocation(StoreError):
     """A store URI that no backend serves."""
 
 
+class InvalidSetting(StoreError, ValueError):
+    """An environment variable of the store that does not say what it should."""
+
+
 class StoreUnreachable(StoreError):
     """The storage did not answer in time, or said that it cannot now. What it was asked for may be done or not."""
 

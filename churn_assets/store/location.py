@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Progress
+from churn_assets.store.cache import cache_of
 from churn_assets.store.errors import UnsupportedLocation
 from churn_assets.store.local import LocalBackend
 
@@ -23,7 +24,7 @@ def store_uri(configured: str) -> str:
 
 
 def open_store(uri: str, *, root: Path, progress: Progress | None = None) -> ArtifactStore:
-    """Open the store at ``uri``; nothing is asked of it before it is used.
+    """Open the store at ``uri``; nothing is asked of it before it is used. A remote one gets the local cache.
 
     Args:
         uri: A folder (``.churn/store``, ``/data/store``), ``file:///data/store``, ``gs://bucket/prefix`` or
@@ -34,13 +35,15 @@ def open_store(uri: str, *, root: Path, progress: Progress | None = None) -> Art
     Raises:
         UnsupportedLocation: ``uri`` is empty, has another scheme, or names a remote host or no bucket.
         InvalidName: The bucket or the prefix cannot be one.
+        InvalidSetting: The environment asks for a cache that cannot be.
     """
     if not uri.strip():
         raise UnsupportedLocation(f"store uri: found an empty string, expected {_EXPECTED}")
     if bucket := _BUCKET_URI.fullmatch(uri):
         from churn_assets.store.gcs import GcsBackend
 
-        return ArtifactStore(GcsBackend(bucket["bucket"], bucket["prefix"] or "", progress=progress))
+        backend = GcsBackend(bucket["bucket"], bucket["prefix"] or "", progress=progress)
+        return ArtifactStore(backend, cache_of(os.environ))
     if "://" not in uri:
         return ArtifactStore(LocalBackend(root / Path(uri).expanduser()))
     parts = urlsplit(uri)

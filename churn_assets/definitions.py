@@ -24,7 +24,7 @@ from churn_assets.response.assets import accept_model, effect_model
 from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
 from churn_assets.risk.assets import risk_model
 from churn_assets.risk.checks import RISK_MODEL
-from jobs.operations import operations
+from jobs.operations import operations, retention, weekly_retention
 from jobs.train import train
 from resources.artifacts import ArtifactIOManager
 from resources.compute import limit_threads
@@ -99,7 +99,8 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 )
                 for checked in overrides.flow
             ],
-            jobs=[train, *operations({checked.asset.name: checked.checks for checked in overrides.flow})],
+            jobs=[train, retention, *operations({each.asset.name: each.checks for each in overrides.flow})],
+            schedules=[weekly_retention],
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps
             loggers=overrides.loggers or None,

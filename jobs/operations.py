@@ -10,9 +10,13 @@ from churn_assets.release.evidence import Required
 from churn_assets.release.naming import find_release
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
+from churn_assets.store.retention import collect, review
 from resources.project import Project
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+_COLLECTED = dg.TableSchema(
+    [dg.TableColumn("version"), dg.TableColumn("bytes", "int"), dg.TableColumn("reason")]
+)
 
 
 class ActConfig(dg.Config):
@@ -42,8 +46,17 @@ class RollbackConfig(ActConfig):
     )
 
 
+class RetentionConfig(dg.Config):
+    """What to collect."""
+
+    experiment: str = Field(
+        pattern=_NAME, description="A file of configs/: its store is looked through, all of it."
+    )
+    apply: bool = Field(default=False, description="Remove what may go; only told otherwise.")
+
+
 def operations(required: Required) -> list[dg.JobDefinition]:
-    """The jobs.
+    """The jobs that move a channel.
 
     Args:
         required: Checks that each asset of a release needs.
@@ -76,6 +89,37 @@ def operations(required: Required) -> list[dg.JobDefinition]:
     return [_job("promote", promote_release), _job("rollback", roll_back)]
 
 
+@dg.op(
+    required_resource_keys={"project"}, description="Tell, or remove, what no channel can ever need again."
+)
+def collect_versions(context: dg.OpExecutionContext, config: RetentionConfig) -> None:
+    store = context.resources.project.store(config.experiment)
+    plan = review(store, datetime.now(UTC))
+    if config.apply:
+        collect(store, plan)
+    rows = [
+        dg.TableRecord({"version": str(row.ref), "bytes": row.size, "reason": row.reason})
+        for row in plan.collected
+    ]
+    context.add_output_metadata(
+        {
+            "applied": config.apply,
+            "versions": len(plan.rows),
+            "collected": len(plan.collected),
+            "freed_bytes": plan.freed,
+            "what_goes_and_why": dg.TableMetadataValue(rows, _COLLECTED),
+        }
+    )
+
+
+def _stores(project: Project) -> dict[str, str]:
+    """Every store that the experiments use, by its URI, and the first experiment that uses it."""
+    found: dict[str, str] = {}
+    for name in project.names():
+        found.setdefault(project.store_uri(name), name)
+    return found
+
+
 def _place(project: Project, config: ActConfig) -> tuple[ArtifactStore, Channel, str]:
     """Store, the channel that is meant, and the name of the experiment's own."""
     store, own = project.store(config.experiment), str(project.experiment(config.experiment).channel)
@@ -88,6 +132,27 @@ def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
         op()
 
     return job
+
+
+retention = _job("retention", collect_versions)
+
+
+@dg.schedule(
+    job=retention,
+    cron_schedule="0 4 * * 0",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    required_resource_keys={"project"},
+    description="Every Sunday, what may go from each store goes. Off until somebody starts it.",
+)
+def weekly_retention(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    project: Project = context.resources.project
+    return [
+        dg.RunRequest(
+            run_key=f"{context.scheduled_execution_time:%Y-%m-%d} {uri}",
+            run_config=dg.RunConfig({collect_versions.name: RetentionConfig(experiment=name, apply=True)}),
+        )
+        for uri, name in _stores(project).items()
+    ]
 
 
 def _tell(context: dg.OpExecutionContext, record: ChannelRecord) -> None:

@@ -261,5 +261,6 @@ for _command in (
     store_commands.rollback,
     store_commands.history,
     store_commands.diff,
+    store_commands.retention,
 ):
     app.command()(_command)

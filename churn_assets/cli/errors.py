@@ -11,6 +11,8 @@ from typing import ParamSpec, TypeVar
 import typer
 from rich.console import Console
 
+from churn_assets.cli.transfers import transfers
+
 REFUSED = 1
 USAGE = 2
 STORE = 3
@@ -36,6 +38,9 @@ _CODES = {
 _HINTS = {
     "ExperimentError": "the experiments are the files of configs/",
     "ChannelConflict": "look at `churn releases` and decide again",
+    "AccessDenied": "churn doctor says what is missing",
+    "BucketMissing": "make the bucket, or mend store.uri (or CHURN_STORE); churn doctor tries it",
+    "StoreUnreachable": "try again; churn doctor says what works",
     "CorruptArtifact": "stored bytes changed: roll back (churn rollback) or run the experiment again",
     "ReleaseRefusedError": "see `churn checks`",
     "PromotionRefused": "see `churn checks` and `churn show`",
@@ -97,7 +102,8 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return command(*args, **kwargs)
+            with transfers:
+                return command(*args, **kwargs)
         except (typer.Exit, typer.Abort):
             raise
         except KeyboardInterrupt:

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from churn_assets.cli.screen import note
+from churn_assets.cli.transfers import transfers
+
 if TYPE_CHECKING:
     from churn_assets.experiment import Experiment
     from churn_assets.store.artifacts import ArtifactStore
@@ -30,9 +33,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @dataclass(frozen=True)
 class Place:
-    """An experiment's store and channel."""
+    """An experiment, the URI of the store that is used for it, that store, and the experiment's channel."""
 
     experiment: Experiment
+    uri: str
     store: ArtifactStore
     channel: Channel
 
@@ -53,12 +57,15 @@ def open_place(context: typer.Context, experiment: str) -> Place:
     """Read an experiment and open the store that it names."""
     from churn_assets.experiment import load_experiment
     from churn_assets.store.channels import Channel
-    from churn_assets.store.location import open_store
+    from churn_assets.store.location import open_store, store_uri
 
     root: Path = context.obj
     loaded = load_experiment(experiment, root / "configs")
-    store = open_store(loaded.store.uri, root=root)
-    return Place(loaded, store, Channel(store, loaded.channel))
+    uri = store_uri(loaded.store.uri)
+    if uri != loaded.store.uri:
+        note(f"store: {uri} (CHURN_STORE), not {loaded.store.uri}")
+    store = open_store(uri, root=root, progress=transfers)
+    return Place(loaded, uri, store, Channel(store, loaded.channel))
 
 
 def required_checks() -> Any:

@@ -11,7 +11,7 @@ from rich.table import Table
 # A log or a pipe gets whole lines.
 out = Console(width=None if Console().is_terminal else 200)
 
-_NUMBERS = ("figure", "threshold", "a", "b")
+_NUMBERS = ("figure", "threshold", "a", "b", "size")
 
 
 def table(rows: list[dict[str, Any]], title: str = "") -> Table:
@@ -30,6 +30,22 @@ def figure(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def size(count: float | None) -> str:
+    """Bytes, in a unit that people read."""
+    if count is None:
+        return "–"
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count = count / 1000
+    return f"{count:.3g} GB"
+
+
+def note(text: str) -> None:
+    """A line for people, beside the output that another program may read."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[dim]{text}[/]")
 
 
 def print_json(value: Any) -> None:

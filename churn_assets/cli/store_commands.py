@@ -17,7 +17,7 @@ from churn_assets.cli.place import (
     open_place,
     required_checks,
 )
-from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.screen import figure, out, print_json, size, table
 
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
@@ -127,3 +127,48 @@ def diff(
     out.print(table([asdict(each) | {"a": figure(each.a), "b": figure(each.b)} for each in found]))
     same = [asset for asset in facts[0] if asset not in {each.asset for each in found}]
     out.print(f"The same in both: {', '.join(same) or 'nothing'}")
+
+
+@guarded
+def retention(
+    context: typer.Context,
+    experiment: ExperimentOption = "quickstart",
+    apply: Annotated[bool, typer.Option("--apply", help="Remove what may go; only told otherwise.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Show what stays, too.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """What may go from a store, and why; the store is the whole of it, whatever experiment names it."""
+    from churn_assets.store.retention import collect, review
+
+    store = open_place(context, experiment).store
+    plan = review(store, datetime.now(UTC))
+    if apply:
+        collect(store, plan)
+    rows = [
+        {
+            "version": str(row.ref),
+            "size": size(row.size),
+            "": ("gone" if apply else "may go") if row.collect else "stays",
+            "reason": row.reason,
+        }
+        for row in plan.rows
+        if row.collect or everything
+    ]
+    if as_json:
+        print_json(
+            {
+                "applied": apply,
+                "freed_bytes": plan.freed,
+                "versions": [
+                    {"version": str(row.ref), "bytes": row.size, "collect": row.collect, "reason": row.reason}
+                    for row in plan.rows
+                ],
+            }
+        )
+        return
+    if rows:
+        out.print(table(rows))
+    verb = "removed" if apply else "may go"
+    out.print(f"{len(plan.collected)} of {len(plan.rows)} versions {verb}, {size(plan.freed)}")
+    if plan.collected and not apply:
+        out.print("Nothing was removed: add --apply")

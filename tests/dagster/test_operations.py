@@ -1,7 +1,7 @@
 """Promotion and rollback as Dagster jobs: typed config in, a record in the channel's log and on the run out."""
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
 import dagster as dg
@@ -14,7 +14,7 @@ from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
 from churn_assets.store.artifacts import stage
 from churn_assets.store.channels import Channel
 from churn_assets.store.manifest import Provenance
-from jobs.operations import operations
+from jobs.operations import operations, retention, weekly_retention
 
 WHO = {"experiment": "toy", "actor": "ann", "reason": "lift holds"}
 
@@ -175,7 +175,7 @@ def test_a_value_out_of_bounds_fails_the_run_and_names_the_field(toy, release, a
 
 def test_the_project_offers_the_jobs():
     names = {job.name for job in build_defs().resolve_all_job_defs()}
-    assert {"promote", "rollback"} <= names
+    assert {"train", "promote", "rollback", "retention"} <= names
 
 
 def test_one_variable_moves_every_experiment_to_another_store_and_runs_show_which(
@@ -192,3 +192,55 @@ def test_one_variable_moves_every_experiment_to_another_store_and_runs_show_whic
     assert len(toy.store.versions("toy", "risk_model")) == 2
     monkeypatch.delenv("CHURN_STORE")
     assert len(toy.store.versions("toy", "risk_model")) == 1
+
+
+@pytest.fixture
+def superseded(toy):
+    """A model of six weeks ago, and the one that took its place two weeks later."""
+    refs = []
+    for days_ago, scale in ((42, 1.0), (28, 2.0)):
+        staged = stage("risk_model", scale, toy.project.format("risk_model"), toy.root / f"staged-{days_ago}")
+        minted = datetime.now(UTC) - timedelta(days=days_ago)
+        refs.append(toy.store.publish(staged, Provenance(experiment="toy"), minted))
+    return refs
+
+
+def collection(toy, **config):
+    return retention.execute_in_process(
+        run_config={"ops": {"collect_versions": {"config": {"experiment": "toy", **config}}}},
+        resources={"project": toy.project},
+        instance=toy.instance,
+    )
+
+
+def test_retention_tells_what_would_go_and_removes_nothing(toy, superseded):
+    told = shown(collection(toy))
+    assert (told["applied"], told["versions"], told["collected"]) == (False, 2, 1)
+    (output,) = [
+        e.step_output_data for e in collection(toy).all_events if e.event_type_value == "STEP_OUTPUT"
+    ]
+    (row,) = output.metadata["what_goes_and_why"].records
+    assert row.data["version"] == str(superseded[0])
+    assert row.data["reason"]
+    assert toy.store.versions("toy", "risk_model") == superseded
+
+
+def test_retention_removes_what_may_go_when_it_is_told_to(toy, superseded):
+    assert shown(collection(toy, apply=True))["applied"] is True
+    assert toy.store.versions("toy", "risk_model") == superseded[1:]
+
+
+def test_the_retention_schedule_is_off_and_would_visit_every_store_once(toy):
+    toy.configure("third", store={"uri": "elsewhere"})
+    assert weekly_retention.default_status == dg.DefaultScheduleStatus.STOPPED
+    context = dg.build_schedule_context(
+        instance=toy.instance,
+        scheduled_execution_time=datetime(2026, 11, 22, 4, tzinfo=UTC),
+        resources={"project": toy.project},
+        repository_def=build_defs().get_repository_def(),
+    )
+    requests = weekly_retention.evaluate_tick(context).run_requests
+    configs = [request.run_config["ops"]["collect_versions"]["config"] for request in requests]
+    assert [config["experiment"] for config in configs] == ["other", "third"]
+    assert all(config["apply"] for config in configs)
+    assert len({request.run_key for request in requests}) == 2

@@ -4,13 +4,14 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.canonical import seal, sha256_bytes, unseal
+from churn_assets.store.deadlines import unfit_to_lead
 from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
@@ -19,24 +20,12 @@ from churn_assets.store.errors import (
     ObjectMissing,
     PromotionRefused,
 )
-from churn_assets.store.manifest import (
-    Manifest,
-    Sealed,
-    Sha256,
-    minting_time,
-    parse_sealed,
-    whole_second,
-)
+from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
 from churn_assets.store.names import check_name
 from churn_assets.store.reference import ArtifactRef
 
 CHANNEL_SCHEMA = 1
 CHANNELS = "channels/"
-# A version that was never promoted may be collected after 14 days (the rule is in retention.py). The week
-# between the two deadlines keeps a promotion from racing with a collection, as long as nobody pauses for a
-# week between looking at the clock and acting on it.
-FIRST_PROMOTION_WITHIN = timedelta(days=7)
-COLLECTED_AFTER = timedelta(days=14)
 _SEQ_DIGITS = 12
 _AT_ONCE = 8
 
@@ -170,11 +159,11 @@ class Channel:
             return head
         if self.moved_since(expected_seq):
             return self._own_or_conflict(expected_seq + 1, nonce)
-        manifest = self.store.verify(ref)
+        self.store.verify(ref)
         if action == "rollback":
             self._refuse_unknown_return(ref)
         else:
-            self._refuse_unsafe_first_promotion(ref, manifest, now)
+            self._refuse_unfit(ref, now)
         record = ChannelRecord(
             seq=expected_seq + 1,
             action=action,
@@ -219,47 +208,16 @@ class Channel:
                 f"channel {self.name}: {ref} has never led it, so there is no way back to it"
             )
 
-    def _refuse_unsafe_first_promotion(self, ref: ArtifactRef, manifest: Manifest, now: datetime) -> None:
-        """Collection spares what has led anywhere, and what that was trained from; it may take the rest."""
-        unsafe = self._too_late(manifest, now) or self._may_lose_a_source(manifest, now)
-        if unsafe and not self._has_led_anywhere(ref):
-            raise PromotionRefused(f"channel {self.name}: {ref} {unsafe}; train again")
+    def _refuse_unfit(self, ref: ArtifactRef, now: datetime) -> None:
+        unfit = unfit_to_lead(ref, now, trained_from=self._trained_from, versions=self._versions)
+        if unfit and not any(Channel(self.store, name).has_led(ref) for name in channel_names(self.store)):
+            raise PromotionRefused(f"channel {self.name}: {ref} {unfit}; train again")
 
-    def _too_late(self, manifest: Manifest, now: datetime) -> str:
-        age = whole_second(now) - manifest.created_at
-        if age <= FIRST_PROMOTION_WITHIN:
-            return ""
-        return (
-            f"was published {age.days} days ago and never promoted, "
-            f"expected its first promotion within {FIRST_PROMOTION_WITHIN.days} days"
-        )
+    def _trained_from(self, ref: ArtifactRef) -> list[ArtifactRef]:
+        return [ArtifactRef.parse(text) for text in self.store.manifest(ref).provenance.upstream.values()]
 
-    def _may_lose_a_source(self, manifest: Manifest, now: datetime) -> str:
-        """Whether a collection that does not know this version yet may be taking something it came from.
-
-        Such a collection spares a version that nothing older than 14 days supersedes, and, where that version
-        is old enough to be known to every collection, all that it was trained from.
-        """
-        pending = list(manifest.provenance.upstream.values())
-        while pending:
-            source = ArtifactRef.parse(pending.pop())
-            upstream = self.store.manifest(source).provenance.upstream
-            successor = next(
-                (
-                    each
-                    for each in self.store.versions(source.experiment, source.asset)
-                    if each.version > source.version
-                ),
-                None,
-            )
-            if successor and whole_second(now) - minting_time(successor.version) > FIRST_PROMOTION_WITHIN:
-                return f"comes from {source}, which {successor.version} superseded too long ago to be kept for it"
-            if whole_second(now) - minting_time(source.version) <= COLLECTED_AFTER:
-                pending += upstream.values()
-        return ""
-
-    def _has_led_anywhere(self, ref: ArtifactRef) -> bool:
-        return any(Channel(self.store, name).has_led(ref) for name in channel_names(self.store))
+    def _versions(self, ref: ArtifactRef) -> list[ArtifactRef]:
+        return self.store.versions(ref.experiment, ref.asset)
 
     def has_led(self, ref: ArtifactRef) -> bool:
         """Whether the version was ever current here; reads the log back to where it was.

@@ -26,7 +26,8 @@ from datetime import datetime
 from itertools import groupby, pairwise
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import COLLECTED_AFTER, Channel, channel_names
+from churn_assets.store.channels import Channel, channel_names
+from churn_assets.store.deadlines import COLLECTED_AFTER, collectable
 from churn_assets.store.errors import ContentError, CorruptArtifact, InvalidName, ObjectMissing
 from churn_assets.store.manifest import minting_time
 from churn_assets.store.names import MANIFEST
@@ -168,7 +169,7 @@ def plan_retention(inventory: Inventory, now: datetime) -> RetentionPlan:
         for ref, version in inventory.versions.items()
     ]
     for ref in inventory.unfinished:
-        old = _is_old(ref, now)
+        old = collectable(ref, now)
         reason = f"unfinished {'since' if old else 'for less than'} {COLLECTED_AFTER.days} days"
         rows.append(RetentionRow(ref, None, old, reason))
     return RetentionPlan(tuple(sorted(rows, key=lambda row: str(row.ref))))
@@ -203,15 +204,11 @@ def _may_lead(versions: Sequence[ArtifactRef], now: datetime) -> dict[ArtifactRe
         of_asset = list(group)
         found[of_asset[-1]] = "is the newest of its asset"
         for ref, successor in pairwise(of_asset):
-            if not _is_old(ref, now):
+            if not collectable(ref, now):
                 found[ref] = f"is younger than {COLLECTED_AFTER.days} days"
-            elif not _is_old(successor, now):
+            elif not collectable(successor, now):
                 found[ref] = f"was superseded less than {COLLECTED_AFTER.days} days ago"
     return found
-
-
-def _is_old(ref: ArtifactRef, now: datetime) -> bool:
-    return now - minting_time(ref.version) > COLLECTED_AFTER
 
 
 def collect(store: ArtifactStore, plan: RetentionPlan) -> None:

@@ -1,4 +1,4 @@
-"""Publishing, loading and finding versions on a store that nobody has broken."""
+"""Publishing, loading and finding versions on a store that nobody has broken; on every backend."""
 
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from store_cases import (
 )
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
+from churn_assets.store.backend import Backend
 from churn_assets.store.errors import (
     CorruptArtifact,
     GoldenMismatch,
@@ -26,6 +27,11 @@ from churn_assets.store.errors import (
     ObjectMissing,
     PublishConflict,
 )
+
+
+@pytest.fixture
+def store(backend: Backend) -> ArtifactStore:
+    return ArtifactStore(backend)
 
 
 def test_a_published_version_loads_equal(store: ArtifactStore, tmp_path: Path) -> None:
@@ -67,11 +73,13 @@ def test_the_manifest_tells_where_a_version_comes_from(store: ArtifactStore, tmp
 
 
 def test_versions_are_listed_oldest_first_and_only_once_committed(
-    store: ArtifactStore, root: Path, tmp_path: Path
+    store: ArtifactStore, tmp_path: Path
 ) -> None:
     late = published_line(store, tmp_path / "a", 1.0, NOW + days(1))
     early = published_line(store, tmp_path / "b", 1.0, NOW)
-    overwrite(root, f"artifacts/{EXPERIMENT}/{ASSET}/20270101T000000Z-0123456789ab/about.json", b"{}")
+    overwrite(
+        store.backend, f"artifacts/{EXPERIMENT}/{ASSET}/20270101T000000Z-0123456789ab/about.json", b"{}"
+    )
     assert store.versions(EXPERIMENT, ASSET) == [early, late]
     assert store.versions(EXPERIMENT, "accept_model") == []
     assert store.exists(early)
@@ -96,12 +104,12 @@ def test_a_version_never_changes_its_origin(store: ArtifactStore, tmp_path: Path
 
 
 def test_a_leftover_of_equal_size_but_other_bytes_is_detected_before_the_commit(
-    store: ArtifactStore, root: Path, tmp_path: Path
+    store: ArtifactStore, tmp_path: Path
 ) -> None:
     staged = staged_line(tmp_path / "a", 1.0)
     ref = ArtifactRef(EXPERIMENT, ASSET, f"20261122T124501Z-{staged.digest[:12]}")
     size = (staged.folder / "about.json").stat().st_size
-    overwrite(root, f"{ref.prefix}about.json", b"\0" * size)
+    overwrite(store.backend, f"{ref.prefix}about.json", b"\0" * size)
     with pytest.raises(CorruptArtifact, match=rf"about\.json: found {size} bytes with crc32c"):
         store.publish(staged, provenance(), NOW)
     assert not store.exists(ref)
@@ -110,11 +118,11 @@ def test_a_leftover_of_equal_size_but_other_bytes_is_detected_before_the_commit(
 
 
 def test_a_stray_file_among_the_staged_ones_is_detected_before_the_commit(
-    store: ArtifactStore, root: Path, tmp_path: Path
+    store: ArtifactStore, tmp_path: Path
 ) -> None:
     staged = staged_line(tmp_path / "a", 1.0)
     ref = ArtifactRef(EXPERIMENT, ASSET, f"20261122T124501Z-{staged.digest[:12]}")
-    overwrite(root, f"{ref.prefix}stray.bin", b"?")
+    overwrite(store.backend, f"{ref.prefix}stray.bin", b"?")
     with pytest.raises(CorruptArtifact, match=r"extra \[.*stray\.bin"):
         store.publish(staged, provenance(), NOW)
     assert not store.exists(ref)

@@ -262,5 +262,7 @@ for _command in (
     store_commands.history,
     store_commands.diff,
     store_commands.retention,
+    store_commands.doctor,
 ):
     app.command()(_command)
+app.add_typer(store_commands.store_app, name="store")

@@ -57,15 +57,22 @@ def open_place(context: typer.Context, experiment: str) -> Place:
     """Read an experiment and open the store that it names."""
     from churn_assets.experiment import load_experiment
     from churn_assets.store.channels import Channel
-    from churn_assets.store.location import open_store, store_uri
+    from churn_assets.store.location import store_uri
 
     root: Path = context.obj
     loaded = load_experiment(experiment, root / "configs")
     uri = store_uri(loaded.store.uri)
     if uri != loaded.store.uri:
         note(f"store: {uri} (CHURN_STORE), not {loaded.store.uri}")
-    store = open_store(uri, root=root, progress=transfers)
+    store = open_uri(context, uri)
     return Place(loaded, uri, store, Channel(store, loaded.channel))
+
+
+def open_uri(context: typer.Context, uri: str) -> ArtifactStore:
+    """The store at a URI; large transfers show on the terminal."""
+    from churn_assets.store.location import open_store
+
+    return open_store(uri, root=context.obj, progress=transfers)
 
 
 def required_checks() -> Any:

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ from churn_assets.cli.errors import (
     nearest,
     store_error_names,
 )
+from churn_assets.cli.screen import size as shown_size
+from churn_assets.cli.transfers import SHOWN_FROM
 from churn_assets.definitions import Overrides, build_defs, build_project
 from resources.stage import MADE_BECAUSE, SAMPLES, UNCHANGED
 
@@ -52,7 +54,7 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     os.environ.setdefault("DAGSTER_HOME", str(root))
     followed = Followed()
     overrides = Overrides(root=root, loggers={_LOGGER: _logger(followed)})
-    project = build_project(overrides)
+    project = replace(build_project(overrides), progress=followed.transfer)
     defs = build_defs(overrides, project)
     selected = {name for name in _selected(defs, select) if project.takes_part(experiment, name)}
     if not selected:
@@ -133,6 +135,13 @@ class Followed:
             progress.advance(line.task)
         elif kind in ("STEP_SUCCESS", "STEP_FAILURE") and (step != asset or kind == "STEP_FAILURE"):
             self._finish(asset, line, failed=kind == "STEP_FAILURE")
+
+    def transfer(self, key: str, done: int, size: int) -> None:
+        """Show a large file on its way from or to a remote store on its asset's line."""
+        _, _, asset, *rest = key.split("/")
+        line = self.lines.get(asset)
+        if line is not None and size >= SHOWN_FROM:
+            self._say(line, f"{rest[-1]}: {done / size:.0%} of {shown_size(size)}")
 
     def summary(self) -> str:
         """How much was made and how much skipped."""

@@ -8,16 +8,19 @@ from typing import Annotated
 
 import typer
 
-from churn_assets.cli.errors import guarded
+from churn_assets.cli.errors import REFUSED, STORE, complain, guarded
 from churn_assets.cli.place import (
     ChannelOption,
     ExperimentOption,
     JsonOption,
     ReleaseArgument,
     open_place,
+    open_uri,
     required_checks,
 )
-from churn_assets.cli.screen import figure, out, print_json, size, table
+from churn_assets.cli.screen import figure, note, out, print_json, size, table
+
+store_app = typer.Typer(no_args_is_help=True, help="Whole stores.")
 
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
@@ -172,3 +175,68 @@ def retention(
     out.print(f"{len(plan.collected)} of {len(plan.rows)} versions {verb}, {size(plan.freed)}")
     if plan.collected and not apply:
         out.print("Nothing was removed: add --apply")
+
+
+@guarded
+def doctor(
+    context: typer.Context,
+    store: Annotated[
+        str | None, typer.Option("--store", help="URI of a store; the experiment's if left out.")
+    ] = None,
+    experiment: ExperimentOption = "quickstart",
+    as_json: JsonOption = False,
+) -> None:
+    """Is a place fit to hold a store? Tries every operation on scratch objects, and removes them; exit 1 if not."""
+    from dataclasses import asdict
+
+    from churn_assets.store.doctor import examine
+
+    opened = open_place(context, experiment).store if store is None else open_uri(context, store)
+    findings = examine(opened.backend, lambda: datetime.now(UTC))
+    if as_json:
+        print_json([asdict(each) for each in findings])
+    else:
+        out.print(
+            table(
+                [
+                    {
+                        "check": each.check,
+                        "verdict": "passed" if each.passed else "FAILED",
+                        "found": each.found,
+                        "what to do": each.advice,
+                    }
+                    for each in findings
+                ]
+            )
+        )
+    if not all(each.passed for each in findings):
+        raise typer.Exit(REFUSED)
+
+
+@store_app.command("copy")
+@guarded
+def copy(
+    context: typer.Context,
+    source: Annotated[str, typer.Argument(metavar="FROM", help="URI of the store to copy.")],
+    target: Annotated[str, typer.Argument(metavar="TO", help="URI of the place to copy it to.")],
+) -> None:
+    """Copy a whole store, verifying every file, report and record; run it again to go on, or to catch up."""
+    from churn_assets.store.transfer import copy_store
+
+    def tell(version: str, done: int, total: int) -> None:
+        if done == total or done % 10 == 0:
+            note(f"{done} of {total} versions: {version}")
+
+    copied = copy_store(open_uri(context, source), open_uri(context, target), tell)
+    out.print(
+        f"{copied.versions} versions copied ({size(copied.size)}), {copied.there} were there; "
+        f"{copied.gate_reports} gate reports; "
+        + (", ".join(f"{name}: {count} records" for name, count in copied.records.items()) or "no channel")
+    )
+    for key in copied.left:
+        out.print(f"[yellow]not copied, as it belongs to no version:[/] {key}")
+    for problem in copied.problems:
+        complain(problem)
+    if copied.problems:
+        complain("no channel was copied: a store must not lead anybody to a version that does not verify")
+        raise typer.Exit(STORE)

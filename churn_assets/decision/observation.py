@@ -81,7 +81,7 @@ class Observer:
         self._waiting = self._waiting_rows(tables)
         steps = np.arange(process.horizon + 1, dtype=np.float32)
         self._tenure_gain, self._time = steps * np.float32(tables.tenure_step), steps / process.horizon
-        self.situations = self._situation_rows()
+        self.situations = situation_rows(process)
         self._allowed = None if tables.allowed.all() else np.ascontiguousarray(tables.allowed[:, 1:])
 
     def observe(
@@ -120,8 +120,8 @@ class Observer:
         at += probabilities
         values, spends = shown[:, probabilities : probabilities + offers], shown[:, probabilities + offers :]
         price = budget_price / (1 + budget_price)
-        values = self._net_wait_regret(values - budget_price[:, None] * spends, self._wait(row, price))
-        out[:, at : at + values.shape[1]] = _shown_value(values)
+        values = net_wait_regret(values - budget_price[:, None] * spends, self._wait(row, price))
+        out[:, at : at + values.shape[1]] = shown_value(values)
         at += values.shape[1]
         out[:, at] = price
         at += 1
@@ -159,9 +159,9 @@ class Observer:
         unit = self._unit[:, None, None, None]
         rows = np.concatenate(
             [
-                _shown_probability(risk),
-                _shown_probability(acceptance * accepted + (1 - acceptance) * refused),
-                _shown_probability(acceptance),
+                shown_probability(risk),
+                shown_probability(acceptance * accepted + (1 - acceptance) * refused),
+                shown_probability(acceptance),
                 self.added.value[..., 1:] / unit,
                 self.added.spend[..., 1:] / unit,
             ],
@@ -176,49 +176,57 @@ class Observer:
         waiting /= self._unit[:, None, None]
         return np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
 
-    def _situation_rows(self) -> Observations:
-        process, offers = self.process, self._offers
-        used = np.arange(process.max_offers + 1)
-        status = np.stack(
-            [
-                process.discount_pct / max(process.menu),
-                process.months_owed / process.discount_months,
-                process.months_since_contact / (process.memory * process.step_months),
-            ],
-            axis=1,
-        )
-        rows = np.empty((process.n_statuses, len(used), 4 + offers), np.float32)
-        rows[..., :3] = status[:, None]
-        rows[..., 3] = used / process.max_offers
-        rows[..., 4:] = (process.open[:, None] & (used < process.max_offers))[..., None]
-        return rows.reshape(-1, rows.shape[-1])
-
     def _wait(self, row: Ints, price: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        position = price * np.float32(PRICE_KNOTS)
-        knot = np.minimum(position.astype(np.int64), PRICE_KNOTS - 1)
+        knot, beyond = price_knot(price)
         index = row * (PRICE_KNOTS + 1) + knot
         below, above = self._waiting.take(index), self._waiting.take(index + 1)
-        return np.asarray(below + (position - knot).astype(np.float32) * (above - below))
-
-    def _net_wait_regret(
-        self, net: npt.NDArray[np.float32], wait: npt.NDArray[np.float32]
-    ) -> npt.NDArray[np.float32]:
-        """(m, 2 K) net values, the value of waiting, then every arm less the best."""
-        offers = self._offers
-        values = np.empty((len(wait), 2 * offers + 2), np.float32)
-        values[:, :offers] = net
-        values[:, offers] = wait
-        best = np.maximum(wait, net.max(axis=1))
-        values[:, offers + 1] = wait - best
-        values[:, offers + 2 :] = net - best[:, None]
-        return values
+        return np.asarray(below + beyond * (above - below))
 
 
-def _shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def situation_rows(process: RetentionProcess) -> Observations:
+    """(S · (max_offers + 1), K + 3) last columns of an observation by status and offers used, if all are eligible."""
+    offers = process.n_arms - 1
+    used = np.arange(process.max_offers + 1)
+    status = np.stack(
+        [
+            process.discount_pct / max(process.menu),
+            process.months_owed / process.discount_months,
+            process.months_since_contact / (process.memory * process.step_months),
+        ],
+        axis=1,
+    )
+    rows = np.empty((process.n_statuses, len(used), 4 + offers), np.float32)
+    rows[..., :3] = status[:, None]
+    rows[..., 3] = used / process.max_offers
+    rows[..., 4:] = (process.open[:, None] & (used < process.max_offers))[..., None]
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def price_knot(price: npt.NDArray[np.float32]) -> tuple[Ints, npt.NDArray[np.float32]]:
+    """(m,) knot below each λ / (1 + λ), and how far beyond it that lies, as a share of the way to the next."""
+    position = price * np.float32(PRICE_KNOTS)
+    knot = np.minimum(position.astype(np.int64), PRICE_KNOTS - 1)
+    return knot, (position - knot).astype(np.float32)
+
+
+def net_wait_regret(net: npt.NDArray[np.float32], wait: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(m, 2 K) net values (m, K - 1), the value of waiting (m,), then every arm less the best."""
+    offers = net.shape[1]
+    values = np.empty((len(wait), 2 * offers + 2), np.float32)
+    values[:, :offers] = net
+    values[:, offers] = wait
+    best = np.maximum(wait, net.max(axis=1))
+    values[:, offers + 1] = wait - best
+    values[:, offers + 2 :] = net - best[:, None]
+    return values
+
+
+def shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Probabilities as they are observed: a quarter of the logit, for p within [1e-4, 1 - 1e-4]."""
     p = np.clip(p, 1e-4, 1 - 1e-4)
     return np.asarray(np.log(p / (1 - p)) / 4)
 
 
-def _shown_value(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def shown_value(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Linear near 0, a root far away: x / (1 + √(1 + |x|)), within the bound."""
     return np.asarray(np.clip(x / (1 + np.sqrt(1 + np.abs(x))), -BOUND, BOUND))

@@ -42,7 +42,8 @@ class StoreConfig(BaseModel):
     """Where artifacts and channels live.
 
     Attributes:
-        uri: A folder, relative to the project, or a `file://` address.
+        uri: A folder (relative to the project), `file:///…`, `gs://bucket/prefix` or `/gcs/bucket/prefix`; the
+            variable CHURN_STORE overrides it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -33,6 +33,7 @@ _CODES = {
     "NeverMaterializedError": USAGE,
     "WrongFolderError": USAGE,
     "UnsupportedLocation": USAGE,
+    "InvalidSetting": USAGE,
     "InvalidName": USAGE,
 }
 _HINTS = {

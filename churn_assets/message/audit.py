@@ -106,7 +106,8 @@ def says_another(text: str, pct: float, months: int) -> bool:
 
 def _words(text: str) -> Iterator[str]:
     """Words, numbers and signs, one by one, in plain small letters; whatever cannot be seen is skipped."""
-    plain = unicodedata.normalize("NFKD", text.translate(_LOOKALIKES)).lower()
+    apart = "".join(f" {sign} " if unicodedata.category(sign) == "No" else sign for sign in text)
+    plain = unicodedata.normalize("NFKD", apart.translate(_LOOKALIKES)).lower()
     word = ""
     for place, sign in enumerate(plain):
         category = unicodedata.category(sign)
@@ -197,6 +198,11 @@ def _join_parts(tape: list[_Mark]) -> list[_Mark]:
         if kinds[:3] == ("number", "slash", "number") and tape[place + 2].value:
             joined.append(_Mark("part", "joined", mark.value / tape[place + 2].value))
             place += 3
+        elif kinds == ("number", "number", "slash", "number") and tape[place + 3].value:
+            joined.append(
+                _Mark("number", "joined", mark.value + tape[place + 1].value / tape[place + 3].value)
+            )
+            place += 4
         elif kinds == ("number", "and", "article", "part"):
             joined.append(_Mark("number", "joined", mark.value + tape[place + 3].value))
             place += 4

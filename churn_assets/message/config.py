@@ -73,6 +73,30 @@ class PairRows(_Section):
     test: Count = 1000
 
 
+class MessagesGates(_Section):
+    """What the messages must prove before a model may imitate them."""
+
+    min_distinct: Count = 3000
+    """Fewest different texts."""
+    min_offer_balance: Share = 0.5
+    """Least share of the training rows that the rarest offer has, of what it had if all were told equally often."""
+    min_safe_share: Share = 0.5
+    """Least share of texts that could be sent as they are: nothing else can be imitated to write such."""
+
+
+class PreferencesGates(_Section):
+    """What the pairs must prove before a reward may be learned from them."""
+
+    min_train: Count = 2000
+    min_test: Count = 500
+    min_rule_pairs: Count = 20
+    """Fewest test pairs of each single edit, where there are such pairs."""
+    max_unsafe_preferred: Share = 0.15
+    """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""
+    max_noise_z: Annotated[float, Field(gt=0)] = 4.0
+    """Largest distance, in standard errors, between the labels turned round and `label_noise` (simulated pairs)."""
+
+
 class MessagesConfig(_Section):
     """Where messages to learn from come from.
 
@@ -85,6 +109,7 @@ class MessagesConfig(_Section):
     durations: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 6, 12)
     """Months that an offer may run."""
     rows: MessageRows = MessageRows()
+    gates: MessagesGates = MessagesGates()
 
     @field_validator("durations")
     @classmethod
@@ -116,6 +141,7 @@ class PreferencesConfig(_Section):
     """Least difference in quality of two texts written apart. Nobody could label closer ones but by chance."""
     label_noise: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """Share of pairs whose label is turned round, in every split alike."""
+    gates: PreferencesGates = PreferencesGates()
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> Self:

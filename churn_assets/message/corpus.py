@@ -407,6 +407,7 @@ def write_preferences(
     choices = Choices(offers_of(menu, messages.durations), messages.profile.service_texts)
     safety = Safety(rules, choices.services)
     edits = edits_of(choices)
+    owner: dict[str, str] = {}
     rng = np.random.default_rng([seed, 2])
     rows = []
     for split, customers in _customers(table, profiles).items():
@@ -415,7 +416,16 @@ def write_preferences(
         ):
             profile = profiles[customer]
             rule = _one(edits, rng) if rng.random() < config.edit_share else ""
-            better, worse = _pair(profile, offer, choices, rule, config.min_gap, safety, rng)
+            for _ in range(TRIES):
+                better, worse = _pair(profile, offer, choices, rule, config.min_gap, safety, rng)
+                if owner.get(better, split) == split == owner.get(worse, split):
+                    break
+            else:
+                raise CorpusError(
+                    f"preferences.rows: found {TRIES} times a text of another split for {split}; "
+                    "expected fewer rows, or more services, discounts or durations"
+                )
+            owner |= {better: split, worse: split}
             if rng.random() < config.label_noise:
                 better, worse = worse, better
             kind = "edit" if rule else "pair"
@@ -483,10 +493,9 @@ def _situations(
             f"customers: found none in split {split!r}, expected at least one; see customers.folds"
         )
     order = rng.permutation(len(customers))
-    first = rng.permutation(np.arange(len(customers)) % len(offers))
     for row in range(rows):
         again, place = divmod(row, len(customers))
-        yield customers[order[place]], offers[(first[place] + again) % len(offers)]
+        yield customers[order[place]], offers[(place + again) % len(offers)]
 
 
 def _used(profiles: Mapping[str, Profile], frame: pd.DataFrame) -> dict[str, Profile]:

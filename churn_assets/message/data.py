@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from churn_assets.customers.schema import FoldsSpec
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.profile import Offer, Profile
 
@@ -84,10 +85,16 @@ def situations(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[tup
     ]
 
 
+def split_of_fold(fold: int, folds: FoldsSpec) -> str:
+    """The split of a fold: held out everywhere is `test`, the last fold to fit on is `validation`."""
+    fitted = folds.count - folds.held_out
+    return "train" if fold < fitted - 1 else "validation" if fold < fitted else "test"
+
+
 def splits_of(table: CustomerTable) -> dict[str, str]:
-    """The split of each customer: held out everywhere is `test`, the last fold to fit on is `validation`."""
-    last = table.schema.folds.count - table.schema.folds.held_out - 1
+    """The split of each customer, by id."""
+    folds = table.schema.folds
     return {
-        str(customer): "test" if held_out else "validation" if fold == last else "train"
-        for customer, fold, held_out in zip(table.ids, table.fold, table.held_out, strict=True)
+        str(customer): split_of_fold(int(fold), folds)
+        for customer, fold in zip(table.ids, table.fold, strict=True)
     }

@@ -22,7 +22,7 @@ _RUDE = re.compile(
     r"last chance|act now|reply now|lose it|you should have|your complaint|deals with|attention|records say",
     re.I,
 )
-_SIGN_OFF = re.compile(r"\b(regards|team|wishes|friends)\b[^.]*\.", re.I)
+_SIGN_OFF = re.compile(r"\b(regards,|wishes,|team\.|support\.)")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 _MONTHS = re.compile(r"(\d+) months?\b")
 

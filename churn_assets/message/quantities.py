@@ -25,7 +25,14 @@ _PARTS = {
     "quarter": 1 / 4, "quarters": 1 / 4, "fifth": 1 / 5, "fifths": 1 / 5, "tenth": 1 / 10, "tenths": 1 / 10,
 }  # fmt: skip
 _VULGAR = str.maketrans(
-    {"½": " half ", "¼": " quarter ", "¾": " three quarters ", "⅓": " third ", "⅔": " two thirds ", "’": "'"}
+    {
+        "½": " and a half ",
+        "¼": " quarter ",
+        "¾": " three quarters ",
+        "⅓": " third ",
+        "⅔": " two thirds ",
+        "’": "'",
+    }
 )
 _PERCENT = frozenset({"%", "percent", "pct", "percentage", "pc"})
 _DURATIONS: Mapping[str, float] = {
@@ -39,6 +46,8 @@ _DURATIONS: Mapping[str, float] = {
 """Months of each unit: a year is 12 months, 52 weeks or 365 days."""
 _BETWEEN = frozenset({"-", "full", "whole", "entire", "more", "calendar", "extra", "additional", "straight"})
 _ARTICLES = frozenset({"a", "an", "of", "the"})
+_LENGTHS = frozenset({"weeks", "wks", "months", "mos", "mths", "years", "yrs", "decades"})
+"""What always has a number in front: a `good day` or a `new year` promises nothing."""
 _AT_LARGE = frozenset(
     {
         "the",
@@ -88,7 +97,7 @@ class Quantities(NamedTuple):
 
     Attributes:
         found: The numbers, in order.
-        loose: What counts percents or time without a number: its unit and token.
+        loose: Percents and lengths of time without a number that can be read: unit and token.
         tokens: The text's tokens, casefolded.
     """
 
@@ -116,7 +125,7 @@ def read_quantities(text: str) -> Quantities:
             behind = quantity.end
         elif _is_percent(tokens, place):
             loose.append(("percent", place))
-        elif token in _DURATIONS and not (place and tokens[place - 1] in _AT_LARGE):
+        elif token in _LENGTHS and not (place and tokens[place - 1] in _AT_LARGE):
             loose.append(("months", place))
     return Quantities(tuple(found), tuple(loose), tuple(tokens))
 

@@ -171,23 +171,35 @@ class Safety:
 
     def check(self, text: str, profile: Profile, offer: Offer, request: Request | None = None) -> Verdict:
         """Judges a text with its placeholders, written for this customer and offer."""
-        asked = request or Request()
         read, folded = read_quantities(text), text.casefold()
-        found = [
-            *self._offer(read, offer),
-            *self._placeholders(text),
-            *self._services_named(folded, profile),
-            *self._form(text, read),
-            *self._said(folded, asked),
-            *self._people(text),
-        ]
-        if asked.local_time is not None and _is_quiet(asked.local_time, self.rules.quiet_hours):
-            found.append(("quiet_hours", f"{asked.local_time:%H:%M} is within the quiet hours"))
+        return self._verdict(
+            [
+                *self._offer(read, offer),
+                *self._services_named(folded, profile),
+                *self._wording(text, folded, read, request or Request()),
+            ]
+        )
+
+    def check_wording(self, text: str, request: Request | None = None) -> Verdict:
+        """Judges a text of which customer and offer are unknown, by the rules that need neither."""
+        return self._verdict(
+            list(self._wording(text, text.casefold(), read_quantities(text), request or Request()))
+        )
+
+    def _verdict(self, found: list[tuple[RuleId, str]]) -> Verdict:
         return Verdict(
             tuple(
                 Violation(rule, reason, "warn" if rule in self._warn else "block") for rule, reason in found
             )
         )
+
+    def _wording(self, text: str, folded: str, read: Quantities, request: Request) -> _Found:
+        yield from self._placeholders(text)
+        yield from self._form(text, read)
+        yield from self._said(folded, request)
+        yield from self._people(text)
+        if request.local_time is not None and _is_quiet(request.local_time, self.rules.quiet_hours):
+            yield "quiet_hours", f"{request.local_time:%H:%M} is within the quiet hours"
 
     def _offer(self, read: Quantities, offer: Offer) -> _Found:
         said: set[str] = set()

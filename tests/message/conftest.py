@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from telco_texts import MENU, PROFILE
 
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import CustomerTable, read_customers
@@ -13,23 +14,6 @@ from churn_assets.message.corpus import write_messages, write_preferences
 from churn_assets.message.data import Messages, Preferences
 
 ROOT = Path(__file__).parents[2]
-MENU = (0.0, 0.05, 0.10, 0.20, 0.30)
-PROFILE = {
-    "services": [
-        {"text": "fiber streaming bundle", "where": {"InternetService": "Fiber optic", "StreamingMovies": "Yes"}},
-        {"text": "fiber TV package", "where": {"InternetService": "Fiber optic", "StreamingTV": "Yes"}},
-        {"text": "fiber internet", "where": {"InternetService": "Fiber optic"}},
-        {"text": "DSL movie plan", "where": {"InternetService": "DSL", "StreamingMovies": "Yes"}},
-        {"text": "DSL security package", "where": {"InternetService": "DSL", "OnlineSecurity": "Yes"}},
-        {"text": "home internet", "where": {"InternetService": "DSL"}},
-        {"text": "family phone lines", "where": {"MultipleLines": "Yes"}},
-        {"text": "phone plan"},
-    ],
-    "contract": {
-        "column": "Contract",
-        "texts": {"Month-to-month": "monthly", "One year": "yearly", "Two year": "long"},
-    },
-}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

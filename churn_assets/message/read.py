@@ -1,0 +1,274 @@
+"""Reads the user's own messages and preference pairs from JSONL, row by row. Writes and judges none.
+
+A row is one JSON object a line. Required are the texts, in TRL's names: `prompt` and `completion`, or `prompt`,
+`chosen` and `rejected`. `customer_id`, `offer_pct` (a share) and `offer_months` come together or not at all: with them,
+the prompt must be the one that this platform writes for that customer and offer, and the row is split as the customer
+is; without them, a hash of the prompt splits it, and no gate can say whether the text tells the right offer. `tone` is
+a free label of a message. A completion may start with or without its space.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from churn_assets.customers.folds import folds
+from churn_assets.customers.table import CustomerTable
+from churn_assets.message.config import MessagesConfig
+from churn_assets.message.data import (
+    MESSAGE_COLUMNS,
+    PREFERENCE_COLUMNS,
+    SPLITS,
+    Messages,
+    Preferences,
+    split_of_fold,
+    splits_of,
+)
+from churn_assets.message.profile import Offer, Profile, profiles_of, prompt_of
+
+SITUATION = ("customer_id", "offer_pct", "offer_months")
+SHOWN = 5
+
+
+class MessageFileError(ValueError):
+    """A JSONL file breaks its contract.
+
+    Attributes:
+        problems: Every problem, one line each: file and line, field, found, expected.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        more = f"\n(and {len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
+        super().__init__("\n".join(problems[:SHOWN]) + more)
+
+
+@dataclass(frozen=True)
+class _Row:
+    line: int
+    values: Mapping[str, Any]
+    split: str
+
+
+def read_messages(
+    path: Path, table: CustomerTable, config: MessagesConfig, menu: Sequence[float]
+) -> Messages:
+    """Reads messages, one `{"prompt", "completion"}` a line; see the module for the optional fields.
+
+    Args:
+        path: The file.
+        table: The customers that rows may name; their folds decide the split.
+        config: The `messages:` section: profile and durations.
+        menu: Discounts as shares of the list price.
+
+    Raises:
+        MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
+    """
+    profiles = profiles_of(table, config.profile)
+    rows = _rows(path, ("completion",), ("tone",), table, profiles, config, menu)
+    frame = pd.DataFrame(
+        [
+            (
+                *_who(row),
+                row.values["prompt"],
+                row.values["completion"],
+                *_offer(row),
+                row.values.get("tone", ""),
+            )
+            for row in rows
+        ],
+        columns=list(MESSAGE_COLUMNS),
+    )
+    return Messages(frame, _used(profiles, frame), simulated=False)
+
+
+def read_preferences(
+    path: Path, table: CustomerTable, config: MessagesConfig, menu: Sequence[float]
+) -> Preferences:
+    """Reads pairs, one `{"prompt", "chosen", "rejected"}` a line; else as `read_messages`.
+
+    Raises:
+        MessageFileError: as of `read_messages`, or both texts of a row are the same.
+    """
+    profiles = profiles_of(table, config.profile)
+    rows = _rows(path, ("chosen", "rejected"), (), table, profiles, config, menu)
+    same = [row for row in rows if row.values["chosen"] == row.values["rejected"]]
+    if same:
+        raise MessageFileError(
+            [f"{path}:{row.line}: rejected: found the text of chosen, expected another" for row in same]
+        )
+    frame = pd.DataFrame(
+        [
+            (
+                *_who(row),
+                *(row.values[name] for name in ("prompt", "chosen", "rejected")),
+                *_offer(row),
+                "pair",
+                "",
+            )
+            for row in rows
+        ],
+        columns=list(PREFERENCE_COLUMNS),
+    )
+    return Preferences(frame, _used(profiles, frame), simulated=False)
+
+
+def _who(row: _Row) -> tuple[str, str]:
+    return row.values.get("customer_id", ""), row.split
+
+
+def _offer(row: _Row) -> tuple[float, float]:
+    return float(row.values.get("offer_pct", np.nan)), float(row.values.get("offer_months", np.nan))
+
+
+def _used(profiles: Mapping[str, Profile], frame: pd.DataFrame) -> dict[str, Profile]:
+    return {customer: profiles[customer] for customer in frame["customer_id"].unique() if customer}
+
+
+def _rows(
+    path: Path,
+    texts: Sequence[str],
+    labels: Sequence[str],
+    table: CustomerTable,
+    profiles: Mapping[str, Profile],
+    config: MessagesConfig,
+    menu: Sequence[float],
+) -> list[_Row]:
+    if not path.is_file():
+        raise MessageFileError([f"{path}: there is no such file"])
+    splits = splits_of(table)
+    offers = {Offer(pct, months) for pct in menu if pct > 0 for months in config.durations}
+    problems: list[str] = []
+    rows: list[_Row] = []
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            values = _parsed(line)
+            _check_fields(values, ("prompt", *texts), labels)
+            _check_situation(values, profiles, offers)
+        except _RowError as wrong:
+            problems.append(f"{path}:{number}: {wrong}")
+            continue
+        values |= {name: " " + values[name].strip() for name in texts}
+        schema = table.schema
+        split = (
+            splits[values["customer_id"]]
+            if "customer_id" in values
+            else split_of_fold(
+                int(folds([values["prompt"]], schema.folds.seed, schema.folds.count)[0]), schema.folds
+            )
+        )
+        rows.append(_Row(number, values, split))
+    problems = problems or _repeated(path, rows, texts) or _leaked(path, rows, texts)
+    problems = problems or [
+        f"{path}: found no row for {split} among {len(rows)}, expected at least one"
+        for split in SPLITS
+        if not any(row.split == split for row in rows)
+    ]
+    if problems:
+        raise MessageFileError(problems)
+    return rows
+
+
+class _RowError(ValueError):
+    pass
+
+
+def _parsed(line: bytes) -> dict[str, Any]:
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            raise _RowError(f"found a field twice among {[name for name, _ in pairs]}, expected each once")
+        return values
+
+    try:
+        values = json.loads(line.decode("utf-8"), object_pairs_hook=once, parse_constant=_no_number)
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise _RowError(f"found no JSON in UTF-8 ({error}), expected one object a line") from error
+    if not isinstance(values, dict):
+        raise _RowError(f"found {type(values).__name__}, expected an object")
+    return values
+
+
+def _no_number(name: str) -> float:
+    raise _RowError(f"found {name}, expected a number")
+
+
+def _check_fields(values: Mapping[str, Any], texts: Sequence[str], labels: Sequence[str]) -> None:
+    known = (*texts, *SITUATION, *labels)
+    for name in values:
+        if name not in known:
+            raise _RowError(f"{name}: found an unknown field, expected one of {', '.join(known)}")
+    for name in texts:
+        if not isinstance(values.get(name), str) or not values[name].strip():
+            raise _RowError(f"{name}: found {_shown(values.get(name))}, expected a text")
+    if values["prompt"] != values["prompt"].rstrip():
+        raise _RowError(
+            "prompt: found white space at its end, expected none: a completion starts with its space"
+        )
+    for name in labels:
+        if not isinstance(values.get(name, ""), str):
+            raise _RowError(f"{name}: found {_shown(values[name])}, expected a text")
+
+
+def _check_situation(values: Mapping[str, Any], profiles: Mapping[str, Profile], offers: set[Offer]) -> None:
+    given = [name for name in SITUATION if name in values]
+    if not given:
+        return
+    if len(given) < len(SITUATION):
+        missing = next(name for name in SITUATION if name not in values)
+        raise _RowError(f"{missing}: found nothing, expected a value beside {' and '.join(given)}")
+    customer, pct, months = (values[name] for name in SITUATION)
+    if not isinstance(customer, str) or customer not in profiles:
+        raise _RowError(
+            f"customer_id: found {_shown(customer)}, expected one of the {len(profiles)} customers"
+        )
+    kinds: tuple[tuple[str, Any, Callable[[Offer], float]], ...] = (
+        ("offer_pct", pct, lambda offer: offer.pct),
+        ("offer_months", months, lambda offer: offer.months),
+    )
+    for name, value, part in kinds:
+        allowed = sorted({part(offer) for offer in offers})
+        if isinstance(value, bool) or value not in allowed:
+            raise _RowError(f"{name}: found {_shown(value)}, expected one of {allowed}")
+    expected = prompt_of(profiles[customer], Offer(float(pct), int(months)))
+    if values["prompt"] != expected:
+        raise _RowError(
+            f"prompt: found {_shown(values['prompt'])}, expected {expected!r} for customer and offer"
+        )
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 80 else text[:77] + "…"
+
+
+def _repeated(path: Path, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]:
+    first: dict[tuple[str, ...], int] = {}
+    problems = []
+    for row in rows:
+        key = tuple(row.values[name] for name in ("prompt", *texts))
+        if first.setdefault(key, row.line) != row.line:
+            problems.append(f"{path}:{row.line}: found the row of line {first[key]} again, expected it once")
+    return problems
+
+
+def _leaked(path: Path, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]:
+    """Prompts and texts of one split that stand in another: what is tested must not have been trained on."""
+    problems = []
+    for names in (("prompt",), tuple(texts)):
+        first: dict[str, _Row] = {}
+        for row in rows:
+            for name in names:
+                before = first.setdefault(row.values[name], row)
+                if before.split != row.split:
+                    problems.append(
+                        f"{path}:{row.line}: {name}: found in split {row.split} the text of line {before.line}, "
+                        f"which is in split {before.split}; expected every text in one split"
+                    )
+    return problems

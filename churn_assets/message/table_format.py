@@ -1,0 +1,101 @@
+"""Files of `messages` and `preferences`: their rows as Parquet, profiles and provenance as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from churn_assets.message.data import MESSAGE_COLUMNS, PREFERENCE_COLUMNS, SPLITS, Messages, Preferences
+from churn_assets.message.profile import Profile
+from churn_assets.store.errors import CorruptArtifact
+from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, write_json, write_parquet
+
+T = TypeVar("T", Messages, Preferences)
+
+ROWS, ABOUT = "rows.parquet", "about.json"
+
+
+class _Profile(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    service: str
+    bill: float
+    tenure_months: int | None
+    contract: str | None
+
+
+class _About(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    simulated: bool
+    profiles: dict[str, _Profile]
+
+
+class _TableFormat(ArtifactFormat[T]):
+    """`rows.parquet` and `about.json` (simulated, profiles of the customers in the rows)."""
+
+    packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow")
+    kind: type[T]
+    columns: ClassVar[tuple[str, ...]]
+
+    def save(self, value: T, folder: Path) -> None:
+        """Writes the two files."""
+        profiles = {customer: dataclasses.asdict(profile) for customer, profile in value.profiles.items()}
+        write_json({"simulated": value.simulated, "profiles": profiles}, folder / ABOUT)
+        write_parquet(value.frame, folder / ROWS)
+
+    def load(self, folder: Path) -> T:
+        """Reads the two files; CorruptArtifact where rows and profiles do not fit together."""
+        try:
+            about = _About.model_validate(read_json(folder / ABOUT))
+        except ValueError as error:
+            raise CorruptArtifact(ABOUT, str(error), "profiles and provenance of a table of texts") from error
+        frame = read_parquet(folder / ROWS)
+        profiles = {customer: Profile(**profile.model_dump()) for customer, profile in about.profiles.items()}
+        _check(frame, self.columns, profiles)
+        return self.kind(frame, profiles, about.simulated)
+
+    def signature(self, value: T) -> dict[str, JsonValue]:
+        """Columns with their types, and whether the embedded generator wrote the rows."""
+        return {
+            "columns": {str(name): str(dtype) for name, dtype in value.frame.dtypes.items()},
+            "simulated": value.simulated,
+        }
+
+
+def _check(frame: pd.DataFrame, columns: tuple[str, ...], profiles: Mapping[str, Profile]) -> None:
+    if tuple(frame.columns) != columns:
+        raise CorruptArtifact(ROWS, f"columns {list(frame.columns)}", f"columns {list(columns)}")
+    unknown = sorted(set(frame["split"]) - set(SPLITS))
+    if unknown:
+        raise CorruptArtifact(ROWS, f"split {unknown[0]!r}", f"one of {', '.join(SPLITS)}")
+    strangers = sorted(set(frame["customer_id"]) - set(profiles) - {""})
+    if strangers:
+        raise CorruptArtifact(
+            ROWS, f"customer {strangers[0]!r} without a profile", "a profile of each customer"
+        )
+
+
+class MessagesFormat(_TableFormat[Messages]):
+    """How `messages` are stored."""
+
+    loader: ClassVar[str] = "messages/1"
+    kind = Messages
+    columns = MESSAGE_COLUMNS
+
+
+class PreferencesFormat(_TableFormat[Preferences]):
+    """How `preferences` are stored."""
+
+    loader: ClassVar[str] = "preferences/1"
+    kind = Preferences
+    columns = PREFERENCE_COLUMNS
+
+
+MESSAGES = MessagesFormat()
+PREFERENCES = PreferencesFormat()

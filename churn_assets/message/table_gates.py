@@ -1,0 +1,218 @@
+"""What messages and pairs must prove before a model may learn from them. Pure; thresholds are config."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.report import Gate, Outcome
+from churn_assets.message import gold
+from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, RuleId
+from churn_assets.message.data import SPLITS, Messages, Preferences, situations, splits_of
+from churn_assets.message.profile import Profile
+from churn_assets.message.safety import Safety, Verdict
+
+NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
+"""Rules that no text to learn from may break: a model could repeat it."""
+
+
+def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
+    """Enough different texts, and every offer told about equally often."""
+    frame, train = messages.frame, messages.of("train")
+    told = Counter(zip(train["offer_pct"], train["offer_months"], strict=True))
+    offers = {offer: rows for offer, rows in told.items() if not np.isnan(offer[0])}
+    origin = "written by the embedded generator" if messages.simulated else "the user's"
+    measured = [
+        Gate("distinct_messages", int(frame["completion"].nunique()), ">=", gates.min_distinct, origin),
+        Gate("rows_twice", int(frame.duplicated(["prompt", "completion"]).sum()), "==", 0),
+    ]
+    if offers:
+        balance = min(offers.values()) * len(offers) / sum(offers.values())
+        measured.append(
+            Gate("offer_balance", balance, ">=", gates.min_offer_balance, "rarest offer, of an equal share")
+        )
+    words = frame["completion"].str.split().str.len()
+    return Outcome(
+        tuple(measured),
+        {
+            "splits": [
+                {
+                    "split": split,
+                    "messages": int((frame["split"] == split).sum()),
+                    "customers": int(frame["customer_id"][frame["split"] == split].nunique()),
+                }
+                for split in SPLITS
+            ],
+            "tones": [
+                {"tone": tone or "unknown", "messages": len(rows), "words": float(words[rows.index].mean())}
+                for tone, rows in frame.groupby("tone")
+            ],
+            "offers": [
+                {"offer": f"{pct:.0%} for {months:.0f} months", "messages": rows}
+                for (pct, months), rows in sorted(offers.items())
+            ],
+        },
+    )
+
+
+def message_wording(messages: Messages, safety: Safety, gates: MessagesGates) -> Outcome:
+    """No text that a model must not repeat, and enough that could be sent as they are."""
+    verdicts = _verdicts(messages.frame, messages.profiles, messages.frame["completion"], safety)
+    broken = Counter(rule for verdict in verdicts for rule in set(verdict.rules))
+    measured = [Gate(rule, broken[rule], "==", 0, "texts") for rule in NEVER]
+    safe = sum(verdict.safe for verdict in verdicts) / max(1, len(verdicts))
+    measured.append(Gate("safe_share", safe, ">=", gates.min_safe_share, "of the texts could be sent"))
+    return Outcome(
+        tuple(measured),
+        {
+            "rules": [{"rule": rule, "share": count / len(verdicts)} for rule, count in broken.most_common()],
+            "quality": _quality(messages),
+        },
+    )
+
+
+def pair_volume(preferences: Preferences, gates: PreferencesGates) -> Outcome:
+    """Enough pairs to learn from and to test on, the single edits each."""
+    frame, test = preferences.frame, preferences.of("test")
+    origin = "written and labelled by the embedded generator" if preferences.simulated else "the user's"
+    same = int((frame["chosen"] == frame["rejected"]).sum())
+    measured = [
+        Gate("train_pairs", len(preferences.of("train")), ">=", gates.min_train, origin),
+        Gate("test_pairs", len(test), ">=", gates.min_test),
+        Gate("pairs_of_one_text", same, "==", 0),
+        Gate("rows_twice", int(frame.duplicated(["prompt", "chosen", "rejected"]).sum()), "==", 0),
+    ]
+    edits = test["rule"][test["rule"] != ""].value_counts()
+    if len(edits):
+        rarest = str(edits.idxmin())
+        measured.append(
+            Gate("rule_test_pairs", int(edits.min()), ">=", gates.min_rule_pairs, f"fewest: {rarest}")
+        )
+    return Outcome(
+        tuple(measured),
+        {
+            "pairs": [
+                {
+                    "kind": kind,
+                    "rule": rule or "any",
+                    "pairs": len(rows),
+                    "test": int((rows["split"] == "test").sum()),
+                }
+                for (kind, rule), rows in frame.groupby(["kind", "rule"])
+            ]
+        },
+    )
+
+
+def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesConfig) -> Outcome:
+    """A text that may be sent is rarely rejected for one that must not be; simulated labels are as noisy as said."""
+    frame, gates = preferences.frame, config.gates
+    chosen = _verdicts(frame, preferences.profiles, frame["chosen"], safety)
+    rejected = _verdicts(frame, preferences.profiles, frame["rejected"], safety)
+    worse = float(np.mean([b.safe and not a.safe for a, b in zip(chosen, rejected, strict=True)]))
+    measured = [
+        Gate(
+            "unsafe_preferred",
+            worse,
+            "<=",
+            gates.max_unsafe_preferred,
+            "unsafe text chosen, safe one rejected",
+        )
+    ]
+    tables: dict[str, Sequence[Mapping[str, Any]]] = {}
+    if preferences.simulated:
+        turned = ~agrees_with_gold(frame, preferences.profiles)
+        spread = np.sqrt(config.label_noise * (1 - config.label_noise) / len(frame))
+        z = abs(turned.mean() - config.label_noise) / spread if spread else float(turned.any()) * np.inf
+        measured.append(
+            Gate(
+                "label_noise_z",
+                float(z),
+                "<=",
+                gates.max_noise_z,
+                f"{turned.mean():.3f} of the labels turned",
+            )
+        )
+        tables["labels"] = [
+            {"rule": rule or "pair", "pairs": len(rows), "turned": float(turned[rows.index].mean())}
+            for rule, rows in frame.groupby("rule")
+        ]
+    return Outcome(tuple(measured), tables)
+
+
+def separate_splits(value: Messages | Preferences, table: CustomerTable) -> Outcome:
+    """Customers stand on the side of the split that the hash of their id says; no prompt or text on two sides."""
+    frame = value.frame
+    splits = splits_of(table)
+    known = frame[frame["customer_id"] != ""]
+    moved = int((known["customer_id"].map(splits) != known["split"]).sum())
+    texts = ["completion"] if isinstance(value, Messages) else ["chosen", "rejected"]
+    sides = pd.concat([frame[["split", name]].set_axis(["split", "text"], axis=1) for name in texts])
+    return Outcome(
+        (
+            Gate("customers_on_two_sides", _on_two(known["customer_id"], known["split"]), "==", 0),
+            Gate("rows_on_another_side", moved, "==", 0, "than the hash of seed and id gives"),
+            Gate("prompts_on_two_sides", _on_two(frame["prompt"], frame["split"]), "==", 0),
+            Gate("texts_on_two_sides", _on_two(sides["text"], sides["split"]), "==", 0),
+        )
+    )
+
+
+def agrees_with_gold(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> pd.Series:
+    """Whether the hidden rules prefer the chosen text, row by row; its mean is the most that a reward can agree.
+
+    Args:
+        frame: Pairs of which customer and offer are known.
+        profiles: The customers'.
+
+    Raises:
+        ValueError: a row does not say customer and offer.
+    """
+    known = situations(frame, profiles)
+    if None in known:
+        raise ValueError(
+            f"row {known.index(None)}: customer and offer are unknown, so the gold rules cannot judge it"
+        )
+    return pd.Series(
+        [
+            gold.score(*situation, chosen).total > gold.score(*situation, rejected).total
+            for situation, chosen, rejected in zip(known, frame["chosen"], frame["rejected"], strict=True)
+            if situation is not None
+        ],
+        index=frame.index,
+        dtype=bool,
+    )
+
+
+def _on_two(values: pd.Series, sides: pd.Series) -> int:
+    return int((sides.groupby(values).nunique() > 1).sum())
+
+
+def _verdicts(
+    frame: pd.DataFrame, profiles: Mapping[str, Profile], texts: pd.Series, safety: Safety
+) -> list[Verdict]:
+    return [
+        safety.check_wording(text) if situation is None else safety.check(text, *situation)
+        for situation, text in zip(situations(frame, profiles), texts, strict=True)
+    ]
+
+
+def _quality(messages: Messages) -> list[dict[str, Any]]:
+    """Quality by the hidden rules, where customer and offer are known."""
+    known = situations(messages.frame, messages.profiles)
+    totals = [
+        gold.score(*situation, text).total
+        for situation, text in zip(known, messages.frame["completion"], strict=True)
+        if situation is not None
+    ]
+    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
+    return (
+        [{"of_texts_below": share, "gold": float(np.quantile(totals, share))} for share in shares]
+        if totals
+        else []
+    )

@@ -6,19 +6,23 @@ import subprocess
 from itertools import pairwise
 from pathlib import Path
 
+import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
 import typer
+import yaml
 
 from churn_assets.cli import app, errors
 from churn_assets.customers.table import EMBEDDED, read_customers
-from churn_assets.definitions import FLOW
+from churn_assets.definitions import FLOW, build_defs
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.gates.source import FLOW as STAGES
 from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.offers.config import COLUMNS
 from churn_assets.offers.log import read_log
+from churn_assets.store import cache, location
+from churn_assets.store import errors as store_errors
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -49,9 +53,10 @@ def parsed(arguments):
     """The context of a `churn` command line, parsed by the real command and not run."""
     group = typer.main.get_command(app)
     with group.make_context("churn", list(arguments)) as context:
-        rest = [*context._protected_args, *context.args]
-        name, command, rest = group.resolve_command(context, rest)
-        return command.make_context(name, rest, parent=context)
+        while hasattr(group, "resolve_command"):
+            name, group, rest = group.resolve_command(context, [*context._protected_args, *context.args])
+            context = group.make_context(name, rest, parent=context)
+        return context
 
 
 @pytest.mark.parametrize("line", commands())
@@ -144,8 +149,37 @@ def test_the_demo_writes_where_the_readme_says():
     assert "`.churn/demo/report.html`" in (ROOT / "README.md").read_text()
 
 
+def test_the_launchpad_example_is_config_of_its_job():
+    example, _ = blocks(ROOT / "docs" / "operations.md", "yaml")
+    config = yaml.safe_load(example)
+    job = build_defs().resolve_job_def("promote")
+    assert dg.validate_run_config(job, config)["ops"]["promote_release"]["config"]["actor"] == "ann"
+
+
+def test_the_settings_of_the_cache_and_the_uri_are_those_of_the_code():
+    page = (ROOT / "docs" / "store.md").read_text()
+    assert {"CHURN_CACHE_DIR", "CHURN_CACHE_BYTES"} == {cache.FOLDER, cache.LIMIT}
+    for variable in (cache.FOLDER, cache.LIMIT, location.STORE_VARIABLE):
+        assert f"`{variable}" in page
+
+
+def test_the_table_of_store_errors_is_complete():
+    table = (ROOT / "docs" / "store.md").read_text().split("## Errors")[1]
+    told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
+    real = {
+        name
+        for name, found in vars(store_errors).items()
+        if isinstance(found, type) and issubclass(found, store_errors.StoreError)
+    }
+    assert told == real - {
+        "StoreError",
+        "ContentError",
+        "ObjectExists",
+    }  # bases, and what never leaves the store
+
+
 def test_own_data_are_read_as_the_example_says(tmp_path):
-    (example,) = blocks(ROOT / "docs" / "operations.md", "yaml")
+    _, example = blocks(ROOT / "docs" / "operations.md", "yaml")
     (tmp_path / "broadband.yaml").write_text(example)
     experiment = load_experiment("broadband", tmp_path)
     (tmp_path / "data").mkdir()

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from churn_assets.store.backend import Backend, ObjectInfo
 from churn_assets.store.cache import FileCache
-from churn_assets.store.digests import content_of
 from churn_assets.store.errors import (
     ContentError,
     CorruptArtifact,
@@ -73,8 +72,8 @@ class ArtifactStore:
         if self.exists(ref):
             stored = self.verify(ref)
         else:
-            for entry in manifest.files:
-                self._store_file(ref, entry, staged.folder / entry.path)
+            for path, info in staged.infos.items():
+                self._store_file(ref, path, staged.folder / path, info)
             self._compare_listing(ref, manifest)
             # Another writer's manifest, or our own of an earlier try: it is read back and compared below.
             with suppress(ObjectExists):
@@ -177,32 +176,26 @@ class ArtifactStore:
         """
         return gate_reports(self.backend, ref)
 
-    def _store_file(self, ref: ArtifactRef, entry: FileEntry, source: Path) -> None:
-        """Store one file and have the storage attest it; nothing is downloaded again for that.
+    def _store_file(self, ref: ArtifactRef, path: str, source: Path, staged: ObjectInfo) -> None:
+        """Store one file and have the storage attest it; nothing is read twice or downloaded again for that.
 
-        SHA-256 proves that what was sent is what was staged. That it arrived is told by the checksum that the
-        storage computes of what it holds: CRC-32C finds every accident of a copy, which is all that can happen
-        between the two, and whoever loads the version checks SHA-256 again.
+        Staging took SHA-256 and CRC-32C in one pass. That the storage finds the same CRC-32C in what it holds rules
+        out every accident in between: a staged file that changed, a transfer that garbled it, a leftover of other
+        bytes. CRC-32C stops no forger, which is why loading, and promoting, check SHA-256.
         """
-        key = ref.prefix + entry.path
-        try:
-            sent = self.backend.create(key, source)
-        except ObjectExists:
-            # Our own write of an earlier try, one whose acknowledgement was lost, or a leftover of other bytes.
-            sent = content_of(source)
-        if sent.sha256 != entry.sha256:
-            raise CorruptArtifact(
-                entry.path, f"sha256 {sent.sha256}", f"sha256 {entry.sha256} as staged", str(ref)
-            )
-        stored = self._info(ref, entry)
-        if stored != sent.info:
-            raise CorruptArtifact(entry.path, str(stored), str(sent.info), str(ref))
+        with suppress(
+            ObjectExists
+        ):  # our own write of an earlier try, or whose answer was lost, or a leftover
+            self.backend.create(ref.prefix + path, source)
+        stored = self._info(ref, path)
+        if stored != staged:
+            raise CorruptArtifact(path, str(stored), f"{staged} as staged", str(ref))
 
-    def _info(self, ref: ArtifactRef, entry: FileEntry) -> ObjectInfo:
+    def _info(self, ref: ArtifactRef, path: str) -> ObjectInfo:
         try:
-            return self.backend.info(ref.prefix + entry.path)
+            return self.backend.info(ref.prefix + path)
         except ObjectMissing as error:
-            raise CorruptArtifact(entry.path, "nothing", f"a file of {entry.size} bytes", str(ref)) from error
+            raise CorruptArtifact(path, "nothing", "a file", str(ref)) from error
 
     def _compare_listing(self, ref: ArtifactRef, manifest: Manifest) -> None:
         stored = set(self.backend.list(ref.prefix)) - {ref.manifest_key}
@@ -224,7 +217,7 @@ class ArtifactStore:
                 self._fetch_verified(ref, entry, destination)
                 if self.cache:
                     self.cache.keep(entry.sha256, destination)
-            elif (stored := self._info(ref, entry)) != kept:
+            elif (stored := self._info(ref, entry.path)) != kept:
                 raise CorruptArtifact(entry.path, str(stored), str(kept), str(ref))
 
     def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path | None = None) -> None:

@@ -15,25 +15,13 @@ DOCUMENT_LIMIT = 64 << 20
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """What the storage says that it holds under a key: size in bytes, and CRC-32C of the stored bytes."""
+    """Size in bytes, and CRC-32C: what every storage tells of an object without handing it out."""
 
     size: int
     crc32c: int
 
     def __str__(self) -> str:
         return f"{self.size} bytes with crc32c {self.crc32c:08x}"
-
-
-@dataclass(frozen=True)
-class Content:
-    """What the bytes were that passed through: size and checksum as a storage reports them, and their SHA-256.
-
-    Attributes:
-        sha256: 64 hex digits.
-    """
-
-    info: ObjectInfo
-    sha256: str
 
 
 class Backend(Protocol):
@@ -44,11 +32,8 @@ class Backend(Protocol):
     acknowledgement was lost on the way; callers compare what is stored with what they meant to store.
     """
 
-    def create(self, key: str, source: bytes | Path) -> Content:
+    def create(self, key: str, source: bytes | Path) -> None:
         """Store bytes, or the content of a local file, under a new key; durable on return.
-
-        Returns:
-            What was sent, digested on its way. That all of it arrived is for :meth:`info` to say.
 
         Raises:
             ObjectExists: Something is already stored there.
@@ -74,7 +59,7 @@ class Backend(Protocol):
         """
 
     def info(self, key: str) -> ObjectInfo:
-        """Size and checksum of what is stored.
+        """What is stored there, as the storage itself finds it.
 
         Raises:
             ObjectMissing: Nothing is stored there.

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from churn_assets.store.backend import ObjectInfo
-from churn_assets.store.digests import content_of
+from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import InvalidSetting
 
 FOLDER = "CHURN_CACHE_DIR"
@@ -63,11 +63,11 @@ class FileCache:
         except FileNotFoundError:
             return None
         if stat.S_ISREG(destination.lstat().st_mode):
-            content = content_of(destination)
-            if content.sha256 == sha256:
+            found, info = digests_of(destination)
+            if found == sha256:
                 with suppress(FileNotFoundError):
                     os.utime(kept)
-                return content.info
+                return info
         _log.warning(
             "cache: %s no longer holds what its name says; it is thrown away and fetched again", kept
         )

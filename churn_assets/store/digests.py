@@ -1,54 +1,45 @@
-"""What bytes are, told while they pass by: size, CRC-32C and SHA-256. Knows no keys and no backends."""
+"""What bytes are: size, CRC-32C and SHA-256, in bounded memory. Knows no keys and no backends."""
 
 import hashlib
 import os
+from collections.abc import Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
 
 import google_crc32c
 
-from churn_assets.store.backend import Content, ObjectInfo
+from churn_assets.store.backend import ObjectInfo
 
-CHUNK = 1 << 20
-
-
-class Digest:
-    """Running digests of a stream of bytes."""
-
-    def __init__(self) -> None:
-        self._sha256 = hashlib.sha256()
-        self._crc32c = 0
-        self._size = 0
-
-    def update(self, chunk: bytes) -> None:
-        self._sha256.update(chunk)
-        self._crc32c = google_crc32c.extend(self._crc32c, chunk)
-        self._size += len(chunk)
-
-    def content(self) -> Content:
-        """What has passed so far."""
-        return Content(ObjectInfo(self._size, self._crc32c), self._sha256.hexdigest())
+# What was just read is then still in the processor's cache when it is digested or written: copying 500 MB took
+# 0.36 s, and 0.50 s by 1 MiB.
+_CHUNK = 256 << 10
 
 
-def content_of(source: bytes | Path) -> Content:
-    """What bytes or a local file hold, in bounded memory."""
-    digest = Digest()
-    if isinstance(source, bytes):
-        digest.update(source)
-    else:
-        with source.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
-                digest.update(chunk)
-    return digest.content()
+def chunks(stream: BinaryIO | RawIOBase) -> Iterator[bytes]:
+    """The rest of ``stream``, piece by piece."""
+    while chunk := stream.read(_CHUNK):
+        yield chunk
 
 
-def info_of(stream: BinaryIO) -> ObjectInfo:
-    """Size and CRC-32C of the rest of ``stream``, in bounded memory."""
+def info_of(source: bytes | BinaryIO | RawIOBase) -> ObjectInfo:
+    """Size and CRC-32C of bytes, or of the rest of a stream."""
     size, crc32c = 0, 0
-    while chunk := stream.read(CHUNK):
+    for chunk in [source] if isinstance(source, bytes) else chunks(source):
         crc32c = google_crc32c.extend(crc32c, chunk)
         size += len(chunk)
     return ObjectInfo(size, crc32c)
+
+
+def digests_of(path: Path) -> tuple[str, ObjectInfo]:
+    """SHA-256 in hex, and size and CRC-32C of a local file; it is read once."""
+    sha256, size, crc32c = hashlib.sha256(), 0, 0
+    with path.open("rb", buffering=0) as stream:
+        for chunk in chunks(stream):
+            sha256.update(chunk)
+            crc32c = google_crc32c.extend(crc32c, chunk)
+            size += len(chunk)
+    return sha256.hexdigest(), ObjectInfo(size, crc32c)
 
 
 def new_file(destination: Path | None) -> BinaryIO:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
-from churn_assets.store.backend import Backend, Content, ObjectInfo
+from churn_assets.store.backend import Backend, ObjectInfo
 from churn_assets.store.channels import Channel
+from churn_assets.store.digests import info_of
 from churn_assets.store.errors import ObjectExists, StoreError
 from churn_assets.store.files import read_json, write_json
 from churn_assets.store.formats import ArtifactFormat
@@ -50,9 +51,9 @@ class Scratch:
         self.backend = backend
         self.prefix = prefix
 
-    def create(self, key: str, source: bytes | Path) -> Content:
+    def create(self, key: str, source: bytes | Path) -> None:
         """See :class:`~churn_assets.store.backend.Backend`."""
-        return self.backend.create(self.prefix + key, source)
+        self.backend.create(self.prefix + key, source)
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -142,8 +143,8 @@ def _reads(scratch: Scratch, _: Clock) -> str:
 
 
 def _attests(scratch: Scratch, _: Clock) -> str:
-    sent = scratch.create("attested", _BYTES).info
-    found = scratch.info("attested")
+    scratch.create("attested", _BYTES)
+    found, sent = scratch.info("attested"), info_of(_BYTES)
     if found != sent:
         message = f"found {found}, expected {sent}"
         raise _UnfitError(message)

@@ -1,6 +1,7 @@
 """The store in a Google Cloud Storage bucket: conditional creates, attested checksums, streamed transfers."""
 
 import base64
+import hashlib
 import os
 import re
 from collections import deque
@@ -20,8 +21,8 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from churn_assets.store.backend import DOCUMENT_LIMIT, Content, ObjectInfo, Progress
-from churn_assets.store.digests import Digest, content_of, new_file
+from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo, Progress
+from churn_assets.store.digests import new_file
 from churn_assets.store.errors import (
     AccessDenied,
     BucketMissing,
@@ -91,14 +92,15 @@ class GcsBackend:
         )
         self._bucket_answered = False
 
-    def create(self, key: str, source: bytes | Path) -> Content:
+    def create(self, key: str, source: bytes | Path) -> None:
         """See :class:`~churn_assets.store.backend.Backend`; the checksum goes along for the storage to compare."""
         check_key(key)
         with self._request("create", key):
             if isinstance(source, bytes):
-                return self._upload(key, BytesIO(source), len(source))
+                self._upload(key, BytesIO(source), len(source))
+                return
             with source.open("rb") as stream:
-                return self._upload(key, stream, os.fstat(stream.fileno()).st_size)
+                self._upload(key, stream, os.fstat(stream.fileno()).st_size)
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -112,20 +114,20 @@ class GcsBackend:
     def fetch(self, key: str, size: int, destination: Path | None = None) -> str:
         """See :class:`~churn_assets.store.backend.Backend`; pieces arrive while earlier ones are digested."""
         check_key(key)
-        digest, done = Digest(), 0
+        sha256, done = hashlib.sha256(), 0
         with self._request("fetch", key):
             pieces = self._pieces(key, size)
             piece = next(pieces)
             with new_file(destination) as target:
                 while piece and done + len(piece) <= size:
                     target.write(piece)
-                    digest.update(piece)
+                    sha256.update(piece)
                     done += len(piece)
                     self._tell(key, done, size)
                     piece = next(pieces, b"")
         if piece or done < size:
             raise CorruptArtifact(key, f"{self.info(key).size} bytes", f"{size} bytes")
-        return digest.content().sha256
+        return sha256.hexdigest()
 
     def info(self, key: str) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; both are what the storage recorded on arrival."""
@@ -175,7 +177,7 @@ class GcsBackend:
     def _blob(self, key: str) -> storage.Blob:
         return self._client.bucket(self.bucket).blob(self.prefix + key)
 
-    def _upload(self, key: str, stream: BufferedIOBase, size: int) -> Content:
+    def _upload(self, key: str, stream: BufferedIOBase, size: int) -> None:
         blob = self._blob(key)
         conditions = {
             "if_generation_match": 0,
@@ -186,18 +188,17 @@ class GcsBackend:
         }
         try:
             if size <= _ONE_REQUEST:
-                data = stream.read()
-                blob.upload_from_string(data, **conditions)
-                self._tell(key, len(data), len(data))
-                return content_of(data)
+                blob.upload_from_string(stream.read(), **conditions)
+                self._tell(key, size, size)
+                return
             # Servers look at the condition of a resumable upload when it begins and when it ends, emulators never.
             if blob.exists(timeout=_TIMEOUT, retry=self._retry):
                 raise ObjectExists(key)
-            with ThreadPoolExecutor(1) as digesting:
-                outgoing = _Outgoing(stream, size, digesting, lambda done: self._tell(key, done, size))
-                blob.chunk_size = _UPLOAD_PIECE
-                blob.upload_from_file(outgoing, size=size, **conditions)
-                return outgoing.content()
+            blob.chunk_size = _UPLOAD_PIECE
+            blob.upload_from_file(
+                _Outgoing(stream, lambda done: self._tell(key, done, size)), size=size, **conditions
+            )
+            self._tell(key, size, size)
         except api.PreconditionFailed:
             raise ObjectExists(key) from None
 
@@ -277,20 +278,10 @@ class GcsBackend:
 
 
 class _Outgoing:
-    """What the client reads an upload from: every byte is digested once, while the client sends it.
+    """What the client reads a large upload from; it goes back with :meth:`seek` to what has not arrived."""
 
-    The client reads piece by piece, and goes back with :meth:`seek` to what has not arrived.
-    """
-
-    def __init__(
-        self, stream: BufferedIOBase, size: int, digesting: ThreadPoolExecutor, told: Callable[[int], None]
-    ) -> None:
+    def __init__(self, stream: BufferedIOBase, told: Callable[[int], None]) -> None:
         self._stream = stream
-        self._size = size
-        self._digest = Digest()
-        self._digested = 0
-        self._digesting = digesting
-        self._last: Future[None] | None = None
         self._told = told
 
     def tell(self) -> int:
@@ -300,24 +291,8 @@ class _Outgoing:
         return self._stream.seek(offset, whence)
 
     def read(self, size: int) -> bytes:
-        start = self._stream.tell()
-        self._told(start)
-        piece = self._stream.read(size)
-        self._wait()
-        fresh = piece[max(self._digested - start, 0) :]  # the piece itself, unless the client went back
-        self._digested = max(self._digested, start + len(piece))
-        self._last = self._digesting.submit(self._digest.update, fresh)
-        return piece
-
-    def content(self) -> Content:
-        """What was sent, once the client is done."""
-        self._wait()
-        self._told(self._size)
-        return self._digest.content()
-
-    def _wait(self) -> None:
-        if self._last is not None:
-            self._last.result()
+        self._told(self._stream.tell())  # the client asks for more when what it had has arrived
+        return self._stream.read(size)
 
 
 @cache

@@ -1,6 +1,7 @@
 """The store in a local folder. Only file-system mechanics: atomic creation, durability, no symbolic links."""
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -9,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from churn_assets.store.backend import DOCUMENT_LIMIT, Content, ObjectInfo
-from churn_assets.store.digests import CHUNK, Digest, info_of, new_file
+from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo
+from churn_assets.store.digests import chunks, info_of, new_file
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing
 from churn_assets.store.names import check_key, check_prefix
 
@@ -31,14 +32,14 @@ class LocalBackend:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
-    def create(self, key: str, source: bytes | Path) -> Content:
+    def create(self, key: str, source: bytes | Path) -> None:
         """See :class:`~churn_assets.store.backend.Backend`."""
         *folders, name = check_key(key).split("/")
         self.root.mkdir(parents=True, exist_ok=True)
         with self._folder([_TEMPORARY], key, create=True) as temporary:
             draft = secrets.token_hex(16)
             try:
-                content = _write(temporary, draft, source)
+                _write(temporary, draft, source)
                 with self._folder(folders, key, create=True) as parent:
                     try:
                         os.link(draft, name, src_dir_fd=temporary, dst_dir_fd=parent, follow_symlinks=False)
@@ -48,7 +49,6 @@ class LocalBackend:
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(draft, dir_fd=temporary)
-        return content
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -64,12 +64,12 @@ class LocalBackend:
             found = os.fstat(stream.fileno()).st_size
             if found != size:
                 raise CorruptArtifact(key, f"{found} bytes", f"{size} bytes")
-            digest = Digest()
+            sha256 = hashlib.sha256()
             with new_file(destination) as target:
-                while chunk := stream.read(CHUNK):
+                for chunk in chunks(stream):
                     target.write(chunk)
-                    digest.update(chunk)
-        return digest.content().sha256
+                    sha256.update(chunk)
+        return sha256.hexdigest()
 
     def info(self, key: str) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; the file is read for it."""
@@ -158,21 +158,17 @@ def _make_folder(parent: int, name: str) -> None:
     os.fsync(parent)
 
 
-def _write(folder: int, name: str, source: bytes | Path) -> Content:
-    digest = Digest()
+def _write(folder: int, name: str, source: bytes | Path) -> None:
     descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY, dir_fd=folder)
     with os.fdopen(descriptor, "wb") as target:
         if isinstance(source, bytes):
-            digest.update(source)
             target.write(source)
         else:
             with source.open("rb") as stream:
-                while chunk := stream.read(CHUNK):
+                for chunk in chunks(stream):
                     target.write(chunk)
-                    digest.update(chunk)
         target.flush()
         os.fsync(target.fileno())
-    return digest.content()
 
 
 def _not_plain(key: str, error: OSError) -> Exception:

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 from pydantic import JsonValue
 
-from churn_assets.store.canonical import canonical_json, parse_json, sha256_file
+from churn_assets.store.backend import ObjectInfo
+from churn_assets.store.canonical import canonical_json, parse_json
+from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import ContentError, CorruptArtifact, GoldenMismatch
 from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.golden import first_difference
@@ -25,6 +27,7 @@ class StagedArtifact:
         asset: Name of the asset.
         format: The format that wrote them.
         files: Their paths, sizes and digests, sorted by path.
+        infos: What any storage that holds them must tell of each, by path.
         signature: Inputs and outputs.
         golden: Golden rows, if the format records any.
         digest: Content digest, 64 hex digits; the asset's data version.
@@ -34,6 +37,7 @@ class StagedArtifact:
     asset: str
     format: ArtifactFormat[Any]
     files: tuple[FileEntry, ...]
+    infos: dict[str, ObjectInfo]
     signature: dict[str, JsonValue]
     golden: GoldenRows | None
     digest: str
@@ -59,7 +63,7 @@ def stage(asset: str, value: T, fmt: ArtifactFormat[T], folder: Path) -> StagedA
     if any(folder.iterdir()):
         raise ValueError(f"{asset}: staging folder {folder} is not empty")
     fmt.save(value, folder)
-    files = _entries(folder, asset)
+    files, infos = _digest(folder, asset)
     signature = _plain(fmt.signature(value))
     golden = fmt.golden(value)
     try:
@@ -67,7 +71,7 @@ def stage(asset: str, value: T, fmt: ArtifactFormat[T], folder: Path) -> StagedA
     except ContentError as error:
         raise error.about(asset) from error
     return StagedArtifact(
-        folder, asset, fmt, files, signature, golden, content_digest(files, fmt.loader, signature)
+        folder, asset, fmt, files, infos, signature, golden, content_digest(files, fmt.loader, signature)
     )
 
 
@@ -98,8 +102,8 @@ def _plain(value: Any) -> Any:
     return parse_json(canonical_json(value), MANIFEST)
 
 
-def _entries(folder: Path, asset: str) -> tuple[FileEntry, ...]:
-    found = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+def _digest(folder: Path, asset: str) -> tuple[tuple[FileEntry, ...], dict[str, ObjectInfo]]:
+    found = [path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()]
     if not found:
         raise CorruptArtifact(folder.name, "no files", "at least one saved file", asset)
     for path in found:
@@ -107,10 +111,9 @@ def _entries(folder: Path, asset: str) -> tuple[FileEntry, ...]:
             raise CorruptArtifact(
                 path.relative_to(folder).as_posix(), "a link or special file", "a plain file", asset
             )
-    entries = (
-        FileEntry(
-            path=path.relative_to(folder).as_posix(), size=path.stat().st_size, sha256=sha256_file(path)
-        )
-        for path in found
-    )
-    return tuple(sorted(entries, key=lambda entry: entry.path))
+    entries, infos = [], {}
+    for path in sorted(found, key=lambda path: path.relative_to(folder).as_posix()):
+        name = path.relative_to(folder).as_posix()
+        sha256, infos[name] = digests_of(path)
+        entries.append(FileEntry(path=name, size=infos[name].size, sha256=sha256))
+    return tuple(entries), infos

@@ -10,7 +10,7 @@ from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import unseal
 from churn_assets.store.channels import CHANNELS, Channel, ChannelRecord
-from churn_assets.store.digests import content_of
+from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
@@ -139,10 +139,9 @@ def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEn
         found = source.fetch(key, entry.size, copy)
         if found != entry.sha256:
             raise CorruptArtifact(entry.path, f"sha256 {found}", f"sha256 {entry.sha256}", str(ref))
-        try:
-            sent = target.create(key, copy).info
-        except ObjectExists:
-            sent = content_of(copy).info  # of an earlier try, or a leftover of other bytes
+        with suppress(ObjectExists):  # of an earlier try, or a leftover of other bytes
+            target.create(key, copy)
+        _, sent = digests_of(copy)
     stored = target.info(key)
     if stored != sent:
         raise CorruptArtifact(entry.path, f"{stored} at the target", str(sent), str(ref))

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, StagedArtifact, stage
-from churn_assets.store.backend import Backend, Content, ObjectInfo
+from churn_assets.store.backend import Backend, ObjectInfo
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import ObjectExists
 from churn_assets.store.formats import (
@@ -145,9 +145,9 @@ class Faulty:
         if hit and self.mode == "unanswered":
             raise Unanswered(key)
 
-    def create(self, key: str, source: bytes | Path) -> Content:
+    def create(self, key: str, source: bytes | Path) -> None:
         with self._operation("create", key):
-            return self.backend.create(key, source)
+            self.backend.create(key, source)
 
     def read(self, key: str) -> bytes:
         with self._operation("read", key):

@@ -127,7 +127,8 @@ def _place(project: Project, config: ActConfig) -> tuple[ArtifactStore, Channel,
 
 
 def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
-    @dg.job(name=name, description=op.description)
+    # Ahead of every training that waits; not of one that runs: `churn rollback` waits for nothing.
+    @dg.job(name=name, description=op.description, tags={"dagster/priority": "10"})
     def job() -> None:
         op()
 

@@ -94,7 +94,7 @@ def releases(
     if as_json:
         print_json(rows)
     elif rows:
-        out.print(table(rows, f"Releases of {experiment}"))
+        out.print(table(rows, f"Releases of {experiment} in {place.uri}"))
     else:
         out.print(f"No release of {experiment} yet: churn run {experiment}")
 

@@ -43,9 +43,14 @@ def size(count: float | None) -> str:
     return f"{count:.3g} GB"
 
 
+def watched() -> bool:
+    """Whether somebody looks at the screen while a command works; a pipe or a log gets no progress."""
+    return Console(stderr=True).is_terminal
+
+
 def note(text: str) -> None:
     """A line for people, beside the output that another program may read."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(f"[dim]{text}[/]")
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, style="dim", markup=False)
 
 
 def print_json(value: Any) -> None:

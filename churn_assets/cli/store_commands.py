@@ -18,7 +18,7 @@ from churn_assets.cli.place import (
     open_uri,
     required_checks,
 )
-from churn_assets.cli.screen import figure, note, out, print_json, size, table
+from churn_assets.cli.screen import figure, note, out, print_json, size, table, watched
 
 store_app = typer.Typer(no_args_is_help=True, help="Whole stores.")
 
@@ -85,7 +85,8 @@ def history(
     as_json: JsonOption = False,
 ) -> None:
     """Everything that ever led a channel, newest first, after verifying every record and its link."""
-    log = open_place(context, experiment).other(channel)
+    place = open_place(context, experiment)
+    log = place.other(channel)
     rows = [
         {
             "record": record.seq,
@@ -101,9 +102,9 @@ def history(
     if as_json:
         print_json(rows)
     elif rows:
-        out.print(table(rows, f"History of {log.name}"))
+        out.print(table(rows, f"History of {log.name} in {place.uri}"))
     else:
-        out.print(f"Nothing leads {log.name} yet: churn promote")
+        out.print(f"Nothing leads {log.name} in {place.uri} yet: churn promote")
 
 
 @guarded
@@ -224,8 +225,8 @@ def copy(
     from churn_assets.store.transfer import copy_store
 
     def tell(version: str, done: int, total: int) -> None:
-        if done == total or done % 10 == 0:
-            note(f"{done} of {total} versions: {version}")
+        if watched():
+            note(f"{done} of {total}: {version}")
 
     copied = copy_store(open_uri(context, source), open_uri(context, target), tell)
     out.print(

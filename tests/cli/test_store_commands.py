@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
+from churn_assets.cli.running import Followed
 from churn_assets.cli.transfers import SHOWN_FROM, Transfers
 from churn_assets.release.bundle import RELEASE
 from churn_assets.store.artifacts import stage
@@ -75,7 +77,7 @@ def test_history_of_a_log_that_was_rewritten_is_refused(project):
 def test_history_of_a_channel_that_nothing_leads_says_so(project):
     result = project.churn("history", "--channel", "challenger")
     assert result.exit_code == 0
-    assert "Nothing leads challenger yet" in result.output
+    assert "Nothing leads challenger in .churn/store yet" in result.output
 
 
 def test_diff_tells_figures_thresholds_digests_and_files_that_differ_and_nothing_else(project):
@@ -224,6 +226,18 @@ def test_a_large_transfer_shows_on_a_terminal_and_a_small_one_never():
     shown = watched(terminal=True)
     assert "ppo_text/1/model.safetensors" in shown
     assert "small.json" not in shown
+
+
+def test_a_run_shows_a_large_transfer_on_the_line_of_its_asset():
+    followed, progress = Followed(), Progress(console=Console(file=io.StringIO()))
+    followed.start(progress, progress.console, {"sft_model": 3, "ppo_text": 3})
+    followed.transfer("artifacts/quickstart/ppo_text/1/model.safetensors", SHOWN_FROM, 2 * SHOWN_FROM)
+    followed.transfer("artifacts/quickstart/sft_model/1/model.json", 1, 2)
+    followed.transfer("channels/quickstart/000000000001.json", 1, 2)
+    assert [task.fields["state"] for task in progress.tasks] == [
+        "waits",
+        "model.safetensors: 50% of 16.8 MB",
+    ]
 
 
 def test_nothing_of_a_transfer_shows_in_a_pipe():

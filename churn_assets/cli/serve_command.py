@@ -1,0 +1,107 @@
+"""`churn serve`: decisions over HTTP. `churn keys`: who may ask. `churn log`: what was decided, as an offer log."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from churn_assets.cli.errors import UsageProblemError, guarded
+from churn_assets.cli.place import ChannelOption, ExperimentOption, open_place
+from churn_assets.cli.screen import out, table
+
+if TYPE_CHECKING:
+    from churn_assets.serving.security import ApiKey
+
+
+@guarded
+def serve(
+    context: typer.Context,
+    experiment: ExperimentOption = "quickstart",
+    channel: ChannelOption = None,
+    store: Annotated[
+        str | None, typer.Option("--store", help="Store URI; the experiment's own if left out.")
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8080,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Processes.")] = 1,
+) -> None:
+    """Serve the release that leads a channel, and follow the channel; stop with Ctrl-C."""
+    from churn_assets.serving import run
+
+    place = open_place(context, experiment)
+    run.serve(
+        run.Plan(
+            root=str(context.obj),
+            experiment=experiment,
+            config=place.experiment.serving.model_dump_json(),
+            store=store or place.uri,
+            channel=place.other(channel).name,
+            host=host,
+            port=port,
+            workers=workers,
+        )
+    )
+
+
+@guarded
+def keys(
+    file: Annotated[
+        Path, typer.Argument(help="File of API keys (hashes only); made if it is not there.", dir_okay=False)
+    ],
+    add: Annotated[
+        str | None, typer.Option("--add", help="Make a key for this caller, and show it once.")
+    ] = None,
+    revoke: Annotated[str | None, typer.Option("--revoke", help="Take this caller's key back.")] = None,
+) -> None:
+    """List, add and revoke the API keys of a server; it notices within a second."""
+    from churn_assets.serving.security import new_key, read_keys, revoked, write_keys
+
+    known: tuple[ApiKey, ...] = () if add and not file.exists() else read_keys(file)
+    now = datetime.now(UTC)
+    if revoke:
+        known = revoked(known, revoke, now)
+    clear = None
+    if add:
+        clear, known = new_key(known, add, now)
+    if add or revoke:
+        write_keys(file, known)
+    rows = [
+        {
+            "caller": key.name,
+            "made": f"{key.created_at:%Y-%m-%d %H:%M:%S}",
+            "revoked": f"{key.revoked_at:%Y-%m-%d %H:%M:%S}" if key.revoked_at else "",
+        }
+        for key in known
+    ]
+    out.print(table(rows, f"API keys of {file}"))
+    if clear:
+        out.print("The key, shown this once:")
+        print(clear)  # noqa: T201 - whole, whatever the width of the terminal
+
+
+@guarded
+def log(
+    context: typer.Context,
+    output: Annotated[
+        Path, typer.Option("--out", "-o", help="CSV or Parquet, as `offer_log.source` reads it.")
+    ],
+    experiment: ExperimentOption = "quickstart",
+) -> None:
+    """Write decisions that were served, joined with their outcomes, as an offer log to learn from."""
+    from churn_assets.serving.offer_rows import offer_rows
+    from churn_assets.serving.shipping import logged_records
+
+    writers = {".csv": "to_csv", ".parquet": "to_parquet"}
+    if output.suffix not in writers:
+        raise UsageProblemError(f"{output}: found suffix {output.suffix!r}, expected {' or '.join(writers)}")
+    place = open_place(context, experiment)
+    config = place.experiment
+    folder = Path(context.obj) / config.serving.decision_log.folder
+    records = logged_records(place.store.backend, experiment, folder)
+    rows = offer_rows(records, config.economics, config.customers.monthly_revenue)
+    getattr(rows.frame, writers[output.suffix])(output, index=False)
+    out.print(table([{"decisions": count, "": what} for what, count in rows.counts.items()]))
+    out.print(f"Written to {output}")

@@ -1,0 +1,102 @@
+"""The untrained or pretrained network and tokenizer that SFT starts from, as configured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from churn_assets.message.language_model import ARCHITECTURES, ModelError, build_network, describe, weights_of
+from churn_assets.message.tokenizer import TextTokenizer, train_tokenizer
+from churn_assets.message.training_config import Base, FromScratch, Hub, LocalFolder
+
+
+def base_model(config: Base, texts: Iterable[str], *, seed: int, root: Path) -> tuple[Any, TextTokenizer]:
+    """The network to fine-tune and its tokenizer.
+
+    Args:
+        config: Where it comes from.
+        texts: Training texts, for a tokenizer from scratch.
+        seed: Of random weights.
+        root: The project's folder: a relative path of a local folder starts there.
+
+    Raises:
+        ModelError: The folder or repository holds no model that can be used.
+    """
+    if isinstance(config, FromScratch):
+        tokenizer = train_tokenizer(texts, config.vocabulary)
+        return _from_scratch(config, tokenizer, seed), tokenizer
+    if isinstance(config, LocalFolder):
+        folder = root / config.path
+        if not (folder / "config.json").is_file():
+            msg = f"sft_model.base.path: found no config.json in {folder}, expected the folder of a model"
+            raise ModelError(msg)
+        return _pretrained(str(folder), config, local_files_only=True)
+    return _pretrained(config.name, config, revision=config.revision)
+
+
+def _from_scratch(config: FromScratch, tokenizer: TextTokenizer, seed: int) -> Any:
+    shape = transformers.OPTConfig(
+        vocab_size=tokenizer.size,
+        hidden_size=config.hidden_size,
+        word_embed_proj_dim=config.hidden_size,
+        ffn_dim=4 * config.hidden_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        max_position_embeddings=config.max_positions,
+        dropout=0.0,
+        init_std=config.init_std,
+        bos_token_id=tokenizer.eos_id,
+        eos_token_id=tokenizer.eos_id,
+        pad_token_id=tokenizer.pad_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return transformers.OPTForCausalLM(shape)
+
+
+def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any, TextTokenizer]:
+    """Only safetensors and JSON are read; `trust_remote_code` is off, so no code of the repository runs."""
+    try:
+        described = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
+    except (OSError, ValueError) as error:
+        msg = f"sft_model.base: found no usable model {name!r} ({error})"
+        raise ModelError(msg) from error
+    if described.model_type not in ARCHITECTURES:
+        msg = f"sft_model.base: {name!r} is a {described.model_type!r} model, expected one of {sorted(ARCHITECTURES)}"
+        raise ModelError(msg)
+    try:
+        network = ARCHITECTURES[described.model_type].causal.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, **where
+        )
+        found = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
+    except (OSError, ValueError) as error:
+        msg = f"sft_model.base: found no safetensors and tokenizer.json of {name!r} ({error})"
+        raise ModelError(msg) from error
+    tokenizer = _tokenizer(name, found, config)
+    # What the file says of special tokens gives way to what is trained with.
+    network.config.eos_token_id, network.config.pad_token_id = tokenizer.eos_id, tokenizer.pad_id
+    architecture, shape = describe(network)
+    return build_network("causal", architecture, shape, weights_of(network)), tokenizer
+
+
+def _tokenizer(name: str, found: Any, config: LocalFolder | Hub) -> TextTokenizer:
+    pad = config.pad_token if config.pad_token is not None else found.pad_token
+    if pad is None or pad not in found.get_vocab() or pad == found.eos_token:
+        msg = (
+            f"sft_model.base.pad_token: found {pad!r} for {name!r}, expected a token of its vocabulary that no text "
+            f"contains, other than the end of text {found.eos_token!r}"
+        )
+        raise ModelError(msg)
+    tokenizer = TextTokenizer(
+        found.backend_tokenizer.to_str(), found.eos_token_id, found.convert_tokens_to_ids(pad)
+    )
+    probe = ["Offer: 20% off for 6 months\nMessage: Hi {name}, thank you."]
+    theirs = found(probe)["input_ids"]
+    if tokenizer.encode(probe) != theirs:
+        msg = f"{name!r}: its tokenizer.json alone gives other tokens than its own tokenizer; it cannot be stored"
+        raise ModelError(msg)
+    return tokenizer

@@ -1,0 +1,482 @@
+"""PPO on text: a policy, a critic and a frozen reference against a reward model. TRL has none since 1.13.
+
+The loop follows Ziegler et al. 2019 (arXiv:1909.08593): KL divergence from the SFT model in the reward of every token,
+its weight steered to a target; the reward model's score on the last. Clipped surrogate and value loss as in Schulman et
+al. 2017 (arXiv:1707.06347), advantages by GAE (arXiv:1506.02438).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import peft
+import torch
+from torch import nn
+
+from churn_assets.message.checkpoint import PpoState, checkpoint_folder, read_checkpoint, write_checkpoint
+from churn_assets.message.compute import device_of, precision, threads
+from churn_assets.message.data import Messages
+from churn_assets.message.generation import Generated, Writer, generate
+from churn_assets.message.language_model import (
+    LanguageModel,
+    ModelError,
+    RewardModel,
+    TrainingRecord,
+    describe,
+    weights_of,
+)
+from churn_assets.message.likelihood import completion_log_probs, hidden_states
+from churn_assets.message.over_optimisation import judge_verdict
+from churn_assets.message.progress import Progress, silent
+from churn_assets.message.rollouts import (
+    Judged,
+    Jury,
+    MiniBatch,
+    TextPolicy,
+    mini_batches,
+    prompts_of_step,
+    rollout_rows,
+    seed_of_step,
+)
+from churn_assets.message.scoring import Scorer
+from churn_assets.message.supervised import lora, merged
+from churn_assets.message.training_config import PpoTextConfig
+
+SAMPLES = 2
+KL_BAND = 0.2
+"""Relative distance from the target at which the weight of KL changes as fast as it may."""
+
+LEAST_BETA = 1e-4
+"""A weight that is steered never reaches 0, from where it could not rise again."""
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A minibatch with what was found before learning from it; (n, written) each, and 0 where nothing was written.
+
+    Attributes:
+        batch: The messages.
+        log_p: Of the policy that wrote them.
+        reference: Of the SFT model.
+        values: Of the critic then.
+    """
+
+    batch: MiniBatch
+    log_p: torch.Tensor
+    reference: torch.Tensor
+    values: torch.Tensor
+
+
+def next_beta(beta: float, kl: float, target: float, gain: float) -> float:
+    """The weight of KL in the next step: higher where the policy strayed further than the target, else lower."""
+    if not gain or not beta:
+        return beta
+    error = min(max((kl / target - 1) / KL_BAND, -1.0), 1.0)
+    return max(beta * (1 + gain * error), LEAST_BETA)
+
+
+def advantages(
+    rewards: torch.Tensor,
+    values: torch.Tensor,
+    written: torch.Tensor,
+    discount_factor: float,
+    gae_lambda: float,
+) -> torch.Tensor:
+    """Generalised advantage estimates, (n, length); nothing follows a message's last token."""
+    found = torch.zeros_like(rewards)
+    ahead, value_ahead = torch.zeros(len(rewards)).to(rewards), torch.zeros(len(rewards)).to(rewards)
+    for t in range(rewards.shape[1] - 1, -1, -1):
+        surprise = rewards[:, t] + discount_factor * value_ahead - values[:, t]
+        ahead = (surprise + discount_factor * gae_lambda * ahead) * written[:, t]
+        found[:, t] = ahead
+        value_ahead = values[:, t] * written[:, t]
+    return found
+
+
+def token_rewards(score: torch.Tensor, kl: torch.Tensor, written: torch.Tensor, beta: float) -> torch.Tensor:
+    """(n, length): the price of each token's divergence, and the message's score on its last token."""
+    rewards = -beta * kl
+    last = written.sum(1).long() - 1
+    rewards[torch.arange(len(rewards)), last] += score
+    return rewards * written
+
+
+def policy_loss(
+    log_p: torch.Tensor, old: torch.Tensor, advantage: torch.Tensor, clip_range: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Clipped surrogate loss of each token, and its probability ratio."""
+    ratio = (log_p - old).exp()
+    clipped = ratio.clamp(1 - clip_range, 1 + clip_range)
+    return torch.max(-advantage * ratio, -advantage * clipped), ratio
+
+
+def value_loss(
+    value: torch.Tensor, old: torch.Tensor, returns: torch.Tensor, clip_range: float
+) -> torch.Tensor:
+    """Clipped squared error of each token."""
+    near = old + (value - old).clamp(-clip_range, clip_range)
+    return 0.5 * torch.max((value - returns) ** 2, (near - returns) ** 2)
+
+
+def check_lineage(sft: LanguageModel, reward: RewardModel) -> None:
+    """Does the reward model belong to this SFT model?
+
+    Raises:
+        ModelError: It reads texts by another tokenizer, or was trained from another SFT model.
+    """
+    if reward.tokenizer != sft.tokenizer:
+        msg = "ppo_text: found a reward_model of another tokenizer, expected the tokenizer of sft_model"
+        raise ModelError(msg)
+    if reward.sft_digest != sft.digest:
+        msg = (
+            f"ppo_text: found a reward_model trained from sft_model {reward.sft_digest[:12]}, expected "
+            f"{sft.digest[:12]}: train reward_model again"
+        )
+        raise ModelError(msg)
+
+
+def train_ppo(
+    sft: LanguageModel,
+    reward: RewardModel,
+    messages: Messages,
+    config: PpoTextConfig,
+    *,
+    seed: int,
+    progress: Progress = silent,
+    checkpoints: Path | None = None,
+) -> TextPolicy:
+    """Trains the SFT model against the reward model, on the prompts of the training split.
+
+    Args:
+        sft: Where the policy starts, and what it is kept close to.
+        reward: What it is trained against; its judge decides when to stop.
+        messages: Only the prompts are used.
+        config: The section `ppo_text`.
+        seed: Of prompts, messages and order; equal seeds give equal bytes on one machine.
+        progress: Told of reward, judge, KL, its weight and sample texts after every step.
+        checkpoints: Folder to keep checkpoints in, and to go on from; none are kept without it.
+
+    Raises:
+        ModelError: The reward model belongs to another SFT model.
+        TextError: A prompt leaves no room for a message.
+    """
+    check_lineage(sft, reward)
+    prompts = list(dict.fromkeys(messages.of("train")["prompt"]))
+    folder = (
+        None
+        if checkpoints is None
+        else checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
+    )
+    with threads(config.compute):
+        trainer = PpoTrainer(sft, reward, config, seed)
+        if folder is not None and (state := read_checkpoint(folder)) is not None:
+            trainer.restore(state)
+        while trainer.step < config.steps:
+            kept = trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, seed))
+            progress(step=trainer.step, total=config.steps, samples=trainer.shown(), **trainer.latest())
+            if not kept:
+                break
+            if folder is not None and trainer.step % config.checkpoint_steps == 0:
+                write_checkpoint(trainer.state(), folder)
+        return trainer.finished()
+
+
+class PpoTrainer:
+    """One training: the networks, the optimizer and what was written so far.
+
+    Everything random in a step comes from the seed and the step's number, so `state` is all that a resumed training
+    needs to go on bit for bit.
+
+    Attributes:
+        step: Steps done.
+        beta: Weight of KL in the next step.
+        first_ratios: Probability ratios of the first pass of the last step: all 1, as nothing was learned yet.
+    """
+
+    def __init__(self, sft: LanguageModel, reward: RewardModel, config: PpoTextConfig, seed: int) -> None:
+        """Builds policy, reference, critic, reward network and judge."""
+        self._sft, self._reward, self._config, self._seed = sft, reward, config, seed
+        self._device = device_of(config.compute)
+        torch.manual_seed(seed)  # of adapters' first weights
+        self.policy = self._trainable(sft.network(), "CAUSAL_LM")
+        self.critic = self._trainable(reward.network(), "SEQ_CLS")
+        self._reference = without_dropout(sft.network()).to(self._device)
+        self._jury = Jury(
+            Scorer.of(reward, "reward", str(self._device)),
+            Scorer.of(reward, "judge", str(self._device)),
+            reward.reward,
+            reward.judge,
+        )
+        self.optimizer = torch.optim.AdamW(
+            [*trainables(self.policy).values(), *trainables(self.critic).values()],
+            lr=config.learning_rate,
+            betas=(0.9, config.adam_beta2),
+            weight_decay=0.0,
+            fused=True,
+        )
+        self.step, self.beta = 0, config.init_beta
+        self.first_ratios = torch.ones(0)
+        self._curve: list[dict[str, float | None]] = []
+        self._rollouts: list[pd.DataFrame] = []
+        self._best: dict[str, torch.Tensor] = {}
+        self._turned = ""
+
+    def run_step(self, prompts: Sequence[str]) -> bool:
+        """Writes a message for every prompt and learns from them.
+
+        Returns:
+            False where the judge has turned: the weights are then those of its best step, and training is over.
+        """
+        config = self._config
+        before = copied(trainables(self.policy))
+        written, judged, batches = self._write(prompts)
+        kl = torch.cat([(each.log_p - each.reference).sum(1) for each in batches])
+        tokens = torch.cat([each.batch.written.sum(1) for each in batches])
+        kl_a_token = float(kl.sum() / tokens.sum())
+        rows = [row for each in batches for row in each.batch.rows]
+        by_text = np.empty(len(rows), np.float32)
+        by_text[rows] = (kl / tokens).cpu().numpy()
+        self._rollouts.append(rollout_rows(self.step, prompts, written, judged, by_text))
+        figures: dict[str, float | None] = {
+            "step": self.step,
+            "reward": float(judged.standardised.mean()),
+            "judge": float(judged.judged.mean()),
+            "kl": kl_a_token,
+            "beta": self.beta,
+            "ended": float(np.mean([each.ended for each in written])),
+            "unique": len({each.text for each in written}) / len(written),
+            "tokens": float(tokens.mean()),
+        }
+        self._curve.append(figures)
+        verdict = judge_verdict(
+            [each["judge"] or 0.0 for each in self._curve],
+            [each["reward"] or 0.0 for each in self._curve],
+            window=config.judge_window,
+            tolerance=config.judge_tolerance,
+        )
+        if config.stop_when_judge_turns:
+            if verdict.turned:
+                self._load(self._best)
+                self._turned = verdict.reason
+                return False
+            if verdict.best_step == self.step or not self._best:
+                self._best = before
+        figures.update(self._learn(batches, torch.from_numpy(judged.reward).to(self._device)))
+        self.beta = next_beta(self.beta, kl_a_token, config.target_kl, config.kl_gain)
+        self.step += 1
+        return True
+
+    def latest(self) -> dict[str, float]:
+        """Figures of the last step."""
+        return {key: value for key, value in self._curve[-1].items() if key != "step" and value is not None}
+
+    def shown(self) -> list[str]:
+        """A few texts of the last step."""
+        rows = self._rollouts[-1].tail(SAMPLES)
+        return [prompt + text for prompt, text in zip(rows["prompt"], rows["text"], strict=True)]
+
+    def state(self) -> PpoState:
+        """All that is needed to go on."""
+        moments = {
+            f"{number}.{name}": value
+            for number, values in self.optimizer.state_dict()["state"].items()
+            for name, value in values.items()
+        }
+        return PpoState(
+            policy=copied(trainables(self.policy)),
+            critic=copied(trainables(self.critic)),
+            optimizer=copied(moments),
+            best=self._best,
+            rollouts=pd.concat(self._rollouts, ignore_index=True),
+            curve=tuple(self._curve),
+            step=self.step,
+            beta=self.beta,
+        )
+
+    def restore(self, state: PpoState) -> None:
+        """Goes on from there."""
+        self._load(state.policy)
+        load(self.critic, state.critic)
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in state.optimizer.items():
+            number, _, part = name.partition(".")
+            moments.setdefault(int(number), {})[part] = value
+        self.optimizer.load_state_dict(
+            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        )
+        self._best, self._curve = dict(state.best), list(state.curve)
+        self._rollouts = [state.rollouts]
+        self.step, self.beta = state.step, state.beta
+
+    def finished(self) -> TextPolicy:
+        """The trained policy; nothing can be learned afterwards."""
+        policy = merged(self.policy)
+        architecture, shape = describe(policy)
+        rollouts = pd.concat(self._rollouts, ignore_index=True)
+        record = TrainingRecord(
+            curve=tuple(self._curve),
+            figures={
+                "algorithm": "ppo",
+                "steps": self.step,
+                "messages": len(rollouts),
+                "beta": self.beta,
+                "stopped_by_judge": bool(self._turned),
+                "judge_said": self._turned or "never turned",
+            },
+            samples=tuple(self.shown()),
+        )
+        model = LanguageModel(
+            architecture, shape, weights_of(policy), self._sft.tokenizer, self._sft.examples, record
+        )
+        return TextPolicy(model, rollouts, self._sft.digest, self._reward.digest)
+
+    def _trainable(self, network: Any, kind: str) -> Any:
+        network = without_dropout(network)
+        if self._config.lora is not None:
+            network = without_dropout(peft.get_peft_model(network, lora(self._config.lora, kind)))
+        return network.to(self._device)
+
+    def _write(self, prompts: Sequence[str]) -> tuple[list[Generated], Judged, list[Learned]]:
+        config, tokenizer = self._config, self._sft.tokenizer
+        with precision(config.compute, self._device):
+            written = [
+                each[0]
+                for each in generate(
+                    Writer(self.policy, tokenizer),
+                    prompts,
+                    seed=seed_of_step(self._seed, self.step, 0),
+                    max_new_tokens=config.max_new_tokens,
+                )
+            ]
+        # Float32, as the published reward model answers: what is logged is what anybody finds.
+        judged = self._jury.of(
+            prompts, [each.text for each in written], [each.ended for each in written], config
+        )
+        batches = mini_batches(
+            tokenizer.encode(prompts),
+            [each.tokens for each in written],
+            config.mini_batch_size,
+            tokenizer.pad_id,
+            self._device,
+        )
+        with torch.no_grad(), precision(config.compute, self._device):
+            learned = [
+                Learned(
+                    batch,
+                    self._log_probs(self.policy, batch),
+                    self._log_probs(self._reference, batch),
+                    self._values(batch),
+                )
+                for batch in batches
+            ]
+        return written, judged, learned
+
+    def _log_probs(self, network: Any, batch: MiniBatch) -> torch.Tensor:
+        return completion_log_probs(network, batch.ids, batch.mask, batch.prompt_length) * batch.written
+
+    def _values(self, batch: MiniBatch) -> torch.Tensor:
+        """On the scale of the rewards, which the critic starts from."""
+        hidden = hidden_states(self.critic, batch.ids, batch.mask)[:, batch.prompt_length - 1 : -1]
+        raw = value_head(self.critic)(hidden)[..., 0].float()
+        return (raw - self._reward.reward.mean) / self._reward.reward.std * batch.written
+
+    def _learn(self, batches: Sequence[Learned], score: torch.Tensor) -> dict[str, float]:
+        config = self._config
+        gains, returns = [], []
+        for each in batches:
+            written = each.batch.written
+            rewards = token_rewards(score[each.batch.rows], each.log_p - each.reference, written, self.beta)
+            gains.append(advantages(rewards, each.values, written, config.discount_factor, config.gae_lambda))
+            returns.append(gains[-1] + each.values)
+        explained = explained_variance(
+            torch.cat([found[each.batch.written > 0] for found, each in zip(returns, batches, strict=True)]),
+            torch.cat([each.values[each.batch.written > 0] for each in batches]),
+        )
+        gains = whitened(gains, [each.batch.written for each in batches])
+        order = np.random.default_rng(seed_of_step(self._seed, self.step, 1))
+        sums = {"policy_loss": 0.0, "value_loss": 0.0, "clipped": 0.0}
+        passes = config.gradient_accumulation_steps
+        updates = 0
+        for _ in range(config.ppo_epochs):
+            turn = order.permutation(len(batches))
+            for start in range(0, len(turn), passes):
+                group = turn[start : start + passes]
+                tokens = sum(batches[i].batch.written.sum() for i in group)
+                for i in group:
+                    each = batches[i]
+                    written = each.batch.written
+                    with precision(config.compute, self._device):
+                        log_p, values = self._log_probs(self.policy, each.batch), self._values(each.batch)
+                    surrogate, ratio = policy_loss(log_p, each.log_p, gains[i], config.clip_range)
+                    error = value_loss(values, each.values, returns[i], config.value_clip_range)
+                    # Divided by the group's tokens: as if its passes had been one.
+                    policy_part, value_part = ((part * written).sum() / tokens for part in (surrogate, error))
+                    (policy_part + config.value_coef * value_part).backward()
+                    if not updates and i == group[0]:
+                        self.first_ratios = ratio.detach()[written > 0]
+                    beyond = ((ratio.detach() - 1).abs() > config.clip_range) * written
+                    sums["policy_loss"] += float(policy_part.detach())
+                    sums["value_loss"] += float(value_part.detach())
+                    sums["clipped"] += float(beyond.sum() / tokens)
+                for network in (self.policy, self.critic):
+                    nn.utils.clip_grad_norm_(trainables(network).values(), config.max_grad_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+                updates += 1
+        return {key: value / updates for key, value in sums.items()} | {"explained_variance": explained}
+
+    def _load(self, weights: dict[str, torch.Tensor]) -> None:
+        load(self.policy, weights)
+
+
+def whitened(values: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Each less the mean of all and in units of their standard deviation; 0 where nothing was written."""
+    count = sum(mask.sum() for mask in written)
+    mean = sum((each * mask).sum() for each, mask in zip(values, written, strict=True)) / count
+    spread = sum((((each - mean) ** 2) * mask).sum() for each, mask in zip(values, written, strict=True))
+    scale = torch.rsqrt(spread / count + 1e-8)
+    return [(each - mean) * scale * mask for each, mask in zip(values, written, strict=True)]
+
+
+def explained_variance(returns: torch.Tensor, values: torch.Tensor) -> float:
+    """Share of the returns' variance that the critic foresaw; 1 is all, below 0 is worse than their mean."""
+    return float(1 - ((returns - values) ** 2).mean() / (returns.var(correction=0) + 1e-8))
+
+
+def value_head(critic: Any) -> Any:
+    """The linear layer that makes a value of a hidden state."""
+    return (critic.base_model.model if isinstance(critic, peft.PeftModel) else critic).score
+
+
+def without_dropout(network: Any) -> Any:
+    """The network without any: probability ratios start at exactly 1."""
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for key in ("dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+        if hasattr(network.config, key):
+            setattr(network.config, key, 0.0)
+    return network
+
+
+def trainables(network: Any) -> dict[str, torch.Tensor]:
+    """Parameters that are learned, by name."""
+    return {name: value for name, value in network.named_parameters() if value.requires_grad}
+
+
+def copied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copies on the CPU."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
+
+
+def load(network: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Writes these values into the parameters of the same names."""
+    found = trainables(network)
+    with torch.no_grad():
+        for name, value in weights.items():
+            found[name].copy_(value)

@@ -1,0 +1,135 @@
+"""Texts to token ids and back: one format in SFT, reward training, RL and serving. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+BOS_AND_EOS, PAD = "</s>", "<pad>"
+
+
+class TextError(ValueError):
+    """A text cannot be given to the model; names the row, found and expected."""
+
+
+@dataclass(frozen=True)
+class TextTokenizer:
+    """A tokenizer and its special tokens.
+
+    Attributes:
+        definition: tokenizer.json of the tokenizers library; it holds no code.
+        eos_id: Ends a message.
+        pad_id: Fills batches; never the end of a message, or a reward model could not tell where a text ends.
+    """
+
+    definition: str
+    eos_id: int
+    pad_id: int
+
+    def __post_init__(self) -> None:
+        if self.pad_id == self.eos_id:
+            msg = f"padding and end of text are both token {self.eos_id}: expected a padding token of its own"
+            raise TextError(msg)
+        for role, token in (("end of text", self.eos_id), ("padding", self.pad_id)):
+            if not 0 <= token < self.size:
+                msg = f"{role} is token {token}: expected one of {self.size} tokens"
+                raise TextError(msg)
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        try:
+            tokenizer = Tokenizer.from_str(self.definition)
+        except Exception as error:  # the library raises nothing narrower
+            raise TextError(f"tokenizer.json: {error}; expected the tokenizers library's format") from error
+        # A text that spells a special token stays a text: no user's file can end a message early.
+        tokenizer.encode_special_tokens = True
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        return tokenizer
+
+    @property
+    def size(self) -> int:
+        """Ids run from 0 to one less."""
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        return 1 + max(vocabulary.values(), default=-1)
+
+    def encode(self, texts: Iterable[str]) -> list[list[int]]:
+        """Ids of each text, with what the tokenizer puts before every text, without an end."""
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
+
+    def rows(self, prompts: Sequence[str], texts: Sequence[str], ended: Iterable[bool]) -> list[list[int]]:
+        """Ids of prompt and text, and of the end where the text ended by itself: what every model is trained on."""
+        joined = self.encode(prompt + text for prompt, text in zip(prompts, texts, strict=True))
+        return [ids + [self.eos_id] * end for ids, end in zip(joined, ended, strict=True)]
+
+    def supervised(self, prompts: Sequence[str], texts: Sequence[str]) -> list[tuple[list[int], int]]:
+        """Ids of prompt and whole text, and how many of them are the prompt's.
+
+        Raises:
+            TextError: Some prompt's ids are not where the whole text's start: the model would be trained on
+                another prompt than it sees when it writes.
+        """
+        whole = self.rows(prompts, texts, [True] * len(prompts))
+        alone = self.encode(prompts)
+        for number, (ids, prompt) in enumerate(zip(whole, alone, strict=True)):
+            if ids[: len(prompt)] != prompt:
+                msg = (
+                    f"row {number}: the end of the prompt and the start of the text share a token: expected a prompt "
+                    f"that ends without a space and a text that starts with one, found {prompts[number][-12:]!r} and "
+                    f"{texts[number][:12]!r}"
+                )
+                raise TextError(msg)
+        return [(ids, len(prompt)) for ids, prompt in zip(whole, alone, strict=True)]
+
+    def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
+        """Texts of ids, without special tokens."""
+        return list(self._tokenizer.decode_batch([list(ids) for ids in rows], skip_special_tokens=True))
+
+    def transformers_tokenizer(self) -> Any:
+        """As transformers and TRL want it."""
+        from transformers import PreTrainedTokenizerFast
+
+        tokenizer = Tokenizer.from_str(self.definition)
+        tokenizer.encode_special_tokens = True
+        eos, pad = (tokenizer.id_to_token(token) for token in (self.eos_id, self.pad_id))
+        return PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, bos_token=eos, eos_token=eos, pad_token=pad, padding_side="left"
+        )
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:
+    """A byte-level BPE tokenizer of these texts, laid out like OPT's: every text starts with `</s>`."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=[PAD, BOS_AND_EOS],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    pad, eos = 0, 1  # in the order of the special tokens above
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{BOS_AND_EOS} $A", special_tokens=[(BOS_AND_EOS, eos)]
+    )
+    return TextTokenizer(tokenizer.to_str(), eos, pad)
+
+
+def padded(
+    rows: Sequence[Sequence[int]], pad_id: int, *, left: bool = False
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(n, longest) ids and their mask, 1 where a token is; filled on the right, or on the left to write on from."""
+    longest = max(len(row) for row in rows)
+    ids = torch.full((len(rows), longest), pad_id, dtype=torch.long)
+    mask = torch.zeros((len(rows), longest), dtype=torch.long)
+    for number, row in enumerate(rows):
+        place = slice(longest - len(row), None) if left else slice(0, len(row))
+        ids[number, place] = torch.tensor(row, dtype=torch.long)
+        mask[number, place] = 1
+    return ids, mask

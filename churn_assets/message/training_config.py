@@ -1,0 +1,218 @@
+"""Config sections of `sft_model`, `reward_model` and `ppo_text`. Nothing here trains, loads or samples anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from churn_assets.message.gate_config import PpoTextGates, RewardGates, SftGates
+
+PositiveInt = Annotated[int, Field(ge=1)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LoraConfig(_Section):
+    """Low-rank adapters (peft) instead of training every weight; merged into the weights before anything is saved."""
+
+    r: PositiveInt = 16
+    alpha: PositiveInt = 32
+    target_modules: Annotated[tuple[str, ...], Field(min_length=1)] = ("q_proj", "v_proj")
+    dropout: Share = 0.0
+    """During SFT and reward training; off in RL, where the ratio must start at exactly 1."""
+
+
+class ComputeConfig(_Section):
+    """Where and how precisely a model is trained."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a GPU where there is one."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of matrix products (autocast). Weights stay float32: bfloat16 would round small updates away."""
+    threads: PositiveInt = 1
+    """On a CPU. A tiny model is fastest with one; runs repeat bit for bit only at an equal number."""
+
+
+class FromScratch(_Section):
+    """A small OPT with random weights and its own byte-level BPE tokenizer, both from the training texts alone."""
+
+    source: Literal["from_scratch"]
+    vocabulary: Annotated[int, Field(ge=300)] = 1024
+    """Most tokens; small corpora run out of merges earlier."""
+    hidden_size: PositiveInt = 128
+    layers: PositiveInt = 2
+    heads: PositiveInt = 4
+    max_positions: PositiveInt = 320
+    init_std: PositiveFloat = 0.08
+    """At OPT's usual .02 the tiny model never learned to copy the offer."""
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> FromScratch:
+        if self.hidden_size % self.heads:
+            msg = f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}"
+            raise ValueError(msg)
+        return self
+
+
+class _Pretrained(_Section):
+    pad_token: str | None = None
+    """A token of the vocabulary that no text contains; needed where the tokenizer names none of its own, or names the
+    end-of-text token."""
+
+
+class LocalFolder(_Pretrained):
+    """A pretrained model in a local folder: config.json, safetensors, tokenizer.json."""
+
+    source: Literal["folder"]
+    path: Annotated[str, Field(min_length=1)]
+    """Relative to the project."""
+
+
+class Hub(_Pretrained):
+    """A pretrained model of the Hugging Face hub; only safetensors are read, and no code of the repository runs."""
+
+    source: Literal["hub"]
+    name: Annotated[str, Field(min_length=1)]
+    revision: str = "main"
+    """A branch or commit; a commit repeats."""
+
+
+Base = Annotated[FromScratch | LocalFolder | Hub, Field(discriminator="source")]
+
+
+class _Supervised(_Section):
+    """What both supervised stages need."""
+
+    learning_rate: PositiveFloat
+    batch_size: PositiveInt = 16
+    """Rows a forward and backward pass."""
+    gradient_accumulation_steps: PositiveInt = 1
+    """Passes an optimizer step."""
+    epochs: PositiveFloat
+    max_steps: PositiveInt | None = None
+    """Optimizer steps at which training ends even if epochs are left."""
+    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    """Then the learning rate falls to zero along a cosine."""
+    weight_decay: NonNegativeFloat = 0.01
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
+    max_grad_norm: PositiveFloat = 1.0
+    max_length: PositiveInt = 256
+    """Most tokens of prompt and message; a longer row is an error, never cut or dropped."""
+    reports: PositiveInt = 5
+    """How often the held-out figures and sample texts are made."""
+    checkpoint_steps: PositiveInt = 100
+    """Optimizer steps between checkpoints, where a folder for them is given."""
+    lora: LoraConfig | None = None
+    compute: ComputeConfig = ComputeConfig()
+
+
+class SftModelConfig(_Supervised):
+    """Supervised fine-tuning (TRL SFTTrainer) on prompt and message; the loss is the message's alone."""
+
+    base: Base = FromScratch(source="from_scratch")
+    learning_rate: PositiveFloat = 3e-3
+    epochs: PositiveFloat = 3.0
+    gates: SftGates = SftGates()
+
+
+class RewardModelConfig(_Supervised):
+    """Reward model (TRL RewardTrainer) on preference pairs, initialised from the SFT model, and its judge."""
+
+    learning_rate: PositiveFloat = 1e-3
+    epochs: PositiveFloat = 1.0
+    warmup_steps: Annotated[int, Field(ge=0)] = 10
+    center_rewards_coefficient: NonNegativeFloat = 0.01
+    judge_share: Annotated[float, Field(ge=0.1, le=0.5)] = 1 / 3
+    """Share of the customers whose pairs train only the judge: a second reward model that the policy never sees."""
+    normalisation_samples: Annotated[int, Field(ge=16)] = 128
+    """Messages of the SFT model whose rewards give the fixed mean and standard deviation of the z-score."""
+    max_new_tokens: PositiveInt = 96
+    """Of those messages."""
+    gates: RewardGates = RewardGates()
+
+
+_GRPO_ONLY = frozenset({"num_generations"})
+_PPO_ONLY = frozenset({"discount_factor", "gae_lambda", "value_clip_range", "value_coef"})
+
+
+class PpoTextConfig(_Section):
+    """Reinforcement learning against the reward model: PPO, or TRL's critic-free GRPO."""
+
+    algorithm: Literal["ppo", "grpo"] = "ppo"
+    steps: PositiveInt = 16
+    """Batches of messages written and learned from."""
+    batch_size: PositiveInt = 64
+    """Messages a step."""
+    mini_batch_size: PositiveInt = 16
+    """Messages a forward and backward pass."""
+    gradient_accumulation_steps: PositiveInt = 1
+    """Passes an optimizer step."""
+    ppo_epochs: PositiveInt = 2
+    """Times that a step's messages are learned from."""
+    learning_rate: PositiveFloat = 5e-4
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
+    max_grad_norm: PositiveFloat = 1.0
+    max_new_tokens: PositiveInt = 96
+    init_beta: NonNegativeFloat = 0.1
+    """Weight of the KL divergence from the SFT model at the start."""
+    target_kl: PositiveFloat = 0.15
+    """Nats a token that the weight steers to."""
+    kl_gain: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Most that the weight changes a step, as a share of it; 0 keeps it as it is."""
+    clip_range: PositiveFloat = 0.2
+    """Of the probability ratio of each token."""
+    value_clip_range: PositiveFloat = 0.2
+    value_coef: NonNegativeFloat = 0.5
+    gae_lambda: Share = 0.95
+    discount_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
+    reward_clip: PositiveFloat = 5.0
+    """In standard deviations of the SFT model's rewards."""
+    missing_eos_penalty: NonNegativeFloat = 1.0
+    """Taken from the reward of a message that does not end by itself."""
+    num_generations: Annotated[int, Field(ge=2)] = 2
+    """GRPO only: messages a prompt, whose rewards are compared."""
+    stop_when_judge_turns: bool = True
+    """End training, and keep the best step's weights, once the judge's score falls."""
+    judge_window: PositiveInt = 4
+    """Steps that the judge's score is averaged over."""
+    judge_tolerance: NonNegativeFloat = 0.25
+    """Standard deviations that the average must lie below its best to count as turned."""
+    checkpoint_steps: PositiveInt = 8
+    """Steps between checkpoints, where a folder for them is given."""
+    lora: LoraConfig | None = None
+    compute: ComputeConfig = ComputeConfig()
+    gates: PpoTextGates = PpoTextGates()
+
+    @model_validator(mode="after")
+    def _batches_divide(self) -> PpoTextConfig:
+        passes, rest = divmod(self.batch_size, self.mini_batch_size)
+        if rest:
+            msg = f"mini_batch_size {self.mini_batch_size} does not divide batch_size {self.batch_size}"
+            raise ValueError(msg)
+        if passes % self.gradient_accumulation_steps:
+            msg = (
+                f"gradient_accumulation_steps {self.gradient_accumulation_steps} does not divide the {passes} passes "
+                f"of batch_size {self.batch_size} by mini_batch_size {self.mini_batch_size}"
+            )
+            raise ValueError(msg)
+        if self.algorithm == "grpo" and self.mini_batch_size % self.num_generations:
+            msg = f"num_generations {self.num_generations} does not divide mini_batch_size {self.mini_batch_size}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> PpoTextConfig:
+        only = _PPO_ONLY if self.algorithm == "grpo" else _GRPO_ONLY
+        if ignored := sorted(only & self.model_fields_set):
+            msg = f"{', '.join(ignored)} has no meaning with algorithm: {self.algorithm}; leave it out"
+            raise ValueError(msg)
+        if self.algorithm == "grpo" and not self.init_beta:
+            msg = "init_beta 0: GRPO is trained with a reference model, so it must start above 0"
+            raise ValueError(msg)
+        return self

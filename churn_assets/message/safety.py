@@ -60,8 +60,8 @@ _DISCOUNT = frozenset(
     }
 )
 _DEARER = frozenset(
-    {"increase", "increased", "raise", "raised", "rise", "rises", "higher", "surcharge", "fee", "fees", "penalty",
-     "interest", "tax", "added", "markup", "dearer"}
+    {"increase", "increased", "raise", "raised", "rise", "rises", "higher", "more", "above", "dearer", "pricier",
+     "expensive", "surcharge", "fee", "fees", "penalty", "interest", "tax", "added", "markup"}
 )  # fmt: skip
 _DENIED = frozenset(
     {"not", "no", "never", "without", "cannot", "neither", "nor", "hardly", "except", "excluding"}

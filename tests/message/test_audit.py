@@ -69,10 +69,10 @@ def test_the_reader_shares_no_code_with_the_rules():
     assert "re" not in imported
 
 
-def test_reader_and_rules_agree_on_every_message_of_the_corpus(messages, config):
+def test_reader_and_rules_agree_on_the_messages_of_the_corpus(messages, config):
     safety = Safety(SafetyRules(), config.profile.service_texts)
-    known = situations(messages.frame, messages.profiles)
-    for (profile, offer), text in zip(known, messages.frame["completion"], strict=True):
+    known = situations(messages.of("test"), messages.profiles)
+    for (profile, offer), text in zip(known, messages.of("test")["completion"], strict=True):
         rules = set(safety.check(text, profile, offer).rules)
         assert bool(rules & OFFER_RULES) == says_another(text, offer.pct, offer.months), text
         assert (not rules & {*OFFER_RULES, "missing_offer"}) == says_only(text, offer.pct, offer.months), text

@@ -73,6 +73,7 @@ def test_the_offer_in_any_plain_words_is_safe(offer):
         ("Enjoy 2.0% off for 6 months.", "wrong_discount"),
         ("We raise your bill by 20% for 6 months.", "wrong_discount"),
         ("Pay 20% more for 6 months.", "wrong_discount"),
+        ("We set your price 20% above ours for 6 months.", "wrong_discount"),
         ("Enjoy 20% off for 12 months.", "wrong_duration"),
         ("Enjoy 20% off for a year.", "wrong_duration"),
         ("Enjoy 20% off for a whole year.", "wrong_duration"),

@@ -1,0 +1,1 @@
+"""Serving a release: decisions and messages over HTTP, the decision log, hot reload. Trains nothing."""

@@ -1,0 +1,86 @@
+"""The `serving:` section of an experiment: who is left out or explored, limits, log, reload. No secret stands here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class LimitsConfig(_Section):
+    """What one caller may ask of a server.
+
+    Attributes:
+        body_bytes: Largest request body.
+        body_seconds: Longest time for a body to arrive.
+        requests_per_second: Of one API key, or of one address where no key is asked for, in each worker process.
+        burst: Requests that may come at once before the rate counts.
+        concurrent_requests: Of one worker; more are answered with 503.
+    """
+
+    body_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = 4 << 20
+    body_seconds: Seconds = 10.0
+    requests_per_second: Annotated[float, Field(gt=0)] = 20_000.0
+    burst: Count = 20_000
+    concurrent_requests: Count = 1_000
+
+
+class DecisionLogConfig(_Section):
+    """The local decision log and its way into the store.
+
+    Attributes:
+        folder: Relative to the project; shared by all workers of a machine.
+        flush: Wait for the disk before answering. Without, an answer says `"durable": false`.
+        segment_bytes: A segment is sealed at this size,
+        segment_seconds: or at this age.
+        ship_seconds: How often sealed segments are shipped to the store.
+    """
+
+    folder: Annotated[str, Field(min_length=1)] = ".churn/decision_log"
+    flush: bool = True
+    segment_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 32 << 20
+    segment_seconds: Seconds = 300.0
+    ship_seconds: Seconds = 15.0
+
+
+class ServingConfig(_Section):
+    """How a release is served.
+
+    Attributes:
+        holdout_share: Customers who are never contacted, so that what contact does can be measured.
+        exploration_share: Customers who get an allowed arm at random, so that later models can learn.
+        assignment_epoch: Changing it draws both groups anew.
+        kill_switch: No offer to anybody, said in every answer.
+        poll_seconds: How often the channel is asked whether it moved.
+        message_seconds: Longest time for the messages of a request; then the template is sent, marked.
+        require_keys: Ask for API keys: `off_loopback` leaves only a server that listens on loopback open.
+        limits: What one caller may ask.
+        decision_log: The local log.
+    """
+
+    holdout_share: Share = 0.0
+    exploration_share: Share = 0.0
+    assignment_epoch: Annotated[str, Field(max_length=64)] = ""
+    kill_switch: bool = False
+    poll_seconds: Seconds = 2.0
+    message_seconds: Seconds = 2.0
+    require_keys: Literal["off_loopback", "always", "never"] = "off_loopback"
+    limits: LimitsConfig = LimitsConfig()
+    decision_log: DecisionLogConfig = DecisionLogConfig()
+
+    @model_validator(mode="after")
+    def _somebody_is_left_to_the_policy(self) -> Self:
+        if self.holdout_share + self.exploration_share >= 1:
+            raise ValueError(
+                f"holdout_share {self.holdout_share} and exploration_share {self.exploration_share} "
+                "leave nobody to the policy"
+            )
+        return self

@@ -1,0 +1,42 @@
+"""What a client is told when it gets no answer: problem details (RFC 9457), and nothing of the inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class Problem(Exception):  # noqa: N818 - as RFC 9457 calls it
+    """A request that is refused.
+
+    Attributes:
+        status: HTTP status.
+        title: What kind of problem, the same for all of its kind.
+        detail: What was found and expected, for this request.
+        headers: Of the answer.
+    """
+
+    def __init__(
+        self, status: int, title: str, detail: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(title)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class ProblemDetails(msgspec.Struct, frozen=True):
+    """The body of a refusal."""
+
+    title: str
+    status: int
+    detail: str
+
+
+def problem_body(problem: Problem) -> bytes:
+    """The JSON body of a refusal."""
+    return msgspec.json.encode(ProblemDetails(problem.title, problem.status, problem.detail))

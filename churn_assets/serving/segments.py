@@ -1,0 +1,254 @@
+"""Files of the decision log: framed, checksummed, appended by one process, then sealed. Knows no decisions."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import google_crc32c
+
+OPEN, SEALED, TORN = "open", "sealed", "torn"
+"""Folders of a log: segments that are written, segments that are whole, and the tails that a crash left."""
+
+DECISIONS, OUTCOMES = b"D", b"O"
+"""Kinds of frames that readers ask for."""
+
+SCHEMA = 1
+SUFFIX = ".log"
+_HEADER, _END = b"H", b"E"
+_FRAME = struct.Struct("<II")
+"""Length of the body in bytes, and its CRC-32C; little-endian. The body is one byte of kind, then the payload."""
+_LARGEST = 64 << 20
+
+
+class SegmentError(ValueError):
+    """A segment is not what a sealed one must be; names the segment, what was found and what was expected."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One frame: its kind, one byte, and its payload."""
+
+    kind: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the bytes of a segment hold.
+
+    Attributes:
+        name: As its header says; empty where that is missing.
+        records: Frames in the order they were written, without header and end.
+        whole: Bytes up to the end of the last whole frame.
+        sealed: Whether the end frame is there, counts right, and is the last thing in the file.
+    """
+
+    name: str
+    records: tuple[Record, ...]
+    whole: int
+    sealed: bool
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A segment whose writer was killed: its name, whole records, and bytes of an unfinished write behind them."""
+
+    name: str
+    records: int
+    torn: int
+
+
+def frame(kind: bytes, *payload: bytes) -> bytes:
+    """Parts of a payload as one frame."""
+    body = b"".join((kind, *payload))
+    return _FRAME.pack(len(body), google_crc32c.value(body)) + body
+
+
+class Segment:
+    """One open segment of one process, which holds its lock until it is sealed, closed or killed."""
+
+    def __init__(self, folder: Path, now: datetime) -> None:
+        self.opened_at = now
+        self.records = 0
+        self.size = 0
+        self._folder = folder
+        for name in (OPEN, SEALED):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        self._path, self._file = _create(folder / OPEN, now)
+        self._write(frame(_HEADER, _json({"schema": SCHEMA, "segment": self.name})))
+        os.fsync(self._file)
+        _sync_folder(self._path.parent)
+
+    @property
+    def name(self) -> str:
+        """Unique over all processes and machines; sorts by the time of opening."""
+        return self._path.stem
+
+    def append(self, frames: Sequence[bytes], *, durable: bool) -> None:
+        """Write frames, and wait until the disk has them if `durable`.
+
+        Raises:
+            OSError: What the file holds is unknown now: close it, and leave the rest to `recover`.
+        """
+        self._write(b"".join(frames))
+        if durable:
+            os.fdatasync(self._file)
+        self.records += len(frames)
+
+    def seal(self) -> Path | None:
+        """End the segment and move it to the sealed ones; one without records is removed instead."""
+        try:
+            return _finish(self._folder, self._path, self._file, self.records)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Give the file and its lock back."""
+        os.close(self._file)
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(self._file, rest) :]
+        self.size += len(data)
+
+
+def _create(folder: Path, now: datetime) -> tuple[Path, int]:
+    """A new locked file. One that `recover` saw before it was locked is gone by then: another is made."""
+    while True:
+        path = folder / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}{SUFFIX}"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file).st_nlink:
+            return path, file
+        os.close(file)
+
+
+def scan(data: bytes) -> Scan:
+    """Read frames from the start until the first that is not whole."""
+    records: list[Record] = []
+    name, whole, sealed = "", 0, False
+    for record, end in _frames(data):
+        if whole == 0:
+            header = _object(record.payload) if record.kind == _HEADER else {}
+            if header.get("schema") != SCHEMA:
+                break
+            name = str(header.get("segment", ""))
+        elif record.kind == _END:
+            sealed = end == len(data) and _object(record.payload) == {"records": len(records)}
+            break
+        else:
+            records.append(record)
+        whole = end
+    return Scan(name, tuple(records), whole, sealed)
+
+
+def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
+    """The records of a sealed segment.
+
+    Raises:
+        SegmentError: It is another segment, was not sealed, or its bytes changed since.
+    """
+    found = scan(data)
+    if found.name != name:
+        raise SegmentError(f"segment {name}: found the header of {found.name or 'none'}, expected its own")
+    if not found.sealed:
+        raise SegmentError(
+            f"segment {name}: found {len(found.records)} records and a broken frame at byte {found.whole}, "
+            "expected whole frames up to an end that counts them"
+        )
+    return found.records
+
+
+def sealed_segments(folder: Path) -> list[Path]:
+    """Sealed segments of a log that wait to be shipped, oldest first."""
+    return sorted((folder / SEALED).glob(f"*{SUFFIX}"))
+
+
+def recover(folder: Path) -> list[Recovered]:
+    """Seal the segments of killed processes: whole frames stay, an unfinished tail is put aside.
+
+    Only whole frames were ever acknowledged, as an answer waits for the disk. Segments of living processes are
+    locked and left alone, so any process may recover at any time.
+    """
+    found = []
+    for path in sorted((folder / OPEN).glob(f"*{SUFFIX}")):
+        try:
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # another process recovered it
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists():
+                found.append(_recovered(folder, path, file))
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(file)
+    return found
+
+
+def _recovered(folder: Path, path: Path, file: int) -> Recovered:
+    data = path.read_bytes()
+    held = scan(data)
+    tail = b"" if held.sealed else data[held.whole :]
+    if tail:
+        (folder / TORN).mkdir(exist_ok=True)
+        aside = folder / TORN / path.name
+        aside.write_bytes(tail)
+        _sync_folder(aside.parent)
+    if not held.sealed:
+        os.ftruncate(file, held.whole)
+    _finish(folder, path, file, len(held.records), ended=held.sealed)
+    return Recovered(path.stem, len(held.records), len(tail))
+
+
+def _finish(folder: Path, path: Path, file: int, records: int, *, ended: bool = False) -> Path | None:
+    if not records:
+        path.unlink()
+        return None
+    if not ended:
+        os.write(file, frame(_END, _json({"records": records})))
+        os.fsync(file)
+    target = folder / SEALED / path.name
+    target.parent.mkdir(exist_ok=True)
+    path.rename(target)
+    _sync_folder(target.parent)
+    _sync_folder(path.parent)
+    return target
+
+
+def _frames(data: bytes) -> Iterator[tuple[Record, int]]:
+    start = 0
+    while start + _FRAME.size < len(data):
+        length, checksum = _FRAME.unpack_from(data, start)
+        body = data[start + _FRAME.size : start + _FRAME.size + length]
+        if not 0 < length <= _LARGEST or len(body) < length or google_crc32c.value(body) != checksum:
+            return
+        start += _FRAME.size + length
+        yield Record(body[:1], body[1:]), start
+
+
+def _json(value: dict[str, object]) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _object(payload: bytes) -> dict[str, object]:
+    value = json.loads(payload)
+    return value if isinstance(value, dict) else {}
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

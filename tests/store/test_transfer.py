@@ -22,6 +22,7 @@ from store_cases import (
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
 from churn_assets.store.errors import ChannelConflict, ContentError, CorruptArtifact
+from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.transfer import copy_store
 
@@ -48,6 +49,11 @@ def target(tmp_path):
     return ArtifactStore(LocalBackend(tmp_path / "target"))
 
 
+@pytest.fixture
+def remote(bucket):
+    return ArtifactStore(GcsBackend(bucket, "team/churn"))
+
+
 def content(store):
     return {key: store.backend.read(key) for key in store.backend.list("")}
 
@@ -64,6 +70,14 @@ def test_everything_arrives_byte_for_byte(filled, target):
     assert done.records == {"champion": 3, "challenger": 1}
     assert (done.problems, done.left) == ([], [])
     assert heard == [(str(ref), number, 3) for number, ref in enumerate(refs, start=1)]
+
+
+def test_a_folder_moves_to_a_bucket_and_back_unchanged(filled, remote, target):
+    store, _ = filled
+    assert copy_store(store, remote, quiet).versions == 3
+    assert copy_store(store, remote, quiet).there == 3
+    assert copy_store(remote, target, quiet).records == {"champion": 3, "challenger": 1}
+    assert content(target) == content(remote) == content(store)
 
 
 def test_copying_again_moves_nothing_and_takes_what_is_new(filled, target, tmp_path):

@@ -33,7 +33,7 @@ def unfit_to_lead(
     Args:
         ref: The version.
         now: Aware time, taken before the store is looked at.
-        trained_from: Upstream of a version.
+        trained_from: Upstream of a version; raises where the version is not committed.
         versions: Committed versions of a version's asset, oldest first.
     """
     age = whole_second(now) - minting_time(ref.version)
@@ -42,13 +42,16 @@ def unfit_to_lead(
             f"was published {age.days} days ago and never promoted, "
             f"expected its first promotion within {FIRST_PROMOTION_WITHIN.days} days"
         )
-    pending = list(trained_from(ref))
+    pending = [(source, False) for source in trained_from(ref)]
+    seen = set(pending)
     while pending:
-        source = pending.pop()
-        upstream = trained_from(source)
-        successor = next((each for each in versions(source) if each.version > source.version), None)
-        if successor and whole_second(now) - minting_time(successor.version) > FIRST_PROMOTION_WITHIN:
-            return f"comes from {source}, which {successor.version} superseded too long ago for it to be kept"
-        if not collectable(source, now):
-            pending += upstream
+        source, known = pending.pop()
+        upstream = trained_from(source)  # of all of them: what is gone already must be missed
+        if not known:
+            successor = next((each for each in versions(source) if each.version > source.version), None)
+            if successor and whole_second(now) - minting_time(successor.version) > FIRST_PROMOTION_WITHIN:
+                return f"comes from {source}, which {successor.version} superseded too long ago for it to be kept"
+        found = {(each, known or collectable(source, now)) for each in upstream} - seen
+        seen |= found
+        pending += sorted(found, key=str)
     return ""

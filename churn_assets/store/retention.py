@@ -1,7 +1,7 @@
 """Which versions may go, why, and their removal. When to look, and whom to tell, is the caller's business.
 
-The rule, and why nothing that will ever lead can fall to it, whoever pauses wherever. `protocol_model.py` of the
-tests explores all of it, with the constants and the plan of this code.
+The rule, and why nothing that leads or will lead can fall to it, whoever pauses wherever. `protocol_model.py` of the
+tests explores all of it with this very code, and shows what each part of the rule prevents.
 
 *Kept* is, whatever else holds, what ever led a channel, and what that was trained from. Kept, too, is what may yet
 come to lead: every version younger than 14 days, the newest of an asset, and one whose successor is younger than 14
@@ -9,13 +9,14 @@ days, with all that these were trained from. Everything else is collected.
 
 A run takes the versions it finds, publishes its own, and one of them is promoted, within 7 days of the run's start:
 later, a channel refuses a first promotion. Age alone would not protect what the run took: a version of any age may be
-the newest, hence in use, and be superseded a moment later. So its successor's age counts, and by the time that is 14
-days, whoever took the old one is either in a log or too late. A run need not take the newest, though (it may continue
-an old run that failed): therefore a first promotion is refused, too, where a source of the release has a successor
-older than 7 days. What a promotion accepts and what a collection takes are thus a week apart, and a week is what any
-process may pause between looking at the clock, or at the store, and acting on it.
+the newest, hence in use, and be superseded a moment later. So its successor's age counts. Nor need a run take the
+newest; it may continue an old one that failed. So a channel refuses a first promotion, too, where a source has a
+successor older than 7 days, or is gone. What a promotion accepts and what a collection takes are thus a week apart.
 
-Order matters twice. The clock is read before the logs: a promotion that was still allowed then would else be missed.
+That rests on one thing: nobody takes more than a week between looking, at the clock or at the store, and the last
+write that rests on it, skew of clocks included; nor does a run between its start and its last commit.
+
+Order matters twice. The clock is read before the logs: a promotion made in between would else be missed.
 The manifest is deleted before the files: a crash leaves a folder that is no version, and the next collection empties.
 """
 

@@ -190,3 +190,14 @@ def test_a_release_whose_source_is_gone_is_not_promoted(shelf: Shelf, backend: B
     backend.delete(model.manifest_key)
     with pytest.raises(ObjectMissing, match=str(model)):
         promote(shelf.store, release, now=day(1))
+
+
+def test_a_release_is_not_promoted_where_what_its_old_model_was_trained_from_is_gone(
+    shelf: Shelf, backend: Backend
+) -> None:
+    customers = shelf.put("customers", 0)
+    model = shelf.put("model", 0, customers)
+    release = shelf.put("release", 20, model)
+    backend.delete(customers.manifest_key)
+    with pytest.raises(ObjectMissing, match=str(customers)):
+        promote(shelf.store, release, now=day(20))

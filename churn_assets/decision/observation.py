@@ -223,10 +223,11 @@ def net_wait_regret(net: npt.NDArray[np.float32], wait: npt.NDArray[np.float32])
 
 def shown_probability(p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Probabilities as they are observed: a quarter of the logit, for p within [1e-4, 1 - 1e-4]."""
-    p = np.clip(p, 1e-4, 1 - 1e-4)
+    p = np.minimum(np.maximum(p, 1e-4), 1 - 1e-4)  # for a few numbers far faster than `clip`
     return np.asarray(np.log(p / (1 - p)) / 4)
 
 
 def shown_value(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Linear near 0, a root far away: x / (1 + √(1 + |x|)), within the bound."""
-    return np.asarray(np.clip(x / (1 + np.sqrt(1 + np.abs(x))), -BOUND, BOUND))
+    shown = x / (1 + np.sqrt(1 + np.abs(x)))
+    return np.asarray(np.minimum(np.maximum(shown, -BOUND), BOUND))

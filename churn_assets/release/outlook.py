@@ -6,6 +6,7 @@ and with operations whose result for one customer does not depend on who else is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,7 @@ from churn_assets.decision.observation import (
     shown_probability,
     shown_value,
 )
-from churn_assets.decision.process import IDLE, Floats, Ints, RetentionProcess
+from churn_assets.decision.process import BASE, IDLE, Floats, RetentionProcess
 
 Outlooks = npt.NDArray[np.void]
 """(n,) records of `outlook_dtype`."""
@@ -72,57 +73,143 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
     )
 
 
-def outlooks_of(responses: Responses, process: RetentionProcess) -> Outlooks:
-    """The outlooks of n customers."""
-    n, horizon = responses.risk.shape
-    arms, gamma, price = process.n_arms, process.discount_factor, responses.price[:, None]
-    survival = 1 - process.hazard(
-        np.stack([responses.risk, responses.churn_if_accepted, responses.churn_if_refused], axis=1)
-    )
-    # What a customer is worth who is never contacted (again), by step; nothing is spent on it.
-    idle = np.empty((n, horizon + 1))
-    idle[:, horizon] = process.final_margin[IDLE] * responses.price
-    base, pays = survival[:, 0], process.step_margin[IDLE] * responses.price
-    for t in reversed(range(horizon)):
-        idle[:, t] = base[:, t] * (pays + gamma * idle[:, t + 1])
-    refused = [idle]
-    for age in reversed(range(process.memory)):
-        status = process.refused(age)
-        following = refused[0][:, 1:]
-        worth = np.empty_like(idle)
-        worth[:, :-1] = survival[:, process.hazard_kind[status]] * (
-            process.step_margin[status] * price + gamma * following
-        )
-        worth[:, -1] = process.final_margin[status] * responses.price
-        refused.insert(0, worth)
-    value, spend = _granted(survival, idle, responses.price, process)
+class OutlookForm:
+    """Writes the outlooks of customers under one process; all that does not depend on a customer is prepared.
 
-    # (n, O, T or 1, K - 1): every step while idle, which waiting looks at; the first step in other open statuses.
-    out = np.zeros(n, outlook_dtype(process, responses.features.shape[1]))
-    for view, status in enumerate(process.open_statuses):
-        steps = horizon if status == IDLE else 1
-        now = refused[process.age[status]] if status != IDLE else idle
-        q = responses.acceptance[:, :steps, process.recently_contacted[view]]
-        after, cost = refused[0][:, :steps, None], process.contact_cost
-        gained = q * value[:, :steps] + (1 - q) * after - cost - now[:, :steps, None]
-        spent = q * spend[:, :steps] + cost
-        if status == IDLE:
-            added, costs = gained.astype(np.float32), spent.astype(np.float32)
-        out["acceptance"][:, view, 1:] = q[:, 0]
-        out["value"][:, view, 1:], out["spend"][:, view, 1:] = gained[:, 0], spent[:, 0]
-    out["price"] = responses.price
-    out["risk"] = responses.risk[:, 0]
-    out["churn_if_accepted"] = responses.churn_if_accepted[:, 0]
-    out["churn_if_refused"] = responses.churn_if_refused[:, 0]
-    unit = _unit(responses.price, process)
-    out["waiting"][:, :-1] = _waiting(added, costs, gamma * base) / unit[:, None]
-    out["shown"] = _shown(out, responses.features, unit, arms - 1)
-    return out
+    Args:
+        process: the rules.
+        n_features: F, what the policy sees of a customer.
+    """
+
+    def __init__(self, process: RetentionProcess, n_features: int) -> None:
+        self.process, self.n_features = process, n_features
+        self.dtype = outlook_dtype(process, n_features)
+        granted = np.array(
+            [
+                [process.discounted(arm, age) for arm in range(1, process.n_arms)]
+                for age in range(process.discount)
+            ]
+        )
+        # Of a running discount by age (the last also where it has run out), margin beside spend, and offer.
+        self._granted_kind = process.hazard_kind[granted[:, 0]].tolist()
+        self._paid = np.stack([process.step_margin[granted[0]], process.step_spend[granted[0]]])
+        self._owed = np.stack([process.final_margin[granted], process.final_spend[granted]], axis=1)
+        refused = [process.refused(age) for age in range(process.memory)]
+        self._refused_kind = process.hazard_kind[refused].tolist()
+        self._views = [
+            (view, int(process.age[status]), int(process.recently_contacted[view]))
+            for view, status in enumerate(process.open_statuses.tolist())
+        ]
+        shares = np.arange(PRICE_KNOTS, dtype=np.float32) / PRICE_KNOTS
+        self._prices = shares / (1 - shares)
+
+    def of(self, responses: Responses) -> Outlooks:
+        """The outlooks of n customers."""
+        process, price = self.process, responses.price
+        survival = 1 - process.hazard(
+            np.stack([responses.risk, responses.churn_if_accepted, responses.churn_if_refused], axis=1)
+        )
+        base = survival[:, BASE]
+        idle = self._idle(base, price)
+        refused = self._refused(survival, idle, price)
+        value, spend = self._granted(survival, idle, price)
+
+        out = np.zeros(len(price), self.dtype)
+        for view, age, recently in self._views:
+            # While idle every step, for the value of waiting; in another open status the first step.
+            steps = process.horizon if view == 0 else 1
+            now = idle if view == 0 else refused[age]
+            q = responses.acceptance[:, :steps, recently].swapaxes(1, 2)
+            gained = q * value[:, :, :steps] + (1 - q) * refused[0][:, None, :steps] - process.contact_cost
+            gained -= now[:, None, :steps]
+            spent = q * spend[:, :, :steps] + process.contact_cost
+            out["acceptance"][:, view, 1:] = q[:, :, 0]
+            out["value"][:, view, 1:], out["spend"][:, view, 1:] = gained[:, :, 0], spent[:, :, 0]
+            if view == 0:
+                waiting = self._waiting(gained, spent, process.discount_factor * base)
+        out["price"] = price
+        out["risk"] = responses.risk[:, 0]
+        out["churn_if_accepted"] = responses.churn_if_accepted[:, 0]
+        out["churn_if_refused"] = responses.churn_if_refused[:, 0]
+        unit = _unit(price, process)
+        out["waiting"][:, :-1] = waiting / unit[:, None]
+        self._show(out, responses.features, unit)
+        return out
+
+    def _idle(self, survival: Floats, price: Floats) -> Floats:
+        """(n, T + 1) what a customer is worth who is never contacted (again); nothing is spent on it."""
+        process, gamma = self.process, self.process.discount_factor
+        pays, last = process.step_margin[IDLE] * price, process.final_margin[IDLE] * price
+        worths = []
+        # Step by step in Python's own numbers, which for a few customers is faster than in arrays.
+        for stays, paid, worth in zip(survival.tolist(), pays.tolist(), last.tolist(), strict=True):
+            row = [worth]
+            for stay in reversed(stays):
+                worth = stay * (paid + gamma * worth)
+                row.append(worth)
+            worths.append(row)
+        return np.array(worths)[:, ::-1]
+
+    def _refused(self, survival: Floats, idle: Floats, price: Floats) -> list[Floats]:
+        """By age of the refusal, (n, T + 1) what a customer is worth who is not contacted again."""
+        process = self.process
+        pays = (process.step_margin[IDLE] * price)[:, None]
+        refused = [idle]
+        for kind in reversed(self._refused_kind):
+            worth = np.empty_like(idle)
+            worth[:, :-1] = survival[:, kind] * (pays + process.discount_factor * refused[-1][:, 1:])
+            worth[:, -1] = idle[:, -1]
+            refused.append(worth)
+        return refused[::-1]
+
+    def _granted(self, survival: Floats, idle: Floats, price: Floats) -> tuple[Floats, Floats]:
+        """(n, K - 1, T) what a customer is worth, and what is spent on it, who accepts each offer at each step."""
+        paid = (self._paid * price[:, None, None])[:, :, :, None]
+        following = np.zeros((*paid.shape[:3], idle.shape[1]))
+        following[:, 0] = idle[:, None]
+        for kind, owed in zip(reversed(self._granted_kind), reversed(self._owed), strict=True):
+            worth = np.empty_like(following)
+            ahead = worth[..., :-1]
+            np.multiply(self.process.discount_factor, following[..., 1:], out=ahead)
+            ahead += paid
+            ahead *= survival[:, kind, None, None]
+            worth[..., -1] = owed * price[:, None, None]
+            following = worth
+        return following[:, 0, :, :-1], following[:, 1, :, :-1]
+
+    def _waiting(self, value: Floats, spend: Floats, survival: Floats) -> Singles:
+        """(n, knots) what the best single offer at a later step adds, at every price knot but the infinite one.
+
+        Nothing is gained while waiting, so the optimal stopping problem is a maximum over the step of the offer.
+        """
+        gained, cost = (each[:, :, 1:, None].astype(np.float32) for each in (value, spend))
+        best = np.zeros((len(value), value.shape[2] - 1, PRICE_KNOTS), np.float32)
+        for arm in range(value.shape[1]):
+            np.maximum(best, gained[:, arm] - self._prices * cost[:, arm], out=best)
+        best *= survival[:, :-1].astype(np.float32).cumprod(axis=1)[:, :, None]
+        return np.asarray(best.max(axis=1, initial=0.0))
+
+    def _show(self, out: Outlooks, features: Singles, unit: Singles) -> None:
+        """Writes `shown`: the columns of the observation that are the customer's own, at the first step unpriced."""
+        shown, acceptance = out["shown"], out["acceptance"][:, :, 1:]
+        n, views, offers = acceptance.shape
+        at = self.n_features
+        accepted, refused = (out[name][:, None, None] for name in ("churn_if_accepted", "churn_if_refused"))
+        probabilities = np.empty((n, views, 1 + 2 * offers))
+        probabilities[:, :, 0] = out["risk"][:, None]
+        probabilities[:, :, 1 : 1 + offers] = acceptance * accepted + (1 - acceptance) * refused
+        probabilities[:, :, 1 + offers :] = acceptance
+        shown[:, :, :at] = features[:, None]
+        # The time comes first: it is 0.
+        shown[:, :, at + 1 : at + 2 + 2 * offers] = shown_probability(probabilities)
+        net = np.asarray(out["value"][:, :, 1:] / unit[:, None, None], np.float32)
+        values = net_wait_regret(net.reshape(n * views, offers), out["waiting"][:, 0].repeat(views))
+        shown[:, :, at + 2 + 2 * offers : -1] = shown_value(values).reshape(n, views, -1)
 
 
 def observations(
     outlooks: Outlooks,
-    view: Ints,
+    view: Sequence[int],
     situation: Observations,
     budget_price: float,
     process: RetentionProcess,
@@ -131,7 +218,7 @@ def observations(
 
     Args:
         outlooks: (m,) of the customers.
-        view: (m,) index of the open status whose acceptance and gains are shown.
+        view: m, index of the open status whose acceptance and gains are shown.
         situation: (m, K + 3) rows of `situation_rows`, arms that may not be offered now set to 0.
         budget_price: λ ≥ 0.
         process: the rules.
@@ -156,63 +243,6 @@ def observations(
         out[:, own - 1 - worth.shape[1] : own - 1] = shown_value(worth)
         out[:, own - 1] = share
     return out
-
-
-def _granted(
-    survival: Floats, idle: Floats, price: Floats, process: RetentionProcess
-) -> tuple[Floats, Floats]:
-    """(n, T, K - 1) what a customer is worth, and what is spent on it, who accepts each offer at each step."""
-    n, horizon = len(idle), idle.shape[1] - 1
-    offers, gamma = process.n_arms - 1, process.discount_factor
-    # Value and spend side by side, (n, T + 1, 2, K - 1): the same survival and the same recursion.
-    following = np.zeros((n, horizon + 1, 2, offers))
-    following[:, :, 0] = idle[:, :, None]
-    for age in reversed(range(process.discount)):
-        statuses = np.array([process.discounted(arm, age) for arm in range(1, process.n_arms)])
-        paid = np.stack([process.step_margin[statuses], process.step_spend[statuses]])
-        owed = np.stack([process.final_margin[statuses], process.final_spend[statuses]])
-        kind = process.hazard_kind[statuses[0]]
-        worth = np.empty_like(following)
-        worth[:, :-1] = survival[:, kind, :, None, None] * (
-            paid * price[:, None, None, None] + gamma * following[:, 1:]
-        )
-        worth[:, -1] = owed * price[:, None, None]
-        following = worth
-    return following[:, :-1, 0], following[:, :-1, 1]
-
-
-def _waiting(value: Singles, spend: Singles, survival: Floats) -> Singles:
-    """(n, knots) what the best single offer at a later step adds, at every price knot but the infinite one.
-
-    Nothing is gained while waiting, so the optimal stopping problem is a maximum over the step of the offer.
-    """
-    n, horizon, _ = value.shape
-    shares = np.arange(PRICE_KNOTS, dtype=np.float32) / PRICE_KNOTS
-    prices = shares / (1 - shares)
-    best = np.zeros((n, horizon - 1, PRICE_KNOTS), np.float32)
-    for arm in range(value.shape[2]):
-        np.maximum(best, value[:, 1:, arm, None] - prices * spend[:, 1:, arm, None], out=best)
-    reached = survival[:, :-1].astype(np.float32).cumprod(axis=1)
-    best *= reached[:, :, None]
-    return np.asarray(best.max(axis=1, initial=0.0))
-
-
-def _shown(outlooks: Outlooks, features: Singles, unit: Singles, offers: int) -> Observations:
-    """(n, O, A) the columns of the observation that are the customer's own, at the first step without a price."""
-    n, views, _ = outlooks["value"].shape
-    acceptance = outlooks["acceptance"][:, :, 1:]
-    accepted, refused = outlooks["churn_if_accepted"], outlooks["churn_if_refused"]
-    if_offered = acceptance * accepted[:, None, None] + (1 - acceptance) * refused[:, None, None]
-    at = features.shape[1]
-    shown = np.zeros((n, views, outlooks["shown"].shape[2]), np.float32)
-    shown[:, :, :at] = features[:, None]
-    shown[:, :, at + 1] = shown_probability(outlooks["risk"])[:, None]  # after the time, which is 0
-    shown[:, :, at + 2 : at + 2 + offers] = shown_probability(if_offered)
-    shown[:, :, at + 2 + offers : at + 2 + 2 * offers] = shown_probability(acceptance)
-    net = np.asarray(outlooks["value"][:, :, 1:] / unit[:, None, None], np.float32).reshape(n * views, offers)
-    values = net_wait_regret(net, np.repeat(outlooks["waiting"][:, 0], views))
-    shown[:, :, at + 2 + 2 * offers : -1] = shown_value(values).reshape(n, views, -1)
-    return shown
 
 
 def _unit(price: Floats, process: RetentionProcess) -> Singles:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from churn_assets.customers.features import FeatureError, RowEncoder
 from churn_assets.decision.budget import commitments
@@ -230,13 +229,13 @@ class CustomerError(ValueError):
         super().__init__(f"customer {index}: {field}: found {found}, expected {expected}")
 
 
-@dataclass(frozen=True)
-class _Situation:
+class _Situation(NamedTuple):
     """What the rules say about one customer, before anybody chooses."""
 
     status: int
     used: int
     forbidden: tuple[Rule | None, ...]
+    allowed: list[int]
 
 
 class DecisionCore:
@@ -255,6 +254,8 @@ class DecisionCore:
         self._encoder = RowEncoder(derived.schema)
         self._arms = {offer: arm for arm, offer in enumerate(self.menu)}
         self._free: tuple[Rule | None, ...] = (None,) * len(self.menu)
+        self._all = list(range(len(self.menu)))
+        self._views: list[int] = self.process.view.tolist()
 
     def decide(
         self, batch: Sequence[CustomerInput], rollout: Rollout = NO_ROLLOUT, budget: Budget = Budget()
@@ -278,7 +279,7 @@ class DecisionCore:
             return []
         rows, situations = self._read(batch)
         prior = [customer.prior_offers for customer in batch]
-        outlooks, known = self.derived.outlooks(rows, prior)
+        outlooks, known = self.derived.outlooks(np.array(rows), prior)
         costs: list[list[float]] | None = None
         if budget.remaining is not None:
             costs = commitments(self.process, outlooks["price"]).tolist()
@@ -286,14 +287,20 @@ class DecisionCore:
                 self._affordable(situation, cost, budget.remaining)
                 for situation, cost in zip(situations, costs, strict=True)
             ]
-        preferred, views = self._preferred(outlooks, situations, budget.price)
-        everyone = np.arange(len(batch))
+        status = [situation.status for situation in situations]
+        preferred = self.derived.preferred(
+            outlooks,
+            status,
+            [situation.used for situation in situations],
+            [situation.allowed for situation in situations],
+            budget.price,
+        )
         figures = _Figures(
             outlooks["risk"].tolist(),
             outlooks["churn_if_accepted"].tolist(),
             outlooks["churn_if_refused"].tolist(),
-            outlooks["acceptance"][everyone, views].tolist(),
-            outlooks["value"][everyone, views].astype(np.float64).tolist(),
+            [each[self._views[s]] for each, s in zip(outlooks["acceptance"].tolist(), status, strict=True)],
+            [each[self._views[s]] for each, s in zip(outlooks["value"].tolist(), status, strict=True)],
         )
         order = range(len(batch)) if costs is None else _by_value(preferred, figures.value, costs)
         left = math.inf if budget.remaining is None else budget.remaining
@@ -335,14 +342,13 @@ class DecisionCore:
         elif used >= process.max_offers:
             rule = "cap_reached"
         if rule is not None:
-            return _Situation(status, used, (None, *(rule,) * (len(self.menu) - 1)))
+            return _Situation(status, used, (None, *(rule,) * (len(self.menu) - 1)), [0])
         if customer.eligible is None:
-            return _Situation(status, used, self._free)
+            return _Situation(status, used, self._free, self._all)
         eligible = {self._arm(index, "eligible", offer) for offer in customer.eligible}
-        ruled: list[Rule | None] = [
-            None if arm in eligible else "not_eligible" for arm in range(len(self.menu))
-        ]
-        return _Situation(status, used, (None, *ruled[1:]))
+        return _situation(
+            status, used, [None if arm in eligible else "not_eligible" for arm in range(1, len(self.menu))]
+        )
 
     def _status(self, index: int, contact: Contact) -> int:
         if not 0 <= contact.months_ago <= LARGEST_COUNT:
@@ -361,22 +367,12 @@ class DecisionCore:
         return arm
 
     def _affordable(self, situation: _Situation, costs: Sequence[float], remaining: float) -> _Situation:
-        forbidden = tuple(
-            rule if rule is not None or cost <= remaining else "budget"
-            for rule, cost in zip(situation.forbidden, costs, strict=True)
+        rules = zip(situation.forbidden[1:], costs[1:], strict=True)
+        return _situation(
+            situation.status,
+            situation.used,
+            [rule if rule is not None or cost <= remaining else "budget" for rule, cost in rules],
         )
-        return _Situation(situation.status, situation.used, forbidden)
-
-    def _preferred(
-        self, outlooks: npt.NDArray[np.void], situations: Sequence[_Situation], price: float
-    ) -> tuple[list[int], npt.NDArray[np.int64]]:
-        """The policy's best allowed arm, and which open status's gains are shown, a customer each."""
-        status = np.array([situation.status for situation in situations])
-        used = np.array([situation.used for situation in situations])
-        allowed = np.array([[rule is None for rule in s.forbidden[1:]] for s in situations])
-        views = self.process.view[status]
-        logits = self.derived.logits(outlooks, status, used, allowed, price)
-        return logits.argmax(axis=1).tolist(), views
 
     def _choose(
         self,
@@ -391,7 +387,7 @@ class DecisionCore:
         forbidden = situation.forbidden
         if forbidden[preferred] is not None:  # the budget ran out since the policy was asked
             preferred = 0
-        allowed = [arm for arm, rule in enumerate(forbidden) if rule is None]
+        allowed = situation.allowed
         assigned: Assigned = "policy"
         arm = preferred
         propensity = [0.0] * len(forbidden)
@@ -448,6 +444,13 @@ class _Figures(NamedTuple):
     refused: list[float]
     acceptance: list[list[float]]
     value: list[list[float]]
+
+
+def _situation(status: int, used: int, rules: Sequence[Rule | None]) -> _Situation:
+    """From the rules about offers; no contact is always allowed."""
+    return _Situation(
+        status, used, (None, *rules), [0, *(arm for arm, rule in enumerate(rules, 1) if rule is None)]
+    )
 
 
 def _by_value(

@@ -1,0 +1,405 @@
+"""The HTTP interface: what each path takes and gives. Decides nothing itself; `run` says what it is made of."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from churn_assets.serving import openapi
+from churn_assets.serving.config import ServingConfig
+from churn_assets.serving.core import (
+    POLICY,
+    Budget,
+    Contact,
+    CustomerError,
+    CustomerInput,
+    Decision,
+    Rollout,
+)
+from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
+from churn_assets.serving.messages import Wanted
+from churn_assets.serving.metrics import Metrics
+from churn_assets.serving.offer_rows import decision_payload
+from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
+from churn_assets.serving.reload import ReleaseFollower, Served
+from churn_assets.serving.schemas import (
+    CustomerQuestion,
+    DecisionsAnswer,
+    DecisionsQuestion,
+    DecisionView,
+    MessageView,
+    OfferView,
+    OutcomesAnswer,
+    OutcomesQuestion,
+    ReasonView,
+    redacted,
+)
+from churn_assets.serving.security import Guard, Keyring, incident
+from churn_assets.serving.segments import DECISIONS, OUTCOMES, SegmentError, recover
+from churn_assets.serving.shipping import ship
+from churn_assets.serving.views import model_view, ready_view, release_view
+from churn_assets.store.errors import StoreError
+
+_LOG = logging.getLogger(__name__)
+
+Q = TypeVar("Q", DecisionsQuestion, OutcomesQuestion)
+
+_INLINE = 32
+"""Customers decided for in the event loop; more are a thread's, so that others are answered meanwhile."""
+_LEAVING_SECONDS = 10.0
+"""Longest time for the last segments to reach the store when the server ends; the next start ships them too."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the interface is made of, one of each in a process.
+
+    Attributes:
+        experiment: Name; segments are stored under it.
+        config: The `serving:` section.
+        rollout: Who is not left to the policy.
+        follower: Which release answers.
+        log: Decisions and outcomes.
+        log_folder: Where its segments are.
+        metrics: Counters.
+        keys: API keys; None where none is asked for.
+        clock: Aware time now.
+    """
+
+    experiment: str
+    config: ServingConfig
+    rollout: Rollout
+    follower: ReleaseFollower
+    log: DecisionLog
+    log_folder: Path
+    metrics: Metrics
+    keys: Keyring | None
+    clock: Callable[[], datetime]
+
+
+def create_app(parts: Parts) -> Guard:
+    """The ASGI application of one process, guarded."""
+    app = FastAPI(
+        title="Churn decisions",
+        description=openapi.DESCRIPTION,
+        version="1",
+        lifespan=lambda _: _lifespan(parts),
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    desk = DecisionDesk(parts)
+
+    @app.post("/v1/decisions", openapi_extra=openapi.DECISIONS, tags=["decisions"])
+    async def decisions(request: Request) -> Response:
+        """Decide for 1 to 1,000 customers which offer to make, if any, and what to say."""
+        wants_message = _flag(request.scope["query_string"], "message", default=True)
+        return _json(await desk.decide(await request.body(), wants_message=wants_message))
+
+    @app.post("/v1/outcomes", openapi_extra=openapi.OUTCOMES, tags=["decisions"])
+    async def outcomes(request: Request) -> Response:
+        """Tell what became of decisions. Repeating a post changes nothing."""
+        return _json(await desk.record(await request.body()))
+
+    @app.get("/v1/release", openapi_extra=openapi.RELEASE, tags=["release"])
+    async def release() -> Response:
+        """The release that answers: members, menu, features that a question needs, groups and switches."""
+        return _json(msgspec.json.encode(release_view(parts.follower, parts.config)))
+
+    @app.get("/v2/health/live", openapi_extra=openapi.LIVE, tags=["health"])
+    async def live() -> Response:
+        """Whether the process answers at all."""
+        return _json(b'{"live":true}')
+
+    @app.get("/v2/health/ready", openapi_extra=openapi.READY, tags=["health"])
+    async def ready() -> Response:
+        """Whether a release answers, and whether it is the one that leads the channel."""
+        view = ready_view(parts.follower)
+        return _json(msgspec.json.encode(view), status=200 if view.ready else 503)
+
+    @app.get("/v2/models/{name}", openapi_extra=openapi.MODEL, tags=["release"])
+    async def model(name: str) -> Response:
+        """A model of the release that answers."""
+        return _json(msgspec.json.encode(model_view(_served(parts.follower), name)))
+
+    @app.get("/metrics", openapi_extra=openapi.METRICS, tags=["health"])
+    async def metrics() -> Response:
+        """Counters for Prometheus, of all workers together."""
+        return Response(parts.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.exception_handler(Problem)
+    async def refuse(_: Request, problem: Exception) -> Response:
+        return _refusal(problem if isinstance(problem, Problem) else incident(problem))
+
+    @app.exception_handler(HTTPException)
+    async def not_there(_: Request, error: HTTPException) -> Response:
+        return _refusal(Problem(error.status_code, str(error.detail), "see /docs", error.headers))
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> Response:
+        return _refusal(incident(error))
+
+    openapi.describe(app)
+    return Guard(app, parts.keys, parts.config.limits, parts.metrics)
+
+
+class DecisionDesk:
+    """Answers questions: reads them strictly, has the release decide, and lets no answer out before it is logged."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._large = ThreadPoolExecutor(1, thread_name_prefix="large-calls")
+
+    async def decide(self, body: bytes, *, wants_message: bool) -> bytes:
+        """The JSON answer to a `DecisionsQuestion`.
+
+        Raises:
+            Problem: The question is malformed, no release answers, or the decision log cannot be written.
+        """
+        parts, served = self._parts, _served(self._parts.follower)
+        question = _read(body, _DECISIONS)
+        if len(question.customers) <= _INLINE:
+            decided = self._decide(served, question)
+        else:
+            loop = asyncio.get_running_loop()
+            decided = await loop.run_in_executor(self._large, self._decide, served, question)
+        contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
+        messages: dict[int, MessageView | None] = {}
+        if contacts:
+            wanted = [_wanted(question.customers[i], decided[i]) for i in contacts]
+            messages = dict(zip(contacts, await served.messages.write(wanted), strict=True))
+        answer = _ENCODER.encode(
+            DecisionsAnswer(
+                release=decided[0].release,
+                policy=POLICY,
+                simulated=served.bundle.simulated,
+                decided_at=parts.clock(),
+                kill_switch=parts.rollout.kill_switch,
+                durable=parts.config.decision_log.flush,
+                decisions=_views(decided, messages),
+            )
+        )
+        await self._log(DECISIONS, *decision_payload(body, answer))
+        self._count(decided, messages)
+        return answer
+
+    async def record(self, body: bytes) -> bytes:
+        """The JSON answer to an `OutcomesQuestion`.
+
+        Raises:
+            Problem: The question is malformed, or the decision log cannot be written.
+        """
+        question = _read(body, _OUTCOMES)
+        await self._log(OUTCOMES, _ENCODER.encode(question.outcomes))
+        number = len(question.outcomes)
+        self._parts.metrics.outcomes(number)
+        return _ENCODER.encode(OutcomesAnswer(recorded=number, durable=self._parts.config.decision_log.flush))
+
+    def _decide(self, served: Served, question: DecisionsQuestion) -> list[Decision]:
+        batch = [_input(customer) for customer in question.customers]
+        if len({customer.customer_id for customer in batch}) < len(batch):
+            raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
+        budget = Budget(question.budget_price, question.remaining_budget)
+        try:
+            return served.core.decide(batch, self._parts.rollout, budget)
+        except CustomerError as error:
+            place = f"customers[{error.index}]: {error.field}"
+            detail = f"{place}: found {error.found}, expected {error.expected}"
+            raise Problem(422, "invalid customer", detail) from error
+        except Exception:
+            _LOG.error("no decision for %s", redacted(question))
+            raise
+
+    async def _log(self, kind: bytes, *payload: bytes) -> None:
+        try:
+            await self._parts.log.append(kind, *payload)
+        except LogUnavailableError as error:
+            _LOG.error("%s", error)
+            raise Problem(503, "not recorded", "the decision log cannot be written; ask again") from error
+
+    def _count(self, decided: Sequence[Decision], messages: dict[int, MessageView | None]) -> None:
+        metrics = self._parts.metrics
+        metrics.decisions([decision.chosen.offer_pct for decision in decided], [d.risk for d in decided])
+        for decision in decided:
+            if decision.assigned != "policy":
+                metrics.flagged(decision.assigned)
+            if not decision.known:
+                metrics.flagged("unseen")
+        for message in messages.values():
+            if message is None:
+                metrics.message("nobody", "no service known")
+            else:
+                metrics.message(message.written_by, message.reason)
+
+
+_DECISIONS = msgspec.json.Decoder(DecisionsQuestion)
+_OUTCOMES = msgspec.json.Decoder(OutcomesQuestion)
+_ENCODER = msgspec.json.Encoder()
+
+
+def _read(body: bytes, decoder: msgspec.json.Decoder[Q]) -> Q:
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem(422, "invalid question", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "not JSON", "expected one JSON document in UTF-8") from error
+
+
+def _served(follower: ReleaseFollower) -> Served:
+    if follower.served is None:
+        raise Problem(503, "no release answers", "see /v2/health/ready", {"retry-after": "5"})
+    return follower.served
+
+
+def _input(customer: CustomerQuestion) -> CustomerInput:
+    last = customer.last_contact
+    return CustomerInput(
+        customer.customer_id,
+        customer.features,
+        customer.eligible,
+        customer.opted_out,
+        None if last is None else Contact(last.months_ago, last.accepted),
+        customer.offers_used,
+        customer.prior_offers,
+    )
+
+
+def _wanted(customer: CustomerQuestion, decision: Decision) -> Wanted:
+    return Wanted(customer.features, decision.chosen.offer_pct, customer.local_time)
+
+
+def _views(decided: Sequence[Decision], messages: dict[int, MessageView | None]) -> list[DecisionView]:
+    call = secrets.token_hex(12)
+    views = []
+    for i, decision in enumerate(decided):
+        chosen = decision.offers[decision.arm]
+        views.append(
+            DecisionView(
+                f"{call}-{i}",
+                decision.customer_id,
+                decision.arm > 0,
+                decision.arm,
+                chosen.offer_pct,
+                decision.delay_months,
+                decision.risk,
+                decision.retention_probability,
+                chosen.acceptance,
+                chosen.expected_value,
+                chosen.propensity,
+                [ReasonView(*reason) for reason in decision.reasons],
+                decision.assigned,
+                decision.offers[decision.policy_arm].offer_pct,
+                decision.assigned == "holdout",
+                decision.assigned == "exploration",
+                decision.known,
+                [
+                    OfferView(pct, forbidden, propensity, acceptance, risk, value)
+                    for pct, forbidden, acceptance, risk, value, propensity in decision.offers
+                ],
+                messages.get(i),
+            )
+        )
+    return views
+
+
+def _flag(query: bytes, name: str, *, default: bool) -> bool:
+    """A query parameter that is true or false; nothing else may stand in the query."""
+    if not query:
+        return default
+    values = {f"{name}=true".encode(): True, f"{name}=false".encode(): False}
+    if query not in values:
+        raise Problem(422, "invalid query", f"expected {name}=true or {name}=false")
+    return values[query]
+
+
+def _json(body: bytes, *, status: int = 200) -> Response:
+    return Response(body, status, media_type="application/json")
+
+
+def _refusal(problem: Problem) -> Response:
+    return Response(problem_body(problem), problem.status, problem.headers, PROBLEM_JSON)
+
+
+@asynccontextmanager
+async def _lifespan(parts: Parts) -> AsyncIterator[None]:
+    """From the first look at the channel to the last sealed segment."""
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
+        await loop.run_in_executor(background, _recover, parts)
+        await loop.run_in_executor(background, _follow, parts)
+        tasks = [
+            loop.create_task(_every(parts.config.poll_seconds, background, _follow, parts)),
+            loop.create_task(_shipping(parts, background)),
+        ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await parts.log.close()
+            try:
+                async with asyncio.timeout(_LEAVING_SECONDS):
+                    await loop.run_in_executor(background, _ship, parts)
+            except TimeoutError:
+                _LOG.warning("the last segments stay here until the next start")
+
+
+async def _every(
+    seconds: float, background: ThreadPoolExecutor, work: Callable[[Parts], None], parts: Parts
+) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        await asyncio.get_running_loop().run_in_executor(background, work, parts)
+
+
+async def _shipping(parts: Parts, background: ThreadPoolExecutor) -> None:
+    while True:
+        await asyncio.sleep(parts.config.decision_log.ship_seconds)
+        await parts.log.seal_if_old()
+        await asyncio.get_running_loop().run_in_executor(background, _ship, parts)
+
+
+def _follow(parts: Parts) -> None:
+    before = parts.follower.served
+    if parts.follower.check() and parts.follower.served is not None:
+        gone = str(before.ref) if before else None
+        parts.metrics.serving(parts.follower.channel.name, str(parts.follower.served.ref), gone)
+
+
+def _recover(parts: Parts) -> None:
+    for found in recover(parts.log_folder):
+        _LOG.warning(
+            "segment %s of a killed process: %d records kept, %d bytes of an unfinished write put aside",
+            found.name,
+            found.records,
+            found.torn,
+        )
+        parts.metrics.torn(found.torn)
+
+
+def _ship(parts: Parts) -> None:
+    """Also takes over what other workers left when they were killed."""
+    _recover(parts)
+    try:
+        parts.metrics.shipped(ship(parts.log_folder, parts.follower.channel.store.backend, parts.experiment))
+    except (StoreError, SegmentError, OSError) as error:
+        parts.metrics.shipping_failed()
+        _LOG.error("segments stay here for now: %s", error)
+
+
+def utc_now() -> datetime:
+    """Aware time now."""
+    return datetime.now(UTC)

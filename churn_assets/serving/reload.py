@@ -1,0 +1,200 @@
+"""Which release answers: follows a channel, loads a new leader beside the old one, swaps, or stays and says why."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from churn_assets.customers.schema import CustomerSchema, FeatureSpec
+from churn_assets.message.profile import ProfileError
+from churn_assets.release.bundle import RELEASE, Bundle
+from churn_assets.release.derive import derive
+from churn_assets.release.loaded import load_models, member_format
+from churn_assets.serving.core import DecisionCore
+from churn_assets.serving.messages import Messages
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.channels import Channel, ChannelRecord
+from churn_assets.store.errors import (
+    AccessDenied,
+    BucketMissing,
+    RequestRefused,
+    StoreError,
+    StoreUnreachable,
+)
+from churn_assets.store.manifest import Manifest
+from churn_assets.store.reference import ArtifactRef
+
+_LOG = logging.getLogger(__name__)
+
+_MAY_PASS = (StoreUnreachable, AccessDenied, BucketMissing, RequestRefused)
+"""What says nothing about the release itself: it is tried again at the next poll."""
+
+
+class UnservableError(ValueError):
+    """A release that is sound and still cannot answer here."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """A release that answers.
+
+    Attributes:
+        ref: Which.
+        bundle: Its members.
+        manifests: Of every member that is a model.
+        core: Decides.
+        messages: Writes.
+        loaded_at: When this process began to answer with it.
+    """
+
+    ref: ArtifactRef
+    bundle: Bundle
+    manifests: Mapping[str, Manifest]
+    core: DecisionCore
+    messages: Messages
+    loaded_at: datetime
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why what leads the channel does not answer.
+
+    Attributes:
+        release: What leads; empty where the channel itself cannot be read.
+        kind: Class of the error: all that a caller without a key is told.
+        detail: What was found and expected.
+    """
+
+    release: str
+    kind: str
+    detail: str
+
+
+ReloadResult = Literal["loaded", "failed", "unreachable"]
+
+
+class ReleaseFollower:
+    """Keeps the release that leads a channel ready to answer. One thread calls `check`, any may read `served`.
+
+    Args:
+        channel: What is followed.
+        load: Loads and verifies a release.
+        told: Told of every attempt.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        load: Callable[[ArtifactRef], Served],
+        told: Callable[[ReloadResult], None],
+    ) -> None:
+        self.channel = channel
+        self.served: Served | None = None
+        self.trouble: Trouble | None = None
+        self._load = load
+        self._told = told
+        self._seen = 0
+        self._bad: dict[ArtifactRef, Trouble] = {}
+
+    def check(self) -> bool:
+        """Ask the channel once, and follow it if it moved.
+
+        Returns:
+            Whether another release answers from here on.
+        """
+        try:
+            if not self.channel.moved_since(self._seen):
+                return False
+            head = self.channel.head()
+        except StoreError as error:
+            self._stay(Trouble("", type(error).__name__, str(error)), "unreachable")
+            return False
+        return head is not None and self._follow(head)
+
+    def _follow(self, head: ChannelRecord) -> bool:
+        """A release that failed once is known to be bad: it is not tried again while this process lives."""
+        ref = head.ref
+        if self.served is not None and self.served.ref == ref:
+            self.trouble, self._seen = None, head.seq
+            return False
+        if ref in self._bad:
+            self.trouble, self._seen = self._bad[ref], head.seq
+            return False
+        try:
+            served = self._load(ref)
+            if self.served is not None:
+                refuse_other_schema(self.served.core.schema, served.core.schema)
+        except _MAY_PASS as error:
+            self._stay(Trouble(str(ref), type(error).__name__, str(error)), "unreachable")
+            return False
+        except (StoreError, UnservableError, ProfileError) as error:
+            self._bad[ref] = Trouble(str(ref), type(error).__name__, str(error))
+            self._seen = head.seq
+            self._stay(self._bad[ref], "failed")
+            return False
+        self.served, self.trouble, self._seen = served, None, head.seq
+        self._told("loaded")
+        _LOG.info("%s answers (record %d of %s)", ref, head.seq, self.channel.name)
+        return True
+
+    def _stay(self, trouble: Trouble, result: ReloadResult) -> None:
+        if trouble != self.trouble:
+            still = self.served.ref if self.served else "nothing"
+            _LOG.error(
+                "%s: %s does not answer (%s); %s still does",
+                self.channel.name,
+                trouble.release or "what leads",
+                trouble.detail,
+                still,
+            )
+        self.trouble = trouble
+        self._told(result)
+
+
+def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, now: datetime) -> Served:
+    """Load a release to answer with: every digest verified, golden rows and golden decisions replayed.
+
+    Raises:
+        StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
+        ProfileError: Its messages speak of columns that it has not.
+    """
+    bundle = store.load(ref, RELEASE).bundle
+    models = load_models(store, bundle.members, bundle.writing)
+    customers = store.load(bundle.members["customers"].version, member_format("customers"))
+    core = DecisionCore(derive(models, customers.X), str(ref))
+    manifests = {asset: store.manifest(member.version) for asset, member in bundle.members.items()}
+    messages = Messages(core.schema, bundle.writing, None, message_seconds)
+    return Served(ref, bundle, manifests, core, messages, now)
+
+
+def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> None:
+    """Whoever asks in the words of the release that answers must be understood by the one that comes.
+
+    Raises:
+        UnservableError: It needs other features, or takes fewer values of one.
+    """
+    ours = {feature.name: feature for feature in answering.features}
+    theirs = {feature.name: feature for feature in coming.features}
+    if set(ours) != set(theirs):
+        differing = sorted(set(ours) ^ set(theirs))
+        raise UnservableError(
+            f"reads other features ({', '.join(differing)}) than callers send; start servers for it beside these"
+        )
+    narrower = [name for name in ours if not _takes_all_of(theirs[name], ours[name])]
+    if narrower:
+        raise UnservableError(
+            f"takes fewer values of {', '.join(narrower)} than callers may send; start servers for it beside these"
+        )
+
+
+def _takes_all_of(coming: FeatureSpec, answering: FeatureSpec) -> bool:
+    if coming.kind != answering.kind or not set(answering.categories) <= set(coming.categories):
+        return False
+    lowest = coming.lowest is None or (answering.lowest is not None and coming.lowest <= answering.lowest)
+    highest = coming.highest is None or (
+        answering.highest is not None and coming.highest >= answering.highest
+    )
+    return lowest and highest

@@ -1,0 +1,168 @@
+"""Starts a server: reads config and secrets, refuses what is unsafe, and builds the parts of every worker process."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import uvicorn
+
+from churn_assets.serving.app import Parts, create_app, utc_now
+from churn_assets.serving.config import ServingConfig
+from churn_assets.serving.core import Rollout
+from churn_assets.serving.decision_log import DecisionLog
+from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
+from churn_assets.serving.protocol import BoundedProtocol
+from churn_assets.serving.reload import ReleaseFollower, load_served
+from churn_assets.serving.security import Guard, Keyring, read_keys
+from churn_assets.store.channels import Channel
+from churn_assets.store.location import open_store
+
+KEYS_FILE = "CHURN_API_KEYS"
+"""Environment variable: file of API keys."""
+ASSIGNMENT_KEY = "CHURN_ASSIGNMENT_KEY"
+"""Environment variable: secret that holdout and exploration are drawn with, or the file that holds it after `@`."""
+
+_SERVED = "CHURN_SERVED"
+_SHORTEST_SECRET = 16
+_GRACE_SECONDS = 20
+
+
+class ServingError(Exception):
+    """A server that must not start; says what is missing and how to give it."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What the first process tells its workers. No secret: those stay in the environment.
+
+    Attributes:
+        root: Project folder.
+        experiment: Whose decisions are logged.
+        config: Its `serving:` section, as JSON.
+        store: URI.
+        channel: That is followed.
+        host: Listened on.
+        port: Listened on; 0 takes a free one.
+        workers: Processes.
+    """
+
+    root: str
+    experiment: str
+    config: str
+    store: str
+    channel: str
+    host: str
+    port: int
+    workers: int
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """What comes from the environment and from nowhere else."""
+
+    keys: Path | None
+    assignment_key: bytes
+
+
+def serve(plan: Plan) -> None:
+    """Serve until told to stop; then finish what was begun, and seal the decision log.
+
+    Raises:
+        ServingError: Something unsafe was asked for, or a secret is missing.
+        KeyFileError: The file of API keys cannot be used.
+    """
+    config = ServingConfig.model_validate_json(plan.config)
+    found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
+    if found.keys is not None:
+        read_keys(found.keys)
+    with tempfile.TemporaryDirectory(prefix="churn-metrics-") as shared:
+        os.environ[_SERVED] = msgspec.json.encode(plan).decode()
+        if plan.workers > 1:
+            os.environ[SHARED_FOLDER] = shared
+        uvicorn.run(
+            "churn_assets.serving.run:worker",
+            factory=True,
+            host=plan.host,
+            port=plan.port,
+            workers=plan.workers,
+            http=BoundedProtocol,
+            ws="none",
+            loop="uvloop",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+
+
+def worker() -> Guard:
+    """The application of one worker process; its plan and secrets come from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    plan = msgspec.json.decode(os.environ[_SERVED], type=Plan)
+    config = ServingConfig.model_validate_json(plan.config)
+    found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
+    root, metrics = Path(plan.root), Metrics()
+    store = open_store(plan.store, root=root)
+    log_folder = root / config.decision_log.folder
+    return create_app(
+        Parts(
+            experiment=plan.experiment,
+            config=config,
+            rollout=Rollout(
+                found.assignment_key,
+                config.assignment_epoch,
+                config.holdout_share,
+                config.exploration_share,
+                config.kill_switch,
+            ),
+            follower=ReleaseFollower(
+                Channel(store, plan.channel),
+                lambda ref: load_served(store, ref, config.message_seconds, utc_now()),
+                metrics.reload,
+            ),
+            log=DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed),
+            log_folder=log_folder,
+            metrics=metrics,
+            keys=None if found.keys is None else Keyring(found.keys),
+            clock=utc_now,
+        )
+    )
+
+
+def read_secrets(environment: Mapping[str, str], config: ServingConfig, *, loopback: bool) -> Secrets:
+    """The secrets that a config needs.
+
+    Raises:
+        ServingError: One is missing, or too short to be a secret.
+    """
+    needs_keys = config.require_keys == "always" or (config.require_keys == "off_loopback" and not loopback)
+    keys = environment.get(KEYS_FILE)
+    if needs_keys and not keys:
+        raise ServingError(
+            f"API keys are asked for here (serving.require_keys: {config.require_keys}): "
+            f"make some with `churn keys --add NAME FILE` and name that file in {KEYS_FILE}"
+        )
+    secret = environment.get(ASSIGNMENT_KEY, "")
+    assignment = Path(secret[1:]).read_bytes().strip() if secret.startswith("@") else secret.encode()
+    if config.holdout_share + config.exploration_share > 0 and len(assignment) < _SHORTEST_SECRET:
+        raise ServingError(
+            f"{ASSIGNMENT_KEY}: found {len(assignment)} bytes, expected a secret of at least {_SHORTEST_SECRET} to "
+            "draw holdout and exploration with; keep it, as another one draws other customers"
+        )
+    return Secrets(Path(keys) if keys and needs_keys else None, assignment)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a server that listens there."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,168 @@
+"""What a server tells of itself: the release that answers, its models, whether it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from churn_assets.serving.config import ServingConfig
+from churn_assets.serving.problems import Problem
+from churn_assets.serving.reload import ReleaseFollower, Served
+
+RELEASE_MODEL = "release"
+
+
+class FeatureView(Struct, frozen=True):
+    """A feature that every question must have."""
+
+    name: str
+    kind: str
+    categories: Annotated[list[str], Meta(description="Texts that are taken; empty for a number.")]
+    lowest: float | None
+    highest: float | None
+
+
+class RulesView(Struct, frozen=True):
+    """What holds whoever chooses the offer. Months."""
+
+    cooldown_months: int
+    discount_months: int
+    max_offers: int
+    label_window_months: float
+
+
+class TroubleView(Struct, frozen=True):
+    """Why what leads the channel does not answer."""
+
+    release: str
+    kind: str
+    detail: str
+
+
+class ReleaseView(Struct, frozen=True):
+    """The release that answers, and how it is served."""
+
+    release: Annotated[str | None, Meta(description="Null while none answers.")]
+    channel: str
+    experiment: str
+    branches: list[str]
+    simulated: Annotated[bool, Meta(description="It learned from a demo world's answers to offers.")]
+    loaded_at: datetime | None
+    members: Annotated[dict[str, str], Meta(description="Exact version of every asset.")]
+    menu: Annotated[list[float], Meta(description="Offers as shares of the price; the first is no contact.")]
+    features: list[FeatureView]
+    rules: RulesView | None
+    holdout_share: float
+    exploration_share: float
+    kill_switch: bool
+    trouble: Annotated[TroubleView | None, Meta(description="Null while what leads the channel answers.")]
+
+
+class ReadyView(Struct, frozen=True):
+    """Whether a release answers."""
+
+    ready: bool
+    release: str | None
+    trouble: Annotated[
+        str | None, Meta(description="Kind of error that keeps what leads the channel from answering.")
+    ]
+    leading: Annotated[str | None, Meta(description="What leads the channel, where that is another release.")]
+
+
+class TensorView(Struct, frozen=True):
+    """An input or output of a model, as the Open Inference Protocol describes one."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+
+
+class ModelView(Struct, frozen=True):
+    """A model of the release that answers."""
+
+    name: str
+    versions: list[str]
+    platform: Annotated[str, Meta(description="Format in which it is stored.")]
+    inputs: list[TensorView]
+    outputs: list[TensorView]
+
+
+def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseView:
+    """The release that answers; a view without one where none does."""
+    served, trouble = follower.served, follower.trouble
+    core = served.core if served else None
+    return ReleaseView(
+        release=str(served.ref) if served else None,
+        channel=follower.channel.name,
+        experiment=served.bundle.experiment if served else "",
+        branches=list(served.bundle.branches) if served else [],
+        simulated=served.bundle.simulated if served else False,
+        loaded_at=served.loaded_at if served else None,
+        members={asset: member.ref for asset, member in served.bundle.members.items()} if served else {},
+        menu=list(core.menu) if core else [],
+        features=[
+            FeatureView(f.name, f.kind, list(f.categories), f.lowest, f.highest) for f in core.schema.features
+        ]
+        if core
+        else [],
+        rules=RulesView(
+            core.process.cooldown_months,
+            core.process.discount_months,
+            core.process.max_offers,
+            core.process.window_months,
+        )
+        if core
+        else None,
+        holdout_share=config.holdout_share,
+        exploration_share=config.exploration_share,
+        kill_switch=config.kill_switch,
+        trouble=TroubleView(trouble.release, trouble.kind, trouble.detail) if trouble else None,
+    )
+
+
+def ready_view(follower: ReleaseFollower) -> ReadyView:
+    """Whether a release answers. Told without a key, so no detail of a trouble is in it."""
+    served, trouble = follower.served, follower.trouble
+    return ReadyView(
+        ready=served is not None,
+        release=str(served.ref) if served else None,
+        trouble=trouble.kind if trouble else None,
+        leading=(trouble.release or None) if trouble else None,
+    )
+
+
+def model_view(served: Served, name: str) -> ModelView:
+    """A model of a release; `release` is all of them together.
+
+    Raises:
+        Problem: The release has no such model.
+    """
+    outputs = _outputs(len(served.core.menu))
+    known = [RELEASE_MODEL, *(asset for asset in served.manifests if asset in outputs)]
+    if name not in known:
+        raise Problem(404, "no such model", f"expected one of {', '.join(known)}")
+    inputs = [
+        TensorView(feature.name, "FP64" if feature.kind == "numeric" else "BYTES", [-1])
+        for feature in served.core.schema.features
+    ]
+    if name == RELEASE_MODEL:
+        return ModelView(name, [served.ref.version], "release", inputs, outputs["ppo_decision"])
+    manifest = served.manifests[name]
+    return ModelView(name, [manifest.version], manifest.loader, inputs, outputs[name])
+
+
+def _outputs(arms: int) -> Mapping[str, list[TensorView]]:
+    """What each model says of a customer."""
+    return {
+        "risk_model": [TensorView("churn_risk", "FP64", [-1])],
+        "accept_model": [TensorView("acceptance_probability", "FP64", [-1, arms])],
+        "effect_model": [TensorView("churn_risk_if_offered", "FP64", [-1, arms])],
+        "ppo_decision": [
+            TensorView("offer_level", "INT64", [-1]),
+            TensorView("propensity", "FP64", [-1, arms]),
+        ],
+        "ppo_text": [TensorView("message", "BYTES", [-1])],
+    }

@@ -9,7 +9,7 @@ from pathlib import Path
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import unseal
-from churn_assets.store.channels import CHANNELS, Channel, ChannelRecord
+from churn_assets.store.channels import CHANNELS, Channel, ChannelRecord, channel_names
 from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import (
     ChannelConflict,
@@ -78,8 +78,7 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
 
 
 def _logs(source: ArtifactStore) -> list[tuple[Channel, list[ChannelRecord]]]:
-    names = {key.removeprefix(CHANNELS).split("/")[0] for key in source.backend.list(CHANNELS)}
-    channels = [Channel(source, name) for name in sorted(names)]
+    channels = [Channel(source, name) for name in channel_names(source)]
     return [(channel, channel.history()) for channel in channels]
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from churn_assets.store.canonical import canonical_json, parse_json
 from churn_assets.store.errors import CorruptArtifact, UntrustedContent
+from churn_assets.store.parquet_files import read_table, write_table
 
 # About 100 bytes a tensor: enough for 100,000 of them, where the models of this platform have a few hundred.
 _TENSOR_HEADER_LIMIT = 16 << 20
@@ -44,23 +45,17 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> None:
         raise ValueError(
             f"{path.name}: found an index of {type(index).__name__}, expected rows numbered from 0"
         )
-    frame.to_parquet(path, engine="pyarrow", compression="zstd", index=False)
+    write_table(frame, path)
 
 
 def read_parquet(path: Path) -> pd.DataFrame:
     """Read a table wholly into memory.
 
     Raises:
+        UntrustedContent: In memory it would be far larger than its file.
         CorruptArtifact: It is not Parquet.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(path, memory_map=False).read(use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptArtifact(path.name, f"no readable Parquet ({error})", "a Parquet file") from error
-    return table.to_pandas()
+    return read_table(path)
 
 
 def write_tensors(tensors: Mapping[str, np.ndarray[Any, Any]], path: Path) -> None:

@@ -200,6 +200,7 @@ def _check_array(data: bytes, file: str) -> None:
 
 def _check_types(schema: Any, file: str) -> None:
     """Check every node, wherever it hides: whatever skops walks is nested in the schema."""
+    owners: dict[str, Any] = {}
     pending = [schema]
     while pending:
         value = pending.pop()
@@ -208,6 +209,7 @@ def _check_types(schema: Any, file: str) -> None:
         elif isinstance(value, dict):
             if "__class__" in value or "__loader__" in value:
                 _check_type(value, file)
+                _check_owner(value, owners, file)
             pending.extend(value.values())
 
 
@@ -215,6 +217,13 @@ def _check_type(node: dict[str, Any], file: str) -> None:
     loader, name = node.get("__loader__"), f"{node.get('__module__')}.{node.get('__class__')}"
     if not isinstance(loader, str) or name not in _ALLOWED.get(loader, frozenset()):
         raise UntrustedContent(file, f"{name} (read by {loader})", "a type on the platform's allow-list")
+
+
+def _check_owner(node: dict[str, Any], owners: dict[str, Any], file: str) -> None:
+    """Every object of another identity reads its array anew: one array under many would fill any memory."""
+    array, identity = node.get("file"), node.get("__id__")
+    if isinstance(array, str) and owners.setdefault(array, identity) != identity:
+        raise UntrustedContent(file, f"array {array!r} in several objects", "an array of one object")
 
 
 def _canonical(data: bytes) -> bytes:

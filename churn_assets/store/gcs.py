@@ -45,7 +45,11 @@ _UPLOAD_PIECE = 64 << 20
 # download reaches 0.4.
 _DOWNLOAD_PIECE = 8 << 20
 _DOWNLOADS_AT_ONCE = 3
-_NETWORK = (auth.TransportError, RequestException, HTTPError, ConnectionError, TimeoutError)
+_FAILURES = (
+    *(api.GoogleAPIError, auth.GoogleAuthError),
+    *(RequestException, HTTPError, ConnectionError, TimeoutError),
+)
+_DENIALS = (api.Forbidden, api.Unauthorized, auth.DefaultCredentialsError, auth.RefreshError)
 # Seconds to wait for a connection and for the next bytes of an answer.
 _TIMEOUT = (10.0, 60.0)
 
@@ -249,18 +253,10 @@ class GcsBackend:
             if operation == "create":
                 raise StoreUnreachable(f"{place}: found the upload gone, expected it to go on") from error
             raise ObjectMissing(key) from error
-        except (api.Forbidden, api.Unauthorized, auth.DefaultCredentialsError, auth.RefreshError) as error:
-            raise AccessDenied(
-                f"{place}: found {_reason(error)}, expected credentials that may do it"
-            ) from error
         except DataCorruption as error:
             raise CorruptArtifact(key, "another checksum after the transfer", "the checksum sent") from error
-        except (api.RetryError, api.ServerError, api.TooManyRequests, *_NETWORK) as error:
-            raise StoreUnreachable(
-                f"{place}: found {_reason(error)}, expected an answer within {self._patience:g} s"
-            ) from error
-        except api.GoogleAPICallError as error:
-            raise RequestRefused(f"{place}: found {_reason(error)}, expected it to be accepted") from error
+        except _FAILURES as error:
+            raise self._named(error, place) from error
         self._bucket_answered = True
 
     def _refuse_missing_bucket(self, place: str) -> None:
@@ -273,8 +269,16 @@ class GcsBackend:
             raise BucketMissing(
                 f"{place}: found no bucket {self.bucket!r}, expected one that exists"
             ) from error
-        except api.Forbidden as error:
-            raise AccessDenied(f"{place}: found {_reason(error)}, expected to be allowed to list") from error
+        except _FAILURES as error:
+            raise self._named(error, place) from error
+
+    def _named(self, error: Exception, place: str) -> Exception:
+        found = f"{place}: found {_reason(error)}"
+        if isinstance(error, _DENIALS):
+            return AccessDenied(f"{found}, expected credentials that may do it")
+        if isinstance(error, api.ClientError) and not isinstance(error, api.TooManyRequests):
+            return RequestRefused(f"{found}, expected it to be accepted")
+        return StoreUnreachable(f"{found}, expected an answer within {self._patience:g} s")
 
 
 class _Outgoing:

@@ -1,21 +1,23 @@
-"""Every operation of publish, promote and rollback × {crash before, crash after, acknowledgement lost}.
+"""The crash table: every operation of every act × {crash before, crash after, acknowledgement lost} × every backend.
 
 The points are enumerated by running each act once and counting; a new operation is covered by itself.
 """
 
-import multiprocessing
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from gcs_server import GcsServer
+from shelf import NOTE, SHELF, publish_note
 from store_cases import (
     ASSET,
     EXPERIMENT,
@@ -25,8 +27,8 @@ from store_cases import (
     LineFormat,
     Unanswered,
     act,
+    days,
     promote,
-    promote_until_done,
     provenance,
     published_line,
     staged_line,
@@ -34,107 +36,215 @@ from store_cases import (
 
 from churn_assets.store import local
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
+from churn_assets.store.backend import Backend
+from churn_assets.store.cache import FileCache
 from churn_assets.store.channels import Channel
+from churn_assets.store.errors import StoreUnreachable
+from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
+from churn_assets.store.retention import collect, review
 
-Act = Callable[[ArtifactStore, "World"], object]
+REPORT = {"gates": [{"name": "sound", "figure": 1.0}]}
 
 
 @dataclass(frozen=True)
 class World:
-    """A store in which ``old`` led before, ``current`` leads, and ``new`` is to come."""
+    """A store in which ``old`` led before, ``current`` leads, ``new`` may lead, and ``unused`` may go.
 
-    root: Path
+    Attributes:
+        backend: Where it lies.
+        folder: Where that is on this machine's disk.
+        scratch: A folder for whatever else an act needs.
+    """
+
+    backend: Backend
+    folder: Path
+    scratch: Path
     old: ArtifactRef
     current: ArtifactRef
-    staging: Path
+    new: ArtifactRef
+    unused: ArtifactRef
 
     @property
     def store(self) -> ArtifactStore:
-        return ArtifactStore(LocalBackend(self.root))
+        return ArtifactStore(self.backend)
 
 
-def publish_new(store: ArtifactStore, world: World) -> ArtifactRef:
+def make_world(backend: Backend, folder: Path, scratch: Path) -> World:
+    store = ArtifactStore(backend)
+    unused = publish_note(store, "customers", NOW - days(30))
+    store.add_gate_report(unused, "sound", REPORT)
+    customers = publish_note(store, "customers", NOW - days(20))
+    with suppress(Crash):
+        publish_note(ArtifactStore(Faulty(backend, 3)), "customers", NOW - days(25))
+    old, current, new = (publish_note(store, "release", NOW - days(age), customers) for age in (3, 2, 1))
+    promote(store, old)
+    promote(store, current)
+    return World(backend, folder, scratch, old, current, new, unused)
+
+
+def publish(store: ArtifactStore, world: World) -> ArtifactRef:
     """Publish again and again under the same minting time: the files differ in no byte."""
-    shutil.rmtree(world.staging, ignore_errors=True)
-    return store.publish(staged_line(world.staging, 3.0), provenance(), NOW)
+    shutil.rmtree(world.scratch, ignore_errors=True)
+    return store.publish(staged_line(world.scratch, 3.0), provenance(), NOW)
 
 
-def promote_old_version(store: ArtifactStore, world: World) -> object:
-    return act("promote", store, world.old, nonce="this act")
+def promote_new(store: ArtifactStore, world: World) -> object:
+    return act("promote", store, world.new, nonce="this act")
 
 
 def roll_back(store: ArtifactStore, world: World) -> object:
     return act("rollback", store, world.old, nonce="this act")
 
 
-ACTS: dict[str, Act] = {"publish": publish_new, "promote": promote_old_version, "rollback": roll_back}
+def collect_unused(store: ArtifactStore, world: World) -> object:
+    return collect(store, review(store, NOW))
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return make_world(tmp_path)
+def report(store: ArtifactStore, world: World) -> object:
+    return store.add_gate_report(world.current, "sound", REPORT)
 
 
-def make_world(folder: Path) -> World:
-    store = ArtifactStore(LocalBackend(folder / "store"))
-    old = published_line(store, folder / "old", 1.0)
-    current = published_line(store, folder / "current", 2.0)
-    promote(store, old)
-    promote(store, current)
-    return World(folder / "store", old, current, folder / "staging")
+def fill_cache(store: ArtifactStore, world: World) -> object:
+    """Load through a cache that is empty at the first try and holds what that left at the second."""
+    return ArtifactStore(store.backend, FileCache(world.scratch, 1 << 20)).load(world.current, NOTE)
+
+
+ACTS: dict[str, Callable[[ArtifactStore, World], object]] = {
+    "publish": publish,
+    "promote": promote_new,
+    "roll back": roll_back,
+    "collect": collect_unused,
+    "report": report,
+    "fill the cache": fill_cache,
+}
+CHANGES_NOTHING = "fill the cache"
+
+
+@pytest.fixture(params=["local", "gcs"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    if request.param == "local":
+        return make_world(LocalBackend(tmp_path / "store"), tmp_path / "store", tmp_path / "scratch")
+    bucket = request.getfixturevalue("bucket")
+    server: GcsServer = request.getfixturevalue("gcs_server")
+    return make_world(GcsBackend(bucket), server.folder / bucket, tmp_path / "scratch")
+
+
+def read_everything(world: World) -> dict[str, Any]:
+    """What readers see: every version they find and the leader load whole, and the log verifies."""
+    store = world.store
+    history = Channel(store, "champion").history()
+    head = Channel(store, "champion").head()
+    assert head == history[-1]
+    assert store.load(head.ref, NOTE)
+    assert [record.seq for record in history] == list(range(1, len(history) + 1))
+    notes = {
+        ref: store.load(ref, NOTE)
+        for asset in ("customers", "release")
+        for ref in store.versions(SHELF, asset)
+    }
+    lines = {ref: store.load(ref, LineFormat())["about"] for ref in store.versions(EXPERIMENT, ASSET)}
+    return {
+        "log": [record.nonce for record in history],
+        "head": head.ref,
+        "versions": {**notes, **lines},
+        "reports": store.gate_reports(head.ref),
+    }
 
 
 def operations_of(name: str, world: World) -> list[str]:
-    backend = Faulty(LocalBackend(world.root))
-    ACTS[name](ArtifactStore(backend), world)
-    return backend.operations
+    faulty = Faulty(world.backend)
+    ACTS[name](ArtifactStore(faulty), world)
+    return faulty.operations
 
 
-def read_everything(world: World) -> tuple[ArtifactRef, list[ArtifactRef]]:
-    """What a reader sees: the leader loads whole, every listed version loads whole, the log verifies."""
-    head = Channel(world.store, "champion").head()
-    assert head is not None
-    leader = world.store.load(head.ref, LineFormat())
-    assert leader["about"]["tag"] in (1.0, 2.0)
-    versions = world.store.versions(EXPERIMENT, ASSET)
-    for ref in versions:
-        world.store.load(ref, LineFormat())
-    assert [record.seq for record in Channel(world.store, "champion").history()] == list(
-        range(1, head.seq + 1)
-    )
-    return head.ref, versions
+class Snapshot:
+    """A store's objects set aside, and put back where they were; the server looks at the disk at every request."""
+
+    def __init__(self, world: World, aside: Path) -> None:
+        self.world = world
+        self.aside = aside
+        shutil.copytree(world.folder, aside)
+
+    def restore(self) -> None:
+        shutil.rmtree(self.world.folder)
+        shutil.copytree(self.aside, self.world.folder)
+        shutil.rmtree(self.world.scratch, ignore_errors=True)
 
 
 @pytest.mark.parametrize("mode", Faulty.MODES)
 @pytest.mark.parametrize("name", ACTS)
 def test_at_every_crash_point_a_reader_sees_old_or_new_and_a_plain_retry_recovers(
-    name: str, mode: str, world: World, tmp_path: Path
+    name: str, mode: str, world: World, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    pristine = tmp_path / "pristine"
-    shutil.copytree(world.root, pristine, copy_function=shutil.copy2)
+    pristine = Snapshot(world, tmp_path / "pristine")
     before = read_everything(world)
-    points = len(operations_of(name, world))
-    assert points >= 6
+    operations = operations_of(name, world)
+    points = [at for at, each in enumerate(operations) if mode != "exists" or each.startswith("create")]
+    record_property("points", len(points))
+    new, keys = read_everything(world), world.backend.list("")
+    assert (new == before) is (name == CHANGES_NOTHING)
     seen = set()
-    for at in range(points):
-        shutil.rmtree(world.root)
-        shutil.copytree(pristine, world.root)
-        acknowledged = None
+    for at in points:
+        pristine.restore()
+        answers = []
         with suppress(Crash, Unanswered):
-            acknowledged = ACTS[name](ArtifactStore(Faulty(LocalBackend(world.root), at, mode)), world)
+            answers.append(ACTS[name](ArtifactStore(Faulty(world.backend, at, mode)), world))
         after = read_everything(world)
-        recovered = ACTS[name](world.store, world)
-        final = read_everything(world)
-        assert after in (before, final)
-        assert final != before
-        if acknowledged is not None:
-            assert after == final
-            assert recovered == acknowledged
-        assert len(Channel(world.store, "champion").history()) == (2 if name == "publish" else 3)
-        seen.add(after == final)
-    if mode in ("before", "after", "unanswered"):
+        assert after in (before, new)
+        answers.append(ACTS[name](world.store, world))
+        assert read_everything(world) == new
+        assert world.backend.list("") == keys
+        if len(answers) == 2:
+            assert after == new
+            assert answers[0] == answers[1]
+        seen.add(after == new)
+    if mode in ("after", "unanswered") and name != CHANGES_NOTHING:
         assert seen == {False, True}
+
+
+class ServerDies(Faulty):
+    """A store whose server is ended with SIGKILL just before or just after its ``at``-th operation."""
+
+    def __init__(self, backend: Backend, at: int, mode: str, server: GcsServer) -> None:
+        super().__init__(backend, at, mode)
+        self.server = server
+
+    @contextmanager
+    def _operation(self, name: str, key: str) -> Iterator[None]:
+        hit = len(self.operations) == self.at
+        self.operations.append(f"{name} {key}")
+        if hit and self.mode == "before":
+            self.server.kill()
+        yield
+        if hit and self.mode == "after":
+            self.server.kill()
+
+
+@pytest.mark.parametrize("mode", ["before", "after"])
+@pytest.mark.parametrize("name", ["promote", "roll back", "collect"])
+def test_a_server_killed_at_a_write_shows_old_or_new_when_it_is_back_and_a_plain_retry_recovers(
+    name: str, mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = GcsServer(tmp_path / "server")
+    server.start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
+    bucket = server.create_bucket()
+    world = make_world(GcsBackend(bucket, patience=0.2), server.folder / bucket, tmp_path / "scratch")
+    pristine = Snapshot(world, tmp_path / "pristine")
+    before = read_everything(world)
+    operations = operations_of(name, world)
+    new = read_everything(world)
+    for at, operation in enumerate(operations):
+        if operation.startswith(("create", "delete")):
+            pristine.restore()
+            with suppress(StoreUnreachable):  # where its last operation is done, the act has succeeded
+                ACTS[name](ArtifactStore(ServerDies(world.backend, at, mode, server)), world)
+            server.start()
+            assert read_everything(world) in (before, new)
+            ACTS[name](world.store, world)
+            assert read_everything(world) == new
+    server.kill()
 
 
 class DyingOs:
@@ -225,16 +335,3 @@ def test_a_publisher_killed_with_sigkill_leaves_no_version_and_its_retry_commits
     ref = published_line(store, tmp_path / "b", 3.0)
     assert store.versions(EXPERIMENT, ASSET) == [ref]
     assert store.load(ref, LineFormat())["about"] == {"tag": 3.0}
-
-
-def test_two_processes_promoting_at_once_lose_no_acknowledged_record(tmp_path: Path) -> None:
-    root = tmp_path / "store"
-    store = ArtifactStore(LocalBackend(root))
-    refs = [published_line(store, tmp_path / str(tag), tag) for tag in (1.0, 2.0)]
-    with multiprocessing.get_context("spawn").Pool(2) as pool:
-        jobs = [(str(root), str(ref), worker, 25) for worker, ref in enumerate(refs)]
-        acknowledged = [answer for answers in pool.starmap(promote_until_done, jobs) for answer in answers]
-    history = Channel(store, "champion").history()
-    assert len(acknowledged) == len(set(acknowledged)) == len(history) == 50
-    assert sorted(acknowledged) == [(record.seq, record.nonce) for record in history]
-    assert {record.actor for record in history} == {"worker 0", "worker 1"}

@@ -66,7 +66,7 @@ def train_grpo(
             if checkpoints is None
             else checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
         )
-        follower = _Follower(sft, reward, config, progress)
+        follower = Follower(sft, reward, config, progress)
         keep = checkpoints is not None
         trainer = grpo_trainer(
             sft, prompts, config, follower, seed=seed, folder=folder, keep_checkpoints=keep
@@ -99,7 +99,7 @@ def grpo_trainer(
     sft: LanguageModel,
     prompts: Sequence[str],
     config: PpoTextConfig,
-    follower: _Follower,
+    follower: Follower,
     *,
     seed: int,
     folder: Path,
@@ -137,7 +137,7 @@ def grpo_trainer(
         seed=seed,
         use_cpu=device.type == "cpu",
         bf16=config.compute.dtype == "bfloat16",
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         dataloader_pin_memory=device.type != "cpu",
         report_to="none",
         save_strategy="steps" if keep_checkpoints else "no",
@@ -160,7 +160,7 @@ def grpo_trainer(
     return trainer
 
 
-class _Follower(transformers.TrainerCallback):  # type: ignore[misc]  # no types at this border
+class Follower(transformers.TrainerCallback):  # type: ignore[misc]  # no types at this border
     """Gives the rewards, steers the weight of KL, and watches the judge."""
 
     def __init__(

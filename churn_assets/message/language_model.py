@@ -175,9 +175,9 @@ def describe(network: Any) -> tuple[str, dict[str, JsonValue]]:
         ModelError: An architecture that is not run here.
     """
     architecture = network.config.model_type
-    _architecture(architecture)
-    changed = network.config.to_diff_dict()
-    config = {key: value for key, value in changed.items() if key not in _VOLATILE}
+    # Published configs hold keys that no code of this architecture reads, such as `prefix` in OPT's.
+    known = set(_architecture(architecture).config().to_dict()) - _VOLATILE
+    config = {key: value for key, value in network.config.to_diff_dict().items() if key in known}
     return architecture, config
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import peft
 import torch
 
 from churn_assets.message.generation import Writer
@@ -29,7 +30,9 @@ def completion_log_probs(
 def hidden_states(network: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(n, length, width) last hidden states; positions count tokens, wherever the padding is."""
     places = (mask.cumsum(1) - 1).clamp(min=0)
-    found: torch.Tensor = network.base_model(
+    # Adapters sit within the layers: without peft's wrapper the network is the same.
+    plain = network.get_base_model() if isinstance(network, peft.PeftModel) else network
+    found: torch.Tensor = plain.base_model(
         input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False
     ).last_hidden_state
     return found

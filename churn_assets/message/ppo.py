@@ -450,7 +450,7 @@ def explained_variance(returns: torch.Tensor, values: torch.Tensor) -> float:
 
 def value_head(critic: Any) -> Any:
     """The linear layer that makes a value of a hidden state."""
-    return (critic.base_model.model if isinstance(critic, peft.PeftModel) else critic).score
+    return (critic.get_base_model() if isinstance(critic, peft.PeftModel) else critic).score
 
 
 def without_dropout(network: Any) -> Any:

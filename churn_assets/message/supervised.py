@@ -54,7 +54,7 @@ def training_arguments(
         "seed": seed,
         "use_cpu": device.type == "cpu",
         "bf16": config.compute.dtype == "bfloat16",
-        "gradient_checkpointing": False,
+        "activation_checkpointing": False,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": device.type != "cpu",
         "report_to": "none",

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from telco_texts import MENU, PROFILE
+from tiny_models import PPO, REWARD, SFT, few
 
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.corpus import write_messages, write_preferences
 from churn_assets.message.data import Messages, Preferences
+
+if TYPE_CHECKING:
+    from churn_assets.message.language_model import LanguageModel, RewardModel
+    from churn_assets.message.rollouts import TextPolicy
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,3 +48,34 @@ def messages(telco, config) -> Messages:
 @pytest.fixture(scope="session")
 def preferences(telco, config) -> Preferences:
     return write_preferences(telco, config, PreferencesConfig(), SafetyRules(), MENU, seed=0)
+
+
+@pytest.fixture(scope="session")
+def some_messages(messages) -> Messages:
+    return replace(messages, frame=few(messages))
+
+
+@pytest.fixture(scope="session")
+def some_preferences(preferences) -> Preferences:
+    return replace(preferences, frame=few(preferences))
+
+
+@pytest.fixture(scope="session")
+def tiny_sft(some_messages) -> LanguageModel:
+    from churn_assets.message.sft import train_sft
+
+    return train_sft(some_messages, SFT, seed=0, root=ROOT)
+
+
+@pytest.fixture(scope="session")
+def tiny_reward(some_preferences, tiny_sft) -> RewardModel:
+    from churn_assets.message.reward import train_reward
+
+    return train_reward(some_preferences, tiny_sft, REWARD, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tiny_sft, tiny_reward, some_messages) -> TextPolicy:
+    from churn_assets.message.ppo import train_ppo
+
+    return train_ppo(tiny_sft, tiny_reward, some_messages, PPO, seed=0)

@@ -23,6 +23,7 @@ from churn_assets.definitions import FLOW, Overrides, build_defs, build_project
 from churn_assets.gates.spec import GateInputs
 from churn_assets.release.build import as_raw
 from churn_assets.release.decide import decide
+from churn_assets.release.derive import derive
 from churn_assets.release.loaded import Models
 from churn_assets.store.reference import ArtifactRef
 from resources.stage import UNCHANGED, Step
@@ -92,7 +93,8 @@ def call_library(root: Path) -> float:
         policy=values["ppo_decision"],
     )
     unseen = as_raw(customers.where(customers.held_out))
-    decide(unseen, models, ArtifactRef(EXPERIMENT, "release", "in-memory"), datetime.now(UTC))
+    derived = derive(models, customers.X)
+    decide(unseen, derived, ArtifactRef(EXPERIMENT, "release", "in-memory"), datetime.now(UTC))
     return time.perf_counter() - start
 
 

@@ -15,6 +15,8 @@ from churn_assets.decision.checks import PPO_DECISION
 from churn_assets.gates.factory import model_checks
 from churn_assets.gates.source import gate_sources
 from churn_assets.gates.spec import CheckSpec
+from churn_assets.message.assets import messages, ppo_text, preferences, reward_model, sft_model
+from churn_assets.message.checks import MESSAGES, PPO_TEXT, PREFERENCES, REWARD_MODEL, SFT_MODEL
 from churn_assets.offers.assets import offer_log
 from churn_assets.offers.checks import OFFER_LOG
 from churn_assets.release.assets import release
@@ -25,7 +27,7 @@ from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
 from churn_assets.risk.assets import risk_model
 from churn_assets.risk.checks import RISK_MODEL
 from jobs.operations import operations, retention, weekly_retention
-from jobs.train import train
+from jobs.train import train, train_decision
 from resources.artifacts import ArtifactIOManager
 from resources.compute import limit_threads
 from resources.project import Project, project_root, require_project_folder
@@ -48,6 +50,11 @@ FLOW = (
     Checked(accept_model, ACCEPT_MODEL),
     Checked(effect_model, EFFECT_MODEL),
     Checked(ppo_decision, PPO_DECISION),
+    Checked(messages, MESSAGES),
+    Checked(preferences, PREFERENCES),
+    Checked(sft_model, SFT_MODEL),
+    Checked(reward_model, REWARD_MODEL),
+    Checked(ppo_text, PPO_TEXT),
     Checked(release, RELEASE),
 )
 
@@ -99,7 +106,12 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 )
                 for checked in overrides.flow
             ],
-            jobs=[train, retention, *operations({each.asset.name: each.checks for each in overrides.flow})],
+            jobs=[
+                train,
+                train_decision,
+                retention,
+                *operations({each.asset.name: each.checks for each in overrides.flow}),
+            ],
             schedules=[weekly_retention],
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps

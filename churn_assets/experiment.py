@@ -11,16 +11,20 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
+from churn_assets.message.training_config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
+from churn_assets.release.bundle import MEMBERS
 from churn_assets.release.config import ReleaseConfig
 from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
 from churn_assets.risk.config import RiskModelConfig
+from churn_assets.serving.config import ServingConfig
 
 KeyPath = tuple[str | int, ...]
 
@@ -52,7 +56,7 @@ class StoreConfig(BaseModel):
 
 
 class Experiment(BaseModel):
-    """One experiment. Sections are named like their asset; none may be left out.
+    """One experiment. Sections are named like their asset; none may be left out but those of the message branch.
 
     Attributes:
         name: The file's name; also the partition of every asset.
@@ -74,7 +78,35 @@ class Experiment(BaseModel):
     accept_model: AcceptModelConfig
     effect_model: EffectModelConfig
     ppo_decision: PpoDecisionConfig
+    messages: MessagesConfig | None = None
+    preferences: PreferencesConfig | None = None
+    safety: SafetyRules = SafetyRules()
+    sft_model: SftModelConfig | None = None
+    reward_model: RewardModelConfig | None = None
+    ppo_text: PpoTextConfig | None = None
     release: ReleaseConfig
+    serving: ServingConfig = ServingConfig()
+
+    @model_validator(mode="after")
+    def _message_branch_is_whole(self) -> Experiment:
+        """Its sections are there where the release has the branch, and nowhere else: nothing configured is ignored."""
+        there = {name: getattr(self, name) is not None for name in MEMBERS["message"]}
+        if "message" not in self.release.branches:
+            unread = [name for name, is_there in there.items() if is_there]
+            if unread:
+                raise ValueError(
+                    f"release.branches: without message, nothing reads {', '.join(unread)}; leave them out"
+                )
+            return self
+        missing = [name for name, is_there in there.items() if not is_there]
+        if missing:
+            raise ValueError(f"release.branches: message needs the sections {', '.join(missing)}")
+        months, durations = self.economics.discount_months, self.messages.durations if self.messages else ()
+        if months not in durations:
+            raise ValueError(
+                f"messages.durations: found {list(durations)}, expected economics.discount_months ({months}) among them"
+            )
+        return self
 
 
 def load_experiment(name: str, config_dir: Path) -> Experiment:
@@ -99,8 +131,8 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
         raise ExperimentError(_problems(path, text, content, error)) from error
 
 
-def section_digest(section: BaseModel | str | float) -> str:
-    """Digest (sha256, hex) of a section or plain value; equal where the resolved values are equal."""
+def section_digest(section: Any) -> str:
+    """Digest (sha256, hex) of a section or plain value, a list included; equal where the resolved values are equal."""
     content = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(canonical.encode()).hexdigest()

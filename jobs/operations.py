@@ -74,6 +74,7 @@ def operations(required: Required) -> list[dg.JobDefinition]:
             actor=config.actor,
             reason=config.reason,
             now=datetime.now(UTC),
+            champion=Channel(store, own),
         )
         _tell(context, record)
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel
+from pydantic_core import to_jsonable_python
 
 from churn_assets.experiment import load_experiment, section_digest
-from churn_assets.gates.report import digest_of
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Progress
 from churn_assets.store.formats import ArtifactFormat
@@ -64,8 +64,14 @@ class Project:
         return _read(self.read, name, self.config_dir, stamp)
 
     def section(self, experiment: str, name: str) -> Any:
-        """One section (or plain value, such as the seed) of an experiment."""
-        return getattr(self.experiment(experiment), name)
+        """A section or plain value, such as `seed`, of an experiment; dots lead to a part: `ppo_decision.menu`.
+
+        None for a section that the experiment does without, and every part of it.
+        """
+        found = self.experiment(experiment)
+        for part in name.split("."):
+            found = None if found is None else getattr(found, part)
+        return found
 
     def takes_part(self, experiment: str, asset: str) -> bool:
         """Whether an asset is in the experiment: one that is has a section of its name."""
@@ -75,13 +81,12 @@ class Project:
         """Digest of one section."""
         return section_digest(self.section(experiment, name))
 
-    def training_digest(self, experiment: str, name: str) -> str:
-        """Digest of what training reads of a section: all but its gates, which judge a model and do not shape it."""
+    def training_config(self, experiment: str, name: str) -> Any:
+        """What training reads of a section, as JSON: all but its gates, which judge a model and do not shape it."""
         section = self.section(experiment, name)
-        content = (
-            section.model_dump(mode="json", exclude={"gates"}) if isinstance(section, BaseModel) else section
-        )
-        return digest_of(content)
+        if isinstance(section, BaseModel):
+            return section.model_dump(mode="json", exclude={"gates"})
+        return to_jsonable_python(section)
 
     def store(self, experiment: str) -> ArtifactStore:
         """The experiment's artifact store."""

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.metadata
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import dagster as dg
 from churn_assets.gates.factory import display
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Tables, digest_of
-from churn_assets.gates.source import FLOW, source_digest, training_sources
+from churn_assets.gates.source import group_of, source_digest, training_sources
 from churn_assets.store.artifacts import ArtifactStore, StagedArtifact, stage
 from churn_assets.store.errors import StoreError
 from churn_assets.store.manifest import Manifest, Provenance
@@ -75,6 +76,11 @@ class Step:
         return self._project.section(self.experiment, name)
 
     @property
+    def scratch(self) -> Path:
+        """Where a long training of this asset may keep checkpoints of its own, to go on after a crash."""
+        return self.root / ".dagster" / "checkpoints" / self.experiment / self._stage.name
+
+    @property
     def store(self) -> ArtifactStore:
         """The experiment's store, for a stage that reads what was stored about its inputs."""
         return self._project.store(self.experiment)
@@ -83,17 +89,17 @@ class Step:
         """The version of an asset in the release that leads the experiment's channel."""
         return self._project.champion(self.experiment, asset)
 
-    def progress(self, *, samples: Sequence[str] = (), **figures: float) -> None:
+    def progress(self, figures: Mapping[str, float], samples: Sequence[str] = ()) -> None:
         """Report figures of a running step: stored at once, plotted as curves, shown by the command line.
 
         Args:
-            samples: Texts that the model makes by now.
             figures: What was measured. `step` and `total` say how far it is.
+            samples: Texts that the model makes by now.
         """
         texts = (
             {SAMPLES: dg.MetadataValue.md("\n\n".join(f"> {text}" for text in samples))} if samples else {}
         )
-        self._observe(figures | texts)
+        self._observe({**figures, **texts})
 
 
 @dataclass(frozen=True)
@@ -132,7 +138,7 @@ class StageAsset:
     @property
     def group(self) -> str:
         """UI group; the groups sort in flow order."""
-        return f"{FLOW.index(self.stage)}_{self.stage}"
+        return group_of(self.stage)
 
     def bind(self, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
         """The Dagster asset, partitioned by experiment."""
@@ -181,12 +187,11 @@ class StageAsset:
                 dg.AssetObservation(asset_key=self.name, partition=name, metadata=dict(figures))
             ),
         )
+        config = {section: project.training_config(name, section) for section in self.sections}
         wanted = Recipe(
             config=digest_of(
                 {
-                    "sections": {
-                        section: project.training_digest(name, section) for section in self.sections
-                    },
+                    "sections": {section: digest_of(content) for section, content in config.items()},
                     "data": None if self.data is None else self.data(step),
                 }
             ),
@@ -213,10 +218,13 @@ class StageAsset:
         )
         folder = tempfile.TemporaryDirectory(prefix=f"churn-{self.name}-")
         staged: StagedArtifact = stage(self.name, made.value, project.format(self.name), Path(folder.name))
+        if step.scratch.is_dir():
+            shutil.rmtree(step.scratch)  # the training is over: nobody goes on from there
         provenance = Provenance(
             experiment=name,
             upstream={asset: str(ref) for asset, ref in step.upstream.items()},
             config_digest=wanted.config,
+            config=config,
             seed=seed,
             code_version=wanted.source,
             run_id=context.run.run_id,

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 from gcs_server import GcsServer
+from small_models import small
+
+__all__ = ["small"]  # a fixture
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")

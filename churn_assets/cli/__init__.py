@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from churn_assets.cli import store_commands
+from churn_assets.cli import message_commands, serve_command, store_commands
 from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
 from churn_assets.cli.place import (
     ExperimentOption,
@@ -207,12 +207,18 @@ def decide(
         typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out."),
     ] = None,
     release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
+    messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages", help="Write to everybody who is made an offer; about 100 messages a second."
+        ),
+    ] = False,
     experiment: ExperimentOption = "quickstart",
 ) -> None:
     """Add decision, offer, reasons, expected value, propensity and release to a customer table."""
     from churn_assets.customers.table import read_frame
     from churn_assets.release.decide import decide as decide_for
-    from churn_assets.release.loaded import load_release
+    from churn_assets.release.deciding import load_deciding
 
     place = open_place(context, experiment)
     target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
@@ -221,11 +227,17 @@ def decide(
         raise UsageProblemError(message)
     raw = read_frame(file)
     ref = place.release(release)
-    bundle, models = load_release(place.store, ref)
+    bundle, derived = load_deciding(place.store, ref)
     simulated = bundle.simulated
-    decided = decide_for(raw, models, ref, datetime.now(UTC)).assign(
+    decided = decide_for(raw, derived, ref, datetime.now(UTC)).assign(
         responses="simulated" if simulated else "observed"
     )
+    if messages:
+        from churn_assets.release.loaded import load_models
+        from churn_assets.release.messages import messages_for
+
+        models = load_models(place.store, bundle.members, bundle.writing)
+        decided = decided.join(messages_for(raw, decided, models))
     added = decided.drop(columns=["customer_id"])
     taken = [name for name in added.columns if name in raw.columns]
     if taken:
@@ -263,6 +275,10 @@ for _command in (
     store_commands.diff,
     store_commands.retention,
     store_commands.doctor,
+    message_commands.write,
+    serve_command.serve,
+    serve_command.keys,
+    serve_command.log,
 ):
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")

@@ -47,6 +47,7 @@ def promote(
         actor=actor or getpass.getuser(),
         reason=reason,
         now=datetime.now(UTC),
+        champion=place.channel,
     )
     out.print(f"[green]{record.release}[/] leads {record.channel} (record {record.seq}): {record.reason}")
 

@@ -121,9 +121,9 @@ def _number(feature: FeatureSpec, needed: bool, price: bool) -> Callable[[object
         if value is None and not needed:
             return math.nan
         if type(value) is float or type(value) is int:
-            # Too large an integer for a float is as wrong as an infinity. Adding 0 makes -0 equal to 0.
-            number = float(value) + 0.0 if abs(value) <= _LARGEST else math.inf
-            if lowest <= number <= highest and abs(number) <= _LARGEST and (number > 0 or not price):
+            # Too large an integer is no float. Adding 0 makes -0 equal to 0.
+            number = float(value) + 0.0 if abs(value) <= _LARGEST else math.nan
+            if lowest <= number <= highest and (number > 0 or not price):
                 return number
         raise FeatureError(feature.name, _shown(value), expected)
 
@@ -134,7 +134,8 @@ def _number(feature: FeatureSpec, needed: bool, price: bool) -> Callable[[object
     return encode
 
 
-_LARGEST = float(np.finfo(np.float64).max)
+_LARGEST = 1e15
+"""Whatever is larger is no customer's number, and its powers would overflow."""
 
 
 def _categories(feature: FeatureSpec) -> str:

@@ -48,8 +48,8 @@ def ppo_decision(
     tables = build_tables(learners, risk_model, accept_model, effect_model, process)
 
     def report(progress: Progress) -> None:
-        reached, total = progress.timesteps, config.ppo.total_timesteps
-        step.progress(step=reached, total=total, contacted=progress.contacted, **_captured(progress))
+        reached = {"step": progress.timesteps, "total": config.ppo.total_timesteps}
+        step.progress({**reached, "contacted": progress.contacted, **_captured(progress)})
 
     training = train(tables, process, config, seed=step.section("seed"), progress=report)
     last = training.curve[-1]

@@ -15,6 +15,11 @@ JUDGES = frozenset({"audit.py", "checks.py", "gate_config.py", "gates.py", "tabl
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
+def group_of(stage: str) -> str:
+    """The stage's group in the UI; the groups sort in flow order."""
+    return f"{FLOW.index(stage)}_{stage}"
+
+
 def source_digest(files: Iterable[Path]) -> str:
     """sha256 (hex) of the files' names and contents, whatever order they come in."""
     state = hashlib.sha256()

@@ -20,12 +20,14 @@ class SftGates(_Gates):
     Attributes:
         max_perplexity: A token of held-out messages.
         min_offer_copied: Share of greedy messages, for held-out customers, that say exactly the offer of the prompt.
-        prompts: How many of those messages are written.
+        prompts: How many of those messages are written, and how many held-out ones are read.
+        max_new_tokens: Most tokens of a message.
     """
 
     max_perplexity: Annotated[float, Field(gt=1)] = 1.6
     min_offer_copied: Share = 0.97
     prompts: Prompts = 300
+    max_new_tokens: Prompts = 96
 
 
 class RewardGates(_Gates):
@@ -59,6 +61,7 @@ class PpoTextGates(_Gates):
         min_unique: Different texts.
         max_judge_fall: How far the judge's score may lie below its best at the step that was kept, in standard
             deviations of the SFT model's scores.
+        min_judge_gain: How much higher the judge's score must be at that step than at the start.
         max_unsafe: Texts that break any blocking safety rule.
         max_wrong_offer: Texts that say an offer other than theirs, by the second parser.
         min_slice_gain: As `min_gain`, for each offer level and each service with at least `min_slice_prompts`.
@@ -74,6 +77,7 @@ class PpoTextGates(_Gates):
     min_ended: Share = 0.98
     min_unique: Share = 0.95
     max_judge_fall: Annotated[float, Field(ge=0)] = 0.5
+    min_judge_gain: float = 0.0
     max_unsafe: Share = 0.05
     max_wrong_offer: Share = 0.03
     min_slice_gain: float = 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,18 @@ from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message import gold
 from churn_assets.message.gate_config import PpoTextGates, RewardGates, SftGates
-from churn_assets.message.profile import Offer, Profile
+from churn_assets.message.over_optimisation import judge_verdict
+from churn_assets.message.writing import Message, Situation
+
+if TYPE_CHECKING:
+    from churn_assets.message.language_model import RewardModel
+    from churn_assets.message.rollouts import TextPolicy
+    from churn_assets.message.training_config import PpoTextConfig
 
 Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 EXAMPLES = 12
 """Texts shown in a table."""
-
-
-@dataclass(frozen=True)
-class Situation:
-    """A customer and the offer that a message is to make."""
-
-    customer: str
-    profile: Profile
-    offer: Offer
 
 
 def gold_scores(situations: Sequence[Situation], texts: Sequence[str]) -> Floats:
@@ -37,7 +35,7 @@ def gold_scores(situations: Sequence[Situation], texts: Sequence[str]) -> Floats
 
 def labels_by_gold(
     situations: Sequence[Situation], chosen: Sequence[str], rejected: Sequence[str]
-) -> npt.NDArray[np.bool_]:
+) -> Booleans:
     """(n,) whether the gold rules prefer the text that the label says was chosen."""
     return gold_scores(situations, chosen) > gold_scores(situations, rejected)
 
@@ -49,20 +47,16 @@ def language(perplexity: float, config: SftGates) -> Outcome:
 
 
 def copies_offer(
-    situations: Sequence[Situation],
-    texts: Sequence[str],
-    said: Sequence[frozenset[Offer]],
-    config: SftGates,
+    situations: Sequence[Situation], texts: Sequence[str], right: Booleans, config: SftGates
 ) -> Outcome:
-    """Do greedy messages say the offer of their prompt, and no other?
+    """Do greedy messages say the offer of their prompt, and no other number?
 
     Args:
         situations: (n,) whom and what they were written for.
         texts: (n,) the messages.
-        said: (n,) every offer that a text makes, by the second parser.
+        right: (n,) whether each says just its offer, by the second parser.
         config: Thresholds.
     """
-    right = np.array([found == {each.offer} for each, found in zip(situations, said, strict=True)])
     detail = f"of {len(right)} greedy messages"
     return Outcome(
         (Gate("offer_copied_share", float(right.mean()), ">=", config.min_offer_copied, detail),),
@@ -73,7 +67,7 @@ def copies_offer(
 def ranks_pairs(
     margins: Floats,
     judge_margins: Floats,
-    label_right: npt.NDArray[np.bool_] | None,
+    label_right: Booleans | None,
     rules: Sequence[str],
     config: RewardGates,
 ) -> Outcome:
@@ -123,27 +117,27 @@ def ranks_pairs(
     return Outcome(tuple(gates), {"rules": rows})
 
 
-def rewards_are_its_own(logged: Floats, rescored: Floats, tolerance: float = 1e-4) -> Outcome:
+def rewards_are_its_own(
+    logged: Floats, rescored: Floats, given: Floats, expected: Floats, tolerance: float = 1e-3
+) -> Outcome:
     """Proof of use: every reward that the training logged is what the published reward model says of that text.
 
     Args:
         logged: (n,) raw rewards as the training got them.
         rescored: (n,) the published reward model's, of the same prompts and texts.
+        given: (n,) rewards as the policy got them: standardised, clipped, less the penalty for a missing end.
+        expected: (n,) the same from `rescored`.
         tolerance: Largest difference: what another batch shape can change by rounding, in units of the reward.
     """
-    difference = float(np.abs(logged - rescored).max()) if len(logged) else None
-    detail = f"largest of {len(logged)} logged rewards"
+    n = len(logged)
+    raw = float(np.abs(logged - rescored).max()) if n else None
+    shaped = float(np.abs(given - expected).max()) if n else None
     return Outcome(
         (
-            Gate("rewards_logged", len(logged), ">=", 1),
-            Gate("difference_from_reward_model", difference, "<=", tolerance, detail),
-            Gate(
-                "spread_of_rewards",
-                float(logged.std()) if len(logged) else None,
-                ">=",
-                1e-6,
-                "not a constant",
-            ),
+            Gate("rewards_logged", n, ">=", 1),
+            Gate("difference_from_reward_model", raw, "<=", tolerance, f"largest of {n} logged rewards"),
+            Gate("difference_as_given", shaped, "<=", tolerance, "standardised, clipped, less the penalty"),
+            Gate("spread_of_rewards", float(given.std()) if n else None, ">=", 1e-3, "a constant has none"),
         )
     )
 
@@ -201,101 +195,126 @@ def better_than_sft(
     )
 
 
-def well_formed(texts: Sequence[str], ended: npt.NDArray[np.bool_], config: PpoTextGates) -> Outcome:
+def well_formed(messages: Sequence[Message], config: PpoTextGates) -> Outcome:
     """Do messages come to an end, and does every customer get one of their own?"""
+    texts = [each.raw for each in messages]
+    ended = float(np.mean([each.ended for each in messages]))
     words = np.array([len(text.split()) for text in texts])
-    unique = len(set(texts)) / len(texts)
     lengths = [
         {"percentile": each, "words": float(np.percentile(words, each))} for each in (0, 5, 50, 95, 100)
     ]
     return Outcome(
         (
-            Gate("ended_share", float(ended.mean()), ">=", config.min_ended, f"of {len(texts)}"),
-            Gate("unique_share", unique, ">=", config.min_unique, f"of {len(texts)}"),
+            Gate("ended_share", ended, ">=", config.min_ended, f"of {len(texts)}"),
+            Gate("unique_share", len(set(texts)) / len(texts), ">=", config.min_unique, f"of {len(texts)}"),
         ),
         {"words": lengths},
     )
 
 
-def stays_close(kl: Floats, config: PpoTextGates) -> Outcome:
-    """Did the policy move, and not too far from the SFT model?
+@dataclass(frozen=True)
+class Course:
+    """What a training's own messages say of it, step by step; each array is (steps,).
 
-    Args:
-        kl: (steps,) KL divergence from the SFT model, nats a token, of every step up to the one that was kept.
-        config: Thresholds.
+    Attributes:
+        reward: Mean reward, in standard deviations of the SFT model's.
+        judge: The same by the judge, on which nothing was trained.
+        kl: KL divergence from the SFT model, nats a token.
+        kept: The step whose weights were kept.
     """
-    last = float(kl[-max(1, len(kl) // 4) :].mean()) if len(kl) else None
+
+    reward: Floats
+    judge: Floats
+    kl: Floats
+    kept: int
+
+    @property
+    def rows(self) -> list[dict[str, float]]:
+        """One row a step."""
+        columns = zip(self.reward, self.judge, self.kl, strict=True)
+        return [
+            {"step": step, "reward": float(reward), "judge": float(judge), "kl": float(kl)}
+            for step, (reward, judge, kl) in enumerate(columns)
+        ]
+
+
+def course_of(policy: TextPolicy, reward: RewardModel, config: PpoTextConfig) -> Course:
+    """The course of a training, from its logged messages and the published scales."""
+    rows = policy.rollouts.assign(
+        scaled=reward.reward.standardised(policy.rollouts["reward_logit"].to_numpy(np.float32)),
+        judged=reward.judge.standardised(policy.rollouts["judge_logit"].to_numpy(np.float32)),
+        nats=policy.rollouts["kl"] * policy.rollouts["tokens"],
+    )
+    steps = rows.groupby("step")
+    rewarded, judged = (steps[name].mean().to_numpy(np.float64) for name in ("scaled", "judged"))
+    kl = (steps["nats"].sum() / steps["tokens"].sum()).to_numpy(np.float64)
+    kept = len(judged) - 1
+    if policy.model.record.figures["stopped_by_judge"]:
+        window, tolerance = config.judge_window, config.judge_tolerance
+        kept = judge_verdict(judged.tolist(), rewarded.tolist(), window=window, tolerance=tolerance).best_step
+    return Course(rewarded, judged, kl, kept)
+
+
+def stays_close(course: Course, config: PpoTextGates) -> Outcome:
+    """Did the policy move, and not too far from the SFT model?"""
+    steps = course.kl[: course.kept + 1]
+    last = float(steps[-max(1, len(steps) // 4) :].mean())
     detail = "nats a token, mean of the last quarter of the training"
     return Outcome(
         (
             Gate("kl_at_least", last, ">=", config.min_kl, detail),
             Gate("kl_at_most", last, "<=", config.max_kl, detail),
-        )
+        ),
+        {"training": course.rows},
     )
 
 
-def not_over_optimised(
-    curve: Sequence[Mapping[str, Any]], judge: Floats, kept: int, config: PpoTextGates
-) -> Outcome:
+def not_over_optimised(course: Course, window: int, config: PpoTextGates) -> Outcome:
     """Does the reward still mean something? Where it rises and the judge falls, the policy games the reward model.
 
     Args:
-        curve: One row a step with `step`, `reward` and `judge`, in standard deviations of the SFT model's scores.
-        judge: (steps,) the judge's mean score, averaged over a few steps.
-        kept: Index of the step whose weights were kept.
+        course: Of the training.
+        window: Steps that are averaged: those of few messages are noise.
         config: Thresholds.
     """
-    best = float(judge[: kept + 1].max())
-    fall = best - float(judge[kept])
+    judge = course.judge[: course.kept + 1]
+    smooth = np.convolve(judge, np.full(min(window, len(judge)), 1 / min(window, len(judge))), "valid")
+    best, last = float(smooth.max()), float(smooth[-1])
+    detail = (
+        f"standard deviations: {best:+.2f} at its best, {last:+.2f} at step {course.kept}, which was kept"
+    )
+    agrees = "the held-out judge agrees that it improved"
     return Outcome(
         (
-            Gate(
-                "judge_fall",
-                fall,
-                "<=",
-                config.max_judge_fall,
-                f"from its best, {best:.3f}, to the step kept, {kept}",
-            ),
-            Gate(
-                "judge_gain",
-                float(judge[kept] - judge[0]),
-                ">=",
-                0.0,
-                "the held-out judge agrees that it improved",
-            ),
+            Gate("judge_fall", best - last, "<=", config.max_judge_fall, detail),
+            Gate("judge_gain", last - float(judge[0]), ">=", config.min_judge_gain, agrees),
         ),
-        {"training": [dict(row) for row in curve]},
+        {"training": course.rows},
     )
 
 
 def safe_to_send(
     situations: Sequence[Situation],
-    texts: Sequence[str],
-    broken: Sequence[Sequence[str]],
-    said: Sequence[frozenset[Offer]],
-    sent_broken: Sequence[Sequence[str]],
-    sent_said: Sequence[frozenset[Offer]],
+    messages: Sequence[Message],
+    another: Booleans,
+    sent_only: Booleans,
+    sent_broken: Booleans,
     config: PpoTextGates,
 ) -> Outcome:
     """How often raw texts break a rule or say another offer; what would be sent never does.
 
     Args:
         situations: (n,) whom and what they were written for.
-        texts: (n,) raw texts.
-        broken: (n,) blocking safety rules that each breaks.
-        said: (n,) every offer that a raw text makes, by the second parser.
-        sent_broken: (n,) blocking rules broken by what would be sent in its place.
-        sent_said: (n,) offers that it makes, by the second parser.
+        messages: (n,) raw texts with their verdicts, and what would be sent.
+        another: (n,) whether the raw text names another number than its offer's, by the second parser.
+        sent_only: (n,) whether what would be sent says just its offer, by the second parser.
+        sent_broken: (n,) whether what would be sent breaks a blocking rule.
         config: Thresholds.
     """
     n = len(situations)
-    unsafe = np.array([bool(rules) for rules in broken])
-    wrong = np.array([bool(found - {each.offer}) for each, found in zip(situations, said, strict=True)])
-    wrong_sent = sum(found != {each.offer} for each, found in zip(situations, sent_said, strict=True))
-    counts = {
-        rule: sum(rule in rules for rules in broken)
-        for rule in sorted({rule for rules in broken for rule in rules})
-    }
+    broken = [{violation.rule for violation in each.sent.verdict.blocking} for each in messages]
+    unsafe = np.array([bool(rules) or not each.ended for rules, each in zip(broken, messages, strict=True)])
+    counts = {rule: sum(rule in rules for rules in broken) for rule in sorted(set().union(*broken))}
     return Outcome(
         (
             Gate("prompts", n, ">=", config.prompts, "held-out customers and offers"),
@@ -308,19 +327,27 @@ def safe_to_send(
             ),
             Gate(
                 "wrong_offer_raw_share",
-                float(wrong.mean()),
+                float(another.mean()),
                 "<=",
                 config.max_wrong_offer,
                 "by the second parser",
             ),
-            Gate("unsafe_sent", sum(map(bool, sent_broken)), "==", 0, "of what would be sent"),
-            Gate("wrong_offer_sent", wrong_sent, "==", 0, "of what would be sent, by the second parser"),
+            Gate("unsafe_sent", int(sent_broken.sum()), "==", 0, "of what would be sent"),
+            Gate(
+                "wrong_offer_sent",
+                int((~sent_only).sum()),
+                "==",
+                0,
+                "of what would be sent, by the second parser",
+            ),
         ),
         {
             "rules_broken": [
                 {"rule": rule, "texts": count, "share": count / n} for rule, count in counts.items()
             ],
-            "refused": _examples(situations, texts, ~unsafe & ~wrong, only_wrong=True),
+            "refused": _examples(
+                situations, [each.raw for each in messages], ~unsafe & ~another, only_wrong=True
+            ),
         },
     )
 
@@ -360,7 +387,7 @@ def _slice_row(
 def _examples(
     situations: Sequence[Situation],
     texts: Sequence[str],
-    right: npt.NDArray[np.bool_],
+    right: Booleans,
     *,
     only_wrong: bool = False,
 ) -> list[dict[str, Any]]:

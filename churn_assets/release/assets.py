@@ -24,8 +24,15 @@ def _evidence(step: Step) -> str:
 @stage_asset(
     stage="release",
     format="churn_assets.release.bundle:RELEASE",
-    sections=("release",),
-    inputs=MEMBERS["decision"],
+    sections=(
+        "release",
+        "messages.profile",
+        "safety",
+        "economics.discount_months",
+        "ppo_text.max_new_tokens",
+        "seed",
+    ),
+    inputs=(*MEMBERS["decision"], *MEMBERS["message"]),
     kinds=("json", "html"),
     description="Exact versions of all members with the proof that each kept its gates, and an HTML report. "
     "Built only if every gate of every member holds; promoted and rolled back as a whole.",
@@ -34,10 +41,19 @@ def _evidence(step: Step) -> str:
 )
 def release(step: Step, *members: Upstream) -> Made:
     from churn_assets.release.build import build_release
+    from churn_assets.release.bundle import Writing
     from churn_assets.release.loaded import Models
+    from churn_assets.release.messages import MessageDesk
     from churn_assets.release.required import MEMBER_CHECKS
 
     config: ReleaseConfig = step.section("release")
+    writing = Writing(
+        safety=step.section("safety"),
+        months=step.section("economics.discount_months"),
+        profile=step.section("messages.profile"),
+        max_new_tokens=step.section("ppo_text.max_new_tokens") or 0,
+        seed=step.section("seed"),
+    )
     handles = {member.ref.asset: member for member in members}
     customers = handles["customers"].load()
     simulated = handles["offer_log"].manifest.signature["simulated"] is True
@@ -54,6 +70,7 @@ def release(step: Step, *members: Upstream) -> Made:
             accept=handles["accept_model"].load(),
             effect=handles["effect_model"].load(),
             policy=handles["ppo_decision"].load(),
+            desk=MessageDesk(writing, handles["ppo_text"].load().model if "ppo_text" in handles else None),
         ),
         simulated=simulated,
         required=MEMBER_CHECKS,

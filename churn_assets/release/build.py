@@ -8,11 +8,13 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from churn_assets.customers.schema import ID
-from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.release.decide import decide
+from churn_assets.release.deciding import load_deciding
+from churn_assets.release.derive import derive
 from churn_assets.release.evidence import Evidence, Required, gather
-from churn_assets.release.gates import COMPARED, GOLDEN_AT
-from churn_assets.release.loaded import Models, load_models
+from churn_assets.release.gates import COMPARED, GOLDEN_AT, golden_messages
+from churn_assets.release.loaded import Models
 from churn_assets.release.report import MemberView, ReportInputs, render
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
@@ -92,8 +94,10 @@ def build_release(
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
-    decided = decide(unseen, models, unborn, GOLDEN_AT)
+    derived = derive(models, customers.X)
+    decided = decide(unseen, derived, unborn, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
+    messages = golden_messages(unseen.head(golden), models)
     funnel, offers = _funnel(decided), _offers(decided)
     manifests = {asset: store.manifest(member.version) for asset, member in pinned.items()}
     report = render(
@@ -107,6 +111,7 @@ def build_release(
             ],
             funnel=funnel,
             offers=offers,
+            messages=messages,
             champion=None if champion is None else str(champion),
             changes=[] if champion is None else _changes(store, champion, manifests, unseen, decided),
         )
@@ -118,13 +123,15 @@ def build_release(
         evidence={each.ref.asset: each.report_digests for each in evidence},
         champion=None if champion is None else str(champion),
         simulated=simulated,
+        writing=models.desk.writing,
         golden=Golden(
             customers=_json_rows(unseen.head(golden)),
             decisions=_json_rows(decided[list(COMPARED)].head(golden)),
+            messages=[dict(row) for row in messages],
         ),
         report_sha256=sha256(report.encode()).hexdigest(),
     )
-    return Built(Release(bundle=bundle, report=report), funnel, offers)
+    return Built(Release(bundle=bundle, report=report, derived=derived), funnel, offers)
 
 
 def as_raw(customers: CustomerTable) -> pd.DataFrame:
@@ -168,9 +175,8 @@ def _changes(
 ) -> list[dict[str, Any]]:
     """Versions, metrics and decisions of the champion beside ours."""
     try:
-        led = store.load(champion, RELEASE).bundle
+        led, before_forms = load_deciding(store, champion)
         theirs = {asset: store.manifest(member.version) for asset, member in led.members.items()}
-        models = load_models(store, led.members)
     except StoreError as error:
         return [{"what": "the champion cannot be loaded", "champion": str(error), "this": ""}]
     rows: list[dict[str, Any]] = []
@@ -189,12 +195,12 @@ def _changes(
             for name, value in now.items()
             if before.get(name) != value
         ]
-    if models.schema.names != tuple(unseen.columns[1:]):
+    if before_forms.schema.names != tuple(unseen.columns[1:]):
         return [
             *rows,
             {"what": "customers with another offer", "champion": "reads other features", "this": ""},
         ]
-    before_offers = decide(unseen, models, champion, GOLDEN_AT)["offer_pct"].to_numpy()
+    before_offers = decide(unseen, before_forms, champion, GOLDEN_AT)["offer_pct"].to_numpy()
     moved = int((before_offers != decided["offer_pct"].to_numpy()).sum())
     rows.append({"what": "held-out customers with another offer", "champion": len(unseen), "this": moved})
     return rows

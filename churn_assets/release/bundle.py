@@ -4,9 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 
+from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.release.config import Branch
+from churn_assets.release.derived import Derived
+from churn_assets.release.derived_files import DESCRIPTION, load_derived, save_derived
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
 from churn_assets.store.files import read_json, write_json
@@ -21,6 +24,7 @@ _BUNDLE_FILE = "bundle.json"
 # Assets of each branch, in flow order.
 MEMBERS: Mapping[Branch, tuple[str, ...]] = {
     "decision": ("customers", "offer_log", "risk_model", "accept_model", "effect_model", "ppo_decision"),
+    "message": ("messages", "preferences", "sft_model", "reward_model", "ppo_text"),
 }
 
 
@@ -41,10 +45,29 @@ class Member(_Frozen):
 
 
 class Golden(_Frozen):
-    """Customers as they came in, and what the release decided for them when it was built."""
+    """Customers as they came in, and what the release decided for them and wrote to them when it was built."""
 
     customers: list[dict[str, JsonValue]]
     decisions: list[dict[str, JsonValue]]
+    messages: list[dict[str, JsonValue]]
+
+
+class Writing(_Frozen):
+    """How a release's messages are written.
+
+    Attributes:
+        safety: What every text must keep to be sent, and the template that is sent in place of one that does not.
+        months: How long a discount runs.
+        profile: How a customer's row becomes what a prompt says of them; None without the message branch.
+        max_new_tokens: Most tokens of a message.
+        seed: Of the model's draws.
+    """
+
+    safety: SafetyRules
+    months: int
+    profile: ProfileConfig | None
+    max_new_tokens: int
+    seed: int
 
 
 class Bundle(_Frozen):
@@ -52,11 +75,12 @@ class Bundle(_Frozen):
 
     Attributes:
         experiment: Experiment that it belongs to.
-        branches: What it can do; without the message branch it writes no messages.
+        branches: What it can do; without the message branch all its messages are the template.
         members: Asset to exact version.
         evidence: Digest of every gate report that let it be built.
         champion: The release it was compared with in its report; None before the first promotion.
         simulated: Whether the responses it learned from were written by the demo world.
+        writing: How its messages are written.
         golden: Customers for whom the loaded release must decide as it did when it was built.
         report_sha256: Of the HTML report.
     """
@@ -67,35 +91,57 @@ class Bundle(_Frozen):
     evidence: dict[str, dict[str, Sha256]]
     champion: str | None
     simulated: bool
+    writing: Writing
     golden: Golden
     report_sha256: Sha256
 
 
 class Release(_Frozen):
-    """A bundle and its HTML report: the value of the asset `release`."""
+    """The value of the asset `release`.
+
+    Attributes:
+        bundle: What it is made of.
+        report: HTML.
+        derived: What it decides with; a release without these forms passes no check and is not served.
+    """
 
     bundle: Bundle
     report: str
+    derived: InstanceOf[Derived] | None = None
 
 
 class ReleaseFormat(ArtifactFormat[Release]):
-    """`bundle.json` and `report.html`."""
+    """`bundle.json`, `report.html` and the files of the derived forms."""
 
-    loader = "release/1"
+    loader = "release/2"
 
     def save(self, value: Release, folder: Path) -> None:
         write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)
         (folder / REPORT_FILE).write_text(value.report, encoding="utf-8")
+        if value.derived is not None:
+            save_derived(value.derived, folder)
 
     def load(self, folder: Path) -> Release:
         bundle = Bundle.model_validate(read_json(folder / _BUNDLE_FILE))
-        return Release(bundle=bundle, report=(folder / REPORT_FILE).read_text(encoding="utf-8"))
+        derived = load_derived(folder) if (folder / DESCRIPTION).exists() else None
+        report = (folder / REPORT_FILE).read_text(encoding="utf-8")
+        return Release(bundle=bundle, report=report, derived=derived)
 
     def signature(self, value: Release) -> dict[str, Any]:
         return {"branches": list(value.bundle.branches), "members": sorted(value.bundle.members)}
 
 
 RELEASE = ReleaseFormat()
+
+TOLERANCE = 1e-6
+"""Relative difference within which a golden figure is what it was; another processor rounds otherwise."""
+
+
+def same(found: object, kept: object) -> bool:
+    """Whether a golden figure or text is what it was when the release was built."""
+    if isinstance(found, float) and isinstance(kept, int | float):
+        return abs(found - kept) <= TOLERANCE * max(1.0, abs(kept))
+    return found == kept
 
 
 def champion_release(store: ArtifactStore, channel: str) -> ArtifactRef | None:

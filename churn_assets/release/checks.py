@@ -6,6 +6,13 @@ from churn_assets.gates.report import Outcome
 from churn_assets.gates.spec import CheckSpec, GateInputs
 
 
+def _models(release: Any, inputs: GateInputs) -> Any:
+    from churn_assets.release.loaded import load_models
+
+    bundle = release.bundle
+    return inputs.once("models", lambda: load_models(inputs.store, bundle.members, bundle.writing))
+
+
 def _members_agree(release: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.release import gates
     from churn_assets.release.bundle import MEMBERS
@@ -29,10 +36,20 @@ def _members_keep_their_gates(release: Any, inputs: GateInputs) -> Outcome:
 
 def _decides_as_built(release: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.release import gates
-    from churn_assets.release.loaded import load_models
 
-    models = load_models(inputs.store, release.bundle.members)
-    return gates.decides_as_built(release.bundle, models, inputs.ref)
+    return gates.decides_as_built(release.bundle, release.derived, inputs.ref)
+
+
+def _derived_forms_agree(release: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.release.agreement import derived_forms_agree
+
+    return derived_forms_agree(release.derived, _models(release, inputs), inputs.upstream("customers"))
+
+
+def _writes_as_built(release: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.release import gates
+
+    return gates.writes_as_built(release.bundle, _models(release, inputs))
 
 
 def _report_stands(release: Any, inputs: GateInputs) -> Outcome:  # noqa: ARG001 - the release holds its report
@@ -60,6 +77,20 @@ RELEASE: tuple[CheckSpec, ...] = (
         description="Loads end to end and decides for golden customers as it did when it was built.",
         advice="A saved model differs from the trained one: materialize the members again.",
         run=_decides_as_built,
+    ),
+    CheckSpec(
+        name="derived_forms_agree",
+        description="The forms that decisions are made with answer as the models that they were derived from, on real "
+        "and on made-up customers.",
+        advice="A kind of model or a version of a library that `release/derive.py` does not read rightly: see which "
+        "difference is large.",
+        run=_derived_forms_agree,
+    ),
+    CheckSpec(
+        name="writes_as_built",
+        description="Writes to golden customers as it did when it was built, and nothing that may not be sent.",
+        advice="A saved model differs from the trained one: materialize the members again.",
+        run=_writes_as_built,
     ),
     CheckSpec(
         name="report_stands",

@@ -1,7 +1,9 @@
 """What differs between two releases, from what the store knows of them: the comparison itself reads nothing."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from churn_assets.release.bundle import MEMBERS, RELEASE, RELEASE_ASSET
 from churn_assets.store.artifacts import ArtifactStore
@@ -52,7 +54,7 @@ def facts_of(store: ArtifactStore, release: ArtifactRef) -> dict[str, Facts]:
     members = store.load(release, RELEASE).bundle.members
     versions = {asset: member.version for asset, member in members.items()} | {RELEASE_ASSET: release}
     return {
-        asset: Facts(ref.version, _told(store.manifest(ref)) | _judged(store, ref))
+        asset: Facts(ref.version, told_of(store.manifest(ref)) | _judged(store, ref))
         for asset, ref in versions.items()
     }
 
@@ -70,11 +72,12 @@ def _member(asset: str, a: Facts | None, b: Facts | None) -> Iterator[Difference
                 yield Difference(asset, kind, name, left.get(name), right.get(name))
 
 
-def _told(manifest: Manifest) -> dict[str, Mapping[str, Value]]:
+def told_of(manifest: Manifest) -> dict[str, Mapping[str, Value]]:
+    """What a manifest tells of its version, by kind and name."""
     made = manifest.provenance
     return {
         "content": {"": _short(manifest.digest)},
-        "config": {"": _short(made.config_digest)},
+        "config": {"": _short(made.config_digest), **dict(_keys(made.config))},
         "code": {"": _short(made.code_version)},
         "seed": {"": made.seed},
         "package": {"loader": manifest.loader, **manifest.packages},
@@ -93,6 +96,15 @@ def _judged(store: ArtifactStore, ref: ArtifactRef) -> dict[str, Mapping[str, Va
         "gate": {name: gate["figure"] for name, gate in gates.items()},
         "threshold": {name: f"{gate['bound']} {gate['threshold']:g}" for name, gate in gates.items()},
     }
+
+
+def _keys(config: Any, path: str = "") -> Iterator[tuple[str, Value]]:
+    """Every key of a config by its path; a list is told as text."""
+    if isinstance(config, Mapping):
+        for key, value in config.items():
+            yield from _keys(value, f"{path}.{key}" if path else key)
+    else:
+        yield path, json.dumps(config) if isinstance(config, list) else config
 
 
 def _short(digest: str) -> str:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from churn_assets.decision.process import Bools, Floats
-from churn_assets.release.derived import DIGEST_BYTES, Derived, EffectForm, Known, digest_of
+from churn_assets.release.derived import (
+    DIGEST_BYTES,
+    Derived,
+    EffectForm,
+    Known,
+    canonical,
+    digest_of,
+)
 from churn_assets.release.forms import Branch, Curves, Forest, Grid, Tree, edges_of
 from churn_assets.release.outlook import outlook_dtype
 
@@ -39,8 +46,8 @@ def derive(models: Models, X: Floats) -> Derived:
         parts.get("spline_logistic"),
         models.accept.classifier,
     )
-    trees = [] if boosting is None else _trees(boosting)
-    accept, segments = _trees(classifier), _segment_tree(effect.segments, effect.size)
+    trees = [] if boosting is None else boosting_trees(boosting)
+    accept, segments = boosting_trees(classifier), _segment_tree(effect.segments, effect.size)
     edges: list[list[float]] = [[] for _ in range(features + 2)]
     for branch in (node for tree in (*trees, *accept, segments) for node in tree if isinstance(node, Branch)):
         edges[branch.feature] += [] if branch.edge is None else [branch.edge]
@@ -75,11 +82,6 @@ def derive(models: Models, X: Floats) -> Derived:
     return replace(derived, known=_known(derived, canonical(X)))
 
 
-def canonical(X: Floats) -> Floats:
-    """Rows of a design matrix with one zero and one blank, so that equal customers have equal bytes."""
-    return np.where(np.isnan(X), np.nan, X + 0.0)
-
-
 def _known(derived: Derived, X: Floats) -> Known:
     _, first = np.unique(X, axis=0, return_index=True)
     rows = X[np.sort(first)]
@@ -89,7 +91,7 @@ def _known(derived: Derived, X: Floats) -> Known:
     )
 
 
-def _trees(boosting: Any) -> list[Tree]:
+def boosting_trees(boosting: Any) -> list[Tree]:
     """The trees of a histogram gradient boosting, as rules about the columns that it was given."""
     columns = _columns(boosting)
     return [

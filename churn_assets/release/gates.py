@@ -9,9 +9,11 @@ from hashlib import sha256
 
 import pandas as pd
 
+from churn_assets.customers.table import prepare
 from churn_assets.gates.report import Gate, Outcome
-from churn_assets.release.bundle import Bundle, Release
+from churn_assets.release.bundle import Bundle, Release, same
 from churn_assets.release.decide import decide
+from churn_assets.release.derived import Derived
 from churn_assets.release.evidence import Evidence
 from churn_assets.release.loaded import Models
 from churn_assets.store.manifest import Manifest
@@ -24,7 +26,8 @@ _EXTERNAL = re.compile(
 GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
 COMPARED = ("customer_id", "offer_pct", "risk", "acceptance", "expected_value")
-TOLERANCE = 1e-6
+MESSAGES = 8
+"""Golden customers that are written to."""
 
 
 def members_agree(bundle: Bundle, manifests: Mapping[str, Manifest], expected: Sequence[str]) -> Outcome:
@@ -83,12 +86,12 @@ def report_stands(release: Release) -> Outcome:
     )
 
 
-def decides_as_built(bundle: Bundle, models: Models, ref: ArtifactRef) -> Outcome:
-    """End to end: the models as loaded decide for golden customers as they did when the release was built."""
+def decides_as_built(bundle: Bundle, derived: Derived, ref: ArtifactRef) -> Outcome:
+    """End to end: the forms as loaded decide for golden customers as they did when the release was built."""
     golden = bundle.golden
-    decided = golden_decisions(golden_frame(golden.customers), models, ref)
+    decided = golden_decisions(golden_frame(golden.customers), derived, ref)
     differing = sum(
-        any(not _same(found[name], kept[name]) for name in COMPARED)
+        any(not same(found[name], kept[name]) for name in COMPARED)
         for found, kept in zip(decided, golden.decisions, strict=True)
     )
     offered = sum(bool(row["offer_pct"]) for row in decided)
@@ -98,6 +101,26 @@ def decides_as_built(bundle: Bundle, models: Models, ref: ArtifactRef) -> Outcom
             Gate("decisions_differing", differing, "==", 0, "from those when the release was built"),
         ),
         {"golden": decided, "golden_offers": [{"customers": len(decided), "offered": offered}]},
+    )
+
+
+def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
+    """The desk as loaded writes to golden customers as it did when the release was built; no text breaks a rule."""
+    written = golden_messages(golden_frame(bundle.golden.customers), models)
+    differing = sum(found != kept for found, kept in zip(written, bundle.golden.messages, strict=True))
+    return Outcome(
+        (
+            Gate("golden_messages", len(written), ">=", 1),
+            Gate("messages_differing", differing, "==", 0, "from those when the release was built"),
+            Gate(
+                "unsafe_messages",
+                sum(bool(row["broken"]) for row in written),
+                "==",
+                0,
+                "of what would be sent",
+            ),
+        ),
+        {"messages": written},
     )
 
 
@@ -120,13 +143,28 @@ def golden_frame(customers: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame([dict(row) for row in customers])
 
 
-def golden_decisions(customers: pd.DataFrame, models: Models, ref: ArtifactRef) -> list[dict[str, object]]:
-    """What the models decide for golden customers, as JSON rows of the compared columns."""
-    decided = decide(customers, models, ref, GOLDEN_AT)[list(COMPARED)]
+def golden_decisions(customers: pd.DataFrame, derived: Derived, ref: ArtifactRef) -> list[dict[str, object]]:
+    """What a release decides for golden customers, as JSON rows of the compared columns."""
+    decided = decide(customers, derived, ref, GOLDEN_AT)[list(COMPARED)]
     return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
 
 
-def _same(found: object, kept: object) -> bool:
-    if isinstance(found, float) and isinstance(kept, int | float):
-        return abs(found - kept) <= TOLERANCE * max(1.0, abs(kept))
-    return found == kept
+def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
+    """What would be sent to golden customers, each made one of the offers in turn, and the rules that it breaks."""
+    table = prepare(customers.head(MESSAGES), models.schema)
+    menu = [level for level in models.policy.process.menu if level > 0]
+    desk = models.desk
+    situations = desk.situations(table, [menu[row % len(menu)] for row in range(len(table))])
+    return [
+        {
+            "customer_id": each.customer,
+            "offer": f"{each.offer.percent}% for {each.offer.duration}",
+            "text": message.sent.text,
+            "written_by": message.sent.written_by,
+            "broken": ", ".join(
+                violation.rule
+                for violation in desk.safety.check(message.sent.text, each.profile, each.offer).blocking
+            ),
+        }
+        for each, (message,) in zip(situations, desk.write(situations), strict=True)
+    ]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.release.bundle import RELEASE, Bundle, Member
+from churn_assets.release.bundle import RELEASE, Bundle, Member, Writing
+from churn_assets.release.messages import MessageDesk
 from churn_assets.store.errors import CorruptArtifact
 
 if TYPE_CHECKING:
@@ -29,12 +30,17 @@ FORMATS: Mapping[str, str] = {
     "accept_model": "churn_assets.response.format:ACCEPT_MODEL",
     "effect_model": "churn_assets.response.format:EFFECT_MODEL",
     "ppo_decision": "churn_assets.decision.format:PPO_DECISION",
+    "messages": "churn_assets.message.table_format:MESSAGES",
+    "preferences": "churn_assets.message.table_format:PREFERENCES",
+    "sft_model": "churn_assets.message.format:SFT_MODEL",
+    "reward_model": "churn_assets.message.format:REWARD_MODEL",
+    "ppo_text": "churn_assets.message.format:PPO_TEXT",
 }
 
 
 @dataclass(frozen=True)
 class Models:
-    """What deciding needs.
+    """What deciding and writing need.
 
     Attributes:
         schema: The customers that the models were trained on.
@@ -42,6 +48,7 @@ class Models:
         accept: P(accept | offer).
         effect: What contact does to churn.
         policy: Chooses the offer.
+        desk: Writes the messages.
     """
 
     schema: CustomerSchema
@@ -49,6 +56,7 @@ class Models:
     accept: AcceptModel
     effect: EffectModel
     policy: DecisionPolicy
+    desk: MessageDesk
 
 
 def member_format(asset: str) -> ArtifactFormat[Any]:
@@ -58,7 +66,7 @@ def member_format(asset: str) -> ArtifactFormat[Any]:
     return found
 
 
-def load_models(store: ArtifactStore, members: Mapping[str, Member]) -> Models:
+def load_models(store: ArtifactStore, members: Mapping[str, Member], writing: Writing) -> Models:
     """Load the models of a release: bytes verified, golden rows replayed, digests equal to the bundle's.
 
     Raises:
@@ -79,6 +87,7 @@ def load_models(store: ArtifactStore, members: Mapping[str, Member]) -> Models:
         accept=load("accept_model"),
         effect=load("effect_model"),
         policy=load("ppo_decision"),
+        desk=MessageDesk(writing, load("ppo_text").model if "ppo_text" in members else None),
     )
 
 
@@ -89,4 +98,4 @@ def load_release(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, Models
         StoreError: The release or a member is missing or corrupt.
     """
     bundle = store.load(ref, RELEASE).bundle
-    return bundle, load_models(store, bundle.members)
+    return bundle, load_models(store, bundle.members, bundle.writing)

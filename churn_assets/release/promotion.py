@@ -121,6 +121,7 @@ def promote(
     actor: str,
     reason: str,
     now: datetime,
+    champion: Channel | None = None,
 ) -> ChannelRecord:
     """Let a release lead its channel, if everything about it still holds.
 
@@ -132,6 +133,8 @@ def promote(
         actor: Who promotes.
         reason: Why; kept in the log.
         now: Aware time.
+        champion: The channel whose leader the release must have been compared with, if that is another one: a
+            challenger is compared with the champion, not with the challenger before it.
 
     Raises:
         PromotionRefused: A gate, a byte or the age of the release forbids it.
@@ -139,8 +142,12 @@ def promote(
         StoreError: The release cannot be read.
     """
     head = channel.head()
+    if head is not None and head.ref == ref:
+        message = f"{channel.name}: {ref} leads already"
+        raise PromotionRefused(message)
+    compared = head if champion is None else champion.head()
     candidate = inspect(store, ref, required)
-    decision = decide_promotion(candidate, _leading(store, head), required)
+    decision = decide_promotion(candidate, _leading(store, compared), required)
     if not decision.promote:
         message = f"{channel.name}: {decision.reason}"
         raise PromotionRefused(message)

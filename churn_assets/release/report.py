@@ -21,6 +21,12 @@ HEADLINE = {
         "captures_the_gain": "How much of the attainable gain does the policy capture?",
         "off_policy": "Does the offer log speak for it? (lower bound of the lift, over its bar)",
     },
+    "sft_model": {"copies_the_offer": "How many of its messages say just the offer that was chosen?"},
+    "reward_model": {"ranks_pairs": "How well does the reward rank held-out pairs, of what is possible?"},
+    "ppo_text": {
+        "better_than_sft": "Are messages better after reinforcement learning? (lower bound of the gain)",
+        "safe_to_send": "For how many held-out customers were messages written?",
+    },
 }
 """Member -> check -> the question that its first gate answers."""
 
@@ -65,6 +71,7 @@ class ReportInputs:
         members: In flow order.
         funnel: Rows of `stage` and `customers`, from all to kept.
         offers: Rows of `offer`, `customers` and `mean_expected_value`.
+        messages: What would be sent to a few golden customers, and who wrote it.
         champion: The release it is compared with; None where nothing leads.
         changes: Rows of `what`, `champion` and `this`.
     """
@@ -75,6 +82,7 @@ class ReportInputs:
     members: Sequence[MemberView]
     funnel: Rows
     offers: Rows
+    messages: Rows
     champion: str | None
     changes: Rows
 
@@ -94,6 +102,9 @@ def render(inputs: ReportInputs) -> str:
         "<p>Customers that no model was fitted on, decided by this release.</p>",
         _funnel(inputs.funnel),
         _table(inputs.offers),
+        "<h2>What is written to them</h2>",
+        "<p>Golden customers, each made one of the offers in turn. The name is put in when a message is sent.</p>",
+        _table(inputs.messages),
         f"<h2>What changed since {escape(inputs.champion)}</h2>"
         if inputs.champion
         else "<h2>First release</h2>",
@@ -133,7 +144,7 @@ def _notes(inputs: ReportInputs) -> str:
         )
     if "message" not in inputs.branches:
         notes.append(
-            "This release has no message branch: it decides who is offered what, and writes no messages."
+            "This release has no message branch: it decides who is offered what, and every message is the template."
         )
     return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 

@@ -2,6 +2,7 @@
 
 from churn_assets.customers.checks import CUSTOMERS
 from churn_assets.decision.checks import PPO_DECISION
+from churn_assets.message.checks import MESSAGES, PPO_TEXT, PREFERENCES, REWARD_MODEL, SFT_MODEL
 from churn_assets.offers.checks import OFFER_LOG
 from churn_assets.release.evidence import Required
 from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
@@ -14,4 +15,9 @@ MEMBER_CHECKS: Required = {
     "accept_model": ACCEPT_MODEL,
     "effect_model": EFFECT_MODEL,
     "ppo_decision": PPO_DECISION,
+    "messages": MESSAGES,
+    "preferences": PREFERENCES,
+    "sft_model": SFT_MODEL,
+    "reward_model": REWARD_MODEL,
+    "ppo_text": PPO_TEXT,
 }

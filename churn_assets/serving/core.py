@@ -17,6 +17,7 @@ from churn_assets.customers.features import FeatureError, RowEncoder
 from churn_assets.decision.budget import commitments
 from churn_assets.decision.process import IDLE, RetentionProcess
 from churn_assets.release.derived import Derived
+from churn_assets.release.reasons import Reason, reasons
 
 POLICY = "ppo_decision"
 
@@ -139,14 +140,6 @@ class Offer(NamedTuple):
     propensity: float
 
 
-class Reason(NamedTuple):
-    """Why, as data: a code, the offer it is about (if any) and its figure (if any)."""
-
-    code: str
-    offer_pct: float | None = None
-    figure: float | None = None
-
-
 class Decision(NamedTuple):
     """What is decided for one customer.
 
@@ -191,27 +184,19 @@ class Decision(NamedTuple):
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why, the most telling last."""
-        found = [Reason("risk", None, self.risk)]
-        if self.assigned != "policy":
-            found.append(Reason(self.assigned))
-        offers, best = self.offers, max(self.offers[1:], key=lambda offer: offer.expected_value)
-        rules = dict.fromkeys(offer.forbidden for offer in offers[1:] if offer.forbidden)
-        if self.arm:
-            chosen = self.chosen
-            return (
-                *found,
-                Reason("acceptance", chosen.offer_pct, chosen.acceptance),
-                Reason("risk_if_offered", chosen.offer_pct, chosen.risk_if_offered),
-                Reason("expected_value", chosen.offer_pct, chosen.expected_value),
-            )
-        found += [Reason(rule) for rule in rules]
-        if all(offer.forbidden for offer in offers[1:]) or self.assigned != "policy":
-            return tuple(found)
-        if best.risk_if_offered > self.risk:
-            return (*found, Reason("contact_raises_risk", best.offer_pct, best.risk_if_offered))
-        if best.expected_value <= 0:
-            return (*found, Reason("no_offer_pays", best.offer_pct, best.expected_value))
-        return (*found, Reason("waiting_is_worth_more", best.offer_pct, best.expected_value))
+        by_policy, menu = self.assigned == "policy", self.offers
+        rules: list[str] = [] if by_policy else [self.assigned]
+        rules += dict.fromkeys(offer.forbidden for offer in menu if offer.forbidden)
+        return reasons(
+            self.arm,
+            self.risk,
+            rules,
+            [arm for arm, offer in enumerate(menu) if arm and by_policy and offer.forbidden is None],
+            [offer.offer_pct for offer in menu],
+            [offer.acceptance for offer in menu],
+            [offer.risk_if_offered for offer in menu],
+            [offer.expected_value for offer in menu],
+        )
 
 
 class CustomerError(ValueError):

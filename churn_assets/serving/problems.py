@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 PROBLEM_JSON = "application/problem+json"
+_LONGEST_DETAIL = 500
+"""Characters; a refusal quotes what was sent, which may be anything."""
 
 
 class Problem(Exception):  # noqa: N818 - as RFC 9457 calls it
@@ -39,4 +41,6 @@ class ProblemDetails(msgspec.Struct, frozen=True):
 
 def problem_body(problem: Problem) -> bytes:
     """The JSON body of a refusal."""
-    return msgspec.json.encode(ProblemDetails(problem.title, problem.status, problem.detail))
+    return msgspec.json.encode(
+        ProblemDetails(problem.title, problem.status, problem.detail[:_LONGEST_DETAIL])
+    )

@@ -18,7 +18,7 @@ from churn_assets.store.canonical import canonical_json, seal, sha256_bytes, uns
 from churn_assets.store.errors import CorruptArtifact, InvalidName
 from churn_assets.store.names import check_file_path, check_name
 
-MANIFEST_SCHEMA = 1
+MANIFEST_SCHEMA = 2  # 2 added what the config was, beside its digest
 _DIGEST_DIGITS_IN_VERSION = 12
 _SECOND = "%Y%m%dT%H%M%SZ"
 _VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
@@ -64,7 +64,8 @@ class Provenance(Sealed):
     Attributes:
         experiment: Experiment (partition) it belongs to.
         upstream: Asset name to ``experiment/asset/version`` of every artifact it was computed from.
-        config_digest: Digest of the experiment's section it used.
+        config_digest: Digest of the experiment's sections, and of the outside data, that it used.
+        config: What those sections said, by section; for people, who compare two versions.
         seed: Seed of its random generator, if it has one.
         code_version: Hash of the stage's source.
         run_id: Orchestrator run that made it.
@@ -74,6 +75,7 @@ class Provenance(Sealed):
     experiment: str
     upstream: dict[str, str] = {}
     config_digest: str = ""
+    config: dict[str, JsonValue] = {}
     seed: int | None = None
     code_version: str = ""
     run_id: str = ""

@@ -68,6 +68,29 @@ def smaller(content: dict[str, Any]) -> None:
         "ppo": {"total_timesteps": 131_072},
         "gates": {"min_gain_captured": 0.5, "min_budget_share": 0.5, "min_gain_lost_by_permutation": 0.0},
     }
+    content["messages"]["rows"] = {"train": 600, "validation": 64, "test": 300}
+    content["messages"]["gates"] = {"min_distinct": 300}
+    content["preferences"] = {
+        "source": "corpus",
+        "rows": {"train": 300, "validation": 64, "test": 200},
+        "gates": {"min_train": 300, "min_test": 200, "min_rule_pairs": 1},
+    }
+    # Too short to learn anything: what the gates would say of it is tested where they are.
+    nothing = {"min_accuracy_vs_ceiling": 0.0, "min_hard_accuracy": 0.0, "min_rule_accuracy": 0.0}
+    content["sft_model"] |= {
+        "max_steps": 40,
+        "gates": {"max_perplexity": 500.0, "min_offer_copied": 0.0, "prompts": 40},
+    }
+    content["reward_model"] = {"max_steps": 4, "gates": nothing | {"max_judge_disagreement": 1.0}}
+    content["ppo_text"] = {
+        "steps": 2,
+        "batch_size": 16,
+        "gates": {
+            "prompts": 60, "compared_prompts": 30, "min_gain": -2.0, "min_slice_gain": -2.0, "min_kl": 0.0,
+            "max_kl": 9.0, "min_ended": 0.0, "min_unique": 0.0, "max_judge_fall": 99.0, "min_judge_gain": -99.0,
+            "max_unsafe": 1.0, "max_wrong_offer": 1.0,
+        },
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="session")

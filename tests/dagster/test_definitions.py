@@ -89,7 +89,13 @@ def test_what_a_release_needs_is_what_the_definitions_check():
     assert {asset: checked.asset.format for asset, checked in zip(declared, FLOW, strict=False)} == dict(
         FORMATS
     )
-    assert tuple(declared) == MEMBERS["decision"]
+    assert tuple(declared) == (*MEMBERS["decision"], *MEMBERS["message"])
+
+
+def test_the_decision_branch_has_a_job_of_its_own():
+    job = build_defs().resolve_job_def("train_decision")
+    selected = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
+    assert selected == {*MEMBERS["decision"], RELEASE_ASSET}
 
 
 def test_every_format_is_one():

@@ -10,7 +10,8 @@ import pytest
 from churn_assets.definitions import build_defs
 from churn_assets.gates.report import Gate, GateReport
 from churn_assets.gates.spec import LOADS_AND_AGREES
-from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.message.config import SafetyRules
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
 from churn_assets.store.artifacts import stage
 from churn_assets.store.channels import Channel
 from churn_assets.store.manifest import Provenance
@@ -42,7 +43,8 @@ def release(toy, tmp_path):
             evidence={},
             champion=None,
             simulated=True,
-            golden=Golden(customers=[], decisions=[]),
+            writing=Writing(safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, seed=0),
+            golden=Golden(customers=[], decisions=[], messages=[]),
             report_sha256=sha256(page.encode()).hexdigest(),
         )
         staged = stage(

@@ -125,7 +125,7 @@ def toy_flow(calls: Calls) -> tuple[Checked, ...]:
             raise KeyboardInterrupt
         config = step.section("risk_model")
         for number in range(2):
-            step.progress(loss=1.0 / (number + 1))
+            step.progress({"loss": 1.0 / (number + 1)})
         return Made(
             config.scale * sum(customers) / len(customers), metrics={"seed": float(step.section("seed"))}
         )

@@ -12,7 +12,8 @@ import pytest
 
 from churn_assets.gates.report import Gate, GateReport, Outcome
 from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
-from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.message.config import SafetyRules
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
 from churn_assets.release.evidence import gather
 from churn_assets.release.promotion import promote, rollback
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
@@ -112,7 +113,8 @@ class Shelf:
             evidence={a: gather(self.store, r, self.required).report_digests for a, r in members.items()},
             champion=None if champion is None else str(champion),
             simulated=True,
-            golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}]),
+            writing=Writing(safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, seed=0),
+            golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
             report_sha256=sha256(report.encode()).hexdigest(),
         )
         ref = self.publish("release", Release(bundle=bundle, report=report), RELEASE)

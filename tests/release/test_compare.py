@@ -1,6 +1,6 @@
 """Two releases side by side: only what differs is told, in the order of the flow."""
 
-from churn_assets.release.compare import Difference, Facts, differences, facts_of
+from churn_assets.release.compare import Difference, Facts, differences, facts_of, told_of
 
 MODEL = Facts("v1", {"metric": {"auc": 0.8, "rows": 10}, "file": {"a.json": "1234, 5 bytes"}})
 
@@ -38,3 +38,19 @@ def test_figures_and_thresholds_of_the_stored_reports_are_compared(shelf):
     assert told["risk_model", "gate", "ranks_well: figure"] == (1.0, 2.0)
     assert ("risk_model", "threshold", "ranks_well: figure") not in told
     assert {asset for asset, _, _ in told} == {"customers", "risk_model", "release"}
+
+
+def test_the_keys_of_a_config_that_differ_are_told_by_their_path(shelf):
+    def model(**tree):
+        return shelf.publish(
+            "risk_model", 1.0, config={"seed": 7, "risk_model": {"kind": "boosting", "tree": tree}}
+        )
+
+    a, b = (
+        {"risk_model": Facts(ref.version, told_of(shelf.store.manifest(ref)))}
+        for ref in (model(leaves=6, arms=[0, 1]), model(leaves=8, arms=[0, 2]))
+    )
+    assert [(each.name, each.a, each.b) for each in differences(a, b) if each.kind == "config"] == [
+        ("risk_model.tree.arms", "[0, 1]", "[0, 2]"),
+        ("risk_model.tree.leaves", 6, 8),
+    ]

@@ -8,7 +8,8 @@ import pytest
 from churn_assets.gates.report import Gate
 from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.release.bundle import champion_of
-from churn_assets.release.promotion import decide_promotion, inspect
+from churn_assets.release.promotion import decide_promotion, inspect, promote
+from churn_assets.store.channels import Channel
 from churn_assets.store.errors import ChannelConflict, CorruptArtifact, PromotionRefused
 
 
@@ -259,3 +260,24 @@ def test_the_loads_check_is_required_of_everything(shelf):
     shelf.report(model, LOADS_AND_AGREES, gates=(Gate("files_verified", None, ">=", 1),))
     with pytest.raises(PromotionRefused, match="loads_and_agrees: files_verified is not measured"):
         shelf.promote(release)
+
+
+def test_a_challenger_is_compared_with_the_champion_and_not_with_the_challenger_before_it(shelf):
+    champion = shelf.release(0.7)
+    shelf.promote(champion)
+    challengers = Channel(shelf.store, "challenger")
+    first, second = (shelf.release(risk, champion) for risk in (0.8, 0.9))
+
+    def promoted(ref):
+        return promote(
+            shelf.store, challengers, ref, required=shelf.required, actor="ann", reason="", now=shelf.tick(),
+            champion=shelf.channel,
+        )  # fmt: skip
+
+    promoted(first)
+    assert promoted(second).previous == str(first)
+    with pytest.raises(PromotionRefused, match="leads already"):
+        promoted(second)
+    uncompared = shelf.release(0.95)
+    with pytest.raises(PromotionRefused, match="compared with nothing"):
+        promoted(uncompared)

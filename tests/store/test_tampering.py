@@ -19,19 +19,13 @@ from store_cases import (
 )
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
-from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import canonical_json, parse_json, seal, unseal
 from churn_assets.store.channels import Channel
 from churn_assets.store.errors import ContentError, CorruptArtifact, IncompatibleArtifact, ObjectMissing
 from churn_assets.store.local import LocalBackend
-from churn_assets.store.manifest import Manifest
+from churn_assets.store.manifest import MANIFEST_SCHEMA, Manifest
 
 FILES = ("about.json", "tables/scores.parquet", "weights.safetensors")
-
-
-@pytest.fixture
-def store(backend: Backend) -> ArtifactStore:
-    return ArtifactStore(backend)
 
 
 def flipped(data: bytes, position: int, mask: int) -> bytes:
@@ -131,7 +125,7 @@ def test_a_manifest_moved_to_another_place_is_refused(store: ArtifactStore, tmp_
 def resealed(store: ArtifactStore, ref: ArtifactRef, **changes: object) -> None:
     """Alter a manifest and seal it again, as somebody who knows the code would."""
     data = store.backend.read(ref.manifest_key)
-    document = unseal(data, file="manifest.json", schema_version=1)
+    document = unseal(data, file="manifest.json", schema_version=MANIFEST_SCHEMA)
     overwrite(store.backend, ref.manifest_key, seal({**document, **changes}))
 
 
@@ -139,7 +133,7 @@ def test_other_bytes_with_a_matching_manifest_still_do_not_match_the_version(
     store: ArtifactStore, tmp_path: Path
 ) -> None:
     ref, other = (published_line(store, tmp_path / str(tag), tag) for tag in (1.0, 2.0))
-    files = unseal(store.backend.read(other.manifest_key), file="", schema_version=1)["files"]
+    files = unseal(store.backend.read(other.manifest_key), file="", schema_version=MANIFEST_SCHEMA)["files"]
     for file in FILES:
         overwrite(store.backend, f"{ref.prefix}{file}", store.backend.read(f"{other.prefix}{file}"))
     resealed(store, ref, files=files)
@@ -149,9 +143,10 @@ def test_other_bytes_with_a_matching_manifest_still_do_not_match_the_version(
 
 def test_a_manifest_of_the_future_is_refused_by_name(store: ArtifactStore, tmp_path: Path) -> None:
     ref = published_line(store, tmp_path / "s", 1.0)
-    resealed(store, ref, schema_version=2, invention="unknown here")
+    resealed(store, ref, schema_version=MANIFEST_SCHEMA + 1, invention="unknown here")
     with pytest.raises(
-        IncompatibleArtifact, match=rf"{ref}: .*found schema_version 2, expected at most 1: a newer"
+        IncompatibleArtifact,
+        match=rf"{ref}: .*found schema_version {MANIFEST_SCHEMA + 1}, expected at most {MANIFEST_SCHEMA}: a newer",
     ):
         store.load(ref, LineFormat())
 
@@ -161,7 +156,7 @@ def test_a_manifest_of_the_future_is_refused_by_name(store: ArtifactStore, tmp_p
 )
 def test_a_path_that_leaves_the_artifact_is_refused(path: str, store: ArtifactStore, tmp_path: Path) -> None:
     ref = published_line(store, tmp_path / "s", 1.0)
-    files = unseal(store.backend.read(ref.manifest_key), file="", schema_version=1)["files"]
+    files = unseal(store.backend.read(ref.manifest_key), file="", schema_version=MANIFEST_SCHEMA)["files"]
     resealed(store, ref, files=[{**files[0], "path": path}])
     with pytest.raises(CorruptArtifact, match=rf"{ref}: .*found files\.0\.path = "):
         store.load(ref, LineFormat())

@@ -1,0 +1,253 @@
+"""The assets of the message branch: texts to learn from, and the models that learn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from churn_assets.gates.plots import Plot
+from churn_assets.gates.report import digest_of
+from churn_assets.store.canonical import sha256_file
+from resources.stage import Made, Step, stage_asset
+
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.message.config import MessagesConfig, PreferencesConfig
+    from churn_assets.message.data import Messages, Preferences
+    from churn_assets.message.language_model import LanguageModel, RewardModel, TrainingRecord
+    from churn_assets.message.progress import Progress
+    from churn_assets.message.training_config import PpoTextConfig
+
+_REPORTS = 40
+
+
+def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
+    path = step.root / config.source
+    if config.simulated:
+        return "simulated"
+    return (
+        sha256_file(path) if path.is_file() else "missing"
+    )  # reading it will say so, with what was expected
+
+
+@stage_asset(
+    stage="message",
+    format="churn_assets.message.table_format:MESSAGES",
+    sections=("messages", "ppo_decision.menu", "seed"),
+    inputs=("customers",),
+    kinds=("pandas", "parquet"),
+    description="Prompts and messages to imitate. SIMULATED where the source is the embedded corpus: real customers, "
+    "messages written by rule.",
+    data=lambda step: _file_digest(step, step.section("messages")),
+)
+def messages(step: Step, customers: CustomerTable) -> Made:
+    from churn_assets.message.corpus import write_messages
+    from churn_assets.message.read import read_messages
+
+    config: MessagesConfig = step.section("messages")
+    menu = step.section("ppo_decision.menu")
+    if config.simulated:
+        made = write_messages(customers, config, menu, step.section("seed"))
+    else:
+        made = read_messages(step.root / config.source, customers, config, menu)
+    frame = made.frame
+    return Made(
+        made,
+        metrics={
+            "messages": len(made),
+            "distinct": int(frame["completion"].nunique()),
+            "customers": int(frame["customer_id"].nunique()),
+            "mean_words": float(frame["completion"].str.split().str.len().mean()),
+            "simulated": made.simulated,
+        },
+        tables={"examples": _examples(made, ("prompt", "completion"))},
+        columns=_columns(made),
+        rows=len(made),
+    )
+
+
+@stage_asset(
+    stage="message",
+    format="churn_assets.message.table_format:PREFERENCES",
+    sections=("preferences", "messages", "safety", "ppo_decision.menu", "seed"),
+    inputs=("customers",),
+    kinds=("pandas", "parquet"),
+    description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
+    "corpus: written and labelled by rule, with noise.",
+    data=lambda step: _file_digest(step, step.section("preferences")),
+)
+def preferences(step: Step, customers: CustomerTable) -> Made:
+    from churn_assets.message.corpus import write_preferences
+    from churn_assets.message.read import read_preferences
+
+    config: PreferencesConfig = step.section("preferences")
+    texts: MessagesConfig = step.section("messages")
+    menu = step.section("ppo_decision.menu")
+    if config.simulated:
+        made = write_preferences(customers, texts, config, step.section("safety"), menu, step.section("seed"))
+    else:
+        made = read_preferences(step.root / config.source, customers, texts, menu)
+    return Made(
+        made,
+        metrics={
+            "pairs": len(made),
+            "edits": int((made.frame["kind"] == "edit").sum()),
+            "simulated": made.simulated,
+        },
+        tables={"examples": _examples(made, ("prompt", "chosen", "rejected", "rule"))},
+        columns=_columns(made),
+        rows=len(made),
+    )
+
+
+def _examples(made: Messages | Preferences, names: tuple[str, ...]) -> list[dict[str, str]]:
+    return [
+        dict(zip(names, map(str, row), strict=True)) for row in made.frame[list(names)].head(5).to_numpy()
+    ]
+
+
+def _columns(made: Messages | Preferences) -> dict[str, tuple[str, str]]:
+    origin = "Simulated." if made.simulated else "The user's."
+    meanings = {
+        "customer_id": "The customer; empty where unknown.",
+        "split": "train, validation or test.",
+        "prompt": "Profile and offer, as every prompt says them.",
+        "completion": f"The message. {origin}",
+        "chosen": f"The preferred text. {origin}",
+        "rejected": f"The other text. {origin}",
+        "offer_pct": "Discount of the prompt, share of the list price.",
+        "offer_months": "Months of the discount.",
+        "tone": "Tone of the message.",
+        "kind": "pair: two texts written apart; edit: a text and the same with one edit.",
+        "rule": "What the edit breaks.",
+    }
+    return {str(name): (str(kind), meanings[str(name)]) for name, kind in made.frame.dtypes.items()}
+
+
+def _follow(running: Step) -> Progress:
+    """Passes on how far a training is, about forty times whatever its length."""
+
+    def told(*, step: int, total: int, samples: Sequence[str] = (), **figures: float) -> None:
+        if samples or step == total or step % max(1, total // _REPORTS) == 0:
+            running.progress({"step": step, "total": total, **figures}, samples)
+
+    return told
+
+
+def _base_digest(step: Step) -> str:
+    """Digest of a pretrained model in a local folder; other base models are named wholly by their section."""
+    base = step.section("sft_model").base
+    if base.source != "folder":
+        return ""
+    folder = step.root / base.path
+    return digest_of({path.name: sha256_file(path) for path in sorted(folder.glob("*")) if path.is_file()})
+
+
+def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made:
+    names = list(dict.fromkeys(name for entry in record.curve for name in entry))
+    return Made(
+        value,
+        metrics={name: figure for name, figure in record.figures.items() if figure is not None},
+        tables={
+            "training": [{name: entry.get(name) for name in names} for entry in record.curve],
+            "samples": [{"text": text} for text in record.samples],
+        },
+        plots=tuple(plot for plot in curves if set(plot.y) <= set(names)),
+    )
+
+
+@stage_asset(
+    stage="message",
+    format="churn_assets.message.format:SFT_MODEL",
+    sections=("sft_model", "seed"),
+    inputs=("messages",),
+    kinds=("transformers", "trl", "safetensors"),
+    description="A language model fine-tuned to write as the messages were written.",
+    data=_base_digest,
+)
+def sft_model(step: Step, messages: Messages) -> Made:
+    from churn_assets.message.sft import train_sft
+
+    model = train_sft(
+        messages,
+        step.section("sft_model"),
+        seed=step.section("seed"),
+        root=step.root,
+        progress=_follow(step),
+        checkpoints=step.scratch,
+    )
+    curves = (
+        Plot(
+            "training", "line", "step", ("perplexity",), "Perplexity of held-out messages", "step", "a token"
+        ),
+        Plot("training", "line", "step", ("loss",), "Training loss", "step", "nats a token"),
+    )
+    return _trained(model, model.record, curves)
+
+
+@stage_asset(
+    stage="message",
+    format="churn_assets.message.format:REWARD_MODEL",
+    sections=("reward_model", "seed"),
+    inputs=("preferences", "sft_model"),
+    kinds=("transformers", "trl", "safetensors"),
+    description="Rewards a text as people would prefer it, with a judge trained on other customers' pairs beside it.",
+)
+def reward_model(step: Step, preferences: Preferences, sft_model: LanguageModel) -> Made:
+    from churn_assets.message.reward import train_reward
+
+    model = train_reward(
+        preferences,
+        sft_model,
+        step.section("reward_model"),
+        seed=step.section("seed"),
+        progress=_follow(step),
+        checkpoints=step.scratch,
+    )
+    curves = (
+        Plot(
+            "training",
+            "line",
+            "step",
+            ("accuracy", "judge_accuracy"),
+            "Held-out pairs ranked right",
+            "step",
+            "share",
+        ),
+    )
+    return _trained(model, model.record, curves)
+
+
+@stage_asset(
+    stage="message",
+    format="churn_assets.message.format:PPO_TEXT",
+    sections=("ppo_text", "seed"),
+    inputs=("sft_model", "reward_model", "messages"),
+    kinds=("transformers", "safetensors"),
+    description="Writes the message: the SFT model, tuned by PPO against that very reward model.",
+)
+def ppo_text(step: Step, sft_model: LanguageModel, reward_model: RewardModel, messages: Messages) -> Made:
+    config: PpoTextConfig = step.section("ppo_text")
+    if config.algorithm == "grpo":
+        from churn_assets.message.grpo import train_grpo as train
+    else:
+        from churn_assets.message.ppo import train_ppo as train
+
+    policy = train(
+        sft_model,
+        reward_model,
+        messages,
+        config,
+        seed=step.section("seed"),
+        progress=_follow(step),
+        checkpoints=step.scratch,
+    )
+    curves = (
+        Plot(
+            "training", "line", "step", ("reward", "judge"), "Reward and judge", "step", "standard deviations"
+        ),
+        Plot(
+            "training", "line", "step", ("kl", "beta"), "KL divergence and its weight", "step", "nats a token"
+        ),
+    )
+    return _trained(policy, policy.model.record, curves)

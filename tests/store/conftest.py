@@ -24,5 +24,5 @@ def backend(request: pytest.FixtureRequest, root: Path) -> Backend:
 
 
 @pytest.fixture
-def store(root: Path) -> ArtifactStore:
-    return ArtifactStore(LocalBackend(root))
+def store(backend: Backend) -> ArtifactStore:
+    return ArtifactStore(backend)

@@ -18,7 +18,6 @@ from store_cases import (
 )
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
-from churn_assets.store.backend import Backend
 from churn_assets.store.errors import (
     CorruptArtifact,
     GoldenMismatch,
@@ -27,11 +26,6 @@ from churn_assets.store.errors import (
     ObjectMissing,
     PublishConflict,
 )
-
-
-@pytest.fixture
-def store(backend: Backend) -> ArtifactStore:
-    return ArtifactStore(backend)
 
 
 def test_a_published_version_loads_equal(store: ArtifactStore, tmp_path: Path) -> None:

@@ -32,6 +32,12 @@ def quiet(version, done, total):
 
 
 @pytest.fixture
+def store(root):
+    """The source: a folder, so that a bucket can be the target."""
+    return ArtifactStore(LocalBackend(root))
+
+
+@pytest.fixture
 def filled(store, tmp_path):
     """Three versions, two of which led; reports, one of them replaced; a rollback."""
     refs = [published_line(store, tmp_path / str(tag), tag, NOW + days(tag)) for tag in (1.0, 2.0, 3.0)]

@@ -233,11 +233,11 @@ def decide(
         responses="simulated" if simulated else "observed"
     )
     if messages:
-        from churn_assets.release.loaded import load_models
+        from churn_assets.release.loaded import load_desk
         from churn_assets.release.messages import messages_for
 
-        models = load_models(place.store, bundle.members, bundle.writing)
-        decided = decided.join(messages_for(raw, decided, models))
+        desk = load_desk(place.store, bundle)
+        decided = decided.join(messages_for(raw, decided, derived.schema, desk))
     added = decided.drop(columns=["customer_id"])
     taken = [name for name in added.columns if name in raw.columns]
     if taken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.writing import Message, Situation
     from churn_assets.release.bundle import Bundle
-    from churn_assets.release.loaded import Models
+    from churn_assets.release.derived import Derived
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.reference import ArtifactRef
 
@@ -37,22 +38,23 @@ def write(
     as_json: JsonOption = False,
 ) -> None:
     """Write messages to a customer: texts, their rewards, what the safety rules say, and what would be sent."""
-    from churn_assets.customers.format import CUSTOMERS
     from churn_assets.message.template import render
-    from churn_assets.release.loaded import load_release
+    from churn_assets.release.deciding import load_deciding
+    from churn_assets.release.loaded import load_desk, load_member
 
     place = open_place(context, experiment)
     ref = place.release(release)
-    bundle, models = load_release(place.store, ref)
-    everybody = place.store.load(bundle.members["customers"].version, CUSTOMERS)
+    bundle, derived = load_deciding(place.store, ref)
+    desk = load_desk(place.store, bundle)
+    everybody = load_member(place.store, bundle.members, "customers")
     person = everybody.where(everybody.ids == customer)
     if not len(person):
         hint = nearest(customer, list(everybody.ids))
         message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"
         raise UsageProblemError(message, hint)
-    pct = _offered(place.store, person, ref) if offer is None else _on_menu(offer, models)
-    (situation,) = models.desk.situations(person, [pct])
-    (messages,) = models.desk.write([situation], n=n)
+    pct = _offered(person, derived, ref) if offer is None else _on_menu(offer, derived.process.menu)
+    (situation,) = desk.situations(person, [pct])
+    (messages,) = desk.write([situation], n=n)
     rewards = _rewards(place.store, bundle, situation, messages)
     rows = [
         {
@@ -81,13 +83,11 @@ def write(
         out.print("This release has no message branch: every message is the template.")
 
 
-def _offered(store: ArtifactStore, person: CustomerTable, ref: ArtifactRef) -> float:
+def _offered(person: CustomerTable, derived: Derived, ref: ArtifactRef) -> float:
     """What the policy offers this customer now."""
     from churn_assets.release.build import as_raw
     from churn_assets.release.decide import decide
-    from churn_assets.release.deciding import load_deciding
 
-    _, derived = load_deciding(store, ref)
     decided = decide(as_raw(person), derived, ref, datetime.now(UTC))
     pct = float(decided["offer_pct"].iloc[0])
     if not pct:
@@ -96,8 +96,8 @@ def _offered(store: ArtifactStore, person: CustomerTable, ref: ArtifactRef) -> f
     return pct
 
 
-def _on_menu(percent: float, models: Models) -> float:
-    menu = [level for level in models.policy.process.menu if level > 0]
+def _on_menu(percent: float, levels: Sequence[float]) -> float:
+    menu = [level for level in levels if level > 0]
     found = [level for level in menu if abs(100 * level - percent) < 1e-9]
     if not found:
         message = f"--offer {percent:g} is not on the menu"
@@ -111,10 +111,10 @@ def _rewards(
     """Standardised rewards of the raw texts; None where no reward model is in the release."""
     if "reward_model" not in bundle.members:
         return [None] * len(messages)
-    from churn_assets.message.format import REWARD_MODEL
     from churn_assets.message.scoring import Scorer, score
+    from churn_assets.release.loaded import load_member
 
-    model = store.load(bundle.members["reward_model"].version, REWARD_MODEL)
+    model = load_member(store, bundle.members, "reward_model")
     texts, ended = [each.raw for each in messages], [each.ended for each in messages]
     raw = score(Scorer.of(model), [situation.prompt] * len(messages), texts, ended)
     return [float(each) for each in model.reward.standardised(raw)]

@@ -10,7 +10,7 @@ def _models(release: Any, inputs: GateInputs) -> Any:
     from churn_assets.release.loaded import load_models
 
     bundle = release.bundle
-    return inputs.once("models", lambda: load_models(inputs.store, bundle.members, bundle.writing))
+    return inputs.once("models", lambda: load_models(inputs.store, bundle))
 
 
 def _members_agree(release: Any, inputs: GateInputs) -> Outcome:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.decision.observation import Observations, situation_rows
 from churn_assets.decision.policy import DecisionPolicy
-from churn_assets.decision.process import Floats, Ints, RetentionProcess
+from churn_assets.decision.process import IDLE, Floats, Ints, RetentionProcess
 from churn_assets.release.forms import Curves, Forest, Grid, Words
 from churn_assets.release.outlook import OutlookForm, Outlooks, Responses, observations
 
@@ -121,13 +121,15 @@ class Derived:
 
     def compute(self, X: Floats, prior_offers: Sequence[int]) -> Outlooks:
         """Outlooks from the models alone; arguments as in `outlooks`."""
-        prior = np.array(prior_offers, np.float64)
-        return np.concatenate(
-            [
-                self._form.of(self.responses(X[rows], prior[rows]))
-                for rows in (slice(start, start + CHUNK) for start in range(0, len(X), CHUNK))
-            ]
-        )
+        prior, arms = np.array(prior_offers, np.float64), list(range(self.process.n_arms))
+        found = []
+        for start in range(0, len(X), CHUNK):
+            rows = slice(start, start + CHUNK)
+            outlooks = self._form.of(self.responses(X[rows], prior[rows]))
+            n = len(outlooks)
+            outlooks["logits"] = self.logits(outlooks, [IDLE] * n, [0] * n, [arms] * n, 0.0)
+            found.append(outlooks)
+        return np.concatenate(found) if len(found) > 1 else found[0]
 
     def responses(self, X: Floats, prior: Floats) -> Responses:
         """Model outputs of customers by month; arguments as in `outlooks`."""
@@ -186,7 +188,11 @@ class Derived:
             allowed: m lists of the arms that may be decided, arm 0 first.
             budget_price: λ ≥ 0.
         """
-        logits = self.logits(outlooks, status, used, allowed, budget_price).tolist()
+        unrestricted = (1, self.process.n_arms)  # with a single arm there is nothing to prefer
+        if budget_price or any(status) or any(used) or any(len(arms) not in unrestricted for arms in allowed):
+            logits = self.logits(outlooks, status, used, allowed, budget_price).tolist()
+        else:
+            logits = outlooks["logits"].tolist()
         return [max(arms, key=row.__getitem__) for arms, row in zip(allowed, logits, strict=True)]
 
     def logits(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.release.bundle import RELEASE, Bundle, Member, Writing
+from churn_assets.release.bundle import Bundle, Member
 from churn_assets.release.messages import MessageDesk
 from churn_assets.store.errors import CorruptArtifact
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from churn_assets.risk.model import RiskModel
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.formats import ArtifactFormat
-    from churn_assets.store.reference import ArtifactRef
 
 # Import path of every member's format.
 FORMATS: Mapping[str, str] = {
@@ -66,19 +65,38 @@ def member_format(asset: str) -> ArtifactFormat[Any]:
     return found
 
 
-def load_models(store: ArtifactStore, members: Mapping[str, Member], writing: Writing) -> Models:
-    """Load the models of a release: bytes verified, golden rows replayed, digests equal to the bundle's.
+def load_member(store: ArtifactStore, members: Mapping[str, Member], asset: str) -> Any:
+    """Load one member of a release: bytes verified, golden rows replayed, digest equal to the bundle's.
 
     Raises:
-        StoreError: A member is missing, corrupt, or not what the release was built from.
+        StoreError: It is missing, corrupt, or not what the release was built from.
+    """
+    member = members[asset]
+    found = store.manifest(member.version).digest
+    if found != member.digest:
+        raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
+    return store.load(member.version, member_format(asset))
+
+
+def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageDesk:
+    """Load what writes a release's messages.
+
+    Raises:
+        StoreError: As of `load_member`.
+    """
+    model = load_member(store, bundle.members, "ppo_text").model if "ppo_text" in bundle.members else None
+    return MessageDesk(bundle.writing, model)
+
+
+def load_models(store: ArtifactStore, bundle: Bundle) -> Models:
+    """Load the models of a release.
+
+    Raises:
+        StoreError: As of `load_member`.
     """
 
     def load(asset: str) -> Any:
-        member = members[asset]
-        found = store.manifest(member.version).digest
-        if found != member.digest:
-            raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
-        return store.load(member.version, member_format(asset))
+        return load_member(store, bundle.members, asset)
 
     risk: RiskModel = load("risk_model")
     return Models(
@@ -87,15 +105,5 @@ def load_models(store: ArtifactStore, members: Mapping[str, Member], writing: Wr
         accept=load("accept_model"),
         effect=load("effect_model"),
         policy=load("ppo_decision"),
-        desk=MessageDesk(writing, load("ppo_text").model if "ppo_text" in members else None),
+        desk=load_desk(store, bundle),
     )
-
-
-def load_release(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, Models]:
-    """Load a release and its models.
-
-    Raises:
-        StoreError: The release or a member is missing or corrupt.
-    """
-    bundle = store.load(ref, RELEASE).bundle
-    return bundle, load_models(store, bundle.members, bundle.writing)

@@ -14,11 +14,11 @@ from churn_assets.message.writing import Message, Situation, template_message, w
 if TYPE_CHECKING:
     import pandas as pd
 
+    from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.generation import Writer
     from churn_assets.message.language_model import LanguageModel
     from churn_assets.release.bundle import Writing
-    from churn_assets.release.loaded import Models
 
 # What a discount is on where no profile says what the customer pays for.
 WHOLE_BILL = "monthly bill"
@@ -97,13 +97,16 @@ class MessageDesk:
         )
 
 
-def messages_for(raw: pd.DataFrame, decided: pd.DataFrame, models: Models) -> pd.DataFrame:
+def messages_for(
+    raw: pd.DataFrame, decided: pd.DataFrame, schema: CustomerSchema, desk: MessageDesk
+) -> pd.DataFrame:
     """What to send to everybody who is made an offer, with the placeholder of the name.
 
     Args:
         raw: Customers as they came in.
         decided: What was decided for them, in the same order.
-        models: The release that decided.
+        schema: What the release takes for a customer.
+        desk: The release's.
 
     Returns:
         One row a customer: `message` (empty without an offer), `written_by` (`model`, `template` or empty) and
@@ -116,9 +119,9 @@ def messages_for(raw: pd.DataFrame, decided: pd.DataFrame, models: Models) -> pd
     offered = (decided["offer_pct"] > 0).to_numpy()
     rows = pd.DataFrame({"message": "", "written_by": "", "refused_because": ""}, index=decided.index)
     if offered.any():
-        table = prepare(raw, models.schema).where(offered)
-        situations = models.desk.situations(table, decided["offer_pct"].to_numpy()[offered].tolist())
-        written = [each[0] for each in models.desk.write(situations)]
+        table = prepare(raw, schema).where(offered)
+        situations = desk.situations(table, decided["offer_pct"].to_numpy()[offered].tolist())
+        written = [each[0] for each in desk.write(situations)]
         rows.loc[offered, "message"] = [each.sent.text for each in written]
         rows.loc[offered, "written_by"] = [each.sent.written_by for each in written]
         rows.loc[offered, "refused_because"] = [", ".join(each.sent.verdict.rules) for each in written]

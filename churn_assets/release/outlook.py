@@ -53,6 +53,7 @@ class Responses:
 def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.void]:
     """The fields of an outlook; O open statuses, K arms, A columns of the observation that are the customer's own.
 
+    `logits` are the policy's for a customer without history, unrestricted and without a budget price, as most are.
     `acceptance`, `value` (expected customer value that an offer adds), `spend` and `shown` (the observation without
     a budget price) are by open status; `waiting` is the value of waiting by price knot, in units.
     """
@@ -64,6 +65,7 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
             ("risk", "<f8"),
             ("churn_if_accepted", "<f8"),
             ("churn_if_refused", "<f8"),
+            ("logits", "<f4", (arms,)),
             ("acceptance", "<f8", (views, arms)),
             ("value", "<f4", (views, arms)),
             ("spend", "<f4", (views, arms)),
@@ -104,7 +106,7 @@ class OutlookForm:
         self._prices = shares / (1 - shares)
 
     def of(self, responses: Responses) -> Outlooks:
-        """The outlooks of n customers."""
+        """The outlooks of n customers, but for their logits."""
         process, price = self.process, responses.price
         survival = 1 - process.hazard(
             np.stack([responses.risk, responses.churn_if_accepted, responses.churn_if_refused], axis=1)

@@ -10,9 +10,8 @@ from typing import Literal
 
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.message.profile import ProfileError
-from churn_assets.release.bundle import RELEASE, Bundle
-from churn_assets.release.derive import derive
-from churn_assets.release.loaded import load_models, member_format
+from churn_assets.release.bundle import Bundle
+from churn_assets.release.deciding import load_deciding
 from churn_assets.serving.core import DecisionCore
 from churn_assets.serving.messages import Messages
 from churn_assets.store.artifacts import ArtifactStore
@@ -161,10 +160,8 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
         StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
         ProfileError: Its messages speak of columns that it has not.
     """
-    bundle = store.load(ref, RELEASE).bundle
-    models = load_models(store, bundle.members, bundle.writing)
-    customers = store.load(bundle.members["customers"].version, member_format("customers"))
-    core = DecisionCore(derive(models, customers.X), str(ref))
+    bundle, derived = load_deciding(store, ref)
+    core = DecisionCore(derived, str(ref))
     manifests = {asset: store.manifest(member.version) for asset, member in bundle.members.items()}
     messages = Messages(core.schema, bundle.writing, None, message_seconds)
     return Served(ref, bundle, manifests, core, messages, now)

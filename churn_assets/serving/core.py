@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import math
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -109,12 +110,11 @@ class Rollout:
     def draw(self, customer_id: str) -> tuple[float, float]:
         """Two independent numbers in [0, 1) for a customer: which group, and which arm if it explores."""
         text = f"{len(self.epoch)}:{self.epoch}{customer_id}".encode("utf-8", "surrogatepass")
-        digest = hmac.digest(self.key, text, "sha256")
-        return (
-            (int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53,
-            (int.from_bytes(digest[8:16], "big") >> 11) * 2.0**-53,
-        )
+        group, which = _TWO_NUMBERS.unpack_from(hmac.digest(self.key, text, "sha256"))
+        return (group >> 11) * 2.0**-53, (which >> 11) * 2.0**-53
 
+
+_TWO_NUMBERS = struct.Struct(">QQ")
 
 NO_ROLLOUT = Rollout(key=b"")
 """Everybody is left to the policy, as in `churn decide`."""

@@ -1,0 +1,346 @@
+"""What is decided for whom: hard rules before anything else, exact propensities, the same answer in any company."""
+
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+
+from churn_assets.customers.features import RowEncoder
+from churn_assets.decision.budget import commitments, within_budget
+from churn_assets.release.build import as_raw
+from churn_assets.release.decide import decide
+from churn_assets.release.derived_files import save_derived
+from churn_assets.serving.core import Budget, Contact, CustomerError, CustomerInput, DecisionCore, Rollout
+from churn_assets.store.reference import ArtifactRef
+
+KEY = b"a secret of this test"
+RELEASE = ArtifactRef("toy", "release", "20260101T000000Z-000000000000")
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def inputs(table, **fields):
+    raw = as_raw(table)
+    rows = raw.astype(object).where(raw.notna(), None).to_dict("records")
+    return [CustomerInput(row.pop(table.schema.id), row, **fields) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def core(small):
+    return DecisionCore(small.derived, str(RELEASE))
+
+
+@pytest.fixture(scope="module")
+def customers(small):
+    """Known ones and unseen ones."""
+    known = inputs(small.table)[:300]
+    unseen = [
+        replace(
+            each, customer_id=f"new-{each.customer_id}", features={**each.features, "tenure": 71.0 - i % 60}
+        )
+        for i, each in enumerate(known[:100])
+    ]
+    return known + unseen
+
+
+@pytest.fixture(scope="module")
+def persuadable(core, customers):
+    """A known customer whom the policy makes an offer."""
+    return next(c for c, d in zip(customers, core.decide(customers), strict=True) if d.arm and d.known)
+
+
+def one(core, customer, *rest):
+    (decision,) = core.decide([customer], *rest)
+    return decision
+
+
+def test_the_row_of_a_customer_is_the_row_of_the_design_matrix_for_every_real_customer(small):
+    encoder = RowEncoder(small.schema)
+    rows = np.array([encoder.row(each.features) for each in inputs(small.everyone)])
+    assert rows.tobytes() == np.where(np.isnan(small.everyone.X), np.nan, small.everyone.X).tobytes()
+
+
+def test_a_blank_is_the_blank_of_the_design_matrix(small):
+    table = small.everyone.where(np.arange(len(small.everyone)) == 0)
+    table.frame.loc[0, ["Contract", "SeniorCitizen"]] = None
+    (customer,) = inputs(table)
+    row = np.array(RowEncoder(small.schema).row(customer.features))
+    assert np.isnan(row).sum() == 2
+    assert row.tobytes() == table.X[0].tobytes()
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_decision_is_the_same_alone_and_in_any_batch(core, customers, size):
+    rollout = Rollout(KEY, "e", holdout_share=0.1, exploration_share=0.2)
+    together = core.decide(customers, rollout)
+    apart = [
+        decision
+        for start in range(0, len(customers), size)
+        for decision in core.decide(customers[start : start + size], rollout)
+    ]
+    assert apart == together
+    assert {decision.known for decision in together} == {True, False}
+
+
+def test_the_command_decides_as_the_server_does_for_every_real_customer(core, small):
+    offline = decide(as_raw(small.everyone), small.derived, RELEASE, NOW)
+    online = core.decide(inputs(small.everyone))
+    assert [each.chosen.offer_pct for each in online] == offline["offer_pct"].tolist()
+    assert [each.risk for each in online] == offline["risk"].tolist()
+    for name, column in (
+        ("acceptance", "acceptance"),
+        ("risk_if_offered", "risk_if_offered"),
+        ("expected_value", "expected_value"),
+    ):
+        assert [getattr(each.chosen, name) for each in online] == offline[column].tolist()
+    assert len({each.chosen.offer_pct for each in online}) > 2
+
+
+def test_prior_offers_lower_the_acceptance_of_the_next(core, persuadable):
+    before, after = one(core, persuadable), one(core, replace(persuadable, prior_offers=4))
+    assert before.known
+    assert not after.known
+    assert after.offers[2].acceptance < before.offers[2].acceptance
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "delay"),
+    [
+        ({"opted_out": True}, "opted_out", None),
+        ({"last_contact": Contact(0)}, "cooldown", 1),
+        ({"last_contact": Contact(1)}, "cooldown", 1),
+        ({"last_contact": Contact(1, accepted=0.1)}, "discount_running", 5),
+        ({"last_contact": Contact(5, accepted=0.3)}, "discount_running", 1),
+        ({"offers_used": 4}, "cap_reached", None),
+        ({"offers_used": 9}, "cap_reached", None),
+        ({"eligible": ()}, "not_eligible", None),
+        ({"eligible": (0.0,)}, "not_eligible", None),
+    ],
+)
+def test_a_rule_that_forbids_an_offer_is_kept_and_named_whoever_chooses(
+    core, persuadable, fields, rule, delay
+):
+    forbidden = replace(persuadable, **fields)
+    for rollout in (Rollout(b""), Rollout(KEY, exploration_share=1.0)):
+        decision = one(core, forbidden, rollout)
+        assert (decision.arm, decision.propensities) == (0, (1.0, 0.0, 0.0, 0.0, 0.0))
+        assert [offer.forbidden for offer in decision.offers] == [None, *[rule] * 4]
+        assert decision.delay_months == delay
+        assert rule in [reason.code for reason in decision.reasons]
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [None, Contact(2), Contact(3), Contact(400), Contact(6, accepted=0.1), Contact(2, accepted=0.0)],
+)
+def test_an_old_contact_forbids_nothing(core, persuadable, contact):
+    decision = one(core, replace(persuadable, last_contact=contact))
+    assert not any(offer.forbidden for offer in decision.offers)
+
+
+def test_a_recent_contact_that_is_no_longer_in_the_cooldown_still_lowers_acceptance(core, persuadable):
+    recent, old = (one(core, replace(persuadable, last_contact=Contact(months))) for months in (2, 3))
+    assert recent.offers[1].acceptance < old.offers[1].acceptance
+
+
+def test_only_eligible_offers_are_made_also_at_random(core, customers):
+    few = [replace(each, eligible=(0.05, 0.3)) for each in customers]
+    for rollout in (Rollout(b""), Rollout(KEY, exploration_share=1.0)):
+        assert {decision.chosen.offer_pct for decision in core.decide(few, rollout)} <= {0.0, 0.05, 0.3}
+
+
+def test_the_kill_switch_stops_all_offers_and_every_answer_says_so(core, customers):
+    for decision in core.decide(customers, Rollout(KEY, exploration_share=0.5, kill_switch=True)):
+        assert (decision.arm, decision.assigned) == (0, "kill_switch")
+        assert decision.propensities == (1.0, 0.0, 0.0, 0.0, 0.0)
+        assert "kill_switch" in [reason.code for reason in decision.reasons]
+
+
+def test_propensities_are_the_frequencies_with_which_keys_draw(core, persuadable):
+    customer = replace(persuadable, eligible=(0.05, 0.1, 0.3))
+    rollouts = [Rollout(f"key {i}".encode(), "e", 0.15, 0.3) for i in range(4000)]
+    decisions = [one(core, customer, rollout) for rollout in rollouts]
+    expected = np.array(decisions[0].propensities)
+    assert all(decision.propensities == decisions[0].propensities for decision in decisions)
+    assert expected.sum() == pytest.approx(1, abs=1e-12)
+    found = np.bincount([decision.arm for decision in decisions], minlength=5) / len(decisions)
+    assert np.abs(found - expected).max() < 4 * np.sqrt(0.25 / len(decisions))
+    assert found[3] == expected[3] == 0
+    shares = Counter(decision.assigned for decision in decisions)
+    assert shares["holdout"] / len(decisions) == pytest.approx(0.15, abs=0.03)
+    assert shares["exploration"] / len(decisions) == pytest.approx(0.3, abs=0.03)
+
+
+def test_holdout_and_exploration_stay_with_a_customer_until_the_epoch_changes(core, customers):
+    def groups(epoch):
+        return [each.assigned for each in core.decide(customers, Rollout(KEY, epoch, 0.3, 0.3))]
+
+    assert groups("spring") == groups("spring")
+    assert groups("spring") != groups("summer")
+
+
+def test_nobody_in_the_holdout_is_contacted(core, customers):
+    decisions = core.decide(customers, Rollout(KEY, "e", 0.5, 0.5))
+    held_out = [each for each in decisions if each.assigned == "holdout"]
+    assert 0.4 < len(held_out) / len(decisions) < 0.6
+    assert not any(each.arm for each in held_out)
+
+
+@pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.6, 0.5)])
+def test_shares_that_are_none_are_refused(shares):
+    with pytest.raises(ValueError, match="at most 1 together"):
+        Rollout(KEY, "e", *shares)
+
+
+def test_groups_are_not_drawn_without_a_secret():
+    with pytest.raises(ValueError, match="found no key"):
+        Rollout(b"", holdout_share=0.1)
+
+
+def full_costs(core, customers):
+    price = np.array([each.features["MonthlyCharges"] for each in customers])
+    return commitments(core.process, price)
+
+
+@pytest.mark.parametrize("remaining", [0.0, 5.0, 100.0, 1000.0])
+@pytest.mark.parametrize("exploration", [0.0, 0.6])
+def test_offers_never_commit_more_than_the_budget(core, customers, remaining, exploration):
+    decisions = core.decide(customers, Rollout(KEY, "e", 0.0, exploration), Budget(0.2, remaining))
+    costs = full_costs(core, customers)
+    assert sum(costs[i, each.arm] for i, each in enumerate(decisions)) <= remaining
+    for i, each in enumerate(decisions):
+        assert sum(each.propensities) == pytest.approx(1, abs=1e-12)
+        assert each.propensities[each.arm] > 0
+        assert all(
+            offer.forbidden == "budget" for arm, offer in enumerate(each.offers) if costs[i, arm] > remaining
+        )
+
+
+def test_without_exploration_the_budget_is_shared_by_the_rule_of_campaigns(core, customers):
+    free = core.decide(customers, Rollout(b""), Budget(0.0, 1e6))
+    costs = full_costs(core, customers)
+    wanted = [i for i, each in enumerate(free) if each.arm]
+    cost = np.array([costs[i, free[i].arm] for i in wanted])
+    gain = np.array([free[i].chosen.expected_value for i in wanted])
+    # All arms fit each for itself, so that the policy prefers what it preferred; together they do not.
+    remaining = max(float(costs.max()), float(cost.sum()) / 3)
+    granted = within_budget(cost, remaining, gain / cost)
+    capped = core.decide(customers, Rollout(b""), Budget(0.0, remaining))
+    assert [i for i, each in enumerate(capped) if each.arm] == [
+        i for i, yes in zip(wanted, granted, strict=True) if yes
+    ]
+    stopped = [capped[i] for i, yes in zip(wanted, granted, strict=True) if not yes]
+    assert stopped
+    assert all("budget" in [reason.code for reason in each.reasons] for each in stopped)
+
+
+def test_a_price_of_the_budget_makes_fewer_offers(core, customers):
+    offers = [
+        sum(bool(d.arm) for d in core.decide(customers, Rollout(b""), Budget(price))) for price in (0.0, 5.0)
+    ]
+    assert offers[1] < offers[0]
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(-1.0), Budget(float("nan")), Budget(0.0, -1.0), Budget(0.0, float("inf"))]
+)
+def test_a_budget_that_is_none_is_refused(core, customers, budget):
+    with pytest.raises(ValueError, match="budget: found"):
+        core.decide(customers[:1], Rollout(b""), budget)
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "expected"),
+    [
+        ("Contract", "Weekly", "one of"),
+        ("Contract", 1, "one of"),
+        ("Contract", ["Two year"], "one of"),
+        ("tenure", None, "a finite number, at least 0"),
+        ("tenure", -1.0, "at least 0"),
+        ("tenure", True, "a finite number"),
+        ("tenure", "12", "a finite number"),
+        ("tenure", 10**400, "a finite number"),
+        ("MonthlyCharges", 0.0, "above 0"),
+        ("MonthlyCharges", float("nan"), "a finite number"),
+        ("MonthlyCharges", float("inf"), "a finite number"),
+        ("MonthlyCharges", 1e300, "a finite number"),
+        ("Nationality", "any", "no such feature"),
+    ],
+)
+def test_a_feature_that_the_signature_does_not_allow_is_refused_by_name(
+    core, customers, feature, value, expected
+):
+    broken = replace(customers[1], features={**customers[1].features, feature: value})
+    with pytest.raises(CustomerError, match=expected) as caught:
+        core.decide([customers[0], broken])
+    assert (caught.value.index, caught.value.field) == (1, feature)
+    assert len(caught.value.found) < 100
+
+
+def test_a_missing_feature_is_refused_by_name(core, customers):
+    features = dict(customers[0].features)
+    del features["Contract"]
+    with pytest.raises(CustomerError, match="Contract: found nothing"):
+        core.decide([replace(customers[0], features=features)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"eligible": (0.07,)}, "eligible"),
+        ({"last_contact": Contact(1, accepted=0.07)}, "last_contact"),
+        ({"last_contact": Contact(-1)}, "last_contact"),
+        ({"offers_used": -1}, "offers_used"),
+        ({"prior_offers": 10**9}, "prior_offers"),
+    ],
+)
+def test_a_history_that_cannot_be_is_refused_by_name(core, persuadable, fields, field):
+    with pytest.raises(CustomerError) as caught:
+        core.decide([replace(persuadable, **fields)])
+    assert caught.value.field == field
+
+
+def test_extreme_but_allowed_numbers_give_finite_answers(core, customers):
+    features = {**customers[0].features, "MonthlyCharges": 1e15, "tenure": 1e15, "SeniorCitizen": -1e15}
+    decision = one(core, replace(customers[0], features=features))
+    assert np.isfinite([figure for offer in decision.offers for figure in (*offer[2:],)]).all()
+
+
+def test_reasons_name_the_figures_of_the_decision(core, persuadable):
+    decision = one(core, persuadable)
+    figures = {reason.code: (reason.offer_pct, reason.figure) for reason in decision.reasons}
+    chosen = decision.chosen
+    assert figures == {
+        "risk": (None, decision.risk),
+        "acceptance": (chosen.offer_pct, chosen.acceptance),
+        "risk_if_offered": (chosen.offer_pct, chosen.risk_if_offered),
+        "expected_value": (chosen.offer_pct, chosen.expected_value),
+    }
+
+
+def test_an_empty_batch_has_no_decisions(core):
+    assert core.decide([]) == []
+
+
+_ALONE = """
+import sys
+from pathlib import Path
+from churn_assets.release.derived_files import load_derived
+from churn_assets.serving.core import CustomerInput, DecisionCore
+core = DecisionCore(load_derived(Path(sys.argv[1])), "toy")
+features = {f.name: f.categories[0] if f.categories else f.mean for f in core.schema.features}
+assert core.decide([CustomerInput("a", features)])[0].offers
+training = {"sklearn", "scipy", "torch", "stable_baselines3", "gymnasium", "skops", "transformers", "trl", "dagster"}
+print(sorted(training & set(sys.modules)))
+"""
+
+
+def test_deciding_imports_no_library_that_trains(small, tmp_path):
+    save_derived(small.derived, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr

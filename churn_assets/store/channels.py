@@ -92,14 +92,20 @@ class Channel:
         self.name = check_name("channel", name)
         self._prefix = f"{CHANNELS}{name}/"
 
-    def head(self) -> ChannelRecord | None:
+    def head(self, since: int = 0) -> ChannelRecord | None:
         """The current record; None before the first promotion. Reads one record, whatever the log's length.
+
+        Args:
+            since: ``seq`` of a record that was read before: the log is walked from there, where it would else be
+                listed. What lies before it is not looked at again.
 
         Raises:
             CorruptArtifact: The log has a gap or a foreign object, or the record was altered.
             IncompatibleArtifact: A newer schema wrote the record.
         """
-        length = self._length()
+        length = since or self._length()
+        while since and self.moved_since(length):
+            length += 1
         return self._read(length)[0] if length else None
 
     def moved_since(self, seq: int) -> bool:

@@ -18,11 +18,6 @@ from churn_assets.store.errors import (
 
 
 @pytest.fixture
-def store(backend: Backend) -> ArtifactStore:
-    return ArtifactStore(backend)
-
-
-@pytest.fixture
 def refs(store: ArtifactStore, tmp_path: Path) -> list[ArtifactRef]:
     return [published_line(store, tmp_path / str(tag), tag) for tag in (1.0, 2.0, 3.0)]
 
@@ -190,6 +185,18 @@ def test_whoever_polls_learns_of_a_new_record_with_one_question(
     assert channel.moved_since(0)
     assert not channel.moved_since(1)
     assert len(asked.operations) == 3
+
+
+def test_whoever_knows_a_record_walks_on_from_there(backend: Backend, refs: list[ArtifactRef]) -> None:
+    promote(ArtifactStore(backend), refs[0])
+    asked = Faulty(backend)
+    channel = Channel(ArtifactStore(asked), "champion")
+    for ref in refs[1:]:
+        promote(ArtifactStore(backend), ref)
+    assert (
+        channel.head(since=1) == channel.head(since=3) == Channel(ArtifactStore(backend), "champion").head()
+    )
+    assert not any(operation.startswith("list") for operation in asked.operations)
 
 
 def test_a_long_log_is_verified_whole(

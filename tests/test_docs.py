@@ -5,6 +5,7 @@ import shlex
 import subprocess
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 import numpy as np
@@ -108,7 +109,10 @@ def test_every_config_key_that_is_named_exists(page):
         if model is None:
             continue
         for key in keys:
-            fields = model.annotation.model_fields
+            section = next(
+                kind for kind in (*get_args(model.annotation), model.annotation) if kind is not type(None)
+            )
+            fields = section.model_fields
             assert key in fields, name
             model = fields[key]
 

@@ -103,6 +103,14 @@ class LocalBackend:
         with self._open(key) as stream:
             return datetime.fromtimestamp(os.fstat(stream.fileno()).st_mtime, UTC)
 
+    def clear_drafts(self, before: datetime) -> None:
+        """Remove drafts that nobody has written to since ``before``: their writers were killed."""
+        with suppress(ObjectMissing), self._folder([_TEMPORARY], _TEMPORARY, create=False) as temporary:
+            for draft in list(os.scandir(temporary)):
+                with suppress(FileNotFoundError):
+                    if draft.stat(follow_symlinks=False).st_mtime < before.timestamp():
+                        os.unlink(draft.name, dir_fd=temporary)
+
     def _keys(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
             entries = list(os.scandir(folder))

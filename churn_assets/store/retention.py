@@ -23,18 +23,20 @@ The manifest is deleted before the files: a crash leaves a folder that is no ver
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, channel_names
 from churn_assets.store.deadlines import COLLECTED_AFTER, collectable
 from churn_assets.store.errors import ContentError, CorruptArtifact, InvalidName, ObjectMissing
+from churn_assets.store.local import LocalBackend
 from churn_assets.store.manifest import minting_time
 from churn_assets.store.names import MANIFEST
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef
 
 _AT_ONCE = 8
+_DRAFT_ABANDONED_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,15 @@ class RetentionRow:
 
 @dataclass(frozen=True)
 class RetentionPlan:
-    """What would go and what would stay, sorted by version."""
+    """What would go and what would stay.
+
+    Attributes:
+        rows: Every version, sorted.
+        at: The moment it was decided for.
+    """
 
     rows: tuple[RetentionRow, ...]
+    at: datetime
 
     @property
     def collected(self) -> tuple[RetentionRow, ...]:
@@ -173,7 +181,7 @@ def plan_retention(inventory: Inventory, now: datetime) -> RetentionPlan:
         old = collectable(ref, now)
         reason = f"unfinished {'since' if old else 'for less than'} {COLLECTED_AFTER.days} days"
         rows.append(RetentionRow(ref, None, old, reason))
-    return RetentionPlan(tuple(sorted(rows, key=lambda row: str(row.ref))))
+    return RetentionPlan(tuple(sorted(rows, key=lambda row: str(row.ref))), now)
 
 
 def _kept(inventory: Inventory, now: datetime) -> dict[ArtifactRef, str]:
@@ -215,6 +223,8 @@ def _may_lead(versions: Sequence[ArtifactRef], now: datetime) -> dict[ArtifactRe
 def collect(store: ArtifactStore, plan: RetentionPlan) -> None:
     """Remove what the plan says. Safe to repeat, and to be killed: the next plan holds what is left.
 
+    A store in a folder is cleared of the drafts of killed writers, too.
+
     Args:
         store: The store.
         plan: Made from this store a moment ago; what it does not name is not touched.
@@ -225,3 +235,5 @@ def collect(store: ArtifactStore, plan: RetentionPlan) -> None:
             continue  # it was unfinished, and has been committed after all
         for key in sorted(keys, key=lambda key: key != row.ref.manifest_key):
             store.backend.delete(key)
+    if isinstance(store.backend, LocalBackend):
+        store.backend.clear_drafts(plan.at - _DRAFT_ABANDONED_AFTER)

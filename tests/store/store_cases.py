@@ -181,23 +181,5 @@ def overwrite(place: LocalBackend | GcsBackend | Path, key: str, data: bytes) ->
     path.write_bytes(data)
 
 
-def promote_until_done(root: str, version: str, worker: int, times: int) -> list[tuple[int, str]]:
-    """Body of a promoting process: ``times`` promotions, each tried until it wins; returns the answers."""
-    from churn_assets.store.errors import ChannelConflict
-
-    store = ArtifactStore(LocalBackend(Path(root)))
-    ref = ArtifactRef.parse(version)
-    acknowledged = []
-    for act_number in range(times):
-        while True:
-            try:
-                record = promote(store, ref, actor=f"worker {worker}", reason=f"act {act_number}")
-            except ChannelConflict:
-                continue
-            acknowledged.append((record.seq, record.nonce))
-            break
-    return acknowledged
-
-
 def days(number: float) -> timedelta:
     return timedelta(days=number)

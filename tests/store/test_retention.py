@@ -1,7 +1,9 @@
 """What retention keeps, what it takes and why, on a sound store and on a broken one."""
 
+import os
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from shelf import NOTE, publish_note
@@ -11,6 +13,7 @@ from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.channels import Channel
 from churn_assets.store.errors import CorruptArtifact, ObjectMissing, PromotionRefused
+from churn_assets.store.local import LocalBackend
 from churn_assets.store.retention import RetentionPlan, collect, review
 
 START = datetime.fromisoformat("2026-01-01T00:00:00+00:00")
@@ -121,6 +124,19 @@ def test_an_unfinished_folder_goes_after_two_weeks_and_a_finished_one_is_spared(
     assert shelf.put("model", 0) == ref
     collect(shelf.store, plan)
     assert shelf.store.load(ref, NOTE) == f"model of {day(0)}"
+
+
+def test_drafts_of_killed_writers_go_after_a_day(root: Path) -> None:
+    store = ArtifactStore(LocalBackend(root))
+    publish_note(store, "model", day(0))
+    now = datetime.now(UTC)
+    for name, age in (("old", 1.1), ("recent", 0.9)):
+        draft = root / ".tmp" / name
+        draft.write_bytes(b"half")
+        written = (now - days(age)).timestamp()
+        os.utime(draft, (written, written))
+    collect(store, review(store, now))
+    assert [draft.name for draft in (root / ".tmp").iterdir()] == ["recent"]
 
 
 def test_a_folder_that_is_no_version_is_left_alone(shelf: Shelf, backend: Backend) -> None:

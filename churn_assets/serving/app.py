@@ -150,7 +150,7 @@ def create_app(parts: Parts) -> Guard:
     async def broken(_: Request, error: Exception) -> Response:
         return _refusal(incident(error))
 
-    openapi.describe(app)
+    openapi.describe(app, keys=parts.keys is not None)
     return Guard(app, parts.keys, parts.config.limits, parts.metrics)
 
 

@@ -8,17 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import time
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from churn_assets.customers.columns import as_text
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.message.config import ProfileConfig, QuietHours, ServiceRule
-from churn_assets.message.profile import Offer, Profile, ProfileError
+from churn_assets.message.profile import Offer, Profile, ProfileError, prompt_of
 from churn_assets.message.safety import Request, Safety
 from churn_assets.message.template import Outgoing, outgoing
 from churn_assets.release.bundle import Writing
 from churn_assets.release.messages import WHOLE_BILL
 from churn_assets.serving.schemas import MessageView, SafetyView
+
+if TYPE_CHECKING:
+    from churn_assets.message.language_model import LanguageModel
 
 Features = Mapping[str, float | str | None]
 
@@ -38,6 +41,34 @@ class MessageWriter(Protocol):
             asked: For whom, and the offer to be told.
             seconds: Longest time for all of them together.
         """
+
+
+class ModelWriter:
+    """The text model of a release. Needs torch, which a release without the message branch does not.
+
+    Args:
+        model: As loaded.
+        writing: How its messages are written.
+    """
+
+    def __init__(self, model: LanguageModel, writing: Writing) -> None:
+        from churn_assets.message.generation import Writer
+
+        self._writer = Writer.of(model)
+        self._writing = writing
+
+    def write(self, asked: Sequence[tuple[Profile, Offer]], seconds: float) -> Sequence[str | None]:
+        """See `MessageWriter`; a text that the model did not end by itself is none."""
+        from churn_assets.message.generation import generate
+
+        written = generate(
+            self._writer,
+            [prompt_of(profile, offer) for profile, offer in asked],
+            seed=self._writing.seed,
+            max_new_tokens=self._writing.max_new_tokens,
+            deadline_s=seconds,
+        )
+        return [text.text if text.ended else None for (text,) in written]
 
 
 @dataclass(frozen=True)
@@ -164,7 +195,7 @@ class Messages:
         left = _hours_left(wanted.local_time, self._quiet)
         if text is None:
             made = self._template(profile.service, offer, left > 0)
-            reason = "no text model in the release" if self._writer is None else "out of time"
+            reason = "no text model in the release" if self._writer is None else "not written in time"
         else:
             made = outgoing(text, profile, offer, self._safety, Request(local_time=wanted.local_time))
             reason = ", ".join(v.rule for v in made.verdict.blocking) if made.written_by == "template" else ""

@@ -145,10 +145,12 @@ OUTCOMES: dict[str, Any] = {
 RELEASE: dict[str, Any] = {"responses": _answers(ReleaseView, "The release that answers", *_GOT)}
 MODEL: dict[str, Any] = {"responses": _answers(ModelView, "The model", *_GOT, 404)}
 READY: dict[str, Any] = {
+    "security": [],
     "responses": _answers(ReadyView, "A release answers", 429)
-    | {"503": {"description": "No release answers", "content": _content(ReadyView)}}
+    | {"503": {"description": "No release answers", "content": _content(ReadyView)}},
 }
 LIVE: dict[str, Any] = {
+    "security": [],
     "responses": {
         "200": {
             "description": "The process answers",
@@ -162,7 +164,7 @@ LIVE: dict[str, Any] = {
                 }
             },
         }
-    }
+    },
 }
 METRICS: dict[str, Any] = {
     "responses": {
@@ -172,8 +174,13 @@ METRICS: dict[str, Any] = {
 }
 
 
-def describe(app: FastAPI) -> None:
-    """Make the application's OpenAPI document hold the schemas of what it really reads and writes."""
+def describe(app: FastAPI, *, keys: bool) -> None:
+    """Make the application's OpenAPI document hold the schemas of what it really reads and writes.
+
+    Args:
+        app: All of its routes are there.
+        keys: Whether the server asks for API keys.
+    """
 
     def document() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -183,8 +190,9 @@ def describe(app: FastAPI) -> None:
             _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
             components = described.setdefault("components", {})
             components["schemas"] = schemas
-            components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-            described["security"] = [{"key": []}]
+            if keys:
+                components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+                described["security"] = [{"key": []}]
             app.openapi_schema = described
         return app.openapi_schema
 

@@ -12,8 +12,9 @@ from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.message.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_deciding
+from churn_assets.release.loaded import member_format
 from churn_assets.serving.core import DecisionCore
-from churn_assets.serving.messages import Messages
+from churn_assets.serving.messages import Messages, ModelWriter
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import (
@@ -163,7 +164,11 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
     bundle, derived = load_deciding(store, ref)
     core = DecisionCore(derived, str(ref))
     manifests = {asset: store.manifest(member.version) for asset, member in bundle.members.items()}
-    messages = Messages(core.schema, bundle.writing, None, message_seconds)
+    writer = None
+    if "ppo_text" in bundle.members:
+        text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text"))
+        writer = ModelWriter(text.model, bundle.writing)
+    messages = Messages(core.schema, bundle.writing, writer, message_seconds)
     return Served(ref, bundle, manifests, core, messages, now)
 
 

@@ -29,7 +29,8 @@ KEYS_FILE = "CHURN_API_KEYS"
 ASSIGNMENT_KEY = "CHURN_ASSIGNMENT_KEY"
 """Environment variable: secret that holdout and exploration are drawn with, or the file that holds it after `@`."""
 
-_SERVED = "CHURN_SERVED"
+SERVED = "CHURN_SERVED"
+"""Environment variable: the plan, from the first process to its workers."""
 _SHORTEST_SECRET = 16
 _GRACE_SECONDS = 20
 
@@ -82,7 +83,7 @@ def serve(plan: Plan) -> None:
     if found.keys is not None:
         read_keys(found.keys)
     with tempfile.TemporaryDirectory(prefix="churn-metrics-") as shared:
-        os.environ[_SERVED] = msgspec.json.encode(plan).decode()
+        os.environ[SERVED] = msgspec.json.encode(plan).decode()
         if plan.workers > 1:
             os.environ[SHARED_FOLDER] = shared
         uvicorn.run(
@@ -103,35 +104,38 @@ def serve(plan: Plan) -> None:
 
 def worker() -> Guard:
     """The application of one worker process; its plan and secrets come from the environment."""
+    return create_app(worker_parts())
+
+
+def worker_parts() -> Parts:
+    """What the application of a worker process is made of."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    plan = msgspec.json.decode(os.environ[_SERVED], type=Plan)
+    plan = msgspec.json.decode(os.environ[SERVED], type=Plan)
     config = ServingConfig.model_validate_json(plan.config)
     found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
     root, metrics = Path(plan.root), Metrics()
     store = open_store(plan.store, root=root)
     log_folder = root / config.decision_log.folder
-    return create_app(
-        Parts(
-            experiment=plan.experiment,
-            config=config,
-            rollout=Rollout(
-                found.assignment_key,
-                config.assignment_epoch,
-                config.holdout_share,
-                config.exploration_share,
-                config.kill_switch,
-            ),
-            follower=ReleaseFollower(
-                Channel(store, plan.channel),
-                lambda ref: load_served(store, ref, config.message_seconds, utc_now()),
-                metrics.reload,
-            ),
-            log=DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed),
-            log_folder=log_folder,
-            metrics=metrics,
-            keys=None if found.keys is None else Keyring(found.keys),
-            clock=utc_now,
-        )
+    return Parts(
+        experiment=plan.experiment,
+        config=config,
+        rollout=Rollout(
+            found.assignment_key,
+            config.assignment_epoch,
+            config.holdout_share,
+            config.exploration_share,
+            config.kill_switch,
+        ),
+        follower=ReleaseFollower(
+            Channel(store, plan.channel),
+            lambda ref: load_served(store, ref, config.message_seconds, utc_now()),
+            metrics.reload,
+        ),
+        log=DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed),
+        log_folder=log_folder,
+        metrics=metrics,
+        keys=None if found.keys is None else Keyring(found.keys),
+        clock=utc_now,
     )
 
 

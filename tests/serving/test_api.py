@@ -53,7 +53,7 @@ def test_an_answer_names_one_release_and_has_a_decision_for_each_customer_in_ord
     client, standing, customers
 ):
     answer = decide(client, *customers[:5]).json()
-    assert answer["release"] == str(standing.shop.first)
+    assert answer["release"] == str(standing.project.first)
     assert answer["policy"] == "ppo_decision"
     assert (answer["simulated"], answer["durable"], answer["kill_switch"]) == (True, True, False)
     assert [d["customer_id"] for d in answer["decisions"]] == [c["customer_id"] for c in customers[:5]]
@@ -226,7 +226,7 @@ def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(client, s
 
 def test_the_release_says_what_a_question_needs(client, standing, customers):
     found = client.get("/v1/release").json()
-    assert found["release"] == str(standing.shop.first)
+    assert found["release"] == str(standing.project.first)
     assert [f["name"] for f in found["features"]] == list(customers[0]["features"])
     assert found["menu"] == [0.0, 0.05, 0.1, 0.2, 0.3]
     assert found["members"]["risk_model"].startswith("quickstart/risk_model/")
@@ -285,7 +285,7 @@ def test_outcomes_are_recorded_and_wrong_ones_refused(client, customers):
 
 
 def test_the_kill_switch_contacts_nobody_and_says_so_in_every_answer(shop, customers):
-    shop.configure(lambda content: content["serving"].update(kill_switch=True))
+    shop.configure(kill_switch=True)
     with Server(shop).start() as server, server.client() as client:
         answer = decide(client, *customers[:100]).json()
         assert answer["kill_switch"]
@@ -297,7 +297,7 @@ def test_the_kill_switch_contacts_nobody_and_says_so_in_every_answer(shop, custo
 
 def test_holdout_and_exploration_are_flagged_with_exact_propensities(shop, customers):
     groups = {"holdout_share": 0.2, "exploration_share": 0.3}
-    shop.configure(lambda content: content["serving"].update(groups))
+    shop.configure(**groups)
     secret = {"CHURN_ASSIGNMENT_KEY": "a secret of some length"}
     with Server(shop, environment=secret).start() as server, server.client() as client:
         found = decisions(client, *customers[:1000])
@@ -314,7 +314,7 @@ def test_holdout_and_exploration_are_flagged_with_exact_propensities(shop, custo
 def test_with_keys_only_their_holders_are_answered(shop, customers):
     file = shop.root / "keys.json"
     key = CliRunner().invoke(app, ["keys", str(file), "--add", "crm"]).stdout.split()[-1]
-    shop.configure(lambda content: content["serving"].update(require_keys="always"))
+    shop.configure(require_keys="always")
     with Server(shop, environment={"CHURN_API_KEYS": str(file)}).start() as server:
         with server.client() as nobody:
             assert refused(decide(nobody, customers[0]), 401)
@@ -330,7 +330,7 @@ def test_with_keys_only_their_holders_are_answered(shop, customers):
 
 def test_a_caller_who_asks_too_fast_is_told_when_to_come_back(shop, customers):
     limits = {"requests_per_second": 1, "burst": 20}
-    shop.configure(lambda content: content["serving"].update(limits=limits))
+    shop.configure(limits=limits)
     with Server(shop).start() as server, server.client() as client:
         answers = [decide(client, customers[0]) for _ in range(30)]
     late = [answer for answer in answers if answer.status_code == 429]
@@ -353,7 +353,7 @@ def test_before_anything_leads_there_is_no_answer_and_it_says_so(built, tmp_path
 
 def test_off_loopback_there_is_no_server_without_keys(shop):
     server = Server(shop, ("--host", "0.0.0.0"))
-    with pytest.raises(AssertionError, match="CHURN_API_KEYS"):
+    with pytest.raises(RuntimeError, match="CHURN_API_KEYS"):
         server.start()
 
 

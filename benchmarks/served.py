@@ -1,0 +1,237 @@
+"""Releases of real models without gates, a project around them, and `churn serve` as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import yaml
+
+from churn_assets.customers.table import CustomerTable
+from churn_assets.decision.ppo import train
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.tables import build_tables
+from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.offers.world import DemoWorld
+from churn_assets.release.build import as_raw
+from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.derive import derive
+from churn_assets.release.loaded import Models, member_format
+from churn_assets.release.messages import MessageDesk
+from churn_assets.response.accept import AcceptModel
+from churn_assets.response.effect import EffectModel
+from churn_assets.risk.model import RiskModel
+from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
+from churn_assets.store.channels import Channel
+from churn_assets.store.local import LocalBackend
+from churn_assets.store.manifest import Provenance
+
+ROOT = Path(__file__).parents[1]
+EXPERIMENT = "quickstart"
+READY_WITHIN = 120.0
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with one experiment, its store and its decision log."""
+
+    root: Path
+
+    @property
+    def store(self) -> ArtifactStore:
+        return ArtifactStore(LocalBackend(self.root / ".churn" / "store"))
+
+    @property
+    def channel(self) -> Channel:
+        return Channel(self.store, EXPERIMENT)
+
+    @property
+    def experiment(self) -> Experiment:
+        return load_experiment(EXPERIMENT, self.root / "configs")
+
+    @property
+    def log(self) -> Path:
+        return self.root / ".churn" / "decision_log"
+
+    def configure(self, **serving: Any) -> None:
+        """Change the `serving:` section."""
+        path = self.root / "configs" / f"{EXPERIMENT}.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["serving"] = content.get("serving", {}) | serving
+        path.write_text(yaml.safe_dump(content))
+
+    def lead(self, ref: ArtifactRef, action: str = "promote") -> None:
+        """Promotion without gates: what is served is looked at, not what may lead."""
+        head = self.channel.head()
+        self.channel.append(
+            "promote" if action == "promote" else "rollback",
+            ref,
+            expected_seq=head.seq if head else 0,
+            actor="benchmark",
+            reason="",
+            gate_report_digest="",
+            now=datetime.now(UTC),
+        )
+
+
+def new_project(root: Path) -> Project:
+    """The quickstart without its message branch."""
+    (root / "configs").mkdir(parents=True)
+    content = yaml.safe_load((ROOT / "configs" / f"{EXPERIMENT}.yaml").read_text())
+    decisions = {key: section for key, section in content.items() if key not in MEMBERS["message"]}
+    decisions["release"] = {"branches": ["decision"]}
+    (root / "configs" / f"{EXPERIMENT}.yaml").write_text(yaml.safe_dump(decisions))
+    return Project(root)
+
+
+def publish_release(
+    project: Project, experiment: Experiment, table: CustomerTable, *, rows: int, timesteps: int, seed: int
+) -> ArtifactRef:
+    """Fit all models of the decision branch and publish them as one release.
+
+    Args:
+        project: Where to.
+        experiment: What is fitted how.
+        table: The customers.
+        rows: Decisions of the log that is learned from.
+        timesteps: Of the policy's training.
+        seed: Of log and policy: another one gives a release that decides otherwise.
+    """
+    log = DemoWorld(table, experiment.economics).draw_log(rows, seed)
+    risk = RiskModel.fit(table, experiment.risk_model)
+    accept = AcceptModel.fit(table, log, experiment.accept_model)
+    out_of_fold = risk.risk_of(np.asarray(log.customer_id))
+    effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
+    window = table.schema.label_window_months
+    process = RetentionProcess.build(experiment.ppo_decision, experiment.economics, window)
+    ppo = experiment.ppo_decision.ppo.model_copy(update={"total_timesteps": timesteps})
+    config = experiment.ppo_decision.model_copy(update={"ppo": ppo})
+    learners = build_tables(table.where(~table.held_out), risk, accept, effect, process)
+    policy = train(learners, process, config, seed=seed).policy
+    values = (table, log, risk, accept, effect, policy)
+    members = {
+        asset: _publish(project, asset, value)
+        for asset, value in zip(MEMBERS["decision"], values, strict=True)
+    }
+    digests = {asset: project.store.manifest(ref).digest for asset, ref in members.items()}
+    bundle = Bundle(
+        experiment=EXPERIMENT,
+        branches=("decision",),
+        members={asset: Member(ref=str(ref), digest=digests[asset]) for asset, ref in members.items()},
+        evidence={},
+        champion=None,
+        simulated=True,
+        writing=Writing(
+            safety=experiment.safety,
+            months=experiment.economics.discount_months,
+            profile=None,
+            max_new_tokens=1,
+            seed=0,
+        ),
+        golden=Golden(customers=[], decisions=[], messages=[]),
+        report_sha256="0" * 64,
+    )
+    models = Models(table.schema, risk, accept, effect, policy, MessageDesk(bundle.writing, None))
+    release = Release(bundle=bundle, report="", derived=derive(models, table.X))
+    return _publish(project, "release", release)
+
+
+def _publish(project: Project, asset: str, value: Any) -> ArtifactRef:
+    fmt = RELEASE if asset == "release" else member_format(asset)
+    folder = project.root / "staging" / asset
+    staged = stage(asset, value, fmt, folder)
+    ref = project.store.publish(staged, Provenance(experiment=EXPERIMENT), datetime.now(UTC))
+    shutil.rmtree(folder)
+    return ref
+
+
+def questions(table: CustomerTable) -> list[dict[str, Any]]:
+    """Customers as they are asked about over the wire."""
+    raw = as_raw(table)
+    plain = raw.astype(object).where(raw.notna(), None).to_dict("records")
+    return [
+        {
+            "customer_id": row.pop(table.schema.id),
+            "features": {str(name): value for name, value in row.items()},
+        }
+        for row in plain
+    ]
+
+
+@dataclass
+class Server:
+    """`churn serve` over a project; its output goes to `server.log` there."""
+
+    project: Project
+    options: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *, ready: bool = True) -> Server:
+        """Start it, and wait until it answers, or until a release does."""
+        command = [Path(sys.executable).with_name("churn"), "--root", self.project.root, "serve"]
+        with (self.project.root / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--port", str(self.port), *self.options],
+                env=os.environ | self.environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + READY_WITHIN
+        while not self._answers("ready" if ready else "live"):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop(signal.SIGKILL)
+                raise RuntimeError(f"the server does not answer:\n{self.output()}")
+            time.sleep(0.05)
+        return self
+
+    def _answers(self, state: str) -> bool:
+        try:
+            return httpx.get(f"{self.url}/v2/health/{state}", timeout=5).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def output(self) -> str:
+        return (self.project.root / "server.log").read_text()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End it; its exit status. SIGKILL takes all its processes at once."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            if number == signal.SIGKILL:
+                os.killpg(self.process.pid, number)
+            else:
+                self.process.send_signal(number)
+        return self.process.wait(timeout=40)
+
+    def client(self, **options: Any) -> httpx.Client:
+        return httpx.Client(base_url=self.url, timeout=60, **options)
+
+    def __enter__(self) -> Server:
+        return self if self.process else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process is not None:
+            self.stop(signal.SIGKILL)

@@ -1,0 +1,21 @@
+"""The server as it is, but for the decision log: what the log costs is the difference. Never to be served with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from churn_assets.serving import run
+from churn_assets.serving.app import create_app
+from churn_assets.serving.decision_log import DecisionLog
+from churn_assets.serving.security import Guard
+
+
+class _Forgetful(DecisionLog):
+    async def append(self, kind: bytes, *payload: bytes) -> None:
+        """Acknowledge, and write nothing."""
+
+
+def worker() -> Guard:
+    parts = run.worker_parts()
+    log = _Forgetful(parts.log_folder, parts.config.decision_log, parts.clock, parts.metrics.flushed)
+    return create_app(replace(parts, log=log))

@@ -71,7 +71,7 @@ class PpoTextGates(_Gates):
 
     prompts: Prompts = 2000
     compared_prompts: Prompts = 600
-    min_gain: float = 0.0
+    min_gain: float = 0.02
     min_kl: Annotated[float, Field(ge=0)] = 0.02
     max_kl: Annotated[float, Field(gt=0)] = 0.25
     min_ended: Share = 0.98

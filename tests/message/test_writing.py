@@ -1,0 +1,73 @@
+"""What is sent: the model's text where the rules allow it, else the template; whom it is written to."""
+
+import pytest
+
+from churn_assets.message.config import SafetyRules
+from churn_assets.message.generation import Generated, Writer
+from churn_assets.message.profile import Offer, Profile
+from churn_assets.message.safety import Safety
+from churn_assets.message.writing import Situation, situations_of, template_message, write_messages
+
+PROFILES = {name: Profile("phone plan", 40.0 + number) for number, name in enumerate("abc")}
+OFFERS = (Offer(0.1, 3), Offer(0.2, 6))
+SAFETY = Safety(SafetyRules(), ("phone plan",))
+GOOD = " Hi {name}, thank you. You can now get 10% off your phone plan for 3 months. Reply STOP to opt out."
+
+
+def test_everybody_is_written_to_once_before_anybody_is_again_and_then_about_another_offer():
+    found = situations_of(PROFILES, "abc", OFFERS, 5)
+    assert [each.customer for each in found] == ["a", "b", "c", "a", "b"]
+    assert found[0].offer != found[3].offer
+    assert len(situations_of(PROFILES, "abc", OFFERS, 100)) == 6
+
+
+def test_prompts_that_a_model_was_trained_on_are_left_out():
+    first, *others = situations_of(PROFILES, "abc", OFFERS, 6)
+    assert first not in situations_of(PROFILES, "abc", OFFERS, 6, {first.prompt})
+    assert len(situations_of(PROFILES, "abc", OFFERS, 6, {first.prompt})) == len(others)
+
+
+@pytest.mark.parametrize(
+    ("text", "ended", "writer"),
+    [
+        (GOOD, True, "model"),
+        (GOOD, False, "template"),
+        (GOOD.replace("10%", "90%"), True, "template"),
+        (GOOD.replace("{name}", "Maria"), True, "template"),
+        ("", True, "template"),
+    ],
+)
+def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, monkeypatch):
+    monkeypatch.setattr(
+        "churn_assets.message.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
+    )
+    situation = Situation("a", PROFILES["a"], OFFERS[0])
+    ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8)
+    assert message.sent.written_by == writer
+    assert message.raw == text
+    assert SAFETY.check(message.sent.text, situation.profile, situation.offer).safe
+
+
+def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
+    situations = situations_of(PROFILES, "abc", OFFERS, 4)
+    written = write_messages(Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, n=2)
+    assert [len(each) for each in written] == [2] * 4
+    for situation, messages in zip(situations, written, strict=True):
+        for message in messages:
+            assert message.sent.written_by == "template"
+            assert SAFETY.check(message.sent.text, situation.profile, situation.offer).safe
+
+
+def test_without_time_everybody_gets_the_template(tiny_sft):
+    situations = situations_of(PROFILES, "abc", OFFERS, 2)
+    written = write_messages(
+        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, deadline_s=0.0
+    )
+    assert {each.sent.written_by for (each,) in written} == {"template"}
+    assert not any(each.ended for (each,) in written)
+
+
+def test_the_template_says_the_offer():
+    message = template_message(Situation("a", PROFILES["a"], OFFERS[1]), SAFETY)
+    assert "20% off your phone plan for 6 months" in message.sent.text
+    assert message.sent.written_by == "template"

@@ -46,8 +46,9 @@ def derive(models: Models, X: Floats) -> Derived:
         parts.get("spline_logistic"),
         models.accept.classifier,
     )
-    trees = [] if boosting is None else boosting_trees(boosting)
-    accept, segments = boosting_trees(classifier), _segment_tree(effect.segments, effect.size)
+    levels = tuple(len(feature.categories) for feature in schema.features)
+    trees = [] if boosting is None else boosting_trees(boosting, max(levels))
+    accept, segments = boosting_trees(classifier, max(levels)), _segment_tree(effect.segments, effect.size)
     edges: list[list[float]] = [[] for _ in range(features + 2)]
     for branch in (node for tree in (*trees, *accept, segments) for node in tree if isinstance(node, Branch)):
         edges[branch.feature] += [] if branch.edge is None else [branch.edge]
@@ -56,7 +57,6 @@ def derive(models: Models, X: Floats) -> Derived:
         edges[feature] += np.nextafter(knots, -np.inf).tolist()
     for feature, places in _spline_knots(spline):
         edges[feature] += places
-    levels = tuple(len(feature.categories) for feature in schema.features)
     grid = Grid(edges_of(edges), (*levels, 0, 0))
     coefficients = np.concatenate([fitted.accepted, fitted.refused, fitted.woken])
     derived = Derived(
@@ -91,11 +91,16 @@ def _known(derived: Derived, X: Floats) -> Known:
     )
 
 
-def boosting_trees(boosting: Any) -> list[Tree]:
-    """The trees of a histogram gradient boosting, as rules about the columns that it was given."""
-    columns = _columns(boosting)
+def boosting_trees(boosting: Any, categories: int = 0) -> list[Tree]:
+    """The trees of a histogram gradient boosting, as rules about the columns that it was given.
+
+    Args:
+        boosting: Fitted.
+        categories: Most categories of any column.
+    """
+    columns, codes = _columns(boosting), _own_codes(boosting, categories)
     return [
-        [_rule(tree, node, boosting, columns) for node in tree.nodes]
+        [_rule(tree, node, columns, codes) for node in tree.nodes]
         for iteration in boosting._predictors
         for tree in iteration
     ]
@@ -109,7 +114,15 @@ def _columns(boosting: Any) -> list[int]:
     return [int(column) for _, _, chosen in step.transformers_ for column in np.flatnonzero(chosen)]
 
 
-def _rule(tree: Any, node: Any, boosting: Any, columns: list[int]) -> Branch | float:
+def _own_codes(boosting: Any, categories: int) -> Floats:
+    """(categories + 1, columns) what its own columns hold for each given code and, last, for a blank."""
+    given = np.append(np.arange(categories, dtype=np.float64), np.nan)
+    probes = np.repeat(given[:, None], boosting.n_features_in_, axis=1)
+    step = boosting._preprocessor
+    return probes if step is None else np.asarray(step.transform(probes))
+
+
+def _rule(tree: Any, node: Any, columns: list[int], codes: Floats) -> Branch | float:
     if node["is_leaf"]:
         return float(node["value"])
     own = int(node["feature_idx"])
@@ -121,17 +134,10 @@ def _rule(tree: Any, node: Any, boosting: Any, columns: list[int]) -> Branch | f
     words = tree.raw_left_cat_bitsets[int(node["bitset_idx"])]
 
     def goes_left(x: Floats) -> Bools:
-        probes = np.zeros((len(x), boosting.n_features_in_))
-        probes[:, feature] = x
-        # A category that was not there in training is a blank.
-        codes = (
-            probes[:, own]
-            if boosting._preprocessor is None
-            else boosting._preprocessor.transform(probes)[:, own]
-        )
-        seen = ~np.isnan(codes)
-        places = np.where(seen, codes, 0).astype(np.int64)
-        return np.where(seen, (words[places // 32] >> (places % 32)) & 1 == 1, blank)
+        code = codes[np.where(np.isnan(x), len(codes) - 1, x).astype(np.int64), own]
+        seen = ~np.isnan(code)  # a category that was not there in training is a blank
+        place = np.where(seen, code, 0).astype(np.int64)
+        return np.where(seen, (words[place // 32] >> (place % 32)) & 1 == 1, blank)
 
     return Branch(feature, None, goes_left, left, right)
 

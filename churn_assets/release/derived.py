@@ -22,7 +22,7 @@ from churn_assets.release.outlook import OutlookForm, Outlooks, Responses, obser
 
 DIGEST_BYTES = 16
 
-CHUNK = 32
+CHUNK = 16
 """Customers whose model outputs are computed at once: what they need stays in the processor's cache."""
 
 

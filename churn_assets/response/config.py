@@ -40,7 +40,7 @@ class AcceptModelConfig(BaseModel):
     Attributes:
         learning_rate: As in scikit-learn's HistGradientBoostingClassifier, like the next four.
         max_iter: Number of trees.
-        max_leaf_nodes: Leaves of a tree.
+        max_leaf_nodes: Leaves of a tree; 64 is the most that a release's derived forms hold.
         min_samples_leaf: Fewest rows of a leaf.
         l2_regularization: Ridge penalty on leaf values.
         cross_fits: Refits whose predictions on the customers left out become the out-of-fold acceptance.
@@ -51,7 +51,7 @@ class AcceptModelConfig(BaseModel):
 
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
     max_iter: Annotated[int, Field(ge=1)] = 80
-    max_leaf_nodes: Annotated[int, Field(ge=2)] = 6
+    max_leaf_nodes: Annotated[int, Field(ge=2, le=64)] = 6
     min_samples_leaf: Annotated[int, Field(ge=1)] = 60
     l2_regularization: Annotated[float, Field(ge=0)] = 10.0
     cross_fits: Annotated[int, Field(ge=2, le=20)] = 4

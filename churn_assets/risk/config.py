@@ -30,7 +30,8 @@ class SplineLogisticConfig(BaseModel):
 class BoostingConfig(BaseModel):
     """Small histogram gradient boosting; keys are scikit-learn's own names.
 
-    A release's derived forms hold trees of at most 64 leaves. The defaults were tuned on the Telco table by repeated stratified 5-fold.
+    The defaults were tuned on the Telco table by repeated stratified 5-fold. A release's derived forms hold trees of
+    at most 64 leaves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

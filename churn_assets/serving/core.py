@@ -318,7 +318,8 @@ class DecisionCore:
                 found = f"{getattr(customer, field)!r:.40}"
                 raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
         status = IDLE if customer.last_contact is None else self._status(index, customer.last_contact)
-        used = min(customer.offers_used, process.max_offers)
+        # A contact that is still remembered was one of the episode's.
+        used = min(max(customer.offers_used, int(status != IDLE)), process.max_offers)
         rule: Rule | None = None
         if customer.opted_out:
             rule = "opted_out"

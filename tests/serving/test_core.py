@@ -344,3 +344,10 @@ def test_deciding_imports_no_library_that_trains(small, tmp_path):
         [sys.executable, "-c", _ALONE, tmp_path], capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
+
+
+def test_a_contact_that_is_remembered_counts_among_the_offers_used(core, persuadable):
+    silent, counted = (
+        one(core, replace(persuadable, last_contact=Contact(2), offers_used=used)) for used in (0, 1)
+    )
+    assert silent == counted

@@ -1,4 +1,4 @@
-"""Do the derived forms answer as the models do? Measured on real and on made-up customers. Builds no form."""
+"""Do the derived forms answer as the models do? Measured on real, made-up and golden customers. Builds no form."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.table import CustomerTable, prepare
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.tables import ResponseTables, build_tables
@@ -14,7 +15,7 @@ from churn_assets.gates.report import Gate, Outcome
 from churn_assets.release.derived import canonical
 
 if TYPE_CHECKING:
-    from churn_assets.customers.schema import FeatureSpec
+    from churn_assets.customers.schema import CustomerSchema, FeatureSpec
     from churn_assets.decision.process import Floats
     from churn_assets.release.derived import Derived
     from churn_assets.release.loaded import Models
@@ -50,7 +51,11 @@ def derived_forms_agree(derived: Derived, models: Models, customers: CustomerTab
     chosen[rng.permutation(len(customers))[:CUSTOMERS]] = True
     real = customers.where(chosen)
     rows: list[dict[str, Any]] = []
-    for who, table in (("real", real), ("made up", prepare(made_up(real, rng), models.schema))):
+    for who, table in (
+        ("real", real),
+        ("made up", prepare(made_up(real, rng), models.schema)),
+        ("golden", prepare(golden(models.schema), models.schema)),
+    ):
         rows += _compared(who, derived, models, table, rng)
     probabilities = [row["largest_difference"] for row in rows if row["of"] != "logits"]
     logits = [row["largest_difference"] for row in rows if row["of"] == "logits"]
@@ -82,6 +87,21 @@ def made_up(customers: CustomerTable, rng: np.random.Generator) -> pd.DataFrame:
         if feature.name not in (schema.monthly_revenue, schema.tenure):
             values = np.where(rng.random(n) < 0.1, None, values)
         columns[feature.name] = values
+    return pd.DataFrame(columns)
+
+
+def golden(schema: CustomerSchema) -> pd.DataFrame:
+    """The golden customers of the models: every category, the extremes of numbers, blanks wherever one may be."""
+    X = golden_customers(schema)
+    columns: dict[str, Any] = {schema.id: [f"golden-{i}" for i in range(len(X))]}
+    for values, feature in zip(X.T, schema.features, strict=True):
+        if feature.kind == "categorical":
+            columns[feature.name] = [
+                None if np.isnan(code) else feature.categories[int(code)] for code in values
+            ]
+        else:
+            needed = feature.name in (schema.monthly_revenue, schema.tenure)
+            columns[feature.name] = np.where(np.isnan(values), feature.mean if needed else np.nan, values)
     return pd.DataFrame(columns)
 
 

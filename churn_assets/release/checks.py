@@ -13,6 +13,12 @@ def _models(release: Any, inputs: GateInputs) -> Any:
     return inputs.once("models", lambda: load_models(inputs.store, bundle))
 
 
+def _forms(release: Any) -> Any:
+    if release.derived is None:
+        raise ValueError("the release holds no derived forms, and decides with nothing else")
+    return release.derived
+
+
 def _members_agree(release: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.release import gates
     from churn_assets.release.bundle import MEMBERS
@@ -37,13 +43,13 @@ def _members_keep_their_gates(release: Any, inputs: GateInputs) -> Outcome:
 def _decides_as_built(release: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.release import gates
 
-    return gates.decides_as_built(release.bundle, release.derived, inputs.ref)
+    return gates.decides_as_built(release.bundle, _forms(release), inputs.ref)
 
 
 def _derived_forms_agree(release: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.release.agreement import derived_forms_agree
 
-    return derived_forms_agree(release.derived, _models(release, inputs), inputs.upstream("customers"))
+    return derived_forms_agree(_forms(release), _models(release, inputs), inputs.upstream("customers"))
 
 
 def _writes_as_built(release: Any, inputs: GateInputs) -> Outcome:

@@ -55,7 +55,7 @@ def decide(raw: pd.DataFrame, derived: Derived, ref: ArtifactRef, now: datetime)
     n, arms, rows = len(table), list(range(process.n_arms)), np.arange(len(table))
     outlooks, _ = derived.outlooks(canonical(table.X), prior.tolist())
     allowed = [[0] if out else arms for out in opted_out]
-    arm = np.array(derived.preferred(outlooks, [IDLE] * n, [0] * n, allowed, 0.0))
+    arm = np.array(derived.preferred(outlooks, [IDLE] * n, [0] * n, allowed, 0.0), np.int64)
     risk, acceptance = outlooks["risk"], outlooks["acceptance"][:, IDLE]
     added = outlooks["value"][:, IDLE].astype(np.float64)
     accepted, refused = outlooks["churn_if_accepted"][:, None], outlooks["churn_if_refused"][:, None]

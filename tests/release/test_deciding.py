@@ -1,9 +1,12 @@
 """A release is decided with only if all its bytes are there and it decides as it did when it was built."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE, Golden, Release
+from churn_assets.release.decide import decide
 from churn_assets.release.deciding import load_deciding
 from churn_assets.release.gates import COMPARED, decides_as_built, golden_decisions
 from churn_assets.store.errors import CorruptArtifact, GoldenMismatch
@@ -81,3 +84,9 @@ def test_the_gate_compares_what_the_command_decides(shelf, small, golden, publis
     outcome = decides_as_built(bundle, derived, "toy")
     assert all(gate.passed for gate in outcome.gates)
     assert set(golden.decisions[0]) == set(COMPARED)
+
+
+def test_a_table_without_customers_has_no_decisions(small):
+    decided = decide(as_raw(small.table).head(0), small.derived, "toy", datetime(2026, 11, 22, tzinfo=UTC))
+    assert len(decided) == 0
+    assert {"decision_id", "offer_pct", "reasons", "release"} <= set(decided.columns)

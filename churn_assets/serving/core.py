@@ -15,7 +15,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from churn_assets.customers.features import FeatureError, RowEncoder
-from churn_assets.decision.budget import commitments
+from churn_assets.decision.budget import PRICE_LIMIT, commitments
 from churn_assets.decision.process import IDLE, RetentionProcess
 from churn_assets.release.derived import Derived
 from churn_assets.release.reasons import Reason, reasons
@@ -100,7 +100,7 @@ class Rollout:
 
     def __post_init__(self) -> None:
         shares = (self.holdout_share, self.exploration_share)
-        if min(shares) < 0 or sum(shares) > 1:
+        if not (min(shares) >= 0 and sum(shares) <= 1):
             raise ValueError(
                 f"rollout: found shares {shares}, expected two of at least 0 and at most 1 together"
             )
@@ -254,12 +254,14 @@ class DecisionCore:
 
         Raises:
             CustomerError: A customer is not as the release's signature says; nothing was decided for anybody.
-            ValueError: The budget is negative or not finite.
+            ValueError: The budget's price or remainder is out of its range.
         """
-        if not (
-            0 <= budget.price < math.inf and (budget.remaining is None or 0 <= budget.remaining < math.inf)
-        ):
-            raise ValueError(f"budget: found {budget}, expected a finite price and remainder of at least 0")
+        if not 0 <= budget.price <= PRICE_LIMIT:
+            raise ValueError(f"budget: found a price of {budget.price}, expected 0 to {PRICE_LIMIT:g}")
+        if budget.remaining is not None and not 0 <= budget.remaining < math.inf:
+            raise ValueError(
+                f"budget: found {budget.remaining} remaining, expected a finite amount of at least 0"
+            )
         if not batch:
             return []
         rows, situations = self._read(batch)

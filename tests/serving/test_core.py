@@ -189,7 +189,7 @@ def test_nobody_in_the_holdout_is_contacted(core, customers):
     assert not any(each.arm for each in held_out)
 
 
-@pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.6, 0.5)])
+@pytest.mark.parametrize("shares", [(-0.1, 0.0), (0.6, 0.5), (float("nan"), 0.0)])
 def test_shares_that_are_none_are_refused(shares):
     with pytest.raises(ValueError, match="at most 1 together"):
         Rollout(KEY, "e", *shares)
@@ -245,7 +245,7 @@ def test_a_price_of_the_budget_makes_fewer_offers(core, customers):
 
 
 @pytest.mark.parametrize(
-    "budget", [Budget(-1.0), Budget(float("nan")), Budget(0.0, -1.0), Budget(0.0, float("inf"))]
+    "budget", [Budget(-1.0), Budget(float("nan")), Budget(1e9), Budget(0.0, -1.0), Budget(0.0, float("inf"))]
 )
 def test_a_budget_that_is_none_is_refused(core, customers, budget):
     with pytest.raises(ValueError, match="budget: found"):

@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from churn_assets.store.artifacts import StagedArtifact
+from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
 from churn_assets.store.manifest import Manifest, Provenance
 from churn_assets.store.reference import ArtifactRef
 from resources.project import ARTIFACT, STORE, Project
@@ -50,7 +51,9 @@ class ArtifactIOManager(dg.IOManager):
         if isinstance(obj, Fresh):
             with obj.folder:
                 store = self.project.store(context.partition_key)
-                ref = store.publish(obj.staged, obj.provenance, _run_start(context))
+                ref = store.publish(
+                    obj.staged, obj.provenance, in_time(_run_start(context), datetime.now(UTC))
+                )
         else:
             ref = obj.ref
         context.add_output_metadata(
@@ -70,6 +73,24 @@ class ArtifactIOManager(dg.IOManager):
         ref = self.project.made(context.instance, experiment, asset, run_id)
         manifest = self.project.store(experiment).manifest(ref)
         return Upstream(ref, manifest, lambda: self.project.value(ref))
+
+
+def in_time(started: datetime, now: datetime) -> datetime:
+    """The minting time of a run's versions, its start, while they may still be published.
+
+    A collection counts on it: what a run took when it started may be gone a week later.
+
+    Raises:
+        Failure: The run began too long ago.
+    """
+    if now - started > FIRST_PROMOTION_WITHIN:
+        days = FIRST_PROMOTION_WITHIN.days
+        raise dg.Failure(
+            description=f"the run began on {started:%Y-%m-%d %H:%M} UTC, more than {days} days ago: what it was made "
+            "from may be gone; run it again",
+            allow_retries=False,
+        )
+    return started
 
 
 def _run_start(context: dg.OutputContext) -> datetime:

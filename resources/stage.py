@@ -119,6 +119,7 @@ class StageAsset:
         description: What it is.
         sources: Source files that its value depends on.
         data: (step) -> digest of data it reads from outside the flow, if it reads any.
+        expired: (step, newest version) -> why it must be made again although nothing changed; empty if it need not.
         lazy: Give the body `Upstream` handles instead of loaded values.
     """
 
@@ -133,6 +134,7 @@ class StageAsset:
     description: str
     sources: Callable[[], Sequence[Path]]
     data: Callable[[Step], str] | None
+    expired: Callable[[Step, ArtifactRef], str] | None
     lazy: bool
 
     @property
@@ -204,6 +206,8 @@ class StageAsset:
             reason = "first version"
         else:
             kept, reason = _reusable(store.verify, newest, wanted)
+            if kept is not None and self.expired is not None and (why := self.expired(step, newest)):
+                kept, reason = None, why
             if kept is not None:
                 context.log.info(f"{self.name} unchanged: {reason}")
                 return dg.MaterializeResult(
@@ -247,6 +251,7 @@ def stage_asset(
     inputs: Sequence[str] = (),
     owners: Sequence[str] = ("team:retention",),
     data: Callable[[Step], str] | None = None,
+    expired: Callable[[Step, ArtifactRef], str] | None = None,
     lazy: bool = False,
 ) -> Callable[[Callable[..., Made]], StageAsset]:
     """Declare an asset of the flow; the function's name is the asset's. See `StageAsset` for the arguments."""
@@ -264,6 +269,7 @@ def stage_asset(
             description=description,
             sources=functools.partial(training_sources, stage),
             data=data,
+            expired=expired,
             lazy=lazy,
         )
 

@@ -310,7 +310,8 @@ def _tables(tables: Tables) -> dict[str, dg.MetadataValue[Any]]:
 
 
 def _plots(tables: Tables, plots: Sequence[Plot]) -> dict[str, dg.MetadataValue[Any]]:
-    images = {plot.title: base64.b64encode(render_png(plot, tables[plot.table])).decode() for plot in plots}
+    drawn = [(plot, tables[plot.table]) for plot in plots if tables[plot.table]]  # of no rows there is no picture
+    images = {plot.title: base64.b64encode(render_png(plot, rows)).decode() for plot, rows in drawn}
     return {
         f"{_PLOT}{title}": dg.MetadataValue.md(f"![{title}](data:image/png;base64,{image})")
         for title, image in images.items()

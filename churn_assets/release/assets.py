@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
@@ -9,6 +10,7 @@ from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
     from churn_assets.release.config import ReleaseConfig
+    from churn_assets.store.reference import ArtifactRef
     from resources.artifacts import Upstream
 
 
@@ -19,6 +21,12 @@ def _evidence(step: Step) -> str:
     from churn_assets.release.required import MEMBER_CHECKS
 
     return evidence_digest(prove(step.store, step.upstream, MEMBER_CHECKS))
+
+
+def _expired(step: Step, newest: ArtifactRef) -> str:
+    from churn_assets.release.promotion import too_old_to_lead
+
+    return too_old_to_lead(step.store, newest, datetime.now(UTC))
 
 
 @stage_asset(
@@ -37,6 +45,7 @@ def _evidence(step: Step) -> str:
     description="Exact versions of all members with the proof that each kept its gates, and an HTML report. "
     "Built only if every gate of every member holds; promoted and rolled back as a whole.",
     data=_evidence,
+    expired=_expired,
     lazy=True,
 )
 def release(step: Step, *members: Upstream) -> Made:

@@ -174,7 +174,7 @@ def _member(view: MemberView) -> str:
         images = [
             _image(plot, report.tables[plot.table])
             for plot in plots.get(check, ())
-            if plot.table in report.tables
+            if report.tables.get(plot.table)
         ]
         parts.append(f'<div class="plots">{"".join(images)}</div>' if images else "")
     return "\n".join(parts)

@@ -1,8 +1,11 @@
 """Checks read the saved artifact back, stop what comes after, and never take an earlier verdict on trust."""
 
+from dataclasses import replace
+
 import dagster as dg
 
-from churn_assets.gates.report import GateReport
+from churn_assets.definitions import Overrides, build_defs
+from churn_assets.gates.report import Gate, GateReport, Outcome
 from resources.artifacts import ArtifactIOManager
 
 
@@ -134,3 +137,16 @@ def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(t
     assert shown.passed
     (row,) = shown.metadata["table/broken_champion"].records
     assert "CorruptArtifact" in row.data["cannot be loaded"]
+
+
+def test_a_table_without_rows_has_no_picture_and_breaks_nothing(toy):
+    toy.configure(customers={"values": [4.0]})
+    asset = next(checked for checked in toy.flow if checked.asset.name == "risk_model")
+    empty = replace(
+        asset.checks[0], run=lambda _subject, _inputs: Outcome((Gate("n", 0.0, "==", 0.0),), {"numbers": []})
+    )
+    flow = tuple(replace(each, checks=(empty,)) if each is asset else each for each in toy.flow)
+    toy.defs = build_defs(Overrides(root=toy.root, flow=flow), toy.project)
+    shown = evaluations(toy.run())["is_large"]
+    assert shown.passed
+    assert not [name for name in shown.metadata if name.startswith(("plot/", "table/"))]

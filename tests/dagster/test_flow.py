@@ -1,8 +1,13 @@
 """A run trains, publishes, checks and hands over exact versions; a rerun does nothing that it need not do."""
 
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
 import dagster as dg
 import pytest
 
+from churn_assets.definitions import Overrides, build_defs
+from resources.artifacts import in_time
 from resources.stage import Step
 
 
@@ -216,3 +221,24 @@ def test_an_asset_that_is_not_in_the_experiment_fails_at_once_and_names_the_sect
     (failure,) = [event for event in result.all_events if event.is_step_failure]
     assert "found no section 'risk_model'" in failure.event_specific_data.user_failure_data.description
     assert toy.run("customers").success
+
+
+def test_a_run_that_publishes_too_late_is_refused_as_its_sources_may_be_gone():
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    assert in_time(start, start + timedelta(days=7)) == start
+    with pytest.raises(dg.Failure, match="more than 7 days ago"):
+        in_time(start, start + timedelta(days=7, seconds=1))
+
+
+def test_a_version_that_expired_is_made_again_although_nothing_changed(toy, metadata_of):
+    toy.run()
+    (model,) = [checked for checked in toy.flow if checked.asset.name == "risk_model"]
+    stale = replace(
+        model, asset=replace(model.asset, expired=lambda _step, newest: f"{newest.asset} is too old")
+    )
+    flow = tuple(stale if each is model else each for each in toy.flow)
+    toy.defs = build_defs(Overrides(root=toy.root, flow=flow), toy.project)
+    toy.wait_for_another_second()
+    again = toy.run()
+    assert metadata_of(again, "risk_model")["made_because"] == "risk_model is too old"
+    assert "unchanged" in metadata_of(again, "customers")

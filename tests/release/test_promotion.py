@@ -8,9 +8,10 @@ import pytest
 from churn_assets.gates.report import Gate
 from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.release.bundle import champion_of
-from churn_assets.release.promotion import decide_promotion, inspect, promote
+from churn_assets.release.promotion import decide_promotion, inspect, promote, too_old_to_lead
 from churn_assets.store.channels import Channel
 from churn_assets.store.errors import ChannelConflict, CorruptArtifact, PromotionRefused
+from churn_assets.store.manifest import minting_time
 
 
 def test_a_release_whose_gates_hold_leads_and_the_log_says_who_why_and_on_what(shelf):
@@ -281,3 +282,12 @@ def test_a_challenger_is_compared_with_the_champion_and_not_with_the_challenger_
     uncompared = shelf.release(0.95)
     with pytest.raises(PromotionRefused, match="compared with nothing"):
         promoted(uncompared)
+
+
+def test_a_release_that_never_led_is_too_old_after_a_week_and_one_that_led_never_is(shelf):
+    release = shelf.release(0.2)
+    born = minting_time(release.version)
+    assert too_old_to_lead(shelf.store, release, born + timedelta(days=7)) == ""
+    assert "after 8 days" in too_old_to_lead(shelf.store, release, born + timedelta(days=8))
+    shelf.promote(release)
+    assert too_old_to_lead(shelf.store, release, born + timedelta(days=80)) == ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from typing import TypeVar
 import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from churn_assets.serving import openapi
 from churn_assets.serving.config import ServingConfig
@@ -101,17 +102,6 @@ def create_app(parts: Parts) -> Guard:
     )
     desk = DecisionDesk(parts)
 
-    @app.post("/v1/decisions", openapi_extra=openapi.DECISIONS, tags=["decisions"])
-    async def decisions(request: Request) -> Response:
-        """Decide for 1 to 1,000 customers which offer to make, if any, and what to say."""
-        wants_message = _flag(request.scope["query_string"], "message", default=True)
-        return _json(await desk.decide(await request.body(), wants_message=wants_message))
-
-    @app.post("/v1/outcomes", openapi_extra=openapi.OUTCOMES, tags=["decisions"])
-    async def outcomes(request: Request) -> Response:
-        """Tell what became of decisions. Repeating a post changes nothing."""
-        return _json(await desk.record(await request.body()))
-
     @app.get("/v1/release", openapi_extra=openapi.RELEASE, tags=["release"])
     async def release() -> Response:
         """The release that answers: members, menu, features that a question needs, groups and switches."""
@@ -151,7 +141,44 @@ def create_app(parts: Parts) -> Guard:
         return _refusal(incident(error))
 
     openapi.describe(app, keys=parts.keys is not None)
-    return Guard(app, parts.keys, parts.config.limits, parts.metrics)
+    posted = {openapi.DECISIONS_PATH: desk.decide, openapi.OUTCOMES_PATH: desk.record}
+    return Guard(Posted(posted, app), parts.keys, parts.config.limits, parts.metrics)
+
+
+@dataclass(frozen=True)
+class Direct:
+    """The route of a path that the framework does not see."""
+
+    path: str
+
+
+class Posted:
+    """Takes the two paths that carry the load, before the framework: it would cost as much as the decision.
+
+    Args:
+        answers: By path, what makes the JSON answer from body and query.
+        app: Everything else.
+    """
+
+    def __init__(
+        self, answers: Mapping[str, Callable[[bytes, bytes], Awaitable[bytes]]], app: ASGIApp
+    ) -> None:
+        self._answers = answers
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = self._answers.get(scope["path"]) if scope["type"] == "http" else None
+        if answer is None:
+            await self._app(scope, receive, send)
+            return
+        scope["route"] = Direct(scope["path"])
+        if scope["method"] != "POST":
+            raise Problem(405, "Method Not Allowed", "expected POST", {"allow": "POST"})
+        body = await answer((await receive())["body"], scope["query_string"])
+        length = str(len(body)).encode()
+        headers = [(b"content-type", b"application/json"), (b"content-length", length)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 class DecisionDesk:
@@ -161,13 +188,14 @@ class DecisionDesk:
         self._parts = parts
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-calls")
 
-    async def decide(self, body: bytes, *, wants_message: bool) -> bytes:
-        """The JSON answer to a `DecisionsQuestion`.
+    async def decide(self, body: bytes, query: bytes) -> bytes:
+        """The JSON answer to a `DecisionsQuestion`; `message=false` in the query leaves messages out.
 
         Raises:
             Problem: The question is malformed, no release answers, or the decision log cannot be written.
         """
         parts, served = self._parts, _served(self._parts.follower)
+        wants_message = _flag(query, "message", default=True)
         question = _read(body, _DECISIONS)
         if len(question.customers) <= _INLINE:
             decided = self._decide(served, question)
@@ -194,12 +222,14 @@ class DecisionDesk:
         self._count(decided, messages)
         return answer
 
-    async def record(self, body: bytes) -> bytes:
-        """The JSON answer to an `OutcomesQuestion`.
+    async def record(self, body: bytes, query: bytes) -> bytes:
+        """The JSON answer to an `OutcomesQuestion`; its query is empty.
 
         Raises:
             Problem: The question is malformed, or the decision log cannot be written.
         """
+        if query:
+            raise Problem(422, "invalid query", "expected none")
         question = _read(body, _OUTCOMES)
         await self._log(OUTCOMES, _ENCODER.encode(question.outcomes))
         number = len(question.outcomes)
@@ -349,7 +379,7 @@ async def _lifespan(parts: Parts) -> AsyncIterator[None]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await parts.log.close()
+            parts.log.close()
             try:
                 async with asyncio.timeout(_LEAVING_SECONDS):
                     await loop.run_in_executor(background, _ship, parts)
@@ -368,7 +398,7 @@ async def _every(
 async def _shipping(parts: Parts, background: ThreadPoolExecutor) -> None:
     while True:
         await asyncio.sleep(parts.config.decision_log.ship_seconds)
-        await parts.log.seal_if_old()
+        parts.log.seal_if_old()
         await asyncio.get_running_loop().run_in_executor(background, _ship, parts)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
@@ -14,16 +13,22 @@ from churn_assets.serving.segments import Segment, frame
 
 _LOG = logging.getLogger(__name__)
 
+_QUIET_TURNS = 3
+"""A question that has arrived needs two turns of the loop to become a record."""
+_LARGEST_GROUP = 256
+
 
 class LogUnavailableError(Exception):
     """A record could not be written; whatever rests on it must not be answered."""
 
 
 class DecisionLog:
-    """The log of one process: records wait together for one flush (group commit).
+    """The log of one process: all records of one turn of the event loop wait for one flush (group commit).
 
-    While one group is on its way to the disk, the next one gathers. A segment whose write failed is left as it
-    is, since what the disk holds of it is unknown; `segments.recover` keeps what is whole of it.
+    The flush is done in the loop itself: while the disk works, the next questions gather in their sockets and make
+    the next group. A thread would free the loop for that time and cost more than it frees, as every group then waits
+    for two changes of threads. A segment whose write failed is left as it is, since what the disk holds of it is
+    unknown; `segments.recover` keeps what is whole of it.
 
     Args:
         folder: Where segments are; several processes may share it.
@@ -43,10 +48,8 @@ class DecisionLog:
         self._config = config
         self._clock = clock
         self._flushed = flushed
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="decision-log")
         self._segment: Segment | None = None
         self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
-        self._writing = False
         self._closed = False
 
     async def append(self, kind: bytes, *payload: bytes) -> None:
@@ -58,50 +61,53 @@ class DecisionLog:
         if self._closed:
             raise LogUnavailableError("the decision log is closed")
         loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._gather, 0, _QUIET_TURNS)
         written: asyncio.Future[None] = loop.create_future()
         self._waiting.append((frame(kind, *payload), written))
-        if not self._writing:
-            self._writing = True
-            loop.call_soon(self._start)
         await written
 
-    async def seal_if_old(self) -> None:
+    def seal_if_old(self) -> None:
         """Seal a segment that has been open for long, so that quiet hours are shipped too."""
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._seal_old)
+        segment = self._segment
+        if segment is None:
+            return
+        if (self._clock() - segment.opened_at).total_seconds() >= self._config.segment_seconds:
+            self._seal()
 
-    async def close(self) -> None:
-        """Write what waits, seal the segment, end the thread."""
+    def close(self) -> None:
+        """Write what waits, and seal the segment."""
         self._closed = True
-        while self._writing:
-            await asyncio.sleep(0.005)
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._seal)
-        self._writer.shutdown()
+        self._flush()
+        self._seal()
 
-    def _start(self) -> None:
-        group, self._waiting = self._waiting, []
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        work = self._writer.submit(self._write, [record for record, _ in group])
-        work.add_done_callback(
-            lambda done: loop.call_soon_threadsafe(self._done, group, done.exception(), started)
-        )
-
-    def _done(
-        self, group: list[tuple[bytes, asyncio.Future[None]]], error: BaseException | None, started: float
-    ) -> None:
-        for _, written in group:
-            if written.done():
-                continue  # whoever waited has gone; the record is in the log all the same
-            if error is None:
-                written.set_result(None)
-            else:
-                written.set_exception(LogUnavailableError(f"the decision log cannot be written: {error}"))
-        if error is None:
-            self._flushed(len(group), asyncio.get_running_loop().time() - started)
-        if self._waiting:
-            self._start()
+    def _gather(self, seen: int, quiet: int) -> None:
+        """Flush once some turns of the loop have brought no more records: a flush costs as much for one as for all."""
+        if len(self._waiting) > seen:
+            seen, quiet = len(self._waiting), _QUIET_TURNS
+        if quiet and seen < _LARGEST_GROUP:
+            asyncio.get_running_loop().call_soon(self._gather, seen, quiet - 1)
         else:
-            self._writing = False
+            self._flush()
+
+    def _flush(self) -> None:
+        group, self._waiting = self._waiting, []
+        if not group:
+            return
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            self._write([record for record, _ in group])
+        except OSError as error:
+            failed = LogUnavailableError(f"the decision log cannot be written: {error}")
+            for _, written in group:
+                if not written.done():
+                    written.set_exception(failed)
+            return
+        self._flushed(len(group), clock() - started)
+        for _, written in group:
+            if not written.done():  # else whoever waited has gone; the record is in the log all the same
+                written.set_result(None)
 
     def _write(self, frames: list[bytes]) -> None:
         if self._segment is None:
@@ -113,13 +119,6 @@ class DecisionLog:
             self._segment = None
             raise
         if self._segment.size >= self._config.segment_bytes:
-            self._seal()
-
-    def _seal_old(self) -> None:
-        segment = self._segment
-        if segment is None:
-            return
-        if (self._clock() - segment.opened_at).total_seconds() >= self._config.segment_seconds:
             self._seal()
 
     def _seal(self) -> None:

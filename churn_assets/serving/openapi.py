@@ -125,7 +125,13 @@ def _body(of: type, examples: dict[str, Any]) -> dict[str, Any]:
 _POSTED = (400, 401, 408, 413, 415, 422, 429, 503)
 _GOT = (401, 429, 503)
 
-DECISIONS: dict[str, Any] = {
+DECISIONS_PATH, OUTCOMES_PATH = "/v1/decisions", "/v1/outcomes"
+
+_DECISIONS: dict[str, Any] = {
+    "tags": ["decisions"],
+    "summary": "Decide",
+    "description": "Decide for 1 to 1,000 customers which offer to make, if any, and what to say.",
+    "operationId": "decide",
     "requestBody": _body(DecisionsQuestion, _DECISION_EXAMPLES),
     "parameters": [
         {
@@ -138,7 +144,11 @@ DECISIONS: dict[str, Any] = {
     ],
     "responses": _answers(DecisionsAnswer, "A decision for each customer, in order", *_POSTED),
 }
-OUTCOMES: dict[str, Any] = {
+_OUTCOMES: dict[str, Any] = {
+    "tags": ["decisions"],
+    "summary": "Record outcomes",
+    "description": "Tell what became of decisions. Repeating a post changes nothing.",
+    "operationId": "record_outcomes",
     "requestBody": _body(OutcomesQuestion, _OUTCOME_EXAMPLES),
     "responses": _answers(OutcomesAnswer, "Recorded", *_POSTED),
 }
@@ -187,6 +197,8 @@ def describe(app: FastAPI, *, keys: bool) -> None:
             described = get_openapi(
                 title=app.title, version=app.version, description=app.description, routes=app.routes
             )
+            posted = {DECISIONS_PATH: {"post": _DECISIONS}, OUTCOMES_PATH: {"post": _OUTCOMES}}
+            described["paths"] = posted | described["paths"]
             _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
             components = described.setdefault("components", {})
             components["schemas"] = schemas

@@ -26,6 +26,7 @@ _HEADER, _END = b"H", b"E"
 _FRAME = struct.Struct("<II")
 """Length of the body in bytes, and its CRC-32C; little-endian. The body is one byte of kind, then the payload."""
 _LARGEST = 64 << 20
+_STEP = 1 << 20
 
 
 class SegmentError(ValueError):
@@ -73,12 +74,16 @@ def frame(kind: bytes, *payload: bytes) -> bytes:
 
 
 class Segment:
-    """One open segment of one process, which holds its lock until it is sealed, closed or killed."""
+    """One open segment of one process, which holds its lock until it is sealed, closed or killed.
+
+    The file grows by zeros, a step at a time: a flush that changes no size needs one write of the disk, not two.
+    """
 
     def __init__(self, folder: Path, now: datetime) -> None:
         self.opened_at = now
         self.records = 0
         self.size = 0
+        self._allocated = 0
         self._folder = folder
         for name in (OPEN, SEALED):
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -106,7 +111,7 @@ class Segment:
     def seal(self) -> Path | None:
         """End the segment and move it to the sealed ones; one without records is removed instead."""
         try:
-            return _finish(self._folder, self._path, self._file, self.records)
+            return _finish(self._folder, self._path, self._file, self.records, self.size)
         finally:
             self.close()
 
@@ -115,17 +120,19 @@ class Segment:
         os.close(self._file)
 
     def _write(self, data: bytes) -> None:
-        rest = memoryview(data)
-        while rest:
-            rest = rest[os.write(self._file, rest) :]
-        self.size += len(data)
+        end = self.size + len(data)
+        if end > self._allocated:
+            self._allocated = -(-end // _STEP) * _STEP
+            data += bytes(self._allocated - end)
+        _write_at(self._file, data, self.size)
+        self.size = end
 
 
 def _create(folder: Path, now: datetime) -> tuple[Path, int]:
     """A new locked file. One that `recover` saw before it was locked is gone by then: another is made."""
     while True:
         path = folder / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}{SUFFIX}"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o640)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
             return path, file
@@ -182,7 +189,7 @@ def recover(folder: Path) -> list[Recovered]:
     found = []
     for path in sorted((folder / OPEN).glob(f"*{SUFFIX}")):
         try:
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             continue  # another process recovered it
         try:
@@ -199,31 +206,41 @@ def recover(folder: Path) -> list[Recovered]:
 def _recovered(folder: Path, path: Path, file: int) -> Recovered:
     data = path.read_bytes()
     held = scan(data)
-    tail = b"" if held.sealed else data[held.whole :]
+    tail = data[held.whole :].rstrip(b"\0").removeprefix(_end_of(len(held.records)))
     if tail:
         (folder / TORN).mkdir(exist_ok=True)
         aside = folder / TORN / path.name
         aside.write_bytes(tail)
         _sync_folder(aside.parent)
-    if not held.sealed:
-        os.ftruncate(file, held.whole)
-    _finish(folder, path, file, len(held.records), ended=held.sealed)
+    _finish(folder, path, file, len(held.records), held.whole)
     return Recovered(path.stem, len(held.records), len(tail))
 
 
-def _finish(folder: Path, path: Path, file: int, records: int, *, ended: bool = False) -> Path | None:
+def _finish(folder: Path, path: Path, file: int, records: int, size: int) -> Path | None:
     if not records:
         path.unlink()
         return None
-    if not ended:
-        os.write(file, frame(_END, _json({"records": records})))
-        os.fsync(file)
+    end = _end_of(records)
+    _write_at(file, end, size)
+    os.ftruncate(file, size + len(end))
+    os.fsync(file)
     target = folder / SEALED / path.name
     target.parent.mkdir(exist_ok=True)
     path.rename(target)
     _sync_folder(target.parent)
     _sync_folder(path.parent)
     return target
+
+
+def _end_of(records: int) -> bytes:
+    return frame(_END, _json({"records": records}))
+
+
+def _write_at(file: int, data: bytes, start: int) -> None:
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(file, rest, start)
+        rest, start = rest[written:], start + written
 
 
 def _frames(data: bytes) -> Iterator[tuple[Record, int]]:

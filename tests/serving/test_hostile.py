@@ -191,7 +191,9 @@ def test_the_interface_keeps_what_its_description_says(standing, mode):
     described = schemathesis.openapi.from_url(f"{standing.url}/openapi.json")
     operations = [found.ok() for found in described.get_all_operations()]
     assert len(operations) == 7
-    for operation in operations:
+    # Nothing can be wrong with a question that has no parts.
+    asked = [each for each in operations if mode is GenerationMode.POSITIVE or each.method == "post"]
+    for operation in asked:
 
         @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))

@@ -35,6 +35,9 @@ _CODES = {
     "UnsupportedLocation": USAGE,
     "InvalidSetting": USAGE,
     "InvalidName": USAGE,
+    "ServingError": USAGE,
+    "KeyFileError": USAGE,
+    "SegmentError": STORE,
 }
 _HINTS = {
     "ExperimentError": "the experiments are the files of configs/",

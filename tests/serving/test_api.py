@@ -6,12 +6,14 @@ import json
 import signal
 
 import httpx
+import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from shop import Server, wait_until
+from shop import Server, questions, wait_until
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
+from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.serving.offer_rows import read_decision
 from churn_assets.serving.segments import DECISIONS
 from churn_assets.serving.shipping import logged_records
@@ -135,6 +137,26 @@ def test_a_large_call_is_answered_as_many_small_ones_are(client, customers):
     for one, customer in zip(large[::7], customers[:150:7], strict=True):
         (alone,) = decisions(client, customer)
         assert {**alone, "decision_id": ""} == {**one, "decision_id": ""}
+
+
+def test_offline_and_online_agree_on_every_customer_of_the_embedded_table(client, standing, tmp_path):
+    out = tmp_path / "decided.parquet"
+    root = str(standing.project.root)
+    done = CliRunner().invoke(app, ["--root", root, "decide", str(EMBEDDED["telco"]), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    offline = pd.read_parquet(out).set_index("customerID")
+    experiment = standing.project.experiment
+    everybody = questions(
+        read_customers(experiment.customers, seed=experiment.seed, root=standing.project.root)
+    )
+    assert len(everybody) == len(offline) == 7043
+    for start in range(0, len(everybody), 1000):
+        for each in decisions(client, *everybody[start : start + 1000]):
+            row = offline.loc[each["customer_id"]]
+            assert each["offer_pct"] == row["offer_pct"]
+            assert each["churn_risk"] == row["risk"]
+            assert each["acceptance_probability"] == row["acceptance"]
+            assert each["expected_value"] == row["expected_value"]
 
 
 def test_a_feature_never_seen_is_computed_and_marked(client, customers):

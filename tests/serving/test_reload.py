@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from shop import Load, Server, wait_until
@@ -91,6 +93,24 @@ def test_a_server_whose_first_leader_is_broken_is_not_ready_and_waits_for_a_bett
         assert str(shop.third) in client.get("/v1/release").json()["trouble"]["detail"]
         shop.lead(shop.first, "rollback")
         wait_until(lambda: client.get("/v2/health/ready").status_code == 200)
+
+
+def test_a_release_without_messages_is_served_without_any_library_that_trains(shop):
+    code = f"""
+import sys
+from datetime import UTC, datetime
+import churn_assets.serving.run
+from churn_assets.serving.reload import load_served
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.local import LocalBackend
+from churn_assets.store.reference import ArtifactRef
+from pathlib import Path
+store = ArtifactStore(LocalBackend(Path({str(shop.root)!r}) / ".churn" / "store"))
+load_served(store, ArtifactRef.parse({str(shop.first)!r}), 1.0, datetime.now(UTC))
+print(sorted({{"sklearn", "torch", "stable_baselines3", "transformers", "trl", "dagster"}} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 def schema_with(schema: CustomerSchema, name, /, **changes):

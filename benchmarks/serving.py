@@ -27,9 +27,13 @@ import httpx  # isort: skip
 import msgspec
 import numpy as np
 
+from benchmarks.decision_core import known_us, unseen_us
 from benchmarks.served import ROOT, Project, Server, new_project, publish_release, questions
 from benchmarks.trivial_endpoint import ANSWER_BYTES
 from churn_assets.customers.table import read_customers
+from churn_assets.serving.app import utc_now
+from churn_assets.serving.core import CustomerInput
+from churn_assets.serving.reload import load_served
 from churn_assets.serving.run import SERVED, Plan
 from churn_assets.store.artifacts import ArtifactRef
 
@@ -120,8 +124,18 @@ def measure() -> Sequence[Figure]:
         batch = Target(server.port, "/v1/decisions", bodies["batch"], pid)
         batches = [batch.load(connections=BATCH_CONNECTIONS, seconds=4).rate for _ in range(3)]
         pause = reload_pause(project, known, peak / 4, first, second)
+        core = load_served(project.store, first, 1.0, utc_now()).core
+        asked = [CustomerInput(each["customer_id"], each["features"]) for each in customers]
         return [
             *figures,
+            Figure(
+                "decision_core_us_known",
+                known_us(core, asked),
+                "<=",
+                30,
+                "in the process, without the server",
+            ),
+            Figure("decision_core_us_unseen", unseen_us(core, asked), "<=", 1500, "aim 500"),
             Figure(
                 "p99_ms_1_customer",
                 half["p99_ms"],

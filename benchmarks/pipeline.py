@@ -94,7 +94,12 @@ def call_library(root: Path) -> float:
     customers = values["customers"]
     months = project.section(EXPERIMENT, "economics.discount_months")
     writing = Writing(
-        safety=project.section(EXPERIMENT, "safety"), months=months, profile=None, max_new_tokens=0, seed=0
+        safety=project.section(EXPERIMENT, "safety"),
+        months=months,
+        profile=None,
+        max_new_tokens=0,
+        temperature=1.0,
+        seed=0,
     )
     models = Models(
         schema=customers.schema,

@@ -137,6 +137,7 @@ def publish_release(
             months=experiment.economics.discount_months,
             profile=None,
             max_new_tokens=1,
+            temperature=1.0,
             seed=0,
         ),
         golden=Golden(customers=[], decisions=[], messages=[]),

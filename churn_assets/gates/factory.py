@@ -310,7 +310,9 @@ def _tables(tables: Tables) -> dict[str, dg.MetadataValue[Any]]:
 
 
 def _plots(tables: Tables, plots: Sequence[Plot]) -> dict[str, dg.MetadataValue[Any]]:
-    drawn = [(plot, tables[plot.table]) for plot in plots if tables[plot.table]]  # of no rows there is no picture
+    drawn = [
+        (plot, tables[plot.table]) for plot in plots if tables[plot.table]
+    ]  # of no rows there is no picture
     images = {plot.title: base64.b64encode(render_png(plot, rows)).decode() for plot, rows in drawn}
     return {
         f"{_PLOT}{title}": dg.MetadataValue.md(f"![{title}](data:image/png;base64,{image})")

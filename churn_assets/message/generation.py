@@ -58,6 +58,7 @@ def generate(
     max_new_tokens: int,
     n: int = 1,
     greedy: bool = False,
+    temperature: float = 1.0,
     deadline_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[list[Generated]]:
@@ -74,6 +75,7 @@ def generate(
         max_new_tokens: Most tokens of a message.
         n: Messages a prompt.
         greedy: The most probable token each time instead of a draw.
+        temperature: Above 0; below 1, probable tokens become more probable.
         deadline_s: Seconds after which writing stops: what is unfinished then is returned as it is, `ended` False,
             and so is, empty, what was not begun.
         clock: Seconds, rising.
@@ -100,6 +102,7 @@ def generate(
             [encoded[row] for row in rows],
             max_new_tokens,
             None if draws is None else draws[rows],
+            temperature,
             expired=None if stop is None else lambda: clock() >= stop,
         )
         for row, ids in zip(rows, found, strict=True):
@@ -128,6 +131,7 @@ def sample_tokens(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     draws: torch.Tensor | None,
+    temperature: float = 1.0,
     expired: Callable[[], bool] | None = None,
 ) -> list[list[int]]:
     """Ids of one batch, the end included where the model ended.
@@ -140,6 +144,7 @@ def sample_tokens(
         max_new_tokens: Most tokens of a message.
         draws: (prompts, max_new_tokens) in [0, 1): where in the cumulative distribution each token is taken; None
             for the most probable one.
+        temperature: Above 0; what logits are divided by before a token is drawn.
         expired: Asked before every token; writing stops when it says so.
 
     Raises:
@@ -170,7 +175,9 @@ def sample_tokens(
                 logits_to_keep=1,
             )
             cache, logits = answer.past_key_values, answer.logits[:, -1].float()
-            token = logits.argmax(-1) if draws is None else _drawn(logits, draws[alive, position])
+            token = (
+                logits.argmax(-1) if draws is None else _drawn(logits / temperature, draws[alive, position])
+            )
             for row, drawn in zip(alive.tolist(), token.tolist(), strict=True):
                 written[row].append(drawn)
             going = token != tokenizer.eos_id

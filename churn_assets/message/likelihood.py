@@ -10,6 +10,7 @@ import peft
 import torch
 
 from churn_assets.message.generation import Writer
+from churn_assets.message.rollouts import mini_batches
 from churn_assets.message.tokenizer import padded
 
 BATCH = 64
@@ -55,3 +56,30 @@ def perplexity(writer: Writer, prompts: Sequence[str], texts: Sequence[str]) -> 
             total -= float((log_p * learned).sum(dtype=torch.float64))
             count += int(learned.sum())
         return math.exp(total / count)
+
+
+def text_kl(
+    policy: Writer, reference: Writer, prompts: Sequence[Sequence[int]], written: Sequence[Sequence[int]]
+) -> list[float]:
+    """Nats a token that each message diverges by from the reference, estimated on its own tokens.
+
+    The mean over messages that the policy drew, weighted by their tokens, estimates KL(policy || reference) a token.
+
+    Args:
+        policy: Who wrote them.
+        reference: Of the same tokenizer.
+        prompts: Ids of each prompt.
+        written: Ids that followed it, the end included.
+    """
+    found = [0.0] * len(written)
+    device = policy.network.device
+    with torch.no_grad():
+        for batch in mini_batches(prompts, written, BATCH, policy.tokenizer.pad_id, device):
+            log_p, of_reference = (
+                completion_log_probs(each.network, batch.ids, batch.mask, batch.prompt_length)
+                for each in (policy, reference)
+            )
+            kl = ((log_p - of_reference) * batch.written).sum(1) / batch.written.sum(1)
+            for row, value in zip(batch.rows, kl.tolist(), strict=True):
+                found[row] = value
+    return found

@@ -195,6 +195,7 @@ class PpoTrainer:
     Attributes:
         step: Steps done.
         beta: Weight of KL in the next step.
+        jury: Gives the rewards.
         first_ratios: Probability ratios of the first pass of the last step: all 1, as nothing was learned yet.
     """
 
@@ -206,7 +207,7 @@ class PpoTrainer:
         self.policy = self._trainable(sft.network(), "CAUSAL_LM")
         self.critic = self._trainable(reward.network(), "SEQ_CLS")
         self._reference = without_dropout(sft.network()).to(self._device)
-        self._jury = Jury(
+        self.jury = Jury(
             Scorer.of(reward, "reward", str(self._device)),
             Scorer.of(reward, "judge", str(self._device)),
             reward.reward,
@@ -354,7 +355,7 @@ class PpoTrainer:
                 )
             ]
         # Float32, as the published reward model answers: what is logged is what anybody finds.
-        judged = self._jury.of(
+        judged = self.jury.of(
             prompts, [each.text for each in written], [each.ended for each in written], config
         )
         batches = mini_batches(

@@ -73,7 +73,10 @@ def train_reward(
     """
     train, held_out = preferences.of("train"), preferences.of("validation").head(HELD_OUT_ROWS)
     judged = judges_pairs(train["customer_id"], config.judge_share, seed)
-    halves = {"reward": train[~judged], "judge": train[judged]}
+    halves = {
+        which: with_mismatched(pairs, config.mismatched_share, seed)
+        for which, pairs in (("reward", train[~judged]), ("judge", train[judged]))
+    }
     steps = {which: total_steps(config, len(pairs)) for which, pairs in halves.items()}
     trained: dict[str, Any] = {}
     curve: list[dict[str, float | None]] = []
@@ -103,8 +106,10 @@ def train_reward(
         }
     architecture, shape = describe(trained["reward"])
     figures: dict[str, float | int | str | bool | None] = {
-        "pairs": len(halves["reward"]),
-        "judge_pairs": len(halves["judge"]),
+        "pairs": int((~judged).sum()),
+        "judge_pairs": int(judged.sum()),
+        "learned_rows": len(halves["reward"]),
+        "judge_learned_rows": len(halves["judge"]),
         "steps": steps["reward"],
         "judge_steps": steps["judge"],
         "accuracy_validation": _last(curve, "accuracy"),
@@ -127,6 +132,24 @@ def judges_pairs(customers: pd.Series, share: float, seed: int) -> npt.NDArray[n
     names = np.unique(customers.to_numpy(str))
     chosen = np.random.default_rng([seed, 1]).permutation(len(names))[: round(share * len(names))]
     return np.isin(customers.to_numpy(str), names[chosen])
+
+
+def with_mismatched(pairs: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    """The pairs, and others of the same prompts: the preferred text against one preferred for another prompt.
+
+    Args:
+        pairs: With prompt, chosen and rejected.
+        share: Of the result that is made so.
+        seed: Of the draws.
+    """
+    rng = np.random.default_rng([seed, 2])
+    own = pairs.reset_index(drop=True)
+    count = round(len(own) * share / (1 - share))
+    # Any other prompt will do: where texts differ in one detail alone, that it matters is hardly ever discovered.
+    rows, others = np.arange(count) % len(own), rng.integers(0, len(own), count)
+    made = own.iloc[rows].assign(rejected=own["chosen"].to_numpy()[others])
+    differ = own["prompt"].to_numpy()[rows] != own["prompt"].to_numpy()[others]
+    return pd.concat([own, made[differ]], ignore_index=True)
 
 
 def accuracy(scorer: Scorer, pairs: pd.DataFrame) -> float:

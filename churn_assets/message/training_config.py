@@ -130,6 +130,9 @@ class RewardModelConfig(_Supervised):
     center_rewards_coefficient: NonNegativeFloat = 0.01
     judge_share: Annotated[float, Field(ge=0.1, le=0.5)] = 1 / 3
     """Share of the customers whose pairs train only the judge: a second reward model that the policy never sees."""
+    mismatched_share: Annotated[float, Field(ge=0, le=0.8)] = 0.2
+    """Share of what is learned from that is made of preferred texts alone: this customer's over another one's. At .5
+    the policy learned to repeat itself, at 0 it forgot its offer (6 % wrong); at .2 3.8 % were wrong (one seed)."""
     normalisation_samples: Annotated[int, Field(ge=16)] = 128
     """Messages of the SFT model whose rewards give the fixed mean and standard deviation of the z-score."""
     max_new_tokens: PositiveInt = 96
@@ -159,6 +162,8 @@ class PpoTextConfig(_Section):
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
     max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96
+    temperature: PositiveFloat = 0.7
+    """Of the messages that are sent, and gated; the policy is trained on draws at 1."""
     init_beta: NonNegativeFloat = 0.1
     """Weight of the KL divergence from the SFT model at the start."""
     target_kl: PositiveFloat = 0.15

@@ -77,6 +77,7 @@ def write_messages(
     *,
     seed: int,
     max_new_tokens: int,
+    temperature: float,
     n: int = 1,
     request: Request | None = None,
     deadline_s: float | None = None,
@@ -89,6 +90,7 @@ def write_messages(
         safety: The rules.
         seed: Of the model's draws.
         max_new_tokens: Most tokens of a message.
+        temperature: Of the model's draws, above 0; below 1, probable tokens become more probable.
         n: Messages a situation.
         request: How and when they would be sent.
         deadline_s: Seconds after which the model stops; whatever is unfinished then is the template.
@@ -103,6 +105,7 @@ def write_messages(
         [each.prompt for each in situations],
         seed=seed,
         max_new_tokens=max_new_tokens,
+        temperature=temperature,
         n=n,
         deadline_s=deadline_s,
     )

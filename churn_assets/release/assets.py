@@ -38,6 +38,7 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
         "safety",
         "economics.discount_months",
         "ppo_text.max_new_tokens",
+        "ppo_text.temperature",
         "seed",
     ),
     inputs=(*MEMBERS["decision"], *MEMBERS["message"]),
@@ -61,6 +62,7 @@ def release(step: Step, *members: Upstream) -> Made:
         months=step.section("economics.discount_months"),
         profile=step.section("messages.profile"),
         max_new_tokens=step.section("ppo_text.max_new_tokens") or 0,
+        temperature=step.section("ppo_text.temperature") or 1.0,
         seed=step.section("seed"),
     )
     handles = {member.ref.asset: member for member in members}

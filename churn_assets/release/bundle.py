@@ -59,7 +59,8 @@ class Writing(_Frozen):
         safety: What every text must keep to be sent, and the template that is sent in place of one that does not.
         months: How long a discount runs.
         profile: How a customer's row becomes what a prompt says of them; None without the message branch.
-        max_new_tokens: Most tokens of a message.
+        max_new_tokens: Most tokens of a message; 0 without the message branch.
+        temperature: Of the model's draws.
         seed: Of the model's draws.
     """
 
@@ -67,6 +68,7 @@ class Writing(_Frozen):
     months: int
     profile: ProfileConfig | None
     max_new_tokens: int
+    temperature: float
     seed: int
 
 

@@ -91,6 +91,7 @@ class MessageDesk:
             self.safety,
             seed=self.writing.seed,
             max_new_tokens=self.writing.max_new_tokens,
+            temperature=self.writing.temperature,
             n=n,
             request=request,
             deadline_s=deadline_s,

@@ -74,8 +74,6 @@ def decide_promotion(
         leading: Asset to version of the release that leads now, `release` included; empty where nothing leads.
         required: Checks that each asset needs.
     """
-    if candidate.ref == leading.get(RELEASE_ASSET):
-        return PromotionDecision(promote=False, reason=f"{candidate.ref} leads already")
     problems = candidate.problems or _not_compared(candidate, leading, required)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
@@ -125,7 +123,10 @@ def consider(
     Raises:
         StoreError: The release cannot be read.
     """
-    return decide_promotion(inspect(store, ref, required), _leading(store, channel.head()), required)
+    head = channel.head()
+    if head is not None and head.ref == ref:
+        return PromotionDecision(promote=False, reason=f"{ref} leads already")
+    return decide_promotion(inspect(store, ref, required), _leading(store, head), required)
 
 
 def promote(

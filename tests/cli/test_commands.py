@@ -43,7 +43,7 @@ def test_show_gives_members_figures_and_what_promotion_would_decide(project, tmp
     report = tmp_path / "report.html"
     result = project.churn("show", "latest", "--report", report)
     assert result.exit_code == 0
-    for shown in ("risk_model", "held_out_auc", "simulated", "can be promoted", "gates of 7 artifacts hold"):
+    for shown in ("risk_model", "held_out_auc", "simulated", "can be promoted", "gates of 12 artifacts hold"):
         assert shown in result.output
     html = report.read_text()
     assert "SIMULATED" in html
@@ -236,3 +236,53 @@ def test_the_exit_codes_are_documented_in_the_help():
     shown = CliRunner().invoke(app, ["--help"]).output
     for code in ("0 done", "1 a gate", "2", "3 the", "4 a run", "70"):
         assert code in " ".join(shown.split())
+
+
+def test_write_shows_texts_rewards_and_what_would_be_sent(project):
+    shown = project.churn("write", "7590-VHVEG", "--release", "latest", "--offer", "10", "--n", "2", "--json")
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.output)
+    assert "Offer: 10% off for 6 months" in told["prompt"]
+    assert len(told["messages"]) == 2
+    for message in told["messages"]:
+        assert isinstance(message["reward"], float)
+        assert (
+            message["sent"] == "template"
+        )  # a model that was hardly trained writes nothing that may be sent
+        assert "10% off" in message["as sent"]
+
+
+def test_write_puts_a_name_in_only_if_it_is_one(project):
+    command = ("write", "7590-VHVEG", "--release", "latest", "--offer", "10", "--json", "--name")
+    (message,) = json.loads(project.churn(*command, "Ada").output)["messages"]
+    assert "Ada" in message["as sent"]
+    assert "{name}" not in message["as sent"]
+    refused = project.churn(*command, "Ada 90% off")
+    assert refused.exit_code == 2
+    assert "expected at most 40 letters" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("7590-VHVE", "--offer", "10"), "did you mean 7590-VHVEG"),
+        (("7590-VHVEG", "--offer", "15"), "expected one of 10, 30"),
+    ],
+)
+def test_write_refuses_whom_and_what_the_release_does_not_know(project, arguments, said):
+    refused = project.churn("write", *arguments, "--release", "latest")
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+
+
+def test_decide_writes_to_everybody_who_is_made_an_offer_and_to_nobody_else(project, some, tmp_path):
+    out = tmp_path / "decided.csv"
+    done = project.churn("decide", some, "--release", "latest", "--messages", "--out", out)
+    assert done.exit_code == 0, done.output
+    decided = pd.read_csv(out, keep_default_na=False)
+    offered = decided["offer_pct"] > 0
+    assert offered.any()
+    assert (decided.loc[~offered, "message"] == "").all()
+    for row in decided[offered].itertuples():
+        assert f"{row.offer_pct:.0%} off" in row.message
+        assert row.written_by in ("model", "template")

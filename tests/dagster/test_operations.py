@@ -43,7 +43,9 @@ def release(toy, tmp_path):
             evidence={},
             champion=None,
             simulated=True,
-            writing=Writing(safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, seed=0),
+            writing=Writing(
+                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
+            ),
             golden=Golden(customers=[], decisions=[], messages=[]),
             report_sha256=sha256(page.encode()).hexdigest(),
         )

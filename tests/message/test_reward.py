@@ -14,6 +14,7 @@ from churn_assets.message.reward import (
     reward_network,
     reward_trainer,
     train_reward,
+    with_mismatched,
 )
 from churn_assets.message.scoring import Scorer, score
 from churn_assets.message.supervised import Reporter
@@ -106,6 +107,21 @@ def test_the_record_tells_who_was_trained_on_how_much(tiny_reward, some_preferen
     assert [entry["step"] for entry in tiny_reward.record.curve] == sorted(
         entry["step"] for entry in tiny_reward.record.curve
     )
+
+
+def test_preferred_texts_of_other_prompts_are_rejected_in_the_configured_share(some_preferences):
+    pairs = some_preferences.of("train")
+
+    learned = with_mismatched(pairs, 0.6, seed=0)
+
+    made = learned.iloc[len(pairs) :]
+    assert learned.iloc[: len(pairs)].equals(pairs)
+    assert len(made) == pytest.approx(1.5 * len(pairs), abs=2)
+    prompt_of_text = dict(zip(pairs["chosen"], pairs["prompt"], strict=True))
+    for prompt, chosen, rejected in zip(made["prompt"], made["chosen"], made["rejected"], strict=True):
+        assert prompt_of_text[chosen] == prompt
+        assert prompt_of_text[rejected] != prompt
+    assert with_mismatched(pairs, 0.0, seed=0).equals(pairs)
 
 
 def test_a_pair_longer_than_allowed_is_an_error_and_not_dropped(tiny_sft, some_preferences):

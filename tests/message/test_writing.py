@@ -42,7 +42,7 @@ def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, m
         "churn_assets.message.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
     )
     situation = Situation("a", PROFILES["a"], OFFERS[0])
-    ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8)
+    ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, temperature=1.0)
     assert message.sent.written_by == writer
     assert message.raw == text
     assert SAFETY.check(message.sent.text, situation.profile, situation.offer).safe
@@ -50,7 +50,9 @@ def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, m
 
 def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
     situations = situations_of(PROFILES, "abc", OFFERS, 4)
-    written = write_messages(Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, n=2)
+    written = write_messages(
+        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, temperature=1.0, n=2
+    )
     assert [len(each) for each in written] == [2] * 4
     for situation, messages in zip(situations, written, strict=True):
         for message in messages:
@@ -61,7 +63,7 @@ def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
 def test_without_time_everybody_gets_the_template(tiny_sft):
     situations = situations_of(PROFILES, "abc", OFFERS, 2)
     written = write_messages(
-        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, deadline_s=0.0
+        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, temperature=1.0, deadline_s=0.0
     )
     assert {each.sent.written_by for (each,) in written} == {"template"}
     assert not any(each.ended for (each,) in written)

@@ -113,7 +113,9 @@ class Shelf:
             evidence={a: gather(self.store, r, self.required).report_digests for a, r in members.items()},
             champion=None if champion is None else str(champion),
             simulated=True,
-            writing=Writing(safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, seed=0),
+            writing=Writing(
+                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
+            ),
             golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
             report_sha256=sha256(report.encode()).hexdigest(),
         )

@@ -98,8 +98,9 @@ def test_diff_tells_figures_thresholds_digests_and_files_that_differ_and_nothing
         assert a != b
     assert ("ppo_decision", "seed", "") not in rows
     shown = project.churn("diff", first.rpartition("/")[2], second).output
-    assert "The same in both: accept_model, customers, effect_model, messages, offer_log, ppo_text" in " ".join(
-        shown.split()
+    assert (
+        "The same in both: accept_model, customers, effect_model, messages, offer_log, ppo_text"
+        in " ".join(shown.split())
     )
 
 

@@ -57,7 +57,9 @@ def test_definitions_are_fresh_each_time_and_partitioned_by_experiment():
     for key in graph.get_all_asset_keys():
         partitions = graph.get(key).partitions_def
         assert partitions is not None
-        assert partitions.get_partition_keys() == sorted(path.stem for path in (PROJECT / "configs").glob("*.yaml"))
+        assert partitions.get_partition_keys() == sorted(
+            path.stem for path in (PROJECT / "configs").glob("*.yaml")
+        )
 
 
 def test_groups_sort_in_flow_order_and_every_asset_says_what_it_is():

@@ -32,7 +32,12 @@ def table(experiment):
 @pytest.fixture(scope="module")
 def writing(experiment):
     return Writing(
-        safety=experiment.safety, months=6, profile=experiment.messages.profile, max_new_tokens=40, temperature=1.0, seed=0
+        safety=experiment.safety,
+        months=6,
+        profile=experiment.messages.profile,
+        max_new_tokens=40,
+        temperature=1.0,
+        seed=0,
     )
 
 

@@ -232,7 +232,7 @@ def copy(
     copied = copy_store(open_uri(context, source), open_uri(context, target), tell)
     out.print(
         f"{copied.versions} versions copied ({size(copied.size)}), {copied.there} were there; "
-        f"{copied.gate_reports} gate reports; "
+        f"{copied.gate_reports} gate reports; {copied.others} other objects; "
         + (", ".join(f"{name}: {count} records" for name, count in copied.records.items()) or "no channel")
     )
     for key in copied.left:

@@ -36,6 +36,7 @@ class Copied:
         there: Versions that were there already, and agree.
         size: Bytes of files that were copied.
         gate_reports: Gate reports that agree, copied now or before.
+        others: Objects beside versions and logs, such as segments of a decision log, that agree.
         records: Channel records that agree, copied now or before; by channel.
         left: Keys that belong to no committed version: leftovers of crashes and foreign objects. Not copied.
         problems: Versions that do not verify, one line each. Where there is one, no channel record was copied.
@@ -45,13 +46,14 @@ class Copied:
     there: int = 0
     size: int = 0
     gate_reports: int = 0
+    others: int = 0
     records: dict[str, int] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
 def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copied:
-    """Copy every committed version, its gate reports and every channel's log; run it again to go on after a crash.
+    """Copy every committed version, its gate reports, every channel's log and what else is kept; resumable.
 
     Logs are read and verified before versions are listed, so that every release they name is among these; they are
     written last, oldest record first. What is there already must be the same. A version that does not verify is a
@@ -71,6 +73,10 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
         except (ContentError, ObjectMissing) as error:
             done.problems.append(str(error))
         tell(str(ref), number, len(versions))
+    for key in source.backend.list(""):
+        if not key.startswith((ARTIFACTS, CHANNELS)):
+            _copy_other(source.backend, target.backend, key)
+            done.others += 1
     if not done.problems:
         for log, records in logs:
             done.records[log.name] = _copy_log(log, records, target)
@@ -144,6 +150,19 @@ def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEn
     stored = target.info(key)
     if stored != sent:
         raise CorruptArtifact(entry.path, f"{stored} at the target", str(sent), str(ref))
+
+
+def _copy_other(source: Backend, target: Backend, key: str) -> None:
+    """An object that the store keeps for others: whatever it says, it must arrive as the source tells it."""
+    ours = source.info(key)
+    with tempfile.TemporaryDirectory(prefix="copy-") as name:
+        copy = Path(name) / "file"
+        source.fetch(key, ours.size, copy)
+        with suppress(ObjectExists):  # of an earlier try: what the target tells of it decides
+            target.create(key, copy)
+    theirs = target.info(key)
+    if theirs != ours:
+        raise CorruptArtifact(key, f"{theirs} at the target", str(ours))
 
 
 def _compare(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEntry) -> None:

@@ -84,7 +84,7 @@ def read_until_told(uri: str, texts: dict[str, str], done: Event) -> tuple[int, 
 
 @pytest.fixture
 def pool() -> Iterator[Pool]:
-    with multiprocessing.get_context("fork").Pool(PROMOTERS + READERS) as found:
+    with multiprocessing.get_context("spawn").Pool(PROMOTERS + READERS) as found:
         yield found
 
 
@@ -94,7 +94,7 @@ def test_no_acknowledged_promotion_is_lost_and_no_reader_sees_a_hole(uri: str, p
         publish_note(store, "release", NOW - timedelta(hours=n), text=text_of(n)) for n in range(PROMOTERS)
     ]
     texts = {str(ref): text_of(number) for number, ref in enumerate(refs)}
-    with multiprocessing.get_context("fork").Manager() as manager:
+    with multiprocessing.get_context("spawn").Manager() as manager:
         done = manager.Event()
         readers = pool.starmap_async(read_until_told, [(uri, texts, done)] * READERS)
         jobs = [(uri, str(ref), worker) for worker, ref in enumerate(refs)]

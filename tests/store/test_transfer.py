@@ -212,3 +212,15 @@ def test_a_file_that_is_missing_at_the_source_is_told(filled, target, root):
     assert "about.json" in problem
     with pytest.raises(CorruptArtifact):
         store.verify(refs[0])
+
+
+def test_what_others_keep_in_the_store_moves_with_it_and_must_be_the_same(filled, target):
+    store, _ = filled
+    store.backend.create("decisions/quickstart/20260301/a.seg", b"decided")
+    done = copy_store(store, target, quiet)
+    assert done.others == 1
+    assert target.backend.read("decisions/quickstart/20260301/a.seg") == b"decided"
+    assert copy_store(store, target, quiet).others == 1
+    overwrite(target.backend, "decisions/quickstart/20260301/a.seg", b"DECIDED")
+    with pytest.raises(CorruptArtifact, match="at the target"):
+        copy_store(store, target, quiet)

@@ -18,6 +18,7 @@ from churn_assets.customers.config import CustomersConfig
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.training_config import PpoTextConfig, RewardModelConfig, SftModelConfig
+from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
 from churn_assets.release.bundle import MEMBERS
@@ -86,6 +87,7 @@ class Experiment(BaseModel):
     ppo_text: PpoTextConfig | None = None
     release: ReleaseConfig
     serving: ServingConfig = ServingConfig()
+    automation: AutomationConfig = AutomationConfig()
 
     @model_validator(mode="after")
     def _message_branch_is_whole(self) -> Experiment:

@@ -1,4 +1,4 @@
-"""The `release:` section of an experiment."""
+"""The `release:` section of an experiment, and the policy by which releases are promoted."""
 
 from typing import Annotated, Literal
 
@@ -27,3 +27,21 @@ class ReleaseConfig(BaseModel):
         if branches not in (("decision",), ("decision", "message")):
             raise ValueError(f"found {list(branches)}, expected [decision] or [decision, message]")
         return branches
+
+
+class PromotionPolicy(BaseModel):
+    """Who lets a release lead: `automation.promotion` of an experiment.
+
+    Attributes:
+        mode: `manual` waits for a person and says what it would do; `auto` promotes when every rule holds.
+        min_decisions: Live decisions with a whole outcome that a shadow comparison needs.
+        min_exploration: Least share of them that were drawn at random, for the comparison to be fair.
+        min_gap_hours: Since the channel last moved.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["manual", "auto"] = "manual"
+    min_decisions: Annotated[int, Field(ge=1)] = 50_000
+    min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.10
+    min_gap_hours: Annotated[float, Field(ge=0)] = 24.0

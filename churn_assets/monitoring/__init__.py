@@ -1,0 +1,1 @@
+"""Watching what runs: what calls for a retraining, and how it is asked for. Trains nothing, moves no channel."""

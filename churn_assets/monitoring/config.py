@@ -1,0 +1,112 @@
+"""The `automation:` section of an experiment: what may start by itself, how often, and who is told. Off by default."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from churn_assets.release.config import PromotionPolicy
+
+Count = Annotated[int, Field(ge=1)]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Hours = Annotated[float, Field(ge=0, le=24 * 365)]
+Days = Annotated[float, Field(gt=0, le=3650)]
+Asset = Literal[
+    "customers",
+    "offer_log",
+    "risk_model",
+    "accept_model",
+    "effect_model",
+    "ppo_decision",
+    "messages",
+    "preferences",
+    "sft_model",
+    "reward_model",
+    "ppo_text",
+    "release",
+]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DriftConfig(_Section):
+    """When the customers who are decided for are no longer those that the models learned from.
+
+    Attributes:
+        window_decisions: Decisions that are compared at a time; each window is tested once.
+        false_alarms: Probability that a window without any drift is called drifted, over all columns together.
+        min_psi: A population stability index below this is of no consequence, however certain it is. 0.1 is where
+            credit scoring begins to speak of a shift.
+    """
+
+    window_decisions: Annotated[int, Field(ge=200)] = 5_000
+    false_alarms: Probability = 0.01
+    min_psi: Annotated[float, Field(ge=0)] = 0.1
+
+
+class LiveConfig(_Section):
+    """What decisions must earn, and how true forecasts must be.
+
+    Attributes:
+        window_outcomes: Decisions with a whole outcome that are judged at a time; each window is judged once.
+        false_alarms: Probability that a window in which nothing is wrong calls for a retraining.
+        max_calibration_error: Forecast less observed share (of churners, of acceptances) that is of no consequence.
+        min_outcomes: Outcomes of a release before it may be rolled back.
+        max_churn_increase: A release under which certainly more customers leave than without any contact, by
+            more than this share, is rolled back.
+        max_loss: A release that certainly earns less than no contact, by more than this share of what no contact
+            earns, is rolled back.
+    """
+
+    window_outcomes: Annotated[int, Field(ge=200)] = 2_000
+    false_alarms: Probability = 0.01
+    max_calibration_error: Share = 0.03
+    min_outcomes: Annotated[int, Field(ge=200)] = 2_000
+    max_churn_increase: Share = 0.0
+    max_loss: Share = 0.0
+
+
+class AlertsConfig(_Section):
+    """Who is told.
+
+    Attributes:
+        webhook_variable: Name of the environment variable that holds the webhook's URL, which is a secret; None: the
+            log alone.
+        page: Where Dagster's UI is, for links.
+    """
+
+    webhook_variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    page: Annotated[str, Field(pattern=r"^https?://\S+$")] = "http://127.0.0.1:3000"
+
+
+class AutomationConfig(_Section):
+    """What happens by itself.
+
+    Attributes:
+        enabled: The kill switch: where it is off, every sensor says what it would ask for, and asks for nothing.
+        cooldown_hours: Between the end of an automatic training and the start of the next, and before a failed one
+            is tried again.
+        daily_cap: Automatic trainings that may start within 24 hours.
+        attempts: How often the same evidence is answered before a person is needed.
+        settle_seconds: A local file that changed more recently may still be being written, and waits.
+        max_age_days: Age of an asset's newest version from which it is made again, by asset.
+        drift: When customers have changed.
+        live: What decisions must earn.
+        promotion: Who lets a release lead.
+        alerts: Who is told.
+    """
+
+    enabled: bool = False
+    cooldown_hours: Hours = 6.0
+    daily_cap: Count = 4
+    attempts: Count = 3
+    settle_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    max_age_days: dict[Asset, Days] = Field(default_factory=dict)
+    drift: DriftConfig = DriftConfig()
+    live: LiveConfig = LiveConfig()
+    promotion: PromotionPolicy = PromotionPolicy()
+    alerts: AlertsConfig = AlertsConfig()

@@ -91,8 +91,8 @@ def log(
     experiment: ExperimentOption = "quickstart",
 ) -> None:
     """Write decisions that were served, joined with their outcomes, as an offer log to learn from."""
-    from churn_assets.serving.offer_rows import offer_rows
-    from churn_assets.serving.shipping import logged_records
+    from churn_assets.offers.live import live_decisions
+    from churn_assets.offers.offer_rows import offer_rows
 
     writers = {".csv": "to_csv", ".parquet": "to_parquet"}
     if output.suffix not in writers:
@@ -100,8 +100,8 @@ def log(
     place = open_place(context, experiment)
     config = place.experiment
     folder = Path(context.obj) / config.serving.decision_log.folder
-    records = logged_records(place.store.backend, experiment, folder)
-    rows = offer_rows(records, config.economics, config.customers.monthly_revenue)
+    live = live_decisions(place.store.backend, experiment, folder=folder)
+    rows = offer_rows(live, config.economics, config.customers.monthly_revenue, now=datetime.now(UTC))
     getattr(rows.frame, writers[output.suffix])(output, index=False)
     out.print(table([{"decisions": count, "": what} for what, count in rows.counts.items()]))
     out.print(f"Written to {output}")

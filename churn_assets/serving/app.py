@@ -18,6 +18,8 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from churn_assets.offers.records import decision_payload
+from churn_assets.offers.segments import DECISIONS, OUTCOMES, SegmentError, recover
 from churn_assets.serving import openapi
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.core import (
@@ -32,7 +34,6 @@ from churn_assets.serving.core import (
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
 from churn_assets.serving.messages import Wanted
 from churn_assets.serving.metrics import Metrics
-from churn_assets.serving.offer_rows import decision_payload
 from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
 from churn_assets.serving.reload import ReleaseFollower, Served
 from churn_assets.serving.schemas import (
@@ -48,7 +49,6 @@ from churn_assets.serving.schemas import (
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
-from churn_assets.serving.segments import DECISIONS, OUTCOMES, SegmentError, recover
 from churn_assets.serving.shipping import ship
 from churn_assets.serving.views import model_view, ready_view, release_view
 from churn_assets.store.errors import StoreError

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from churn_assets.offers.segments import Segment, frame
 from churn_assets.serving.config import DecisionLogConfig
-from churn_assets.serving.segments import Segment, frame
 
 _LOG = logging.getLogger(__name__)
 

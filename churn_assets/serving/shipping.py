@@ -1,26 +1,18 @@
-"""From sealed local segments to the store and back: each as one immutable object, so each record exactly once."""
+"""From sealed local segments to the store: each as one immutable object, so each record exactly once."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from churn_assets.serving.segments import SUFFIX, Record, SegmentError, read_sealed, sealed_segments
+from churn_assets.offers.segments import read_sealed, sealed_segments
+from churn_assets.offers.stored_log import segment_key
 from churn_assets.store.backend import Backend
 from churn_assets.store.digests import info_of
 from churn_assets.store.errors import CorruptArtifact, ObjectExists
-from churn_assets.store.names import check_name
-
-SEGMENTS = "decisions/"
-
-
-def segment_key(experiment: str, name: str) -> str:
-    """Where a segment is in the store: by experiment and day, so that a day can be listed."""
-    return f"{SEGMENTS}{check_name('experiment', experiment)}/{name[:8]}/{name}{SUFFIX}"
 
 
 def ship(folder: Path, backend: Backend, experiment: str) -> int:
@@ -76,24 +68,3 @@ def _claimed(path: Path) -> Iterator[bool]:
         yield os.fstat(file).st_nlink > 0
     finally:
         os.close(file)
-
-
-def logged_records(backend: Backend, experiment: str, folder: Path) -> Iterator[Record]:
-    """Every record of an experiment, each once: of the store, and of sealed segments that are not there yet.
-
-    Raises:
-        SegmentError: A segment does not verify, or a key is no segment's.
-    """
-    seen = set()
-    for key in backend.list(f"{SEGMENTS}{check_name('experiment', experiment)}/"):
-        name = key.rsplit("/", 1)[-1].removesuffix(SUFFIX)
-        if key != segment_key(experiment, name):
-            raise SegmentError(f"{key}: found a foreign object, expected segments of the decision log")
-        seen.add(name)
-        with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
-            copy = Path(workspace) / name
-            backend.fetch(key, backend.info(key).size, copy)
-            yield from read_sealed(copy.read_bytes(), name)
-    for path in sealed_segments(folder):
-        if path.stem not in seen:
-            yield from read_sealed(path.read_bytes(), path.stem)

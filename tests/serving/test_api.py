@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from churn_assets.cli import app
 from churn_assets.customers.table import EMBEDDED, read_customers
-from churn_assets.serving.offer_rows import read_decision
-from churn_assets.serving.segments import DECISIONS
-from churn_assets.serving.shipping import logged_records
+from churn_assets.offers.records import read_decision
+from churn_assets.offers.segments import DECISIONS
+from churn_assets.offers.stored_log import logged_records
 
 PROBLEM = "application/problem+json"
 

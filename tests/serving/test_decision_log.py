@@ -9,9 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from churn_assets.serving.config import DecisionLogConfig
-from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
-from churn_assets.serving.segments import (
+from churn_assets.offers.segments import (
     DECISIONS,
     OPEN,
     SEALED,
@@ -25,7 +23,10 @@ from churn_assets.serving.segments import (
     scan,
     sealed_segments,
 )
-from churn_assets.serving.shipping import SEGMENTS, logged_records, segment_key, ship
+from churn_assets.offers.stored_log import SEGMENTS, logged_records, segment_key
+from churn_assets.serving.config import DecisionLogConfig
+from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
+from churn_assets.serving.shipping import ship
 from churn_assets.store.errors import CorruptArtifact, StoreUnreachable
 from churn_assets.store.local import LocalBackend
 

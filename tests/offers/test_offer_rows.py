@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from churn_assets.offers.economics import Economics
+from churn_assets.offers.live import join
 from churn_assets.offers.log import as_log
-from churn_assets.serving.offer_rows import decision_payload, offer_rows, read_decision
+from churn_assets.offers.offer_rows import offer_rows
+from churn_assets.offers.records import LoggedOutcome, decision_payload, read_decision, read_outcomes
+from churn_assets.offers.segments import DECISIONS, OUTCOMES, Record, SegmentError
 from churn_assets.serving.schemas import DecisionsAnswer, DecisionView, OfferView
-from churn_assets.serving.segments import DECISIONS, OUTCOMES, Record, SegmentError
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 MENU = (0.0, 0.1, 0.3)
@@ -40,8 +42,12 @@ def told(name, **outcome):
     return Record(OUTCOMES, msgspec.json.encode([{"decision_id": f"{name:0>24}-0", **outcome}]))
 
 
-def rows(*records):
-    return offer_rows(records, ECONOMICS, "price")
+def joined(*records, reports=()):
+    return join(((NOW, record) for record in records), reports)
+
+
+def rows(*records, now=NOW + timedelta(days=30), window=timedelta(0)):
+    return offer_rows(joined(*records), ECONOMICS, "price", now=now, window=window)
 
 
 def test_a_decision_with_its_outcome_is_a_row_of_the_offer_log():
@@ -109,6 +115,39 @@ def test_all_rows_have_the_menu_of_the_newest_decision():
     assert found.counts["of another menu"] == 1
 
 
+def test_a_decision_teaches_once_its_window_is_over():
+    """Before that only those who left early would be known, and everybody would seem to leave."""
+    early = [decided("a"), told("a", accepted=False, churned=True)]
+    window = timedelta(days=90)
+    found = rows(*early, now=NOW + timedelta(days=89), window=window)
+    assert found.frame.empty
+    assert found.counts["with a window that is not over"] == 1
+    assert len(rows(*early, now=NOW + window, window=window).frame) == 1
+
+
+def test_a_live_decision_is_a_row_before_its_outcome_is_known():
+    live = joined(
+        decided("b", at=NOW + timedelta(days=1), price=80.0), decided("a", 0.0), told("a", churned=True)
+    )
+    assert list(live.frame["customer_id"]) == ["a", "b"]
+    assert live.arms == MENU
+    assert list(live.features["price"]) == [100.0, 80.0]
+    assert list(live.frame["churned"].isna()) == [False, True]
+    assert live.frame["outcome_at"].notna().tolist() == [True, False]
+    assert live.frame["assigned"].tolist() == ["policy", "policy"]
+
+
+def test_outcomes_of_a_crm_fill_what_the_log_does_not_know_and_do_not_overrule_it():
+    reports = [
+        LoggedOutcome(f"{name:0>24}-0", accepted=False, churned=churned)
+        for name, churned in (("a", 1), ("b", 0))
+    ]
+    live = joined(decided("a"), decided("b"), told("a", churned=False), reports=reports)
+    assert live.frame["churned"].tolist() == [0.0, 0.0]
+    assert live.frame["accepted"].tolist() == [0.0, 0.0]
+    assert live.frame["contradicted"].tolist() == [True, False]
+
+
 def test_an_outcome_of_no_decision_is_counted():
     assert rows(told("f", churned=True)).counts["outcomes of no decision in the log"] == 1
 
@@ -121,3 +160,5 @@ def test_a_record_that_is_none_is_an_error():
     for payload in (b"", b"abc", b"\x02\x00\x00\x00{}{}", b"\xff\xff\xff\xff"):
         with pytest.raises(SegmentError, match="decision record"):
             read_decision(payload)
+    with pytest.raises(SegmentError, match="outcome record"):
+        read_outcomes(b"{}")

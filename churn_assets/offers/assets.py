@@ -1,7 +1,11 @@
-"""The asset `offer_log`: the user's log, or one that the demo world writes. The only code that may meet the world."""
+"""The asset `offer_log`: the user's log, or one that the demo world writes, with what was served since.
+
+The only code that may meet the world.
+"""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from churn_assets.gates.plots import Plot
@@ -12,30 +16,55 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.offers.config import OfferLogConfig
     from churn_assets.offers.log import OfferLog
+    from churn_assets.offers.offer_rows import OfferRows
 
 
-def _file_digest(step: Step) -> str:
+def _content(step: Step) -> str:
+    """Digest of what is read: the source, and the served decisions that can be learned from by now."""
     config: OfferLogConfig = step.section("offer_log")
     path = step.root / config.source
-    if config.simulated:
-        return "simulated"
-    return (
-        sha256_file(path) if path.is_file() else "missing"
-    )  # reading it will say so, with what was expected
+    source = "simulated"
+    if not config.simulated:  # reading it will say so, with what was expected
+        source = sha256_file(path) if path.is_file() else "missing"
+    served = _served(step)
+    return source if served is None else f"{source} {served.digest}"
+
+
+def _served(step: Step) -> OfferRows | None:
+    """The experiment's own decisions whose outcome is known; None where they are not asked for."""
+    from churn_assets.offers.live import live_decisions
+    from churn_assets.offers.offer_rows import offer_rows
+    from churn_assets.offers.outcome_file import read_outcome_file
+
+    wanted = step.section("offer_log").decisions
+    if wanted is None:
+        return None
+    reports = () if wanted.outcomes is None else read_outcome_file(step.root / wanted.outcomes)
+    live = live_decisions(step.store.backend, step.experiment, reports=reports)
+    return offer_rows(
+        live,
+        step.section("economics"),
+        step.section("customers.monthly_revenue"),
+        now=datetime.now(UTC),
+        window=timedelta(days=wanted.window_days),
+    )
 
 
 @stage_asset(
     stage="offers",
     format="churn_assets.offers.format:OFFER_LOG",
-    sections=("offer_log", "economics", "seed"),
+    sections=("offer_log", "economics", "seed", "customers.monthly_revenue"),
     inputs=("customers",),
     kinds=("pandas", "parquet"),
     description="One row an offer decision, with the propensity of every arm. SIMULATED where the source is the demo "
     "world: real customers and labels, invented answers to offers.",
-    data=_file_digest,
+    data=_content,
 )
 def offer_log(step: Step, customers: CustomerTable) -> Made:
+    import numpy as np
+
     from churn_assets.offers.log import read_log
+    from churn_assets.offers.offer_rows import append
 
     config: OfferLogConfig = step.section("offer_log")
     if config.simulated:
@@ -45,17 +74,24 @@ def offer_log(step: Step, customers: CustomerTable) -> Made:
         log = world.draw_log(config.rows, step.section("seed") + config.seed_offset, start=config.start)
     else:
         log = read_log(step.root / config.source, config.columns, customers.ids)
+    before, served = len(log), _served(step)
+    if served is not None:
+        log = append(log, served, customers.ids)
+    appended = len(log) - before
+    if config.newest is not None:
+        log = log.where(np.arange(len(log)) >= len(log) - config.newest)
     return Made(
         log,
         metrics={
             "rows": len(log),
+            "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),
             "accepted_of_contacted": float(log.accepted[log.arm > 0].mean()),
             "churned": float(log.churned.mean()),
             "mean_margin": float(log.margin.mean()),
         },
-        tables={"arms": _arms(log)},
+        tables={"arms": _arms(log)} | ({} if served is None else {"served": _counts(served, appended)}),
         plots=(
             Plot(
                 "arms",
@@ -70,6 +106,11 @@ def offer_log(step: Step, customers: CustomerTable) -> Made:
         columns=_columns(log),
         rows=len(log),
     )
+
+
+def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
+    counts = dict(served.counts) | {"of customers who are not in the table": len(served.frame) - appended}
+    return [{"what": what, "decisions": count} for what, count in counts.items()]
 
 
 def _arms(log: OfferLog) -> list[dict[str, object]]:

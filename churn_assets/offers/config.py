@@ -41,11 +41,30 @@ class OfferLogGates(BaseModel):
     )
 
 
+class ServedDecisions(BaseModel):
+    """Decisions that were served, as they are learned from."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    window_days: float = Field(
+        ge=0,
+        description="Days after a decision until it is known of everybody whether they left; 0 only where a world "
+        "answers at once.",
+    )
+    outcomes: str | None = Field(
+        default=None,
+        min_length=1,
+        description="CSV or Parquet of outcomes that were not posted to the server: decision_id, accepted, churned, "
+        "margin; blank where not known.",
+    )
+
+
 class OfferLogConfig(BaseModel):
     """Where the offer log comes from.
 
     `source` is `demo_world` (simulated offers on the real customers) or the path of a CSV or Parquet file.
-    `columns` maps the log's column names, `propensity_<percent>` included, to the names in that file.
+    `columns` maps the log's column names, `propensity_<percent>` included, to the names in that file. With
+    `decisions`, what the experiment's own server decided is appended once its outcome is known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,6 +80,12 @@ class OfferLogConfig(BaseModel):
     )
     start: date = Field(default=DEMO_START, description="Day of the demo world's first weekly wave.")
     columns: dict[str, str] = Field(default_factory=dict)
+    decisions: ServedDecisions | None = Field(
+        default=None, description="Learn from served decisions too; left out: from the source alone."
+    )
+    newest: int | None = Field(
+        default=None, ge=1, description="Learn from the newest decisions only, this many; null: from all."
+    )
     gates: OfferLogGates = OfferLogGates()
 
     @field_validator("columns")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.live import LiveLog
-from churn_assets.offers.log import propensity_column
+from churn_assets.offers.log import OfferLog, OfferLogError, as_log, propensity_column
+from churn_assets.store.canonical import sha256_bytes
 
 
 @dataclass(frozen=True)
@@ -20,11 +23,19 @@ class OfferRows:
 
     Attributes:
         frame: Columns of the offer log, in the order of time.
+        arms: Their menu.
         counts: Decisions in the log, those left out by why, and those in `frame`.
     """
 
     frame: pd.DataFrame
+    arms: tuple[float, ...]
     counts: Mapping[str, int]
+
+    @property
+    def digest(self) -> str:
+        """sha256 (hex) of the rows: equal for equal content."""
+        hashes = pd.util.hash_pandas_object(self.frame, index=False).to_numpy()
+        return sha256_bytes(hashes.tobytes())
 
 
 def offer_rows(
@@ -42,6 +53,9 @@ def offer_rows(
         price: Feature that is the list price a month.
         now: Aware time.
         window: Time after a decision until its outcome is whole.
+
+    Raises:
+        OfferLogError: Neither the price nor the margin is known.
     """
     frame, arms = live.frame, live.arms
     columns = [propensity_column(arm) for arm in arms]
@@ -60,7 +74,38 @@ def offer_rows(
         kept = rows[keep(rows)]
         counts[reason], rows = len(rows) - len(kept), kept
     counts["written"] = len(rows)
-    return OfferRows(_as_offer_log(rows, live, columns, economics, price), counts | dict(live.counts))
+    return OfferRows(_as_offer_log(rows, live, columns, economics, price), arms, counts | dict(live.counts))
+
+
+def append(log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any]) -> OfferLog:
+    """The log with served decisions, in the order of time; weeks are counted from the log's first.
+
+    Args:
+        log: What is known from elsewhere.
+        rows: What was served; rows of customers who are not among `customer_ids` are left out.
+        customer_ids: Ids of the customer table.
+
+    Raises:
+        OfferLogError: The menus differ: nothing is known of the propensities of arms that only one side has.
+    """
+    known = rows.frame[rows.frame["customer_id"].isin(set(map(str, customer_ids)))]
+    if known.empty:
+        return log
+    if rows.arms != log.arms:
+        raise OfferLogError(
+            f"served decisions: found the menu {_percent(rows.arms)}, expected the offer log's, {_percent(log.arms)}: "
+            "let ppo_decision.menu be the arms of offer_log.source, or leave offer_log.decisions out"
+        )
+    first = log.frame["decided_at"].min()
+    weeks = (known["decided_at"] - first).dt.days // 7
+    served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
+    both = pd.concat([log.frame, served], ignore_index=True)
+    frame = both.sort_values("decided_at", kind="stable", ignore_index=True)
+    return as_log(frame, customer_ids, simulated=log.simulated, origin="offer log with served decisions")
+
+
+def _percent(arms: Sequence[float]) -> str:
+    return "/".join(f"{100 * arm:g}" for arm in arms) + " %"
 
 
 def _as_offer_log(
@@ -69,6 +114,10 @@ def _as_offer_log(
     accepted = rows["accepted"].fillna(0)
     told = rows["margin"].to_numpy(np.float64)
     if np.isnan(told).any():
+        if price not in live.features:
+            raise OfferLogError(
+                f"served decisions: found no feature {price} and no margin told, expected one to compute the other"
+            )
         paid = live.features[price].loc[rows.index].astype(np.float64).fillna(0)
         worth = (1 - rows["churned"]) * economics.margin * paid * economics.value_horizon_months
         discount = accepted * (1 - rows["churned"]) * rows["offer_pct"] * paid * economics.discount_months

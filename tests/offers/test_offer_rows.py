@@ -1,45 +1,20 @@
 """From served decisions and their outcomes to rows that the offer log takes."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-import msgspec
+import pandas as pd
 import pytest
+from served import MENU, NOW, decided, told
 
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.live import join
-from churn_assets.offers.log import as_log
-from churn_assets.offers.offer_rows import offer_rows
-from churn_assets.offers.records import LoggedOutcome, decision_payload, read_decision, read_outcomes
-from churn_assets.offers.segments import DECISIONS, OUTCOMES, Record, SegmentError
-from churn_assets.serving.schemas import DecisionsAnswer, DecisionView, OfferView
+from churn_assets.offers.log import OfferLogError, as_log
+from churn_assets.offers.offer_rows import append, offer_rows
+from churn_assets.offers.outcome_file import read_outcome_file
+from churn_assets.offers.records import LoggedOutcome, read_decision, read_outcomes
+from churn_assets.offers.segments import SegmentError
 
-NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-MENU = (0.0, 0.1, 0.3)
 ECONOMICS = Economics(margin=0.5, contact_cost=1.0, value_horizon_months=12, discount_months=6)
-
-
-def decided(name, offer=0.1, *, at=NOW, propensities=(0.2, 0.6, 0.2), menu=MENU, price=100.0, last=None):
-    """The record of one decision; `name` is also the customer's."""
-    arm = menu.index(offer)
-    question = {"customers": [{"customer_id": name, "features": {"price": price}, "last_contact": last}]}
-    view = DecisionView(
-        decision_id=f"{name:0>24}-0", customer_id=name, contact=offer > 0, offer_level=arm, offer_pct=offer,
-        delay_months=0, churn_risk=0.3, retention_probability=0.8, acceptance_probability=0.4, expected_value=1.5,
-        propensity=propensities[arm], reasons=[], assigned="policy", policy_offer_pct=offer, holdout=False,
-        exploration=False, known=True, message=None,
-        offers=[OfferView(pct, None, p, 0.4, 0.3, 1.0) for pct, p in zip(menu, propensities, strict=True)],
-    )  # fmt: skip
-    answer = DecisionsAnswer(
-        release="toy/release/1", policy="ppo_decision", simulated=False, decided_at=at, kill_switch=False,
-        durable=True, decisions=[view],
-    )  # fmt: skip
-    return Record(
-        DECISIONS, b"".join(decision_payload(msgspec.json.encode(question), msgspec.json.encode(answer)))
-    )
-
-
-def told(name, **outcome):
-    return Record(OUTCOMES, msgspec.json.encode([{"decision_id": f"{name:0>24}-0", **outcome}]))
 
 
 def joined(*records, reports=()):
@@ -162,3 +137,72 @@ def test_a_record_that_is_none_is_an_error():
             read_decision(payload)
     with pytest.raises(SegmentError, match="outcome record"):
         read_outcomes(b"{}")
+
+
+def offered(menu=(0, 10, 30)):
+    """A log of one decision, ten weeks before the served ones."""
+    frame = pd.DataFrame(
+        [{"customer_id": "z", "decided_at": NOW - timedelta(weeks=10), "wave": 3, "offer_pct": 0.0, "propensity": 0.4,
+          **{f"propensity_{arm}": 0.4 if arm == 0 else 0.6 / (len(menu) - 1) for arm in menu},
+          "policy_version": "before", "prior_offers": 0, "accepted": 0, "churned": 1, "margin": 0.0}]
+    )  # fmt: skip
+    return as_log(frame, ["z"], simulated=False, origin="before")
+
+
+def test_served_decisions_are_appended_to_the_log_in_the_order_of_time():
+    served = rows(decided("a"), told("a", accepted=True, churned=False))
+    log = append(offered(), served, ["a", "z"])
+    assert list(log.customer_id) == ["z", "a"]
+    assert list(log.frame["wave"]) == [3, 13]
+    assert list(log.frame["policy_version"]) == ["before", "toy/release/1"]
+
+
+def test_served_decisions_of_unknown_customers_are_left_out():
+    served = rows(
+        decided("a"), decided("new"), *(told(name, accepted=True, churned=False) for name in ("a", "new"))
+    )
+    assert list(append(offered(), served, ["a", "z"]).customer_id) == ["z", "a"]
+
+
+def test_a_served_menu_that_is_not_the_logs_is_an_error_that_names_both():
+    served = rows(decided("a"), told("a", accepted=True, churned=False))
+    with pytest.raises(
+        OfferLogError, match=r"found the menu 0/10/30 %, expected the offer log's, 0/5/10/30 %"
+    ):
+        append(offered((0, 5, 10, 30)), served, ["a", "z"])
+
+
+def test_a_margin_that_cannot_be_computed_is_an_error():
+    served = joined(decided("a"), told("a", accepted=True, churned=False))
+    with pytest.raises(OfferLogError, match="no feature bill"):
+        offer_rows(served, ECONOMICS, "bill", now=NOW)
+
+
+def test_a_file_of_outcomes_may_have_blanks_and_parts(tmp_path):
+    path = tmp_path / "outcomes.csv"
+    path.write_text("decision_id,churned,accepted\na-0,1,\nb-0,false,true\na-0,,0\n")
+    assert read_outcome_file(path) == [
+        LoggedOutcome("a-0", churned=True),
+        LoggedOutcome("b-0", accepted=True, churned=False),
+        LoggedOutcome("a-0", accepted=False),
+    ]
+    parquet = tmp_path / "outcomes.parquet"
+    pd.DataFrame({"decision_id": ["a-0"], "churned": [True], "margin": [2.5]}).to_parquet(parquet)
+    assert read_outcome_file(parquet) == [LoggedOutcome("a-0", churned=True, margin=2.5)]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("decision_id,left\na,1\n", "found columns decision_id, left, expected decision_id, accepted"),
+        ("churned\n1\n", "found columns churned, expected decision_id"),
+        ("decision_id,churned\na,2\n", "column churned, row 0: found 2, expected 0, 1 or a blank"),
+        ("decision_id,margin\na,1\nb,much\n", "column margin, row 1: found much"),
+        ("decision_id,churned\n ,1\n", "column decision_id, row 0: found a blank"),
+    ],
+)
+def test_a_wrong_file_of_outcomes_is_an_error_that_says_where(tmp_path, text, message):
+    path = tmp_path / "outcomes.csv"
+    path.write_text(text)
+    with pytest.raises(OfferLogError, match=message):
+        read_outcome_file(path)

@@ -1,4 +1,4 @@
-"""Where everything meets: stages, checks, jobs and resources. `build_defs` makes a fresh Definitions each time."""
+"""Where everything meets: stages, checks, jobs, sensors, resources. `build_defs` makes fresh Definitions each time."""
 
 import functools
 import warnings
@@ -27,6 +27,7 @@ from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
 from churn_assets.risk.assets import risk_model
 from churn_assets.risk.checks import RISK_MODEL
 from jobs.operations import operations, retention, weekly_retention
+from jobs.sensors import INTERVAL, sensors
 from jobs.train import train, train_decision
 from resources.artifacts import ArtifactIOManager
 from resources.compute import limit_threads
@@ -68,12 +69,14 @@ class Overrides:
         config_dir: Folder of the experiments; `configs` of the root if None.
         flow: The assets.
         loggers: Dagster loggers instead of its console logger.
+        sensor_interval: Least seconds between two ticks of a sensor.
     """
 
     root: Path = field(default_factory=project_root)
     config_dir: Path | None = None
     flow: Sequence[Checked] = FLOW
     loggers: Mapping[str, dg.LoggerDefinition] = field(default_factory=dict)
+    sensor_interval: int = INTERVAL
 
 
 def build_project(overrides: Overrides) -> Project:
@@ -87,7 +90,7 @@ def build_project(overrides: Overrides) -> Project:
 
 
 def build_defs(overrides: Overrides | None = None, project: Project | None = None) -> dg.Definitions:
-    """Fresh definitions: assets and checks of the flow, the jobs, and the resources they ask for."""
+    """Fresh definitions: assets and checks of the flow, jobs, schedules, sensors, and the resources they ask for."""
     limit_threads()
     overrides = overrides or Overrides()
     project = project or build_project(overrides)
@@ -113,6 +116,9 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 *operations({each.asset.name: each.checks for each in overrides.flow}),
             ],
             schedules=[weekly_retention],
+            sensors=sensors(
+                {each.asset.name: each.asset.inputs for each in overrides.flow}, overrides.sensor_interval
+            ),
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps
             loggers=overrides.loggers or None,

@@ -139,14 +139,15 @@ def plan(
         same = [run for run in past if finding.evidence in run.evidence]
         if any(run.state == "succeeded" for run in same):
             answered.append(finding)
-        elif why := _not_again(same, config, now):
-            waiting.append(Waiting(finding, why))
+        elif again := _not_again(same, config, now):
+            waiting.append(Waiting(finding, again))
         else:
             due[finding] = 1 + max((run.attempt for run in same), default=0)
-    if why := due and _not_now(past, config, now):
-        waiting += [Waiting(finding, str(why)) for finding in due]
-        due = {}
-    return Plan(_merged(experiment, due, inputs) if due else None, tuple(waiting), tuple(answered))
+    why = _not_now(past, config, now)
+    if why:
+        waiting += [Waiting(finding, why) for finding in due]
+    request = _merged(experiment, due, inputs) if due and not why else None
+    return Plan(request, tuple(waiting), tuple(answered))
 
 
 def downstream(assets: Iterable[str], inputs: Mapping[str, Sequence[str]]) -> frozenset[str]:

@@ -9,7 +9,7 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from churn_assets.store.backend import Backend, ObjectInfo
+from churn_assets.store.backend import Backend, ObjectInfo, stored
 from churn_assets.store.cache import FileCache
 from churn_assets.store.errors import (
     ContentError,
@@ -70,7 +70,7 @@ class ArtifactStore:
         manifest = _manifest(staged, provenance, minted_at)
         ref = ArtifactRef(provenance.experiment, staged.asset, manifest.version)
         if self.exists(ref):
-            stored = self.verify(ref)
+            committed = self.verify(ref)
         else:
             for path, info in staged.infos.items():
                 self._store_file(ref, path, staged.folder / path, info)
@@ -78,8 +78,8 @@ class ArtifactStore:
             # Another writer's manifest, or our own of an earlier try: it is read back and compared below.
             with suppress(ObjectExists):
                 self.backend.create(ref.manifest_key, manifest.to_bytes())
-            stored = self.manifest(ref)
-        self._refuse_other_origin(ref, stored, manifest)
+            committed = self.manifest(ref)
+        self._refuse_other_origin(ref, committed, manifest)
         return ref
 
     def exists(self, ref: ArtifactRef) -> bool:
@@ -183,13 +183,9 @@ class ArtifactStore:
         out every accident in between: a staged file that changed, a transfer that garbled it, a leftover of other
         bytes. CRC-32C stops no forger, which is why loading, and promoting, check SHA-256.
         """
-        with suppress(
-            ObjectExists
-        ):  # our own write of an earlier try, or whose answer was lost, or a leftover
-            self.backend.create(ref.prefix + path, source)
-        stored = self._info(ref, path)
-        if stored != staged:
-            raise CorruptArtifact(path, str(stored), f"{staged} as staged", str(ref))
+        found = stored(self.backend, ref.prefix + path, source)
+        if found != staged:
+            raise CorruptArtifact(path, str(found), f"{staged} as staged", str(ref))
 
     def _info(self, ref: ArtifactRef, path: str) -> ObjectInfo:
         try:

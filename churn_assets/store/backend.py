@@ -6,6 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from churn_assets.store.errors import ObjectExists
+
 Progress = Callable[[str, int, int], None]
 """Told of a transfer as it goes on: key, bytes done, bytes in all. Called from the transferring thread."""
 
@@ -32,8 +34,11 @@ class Backend(Protocol):
     acknowledgement was lost on the way; callers compare what is stored with what they meant to store.
     """
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         """Store bytes, or the content of a local file, under a new key; durable on return.
+
+        Returns:
+            What is stored there now, as :meth:`info` would tell: found in the storage, not in ``source``.
 
         Raises:
             ObjectExists: Something is already stored there.
@@ -77,3 +82,11 @@ class Backend(Protocol):
         Raises:
             ObjectMissing: Nothing is stored there.
         """
+
+
+def stored(backend: Backend, key: str, source: bytes | Path) -> ObjectInfo:
+    """Create an object unless there is one already, and say what is there: compare it with what was meant."""
+    try:
+        return backend.create(key, source)
+    except ObjectExists:  # our own write of an earlier try, or one whose answer was lost, or a leftover
+        return backend.info(key)

@@ -51,9 +51,9 @@ class Scratch:
         self.backend = backend
         self.prefix = prefix
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`."""
-        self.backend.create(self.prefix + key, source)
+        return self.backend.create(self.prefix + key, source)
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""

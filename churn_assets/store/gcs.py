@@ -96,15 +96,14 @@ class GcsBackend:
         )
         self._bucket_answered = False
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; the checksum goes along for the storage to compare."""
         check_key(key)
         with self._request("create", key):
             if isinstance(source, bytes):
-                self._upload(key, BytesIO(source), len(source))
-                return
+                return self._upload(key, BytesIO(source), len(source))
             with source.open("rb") as stream:
-                self._upload(key, stream, os.fstat(stream.fileno()).st_size)
+                return self._upload(key, stream, os.fstat(stream.fileno()).st_size)
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -135,8 +134,7 @@ class GcsBackend:
 
     def info(self, key: str) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; both are what the storage recorded on arrival."""
-        blob = self._look_up(key)
-        return ObjectInfo(blob.size, int.from_bytes(base64.b64decode(blob.crc32c)))
+        return _told_of(self._look_up(key))
 
     def list(self, prefix: str) -> list[str]:
         """See :class:`~churn_assets.store.backend.Backend`; the empty objects that consoles call folders are none."""
@@ -181,7 +179,8 @@ class GcsBackend:
     def _blob(self, key: str) -> storage.Blob:
         return self._client.bucket(self.bucket).blob(self.prefix + key)
 
-    def _upload(self, key: str, stream: BufferedIOBase, size: int) -> None:
+    def _upload(self, key: str, stream: BufferedIOBase, size: int) -> ObjectInfo:
+        """Upload an object; returns what the storage answered that it holds."""
         blob = self._blob(key)
         conditions = {
             "if_generation_match": 0,
@@ -194,7 +193,7 @@ class GcsBackend:
             if size <= _ONE_REQUEST:
                 blob.upload_from_string(stream.read(), **conditions)
                 self._tell(key, size, size)
-                return
+                return _told_of(blob)
             # Servers look at the condition of a resumable upload when it begins and when it ends, emulators never.
             if blob.exists(timeout=_TIMEOUT, retry=self._retry):
                 raise ObjectExists(key)
@@ -205,6 +204,7 @@ class GcsBackend:
             self._tell(key, size, size)
         except api.PreconditionFailed:
             raise ObjectExists(key) from None
+        return _told_of(blob)
 
     def _pieces(self, key: str, size: int) -> Iterator[bytes]:
         """An object in order. One byte more than ``size`` is asked for, so that a longer object shows."""
@@ -297,6 +297,10 @@ class _Outgoing:
     def read(self, size: int) -> bytes:
         self._told(self._stream.tell())  # the client asks for more when what it had has arrived
         return self._stream.read(size)
+
+
+def _told_of(blob: storage.Blob) -> ObjectInfo:
+    return ObjectInfo(blob.size, int.from_bytes(base64.b64decode(blob.crc32c)))
 
 
 @cache

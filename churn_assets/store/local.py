@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from io import RawIOBase
 from pathlib import Path
 from typing import BinaryIO
+
+import google_crc32c
 
 from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo
 from churn_assets.store.digests import chunks, info_of, new_file
@@ -18,8 +19,10 @@ from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissi
 from churn_assets.store.names import check_key, check_prefix
 
 _TEMPORARY = ".tmp"
-# Publishing 500 MB took 0.34 s with it and 0.39 to 0.43 without.
+# Publishing 500 MB, where `cp` took 0.13 s: 0.19 s like this, 0.22 s with one flush at the end, 0.26 s where the
+# space was not allocated first.
 _FLUSH_EVERY = 64 << 20
+_PIECE = 1 << 20
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _READ_ONLY = 0o444
 
@@ -36,14 +39,14 @@ class LocalBackend:
     def __init__(self, root: Path) -> None:
         self.root = root.resolve()
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`."""
         *folders, name = check_key(key).split("/")
         self.root.mkdir(parents=True, exist_ok=True)
         with self._folder([_TEMPORARY], key, create=True) as temporary:
             draft = secrets.token_hex(16)
             try:
-                _write(temporary, draft, source)
+                written = _write(temporary, draft, source)
                 with self._folder(folders, key, create=True) as parent:
                     try:
                         os.link(draft, name, src_dir_fd=temporary, dst_dir_fd=parent, follow_symlinks=False)
@@ -53,6 +56,7 @@ class LocalBackend:
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(draft, dir_fd=temporary)
+        return written
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -170,28 +174,36 @@ def _make_folder(parent: int, name: str) -> None:
     os.fsync(parent)
 
 
-def _write(folder: int, name: str, source: bytes | Path) -> None:
-    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _READ_ONLY, dir_fd=folder)
-    with os.fdopen(descriptor, "wb") as target:
+def _write(folder: int, name: str, source: bytes | Path) -> ObjectInfo:
+    """Write a file durably; returns what is then found in it."""
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY, dir_fd=folder)
+    with os.fdopen(descriptor, "r+b") as target:
         if isinstance(source, bytes):
             target.write(source)
+            target.seek(0)
+            found = info_of(target)
         else:
             with source.open("rb", buffering=0) as stream:
-                _copy(stream, target)
-        target.flush()
-        os.fsync(target.fileno())
+                found = _copy(stream.fileno(), descriptor)
+        os.fsync(descriptor)
+    return found
 
 
-def _copy(stream: RawIOBase, target: BinaryIO) -> None:
-    """Copy while what was written before is already on its way to the disk."""
+def _copy(source: int, target: int) -> ObjectInfo:
+    """Copy inside the kernel; each piece is read back while the disk is busy with those before it."""
+    copied, crc32c, flushed = 0, 0, 0
+    flushing: Future[None] | None = None
+    if size := os.fstat(source).st_size:
+        os.posix_fallocate(target, 0, size)
     with ThreadPoolExecutor(1) as disk:
-        flushed = 0
-        flushing: Future[None] | None = None
-        for chunk in chunks(stream):
-            target.write(chunk)
-            if target.tell() - flushed >= _FLUSH_EVERY and (flushing is None or flushing.done()):
-                flushed = target.tell()
-                flushing = disk.submit(os.fdatasync, target.fileno())
+        while sent := os.sendfile(target, source, None, _PIECE):
+            if copied - flushed >= _FLUSH_EVERY and (flushing is None or flushing.done()):
+                flushed, flushing = copied, disk.submit(os.fdatasync, target)
+            chunk = os.pread(target, sent, copied)
+            crc32c = google_crc32c.extend(crc32c, chunk)
+            copied += len(chunk)
+    os.ftruncate(target, copied)  # should the source have shrunk meanwhile
+    return ObjectInfo(copied, crc32c)
 
 
 def _not_plain(key: str, error: OSError) -> Exception:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.backend import Backend
+from churn_assets.store.backend import Backend, stored
 from churn_assets.store.canonical import unseal
 from churn_assets.store.channels import CHANNELS, Channel, ChannelRecord, channel_names
 from churn_assets.store.digests import digests_of
@@ -144,12 +144,10 @@ def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEn
         found = source.fetch(key, entry.size, copy)
         if found != entry.sha256:
             raise CorruptArtifact(entry.path, f"sha256 {found}", f"sha256 {entry.sha256}", str(ref))
-        with suppress(ObjectExists):  # of an earlier try, or a leftover of other bytes
-            target.create(key, copy)
+        theirs = stored(target, key, copy)
         _, sent = digests_of(copy)
-    stored = target.info(key)
-    if stored != sent:
-        raise CorruptArtifact(entry.path, f"{stored} at the target", str(sent), str(ref))
+    if theirs != sent:
+        raise CorruptArtifact(entry.path, f"{theirs} at the target", str(sent), str(ref))
 
 
 def _copy_other(source: Backend, target: Backend, key: str) -> None:
@@ -158,9 +156,7 @@ def _copy_other(source: Backend, target: Backend, key: str) -> None:
     with tempfile.TemporaryDirectory(prefix="copy-") as name:
         copy = Path(name) / "file"
         source.fetch(key, ours.size, copy)
-        with suppress(ObjectExists):  # of an earlier try: what the target tells of it decides
-            target.create(key, copy)
-    theirs = target.info(key)
+        theirs = stored(target, key, copy)
     if theirs != ours:
         raise CorruptArtifact(key, f"{theirs} at the target", str(ours))
 

@@ -28,7 +28,6 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 STEPS = {
     "look for the version": ("info manifest",),
     "store files": ("create file",),
-    "attest files": ("info file",),
     "compare": ("list version",),
     "commit": ("create manifest",),
     "read back": ("read manifest",),
@@ -210,11 +209,11 @@ class Model:
                 there = ("manifest", version) in stored
                 yield stored, me._replace(step="read back" if there else first)
             case "store files":
-                after = "attest files" if self.protocol.manifest_last else "read back"
+                after = "compare" if self.protocol.manifest_last else "read back"
                 yield stored | {("file", version)}, me._replace(step=after)
-            case "attest files" | "compare":
+            case "compare":
                 if ("file", version) in stored:
-                    yield stored, me._replace(step="compare" if me.step == "attest files" else last)
+                    yield stored, me._replace(step=last)
                 else:
                     yield stored, None
             case "commit":
@@ -462,7 +461,6 @@ def retried(process: Process, now: int) -> Process | None:
     publishing = process.step in (
         "look for the version",
         "store files",
-        "attest files",
         "compare",
         "commit",
         "read back",

@@ -145,9 +145,9 @@ class Faulty:
         if hit and self.mode == "unanswered":
             raise Unanswered(key)
 
-    def create(self, key: str, source: bytes | Path) -> None:
+    def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         with self._operation("create", key):
-            self.backend.create(key, source)
+            return self.backend.create(key, source)
 
     def read(self, key: str) -> bytes:
         with self._operation("read", key):

@@ -36,10 +36,9 @@ def test_what_is_fetched_is_digested_on_its_way(backend: Backend, tmp_path: Path
 def test_the_storage_tells_size_and_checksum_of_what_it_holds(backend: Backend, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(bytes(range(256)) * 50_000)
-    backend.create("a/b", source)
-    assert backend.info("a/b") == info_of(source.read_bytes())
-    backend.create("a/c", b"123456789")
-    assert backend.info("a/c") == ObjectInfo(size=9, crc32c=0xE3069283)
+    assert backend.create("a/b", source) == backend.info("a/b") == info_of(source.read_bytes())
+    assert backend.create("a/c", b"123456789") == backend.info("a/c") == ObjectInfo(size=9, crc32c=0xE3069283)
+    assert backend.create("a/d", b"") == backend.info("a/d") == ObjectInfo(size=0, crc32c=0)
 
 
 @pytest.mark.parametrize("size", [0, 8, 10, 1 << 40])

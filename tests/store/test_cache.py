@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import time
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -173,9 +174,11 @@ def test_processes_that_share_a_cache_too_small_for_them_disturb_nobody(
     store = ArtifactStore(backend)
     refs = [str(published_line(store, tmp_path / f"s{tag}", float(tag))) for tag in range(5)]
     emulator, folder = os.environ["STORAGE_EMULATOR_HOST"], tmp_path / "cache"
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        jobs = [(emulator, bucket, folder, refs, seed, 15) for seed in range(4)]
-        assert pool.starmap(load_again_and_again, jobs) == [15] * 4
+    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
+        jobs = [
+            pool.submit(load_again_and_again, emulator, bucket, folder, refs, seed, 15) for seed in range(4)
+        ]
+        assert [job.result() for job in jobs] == [15] * 4
     assert sum(path.stat().st_size for path in kept(FileCache(folder, 4000))) <= 4000
 
 

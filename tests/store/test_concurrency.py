@@ -4,8 +4,8 @@ import multiprocessing
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from datetime import timedelta
-from multiprocessing.pool import Pool
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -83,12 +83,12 @@ def read_until_told(uri: str, texts: dict[str, str], done: Event) -> tuple[int, 
 
 
 @pytest.fixture
-def pool() -> Iterator[Pool]:
-    with multiprocessing.get_context("spawn").Pool(PROMOTERS + READERS) as found:
+def pool() -> Iterator[Executor]:
+    with ProcessPoolExecutor(PROMOTERS + READERS, mp_context=multiprocessing.get_context("spawn")) as found:
         yield found
 
 
-def test_no_acknowledged_promotion_is_lost_and_no_reader_sees_a_hole(uri: str, pool: Pool) -> None:
+def test_no_acknowledged_promotion_is_lost_and_no_reader_sees_a_hole(uri: str, pool: Executor) -> None:
     store = opened(uri)
     refs = [
         publish_note(store, "release", NOW - timedelta(hours=n), text=text_of(n)) for n in range(PROMOTERS)
@@ -96,11 +96,15 @@ def test_no_acknowledged_promotion_is_lost_and_no_reader_sees_a_hole(uri: str, p
     texts = {str(ref): text_of(number) for number, ref in enumerate(refs)}
     with multiprocessing.get_context("spawn").Manager() as manager:
         done = manager.Event()
-        readers = pool.starmap_async(read_until_told, [(uri, texts, done)] * READERS)
-        jobs = [(uri, str(ref), worker) for worker, ref in enumerate(refs)]
-        answers = pool.starmap(promote_again_and_again, jobs)
-        done.set()
-        read = readers.get()
+        readers = [pool.submit(read_until_told, uri, texts, done) for _ in range(READERS)]
+        promoters = [
+            pool.submit(promote_again_and_again, uri, str(ref), worker) for worker, ref in enumerate(refs)
+        ]
+        try:
+            answers = [each.result() for each in promoters]
+        finally:
+            done.set()
+        read = [each.result() for each in readers]
     history = Channel(store, CHANNEL).history()
     acknowledged = sorted(answer for answers_of_one in answers for answer in answers_of_one)
     assert len(acknowledged) == len(set(acknowledged)) == len(history) == PROMOTERS * PROMOTIONS

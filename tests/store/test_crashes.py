@@ -314,9 +314,10 @@ def test_a_publisher_killed_with_sigkill_leaves_no_version_and_its_retry_commits
 
         class Slow(LocalBackend):
             def create(self, key, source):
-                super().create(key, source)
+                found = super().create(key, source)
                 print(key, flush=True)
                 time.sleep(30)
+                return found
 
         root, staging = map(Path, sys.argv[1:])
         ArtifactStore(Slow(root)).publish(staged_line(staging, 3.0), provenance(), NOW)

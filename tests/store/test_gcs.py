@@ -27,6 +27,7 @@ from store_cases import (
 )
 
 from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.backend import ObjectInfo
 from churn_assets.store.channels import Channel
 from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import (
@@ -245,11 +246,12 @@ class KillsItsServer(GcsBackend):
         self._server = server
         self._after = after
 
-    def create(self, key: str, source: bytes | Path) -> None:
-        super().create(key, source)
+    def create(self, key: str, source: bytes | Path) -> ObjectInfo:
+        found = super().create(key, source)
         self._after -= 1
         if self._after == 0:
             self._server.kill()
+        return found
 
 
 @pytest.mark.parametrize("after", [1, 2, 3, 4])

@@ -113,7 +113,7 @@ def test_after_a_crash_at_any_operation_the_target_is_a_store_and_the_next_copy_
     pristine = content(store)
     counted = Faulty(target.backend)
     copy_store(store, ArtifactStore(counted), quiet)
-    assert len(counted.operations) > 40
+    assert len(counted.operations) > 30
     for at in range(len(counted.operations)):
         folder = tmp_path / f"{mode}-{at}"
         place = ArtifactStore(LocalBackend(folder))

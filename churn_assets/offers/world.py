@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -101,6 +102,39 @@ class Draw:
     log: OfferLog
     truth: Truth
     person: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """Customers whom a decision is due for in one wave; all arrays are (n,) unless said otherwise.
+
+    Attributes:
+        customer: Row of the customer in the world's table.
+        prior_offers: Offers in the last 90 days.
+        truth: Of their latent state, as drawn; nobody but the world and its judges sees it.
+        expected: (n, A) value of each arm in money as far as it can be known: the mean over everything latent.
+    """
+
+    customer: Ints
+    prior_offers: Ints
+    truth: Truth
+    expected: Floats
+
+    def __len__(self) -> int:
+        return len(self.customer)
+
+    def lift(self, arms: Ints) -> float:
+        """Mean expected value over no offer, in money a decision, of choosing `arms` (n,) index into ARMS."""
+        return float((self.expected[np.arange(len(arms)), arms] - self.expected[:, 0]).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What customers did: (n,) accepted and churned, 0 or 1, and the decision's value in money."""
+
+    accepted: Ints
+    churned: Ints
+    margin: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -338,23 +372,71 @@ class DemoWorld:
     def _worth(self, price: Floats) -> Floats:
         return self.economics.margin * price * self.economics.value_horizon_months
 
-    def expected_reward(self, customer: Ints, prior_offers: Ints, churn_probability: Floats) -> Floats:
-        """(n, A) expected value of each arm where price sensitivity is unknown, before any drift.
+    def expected_reward(
+        self, customer: Ints, prior_offers: Ints, churn_probability: Floats, *, shifted: bool = False
+    ) -> Floats:
+        """(n, A) expected value of each arm where price sensitivity is unknown, before or (`shifted`) after the drift.
 
         With `churn_probability` (n,) = the labels this is the truth; with the risk score it is the best that
         can be known from features and the response functions.
         """
         nodes, weights = np.polynomial.hermite_e.hermegauss(9)
         tenure = self._tenure[customer]
-        calm = np.zeros(len(customer), dtype=bool)
+        late = np.full(len(customer), shifted)
+        if shifted and self.drift == "competitor_shock":
+            taken = COMPETITOR_TAKES * self._flags.fibre[customer]
+            churn_probability = churn_probability + (1 - churn_probability) * taken
         reward = np.zeros((len(customer), len(ARMS)))
         for outcome, share in ((0, 1 - churn_probability), (1, churn_probability)):
             would_churn = np.full(len(customer), outcome)
             for node, weight in zip(nodes, weights / weights.sum(), strict=True):
                 latent = np.full(len(customer), SENSITIVITY_SD * node)
-                truth = self._truth(customer, tenure, latent, would_churn, prior_offers, calm)
+                truth = self._truth(customer, tenure, latent, would_churn, prior_offers, late)
                 reward += weight * share[:, None] * truth.reward
         return reward
+
+    @cached_property
+    def hazard(self) -> Floats:
+        """(N,) P(churn in the window without contact) of the world run forward: the mean over the frailty."""
+        nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+        logit = _frail_logit(self.risk)[:, None] + self._hazard_shift() + FRAILTY_SD * nodes
+        return np.asarray(_sigmoid(logit) @ weights / weights.sum())
+
+    def cohort(self, size: int, seed: int, *, shifted: bool = False) -> Cohort:
+        """Customers as they stand in the table, each with a latent state of its own, before or after the drift.
+
+        Would-be churn follows the panel's hidden hazard. A wave of them is a window; the next one has other latent
+        states, so that a world without drift stays as it is. (Ageing survivors are the panel's.) Whoever comes more
+        than once does so as another replicate, as in a log; between two of one customer all others come.
+        """
+        rng = np.random.default_rng([seed, 2])
+        rounds = -(-size // len(self.ids))
+        customer = np.concatenate([rng.permutation(len(self.ids)) for _ in range(rounds)])[:size]
+        late = np.full(size, shifted)
+        frailty = FRAILTY_SD * rng.normal(size=size) + self._hazard_shift()
+        hazard = _sigmoid(_frail_logit(self.risk[customer]) + frailty)
+        drawn = (rng.random(size) < hazard).astype(np.int64)
+        would_churn = self._shocked(customer, drawn, late, rng.random(size))
+        latent = rng.normal(0, SENSITIVITY_SD, size)
+        prior = rng.poisson(PRIOR_OFFERS_MEAN, size)
+        return Cohort(
+            customer,
+            prior,
+            self._truth(customer, self._tenure[customer], latent, would_churn, prior, late),
+            self.expected_reward(customer, prior, self.hazard[customer], shifted=shifted),
+        )
+
+    def answer(self, truth: Truth, arm: Ints, rng: np.random.Generator) -> Answers:
+        """What n customers do who are offered `arm` (n,) index into ARMS."""
+        n = len(arm)
+        accepted = (rng.random(n) < truth.acceptance[np.arange(n), arm]).astype(np.int64)
+        stays = self._stay_probability(truth.would_churn, arm > 0, accepted == 1, truth.saved, truth.woken)
+        churned = (rng.random(n) >= stays).astype(np.int64)
+        discount = np.asarray(ARMS)[arm] * truth.price * self.economics.discount_months
+        margin = (1 - churned) * (
+            self._worth(truth.price) - accepted * discount
+        ) - self.economics.contact_cost * (arm > 0)
+        return Answers(accepted, churned, margin)
 
     def logging_policy(self) -> Floats:
         """(N, A) probabilities of the past policy: larger offers for riskier customers, everything tried."""
@@ -404,28 +486,21 @@ class DemoWorld:
         propensities = self.logging_policy()[customer]
         arm = (rng.random(rows)[:, None] > propensities.cumsum(1)).sum(1).clip(0, len(ARMS) - 1)
         at = np.arange(rows)
-        accepted = (rng.random(rows) < truth.acceptance[at, arm]).astype(np.int64)
-        stays = self._stay_probability(would_churn, arm > 0, accepted == 1, truth.saved, truth.woken)
-        churned = (rng.random(rows) >= stays).astype(np.int64)
-        offer = np.asarray(ARMS)[arm]
-        discount = offer * truth.price * self.economics.discount_months
-        margin = (1 - churned) * (
-            self._worth(truth.price) - accepted * discount
-        ) - self.economics.contact_cost * (arm > 0)
+        answers = self.answer(truth, arm, rng)
         ids = self.ids if pseudo_customers is None else _pseudo_ids(self.ids, people)
         begin = datetime(start.year, start.month, start.day, tzinfo=UTC)
         columns = {
             "customer_id": ids[person],
             "decided_at": pd.DatetimeIndex([begin + timedelta(weeks=week) for week in range(WAVES)])[wave],
             "wave": wave,
-            "offer_pct": offer,
+            "offer_pct": np.asarray(ARMS)[arm],
             "propensity": propensities[at, arm],
             **{propensity_column(a): propensities[:, k] for k, a in enumerate(ARMS)},
             "policy_version": np.full(rows, POLICY_VERSION, dtype=object),
             "prior_offers": prior,
-            "accepted": accepted,
-            "churned": churned,
-            "margin": margin,
+            "accepted": answers.accepted,
+            "churned": answers.churned,
+            "margin": answers.margin,
         }
         return Draw(as_log(pd.DataFrame(columns), ids, simulated=True, origin="demo world"), truth, person)
 

@@ -163,3 +163,30 @@ def test_the_score_is_cross_validated(world, telco):
     churn = blind.would_churn[order]
     assert churn[-700:].mean() == pytest.approx(0.265, abs=0.06)
     assert world.would_churn[np.argsort(world.risk)][-700:].mean() > 0.7
+
+
+def test_a_wave_answers_as_its_truth_says_and_its_expectation_is_the_mean_over_what_is_latent(world):
+    cohort = world.cohort(60_000, seed=3)
+    arm = np.random.default_rng(0).integers(0, len(ARMS), len(cohort))
+    answers, at = world.answer(cohort.truth, arm, np.random.default_rng(1)), np.arange(len(cohort))
+    assert answers.accepted.mean() == pytest.approx(cohort.truth.acceptance[at, arm].mean(), abs=0.005)
+    assert answers.margin.mean() == pytest.approx(cohort.truth.reward[at, arm].mean(), abs=2)
+    assert cohort.truth.would_churn.mean() == pytest.approx(0.265, abs=0.006)
+    known = cohort.expected - cohort.expected[:, :1]
+    assert known.mean(0) == pytest.approx((cohort.truth.reward - cohort.truth.reward[:, :1]).mean(0), abs=0.6)
+
+
+@pytest.mark.parametrize("drift", ["acceptance_shift", "competitor_shock"])
+def test_drift_changes_a_waves_answers_and_not_its_customers(telco, drift):
+    drifting = DemoWorld(telco, Economics(), drift=drift)
+    calm, late = (drifting.cohort(20_000, seed=3, shifted=shifted) for shifted in (False, True))
+    assert (calm.customer == late.customer).all()
+    best = calm.expected.argmax(1)
+    assert late.lift(late.expected.argmax(1)) > late.lift(best)
+    known = late.expected - late.expected[:, :1]
+    assert known.mean(0) == pytest.approx((late.truth.reward - late.truth.reward[:, :1]).mean(0), abs=1)
+
+
+def test_a_wave_larger_than_the_table_repeats_nobody_before_all_others_came(world):
+    cohort = world.cohort(10_000, seed=3)
+    assert len(np.unique(cohort.customer[: len(world.ids)])) == len(world.ids)

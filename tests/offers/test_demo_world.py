@@ -179,7 +179,7 @@ def test_a_wave_answers_as_its_truth_says_and_its_expectation_is_the_mean_over_w
 @pytest.mark.parametrize("drift", ["acceptance_shift", "competitor_shock"])
 def test_drift_changes_a_waves_answers_and_not_its_customers(telco, drift):
     drifting = DemoWorld(telco, Economics(), drift=drift)
-    calm, late = (drifting.cohort(20_000, seed=3, shifted=shifted) for shifted in (False, True))
+    calm, late = (drifting.cohort(100_000, seed=3, shifted=shifted) for shifted in (False, True))
     assert (calm.customer == late.customer).all()
     best = calm.expected.argmax(1)
     assert late.lift(late.expected.argmax(1)) > late.lift(best)

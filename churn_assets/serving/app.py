@@ -114,8 +114,8 @@ def create_app(parts: Parts) -> Guard:
 
     @app.get("/v2/health/ready", openapi_extra=openapi.READY, tags=["health"])
     async def ready() -> Response:
-        """Whether a release answers, and whether it is the one that leads the channel."""
-        view = ready_view(parts.follower)
+        """Whether a release answers and can be recorded, and whether it is the one that leads the channel."""
+        view = ready_view(parts.follower, log_stalled=parts.log.stalled)
         return _json(msgspec.json.encode(view), status=200 if view.ready else 503)
 
     @app.get("/v2/models/{name}", openapi_extra=openapi.MODEL, tags=["release"])
@@ -379,7 +379,7 @@ async def _lifespan(parts: Parts) -> AsyncIterator[None]:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            parts.log.close()
+            await parts.log.close()
             try:
                 async with asyncio.timeout(_LEAVING_SECONDS):
                     await loop.run_in_executor(background, _ship, parts)
@@ -398,7 +398,7 @@ async def _every(
 async def _shipping(parts: Parts, background: ThreadPoolExecutor) -> None:
     while True:
         await asyncio.sleep(parts.config.decision_log.ship_seconds)
-        parts.log.seal_if_old()
+        await parts.log.seal_if_old()
         await asyncio.get_running_loop().run_in_executor(background, _ship, parts)
 
 

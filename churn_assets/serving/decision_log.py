@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from churn_assets.offers.segments import Segment, frame
 from churn_assets.serving.config import DecisionLogConfig
@@ -15,26 +19,47 @@ _LOG = logging.getLogger(__name__)
 
 _QUIET_TURNS = 3
 """A question that has arrived needs two turns of the loop to become a record."""
-_LARGEST_GROUP = 256
+_WORTH_A_FLUSH = 16
+"""Records that do not wait for more: half of those that 32 callers wait for, so that disk and loop work by turns."""
 
 
 class LogUnavailableError(Exception):
     """A record could not be written; whatever rests on it must not be answered."""
 
 
-class DecisionLog:
-    """The log of one process: all records of one turn of the event loop wait for one flush (group commit).
+@dataclass(frozen=True)
+class _Group:
+    """Records that share a flush, and those who wait for it."""
 
-    The flush is done in the loop itself: while the disk works, the next questions gather in their sockets and make
-    the next group. A thread would free the loop for that time and cost more than it frees, as every group then waits
-    for two changes of threads. A segment whose write failed is left as it is, since what the disk holds of it is
-    unknown; `segments.recover` keeps what is whole of it.
+    frames: Sequence[bytes]
+    written: Sequence[asyncio.Future[None]]
+
+    def settle(self, error: BaseException | None = None) -> None:
+        for written in self.written:
+            if written.done():
+                continue  # whoever waited has gone; the record may be in the log all the same
+            if error is None:
+                written.set_result(None)
+            else:
+                written.set_exception(error)
+
+
+class DecisionLog:
+    """The log of one process: all records that come while the disk works wait for the next flush (group commit).
+
+    The disk is the business of one thread, so that a disk which stands still stops the log and not the server: after
+    `write_seconds` all who wait are refused, and so is whoever comes until the disk is back. What they asked to be
+    recorded may still reach the log; it was never acknowledged. A segment whose write failed is left as it is, since
+    what the disk holds of it is unknown; `segments.recover` keeps what is whole of it.
 
     Args:
         folder: Where segments are; several processes may share it.
         config: Sizes, ages, and whether to wait for the disk.
         clock: Aware time now.
         flushed: Told of every group: records, and seconds until the disk had them.
+
+    Attributes:
+        stalled: Whether the disk has been at a group for longer than it may.
     """
 
     def __init__(
@@ -44,72 +69,119 @@ class DecisionLog:
         clock: Callable[[], datetime],
         flushed: Callable[[int, float], None],
     ) -> None:
-        self._folder = folder
-        self._config = config
-        self._clock = clock
+        self.stalled = False
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="decision-log")
+        self._segment = _OpenSegment(folder, config, clock)
+        self._seconds = config.write_seconds
         self._flushed = flushed
-        self._segment: Segment | None = None
-        self._waiting: list[tuple[bytes, asyncio.Future[None]]] = []
+        self._frames: list[bytes] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._in_hand: _Group | None = None
+        self._gathering = False
         self._closed = False
 
     async def append(self, kind: bytes, *payload: bytes) -> None:
         """Write one record; returns when it is as durable as the config asks.
 
         Raises:
-            LogUnavailableError: It could not be written.
+            LogUnavailableError: It could not be written, or not in time.
         """
         if self._closed:
             raise LogUnavailableError("the decision log is closed")
-        loop = asyncio.get_running_loop()
-        if not self._waiting:
-            loop.call_soon(self._gather, 0, _QUIET_TURNS)
-        written: asyncio.Future[None] = loop.create_future()
-        self._waiting.append((frame(kind, *payload), written))
+        if self.stalled:
+            raise LogUnavailableError("the disk stands still")
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames.append(frame(kind, *payload))
+        self._waiting.append(written)
+        self._offer()
         await written
 
-    def seal_if_old(self) -> None:
+    async def seal_if_old(self) -> None:
         """Seal a segment that has been open for long, so that quiet hours are shipped too."""
-        segment = self._segment
-        if segment is None:
-            return
-        if (self._clock() - segment.opened_at).total_seconds() >= self._config.segment_seconds:
-            self._seal()
+        await asyncio.get_running_loop().run_in_executor(self._disk, self._segment.seal_if_old)
 
-    def close(self) -> None:
-        """Write what waits, and seal the segment."""
+    async def close(self) -> None:
+        """Write what waits, and seal the segment; a disk that stands still is not waited for."""
         self._closed = True
-        self._flush()
-        self._seal()
+        if self._waiting:
+            self._hand_over()
+        sealed = asyncio.get_running_loop().run_in_executor(self._disk, self._segment.seal)
+        try:
+            async with asyncio.timeout(self._seconds):
+                await sealed
+        except TimeoutError:
+            _LOG.error("the disk stands still: the next start seals what it holds")
+        self._disk.shutdown(wait=False)
+
+    def _offer(self) -> None:
+        """Give the disk its next group, if it has none: at once if that is worth a flush, else when nobody joins it."""
+        if self._in_hand is not None:
+            return
+        if len(self._waiting) >= _WORTH_A_FLUSH:
+            self._hand_over()
+        elif not self._gathering:
+            self._gathering = True
+            asyncio.get_running_loop().call_soon(self._gather, len(self._waiting), _QUIET_TURNS)
 
     def _gather(self, seen: int, quiet: int) -> None:
-        """Flush once some turns of the loop have brought no more records: a flush costs as much for one as for all."""
-        if len(self._waiting) > seen:
-            seen, quiet = len(self._waiting), _QUIET_TURNS
-        if quiet and seen < _LARGEST_GROUP:
-            asyncio.get_running_loop().call_soon(self._gather, seen, quiet - 1)
+        """Hand over once some turns of the loop have brought no more: a flush costs as much for one as for all."""
+        if self._waiting and self._in_hand is None:
+            if len(self._waiting) > seen:
+                seen, quiet = len(self._waiting), _QUIET_TURNS
+            if quiet:
+                asyncio.get_running_loop().call_soon(self._gather, seen, quiet - 1)
+                return
+            self._hand_over()
+        self._gathering = False
+
+    def _hand_over(self) -> None:
+        group = self._in_hand = _Group(self._frames, self._waiting)
+        self._frames, self._waiting = [], []
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(self._seconds, self._stall, group)
+        writing = loop.run_in_executor(self._disk, self._segment.write, group.frames)
+        writing.add_done_callback(partial(self._written, group, late))
+
+    def _written(self, group: _Group, late: asyncio.TimerHandle, writing: asyncio.Future[float]) -> None:
+        late.cancel()
+        if self.stalled:
+            self.stalled = False
+            _LOG.warning("the disk is back, and so is the decision log")
+        if self._in_hand is group:
+            self._in_hand = None
+        error = writing.exception()
+        if isinstance(error, OSError):
+            group.settle(LogUnavailableError(f"the decision log cannot be written: {error}"))
+        elif error is not None:
+            group.settle(error)
         else:
-            self._flush()
+            self._flushed(len(group.frames), writing.result())
+            group.settle()
+        if self._waiting:
+            self._offer()
 
-    def _flush(self) -> None:
-        group, self._waiting = self._waiting, []
-        if not group:
-            return
-        clock = asyncio.get_running_loop().time
-        started = clock()
-        try:
-            self._write([record for record, _ in group])
-        except OSError as error:
-            failed = LogUnavailableError(f"the decision log cannot be written: {error}")
-            for _, written in group:
-                if not written.done():
-                    written.set_exception(failed)
-            return
-        self._flushed(len(group), clock() - started)
-        for _, written in group:
-            if not written.done():  # else whoever waited has gone; the record is in the log all the same
-                written.set_result(None)
+    def _stall(self, group: _Group) -> None:
+        """The disk is late: nobody waits for it any longer, and nothing more is given to it."""
+        self.stalled = True
+        error = LogUnavailableError(f"the disk stands still: no answer within {self._seconds:g} s")
+        _LOG.error("%s", error)
+        for each in (group, _Group(self._frames, self._waiting)):
+            each.settle(error)
+        self._frames, self._waiting = [], []
 
-    def _write(self, frames: list[bytes]) -> None:
+
+class _OpenSegment:
+    """The segment that is written, and the next one where it is full. One thread's own."""
+
+    def __init__(self, folder: Path, config: DecisionLogConfig, clock: Callable[[], datetime]) -> None:
+        self._folder = folder
+        self._config = config
+        self._clock = clock
+        self._segment: Segment | None = None
+
+    def write(self, frames: Sequence[bytes]) -> float:
+        """Write, and wait for the disk if the config asks; seconds it took."""
+        started = monotonic()
         if self._segment is None:
             self._segment = Segment(self._folder, self._clock())
         try:
@@ -119,9 +191,17 @@ class DecisionLog:
             self._segment = None
             raise
         if self._segment.size >= self._config.segment_bytes:
-            self._seal()
+            self.seal()
+        return monotonic() - started
 
-    def _seal(self) -> None:
+    def seal_if_old(self) -> None:
+        segment = self._segment
+        if segment is None:
+            return
+        if (self._clock() - segment.opened_at).total_seconds() >= self._config.segment_seconds:
+            self.seal()
+
+    def seal(self) -> None:
         segment, self._segment = self._segment, None
         if segment is None:
             return

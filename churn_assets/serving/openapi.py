@@ -157,7 +157,7 @@ MODEL: dict[str, Any] = {"responses": _answers(ModelView, "The model", *_GOT, 40
 READY: dict[str, Any] = {
     "security": [],
     "responses": _answers(ReadyView, "A release answers", 429)
-    | {"503": {"description": "No release answers", "content": _content(ReadyView)}},
+    | {"503": {"description": "No release answers, or the log stalls", "content": _content(ReadyView)}},
 }
 LIVE: dict[str, Any] = {
     "security": [],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,9 @@ ASSIGNMENT_KEY = "CHURN_ASSIGNMENT_KEY"
 SERVED = "CHURN_SERVED"
 """Environment variable: the plan, from the first process to its workers."""
 _SHORTEST_SECRET = 16
+_SWITCH_SECONDS = 0.001
+"""Longest time that a thread keeps the interpreter while others want it. Python's own 5 ms are too long: the event loop
+gives it away at every event, and would wait that long for each while a release is loaded beside it."""
 _GRACE_SECONDS = 20
 
 
@@ -109,6 +113,7 @@ def worker() -> Guard:
 
 def worker_parts() -> Parts:
     """What the application of a worker process is made of."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     plan = msgspec.json.decode(os.environ[SERVED], type=Plan)
     config = ServingConfig.model_validate_json(plan.config)

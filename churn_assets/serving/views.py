@@ -62,7 +62,7 @@ class ReleaseView(Struct, frozen=True):
 
 
 class ReadyView(Struct, frozen=True):
-    """Whether a release answers."""
+    """Whether a release answers, and its decisions can be recorded."""
 
     ready: bool
     release: str | None
@@ -70,6 +70,10 @@ class ReadyView(Struct, frozen=True):
         str | None, Meta(description="Kind of error that keeps what leads the channel from answering.")
     ]
     leading: Annotated[str | None, Meta(description="What leads the channel, where that is another release.")]
+    log_stalled: Annotated[
+        bool,
+        Meta(description="The disk of the decision log stands still; decisions get 503 until it is back."),
+    ]
 
 
 class TensorView(Struct, frozen=True):
@@ -123,14 +127,15 @@ def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseVie
     )
 
 
-def ready_view(follower: ReleaseFollower) -> ReadyView:
-    """Whether a release answers. Told without a key, so no detail of a trouble is in it."""
+def ready_view(follower: ReleaseFollower, *, log_stalled: bool) -> ReadyView:
+    """Whether decisions are made and recorded. Told without a key, so no detail of a trouble is in it."""
     served, trouble = follower.served, follower.trouble
     return ReadyView(
-        ready=served is not None,
+        ready=served is not None and not log_stalled,
         release=str(served.ref) if served else None,
         trouble=trouble.kind if trouble else None,
         leading=(trouble.release or None) if trouble else None,
+        log_stalled=log_stalled,
     )
 
 

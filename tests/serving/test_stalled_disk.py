@@ -1,0 +1,54 @@
+"""A disk that stands still: callers are told within bounds, and so is whoever asks whether the server is ready."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from shop import Server, wait_until
+
+# Loaded by the server's Python before anything else: the one system call that waits for the disk is held back.
+SLOW_DISK = """
+import os, pathlib, time
+flush, held = os.fdatasync, pathlib.Path(os.environ["HELD"])
+
+def fdatasync(file):
+    while held.exists():
+        time.sleep(0.01)
+    flush(file)
+
+os.fdatasync = fdatasync
+"""
+
+
+@pytest.fixture
+def held(tmp_path):
+    """While this file exists, the disk of `server` stands still."""
+    return tmp_path / "held"
+
+
+@pytest.fixture
+def server(shop, tmp_path, held):
+    shop.configure(decision_log={"write_seconds": 0.5})
+    (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
+    with Server(shop, environment={"PYTHONPATH": str(tmp_path), "HELD": str(held)}).start() as server:
+        yield server
+        held.unlink(missing_ok=True)
+
+
+def test_while_the_disk_stands_still_nothing_is_acknowledged_and_the_server_says_so(server, held, customers):
+    question = {"customers": customers[:1]}
+    with server.client() as client:
+        assert client.post("/v1/decisions", json=question).status_code == 200
+        held.touch()
+        for longest in (3.0, 0.5):  # the second is refused at once
+            started = time.monotonic()
+            refused = client.post("/v1/decisions", json=question)
+            assert (refused.status_code, refused.json()["title"]) == (503, "not recorded")
+            assert time.monotonic() - started < longest
+        ready = client.get("/v2/health/ready")
+        assert (ready.status_code, ready.json()["log_stalled"]) == (503, True)
+        assert client.get("/v2/health/live").status_code == 200
+        held.unlink()
+        wait_until(lambda: client.get("/v2/health/ready").status_code == 200)
+        assert client.post("/v1/decisions", json=question).status_code == 200

@@ -28,6 +28,11 @@ class ActConfig(dg.Config):
     )
     actor: str = Field(min_length=1, description="Who acts.")
     reason: str = Field(min_length=1, description="Why.")
+    expected_record: int | None = Field(
+        default=None,
+        ge=0,
+        description="The channel's newest record when this was decided, 0 for none: refused if it moved since.",
+    )
 
 
 class PromoteConfig(ActConfig):
@@ -75,6 +80,7 @@ def operations(required: Required) -> list[dg.JobDefinition]:
             reason=config.reason,
             now=datetime.now(UTC),
             champion=Channel(store, own),
+            expected_seq=config.expected_record,
         )
         _tell(context, record)
 
@@ -83,7 +89,13 @@ def operations(required: Required) -> list[dg.JobDefinition]:
         store, channel, own = _place(context.resources.project, config)
         to = None if config.to is None else find_release(store, config.experiment, own, config.to)
         record = promotion.rollback(
-            store, channel, to, actor=config.actor, reason=config.reason, now=datetime.now(UTC)
+            store,
+            channel,
+            to,
+            actor=config.actor,
+            reason=config.reason,
+            now=datetime.now(UTC),
+            expected_seq=config.expected_record,
         )
         _tell(context, record)
 

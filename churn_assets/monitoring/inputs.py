@@ -94,7 +94,7 @@ def _in_bucket(source: str) -> Seen:
 
 
 def changed_inputs(
-    sources: Mapping[str, str],
+    sources: Sequence[tuple[str, str]],
     seen: Mapping[str, Seen],
     used: Mapping[str, Used],
     now: datetime,
@@ -105,14 +105,14 @@ def changed_inputs(
     The evidence names that training as well: content that comes back after another was used is found anew.
 
     Args:
-        sources: Asset to the object that it reads.
+        sources: Assets, each with an object that it reads.
         seen: The objects now.
         used: The objects as they were used; without those that never were.
         now: Aware time.
         settle: How long a local file must have been left alone.
     """
     findings, notes = [], []
-    for asset, source in sources.items():
+    for asset, source in sources:
         now_there, before = seen[source], used.get(source)
         if not now_there.content:
             notes.append(f"{asset}: {source} is missing")

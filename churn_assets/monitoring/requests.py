@@ -150,6 +150,38 @@ def plan(
     return Plan(request, tuple(waiting), tuple(answered))
 
 
+@dataclass(frozen=True)
+class Try:
+    """Whether to ask for an act that answers some evidence.
+
+    Attributes:
+        attempt: From 1.
+        why_not: Empty where it is to be asked for.
+    """
+
+    attempt: int
+    why_not: str
+
+
+def one_act(evidence: str, past: Sequence[PastRun], attempts: int) -> Try:
+    """An act on a channel, asked for once; again at once where a run of it failed, as when it was killed.
+
+    Args:
+        evidence: What calls for it.
+        past: Runs of the act's job that sensors asked for.
+        attempts: How often it is tried.
+    """
+    same = [run for run in past if evidence in run.evidence]
+    attempt = 1 + max((run.attempt for run in same), default=0)
+    for run in same:
+        if run.state != "failed":
+            how = {"in_progress": "is at it", "succeeded": "did it", "stopped": "was stopped by a person"}
+            return Try(attempt, f"run {run.run_id[:8]} {how[run.state]}")
+    if len(same) >= attempts:
+        return Try(attempt, f"failed {len(same)} times, which is all that is tried: a person is needed")
+    return Try(attempt, "")
+
+
 def downstream(assets: Iterable[str], inputs: Mapping[str, Sequence[str]]) -> frozenset[str]:
     """The assets that are there, and everything that is made from them."""
     found = {asset for asset in assets if asset in inputs}

@@ -112,17 +112,6 @@ def _as_offer_log(
     rows: pd.DataFrame, live: LiveLog, columns: list[str], economics: Economics, price: str
 ) -> pd.DataFrame:
     accepted = rows["accepted"].fillna(0)
-    told = rows["margin"].to_numpy(np.float64)
-    if np.isnan(told).any():
-        if price not in live.features:
-            raise OfferLogError(
-                f"served decisions: found no feature {price} and no margin told, expected one to compute the other"
-            )
-        paid = live.features[price].loc[rows.index].astype(np.float64).fillna(0)
-        worth = (1 - rows["churned"]) * economics.margin * paid * economics.value_horizon_months
-        discount = accepted * (1 - rows["churned"]) * rows["offer_pct"] * paid * economics.discount_months
-        computed = worth - discount - (rows["offer_pct"] > 0) * economics.contact_cost
-        told = np.where(np.isnan(told), computed, told)
     return pd.DataFrame(
         {
             "customer_id": rows["customer_id"],
@@ -134,6 +123,33 @@ def _as_offer_log(
             "prior_offers": rows["prior_offers"],
             "accepted": accepted.astype(np.int64),
             "churned": rows["churned"].astype(np.int64),
-            "margin": told,
+            "margin": margins(rows, live, economics, price),
         }
     ).reset_index(drop=True)
+
+
+def margins(rows: pd.DataFrame, live: LiveLog, economics: Economics, price: str) -> NDArray[np.float64]:
+    """(n,) money of each decision: what an outcome told, else by the rules of `Economics`.
+
+    Args:
+        rows: Rows of `live.frame` with whole outcomes.
+        live: Decisions and outcomes.
+        economics: What a customer is worth.
+        price: Feature that is the list price a month.
+
+    Raises:
+        OfferLogError: Neither the price nor the margin is known.
+    """
+    told: NDArray[np.float64] = rows["margin"].to_numpy(np.float64)
+    if not np.isnan(told).any():
+        return told
+    if price not in live.features:
+        raise OfferLogError(
+            f"served decisions: found no feature {price} and no margin told, expected one to compute the other"
+        )
+    accepted = rows["accepted"].fillna(0)
+    paid = live.features[price].loc[rows.index].astype(np.float64).fillna(0)
+    worth = (1 - rows["churned"]) * economics.margin * paid * economics.value_horizon_months
+    discount = accepted * (1 - rows["churned"]) * rows["offer_pct"] * paid * economics.discount_months
+    computed = worth - discount - (rows["offer_pct"] > 0) * economics.contact_cost
+    return np.where(np.isnan(told), computed, told)

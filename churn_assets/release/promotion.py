@@ -9,7 +9,7 @@ from churn_assets.release.evidence import Evidence, Required, evidence_digest, g
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord, channel_names
 from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
-from churn_assets.store.errors import PromotionRefused, StoreError
+from churn_assets.store.errors import ChannelConflict, PromotionRefused, StoreError
 from churn_assets.store.manifest import minting_time
 from churn_assets.store.reference import ArtifactRef
 
@@ -139,6 +139,7 @@ def promote(
     reason: str,
     now: datetime,
     champion: Channel | None = None,
+    expected_seq: int | None = None,
 ) -> ChannelRecord:
     """Let a release lead its channel, if everything about it still holds.
 
@@ -152,6 +153,7 @@ def promote(
         now: Aware time.
         champion: The channel whose leader the release must have been compared with, if that is another one: a
             challenger is compared with the champion, not with the challenger before it.
+        expected_seq: The channel's newest record when this was decided, 0 for none; None to go by what leads now.
 
     Raises:
         PromotionRefused: A gate, a byte or the age of the release forbids it.
@@ -159,6 +161,7 @@ def promote(
         StoreError: The release cannot be read.
     """
     head = channel.head()
+    _refuse_moved(channel, head, expected_seq)
     if head is not None and head.ref == ref:
         message = f"{channel.name}: {ref} leads already"
         raise PromotionRefused(message)
@@ -187,6 +190,7 @@ def rollback(
     actor: str,
     reason: str,
     now: datetime,
+    expected_seq: int | None = None,
 ) -> ChannelRecord:
     """Let a release lead again that led before. Works while the current release, or newer ones, are broken.
 
@@ -200,6 +204,7 @@ def rollback(
         actor: Who rolls back.
         reason: Why; kept in the log.
         now: Aware time.
+        expected_seq: As for `promote`.
 
     Raises:
         PromotionRefused: Nothing to go back to, or the target never led or does not verify.
@@ -210,6 +215,7 @@ def rollback(
         message = f"{channel.name}: nothing was ever promoted, so there is no way back"
         raise PromotionRefused(message)
     current = history[-1]
+    _refuse_moved(channel, current, expected_seq)
     earlier = [record for record in reversed(history) if record.ref != current.ref]
     if to is not None:
         earlier = [record for record in earlier if record.ref == to]
@@ -238,6 +244,13 @@ def rollback(
     else:
         message = f"{channel.name}: {current.release} is the only release that ever led"
     raise PromotionRefused(message)
+
+
+def _refuse_moved(channel: Channel, head: ChannelRecord | None, expected_seq: int | None) -> None:
+    found = 0 if head is None else head.seq
+    if expected_seq is not None and found != expected_seq:
+        message = f"channel {channel.name}: found record {found}, expected {expected_seq}: it has moved"
+        raise ChannelConflict(message)
 
 
 def _verify_all(store: ArtifactStore, ref: ArtifactRef) -> None:

@@ -9,7 +9,7 @@ from churn_assets.monitoring.inputs import Seen, Used, changed_inputs, look, use
 from churn_assets.store.gcs import GcsBackend
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-SOURCES = {"customers": "customers.csv", "offer_log": "offers.csv"}
+SOURCES = [("customers", "customers.csv"), ("offer_log", "offers.csv")]
 A, B = Seen("aaaa"), Seen("bbbb")
 
 

@@ -1,0 +1,92 @@
+"""What is watched of the decisions that were served: those of one release, window by window. Judges nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from churn_assets.offers.offer_rows import margins
+from churn_assets.release.decide import decide
+
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.offers.live import LiveLog
+    from churn_assets.release.derived import Derived
+    from churn_assets.store.reference import ArtifactRef
+
+RISK = "risk"
+"""Column of the scores beside the features: how risky the release finds a customer without contact."""
+_DAYS_A_MONTH = 30.44
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive decisions; windows of one size do not overlap, so that no decision is tested twice.
+
+    Attributes:
+        number: From 1.
+        rows: Its decisions.
+    """
+
+    number: int
+    rows: pd.DataFrame
+
+
+def newest_window(rows: pd.DataFrame, size: int) -> Window | None:
+    """The newest window that is full; None before the first is."""
+    number = len(rows) // size
+    return Window(number, rows.iloc[(number - 1) * size : number * size]) if number else None
+
+
+def label_window(experiment: Any) -> timedelta:
+    """Time after a decision until it is known of everybody whether they left."""
+    served = experiment.offer_log.decisions
+    days = experiment.customers.label.window_months * _DAYS_A_MONTH if served is None else served.window_days
+    return timedelta(days=days)
+
+
+def with_outcomes(live: LiveLog, release: ArtifactRef, experiment: Any, now: datetime) -> pd.DataFrame:
+    """Decisions of a release whose window is over and whose outcome is whole, oldest first, each with its margin.
+
+    Args:
+        live: The decision log.
+        release: Whose decisions.
+        experiment: Its economics, price and label window.
+        now: Aware time.
+    """
+    frame = live.frame
+    known = frame["churned"].notna() & (frame["accepted"].notna() | (frame["offer_pct"] == 0))
+    rows = frame[
+        (frame["release"] == str(release))
+        & (frame["assigned"] != "kill_switch")
+        & (frame["decided_at"] <= now - label_window(experiment))
+        & known
+        & ~frame["contradicted"]
+    ]
+    price = experiment.customers.monthly_revenue
+    return rows.assign(margin=margins(rows, live, experiment.economics, price))
+
+
+def features_and_risk(live: LiveLog, window: Window, derived: Derived) -> pd.DataFrame:
+    """The customers of a window as a release was asked about them, each once, with the risk it found."""
+    rows = window.rows.drop_duplicates("customer_id", keep="last")
+    named = live.features.loc[rows.index, list(derived.schema.names)]
+    return _typed(named, derived).assign(**{RISK: rows["risk"].astype(float)})
+
+
+def learned_from(table: CustomerTable, release: ArtifactRef, derived: Derived, now: datetime) -> pd.DataFrame:
+    """The customers that a release was trained from, with the risk it finds; columns as of `features_and_risk`."""
+    raw = table.frame[list(derived.schema.names)].assign(**{derived.schema.id: table.ids})
+    risk = decide(raw, derived, release, now)[RISK].to_numpy()
+    return _typed(table.frame[list(derived.schema.names)], derived).assign(**{RISK: risk})
+
+
+def _typed(features: pd.DataFrame, derived: Derived) -> pd.DataFrame:
+    kinds = {
+        feature.name: "float64" if feature.kind == "numeric" else object
+        for feature in derived.schema.features
+    }
+    return features.astype(kinds)

@@ -1,0 +1,28 @@
+"""Checks of the newest versions that failed or never ended, from the reports in the store. Measures nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from churn_assets.monitoring.requests import Finding, evidence_of
+from churn_assets.release.evidence import Evidence
+
+FAILED_CHECKS = "failed_checks"
+
+
+def failed_checks(found: Mapping[str, Evidence]) -> tuple[Finding, ...]:
+    """The assets whose newest version has a check that failed, raised, or never ran.
+
+    Args:
+        found: Asset to the evidence about its newest version.
+    """
+    return tuple(
+        Finding(
+            FAILED_CHECKS,
+            frozenset({asset}),
+            evidence_of({"version": str(evidence.ref), "problems": list(evidence.problems)}),
+            evidence.problems[0] + (f" (and {more} more)" if (more := len(evidence.problems) - 1) else ""),
+        )
+        for asset, evidence in found.items()
+        if evidence.problems
+    )

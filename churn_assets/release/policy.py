@@ -1,0 +1,117 @@
+"""When a release is let lead without a person: a pure decision. Whether it may lead at all is promotion.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from churn_assets.release.config import PromotionPolicy
+from churn_assets.release.promotion import PromotionDecision
+from churn_assets.store.reference import ArtifactRef
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """The candidate against the champion on the live decisions of the champion, where it decided nothing.
+
+    Attributes:
+        decisions: Live decisions with a whole outcome that compare.
+        exploration: Share of them that were drawn at random.
+        release: Whether they speak for the candidate.
+        reason: Why (not).
+    """
+
+    decisions: int
+    exploration: float
+    release: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A candidate and what it would replace.
+
+    Attributes:
+        candidate: The newest release.
+        leader: The release that leads; None before the first promotion.
+        members: Asset to version, of the candidate.
+        leading: The same of the leader.
+        considered: What promotion itself says: bytes, gates, comparison with the champion.
+        led_before: The candidate led already and was taken back.
+        moved_at: When the channel last moved; None if it never did.
+        shadow: None while nothing leads, and where an earlier rule says no.
+    """
+
+    candidate: ArtifactRef
+    leader: ArtifactRef | None
+    members: Mapping[str, ArtifactRef]
+    leading: Mapping[str, ArtifactRef]
+    considered: PromotionDecision
+    led_before: bool
+    moved_at: datetime | None
+    shadow: Shadow | None
+
+
+def overtaken(candidate: ArtifactRef, leader: ArtifactRef | None) -> str:
+    """Why a release is no successor of the leader; empty where it is one.
+
+    A version is named by when its run began, so an older run's slow training never replaces a newer one's.
+    """
+    if leader is None or candidate.version > leader.version:
+        return ""
+    return f"{candidate.version} is not newer than {leader.version}, which leads"
+
+
+def decide_automatically(standing: Standing, policy: PromotionPolicy, now: datetime) -> PromotionDecision:
+    """Would a candidate be promoted without a person? Asks all but whether `policy.mode` lets it.
+
+    A first release has no champion to be compared with: its gates hold it against no offer.
+
+    Args:
+        standing: The candidate and the leader.
+        policy: The rules.
+        now: Aware time.
+    """
+    why = _not_automatically(standing, policy, now)
+    if why:
+        return PromotionDecision(promote=False, reason=why)
+    said = standing.considered.reason
+    if standing.shadow is not None:
+        said += f"; on {standing.shadow.decisions} live decisions {standing.shadow.reason}"
+    return PromotionDecision(promote=True, reason=said)
+
+
+def before_shadow(standing: Standing, policy: PromotionPolicy, now: datetime) -> str:
+    """The first of the rules that need no live decisions and say no; empty where all hold."""
+    if why := overtaken(standing.candidate, standing.leader):
+        return why
+    older = [
+        f"{asset} {version.version}"
+        for asset, version in standing.members.items()
+        if asset in standing.leading and version.version < standing.leading[asset].version
+    ]
+    if older:
+        return f"made from older versions than lead: {', '.join(older)}"
+    if standing.led_before:
+        return f"{standing.candidate.version} led before and was taken back"
+    if not standing.considered.promote:
+        return standing.considered.reason
+    gap = timedelta(hours=policy.min_gap_hours)
+    if standing.moved_at is not None and now - standing.moved_at < gap:
+        return f"min_gap_hours: the channel moved at {standing.moved_at:%Y-%m-%d %H:%M} UTC"
+    return ""
+
+
+def _not_automatically(standing: Standing, policy: PromotionPolicy, now: datetime) -> str:
+    why = before_shadow(standing, policy, now)
+    if why or standing.leader is None:
+        return why
+    shadow = standing.shadow
+    if shadow is None:
+        return "it was not compared with the champion on live decisions"
+    if shadow.decisions < policy.min_decisions:
+        return f"min_decisions: {shadow.decisions} live decisions with whole outcomes, needed {policy.min_decisions}"
+    if shadow.exploration < policy.min_exploration:
+        return f"min_exploration: {shadow.exploration:.1%} of them, needed {policy.min_exploration:.1%}"
+    return "" if shadow.release else f"on {shadow.decisions} live decisions {shadow.reason}"

@@ -1,0 +1,210 @@
+"""The sensors that move channels: promotion of a candidate, rollback of a release that breaks a guardrail."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+
+import dagster as dg
+
+from churn_assets.monitoring import requests
+from churn_assets.release.evidence import Required
+from churn_assets.release.policy import Shadow, Standing, before_shadow, decide_automatically, overtaken
+from churn_assets.release.promotion import PromotionDecision
+from churn_assets.store.channels import ChannelRecord
+from churn_assets.store.reference import ArtifactRef
+from jobs.operations import PromoteConfig, RollbackConfig
+from jobs.scene import Scene, each_experiment, past_run
+
+ACTOR = "automation"
+"""Who acts, in the channel's log."""
+_PROMOTE, _ROLLBACK = "promote", "rollback"
+
+
+def channel_sensors(
+    flow: Mapping[str, Sequence[str]],
+    required: Required,
+    acts: Mapping[str, dg.JobDefinition],
+    interval: int,
+) -> list[dg.SensorDefinition]:
+    """The sensors.
+
+    Args:
+        flow: Asset to the assets that it is made from.
+        required: Checks that each asset needs.
+        acts: The jobs `promote` and `rollback`, by name.
+        interval: Least seconds between two ticks.
+    """
+    return [
+        each_experiment(
+            "promotions",
+            lambda scene: _promotions(scene, required),
+            flow,
+            interval,
+            "Says whether the newest release would be promoted, and does so where automation.promotion.mode is auto.",
+            [acts[_PROMOTE]],
+        ),
+        each_experiment(
+            "guardrails",
+            _guardrails,
+            flow,
+            interval,
+            "Rolls a promoted release back that certainly does harm.",
+            [acts[_ROLLBACK]],
+        ),
+    ]
+
+
+def _promotions(scene: Scene, required: Required) -> list[dg.RunRequest]:
+    from churn_assets.release.bundle import RELEASE_ASSET
+
+    releases, head = scene.versions(RELEASE_ASSET), scene.channel.head()
+    if not releases:
+        scene.told.append("no release yet")
+        return []
+    candidate = releases[-1]
+    if head is not None and head.ref == candidate:
+        scene.told.append(f"{candidate.version} leads")
+        return []
+    decision = _would_promote(scene, candidate, head, required)
+    if not decision.promote:
+        scene.told.append(f"would not promote {candidate.version}: {decision.reason}")
+        return []
+    if scene.automation.promotion.mode == "manual":
+        scene.told.append(f"would promote {candidate.version}, and waits for a person: {decision.reason}")
+        return []
+    seq = 0 if head is None else head.seq
+    config = PromoteConfig(
+        experiment=scene.name,
+        actor=ACTOR,
+        reason=decision.reason,
+        release=candidate.version,
+        expected_record=seq,
+    )
+    return _ask(scene, "promotions", _PROMOTE, "promote_release", config, f"{candidate} after record {seq}")
+
+
+def _would_promote(
+    scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
+) -> PromotionDecision:
+    """The decision of the policy; what costs to find out is remembered as long as nothing it rests on changed."""
+    from churn_assets.release.bundle import RELEASE
+    from churn_assets.release.promotion import consider
+
+    store, policy, leader = scene.store, scene.automation.promotion, None if head is None else head.ref
+    if why := overtaken(candidate, leader):
+        return PromotionDecision(promote=False, reason=why)
+
+    def members(ref: ArtifactRef | None) -> dict[str, ArtifactRef]:
+        if ref is None:
+            return {}
+        return {asset: each.version for asset, each in store.load(ref, RELEASE).bundle.members.items()}
+
+    key = requests.evidence_of({"candidate": str(candidate), "record": 0 if head is None else head.seq})
+    if scene.memory.get("key") != key:
+        considered = consider(store, scene.channel, candidate, required)
+        scene.memory.update(key=key if considered.promote else None, reason=considered.reason)
+    considered = PromotionDecision(promote=scene.memory["key"] == key, reason=scene.memory["reason"])
+    standing = Standing(
+        candidate=candidate,
+        leader=leader,
+        members=members(candidate),
+        leading=members(leader),
+        considered=considered,
+        led_before=scene.channel.has_led(candidate),
+        moved_at=None if head is None else head.at,
+        shadow=None,
+    )
+    if leader is not None and not before_shadow(standing, policy, scene.now):
+        standing = _compared(scene, standing, leader)
+    return decide_automatically(standing, policy, scene.now)
+
+
+def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
+    """With the comparison on live decisions, made anew when there are more of them or an hour has passed."""
+    from churn_assets.monitoring.served import label_window
+    from churn_assets.monitoring.shadow import shadow
+    from churn_assets.offers.live import live_decisions
+    from churn_assets.offers.offer_rows import offer_rows
+    from churn_assets.release.deciding import load_deciding
+
+    store, experiment = scene.store, scene.experiment
+    asked = {"candidate": str(standing.candidate), "leader": str(leader), "segments": scene.segments()}
+    key = requests.evidence_of(asked | {"hour": f"{scene.now:%Y-%m-%d %H}"})
+    if scene.memory.get("compared") != key:
+        live = live_decisions(store.backend, scene.name)
+        rows = offer_rows(
+            live,
+            experiment.economics,
+            experiment.customers.monthly_revenue,
+            now=scene.now,
+            window=label_window(experiment),
+        )
+        found = shadow(
+            live,
+            rows,
+            (standing.candidate, load_deciding(store, standing.candidate)[1]),
+            (leader, load_deciding(store, leader)[1]),
+        )
+        scene.memory.update(compared=key, shadow=asdict(found))
+    return replace(standing, shadow=Shadow(**scene.memory["shadow"]))
+
+
+def _guardrails(scene: Scene) -> list[dg.RunRequest]:
+    from churn_assets.monitoring.live import first_breach
+    from churn_assets.monitoring.served import with_outcomes
+    from churn_assets.offers.live import live_decisions
+
+    head, segments = scene.channel.head(), scene.segments()
+    if head is None or not segments:
+        scene.told.append("no decision of a leading release yet")
+        return []
+    if head.action != "promote":
+        scene.told.append(f"{head.release} leads since a rollback: what follows is for a person to decide")
+        return []
+    asked = {
+        "record": head.seq,
+        "segments": segments,
+        "config": scene.automation.live.model_dump(mode="json"),
+        "hour": f"{scene.now:%Y-%m-%d %H}",
+    }
+    key = requests.evidence_of(asked)
+    if scene.memory.get("key") != key:
+        live = live_decisions(scene.store.backend, scene.name)
+        decided = with_outcomes(live, head.ref, scene.experiment, scene.now)
+        since = decided[decided["decided_at"] >= head.at]
+        breach = first_breach(since, scene.automation.live)
+        scene.memory.update(key=key, reason=None if breach is None else breach.reason, outcomes=len(since))
+    reason = scene.memory["reason"]
+    if reason is None:
+        scene.told.append(f"guardrails hold over {scene.memory['outcomes']} decisions with whole outcomes")
+        return []
+    if all(record.ref == head.ref for record in scene.channel.history()):
+        scene.told.append(f"{reason} but no release led before: set serving.kill_switch")
+        return []
+    config = RollbackConfig(experiment=scene.name, actor=ACTOR, reason=reason, expected_record=head.seq)
+    return _ask(scene, "guardrails", _ROLLBACK, "roll_back", config, f"{head.release} at record {head.seq}")
+
+
+def _ask(
+    scene: Scene, trigger: str, job: str, op: str, config: PromoteConfig | RollbackConfig, what: str
+) -> list[dg.RunRequest]:
+    """Ask for an act once; again under another key where its run failed."""
+    evidence = requests.evidence_of({job: what})
+    past = [past_run(record, scene.now) for record in scene.asked_of(job)]
+    act = requests.one_act(evidence, past, scene.automation.attempts)
+    if act.why_not:
+        scene.told.append(f"{job} {what}: {act.why_not}")
+        return []
+    return [
+        dg.RunRequest(
+            run_key=f"{scene.name}/{evidence}/{act.attempt}",
+            job_name=job,
+            run_config=dg.RunConfig({op: config}),
+            tags={
+                requests.EXPERIMENT: scene.name,
+                requests.TRIGGER: trigger,
+                requests.EVIDENCE: evidence,
+                requests.ATTEMPT: str(act.attempt),
+                requests.REASON: config.reason,
+            },
+        )
+    ]

@@ -1,0 +1,244 @@
+"""The sensors that ask for trainings: new inputs, drift, age, live performance, failed checks."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import dagster as dg
+from pydantic import BaseModel
+
+from churn_assets.monitoring import requests
+from churn_assets.monitoring.requests import Finding
+from churn_assets.release.evidence import Required
+from churn_assets.store.reference import ArtifactRef
+from jobs.scene import Scene, each_experiment, past_run
+from jobs.train import train
+
+# Where what was served comes back into the flow: the customers of a new extract, and the decisions with outcomes.
+_LEARNED_FROM = frozenset({"customers", "offer_log"})
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a trigger found.
+
+    Attributes:
+        findings: What calls for a training.
+        used: By asset, the outside objects that a training of it will use, and their content.
+    """
+
+    findings: Sequence[Finding]
+    used: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+def retraining(
+    flow: Mapping[str, Sequence[str]], required: Required, interval: int
+) -> list[dg.SensorDefinition]:
+    """The sensors.
+
+    Args:
+        flow: Asset to the assets that it is made from.
+        required: Checks that each asset needs.
+        interval: Least seconds between two ticks.
+    """
+    triggers: dict[str, tuple[Callable[[Scene], Found], str]] = {
+        "new_inputs": (_new_inputs, "An input file that is new or changed."),
+        "drift": (_drift, "Customers who are no longer those that the leading release learned from."),
+        "freshness": (_freshness, "Data or models that are older than they may be."),
+        "live_performance": (_live_performance, "Forecasts that no longer come true."),
+        "failed_checks": (
+            lambda scene: _failed_checks(scene, required),
+            "A check of a newest version that failed, raised or never ran.",
+        ),
+    }
+    return [
+        each_experiment(name, _asking(find), flow, interval, f"{what} Makes anew what it touches.", [train])
+        for name, (find, what) in triggers.items()
+    ]
+
+
+def _asking(find: Callable[[Scene], Found]) -> Callable[[Scene], list[dg.RunRequest]]:
+    def visit(scene: Scene) -> list[dg.RunRequest]:
+        found = find(scene)
+        records = {record.dagster_run.run_id: record for record in [*scene.trainings(), *scene.running()]}
+        past = [past_run(record, scene.now) for record in records.values()]
+        plan = requests.plan(scene.name, found.findings, past, scene.automation, scene.inputs, scene.now)
+        scene.told += [f"{waiting.finding.reason}: waits, {waiting.why}" for waiting in plan.waiting]
+        scene.told += [f"{finding.reason}: answered" for finding in plan.answered]
+        if plan.request is None:
+            return []
+        scene.told.append(f"{plan.request.reason}: asks for {', '.join(sorted(plan.request.assets))}")
+        return [_training(scene.name, plan.request, found.used)]
+
+    return visit
+
+
+def _training(
+    experiment: str, request: requests.Request, used: Mapping[str, Mapping[str, str]]
+) -> dg.RunRequest:
+    inputs = {source: content for asset in request.assets for source, content in used.get(asset, {}).items()}
+    return dg.RunRequest(
+        run_key=request.run_key,
+        job_name=train.name,
+        partition_key=experiment,
+        asset_selection=[dg.AssetKey(asset) for asset in sorted(request.assets)],
+        tags={
+            requests.EXPERIMENT: experiment,
+            requests.TRIGGER: "+".join(request.triggers),
+            requests.EVIDENCE: "+".join(request.evidence),
+            requests.ATTEMPT: str(request.attempt),
+            requests.REASON: request.reason,
+            requests.INPUTS: json.dumps(inputs, sort_keys=True),
+        },
+    )
+
+
+def _new_inputs(scene: Scene) -> Found:
+    from churn_assets.monitoring.inputs import Seen, changed_inputs, look, used_inputs
+
+    sources = _sources(scene)
+    before = {source: Seen(*kept) for source, kept in scene.memory.items()}
+    seen = {source: look(source, scene.project.root, before.get(source)) for _, source in sources}
+    scene.memory.clear()
+    scene.memory.update(
+        {source: [each.content, each.stamp, each.changed_at] for source, each in seen.items()}
+    )
+    succeeded = [
+        (record.dagster_run.run_id, json.loads(record.dagster_run.tags.get(requests.INPUTS, "{}")))
+        for record in reversed(scene.trainings())
+        if record.dagster_run.status == dg.DagsterRunStatus.SUCCESS
+    ]
+    settle = timedelta(seconds=scene.automation.settle_seconds)
+    changes = changed_inputs(sources, seen, used_inputs(succeeded), scene.now, settle)
+    scene.told += changes.notes
+    used: dict[str, dict[str, str]] = {}
+    for asset, source in sources:
+        used.setdefault(asset, {})[source] = seen[source].content
+    return Found(changes.findings, used)
+
+
+def _sources(scene: Scene) -> list[tuple[str, str]]:
+    """Assets, each with a file that it reads; tables that come with the project are code, simulated ones no file."""
+    from churn_assets.customers.table import EMBEDDED
+
+    found = []
+    for asset in scene.inputs:
+        section = getattr(scene.experiment, asset)
+        source, served = getattr(section, "source", None), getattr(section, "decisions", None)
+        if source is not None and source not in EMBEDDED and not getattr(section, "simulated", False):
+            found.append((asset, source))
+        if served is not None and served.outcomes is not None:
+            found.append((asset, served.outcomes))
+    return found
+
+
+def _freshness(scene: Scene) -> Found:
+    from churn_assets.monitoring.freshness import too_old
+
+    newest = {asset: versions[-1] for asset in scene.inputs if (versions := scene.versions(asset))}
+    return Found(too_old(newest, scene.automation.max_age_days, scene.now))
+
+
+def _failed_checks(scene: Scene, required: Required) -> Found:
+    """Those of a version that an automatic training made and failed with are left to what asked for that training."""
+    from churn_assets.monitoring.verdicts import failed_checks
+    from churn_assets.release.evidence import gather
+
+    store, found = scene.store, {}
+    if scene.running():
+        scene.told.append("waits for the training in progress")
+        return Found(())
+    failed = {
+        record.dagster_run.run_id
+        for record in scene.trainings()
+        if record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+    }
+    for asset in scene.inputs:
+        versions = scene.versions(asset)
+        if versions and store.manifest(versions[-1]).provenance.run_id not in failed:
+            key = requests.evidence_of(
+                {"version": str(versions[-1]), "reports": dict(store.gate_reports(versions[-1]))}
+            )
+            # Every byte is verified when the reports are new, and then no more: that is what the check itself is for.
+            if scene.memory.get(asset) != key:
+                evidence = gather(store, versions[-1], required)
+                if evidence.problems:
+                    found[asset] = evidence
+                else:
+                    scene.memory[asset] = key
+    return Found(failed_checks(found))
+
+
+def _drift(scene: Scene) -> Found:
+    return _judged(scene, scene.automation.drift, _drifted)
+
+
+def _live_performance(scene: Scene) -> Found:
+    return _judged(scene, scene.automation.live, _mistaken)
+
+
+def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef], Finding | str]) -> Found:
+    """What served decisions call for. Judged anew when there are more of them, remembered in between."""
+    leader = scene.leader()
+    segments = scene.segments()
+    if leader is None or not segments:
+        scene.told.append("no decision of a leading release yet")
+        return Found(())
+    seen = {"leader": str(leader), "segments": segments, "config": config.model_dump(mode="json")}
+    # Of the time of day too: outcomes become whole by waiting.
+    key = requests.evidence_of(seen | {"hour": f"{scene.now:%Y-%m-%d %H}"})
+    if scene.memory.get("key") != key:
+        found = judge(scene, leader)
+        kept = (
+            found
+            if isinstance(found, str)
+            else [found.trigger, found.evidence, found.reason, *sorted(found.assets)]
+        )
+        scene.memory.update(key=key, found=kept)
+    kept = scene.memory["found"]
+    if isinstance(kept, str):
+        scene.told.append(kept)
+        return Found(())
+    trigger, evidence, reason, *assets = kept
+    return Found((Finding(trigger, frozenset(assets), evidence, reason),))
+
+
+def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
+    from churn_assets.monitoring.drift import drift_report
+    from churn_assets.monitoring.served import features_and_risk, learned_from, newest_window
+    from churn_assets.offers.live import live_decisions
+    from churn_assets.release.deciding import load_deciding
+
+    config = scene.automation.drift
+    live = live_decisions(scene.store.backend, scene.name)
+    window = newest_window(live.frame[live.frame["release"] == str(leader)], config.window_decisions)
+    if window is None:
+        return f"fewer than {config.window_decisions} decisions of {leader.version}"
+    bundle, derived = load_deciding(scene.store, leader)
+    table = scene.project.value(bundle.members["customers"].version)
+    reference = learned_from(table, leader, derived, scene.now)
+    report = drift_report(reference, features_and_risk(live, window, derived), config)
+    if not report.drifted:
+        return f"no drift in window {window.number} of {leader.version}"
+    found = {"drift of": report.drifted, "window": window.number, "release": str(leader)}
+    return Finding("drift", _LEARNED_FROM, requests.evidence_of(found), report.reason)
+
+
+def _mistaken(scene: Scene, leader: ArtifactRef) -> Finding | str:
+    from churn_assets.monitoring.live import forecasts, wrong_forecasts
+    from churn_assets.monitoring.served import newest_window, with_outcomes
+    from churn_assets.offers.live import live_decisions
+
+    config = scene.automation.live
+    live = live_decisions(scene.store.backend, scene.name)
+    decided = with_outcomes(live, leader, scene.experiment, scene.now)
+    window = newest_window(decided, config.window_outcomes)
+    if window is None:
+        return f"{len(decided)} decisions of {leader.version} with whole outcomes, needed {config.window_outcomes}"
+    wrong = wrong_forecasts(forecasts(window.rows), config)
+    if not wrong:
+        return f"forecasts come true in window {window.number} of {leader.version}"
+    said = ", ".join(f"{each.name} is {each.error.value:+.1%} off its forecast" for each in wrong)
+    found = {"wrong": [each.name for each in wrong], "window": window.number, "release": str(leader)}
+    return Finding("live_performance", _LEARNED_FROM, requests.evidence_of(found), said)

@@ -1,0 +1,202 @@
+"""What every sensor shares: a visit of each experiment, the run history as the plan sees it. Decides nothing."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from churn_assets.experiment import ExperimentError
+from churn_assets.monitoring import requests
+from churn_assets.monitoring.config import AutomationConfig
+from churn_assets.monitoring.requests import PastRun
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.channels import Channel
+from churn_assets.store.errors import StoreError
+from churn_assets.store.reference import ArtifactRef
+from jobs.train import train
+from resources.project import Project
+
+# More than an experiment can be asked for in four months with the default cap: what lies further back is forgotten,
+# and the worst that follows is a run that finds everything unchanged.
+_HISTORY = 500
+_IN_PROGRESS = (
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+)
+_ENDED: Mapping[dg.DagsterRunStatus, requests.State] = {
+    dg.DagsterRunStatus.SUCCESS: "succeeded",
+    dg.DagsterRunStatus.FAILURE: "failed",
+    dg.DagsterRunStatus.CANCELED: "stopped",
+}
+# A run that was created and never handed to the queue: the daemon died in between and did not take it up again.
+_LOST_AFTER = timedelta(hours=1)
+# What is wrong with one experiment, its files or its store; the others go on.
+_BROKEN = (ExperimentError, StoreError, OSError, ValueError)
+
+
+@dataclass
+class Scene:
+    """One experiment at one tick.
+
+    Attributes:
+        name: The experiment.
+        experiment: All of it.
+        project: Where it is.
+        instance: Dagster's history.
+        inputs: Asset to the assets it is made from, of those in the experiment.
+        now: Aware time.
+        memory: What the sensor remembers of this experiment to be quick; losing it loses nothing.
+        log: The tick's log.
+        told: What the tick says of it.
+    """
+
+    name: str
+    experiment: Any
+    project: Project
+    instance: dg.DagsterInstance
+    inputs: Mapping[str, Sequence[str]]
+    now: datetime
+    memory: dict[str, Any]
+    log: logging.Logger
+    told: list[str] = field(default_factory=list)
+
+    @property
+    def automation(self) -> AutomationConfig:
+        """The section."""
+        found: AutomationConfig = self.experiment.automation
+        return found
+
+    @property
+    def store(self) -> ArtifactStore:
+        """The store."""
+        return self.project.store(self.name)
+
+    @property
+    def channel(self) -> Channel:
+        """The experiment's own channel."""
+        return Channel(self.store, self.experiment.channel)
+
+    def leader(self) -> ArtifactRef | None:
+        """The release that leads it."""
+        head = self.channel.head()
+        return None if head is None else head.ref
+
+    def versions(self, asset: str) -> list[ArtifactRef]:
+        """Versions of an asset, oldest first."""
+        return self.store.versions(self.name, asset)
+
+    def segments(self) -> list[str]:
+        """Segments of the decision log in the store."""
+        from churn_assets.offers.stored_log import stored_segments
+
+        return stored_segments(self.store.backend, self.name)
+
+    def trainings(self) -> list[dg.RunRecord]:
+        """Records of the automatic trainings, newest first."""
+        return self.asked_of(train.name)
+
+    def asked_of(self, job: str) -> list[dg.RunRecord]:
+        """Records of the runs of a job that sensors asked for, newest first."""
+        return self._records(dg.RunsFilter(job_name=job, tags={requests.EXPERIMENT: self.name}))
+
+    def running(self) -> list[dg.RunRecord]:
+        """Records of all trainings in progress, by whomever."""
+        partition = {"dagster/partition": self.name}
+        return self._records(dg.RunsFilter(tags=partition, statuses=list(_IN_PROGRESS)))
+
+    def _records(self, wanted: dg.RunsFilter) -> list[dg.RunRecord]:
+        return list(self.instance.get_run_records(wanted, limit=_HISTORY))
+
+
+def each_experiment(
+    name: str,
+    visit: Callable[[Scene], list[dg.RunRequest]],
+    flow: Mapping[str, Sequence[str]],
+    interval: int,
+    description: str,
+    jobs: Sequence[Any],
+    *,
+    while_off: bool = False,
+) -> dg.SensorDefinition:
+    """A sensor that visits every experiment; one that is broken is told and skipped.
+
+    Args:
+        name: Of the sensor.
+        visit: What it does with one experiment; the runs to ask for.
+        flow: Asset to the assets that it is made from.
+        interval: Least seconds between two ticks.
+        description: For the UI.
+        jobs: What it may ask for.
+        while_off: Visit experiments whose automation is off, too.
+    """
+
+    @dg.sensor(
+        name=name,
+        jobs=jobs,
+        minimum_interval_seconds=interval,
+        default_status=dg.DefaultSensorStatus.STOPPED,
+        required_resource_keys={"project"},
+        description=description,
+    )
+    def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        project: Project = context.resources.project
+        memory: dict[str, Any] = json.loads(context.cursor or "{}")
+        asked: list[dg.RunRequest] = []
+        told: list[str] = []
+        for experiment in project.names():
+            try:
+                config = project.experiment(experiment)
+                if not (config.automation.enabled or while_off):
+                    told.append(f"{experiment}: automation.enabled is false")
+                    continue
+                scene = Scene(
+                    name=experiment,
+                    experiment=config,
+                    project=project,
+                    instance=context.instance,
+                    inputs=_taking_part(project, experiment, flow),
+                    now=datetime.now(UTC),
+                    memory=memory.setdefault(experiment, {}),
+                    log=context.log,
+                )
+                asked += visit(scene)
+                told += [f"{experiment}: {line}" for line in scene.told or ["nothing to do"]]
+            except _BROKEN as error:
+                told.append(f"{experiment}: cannot be looked at: {type(error).__name__}: {error}")
+                context.log.error(told[-1])
+        for line in told:
+            context.log.info(line)
+        said = None if asked else dg.SkipReason("\n".join(told) or "there is no experiment")
+        return dg.SensorResult(
+            run_requests=asked, skip_reason=said, cursor=json.dumps(memory, sort_keys=True)
+        )
+
+    return sensor
+
+
+def past_run(record: dg.RunRecord, now: datetime) -> PastRun:
+    """A run of Dagster's history as the plan sees it."""
+    run, asked = record.dagster_run, record.create_timestamp.astimezone(UTC)
+    evidence = run.tags.get(requests.EVIDENCE, "")
+    lost = run.status == dg.DagsterRunStatus.NOT_STARTED and now - asked > _LOST_AFTER
+    return PastRun(
+        run_id=run.run_id,
+        evidence=frozenset(evidence.split("+")) - {""},
+        attempt=int(run.tags.get(requests.ATTEMPT, "1")),
+        state="failed" if lost else _ENDED.get(run.status, "in_progress"),
+        requested_at=asked,
+        ended_at=datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
+    )
+
+
+def _taking_part(
+    project: Project, experiment: str, flow: Mapping[str, Sequence[str]]
+) -> dict[str, Sequence[str]]:
+    return {asset: made_from for asset, made_from in flow.items() if project.takes_part(experiment, asset)}

@@ -1,0 +1,115 @@
+"""What decisions earned, how true forecasts were: right numbers, honest intervals, guardrails that keep their error."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from churn_assets.monitoring.config import LiveConfig
+from churn_assets.monitoring.live import earned, first_breach, forecasts, looks, wrong_forecasts
+
+CONFIG = LiveConfig(window_outcomes=500, min_outcomes=500, false_alarms=0.05)
+
+
+def served(rng, rows=2_000, *, effect=0.0, gain=0.0, risk_off=0.0, acceptance_off=0.0, holdout=0.2):
+    """Decisions of a policy that contacts the riskier half but for a holdout; contact changes churn and margin."""
+    risk = rng.beta(2, 6, rows)
+    contacted = (risk > 0.25) & (rng.random(rows) >= holdout)
+    acceptance = np.where(contacted, 0.4, 0.0)
+    churned = rng.random(rows) < np.clip(risk + risk_off + effect * contacted, 0, 1)
+    return pd.DataFrame(
+        {
+            "customer_id": rng.integers(0, rows, rows).astype(str),
+            "offer_pct": np.where(contacted, 0.1, 0.0),
+            "propensity_0": np.where(risk > 0.25, holdout, 1.0),
+            "risk": risk,
+            "acceptance": acceptance,
+            "accepted": np.where(contacted, rng.random(rows) < acceptance + acceptance_off, np.nan),
+            "churned": churned.astype(float),
+            "margin": 100.0 * ~churned + gain * contacted,
+        }
+    )
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def test_the_holdout_stands_for_everybody_who_was_contacted(rng):
+    found = earned(served(rng, 40_000, effect=-0.1, gain=-2.0))
+    contacted = (rng.beta(2, 6, 400_000) > 0.25).mean() * 0.8
+    low, high = found.lift.interval
+    assert low < contacted * (10.0 - 2.0) < high
+    low, high = found.churn_increase.interval
+    assert low < -0.1 * contacted < high
+    assert found.value.value == pytest.approx(found.no_contact.value + found.lift.value)
+
+
+def test_the_interval_of_the_lift_covers_the_truth_as_often_as_it_says(rng):
+    covered = 0
+    for _ in range(300):
+        low, high = earned(served(rng)).lift.interval
+        covered += low < 0 < high
+    assert covered >= 300 * 0.95 - 3 * np.sqrt(300 * 0.95 * 0.05)
+
+
+def test_without_a_holdout_nothing_tells_what_no_contact_earns(rng):
+    assert earned(served(rng, holdout=0.0)) is None
+    assert first_breach(served(rng, holdout=0.0), CONFIG) is None
+
+
+def test_true_forecasts_are_rarely_called_wrong(rng):
+    alarms = sum(
+        bool(wrong_forecasts(forecasts(served(rng)), LiveConfig(false_alarms=0.05, max_calibration_error=0)))
+        for _ in range(200)
+    )
+    assert alarms <= 10 + 3 * np.sqrt(200 * 0.05 * 0.95)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [({"risk_off": 0.1}, "churn without contact"), ({"acceptance_off": -0.3}, "acceptance")],
+)
+def test_a_forecast_that_became_wrong_is_named(rng, wrong, name):
+    (found,) = wrong_forecasts(forecasts(served(rng, **wrong)), CONFIG)
+    assert found.name == name
+
+
+def test_an_error_of_no_consequence_calls_for_nothing(rng):
+    found = forecasts(served(rng, 200_000, risk_off=0.02))
+    assert found[0].p < 1e-6
+    assert wrong_forecasts(found, CONFIG) == ()
+
+
+def test_no_outcome_of_a_kind_is_no_wrong_forecast(rng):
+    quiet = served(rng)
+    quiet = quiet[quiet["offer_pct"] == 0]
+    churn, acceptance = forecasts(quiet)
+    assert (churn.rows, acceptance.rows, acceptance.p) == (len(quiet), 0, 1.0)
+
+
+def test_a_release_that_drives_customers_away_breaks_a_guardrail(rng):
+    breach = first_breach(served(rng, 4_000, effect=0.3), CONFIG)
+    assert breach is not None
+    assert "allowed" in breach.reason
+
+
+def test_a_release_that_costs_more_than_it_brings_breaks_a_guardrail(rng):
+    breach = first_breach(served(rng, 4_000, gain=-30.0), CONFIG)
+    assert breach is not None
+    assert "lift over no contact is at most" in breach.reason
+
+
+def test_too_few_outcomes_roll_nothing_back(rng):
+    assert first_breach(served(rng, 499, gain=-1000.0), CONFIG) is None
+
+
+def test_looks_come_at_doublings_and_share_one_error_probability():
+    found = list(looks(9_000, CONFIG))
+    assert [rows for rows, _ in found] == [500, 1000, 2000, 4000, 8000]
+    assert sum(level for _, level in found) < CONFIG.false_alarms
+
+
+def test_a_harmless_release_is_rarely_rolled_back_however_often_it_is_looked_at(rng):
+    broken = sum(first_breach(served(rng, 4_000), CONFIG) is not None for _ in range(200))
+    assert broken <= 10 + 3 * np.sqrt(200 * 0.05 * 0.95)

@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import pandas as pd
 import yaml
 
 from churn_assets.customers.table import CustomerTable
@@ -26,7 +27,10 @@ from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.decide import decide
 from churn_assets.release.derive import derive
+from churn_assets.release.derived import Derived
+from churn_assets.release.gates import COMPARED, GOLDEN_AT
 from churn_assets.release.loaded import Models, member_format
 from churn_assets.release.messages import MessageDesk
 from churn_assets.response.accept import AcceptModel
@@ -40,6 +44,7 @@ from churn_assets.store.manifest import Provenance
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "quickstart"
 READY_WITHIN = 120.0
+GOLDEN_CUSTOMERS = 20
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,15 @@ def publish_release(
         for asset, value in zip(MEMBERS["decision"], values, strict=True)
     }
     digests = {asset: project.store.manifest(ref).digest for asset, ref in members.items()}
+    writing = Writing(
+        safety=experiment.safety,
+        months=experiment.economics.discount_months,
+        profile=None,
+        max_new_tokens=1,
+        temperature=1.0,
+        seed=0,
+    )
+    derived = derive(Models(table.schema, risk, accept, effect, policy, MessageDesk(writing, None)), table.X)
     bundle = Bundle(
         experiment=EXPERIMENT,
         branches=("decision",),
@@ -132,20 +146,25 @@ def publish_release(
         evidence={},
         champion=None,
         simulated=True,
-        writing=Writing(
-            safety=experiment.safety,
-            months=experiment.economics.discount_months,
-            profile=None,
-            max_new_tokens=1,
-            temperature=1.0,
-            seed=0,
-        ),
-        golden=Golden(customers=[], decisions=[], messages=[]),
+        writing=writing,
+        golden=golden_of(table, derived),
         report_sha256="0" * 64,
     )
-    models = Models(table.schema, risk, accept, effect, policy, MessageDesk(bundle.writing, None))
-    release = Release(bundle=bundle, report="", derived=derive(models, table.X))
+    release = Release(bundle=bundle, report="", derived=derived)
     return _publish(project, "release", release)
+
+
+def golden_of(table: CustomerTable, derived: Derived) -> Golden:
+    """A few customers and what is decided for them, which every load of the release must decide again."""
+    raw = as_raw(table).head(GOLDEN_CUSTOMERS)
+    decided = decide(raw, derived, ArtifactRef(EXPERIMENT, "release", "unborn"), GOLDEN_AT)
+    return Golden(customers=_plain(raw), decisions=_plain(decided[list(COMPARED)]), messages=[])
+
+
+def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as JSON: blanks are None."""
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows]
 
 
 def _publish(project: Project, asset: str, value: Any) -> ArtifactRef:
@@ -159,15 +178,7 @@ def _publish(project: Project, asset: str, value: Any) -> ArtifactRef:
 
 def questions(table: CustomerTable) -> list[dict[str, Any]]:
     """Customers as they are asked about over the wire."""
-    raw = as_raw(table)
-    plain = raw.astype(object).where(raw.notna(), None).to_dict("records")
-    return [
-        {
-            "customer_id": row.pop(table.schema.id),
-            "features": {str(name): value for name, value in row.items()},
-        }
-        for row in plain
-    ]
+    return [{"customer_id": row.pop(table.schema.id), "features": row} for row in _plain(as_raw(table))]
 
 
 @dataclass

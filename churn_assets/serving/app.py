@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -369,6 +370,9 @@ async def _lifespan(parts: Parts) -> AsyncIterator[None]:
     with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
         await loop.run_in_executor(background, _recover, parts)
         await loop.run_in_executor(background, _follow, parts)
+        # What is there by now stays: a search of it for garbage, at any moment, would stop all answers for 50 ms.
+        gc.collect()
+        gc.freeze()
         tasks = [
             loop.create_task(_every(parts.config.poll_seconds, background, _follow, parts)),
             loop.create_task(_shipping(parts, background)),

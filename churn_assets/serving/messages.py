@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import time
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Protocol
 
 from churn_assets.customers.columns import as_text
@@ -161,7 +161,8 @@ class Messages:
         self._writer = writer
         self._seconds = seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="messages") if writer else None
-        self._template = lru_cache(_TEMPLATES_KEPT)(self._judged_template)
+        # Not a method's: a writer that refers to itself would outlive its release until memory is searched for it.
+        self._template = lru_cache(_TEMPLATES_KEPT)(partial(_judged_template, self._safety, self._quiet))
 
     async def write(self, wanted: Sequence[Wanted]) -> list[MessageView | None]:
         """What may be sent to each; None where nothing is known that could be said."""
@@ -209,10 +210,13 @@ class Messages:
             delay_hours=left if made.waits else 0.0,
         )
 
-    def _judged_template(self, service: str, offer: Offer, quiet: bool) -> Outgoing:
-        """The template depends on no more of a customer than the service: it is judged once for all of them."""
-        quiet_at = self._quiet.start if quiet and self._quiet else None
-        return outgoing(None, Profile(service, bill=0.0), offer, self._safety, Request(local_time=quiet_at))
+
+def _judged_template(
+    safety: Safety, hours: QuietHours | None, service: str, offer: Offer, quiet: bool
+) -> Outgoing:
+    """The template depends on no more of a customer than the service: it is judged once for all of them."""
+    quiet_at = hours.start if quiet and hours else None
+    return outgoing(None, Profile(service, bill=0.0), offer, safety, Request(local_time=quiet_at))
 
 
 def _hours_left(now: time | None, quiet: QuietHours | None) -> float:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+import weakref
 
 import pytest
 from shop import Load, Server, wait_until
@@ -93,6 +95,17 @@ def test_a_server_whose_first_leader_is_broken_is_not_ready_and_waits_for_a_bett
         assert str(shop.third) in client.get("/v1/release").json()["trouble"]["detail"]
         shop.lead(shop.first, "rollback")
         wait_until(lambda: client.get("/v2/health/ready").status_code == 200)
+
+
+def test_a_release_that_no_longer_answers_leaves_memory_at_once(built):
+    gc.disable()  # a search for what refers to itself stops all answers, so none may be needed
+    try:
+        served = load_served(built.store, built.first, 1.0, utc_now())
+        parts = [weakref.ref(part) for part in (served, served.core, served.core.derived, served.messages)]
+        del served
+        assert [part() for part in parts] == [None] * 4
+    finally:
+        gc.enable()
 
 
 def test_a_release_without_messages_is_served_without_any_library_that_trains(shop):

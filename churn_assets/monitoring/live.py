@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -37,15 +36,15 @@ class Forecast:
 
 @dataclass(frozen=True)
 class Earned:
-    """What decisions earned against no contact.
+    """What the policy earned against no contact; what exploration costs is not the policy's.
 
     Attributes:
         rows: Decisions.
-        value: Money a decision.
-        no_contact: Money a decision if nobody had been contacted: decisions without contact, weighted by the inverse
-            of their propensity (Hájek).
+        value: Money a decision of the customers who were left to the policy, whom a hash drew.
+        no_contact: Money a decision if nobody had been contacted: decisions without contact, the holdout's among
+            them, weighted by the inverse of their propensity (Hájek).
         lift: The difference.
-        churn_increase: Share of customers who left, less the share that would have left without contact.
+        churn_increase: Share of customers who left under the policy, less the share without contact.
     """
 
     rows: int
@@ -92,7 +91,7 @@ def wrong_forecasts(found: tuple[Forecast, ...], config: LiveConfig) -> tuple[Fo
 
 
 def earned(decisions: pd.DataFrame) -> Earned | None:
-    """What decisions earned; None where some could not have been left uncontacted, so that nothing tells.
+    """What the policy earned; None where some could not have been left uncontacted, so that nothing tells.
 
     Args:
         decisions: Rows with whole outcomes, a margin each, and `propensity_0`.
@@ -100,45 +99,52 @@ def earned(decisions: pd.DataFrame) -> Earned | None:
     idle = decisions[NO_OFFER].to_numpy(np.float64)
     if not len(decisions) or not (idle > 0).all():
         return None
+    weight = np.where(decisions["offer_pct"] == 0, 1 / idle, 0.0)
+    policy = (decisions["assigned"] == "policy").to_numpy(np.float64)
+    if not (weight.any() and policy.any()):
+        return None
     margin, churned = (decisions[name].to_numpy(np.float64) for name in ("margin", "churned"))
     customer = _customers(decisions)
-    weight = np.where(decisions["offer_pct"] == 0, 1 / idle, 0.0)
-    if not weight.any():
-        return None
-    no_contact, lift = _against(margin, weight, customer)
     return Earned(
         rows=len(decisions),
-        value=clustered_mean(margin, customer),
-        no_contact=no_contact,
-        lift=lift,
-        churn_increase=_against(churned, weight, customer)[1],
+        value=clustered(*_weighted(margin, policy), customer),
+        no_contact=clustered(*_weighted(margin, weight), customer),
+        lift=_difference(margin, policy, weight, customer),
+        churn_increase=_difference(churned, policy, weight, customer),
     )
 
 
 def first_breach(decisions: pd.DataFrame, config: LiveConfig) -> Breach | None:
     """The first guardrail that was broken since a release began to lead, if any.
 
-    Looked at each time the outcomes have doubled, beginning with `min_outcomes`, and each time with half the error
-    probability of the time before: however often it is asked, a harmless release is called harmful with a
-    probability of at most `false_alarms`.
+    However often it is asked, a harmless release is called harmful with a probability of at most `false_alarms`: what
+    is looked at, and with which share of that probability, depends on the number of outcomes alone (`looks`).
 
     Args:
         decisions: All decisions of the release with whole outcomes, oldest first, as for `earned`.
         config: Guardrails.
     """
-    for rows, level in looks(len(decisions), config):
-        found = earned(decisions.iloc[:rows])
+    for start, stop, level in looks(len(decisions), config):
+        found = earned(decisions.iloc[start:stop])
         if found is not None and (why := _broken(found, level, config)):
-            return Breach(rows, f"{why} over {rows} decisions")
+            return Breach(stop - start, f"{why} over decisions {start + 1} to {stop}")
     return None
 
 
-def looks(rows: int, config: LiveConfig) -> Iterator[tuple[int, float]]:
-    """After how many decisions the guardrails are looked at, up to `rows`, and with which error probability."""
-    count, level = config.min_outcomes, config.false_alarms / 2
+def looks(rows: int, config: LiveConfig) -> list[tuple[int, int, float]]:
+    """Which decisions are looked at, from and to, and with which error probability; in the order of `to`.
+
+    Half the probability goes to windows of `min_outcomes`, the k-th getting 1 / k(k + 1) of it: harm that begins late
+    is found within a window. Half goes to all decisions since the first, each time they have doubled: harm too small
+    for one window adds up.
+    """
+    size, half = config.min_outcomes, config.false_alarms / 2
+    found = [((k - 1) * size, k * size, half / (k * (k + 1))) for k in range(1, rows // size + 1)]
+    count, level = 2 * size, half / 2
     while count <= rows:
-        yield count, level
+        found.append((0, count, level))
         count, level = 2 * count, level / 2
+    return sorted(found, key=lambda look: (look[1], look[0]))
 
 
 def _broken(found: Earned, level: float, config: LiveConfig) -> str:
@@ -166,12 +172,15 @@ def _forecast(name: str, decisions: pd.DataFrame, error: pd.Series) -> Forecast:
     return Forecast(name, len(values), found, 2 * NormalDist().cdf(-abs(found.z)) if certain else 1.0)
 
 
-def _against(outcome: Floats, weight: Floats, customer: NDArray[np.int64]) -> tuple[Estimate, Estimate]:
-    """Mean outcome of the weighted rows, and the mean of all less it, with intervals by customer."""
-    base = float((weight * outcome).sum() / weight.sum())
-    influence = weight * (outcome - base) / weight.mean()
-    mean = float(outcome.mean())
-    return clustered(base, influence, customer), clustered(mean - base, outcome - mean - influence, customer)
+def _weighted(outcome: Floats, weight: Floats) -> tuple[float, Floats]:
+    """Weighted mean, and each row's influence on it."""
+    mean = float((weight * outcome).sum() / weight.sum())
+    return mean, weight * (outcome - mean) / weight.mean()
+
+
+def _difference(outcome: Floats, one: Floats, other: Floats, customer: NDArray[np.int64]) -> Estimate:
+    (first, its), (second, others) = _weighted(outcome, one), _weighted(outcome, other)
+    return clustered(first - second, its - others, customer)
 
 
 def _customers(decisions: pd.DataFrame) -> NDArray[np.int64]:

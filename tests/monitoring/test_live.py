@@ -13,12 +13,14 @@ CONFIG = LiveConfig(window_outcomes=500, min_outcomes=500, false_alarms=0.05)
 def served(rng, rows=2_000, *, effect=0.0, gain=0.0, risk_off=0.0, acceptance_off=0.0, holdout=0.2):
     """Decisions of a policy that contacts the riskier half but for a holdout; contact changes churn and margin."""
     risk = rng.beta(2, 6, rows)
-    contacted = (risk > 0.25) & (rng.random(rows) >= holdout)
+    held_out = rng.random(rows) < holdout
+    contacted = (risk > 0.25) & ~held_out
     acceptance = np.where(contacted, 0.4, 0.0)
     churned = rng.random(rows) < np.clip(risk + risk_off + effect * contacted, 0, 1)
     return pd.DataFrame(
         {
             "customer_id": rng.integers(0, rows, rows).astype(str),
+            "assigned": np.where(held_out, "holdout", "policy"),
             "offer_pct": np.where(contacted, 0.1, 0.0),
             "propensity_0": np.where(risk > 0.25, holdout, 1.0),
             "risk": risk,
@@ -37,7 +39,7 @@ def rng():
 
 def test_the_holdout_stands_for_everybody_who_was_contacted(rng):
     found = earned(served(rng, 40_000, effect=-0.1, gain=-2.0))
-    contacted = (rng.beta(2, 6, 400_000) > 0.25).mean() * 0.8
+    contacted = (rng.beta(2, 6, 400_000) > 0.25).mean()
     low, high = found.lift.interval
     assert low < contacted * (10.0 - 2.0) < high
     low, high = found.churn_increase.interval
@@ -104,10 +106,24 @@ def test_too_few_outcomes_roll_nothing_back(rng):
     assert first_breach(served(rng, 499, gain=-1000.0), CONFIG) is None
 
 
-def test_looks_come_at_doublings_and_share_one_error_probability():
-    found = list(looks(9_000, CONFIG))
-    assert [rows for rows, _ in found] == [500, 1000, 2000, 4000, 8000]
-    assert sum(level for _, level in found) < CONFIG.false_alarms
+def test_looks_are_windows_and_doublings_and_share_one_error_probability():
+    found = looks(2_100, CONFIG)
+    assert [(start, stop) for start, stop, _ in found] == [
+        (0, 500),
+        (0, 1000),
+        (500, 1000),
+        (1000, 1500),
+        (0, 2000),
+        (1500, 2000),
+    ]
+    assert sum(level for _, _, level in looks(100_000, CONFIG)) < CONFIG.false_alarms
+
+
+def test_harm_that_begins_late_is_found_within_a_window(rng):
+    late = pd.concat([served(rng, 8_000), served(rng, 500, effect=0.8)], ignore_index=True)
+    breach = first_breach(late, CONFIG)
+    assert breach is not None
+    assert breach.reason.endswith("over decisions 8001 to 8500")
 
 
 def test_a_harmless_release_is_rarely_rolled_back_however_often_it_is_looked_at(rng):

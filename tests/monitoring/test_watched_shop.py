@@ -1,0 +1,104 @@
+"""The sensors over a real decision log of real small models: calm where all is well, right where something is not."""
+
+import pytest
+
+
+def dearer(asked):
+    """The same customers at another price level."""
+    for each in asked:
+        each["features"]["MonthlyCharges"] = min(each["features"]["MonthlyCharges"] * 1.6, 118.0)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("sensor", "said"),
+    [
+        ("drift", "no drift in window 4 of"),
+        ("live_performance", "forecasts come true in window 4 of"),
+        ("guardrails", "guardrails hold over 4"),
+    ],
+)
+def test_nothing_is_asked_for_where_all_is_well(shop, instance, sensor, said):
+    assert said in shop.said(sensor, instance)
+    assert said in shop.said(sensor, instance), "and remembers it"
+
+
+def test_drift_of_the_customers_asks_for_what_learns_from_them(shop, instance):
+    shop.serve(1, asked=dearer)
+    request = shop.asked("drift", instance)
+    assert "drift of" in request.tags["churn/reason"]
+    assert "MonthlyCharges (PSI" in request.tags["churn/reason"]
+    asked = {key.to_user_string() for key in request.asset_selection}
+    assert asked == {
+        "customers",
+        "offer_log",
+        "risk_model",
+        "accept_model",
+        "effect_model",
+        "ppo_decision",
+        "release",
+    }
+    assert shop.asked("drift", instance).run_key == request.run_key, "until a run answers it"
+
+
+def test_forecasts_that_became_wrong_ask_for_a_training(shop, instance):
+    shop.serve(1, churn=lambda decision: min(1.0, decision["churn_risk"] + 0.25))
+    request = shop.asked("live_performance", instance)
+    assert "churn without contact is +" in request.tags["churn/reason"]
+
+
+def harmful(decision):
+    return min(1.0, decision["churn_risk"] + (0.5 if decision["contact"] else 0.0))
+
+
+def test_a_promoted_release_that_does_harm_is_rolled_back_once(shop, instance):
+    shop.project.lead(shop.releases["other"])
+    shop.serve(1, churn=harmful)
+    request = shop.asked("guardrails", instance)
+    config = request.run_config["ops"]["roll_back"]["config"]
+    assert request.job_name == "rollback"
+    assert (config["actor"], config["expected_record"]) == ("automation", 2)
+    assert "than without contact" in config["reason"] or "lift over no contact" in config["reason"]
+    shop.project.lead(shop.releases["first"], "rollback")
+    assert "leads since a rollback" in shop.said("guardrails", instance)
+
+
+def test_a_first_release_that_does_harm_has_nothing_to_go_back_to_and_says_what_to_do(shop, instance):
+    shop.serve(2, churn=harmful)
+    assert "no release led before: set serving.kill_switch" in shop.said("guardrails", instance)
+
+
+def test_a_candidate_without_its_gates_is_not_promoted(shop, instance):
+    assert "never ran on this version" in shop.said("promotions", instance)
+
+
+@pytest.fixture
+def proven(shop):
+    shop.prove(shop.releases["again"], shop.releases["first"])
+    return shop
+
+
+def test_a_candidate_that_holds_is_promoted_after_its_shadow_and_names_the_record(proven, instance):
+    request = proven.asked("promotions", instance)
+    config = request.run_config["ops"]["promote_release"]["config"]
+    assert (config["release"], config["expected_record"]) == (proven.releases["again"].version, 1)
+    assert "live decisions the lower bound" in config["reason"]
+
+
+def test_by_hand_the_sensor_says_what_it_would_do(proven, instance):
+    proven.configure(promotion={"mode": "manual", "min_decisions": 1_000, "min_gap_hours": 0.0})
+    assert "and waits for a person: all" in proven.said("promotions", instance)
+
+
+@pytest.mark.parametrize(
+    ("rules", "said"),
+    [
+        ({"min_decisions": 50_000}, "min_decisions: "),
+        ({"min_exploration": 0.9}, "min_exploration: 3"),
+        ({"min_gap_hours": 24.0}, "min_gap_hours: the channel moved at"),
+    ],
+)
+def test_each_rule_of_the_policy_holds_a_candidate_back(proven, instance, rules, said):
+    calm = {"mode": "auto", "min_decisions": 1_000, "min_gap_hours": 0.0}
+    proven.configure(promotion=calm | rules)
+    assert said in proven.said("promotions", instance)

@@ -1,0 +1,157 @@
+"""A project with releases of small real models, served for real to customers who answer, with automation on."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import yaml
+
+from benchmarks.served import EXPERIMENT, Project, Server, new_project, publish_release, questions
+from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.definitions import Overrides, build_defs, build_project
+from churn_assets.gates.report import Gate, GateReport
+from churn_assets.gates.spec import LOADS_AND_AGREES
+from churn_assets.release.bundle import RELEASE
+from churn_assets.release.checks import RELEASE as RELEASE_CHECKS
+from churn_assets.release.required import MEMBER_CHECKS
+from churn_assets.store.artifacts import ArtifactRef
+
+REQUIRED = dict(MEMBER_CHECKS) | {"release": RELEASE_CHECKS}
+SECRET = {"CHURN_ASSIGNMENT_KEY": "a secret of some length"}
+AUTOMATION: dict[str, Any] = {
+    "enabled": True,
+    "cooldown_hours": 0.0,
+    "drift": {"window_decisions": 1_000},
+    "live": {"window_outcomes": 1_000, "min_outcomes": 1_000},
+    "promotion": {"mode": "auto", "min_decisions": 1_000, "min_gap_hours": 0.0},
+}
+Asked = list[dict[str, Any]]
+
+
+@dataclass
+class WatchedShop:
+    """A folder in one state, and what a sensor says of it on a real instance."""
+
+    project: Project
+    table: CustomerTable
+    releases: dict[str, ArtifactRef]
+    cursors: dict[str, str | None] = field(default_factory=dict)
+
+    def copy_to(self, root: Path) -> WatchedShop:
+        shutil.copytree(self.project.root, root)
+        return WatchedShop(Project(root), self.table, dict(self.releases))
+
+    def configure(self, **automation: Any) -> None:
+        path = self.project.root / "configs" / f"{EXPERIMENT}.yaml"
+        content = yaml.safe_load(path.read_text())
+        content["automation"] = content["automation"] | automation
+        path.write_text(yaml.safe_dump(content))
+
+    def serve(
+        self,
+        waves: int,
+        *,
+        asked: Callable[[Asked], Asked] = lambda asked: asked,
+        churn: Callable[[dict[str, Any]], float] = lambda decision: 1 - decision["retention_probability"],
+    ) -> None:
+        """Ask for everybody, some times under other names, and tell what became of it."""
+        rng = np.random.default_rng(7)
+        with Server(self.project, environment=SECRET).start() as server, server.client() as client:
+            for wave in range(waves):
+                found = asked(questions(self.table))
+                named = [each | {"customer_id": f"{each['customer_id']}-{wave}"} for each in found]
+                for start in range(0, len(named), 500):
+                    answer = client.post("/v1/decisions", json={"customers": named[start : start + 500]})
+                    assert answer.status_code == 200, answer.text
+                    decisions = answer.json()["decisions"]
+                    outcomes = [
+                        {
+                            "decision_id": each["decision_id"],
+                            "churned": bool(rng.random() < churn(each)),
+                            "accepted": bool(rng.random() < each["acceptance_probability"]),
+                        }
+                        for each in decisions
+                    ]
+                    assert client.post("/v1/outcomes", json={"outcomes": outcomes}).status_code in (200, 201)
+            server.stop()
+
+    def prove(self, ref: ArtifactRef, champion: ArtifactRef | None) -> None:
+        """Store passing reports of every check that promotion asks for."""
+        store = self.project.store
+        leading = {} if champion is None else self.members(champion)
+        for version in (ref, *self.members(ref).values()):
+            specs = REQUIRED[version.asset]
+            against = {spec.name for spec in specs if spec.against_champion}
+            for check in {LOADS_AND_AGREES, *(spec.name for spec in specs)}:
+                compared = leading.get(version.asset) if version.asset != "release" else champion
+                report = GateReport(
+                    check=check,
+                    asset=version.asset,
+                    version=version.version,
+                    digest=store.manifest(version).digest,
+                    key="k",
+                    champion=str(compared) if check in against and compared is not None else None,
+                    gates=(Gate("figure", 1.0, ">=", 0.5),),
+                    advice="",
+                )
+                store.add_gate_report(version, check, report.to_json())
+
+    def members(self, ref: ArtifactRef) -> dict[str, ArtifactRef]:
+        bundle = self.project.store.load(ref, RELEASE).bundle
+        return {asset: member.version for asset, member in bundle.members.items()}
+
+    def tick(self, sensor: str, instance: dg.DagsterInstance) -> dg.SensorResult:
+        overrides = Overrides(root=self.project.root)
+        repository = build_defs(overrides).get_repository_def()
+        context = dg.build_sensor_context(
+            instance=instance,
+            cursor=self.cursors.get(sensor),
+            repository_def=repository,
+            resources={"project": build_project(overrides)},
+        )
+        result = repository.get_sensor_def(sensor).evaluate_tick(context)
+        self.cursors[sensor] = result.cursor
+        return result
+
+    def said(self, sensor: str, instance: dg.DagsterInstance) -> str:
+        result = self.tick(sensor, instance)
+        assert not result.run_requests
+        return result.skip_message
+
+    def asked(self, sensor: str, instance: dg.DagsterInstance) -> dg.RunRequest:
+        result = self.tick(sensor, instance)
+        assert result.run_requests, result.skip_message
+        (request,) = result.run_requests
+        return request
+
+
+def build_watched_shop(root: Path) -> WatchedShop:
+    """Two releases that decide otherwise, the first of which leads, and three waves served by it."""
+    project = new_project(root)
+    path = root / "configs" / f"{EXPERIMENT}.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["offer_log"]["decisions"] = {"window_days": 0.0}
+    content["serving"] = {"holdout_share": 0.15, "exploration_share": 0.3}
+    content["serving"]["decision_log"] = {"ship_seconds": 0.5, "segment_seconds": 1.0}
+    content["automation"] = AUTOMATION
+    path.write_text(yaml.safe_dump(content))
+    experiment = project.experiment
+    table = read_customers(experiment.customers, seed=experiment.seed, root=root)
+    few = table.where(np.random.default_rng(0).random(len(table)) < 0.2)
+    releases = {}
+    for name, seed in (("first", 1), ("other", 2), ("again", 1)):
+        releases[name] = publish_release(project, experiment, few, rows=5_000, timesteps=32_768, seed=seed)
+        time.sleep(1.0)  # versions are named by the second
+        if name == "first":
+            project.lead(releases[name])
+            time.sleep(1.0)
+    made = WatchedShop(project, few, releases)
+    made.serve(3)
+    return made

@@ -33,6 +33,7 @@ from churn_assets.serving.core import (
     Rollout,
 )
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
+from churn_assets.serving.docs_page import show_docs
 from churn_assets.serving.messages import Wanted
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
@@ -99,8 +100,10 @@ def create_app(parts: Parts) -> Guard:
         version="1",
         lifespan=lambda _: _lifespan(parts),
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
+    show_docs(app)
     desk = DecisionDesk(parts)
 
     @app.get("/v1/release", openapi_extra=openapi.RELEASE, tags=["release"])

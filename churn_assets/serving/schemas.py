@@ -125,7 +125,7 @@ class ReasonView(Struct, frozen=True):
 
 
 class SafetyView(Struct, frozen=True):
-    """What the safety rules say about the text that was judged."""
+    """What the safety rules say about the model's text, also where the template is sent in its place."""
 
     safe: bool
     violations: list[str]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from churn_assets.cli import message_commands, serve_command, store_commands
+from churn_assets.cli import message_commands, serve_command, simulate_command, store_commands
 from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
 from churn_assets.cli.place import (
     ExperimentOption,
@@ -279,6 +279,7 @@ for _command in (
     serve_command.serve,
     serve_command.keys,
     serve_command.log,
+    simulate_command.simulate,
 ):
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")

@@ -9,7 +9,7 @@ incentive: Tamaddoni 2017; customers whom a contact wakes: Ascarza 2016, 2018; s
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 
@@ -89,6 +89,10 @@ class Truth:
     saved: Floats
     woken: Floats
     strata: NDArray[np.str_]
+
+    def of(self, rows: slice) -> Truth:
+        """The same of some of the situations."""
+        return Truth(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
     def one_window_lift(self, arms: Ints) -> float:
         """Mean value over no offer, in money a situation, of choosing `arms` (n,) index into ARMS."""

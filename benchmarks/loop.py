@@ -1,0 +1,226 @@
+"""The closed loop on the demo world, wave after wave, against a release that never learns; and what must not happen.
+
+Every case is a project of its own: a real server that is asked over HTTP, its decision log, the training job in this
+process, and promotion by the policy that automation uses. Sensors and daemon are left out: their tests are elsewhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.report import Figure, show  # first: it sets the number of threads
+
+import dagster as dg  # isort: skip
+
+from churn_assets.customers.table import read_customers
+from churn_assets.definitions import Overrides, build_defs, build_project
+from churn_assets.offers.config import Drift
+from churn_assets.simulation.loop import Learned, NothingLeadsError, play
+from churn_assets.simulation.project import Scratch
+from churn_assets.simulation.waves import Forward
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs" / "loop.yaml"
+
+
+WAVES, DRIFT_AT, SIZE = 5, 3, 21_129
+"""A learning case: three times the whole table a wave, and a competitor's offers from the third wave on."""
+FIRST_LOGS = 5
+"""First logs that are drawn until the gates let a release of one of them lead: 20,000 rows are few."""
+
+
+class InProcess:
+    """The project's definitions in this process: its training job, and its sensors a tick at a time."""
+
+    def __init__(self, scratch: Scratch, instance: dg.DagsterInstance) -> None:
+        self.scratch, self.instance = scratch, instance
+        self.cursors: dict[str, str | None] = {}
+
+    def run(self, job: str, **wanted: Any) -> list[str]:
+        """Run a job; what failed."""
+        quiet = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        found = self._repository().get_job(job)
+        result = found.execute_in_process(
+            instance=self.instance,
+            run_config=quiet | wanted.pop("run_config", {}),
+            raise_on_error=False,
+            **wanted,
+        )
+        return _failures(result.all_events)
+
+    def tick(self, sensor: str) -> tuple[Sequence[dg.RunRequest], str]:
+        """One tick of a sensor: what it asks for, and what it says if that is nothing."""
+        repository = self._repository()
+        project = build_project(Overrides(root=self.scratch.root))
+        context = dg.build_sensor_context(
+            instance=self.instance,
+            cursor=self.cursors.get(sensor),
+            repository_def=repository,
+            resources={"project": project},
+        )
+        found = repository.get_sensor_def(sensor).evaluate_tick(context)
+        self.cursors[sensor] = found.cursor
+        return found.run_requests or [], found.skip_message or ""
+
+    def learn(self, _wave: int) -> Learned:
+        """Train, and let the promotion sensor decide about what was made."""
+        failed = self.run("train_decision", partition_key=self.scratch.name)
+        if failed:
+            return Learned(str(self.scratch.leader), promoted=False, reason="; ".join(failed))
+        asked, said = self.tick("promotions")
+        for request in asked:
+            failed = self.run("promote", run_config=dict(request.run_config), tags=dict(request.tags))
+            said = "; ".join(failed) or str(request.tags.get("churn/reason", ""))
+        return Learned(str(self.scratch.leader), promoted=bool(asked) and not failed, reason=said)
+
+    def _repository(self) -> dg.RepositoryDefinition:
+        return build_defs(Overrides(root=self.scratch.root)).get_repository_def()
+
+
+def _failures(events: Sequence[Any]) -> list[str]:
+    found = []
+    for event in events:
+        data = event.event_specific_data
+        if event.event_type_value == "ASSET_CHECK_EVALUATION" and not data.passed:
+            found.append(f"{data.asset_key.to_user_string()}: {data.check_name}: {data.description}")
+        elif event.event_type_value == "STEP_FAILURE" and data.error is not None:
+            error = data.error
+            while error.cause is not None:
+                error = error.cause
+            if error.cls_name != "DagsterAssetCheckFailedError":
+                found.append(f"{event.step_key}: {error.message.strip()[:300]}")
+    return found
+
+
+@dataclass
+class Shop:
+    """A scratch project with its world, and what works in it."""
+
+    scratch: Scratch
+    forward: Forward
+    learner: InProcess
+
+
+def learning(seed: int, folder: Path) -> list[dict[str, Any]]:
+    """Waves that are learned from, with a drift on the way; a row a wave."""
+    with shop(seed, folder, drift="competitor_shock", drift_at=DRIFT_AT) as found:
+        rows = []
+        for score, learned in play(found.scratch, found.forward, WAVES, found.learner.learn):
+            rows.append({"seed": seed, **asdict(score), **asdict(learned)})
+            print(
+                f"seed {seed} wave {score.wave}{' drifted' if score.drifted else ''}: ours {score.ours:.2f}, as "
+                f"served {score.as_served:.2f}, static {score.static:.2f}, top risk {score.top_risk:.2f}, optimum "
+                f"{score.optimum:.2f}; {'promoted' if learned.promoted else 'not promoted'}: {learned.reason[:200]}",
+                flush=True,
+            )
+    return rows
+
+
+@contextmanager
+def shop(seed: int, folder: Path, *, drift: Drift, drift_at: int | None, size: int = SIZE) -> Iterator[Shop]:
+    """A shop whose first release leads; a first log whose release is refused is drawn again."""
+    for again in range(FIRST_LOGS):
+        scratch = Scratch(folder / f"{again}", CONFIG, {"offer_log.seed_offset": 100 * again + seed})
+        experiment = scratch.experiment
+        table = read_customers(experiment.customers, seed=experiment.seed, root=scratch.root)
+        forward = Forward.build(
+            table, experiment.economics, seed=seed, size=size, drift=drift, drift_at=drift_at
+        )
+        with dg.instance_for_test() as instance:
+            learner = InProcess(scratch, instance)
+            first = learner.learn(0)
+            if first.promoted:
+                yield Shop(scratch, forward, learner)
+                return
+            print(f"seed {seed}: first log {again} gives no release: {first.reason[:200]}", flush=True)
+    raise NothingLeadsError(f"seed {seed}: no first log of {FIRST_LOGS} gave a release that may lead")
+
+
+CASES: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {"learning": learning}
+
+
+def learning_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """What the loop earned, over all seeds."""
+    seeds = sorted({row["seed"] for row in rows})
+    # The drift shows first in the wave that begins with it: nobody can have learned from it by then.
+    after = [[row for row in rows if row["seed"] == seed and row["wave"] > DRIFT_AT] for seed in seeds]
+    vs_static = [sum(row["ours"] for row in mine) / sum(row["static"] for row in mine) for mine in after]
+    figures = [
+        Figure("seeds", len(seeds), ">=", 5),
+        Figure("value_vs_static_min", min(vs_static), ">=", 1.0, "waves after the drift, the worst seed"),
+        Figure("value_vs_static_mean", statistics.mean(vs_static)),
+    ]
+    for wave in sorted({row["wave"] for row in rows}):
+        mine = [row for row in rows if row["wave"] == wave]
+        what = "drifted" if mine[0]["drifted"] else "calm"
+        shares = [row["ours"] / row["optimum"] for row in mine]
+        static = [row["static"] / row["optimum"] for row in mine]
+        risky = [row["top_risk"] / row["optimum"] for row in mine]
+        figures += [
+            Figure(f"value_vs_optimum_wave_{wave}", statistics.mean(shares), note=f"{what}, mean over seeds"),
+            Figure(f"static_vs_optimum_wave_{wave}", statistics.mean(static)),
+            Figure(f"top_risk_vs_optimum_wave_{wave}", statistics.mean(risky)),
+        ]
+    decisions = sum(row["decisions"] for row in rows)
+    held = sum(row["holdout"] * row["decisions"] for row in rows) / decisions
+    explored = sum(row["exploration"] * row["decisions"] for row in rows) / decisions
+    return [
+        *figures,
+        Figure("propensity_error_max", max(row["propensity_error"] for row in rows), "<=", 1e-12),
+        Figure("holdout_share", held, note=f"of {decisions} decisions"),
+        Figure("exploration_share", explored),
+        Figure(
+            "group_z_max", max(row["group_z"] for row in rows), "<=", 4.0, "shares against the configured"
+        ),
+        Figure("promotions", sum(row["promoted"] for row in rows)),
+    ]
+
+
+FIGURES: dict[str, Callable[[Sequence[dict[str, Any]]], list[Figure]]] = {"learning": learning_figures}
+
+
+def main() -> None:
+    """Runs what is asked for and not there yet, then prints and writes the figures of all that is there."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures as one flat JSON object")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), metavar="CASE")
+    parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)), metavar="SEED")
+    parser.add_argument(
+        "--rows",
+        type=Path,
+        default=Path(".churn") / "loop_benchmark",
+        help="folder of what was measured: a case and seed that is there is not run again",
+    )
+    asked = parser.parse_args()
+    asked.rows.mkdir(parents=True, exist_ok=True)
+    for case in asked.cases:
+        for seed in asked.seeds:
+            path = asked.rows / f"{case}-{seed}.json"
+            if not path.exists():
+                with tempfile.TemporaryDirectory(prefix="churn-loop-") as folder:
+                    rows = CASES[case](seed, Path(folder))
+                path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    figures: list[Figure] = []
+    for case, summarised in FIGURES.items():
+        rows = [
+            row for path in sorted(asked.rows.glob(f"{case}-*.json")) for row in json.loads(path.read_text())
+        ]
+        figures += summarised(rows) if rows else []
+    show(figures)
+    if asked.json:
+        flat = {figure.key: figure.value for figure in figures}
+        asked.json.write_text(json.dumps(flat, indent=2) + "\n", encoding="utf-8")
+    sys.exit(0 if all(figure.kept for figure in figures) else 1)
+
+
+if __name__ == "__main__":
+    main()

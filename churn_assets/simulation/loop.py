@@ -1,0 +1,74 @@
+"""One wave after another: served, answered, scored, learned from. Who trains and who promotes is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from churn_assets.simulation.project import Scratch
+from churn_assets.simulation.score import WaveScore, score
+from churn_assets.simulation.server import Served, Server
+from churn_assets.simulation.waves import Forward, Wave, arms_of
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What came of learning after a wave.
+
+    Attributes:
+        release: That leads now; None where none does.
+        promoted: Whether it began to lead just now.
+        reason: Why, or why not.
+    """
+
+    release: str | None
+    promoted: bool
+    reason: str
+
+
+class NothingLeadsError(RuntimeError):
+    """No release leads before the first wave."""
+
+
+def play(
+    scratch: Scratch, forward: Forward, waves: int, learn: Callable[[int], Learned]
+) -> Iterator[tuple[WaveScore, Learned]]:
+    """Run the loop from the release that leads; yields every wave's score and what was learned after it.
+
+    Args:
+        scratch: The project.
+        forward: The world.
+        waves: How many.
+        learn: Trains on what is known by now, after the wave of that number, and lets the promotion policy decide.
+
+    Raises:
+        NothingLeadsError: No release leads yet.
+        ServerError: The server does not answer.
+    """
+    leader = scratch.leader
+    if leader is None:
+        raise NothingLeadsError(f"{scratch.root}: no release leads before the first wave")
+    static = scratch.core(leader)
+    for number in range(1, waves + 1):
+        wave = forward.wave(number)
+        served = serve(scratch, forward, wave)
+        yield score(forward, wave, served, static, scratch.experiment.serving), learn(number)
+
+
+def serve(scratch: Scratch, forward: Forward, wave: Wave) -> Served:
+    """Ask about everybody of a wave and report what they did.
+
+    A wave may be longer than the table. Each of its rounds draws holdout and exploration anew, as a shop does from
+    time to time: otherwise the same few customers would explore the same arms for ever.
+    """
+    served, answers = Served((), []), []
+    for number, places in enumerate(forward.rounds(wave)):
+        scratch.change({"serving.assignment_epoch": f"wave-{wave.number}.{number}"})
+        with Server(scratch.root, scratch.name, secret=f"simulation-of-seed-{forward.seed}") as server:
+            decided = server.decide(forward.questions(wave, places))
+            offered = arms_of(decided.column("offer_pct"))
+            answers.append(forward.answer(wave, offered, places))
+            server.report(decided, answers[-1])
+        served += decided
+    scratch.book(served, answers)
+    return served

@@ -1,0 +1,121 @@
+"""What a wave was worth by the world's own truth, which no model sees: ours, a release that never learns, rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn_assets.offers.world import ARMS
+from churn_assets.serving.config import ServingConfig
+from churn_assets.serving.core import NO_ROLLOUT, CustomerInput, DecisionCore
+from churn_assets.simulation.server import Served
+from churn_assets.simulation.waves import Forward, Wave, arms_of
+
+RISKIEST = 0.3
+"""The share of customers whom the rule of thumb contacts, at 20 %."""
+
+
+@dataclass(frozen=True)
+class WaveScore:
+    """One wave. Values are the mean expected money a decision over no offer, exact but for whom the wave is about.
+
+    Attributes:
+        wave: Its number.
+        drifted: Whether the world has changed by now.
+        release: That answered.
+        decisions: How many.
+        ours: Of the policy's own choices.
+        as_served: With the customers who are held out or explore.
+        static: Of the first release, which never learns.
+        top_risk: Of the riskiest by our own risk model at 20 %.
+        optimum: Of knowing the world, though not what is latent.
+        holdout: Share that was held out.
+        exploration: Share that explored.
+        propensity_error: Largest difference between a logged propensity and the one that follows from the config.
+        group_z: Largest |z| of the two shares against the configured ones.
+    """
+
+    wave: int
+    drifted: bool
+    release: str
+    decisions: int
+    ours: float
+    as_served: float
+    static: float
+    top_risk: float
+    optimum: float
+    holdout: float
+    exploration: float
+    propensity_error: float
+    group_z: float
+
+    @property
+    def vs_static(self) -> float:
+        """Our value as a multiple of the static release's."""
+        return self.ours / self.static if self.static > 0 else float("inf")
+
+    @property
+    def vs_optimum(self) -> float:
+        """Our value as a share of the optimum's."""
+        return self.ours / self.optimum
+
+
+def score(
+    forward: Forward, wave: Wave, served: Served, static: DecisionCore, config: ServingConfig
+) -> WaveScore:
+    """Score the decisions of a wave.
+
+    Args:
+        forward: The world.
+        wave: Who was decided for.
+        served: What was decided.
+        static: The first release.
+        config: Under which it was served.
+    """
+    cohort = wave.cohort
+    policy = arms_of(served.column("policy_offer_pct"))
+    risk = served.column("churn_risk")
+    risky = risk >= np.quantile(risk, 1 - RISKIEST)
+    held, explored = served.column("holdout"), served.column("exploration")
+    groups = ((held.mean(), config.holdout_share), (explored.mean(), config.exploration_share))
+    return WaveScore(
+        wave=wave.number,
+        drifted=wave.drifted,
+        release=", ".join(served.releases),
+        decisions=len(cohort),
+        ours=cohort.lift(policy),
+        as_served=cohort.lift(arms_of(served.column("offer_pct"))),
+        static=cohort.lift(_choices(static, forward, wave)),
+        top_risk=cohort.lift(np.where(risky, ARMS.index(0.20), 0)),
+        optimum=cohort.lift(cohort.expected.argmax(1)),
+        holdout=float(held.mean()),
+        exploration=float(explored.mean()),
+        propensity_error=_propensity_error(served, policy, config),
+        group_z=max(
+            abs(float(found) - share) / np.sqrt(share * (1 - share) / len(cohort))
+            for found, share in groups
+            if share
+        ),
+    )
+
+
+def _choices(core: DecisionCore, forward: Forward, wave: Wave) -> NDArray[np.int64]:
+    asked = [
+        CustomerInput(each["customer_id"], each["features"], prior_offers=each["prior_offers"])
+        for batch in forward.questions(wave, range(len(wave.cohort)))
+        for each in batch
+    ]
+    return arms_of(np.array([decision.chosen.offer_pct for decision in core.decide(asked, NO_ROLLOUT)]))
+
+
+def _propensity_error(served: Served, policy: NDArray[np.int64], config: ServingConfig) -> float:
+    """Nothing forbids an arm in this world, so every propensity follows from the policy's choice and two shares."""
+    stated = np.array([[offer.propensity for offer in each.offers] for each in served.decisions])
+    held, explored = config.holdout_share, config.exploration_share
+    expected = np.full_like(stated, explored / len(ARMS))
+    expected[:, 0] += held
+    expected[np.arange(len(policy)), policy] += 1 - held - explored
+    made = stated[np.arange(len(policy)), arms_of(served.column("offer_pct"))]
+    return float(max(np.abs(stated - expected).max(), np.abs(made - served.column("propensity")).max()))

@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Figure, show  # first: it sets the number of threads
 
 import dagster as dg  # isort: skip
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
 
 from churn_assets.customers.table import read_customers
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.offers.config import Drift
-from churn_assets.simulation.loop import Learned, NothingLeadsError, play
+from churn_assets.offers.segments import Segment, frame
+from churn_assets.offers.stored_log import logged_records
+from churn_assets.offers.world import Answers
+from churn_assets.serving.shipping import ship
+from churn_assets.simulation.loop import Learned, NothingLeadsError, play, serve
 from churn_assets.simulation.project import Scratch
-from churn_assets.simulation.waves import Forward
+from churn_assets.simulation.score import choices
+from churn_assets.simulation.waves import Forward, Wave
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs" / "loop.yaml"
@@ -129,7 +139,7 @@ def learning(seed: int, folder: Path) -> list[dict[str, Any]]:
 def shop(seed: int, folder: Path, *, drift: Drift, drift_at: int | None, size: int = SIZE) -> Iterator[Shop]:
     """A shop whose first release leads; a first log whose release is refused is drawn again."""
     for again in range(FIRST_LOGS):
-        scratch = Scratch(folder / f"{again}", CONFIG, {"offer_log.seed_offset": 100 * again + seed})
+        scratch = Scratch.make(folder / f"{again}", CONFIG, {"offer_log.seed_offset": 100 * again + seed})
         experiment = scratch.experiment
         table = read_customers(experiment.customers, seed=experiment.seed, root=scratch.root)
         forward = Forward.build(
@@ -145,7 +155,128 @@ def shop(seed: int, folder: Path, *, drift: Drift, drift_at: int | None, size: i
     raise NothingLeadsError(f"seed {seed}: no first log of {FIRST_LOGS} gave a release that may lead")
 
 
-CASES: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {"learning": learning}
+POISONED = (
+    "labels_flipped",
+    "leaking_column",
+    "unit_changed",
+    "acceptance_inverted",
+    "wave_missing",
+    "waves_doubled",
+)
+SERVED_BEFORE = 2
+"""Waves that are served before the poisoned training: a clean candidate has enough to be compared on by then."""
+LOSS = 0.05
+"""A promoted candidate is a bad one if it is truly worth less than the champion by this share of the optimum."""
+
+
+def poison(seed: int, folder: Path) -> list[dict[str, Any]]:
+    """One training on data that are wrong in some way, from the same state each; a row a way."""
+    rows = []
+    with shop(seed, folder, drift="none", drift_at=None) as found:
+        later = found.forward.wave(SERVED_BEFORE + 1)
+        optimum = later.cohort.lift(later.cohort.expected.argmax(1))
+        champion = found.scratch.leader
+        before = found.scratch.core(champion) if champion else None
+        assert before is not None
+        lift = later.cohort.lift(choices(before, found.forward, later))
+        unserved = folder / "unserved"
+        shutil.copytree(found.scratch.root, unserved)
+        for number in range(1, SERVED_BEFORE + 1):
+            serve(found.scratch, found.forward, found.forward.wave(number))
+        for kind in ("clean", *POISONED):
+            scratch = Scratch(folder / kind, found.scratch.name)
+            shutil.copytree(unserved if kind == "acceptance_inverted" else found.scratch.root, scratch.root)
+            spoil(kind, scratch, found.forward)
+            with dg.instance_for_test() as instance:
+                learned = InProcess(scratch, instance).learn(SERVED_BEFORE)
+            truth = lift
+            if learned.promoted and scratch.leader is not None:
+                truth = later.cohort.lift(choices(scratch.core(scratch.leader), found.forward, later))
+            rows.append(
+                {"seed": seed, "kind": kind, "promoted": learned.promoted, "reason": learned.reason,
+                 "champion": lift, "now": truth, "optimum": optimum, "bad": truth < lift - LOSS * optimum}
+            )  # fmt: skip
+            print(
+                f"seed {seed} {kind}: {'promoted' if learned.promoted else 'stopped'}, worth {truth:.2f} after "
+                f"{lift:.2f} of {optimum:.2f}: {learned.reason[:300]}",
+                flush=True,
+            )
+            shutil.rmtree(scratch.root)
+    return rows
+
+
+def spoil(kind: str, scratch: Scratch, forward: Forward) -> None:
+    """Make the data of a project wrong."""
+    if kind == "acceptance_inverted":
+        inverted = Inverted(**{each.name: getattr(forward, each.name) for each in fields(forward)})
+        for number in range(1, SERVED_BEFORE + 1):
+            serve(scratch, inverted, inverted.wave(number))
+    elif kind == "wave_missing":
+        stored = sorted((scratch.root / ".churn" / "store" / "decisions").rglob("*.log"))
+        for path in stored[: len(stored) // SERVED_BEFORE]:
+            path.unlink()
+    elif kind == "waves_doubled":
+        backend = scratch.store.backend
+        again = Segment(scratch.root / "again", datetime.now(UTC))
+        for record in logged_records(backend, scratch.name):
+            again.append([frame(record.kind, record.payload)], durable=False)
+        again.seal()
+        ship(scratch.root / "again", backend, scratch.name)
+        text = scratch.outcomes.read_text(encoding="utf-8")
+        scratch.outcomes.write_text(text + text.partition("\n")[2], encoding="utf-8")
+    elif kind != "clean":
+        table = pd.read_csv(scratch.customers, dtype=str, keep_default_na=False)
+        if kind == "labels_flipped":
+            table["Churn"] = table["Churn"].map({"Yes": "No", "No": "Yes"})
+        elif kind == "unit_changed":
+            table["MonthlyCharges"] = [f"{100 * float(price):.0f}" for price in table["MonthlyCharges"]]
+        else:
+            table["CallsToCancel"] = [str(int(left == "Yes")) for left in table["Churn"]]
+        table.to_csv(scratch.customers, index=False)
+
+
+class Inverted(Forward):
+    """A world whose acceptances are reported the wrong way round."""
+
+    def answer(self, wave: Wave, arms: NDArray[np.int64], places: range) -> Answers:
+        """As in `Forward`, with the flag of everybody who was offered something turned."""
+        told = super().answer(wave, arms, places)
+        return replace(told, accepted=np.where(arms > 0, 1 - told.accepted, told.accepted))
+
+
+CALM_WAVES, WATCHED_SIZE = 20, 7_043
+WATCHING = ("drift", "live_performance")
+
+
+def watching(seed: int, folder: Path) -> list[dict[str, Any]]:
+    """Waves without a drift, then two with one, of a release that is not retrained; a row a tick of a sensor."""
+    rows = []
+    with shop(seed, folder, drift="competitor_shock", drift_at=CALM_WAVES + 1, size=WATCHED_SIZE) as found:
+        known: set[str] = set()
+        for number in range(1, CALM_WAVES + 3):
+            wave = found.forward.wave(number)
+            serve(found.scratch, found.forward, wave)
+            for sensor in WATCHING:
+                asked, said = found.learner.tick(sensor)
+                new = [request for request in asked if request.run_key not in known]
+                known |= {str(request.run_key) for request in asked}
+                reason = str(new[0].tags.get("churn/reason")) if new else said
+                rows.append(
+                    {"seed": seed, "wave": number, "drifted": wave.drifted, "sensor": sensor,
+                     "asked": bool(new), "reason": reason}
+                )  # fmt: skip
+                print(
+                    f"seed {seed} wave {number} {sensor}: {'asks' if new else 'no'}: {reason[:160]}",
+                    flush=True,
+                )
+    return rows
+
+
+CASES: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {
+    "learning": learning,
+    "poison": poison,
+    "watching": watching,
+}
 
 
 def learning_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
@@ -185,7 +316,48 @@ def learning_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     ]
 
 
-FIGURES: dict[str, Callable[[Sequence[dict[str, Any]]], list[Figure]]] = {"learning": learning_figures}
+def poison_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """What came of wrong data."""
+    wrong = [row for row in rows if row["kind"] != "clean"]
+    clean = [row for row in rows if row["kind"] == "clean"]
+    return [
+        Figure(
+            "bad_candidates_promoted", sum(row["bad"] for row in wrong), "<=", 0, f"of {len(wrong)} trainings"
+        ),
+        Figure("poisoned_promoted", sum(row["promoted"] for row in wrong), note="bad or not"),
+        Figure(
+            "clean_promoted",
+            sum(row["promoted"] for row in clean),
+            note=f"of {len(clean)} from the same states",
+        ),
+        *(
+            Figure(f"promoted_{kind}", sum(row["promoted"] for row in wrong if row["kind"] == kind))
+            for kind in POISONED
+        ),
+    ]
+
+
+def watching_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
+    """What the sensors asked for without drift, and how soon with one; the worst seed."""
+    seeds = sorted({row["seed"] for row in rows})
+    false, within = [], []
+    for seed in seeds:
+        asked = [row for row in rows if row["seed"] == seed and row["asked"]]
+        false.append(len({row["wave"] for row in asked if not row["drifted"]}))
+        found = [row["wave"] - CALM_WAVES for row in asked if row["drifted"]]
+        within.append(min(found, default=99))
+    note = f"in {CALM_WAVES} waves, the worst of {len(seeds)} seeds"
+    return [
+        Figure("false_retrains_without_drift", max(false), "<=", 1, note),
+        Figure("drift_detected_within_waves", max(within), "<=", 2),
+    ]
+
+
+FIGURES: dict[str, Callable[[Sequence[dict[str, Any]]], list[Figure]]] = {
+    "learning": learning_figures,
+    "poison": poison_figures,
+    "watching": watching_figures,
+}
 
 
 def main() -> None:

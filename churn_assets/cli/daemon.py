@@ -88,7 +88,9 @@ class Daemon:
             if ended.status != dg.DagsterRunStatus.SUCCESS:
                 return Learned(str(before), promoted=False, reason=_failed(instance, run.run_id))
             said = self._wait(
-                lambda: self._judged(instance, before), _LEARNS_SECONDS, "what the promotion policy says"
+                lambda: self._judged(instance, before, ended),
+                _LEARNS_SECONDS,
+                "what the promotion policy says",
             )
         return Learned(str(self.scratch.leader), promoted=self.scratch.leader != before, reason=said)
 
@@ -102,15 +104,17 @@ class Daemon:
         run = instance.get_run_by_id(run_id)
         return run if run is not None and run.is_finished else None
 
-    def _judged(self, instance: dg.DagsterInstance, before: Any) -> str | None:
-        """What the promotion sensor has said about the newest release since it was made; None: nothing yet."""
+    def _judged(self, instance: dg.DagsterInstance, before: Any, run: dg.DagsterRun) -> str | None:
+        """What the promotion sensor has said about the newest release since that run ended; None: nothing yet."""
         newest, leader = self.scratch.store.versions(self.scratch.name, "release")[-1], self.scratch.leader
         if leader != before:
             head = self.scratch.channel.head()
             return "" if head is None else head.reason
         if newest == leader:
             return "nothing new was made"
-        for tick in _ticks(instance, _PROMOTIONS):
+        (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
+        since = record.end_time or 0.0
+        for tick in (tick for tick in _ticks(instance, _PROMOTIONS) if tick.timestamp > since):
             for line in (tick.skip_reason or "").splitlines():
                 if newest.version in line and "would not promote" in line:
                     return line.partition(f"{newest.version}: ")[2]

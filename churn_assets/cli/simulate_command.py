@@ -47,7 +47,7 @@ def simulate(
     if root.exists() and any(root.iterdir()):
         raise UsageProblemError(f"{root}: found files, expected a folder that is empty or not there")
     config = Path(context.obj) / "configs" / f"{_EXPERIMENT}.yaml"
-    scratch = Scratch(root, config, {"offer_log.seed_offset": seed})
+    scratch = Scratch.make(root, config, {"offer_log.seed_offset": seed})
     experiment = scratch.experiment
     customers = read_customers(experiment.customers, seed=experiment.seed, root=root)
     forward = Forward.build(

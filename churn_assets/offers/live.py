@@ -29,6 +29,8 @@ RECENT_MONTHS = 3
 
 _FEATURE = "feature_"
 _OUTCOME = ("accepted", "churned", "margin")
+_SAME_MONEY = 0.01
+"""An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +87,7 @@ class _Outcome:
         new = False
         for name in _OUTCOME:
             value, known = getattr(told, name), getattr(self, name)
-            if value is None or value == known:
+            if value is None or (known is not None and abs(value - known) <= _SAME_MONEY):
                 continue
             if known is not None:
                 self.contradicted = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -64,9 +65,12 @@ def _truth(path: Path, row: int, column: str, value: object) -> bool | None:
 def _money(path: Path, row: int, value: object) -> float | None:
     if pd.isna(value):
         return None
-    amount = pd.to_numeric(str(value), errors="coerce")
-    if not abs(amount) < float("inf"):
+    try:
+        amount = float(str(value))  # exact, as pandas' own parser is not
+    except ValueError:
+        amount = math.nan
+    if not math.isfinite(amount):
         raise OfferLogError(
             f"{path}, column margin, row {row}: found {value}, expected a finite amount or a blank"
         )
-    return float(amount)
+    return amount

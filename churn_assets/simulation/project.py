@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -24,22 +25,39 @@ CUSTOMERS, OUTCOMES = "customers.csv", "outcomes.csv"
 """The monthly extract, and what a CRM knows of who left: the files of the project."""
 
 
+@dataclass(frozen=True)
 class Scratch:
-    """The project's folder.
+    """The project.
 
-    Args:
-        root: An empty folder, or one that is not there yet.
-        config: The experiment to copy.
-        changes: By dotted key, what differs in the copy: `{"offer_log.rows": 20_000}`.
+    Attributes:
+        root: Its folder.
+        name: Its experiment.
     """
 
-    def __init__(self, root: Path, config: Path, changes: Mapping[str, Any]) -> None:
-        self.root, self.name = root, config.stem
+    root: Path
+    name: str
+
+    @classmethod
+    def make(cls, root: Path, config: Path, changes: Mapping[str, Any]) -> Scratch:
+        """A new project.
+
+        Args:
+            root: An empty folder, or one that is not there yet.
+            config: The experiment to copy.
+            changes: By dotted key, what differs in the copy: `{"offer_log.rows": 20_000}`.
+        """
+        made = cls(root, config.stem)
         (root / "configs").mkdir(parents=True)
-        (root / CUSTOMERS).write_bytes(EMBEDDED["telco"].read_bytes())
-        self.outcomes.write_text("decision_id,churned,margin\n", encoding="utf-8")
+        made.customers.write_bytes(EMBEDDED["telco"].read_bytes())
+        made.outcomes.write_text("decision_id,churned,margin\n", encoding="utf-8")
         files = {"customers.source": CUSTOMERS, "offer_log.decisions.outcomes": OUTCOMES}
-        self._write(yaml.safe_load(config.read_text(encoding="utf-8")), files | dict(changes))
+        made._write(yaml.safe_load(config.read_text(encoding="utf-8")), files | dict(changes))
+        return made
+
+    @property
+    def customers(self) -> Path:
+        """The customer table."""
+        return self.root / CUSTOMERS
 
     @property
     def outcomes(self) -> Path:

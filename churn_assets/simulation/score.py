@@ -87,7 +87,7 @@ def score(
         decisions=len(cohort),
         ours=cohort.lift(policy),
         as_served=cohort.lift(arms_of(served.column("offer_pct"))),
-        static=cohort.lift(_choices(static, forward, wave)),
+        static=cohort.lift(choices(static, forward, wave)),
         top_risk=cohort.lift(np.where(risky, ARMS.index(0.20), 0)),
         optimum=cohort.lift(cohort.expected.argmax(1)),
         holdout=float(held.mean()),
@@ -101,7 +101,8 @@ def score(
     )
 
 
-def _choices(core: DecisionCore, forward: Forward, wave: Wave) -> NDArray[np.int64]:
+def choices(core: DecisionCore, forward: Forward, wave: Wave) -> NDArray[np.int64]:
+    """(n,) index into ARMS of what a release would decide for everybody of a wave."""
     asked = [
         CustomerInput(each["customer_id"], each["features"], prior_offers=each["prior_offers"])
         for batch in forward.questions(wave, range(len(wave.cohort)))

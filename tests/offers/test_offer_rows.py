@@ -191,6 +191,16 @@ def test_a_file_of_outcomes_may_have_blanks_and_parts(tmp_path):
     assert read_outcome_file(parquet) == [LoggedOutcome("a-0", churned=True, margin=2.5)]
 
 
+def test_an_amount_that_a_crm_rounded_contradicts_nothing():
+    reports = [LoggedOutcome(f"{'a':0>24}-0", margin=117.90)]
+    live = joined(
+        decided("a"), told("a", accepted=False, churned=False, margin=117.89999999999999), reports=reports
+    )
+    assert live.counts["decisions with outcomes that contradict"] == 0
+    other = joined(decided("a"), told("a", margin=117.0), reports=reports)
+    assert other.counts["decisions with outcomes that contradict"] == 1
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

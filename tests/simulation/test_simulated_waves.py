@@ -1,0 +1,129 @@
+"""Waves of the demo world as a shop meets them, and how they are scored."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from churn_assets.offers.outcome_file import read_outcome_file
+from churn_assets.offers.world import ARMS
+from churn_assets.serving.config import ServingConfig
+from churn_assets.serving.core import Decision, DecisionCore, Offer
+from churn_assets.serving.schemas import DecisionView, OfferView
+from churn_assets.simulation.picture import draw
+from churn_assets.simulation.score import WaveScore, score
+from churn_assets.simulation.server import Served
+from churn_assets.simulation.waves import arms_of
+
+HELD, EXPLORED = 0.10, 0.35
+CONFIG = ServingConfig(holdout_share=HELD, exploration_share=EXPLORED)
+
+
+class AlwaysTenPercent(DecisionCore):
+    """Stands for a release."""
+
+    def __init__(self):
+        pass
+
+    def decide(self, batch, rollout, budget=None):
+        offers = tuple(Offer(arm, None, 0.2, 0.2, 0.0, float(arm == 0.1)) for arm in ARMS)
+        made = {"known": True, "delay_months": 0, "release": "toy"}
+        return [
+            Decision(each.customer_id, ARMS.index(0.1), offers, 0.3, 2, "policy", **made) for each in batch
+        ]
+
+
+def served(wave, forward, rng, error=0.0):
+    """What a server that always prefers 10 % answers to a wave."""
+    preferred, decisions = ARMS.index(0.10), []
+    propensities = np.full(len(ARMS), EXPLORED / len(ARMS))
+    propensities[0] += HELD
+    propensities[preferred] += 1 - HELD - EXPLORED + error
+    for number, asked in enumerate(
+        each for call in forward.questions(wave, range(len(wave.cohort))) for each in call
+    ):
+        group = rng.random()
+        held, explored = group < HELD, HELD <= group < HELD + EXPLORED
+        arm = 0 if held else int(rng.integers(len(ARMS))) if explored else preferred
+        decisions.append(
+            DecisionView(
+                decision_id=f"{number:024x}-0", customer_id=asked["customer_id"], contact=arm > 0, offer_level=arm,
+                offer_pct=ARMS[arm], delay_months=0, churn_risk=rng.random(), retention_probability=0.8,
+                acceptance_probability=0.2, expected_value=1.0, propensity=propensities[arm], reasons=[],
+                assigned="policy", policy_offer_pct=ARMS[preferred], holdout=held, exploration=explored, known=True,
+                offers=[OfferView(a, None, p, 0.2, 0.2, 0.0) for a, p in zip(ARMS, propensities, strict=True)],
+                message=None,
+            )
+        )  # fmt: skip
+    return Served(("toy",), decisions)
+
+
+def test_a_wave_is_a_function_of_seed_and_number(forward):
+    one, same, other = forward.wave(1), forward.wave(1), forward.wave(2)
+    assert (one.cohort.customer == same.cohort.customer).all()
+    assert (one.cohort.expected == same.cohort.expected).all()
+    assert not (one.cohort.customer == other.cohort.customer).all()
+    assert (one.drifted, other.drifted) == (False, True)
+
+
+def test_everybody_is_asked_about_once_a_round_in_calls_that_the_server_takes(forward):
+    wave = forward.wave(1)
+    rounds = forward.rounds(wave)
+    assert sum(map(len, rounds)) == len(wave.cohort) == 8_000
+    for places in rounds:
+        calls = list(forward.questions(wave, places))
+        assert max(map(len, calls)) <= 1_000
+        ids = [each["customer_id"] for call in calls for each in call]
+        assert len(set(ids)) == len(ids) == len(places)
+
+
+def test_the_score_of_a_wave_is_the_worlds_own_expectation(forward):
+    wave = forward.wave(1)
+    found = score(forward, wave, served(wave, forward, np.random.default_rng(0)), AlwaysTenPercent(), CONFIG)
+    ten = wave.cohort.lift(np.full(len(wave.cohort), ARMS.index(0.10)))
+    assert (found.ours, found.static) == (pytest.approx(ten), pytest.approx(ten))
+    assert found.vs_static == pytest.approx(1)
+    assert found.as_served < found.ours < found.optimum
+    assert found.propensity_error < 1e-12
+    assert found.group_z < 4
+
+
+def test_a_wrong_propensity_shows_in_the_score(forward):
+    wave = forward.wave(1)
+    spoiled = served(wave, forward, np.random.default_rng(0), error=0.01)
+    found = score(forward, wave, spoiled, AlwaysTenPercent(), CONFIG)
+    assert found.propensity_error == pytest.approx(0.01)
+
+
+def test_an_offer_that_is_no_arm_is_an_error():
+    with pytest.raises(ValueError, match=r"found the offer 0\.12, expected one of"):
+        arms_of(np.array([0.1, 0.12]))
+
+
+def test_a_wave_is_added_to_the_crms_file(scratch, forward):
+    wave = forward.wave(1)
+    decided = served(wave, forward, np.random.default_rng(0))
+    answers = forward.answer(wave, arms_of(decided.column("offer_pct")), range(len(wave.cohort)))
+    assert read_outcome_file(scratch.outcomes) == []
+    scratch.book(decided, [answers])
+    told = read_outcome_file(scratch.outcomes)
+    assert [each.decision_id for each in told] == [each.decision_id for each in decided.decisions]
+    assert [each.churned for each in told] == [bool(each) for each in answers.churned]
+    assert [each.margin for each in told] == answers.margin.tolist()
+
+
+def test_a_change_of_the_experiment_is_read_back(scratch):
+    scratch.change({"serving.assignment_epoch": "wave-3.1"})
+    assert scratch.experiment.serving.assignment_epoch == "wave-3.1"
+    assert scratch.leader is None
+
+
+def test_the_picture_is_drawn(tmp_path):
+    waves = [
+        WaveScore(number, number > 1, "toy", 10, 5.0, 4.0, 4.5, 3.0, 6.0, 0.1, 0.35, 0.0, 0.5)
+        for number in (1, 2, 3)
+    ]
+    draw([waves[0], replace(waves[1], ours=5.5), waves[2]], [True, False, True], tmp_path / "loop.png")
+    assert (tmp_path / "loop.png").read_bytes().startswith(b"\x89PNG")

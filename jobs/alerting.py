@@ -13,6 +13,7 @@ from jobs.train import train
 
 # The tag of a run that people were told of. Set afterwards: a crash in between tells them twice rather than never.
 TOLD = "churn/told"
+_ACTS = ("promote", "rollback")
 # Older failures are history: nobody wants to hear of them when the sensor is started.
 _RECENT = timedelta(days=7)
 
@@ -62,7 +63,7 @@ def _to_be_told(scene: Scene) -> list[dg.DagsterRun]:
         for record in scene.instance.get_run_records(wanted):
             run = record.dagster_run
             failed = run.status == dg.DagsterRunStatus.FAILURE
-            if TOLD not in run.tags and (failed or run.job_name != train.name):
+            if TOLD not in run.tags and (failed or run.job_name in _ACTS):
                 found[run.run_id] = (record.create_timestamp, run)
     return [run for _, run in sorted(found.values(), key=lambda pair: pair[0])]
 

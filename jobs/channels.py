@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import dagster as dg
 
@@ -85,7 +86,7 @@ def _promotions(scene: Scene, required: Required) -> list[dg.RunRequest]:
 def _would_promote(
     scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
 ) -> PromotionDecision:
-    """The decision of the policy; what costs to find out is remembered as long as nothing it rests on changed."""
+    """The decision of the policy. What costs is not looked for at every tick: promotion verifies everything again."""
     from churn_assets.release.bundle import RELEASE
     from churn_assets.release.promotion import consider
 
@@ -98,17 +99,19 @@ def _would_promote(
             return {}
         return {asset: each.version for asset, each in store.load(ref, RELEASE).bundle.members.items()}
 
-    key = requests.evidence_of({"candidate": str(candidate), "record": 0 if head is None else head.seq})
-    if scene.memory.get("key") != key:
-        considered = consider(store, scene.channel, candidate, required)
-        scene.memory.update(key=key if considered.promote else None, reason=considered.reason)
-    considered = PromotionDecision(promote=scene.memory["key"] == key, reason=scene.memory["reason"])
+    about = {"candidate": str(candidate), "record": 0 if head is None else head.seq}
+    considered = scene.recall(
+        "considered",
+        about,
+        {"at": scene.now.isoformat()},  # checks of a new release may still be running
+        lambda: asdict(consider(store, scene.channel, candidate, required)),
+    )
     standing = Standing(
         candidate=candidate,
         leader=leader,
         members=members(candidate),
         leading=members(leader),
-        considered=considered,
+        considered=PromotionDecision(**considered),
         led_before=scene.channel.has_led(candidate),
         moved_at=None if head is None else head.at,
         shadow=None,
@@ -119,7 +122,7 @@ def _would_promote(
 
 
 def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
-    """With the comparison on live decisions, made anew when there are more of them or an hour has passed."""
+    """With the comparison on live decisions."""
     from churn_assets.monitoring.served import label_window
     from churn_assets.monitoring.shadow import shadow
     from churn_assets.offers.live import live_decisions
@@ -127,9 +130,8 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
     from churn_assets.release.deciding import load_deciding
 
     store, experiment = scene.store, scene.experiment
-    asked = {"candidate": str(standing.candidate), "leader": str(leader), "segments": scene.segments()}
-    key = requests.evidence_of(asked | {"hour": f"{scene.now:%Y-%m-%d %H}"})
-    if scene.memory.get("compared") != key:
+
+    def find() -> dict[str, Any]:
         live = live_decisions(store.backend, scene.name)
         rows = offer_rows(
             live,
@@ -138,14 +140,12 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
             now=scene.now,
             window=label_window(experiment),
         )
-        found = shadow(
-            live,
-            rows,
-            (standing.candidate, load_deciding(store, standing.candidate)[1]),
-            (leader, load_deciding(store, leader)[1]),
-        )
-        scene.memory.update(compared=key, shadow=asdict(found))
-    return replace(standing, shadow=Shadow(**scene.memory["shadow"]))
+        pair = [(ref, load_deciding(store, ref)[1]) for ref in (standing.candidate, leader)]
+        return asdict(shadow(live, rows, *pair))
+
+    about = {"candidate": str(standing.candidate), "leader": str(leader)}
+    found = scene.recall("shadow", about, scene.known(scene.segments()), find)
+    return replace(standing, shadow=Shadow(**found))
 
 
 def _guardrails(scene: Scene) -> list[dg.RunRequest]:
@@ -160,22 +160,19 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     if head.action != "promote":
         scene.told.append(f"{head.release} leads since a rollback: what follows is for a person to decide")
         return []
-    asked = {
-        "record": head.seq,
-        "segments": segments,
-        "config": scene.automation.live.model_dump(mode="json"),
-        "hour": f"{scene.now:%Y-%m-%d %H}",
-    }
-    key = requests.evidence_of(asked)
-    if scene.memory.get("key") != key:
+
+    def find() -> dict[str, Any]:
         live = live_decisions(scene.store.backend, scene.name)
         decided = with_outcomes(live, head.ref, scene.experiment, scene.now)
         since = decided[decided["decided_at"] >= head.at]
         breach = first_breach(since, scene.automation.live)
-        scene.memory.update(key=key, reason=None if breach is None else breach.reason, outcomes=len(since))
-    reason = scene.memory["reason"]
+        return {"breach": None if breach is None else breach.reason, "outcomes": len(since)}
+
+    about = {"record": head.seq, "config": scene.automation.live.model_dump(mode="json")}
+    found = scene.recall("guardrails", about, scene.known(segments), find)
+    reason = found["breach"]
     if reason is None:
-        scene.told.append(f"guardrails hold over {scene.memory['outcomes']} decisions with whole outcomes")
+        scene.told.append(f"guardrails hold over {found['outcomes']} decisions with whole outcomes")
         return []
     if all(record.ref == head.ref for record in scene.channel.history()):
         scene.told.append(f"{reason} but no release led before: set serving.kill_switch")

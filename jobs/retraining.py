@@ -179,24 +179,20 @@ def _live_performance(scene: Scene) -> Found:
 
 
 def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef], Finding | str]) -> Found:
-    """What served decisions call for. Judged anew when there are more of them, remembered in between."""
-    leader = scene.leader()
-    segments = scene.segments()
+    """What served decisions call for."""
+    leader, segments = scene.leader(), scene.segments()
     if leader is None or not segments:
         scene.told.append("no decision of a leading release yet")
         return Found(())
-    seen = {"leader": str(leader), "segments": segments, "config": config.model_dump(mode="json")}
-    # Of the time of day too: outcomes become whole by waiting.
-    key = requests.evidence_of(seen | {"hour": f"{scene.now:%Y-%m-%d %H}"})
-    if scene.memory.get("key") != key:
+
+    def find() -> str | list[str]:
         found = judge(scene, leader)
-        kept = (
-            found
-            if isinstance(found, str)
-            else [found.trigger, found.evidence, found.reason, *sorted(found.assets)]
-        )
-        scene.memory.update(key=key, found=kept)
-    kept = scene.memory["found"]
+        if isinstance(found, str):
+            return found
+        return [found.trigger, found.evidence, found.reason, *sorted(found.assets)]
+
+    about = {"leader": str(leader), "config": config.model_dump(mode="json")}
+    kept = scene.recall("judged", about, scene.known(segments), find)
     if isinstance(kept, str):
         scene.told.append(kept)
         return Found(())

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
+from jobs.abandoned import fail_abandoned
 from jobs.train import train
 from resources.project import Project
 
@@ -37,6 +39,8 @@ _ENDED: Mapping[dg.DagsterRunStatus, requests.State] = {
 }
 # A run that was created and never handed to the queue: the daemon died in between and did not take it up again.
 _LOST_AFTER = timedelta(hours=1)
+# How much longer than it took is waited until something costly is looked for again.
+_PATIENCE = 20
 # What is wrong with one experiment, its files or its store; the others go on.
 _BROKEN = (ExperimentError, StoreError, OSError, ValueError)
 
@@ -98,6 +102,35 @@ class Scene:
 
         return stored_segments(self.store.backend, self.name)
 
+    def known(self, segments: Sequence[str]) -> dict[str, Any]:
+        """What is known of decisions by now; of the hour too, as outcomes become whole by waiting."""
+        return {"segments": list(segments), "hour": f"{self.now:%Y-%m-%d %H}"}
+
+    def recall(
+        self, name: str, about: Mapping[str, Any], since: Mapping[str, Any], find: Callable[[], Any]
+    ) -> Any:
+        """What was found when it was last looked for, as JSON.
+
+        Looked for anew when it is about something else; when only more is known by now, after a while that grows with
+        how long it takes, so that a sensor reads a long log in a twentieth of the time at most.
+
+        Args:
+            name: What.
+            about: What it is about.
+            since: What it was found from.
+            find: Look for it.
+        """
+        asked = [requests.evidence_of(about), requests.evidence_of(since)]
+        kept = self.memory.get(name, {"asked": [None, None], "not_before": 0.0})
+        waits = kept["asked"][0] == asked[0] and self.now.timestamp() < kept["not_before"]
+        if waits or kept["asked"] == asked:
+            return kept["found"]
+        began = time.monotonic()
+        found = find()
+        wait = _PATIENCE * (time.monotonic() - began)
+        self.memory[name] = {"asked": asked, "found": found, "not_before": self.now.timestamp() + wait}
+        return found
+
     def trainings(self) -> list[dg.RunRecord]:
         """Records of the automatic trainings, newest first."""
         return self.asked_of(train.name)
@@ -146,6 +179,7 @@ def each_experiment(
         description=description,
     )
     def sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        fail_abandoned(context.instance, context.log)
         project: Project = context.resources.project
         memory: dict[str, Any] = json.loads(context.cursor or "{}")
         asked: list[dg.RunRequest] = []

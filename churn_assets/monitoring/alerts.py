@@ -8,6 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Protocol
 
 from churn_assets.monitoring.config import AlertsConfig
@@ -81,7 +82,7 @@ class WebhookNotifier:
                 return
         except urllib.error.HTTPError as error:
             found = f"answered {error.code}"
-        except (urllib.error.URLError, OSError, ValueError) as error:
+        except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
             # Only the kind: these errors quote what they were given.
             found = f"could not be reached ({type(getattr(error, 'reason', error)).__name__})"
         message = f"the webhook {found}"

@@ -1,10 +1,15 @@
 """Each sensor as a state machine on a real instance: what it asks for, when, why not, and that it forgets nothing."""
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
 import dagster as dg
 import pytest
 from watched_flow import build
 
 from churn_assets.definitions import build_defs
+from churn_assets.store.channels import Channel
 
 FAILURE, SUCCESS = dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS
 
@@ -158,3 +163,174 @@ def test_a_broken_experiment_is_told_by_name_and_the_others_go_on(loop):
     assert request.partition_key == "toy"
     loop.started(request)
     assert "other: cannot be looked at: ExperimentError: other.yaml: no sections" in loop.said("new_inputs")
+
+
+def by_hand(loop):
+    job = loop.defs.resolve_job_def("train")
+    return job.execute_in_process(instance=loop.instance, partition_key="toy", raise_on_error=False)
+
+
+def test_a_check_that_failed_in_a_training_by_hand_is_tried_again_with_what_follows(loop):
+    loop.configure(risk_model={"smallest": 100.0})
+    assert not by_hand(loop).success
+    (request,) = loop.asked("failed_checks")
+    assert assets(request) == {"risk_model", "release"}
+    assert "check is_large: mean is 3, needed >= 100" in request.tags["churn/reason"]
+    assert not loop.run(request).success
+    loop.configure()
+    (again,) = loop.asked("failed_checks")
+    assert loop.run(again).success, "somebody mended the threshold"
+    assert "nothing to do" in loop.said("failed_checks")
+
+
+def test_a_check_that_failed_in_an_automatic_training_is_left_to_what_asked_for_it(loop):
+    loop.configure(risk_model={"smallest": 100.0})
+    assert not loop.run(loop.asked("new_inputs")[0]).success
+    assert "nothing to do" in loop.said("failed_checks")
+    assert loop.asked("new_inputs")[0].tags["churn/attempt"] == "2"
+
+
+def test_checks_are_not_judged_while_a_training_runs(trained):
+    job = trained.defs.resolve_job_def("train")
+    trained.instance.create_run_for_job(
+        job, tags={"dagster/partition": "toy"}, status=dg.DagsterRunStatus.STARTED
+    )
+    assert "waits for the training in progress" in trained.said("failed_checks")
+
+
+def test_a_version_that_is_too_old_is_asked_for_once(trained):
+    trained.configure(automation={"max_age_days": {"accept_model": 1e-6}})
+    (request,) = trained.asked("freshness")
+    assert assets(request) == {"accept_model", "release"}
+    assert "accept_model is 0.0 days old" in request.tags["churn/reason"]
+    trained.configure(automation={"max_age_days": {"accept_model": 1000.0}})
+    assert "nothing to do" in trained.said("freshness")
+
+
+AUTO = {"promotion": {"mode": "auto", "min_gap_hours": 0.0}}
+
+
+def head(loop):
+    return Channel(loop.project.store("toy"), "toy").head()
+
+
+def act(loop, request):
+    """What the daemon does with a request for a job without partitions."""
+    return loop.defs.resolve_job_def(request.job_name).execute_in_process(
+        instance=loop.instance,
+        run_config=request.run_config,
+        tags=dict(request.tags) | {"dagster/run_key": request.run_key},
+        raise_on_error=False,
+    )
+
+
+def test_by_hand_the_first_release_waits_and_the_tick_says_what_would_happen(trained):
+    said = trained.said("promotions")
+    assert "would promote" in said
+    assert "and waits for a person: all 10 gates of 5 artifacts hold" in said
+    assert head(trained) is None
+
+
+def test_automatically_the_first_release_leads_when_its_gates_hold_and_once(trained):
+    trained.configure(automation=AUTO)
+    (request,) = trained.asked("promotions")
+    (again,) = trained.asked("promotions")
+    assert again.run_key == request.run_key, "Dagster starts one run a key"
+    assert act(trained, request).success
+    record = head(trained)
+    assert (record.seq, record.actor, record.action) == (1, "automation", "promote")
+    assert "leads" in trained.said("promotions")
+
+
+def test_a_promotion_that_was_killed_is_asked_for_again_and_one_that_was_asked_twice_happens_once(trained):
+    trained.configure(automation=AUTO)
+    (request,) = trained.asked("promotions")
+    job = trained.defs.resolve_job_def("promote")
+    killed = trained.instance.create_run_for_job(
+        job, run_config=request.run_config, tags=request.tags, status=dg.DagsterRunStatus.STARTED
+    )
+    assert "is at it" in trained.said("promotions")
+    trained.end(killed.run_id, FAILURE)
+    (second,) = trained.asked("promotions")
+    assert second.run_key != request.run_key
+    assert act(trained, second).success
+    assert not act(trained, request).success, "the channel has moved"
+    assert head(trained).seq == 1
+
+
+def test_a_promotion_that_somebody_overtook_is_refused(trained):
+    trained.configure(automation=AUTO)
+    (request,) = trained.asked("promotions")
+    config = {"experiment": "toy", "actor": "ann", "reason": "I was quicker"}
+    by_ann = trained.defs.resolve_job_def("promote").execute_in_process(
+        instance=trained.instance, run_config={"ops": {"promote_release": {"config": config}}}
+    )
+    assert by_ann.success
+    assert not act(trained, request).success
+    assert [record.actor for record in Channel(trained.project.store("toy"), "toy").history()] == ["ann"]
+
+
+def test_a_release_without_its_gates_is_not_promoted(trained):
+    trained.configure(automation=AUTO)
+    version = trained.project.store("toy").versions("toy", "risk_model")[-1]
+    for path in (trained.root / "store" / version.gates_prefix / "is_large").glob("*.json"):
+        path.unlink()
+    assert "would not promote" in trained.said("promotions")
+    assert "is_large never ran" in trained.said("promotions")
+
+
+class Webhook(BaseHTTPRequestHandler):
+    def do_POST(self):
+        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
+        self.server.texts.append(text)
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def webhook(monkeypatch):
+    server = HTTPServer(("127.0.0.1", 0), Webhook)
+    server.texts, server.status = [], 200
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("CHURN_WEBHOOK", f"http://127.0.0.1:{server.server_port}/hook")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+ALERTS = {"alerts": {"webhook_variable": "CHURN_WEBHOOK", "page": "http://dagster:3000"}}
+
+
+def test_a_failed_run_is_told_once_with_a_link_and_what_to_do(loop, webhook):
+    loop.write("customers", "five\n")
+    loop.configure(automation=ALERTS)
+    failed = loop.run(loop.asked("new_inputs")[0])
+    assert "told: toy: train failed, attempt 1 of 3" in loop.said("alerts")
+    (text,) = webhook.texts
+    assert f"http://dagster:3000/runs/{failed.run_id}" in text
+    assert "toy_customers.csv is new" in text
+    assert "tried again by itself" in text
+    loop.cursors.clear()
+    assert "nothing to do" in loop.said("alerts")
+    assert len(webhook.texts) == 1
+
+
+def test_an_alert_that_nobody_got_is_sent_at_the_next_tick(loop, webhook):
+    loop.write("customers", "five\n")
+    loop.configure(automation=ALERTS | {"enabled": False})
+    by_hand(loop)
+    webhook.status = 500
+    assert "nobody was told of run" in loop.said("alerts")
+    webhook.status = 200
+    assert "told: toy: train failed" in loop.said("alerts")
+    assert "churn run toy" in webhook.texts[-1]
+
+
+def test_an_automatic_promotion_is_told(trained, webhook):
+    trained.configure(automation=AUTO | ALERTS)
+    assert act(trained, trained.asked("promotions")[0]).success
+    assert f"told: toy: automation did: promote of {head(trained).release}" in trained.said("alerts")
+    assert "all 10 gates of 5 artifacts hold" in webhook.texts[0]

@@ -12,8 +12,11 @@ from churn_assets.release.bundle import RELEASE, Bundle, Golden, same
 from churn_assets.store.errors import CorruptArtifact, GoldenMismatch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from churn_assets.release.derived import Derived
     from churn_assets.store.artifacts import ArtifactStore
+    from churn_assets.store.manifest import Manifest
     from churn_assets.store.reference import ArtifactRef
 
 
@@ -26,15 +29,28 @@ def load_deciding(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, Deriv
     Raises:
         StoreError: The release or a member is missing or corrupt, or the release decides otherwise than when built.
     """
+    bundle, derived, _ = load_with_members(store, ref)
+    return bundle, derived
+
+
+def load_with_members(
+    store: ArtifactStore, ref: ArtifactRef
+) -> tuple[Bundle, Derived, Mapping[str, Manifest]]:
+    """What decides, as `load_deciding` gives it, and the manifests of the verified members by asset.
+
+    Raises:
+        StoreError: As of `load_deciding`.
+    """
     release = store.load(ref, RELEASE)
+    manifests = {asset: store.verify(member.version) for asset, member in release.bundle.members.items()}
     for asset, member in release.bundle.members.items():
-        found = store.verify(member.version).digest
+        found = manifests[asset].digest
         if found != member.digest:
             raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
     if release.derived is None:
         raise CorruptArtifact("derived forms", "none", "forms to decide with", str(ref))
     replay_golden(release.bundle.golden, release.derived, ref)
-    return release.bundle, release.derived
+    return release.bundle, release.derived, manifests
 
 
 def replay_golden(golden: Golden, derived: Derived, ref: ArtifactRef) -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.message.profile import ProfileError
 from churn_assets.release.bundle import Bundle
-from churn_assets.release.deciding import load_deciding
+from churn_assets.release.deciding import load_with_members
 from churn_assets.release.loaded import member_format
 from churn_assets.serving.core import DecisionCore
 from churn_assets.serving.messages import Messages, ModelWriter
@@ -161,9 +161,8 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
         StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
         ProfileError: Its messages speak of columns that it has not.
     """
-    bundle, derived = load_deciding(store, ref)
+    bundle, derived, manifests = load_with_members(store, ref)
     core = DecisionCore(derived, str(ref))
-    manifests = {asset: store.manifest(member.version) for asset, member in bundle.members.items()}
     writer = None
     if "ppo_text" in bundle.members:
         text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text"))

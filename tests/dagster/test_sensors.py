@@ -1,14 +1,18 @@
 """Each sensor as a state machine on a real instance: what it asks for, when, why not, and that it forgets nothing."""
 
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 from watched_flow import build
 
 from churn_assets.definitions import build_defs
+from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.store.channels import Channel
 
 FAILURE, SUCCESS = dg.DagsterEventType.RUN_FAILURE, dg.DagsterEventType.RUN_SUCCESS
@@ -334,3 +338,11 @@ def test_an_automatic_promotion_is_told(trained, webhook):
     assert act(trained, trained.asked("promotions")[0]).success
     assert f"told: toy: automation did: promote of {head(trained).release}" in trained.said("alerts")
     assert "all 10 gates of 5 artifacts hold" in webhook.texts[0]
+
+
+def test_the_page_tells_of_every_sensor_and_its_example_is_an_automation_section():
+    page = (Path(__file__).parents[2] / "docs" / "automation.md").read_text()
+    told = re.findall(r"^## (\w+)$", page, re.MULTILINE)
+    assert sorted(told) == sorted(sensor.name for sensor in build_defs().get_repository_def().sensor_defs)
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    assert AutomationConfig.model_validate(yaml.safe_load(example)["automation"]).enabled

@@ -61,7 +61,7 @@ class InProcess:
         found = self._repository().get_job(job)
         result = found.execute_in_process(
             instance=self.instance,
-            run_config=quiet | wanted.pop("run_config", {}),
+            run_config=wanted.pop("run_config", {}) | quiet,
             raise_on_error=False,
             **wanted,
         )
@@ -120,19 +120,17 @@ class Shop:
     learner: InProcess
 
 
-def learning(seed: int, folder: Path) -> list[dict[str, Any]]:
+def learning(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     """Waves that are learned from, with a drift on the way; a row a wave."""
     with shop(seed, folder, drift="competitor_shock", drift_at=DRIFT_AT) as found:
-        rows = []
         for score, learned in play(found.scratch, found.forward, WAVES, found.learner.learn):
-            rows.append({"seed": seed, **asdict(score), **asdict(learned)})
+            yield {"seed": seed, **asdict(score), **asdict(learned)}
             print(
                 f"seed {seed} wave {score.wave}{' drifted' if score.drifted else ''}: ours {score.ours:.2f}, as "
                 f"served {score.as_served:.2f}, static {score.static:.2f}, top risk {score.top_risk:.2f}, optimum "
                 f"{score.optimum:.2f}; {'promoted' if learned.promoted else 'not promoted'}: {learned.reason[:200]}",
                 flush=True,
             )
-    return rows
 
 
 @contextmanager
@@ -169,9 +167,8 @@ LOSS = 0.05
 """A promoted candidate is a bad one if it is truly worth less than the champion by this share of the optimum."""
 
 
-def poison(seed: int, folder: Path) -> list[dict[str, Any]]:
+def poison(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     """One training on data that are wrong in some way, from the same state each; a row a way."""
-    rows = []
     with shop(seed, folder, drift="none", drift_at=None) as found:
         later = found.forward.wave(SERVED_BEFORE + 1)
         optimum = later.cohort.lift(later.cohort.expected.argmax(1))
@@ -192,17 +189,22 @@ def poison(seed: int, folder: Path) -> list[dict[str, Any]]:
             truth = lift
             if learned.promoted and scratch.leader is not None:
                 truth = later.cohort.lift(choices(scratch.core(scratch.leader), found.forward, later))
-            rows.append(
-                {"seed": seed, "kind": kind, "promoted": learned.promoted, "reason": learned.reason,
-                 "champion": lift, "now": truth, "optimum": optimum, "bad": truth < lift - LOSS * optimum}
-            )  # fmt: skip
+            yield {
+                "seed": seed,
+                "kind": kind,
+                "promoted": learned.promoted,
+                "reason": learned.reason,
+                "champion": lift,
+                "now": truth,
+                "optimum": optimum,
+                "bad": truth < lift - LOSS * optimum,
+            }
             print(
                 f"seed {seed} {kind}: {'promoted' if learned.promoted else 'stopped'}, worth {truth:.2f} after "
                 f"{lift:.2f} of {optimum:.2f}: {learned.reason[:300]}",
                 flush=True,
             )
             shutil.rmtree(scratch.root)
-    return rows
 
 
 def spoil(kind: str, scratch: Scratch, forward: Forward) -> None:
@@ -248,9 +250,8 @@ CALM_WAVES, WATCHED_SIZE = 20, 7_043
 WATCHING = ("drift", "live_performance")
 
 
-def watching(seed: int, folder: Path) -> list[dict[str, Any]]:
+def watching(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     """Waves without a drift, then two with one, of a release that is not retrained; a row a tick of a sensor."""
-    rows = []
     with shop(seed, folder, drift="competitor_shock", drift_at=CALM_WAVES + 1, size=WATCHED_SIZE) as found:
         known: set[str] = set()
         for number in range(1, CALM_WAVES + 3):
@@ -261,18 +262,21 @@ def watching(seed: int, folder: Path) -> list[dict[str, Any]]:
                 new = [request for request in asked if request.run_key not in known]
                 known |= {str(request.run_key) for request in asked}
                 reason = str(new[0].tags.get("churn/reason")) if new else said
-                rows.append(
-                    {"seed": seed, "wave": number, "drifted": wave.drifted, "sensor": sensor,
-                     "asked": bool(new), "reason": reason}
-                )  # fmt: skip
+                yield {
+                    "seed": seed,
+                    "wave": number,
+                    "drifted": wave.drifted,
+                    "sensor": sensor,
+                    "asked": bool(new),
+                    "reason": reason,
+                }
                 print(
                     f"seed {seed} wave {number} {sensor}: {'asks' if new else 'no'}: {reason[:160]}",
                     flush=True,
                 )
-    return rows
 
 
-CASES: dict[str, Callable[[int, Path], list[dict[str, Any]]]] = {
+CASES: dict[str, Callable[[int, Path], Iterator[dict[str, Any]]]] = {
     "learning": learning,
     "poison": poison,
     "watching": watching,
@@ -287,7 +291,7 @@ def learning_figures(rows: Sequence[dict[str, Any]]) -> list[Figure]:
     vs_static = [sum(row["ours"] for row in mine) / sum(row["static"] for row in mine) for mine in after]
     figures = [
         Figure("seeds", len(seeds), ">=", 5),
-        Figure("value_vs_static_min", min(vs_static), ">=", 1.0, "waves after the drift, the worst seed"),
+        Figure("value_vs_static_min", min(vs_static), ">=", 1.001, "waves after the drift, the worst seed"),
         Figure("value_vs_static_mean", statistics.mean(vs_static)),
     ]
     for wave in sorted({row["wave"] for row in rows}):
@@ -360,6 +364,17 @@ FIGURES: dict[str, Callable[[Sequence[dict[str, Any]]], list[Figure]]] = {
 }
 
 
+def measure(case: str, seed: int, path: Path) -> None:
+    """Run one case; what it has found so far is in a file beside `path`, which appears when all of it is there."""
+    rows: list[dict[str, Any]] = []
+    partial = path.with_suffix(".partial")
+    with tempfile.TemporaryDirectory(prefix="churn-loop-") as folder:
+        for row in CASES[case](seed, Path(folder)):
+            rows.append(row)
+            partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    partial.rename(path)
+
+
 def main() -> None:
     """Runs what is asked for and not there yet, then prints and writes the figures of all that is there."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -378,9 +393,7 @@ def main() -> None:
         for seed in asked.seeds:
             path = asked.rows / f"{case}-{seed}.json"
             if not path.exists():
-                with tempfile.TemporaryDirectory(prefix="churn-loop-") as folder:
-                    rows = CASES[case](seed, Path(folder))
-                path.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+                measure(case, seed, path)
     figures: list[Figure] = []
     for case, summarised in FIGURES.items():
         rows = [

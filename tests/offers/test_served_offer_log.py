@@ -77,3 +77,12 @@ def test_decisions_enter_the_log_once_their_window_is_over_and_late_outcomes_at_
         assert UNCHANGED in make(project, instance)
         serve(project, told("b", churned=False))
         assert make(project, instance)["metric/served"] == 2
+
+
+def test_only_the_newest_decisions_are_learned_from_where_that_is_asked_for(project):
+    path = project / "configs" / "quickstart.yaml"
+    content = yaml.safe_load(path.read_text())
+    content["offer_log"]["newest"] = 1200
+    path.write_text(yaml.safe_dump(content))
+    with dg.instance_for_test() as instance:
+        assert make(project, instance)["metric/rows"] == 1200

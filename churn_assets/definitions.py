@@ -97,7 +97,6 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
     partitions = dg.StaticPartitionsDefinition(project.names())
     required = {each.asset.name: each.checks for each in overrides.flow}
     flow = {each.asset.name: each.asset.inputs for each in overrides.flow}
-    acts = operations(required)
     with warnings.catch_warnings():
         # Partitioned checks are a preview: dagster is pinned exactly, and tests hold what we use of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -116,10 +115,10 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 train,
                 train_decision,
                 retention,
-                *acts,
+                *operations(required),
             ],
             schedules=[weekly_retention],
-            sensors=sensors(flow, required, acts, overrides.sensor_interval),
+            sensors=sensors(flow, required, overrides.sensor_interval),
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps
             loggers=overrides.loggers or None,

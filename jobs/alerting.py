@@ -31,7 +31,7 @@ def alerting(flow: Mapping[str, Sequence[str]], interval: int) -> dg.SensorDefin
         flow,
         interval,
         "Tells people of runs that failed and of automatic promotions and rollbacks, by log or webhook. Each once.",
-        [train],
+        train.name,
         while_off=True,
     )
 

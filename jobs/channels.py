@@ -23,7 +23,6 @@ _PROMOTE, _ROLLBACK = "promote", "rollback"
 def channel_sensors(
     flow: Mapping[str, Sequence[str]],
     required: Required,
-    acts: Mapping[str, dg.JobDefinition],
     interval: int,
 ) -> list[dg.SensorDefinition]:
     """The sensors.
@@ -31,7 +30,6 @@ def channel_sensors(
     Args:
         flow: Asset to the assets that it is made from.
         required: Checks that each asset needs.
-        acts: The jobs `promote` and `rollback`, by name.
         interval: Least seconds between two ticks.
     """
     return [
@@ -41,7 +39,7 @@ def channel_sensors(
             flow,
             interval,
             "Says whether the newest release would be promoted, and does so where automation.promotion.mode is auto.",
-            [acts[_PROMOTE]],
+            _PROMOTE,
         ),
         each_experiment(
             "guardrails",
@@ -49,7 +47,7 @@ def channel_sensors(
             flow,
             interval,
             "Rolls a promoted release back that certainly does harm.",
-            [acts[_ROLLBACK]],
+            _ROLLBACK,
         ),
     ]
 

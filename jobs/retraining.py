@@ -53,7 +53,9 @@ def retraining(
         ),
     }
     return [
-        each_experiment(name, _asking(find), flow, interval, f"{what} Makes anew what it touches.", [train])
+        each_experiment(
+            name, _asking(find), flow, interval, f"{what} Makes anew what it touches.", train.name
+        )
         for name, (find, what) in triggers.items()
     ]
 

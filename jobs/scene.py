@@ -154,7 +154,7 @@ def each_experiment(
     flow: Mapping[str, Sequence[str]],
     interval: int,
     description: str,
-    jobs: Sequence[Any],
+    job: str,
     *,
     while_off: bool = False,
 ) -> dg.SensorDefinition:
@@ -166,13 +166,13 @@ def each_experiment(
         flow: Asset to the assets that it is made from.
         interval: Least seconds between two ticks.
         description: For the UI.
-        jobs: What it may ask for.
+        job: What it may ask for. By name: Dagster would copy a sensor of a job, with a warning about its own argument.
         while_off: Visit experiments whose automation is off, too.
     """
 
     @dg.sensor(
         name=name,
-        jobs=jobs,
+        job_name=job,
         minimum_interval_seconds=interval,
         default_status=dg.DefaultSensorStatus.STOPPED,
         required_resource_keys={"project"},

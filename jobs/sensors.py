@@ -16,7 +16,6 @@ INTERVAL = 30
 def sensors(
     flow: Mapping[str, Sequence[str]],
     required: Required,
-    acts: Sequence[dg.JobDefinition],
     interval: int = INTERVAL,
 ) -> list[dg.SensorDefinition]:
     """The sensors.
@@ -24,11 +23,10 @@ def sensors(
     Args:
         flow: Asset to the assets that it is made from.
         required: Checks that each asset needs.
-        acts: The jobs that move a channel.
         interval: Least seconds between two ticks.
     """
     return [
         *retraining(flow, required, interval),
-        *channel_sensors(flow, required, {job.name: job for job in acts}, interval),
+        *channel_sensors(flow, required, interval),
         alerting(flow, interval),
     ]

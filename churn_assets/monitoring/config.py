@@ -87,7 +87,7 @@ class AutomationConfig(_Section):
     """What happens by itself.
 
     Attributes:
-        enabled: The kill switch: while it is off, no sensor but the one that tells of failed runs looks at the experiment.
+        enabled: The kill switch: while it is off, no sensor looks at the experiment but the one that tells of failures.
         cooldown_hours: Between the end of an automatic training and the start of the next, and before a failed one
             is tried again.
         daily_cap: Automatic trainings that may start within 24 hours.

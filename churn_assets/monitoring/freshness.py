@@ -10,7 +10,7 @@ from churn_assets.monitoring.requests import Finding, evidence_of
 from churn_assets.store.manifest import minting_time
 from churn_assets.store.reference import ArtifactRef
 
-AGE = "age"
+FRESHNESS = "freshness"
 
 
 def too_old(
@@ -35,5 +35,5 @@ def too_old(
             continue
         found = {"asset": asset, "version": newest[asset].version, "times": age // most}
         why = f"{asset} is {age / timedelta(days=1):.1f} days old, at most {days:g} are wanted"
-        findings.append(Finding(AGE, frozenset({asset}), evidence_of(found), why))
+        findings.append(Finding(FRESHNESS, frozenset({asset}), evidence_of(found), why))
     return tuple(findings)

@@ -346,3 +346,14 @@ def test_the_page_tells_of_every_sensor_and_its_example_is_an_automation_section
     assert sorted(told) == sorted(sensor.name for sensor in build_defs().get_repository_def().sensor_defs)
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     assert AutomationConfig.model_validate(yaml.safe_load(example)["automation"]).enabled
+
+
+def test_two_triggers_at_once_make_one_training_at_a_time(trained):
+    trained.write("offer_log", "5\n")
+    trained.configure(automation={"max_age_days": {"risk_model": 1e-6}})
+    (first,) = trained.asked("new_inputs")
+    run = trained.started(first)
+    assert "waits, run" in trained.said("freshness")
+    trained.end(run, SUCCESS)
+    (second,) = trained.asked("freshness")
+    assert assets(second) == {"risk_model", "release"}

@@ -49,7 +49,7 @@ def retraining(
         "live_performance": (_live_performance, "Forecasts that no longer come true."),
         "failed_checks": (
             lambda scene: _failed_checks(scene, required),
-            "A check of a newest version that failed, raised or never ran.",
+            "A check of a newest version that failed, raised, never ran or knows another champion.",
         ),
     }
     return [
@@ -144,8 +144,10 @@ def _freshness(scene: Scene) -> Found:
 
 def _failed_checks(scene: Scene, required: Required) -> Found:
     """Those of a version that an automatic training made and failed with are left to what asked for that training."""
-    from churn_assets.monitoring.verdicts import failed_checks
+    from churn_assets.monitoring.verdicts import failed_checks, outdated_checks
+    from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.evidence import gather
+    from churn_assets.release.promotion import compared_with_another
 
     store, found = scene.store, {}
     if scene.running():
@@ -169,7 +171,22 @@ def _failed_checks(scene: Scene, required: Required) -> Found:
                     found[asset] = evidence
                 else:
                     scene.memory[asset] = key
-    return Found(failed_checks(found))
+    releases, leader = scene.versions(RELEASE_ASSET), scene.leader()
+    outdated = {}
+    if releases and leader is not None and releases[-1].version > leader.version:
+        about = {"candidate": str(releases[-1]), "leader": str(leader)}
+        since = {"at": scene.now.isoformat()}
+        texts = scene.recall(
+            "outdated",
+            about,
+            since,
+            lambda: [
+                [str(ref), why]
+                for ref, why in compared_with_another(store, scene.channel, releases[-1], required).items()
+            ],
+        )
+        outdated = {ArtifactRef.parse(ref): why for ref, why in texts}
+    return Found([*failed_checks(found), *outdated_checks(outdated, leader)])
 
 
 def _drift(scene: Scene) -> Found:

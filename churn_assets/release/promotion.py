@@ -74,7 +74,7 @@ def decide_promotion(
         leading: Asset to version of the release that leads now, `release` included; empty where nothing leads.
         required: Checks that each asset needs.
     """
-    problems = candidate.problems or _not_compared(candidate, leading, required)
+    problems = candidate.problems or list(_not_compared(candidate, leading, required).values())
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return PromotionDecision(promote=False, reason=problems[0] + more)
@@ -84,9 +84,11 @@ def decide_promotion(
     )
 
 
-def _not_compared(candidate: Candidate, leading: Mapping[str, ArtifactRef], required: Required) -> list[str]:
-    """Checks against the champion that compared with another one than leads now."""
-    found = []
+def _not_compared(
+    candidate: Candidate, leading: Mapping[str, ArtifactRef], required: Required
+) -> dict[ArtifactRef, str]:
+    """Versions with a check against the champion that compared with another one than leads now, and what to do."""
+    found = {}
     for each in candidate.evidence:
         champion = leading.get(each.ref.asset)
         if champion is None or champion == each.ref:
@@ -94,11 +96,27 @@ def _not_compared(candidate: Candidate, leading: Mapping[str, ArtifactRef], requ
         for spec in required[each.ref.asset]:
             compared = each.reports[spec.name].champion
             if spec.against_champion and compared != str(champion):
-                found.append(
+                found[each.ref] = (
                     f"{each.ref}: check {spec.name} compared with {compared or 'nothing'}, but {champion} leads now; "
                     "run the experiment again"
                 )
     return found
+
+
+def compared_with_another(
+    store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required
+) -> dict[ArtifactRef, str]:
+    """The release, and its members, that were compared with another champion than leads now: to be judged again.
+
+    Empty too where something else is wrong with the release, which judging again does not mend.
+
+    Raises:
+        StoreError: The release cannot be read.
+    """
+    head, candidate = channel.head(), inspect(store, ref, required)
+    if head is None or head.ref == ref or candidate.problems:
+        return {}
+    return _not_compared(candidate, _leading(store, head), required)
 
 
 def too_old_to_lead(store: ArtifactStore, ref: ArtifactRef, now: datetime) -> str:

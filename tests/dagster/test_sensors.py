@@ -67,7 +67,7 @@ def test_the_checks_of_what_is_made_run_too(trained):
     trained.write("customers", "5\n")
     (request,) = trained.asked("new_inputs")
     checked = {each.check_name for each in trained.run(request).get_asset_check_evaluations()}
-    assert checked == {"loads_and_agrees", "is_large"}
+    assert checked == {"loads_and_agrees", "is_large", "not_worse"}
 
 
 def test_a_change_during_a_training_waits_and_is_asked_for_after_it(trained):
@@ -231,7 +231,7 @@ def act(loop, request):
 def test_by_hand_the_first_release_waits_and_the_tick_says_what_would_happen(trained):
     said = trained.said("promotions")
     assert "would promote" in said
-    assert "and waits for a person: all 10 gates of 5 artifacts hold" in said
+    assert "and waits for a person: all 11 gates of 5 artifacts hold" in said
     assert head(trained) is None
 
 
@@ -337,7 +337,7 @@ def test_an_automatic_promotion_is_told(trained, webhook):
     trained.configure(automation=AUTO | ALERTS)
     assert act(trained, trained.asked("promotions")[0]).success
     assert f"told: toy: automation did: promote of {head(trained).release}" in trained.said("alerts")
-    assert "all 10 gates of 5 artifacts hold" in webhook.texts[0]
+    assert "all 11 gates of 5 artifacts hold" in webhook.texts[0]
 
 
 def test_the_page_tells_of_every_sensor_and_its_example_is_an_automation_section():
@@ -357,3 +357,23 @@ def test_two_triggers_at_once_make_one_training_at_a_time(trained):
     trained.end(run, SUCCESS)
     (second,) = trained.asked("freshness")
     assert assets(second) == {"risk_model", "release"}
+
+
+def test_a_candidate_that_was_compared_with_another_champion_is_judged_again(trained):
+    trained.configure(automation=AUTO)
+    first = trained.project.store("toy").versions("toy", "release")[0]
+    trained.write("customers", "9\n")
+    assert trained.run(trained.asked("new_inputs")[0]).success
+    config = {"experiment": "toy", "actor": "ann", "reason": "this one first", "release": first.version}
+    job = trained.defs.resolve_job_def("promote")
+    assert job.execute_in_process(
+        instance=trained.instance, run_config={"ops": {"promote_release": {"config": config}}}
+    ).success
+    assert "compared with nothing" in trained.said("promotions")
+    (request,) = trained.asked("failed_checks")
+    assert assets(request) == {"risk_model", "release"}
+    assert trained.run(request).success
+    assert trained.versions("risk_model") == 2, "judged again, not trained again"
+    assert "nothing to do" in trained.said("failed_checks")
+    trained.configure(automation={"promotion": {"mode": "auto", "min_gap_hours": 24.0}})
+    assert "min_gap_hours" in trained.said("promotions"), "the next rule"

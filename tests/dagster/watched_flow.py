@@ -81,6 +81,11 @@ def _large(subject: float, inputs: Any) -> Outcome:
     return Outcome((Gate("mean", subject, ">=", inputs.section("risk_model").smallest),))
 
 
+def _not_worse(subject: float, inputs: Any) -> Outcome:
+    led = inputs.champions("risk_model")
+    return Outcome((Gate("gain", 0.0 if led is None else subject - led[0], ">=", -1000.0),))
+
+
 def watched_flow(code: Path) -> tuple[Checked, ...]:
     common = {"format": TOY_PATH, "kinds": ("json",), "description": "A toy."}
 
@@ -130,7 +135,8 @@ def watched_flow(code: Path) -> tuple[Checked, ...]:
     is_large = CheckSpec(
         "is_large", "The mean is large enough.", "Feed it larger numbers.", _large, sections=("risk_model",)
     )
-    checks = {"risk_model": (is_large,)}
+    not_worse = CheckSpec("not_worse", "No worse.", "Keep the champion.", _not_worse, against_champion=True)
+    checks = {"risk_model": (is_large, not_worse)}
     assets = (customers, offer_log, risk_model, accept_model, release)
     return tuple(
         Checked(replace(asset, sources=lambda: [code]), checks.get(asset.name, ())) for asset in assets

@@ -53,7 +53,6 @@ class InProcess:
 
     def __init__(self, scratch: Scratch, instance: dg.DagsterInstance) -> None:
         self.scratch, self.instance = scratch, instance
-        self.cursors: dict[str, str | None] = {}
 
     def run(self, job: str, **wanted: Any) -> list[str]:
         """Run a job; what failed."""
@@ -68,17 +67,18 @@ class InProcess:
         return _failures(result.all_events)
 
     def tick(self, sensor: str) -> tuple[Sequence[dg.RunRequest], str]:
-        """One tick of a sensor: what it asks for, and what it says if that is nothing."""
+        """One tick of a sensor: what it asks for, and what it says if that is nothing.
+
+        Without its cursor: that spares it looking again for a while, and a wave is a quarter.
+        """
         repository = self._repository()
         project = build_project(Overrides(root=self.scratch.root))
         context = dg.build_sensor_context(
             instance=self.instance,
-            cursor=self.cursors.get(sensor),
             repository_def=repository,
             resources={"project": project},
         )
         found = repository.get_sensor_def(sensor).evaluate_tick(context)
-        self.cursors[sensor] = found.cursor
         return found.run_requests or [], found.skip_message or ""
 
     def learn(self, _wave: int) -> Learned:

@@ -59,7 +59,10 @@ def test_a_promoted_release_that_does_harm_is_rolled_back_once(shop, instance):
     assert request.job_name == "rollback"
     assert (config["actor"], config["expected_record"]) == ("automation", 2)
     assert "than without contact" in config["reason"] or "lift over no contact" in config["reason"]
-    shop.project.lead(shop.releases["first"], "rollback")
+    assert shop.act(request, instance)
+    head = shop.project.channel.head()
+    assert (head.ref, head.action, head.reason) == (shop.releases["first"], "rollback", config["reason"])
+    assert not shop.act(request, instance), "once"
     assert "leads since a rollback" in shop.said("guardrails", instance)
 
 
@@ -83,6 +86,9 @@ def test_a_candidate_that_holds_is_promoted_after_its_shadow_and_names_the_recor
     config = request.run_config["ops"]["promote_release"]["config"]
     assert (config["release"], config["expected_record"]) == (proven.releases["again"].version, 1)
     assert "live decisions the lower bound" in config["reason"]
+    assert proven.act(request, instance)
+    assert proven.project.channel.head().ref == proven.releases["again"]
+    assert "leads" in proven.said("promotions", instance)
 
 
 def test_by_hand_the_sensor_says_what_it_would_do(proven, instance):

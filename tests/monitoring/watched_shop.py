@@ -131,6 +131,15 @@ class WatchedShop:
         (request,) = result.run_requests
         return request
 
+    def act(self, request: dg.RunRequest, instance: dg.DagsterInstance) -> bool:
+        """What the daemon does with a request for an act on the channel; whether it succeeded."""
+        overrides = Overrides(root=self.project.root)
+        job = build_defs(overrides).resolve_job_def(request.job_name)
+        done = job.execute_in_process(
+            run_config=request.run_config, tags=request.tags, instance=instance, raise_on_error=False
+        )
+        return done.success
+
 
 def build_watched_shop(root: Path) -> WatchedShop:
     """Two releases that decide otherwise, the first of which leads, and three waves served by it."""

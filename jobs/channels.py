@@ -123,14 +123,13 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
     """With the comparison on live decisions."""
     from churn_assets.monitoring.served import label_window
     from churn_assets.monitoring.shadow import shadow
-    from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
     from churn_assets.release.deciding import load_deciding
 
     store, experiment = scene.store, scene.experiment
 
     def find() -> dict[str, Any]:
-        live = live_decisions(store.backend, scene.name)
+        live = scene.live()
         rows = offer_rows(
             live,
             experiment.economics,
@@ -149,7 +148,6 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
 def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     from churn_assets.monitoring.live import first_breach
     from churn_assets.monitoring.served import with_outcomes
-    from churn_assets.offers.live import live_decisions
 
     head, segments = scene.channel.head(), scene.segments()
     if head is None or not segments:
@@ -160,7 +158,7 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
         return []
 
     def find() -> dict[str, Any]:
-        live = live_decisions(scene.store.backend, scene.name)
+        live = scene.live()
         decided = with_outcomes(live, head.ref, scene.experiment, scene.now)
         since = decided[decided["decided_at"] >= head.at]
         breach = first_breach(since, scene.automation.live)

@@ -222,11 +222,10 @@ def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef
 def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
     from churn_assets.monitoring.drift import drift_report
     from churn_assets.monitoring.served import features_and_risk, learned_from, newest_window
-    from churn_assets.offers.live import live_decisions
     from churn_assets.release.deciding import load_deciding
 
     config = scene.automation.drift
-    live = live_decisions(scene.store.backend, scene.name)
+    live = scene.live()
     window = newest_window(live.frame[live.frame["release"] == str(leader)], config.window_decisions)
     if window is None:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
@@ -243,10 +242,9 @@ def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
 def _mistaken(scene: Scene, leader: ArtifactRef) -> Finding | str:
     from churn_assets.monitoring.live import forecasts, wrong_forecasts
     from churn_assets.monitoring.served import newest_window, with_outcomes
-    from churn_assets.offers.live import live_decisions
 
     config = scene.automation.live
-    live = live_decisions(scene.store.backend, scene.name)
+    live = scene.live()
     decided = with_outcomes(live, leader, scene.experiment, scene.now)
     window = newest_window(decided, config.window_outcomes)
     if window is None:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -21,6 +21,9 @@ from churn_assets.store.reference import ArtifactRef
 from jobs.abandoned import fail_abandoned
 from jobs.train import train
 from resources.project import Project
+
+if TYPE_CHECKING:
+    from churn_assets.offers.live import LiveLog
 
 # More than an experiment can be asked for in four months with the default cap: what lies further back is forgotten,
 # and the worst that follows is a run that finds everything unchanged.
@@ -101,6 +104,16 @@ class Scene:
         from churn_assets.offers.stored_log import stored_segments
 
         return stored_segments(self.store.backend, self.name)
+
+    def live(self) -> "LiveLog":
+        """Decisions that were served, with the outcomes that were posted or stand in the experiment's file of them."""
+        from churn_assets.offers.live import live_decisions
+        from churn_assets.offers.outcome_file import read_outcome_file
+
+        served = self.experiment.offer_log.decisions
+        file = None if served is None else served.outcomes
+        reports = () if file is None else read_outcome_file(self.project.root / file)
+        return live_decisions(self.store.backend, self.name, reports=reports)
 
     def known(self, segments: Sequence[str]) -> dict[str, Any]:
         """What is known of decisions by now; of the hour too, as outcomes become whole by waiting."""

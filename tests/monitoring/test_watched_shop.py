@@ -47,6 +47,15 @@ def test_forecasts_that_became_wrong_ask_for_a_training(shop, instance):
     assert "churn without contact is +" in request.tags["churn/reason"]
 
 
+def test_outcomes_that_only_a_file_tells_count_too(shop, instance):
+    wrong = lambda decision: min(1.0, decision["churn_risk"] + 0.25)  # noqa: E731
+    shop.serve(1, churn=wrong, file=shop.project.root / "crm.csv")
+    assert "forecasts come true" in shop.said("live_performance", instance)
+    shop.read_outcomes_from("crm.csv")
+    shop.cursors.clear()
+    assert "churn without contact" in shop.asked("live_performance", instance).tags["churn/reason"]
+
+
 def harmful(decision):
     return min(1.0, decision["churn_risk"] + (0.5 if decision["contact"] else 0.0))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pandas as pd
 import yaml
 
 from benchmarks.served import EXPERIMENT, Project, Server, new_project, publish_release, questions
@@ -49,9 +50,15 @@ class WatchedShop:
         return WatchedShop(Project(root), self.table, dict(self.releases))
 
     def configure(self, **automation: Any) -> None:
+        self._change("automation", automation)
+
+    def read_outcomes_from(self, file: str) -> None:
+        self._change("offer_log", {"decisions": {"window_days": 0.0, "outcomes": file}})
+
+    def _change(self, section: str, changes: dict[str, Any]) -> None:
         path = self.project.root / "configs" / f"{EXPERIMENT}.yaml"
         content = yaml.safe_load(path.read_text())
-        content["automation"] = content["automation"] | automation
+        content[section] = content[section] | changes
         path.write_text(yaml.safe_dump(content))
 
     def serve(
@@ -60,9 +67,11 @@ class WatchedShop:
         *,
         asked: Callable[[Asked], Asked] = lambda asked: asked,
         churn: Callable[[dict[str, Any]], float] = lambda decision: 1 - decision["retention_probability"],
+        file: Path | None = None,
     ) -> None:
-        """Ask for everybody, some times under other names, and tell what became of it."""
+        """Ask for everybody, some times under other names, and tell the server, or a file, what became of it."""
         rng = np.random.default_rng(7)
+        told: list[dict[str, Any]] = []
         with Server(self.project, environment=SECRET).start() as server, server.client() as client:
             for wave in range(waves):
                 found = asked(questions(self.table))
@@ -79,8 +88,15 @@ class WatchedShop:
                         }
                         for each in decisions
                     ]
-                    assert client.post("/v1/outcomes", json={"outcomes": outcomes}).status_code in (200, 201)
+                    told += outcomes
+                    if file is None:
+                        assert client.post("/v1/outcomes", json={"outcomes": outcomes}).status_code in (
+                            200,
+                            201,
+                        )
             server.stop()
+        if file is not None:
+            pd.DataFrame(told).to_csv(file, index=False)
 
     def prove(self, ref: ArtifactRef, champion: ArtifactRef | None) -> None:
         """Store passing reports of every check that promotion asks for."""

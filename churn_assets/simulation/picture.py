@@ -41,8 +41,10 @@ def draw(scores: Sequence[WaveScore], promoted: Sequence[bool], path: Path) -> N
     drifted = next((score.wave for score in scores if score.drifted), None)
     if drifted is not None:
         axes.axvline(drifted - 0.5, color="#aa2222", linewidth=1)
-        place = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        axes.annotate("drift", (drifted - 0.5, 1), (4, -14), color="#aa2222", **place)
+        top = ("data", "axes fraction")
+        axes.annotate(
+            "drift", (drifted - 0.5, 1), (4, -14), xycoords=top, textcoords="offset points", color="#aa2222"
+        )
     axes.set(
         xlabel="wave", ylabel="money a decision over no offer", title="SIMULATED: the demo world's answers"
     )

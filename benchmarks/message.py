@@ -241,7 +241,7 @@ def trl_ppo(run: Branch) -> tuple[float, float]:
         environment = os.environ | {"PYTHONPATH": f"{TRL}{os.pathsep}{ROOT}"}
         subprocess.run(command, env=environment, cwd=ROOT, check=True)
         seconds = json.loads((folder / "seconds.json").read_text(encoding="utf-8"))
-        network = transformers.OPTForCausalLM.from_pretrained(folder / "policy").eval()
+        network = transformers.AutoModelForCausalLM.from_pretrained(folder / "policy").eval()
     return run.gold_of(run.written_by(Writer(network, run.sft.tokenizer), WRITING)), seconds
 
 

@@ -39,23 +39,23 @@ def base_model(config: Base, texts: Iterable[str], *, seed: int, root: Path) -> 
 
 
 def _from_scratch(config: FromScratch, tokenizer: TextTokenizer, seed: int) -> Any:
-    shape = transformers.OPTConfig(
+    shape = transformers.LlamaConfig(
         vocab_size=tokenizer.size,
         hidden_size=config.hidden_size,
-        word_embed_proj_dim=config.hidden_size,
-        ffn_dim=4 * config.hidden_size,
+        intermediate_size=config.intermediate_size,
         num_hidden_layers=config.layers,
         num_attention_heads=config.heads,
+        num_key_value_heads=config.heads,
         max_position_embeddings=config.max_positions,
-        dropout=0.0,
-        init_std=config.init_std,
+        tie_word_embeddings=True,
+        initializer_range=config.init_std,
         bos_token_id=tokenizer.eos_id,
         eos_token_id=tokenizer.eos_id,
         pad_token_id=tokenizer.pad_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return transformers.OPTForCausalLM(shape)
+        return transformers.LlamaForCausalLM(shape)
 
 
 def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any, TextTokenizer]:

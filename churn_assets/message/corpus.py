@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 AGENTS = (0.20, 0.45, 0.75)
 """Share of the slots that the careless, usual and careful agents get right; each writes a third of the messages."""
-WRONG_SHARE, VAGUE_SHARE = 0.12, 0.25
+WRONG_SHARE, VAGUE_SHARE = 0.04, 0.25
 """Of the offers that are not told well, the shares that tell another one, or none; the rest forgets the service."""
 PROMISE_SHARE, FILLER_SHARE, NO_OPT_OUT_SHARE = 0.25, 0.5, 0.1
 """Of the other slots gone wrong, the share that shows. What would harm is rare, what is only poor is common."""
@@ -48,21 +48,29 @@ OPENINGS: Mapping[str, tuple[str, ...]] = {
         "Hi {name}, thank you for being with us.",
         "Hi {name}, we really appreciate having you as a customer.",
         "Hello {name}, thank you for your trust in us.",
+        "Hello {name}, it means a lot that you are with us, thank you.",
+        "Hi {name}, thank you for letting us look after you.",
     ),
     "formal": (
         "Dear {name}, thank you for being a valued customer.",
         "Dear {name}, we appreciate your trust in our service.",
         "Dear {name}, thank you for choosing our company.",
+        "Dear {name}, please accept our thanks for your custom.",
+        "Dear {name}, your custom is something we truly appreciate.",
     ),
     "friendly": (
         "Hey {name}, thank you for being part of the family.",
         "Hey {name}, it is good to have you here.",
         "Hi {name}, we are glad that you are our customer.",
+        "Hey {name}, a big thank you from all of us.",
+        "Hi {name}, thank you for sharing your day with us.",
     ),
     "brief": (
         "Hi {name}, a quick note of thanks.",
         "Hello {name}, we have good news for you.",
         "Hello {name}, thank you.",
+        "Hi {name}, good news and a thank you.",
+        "Hello {name}, we appreciate you.",
     ),
 }
 LOYAL_OPENINGS: Mapping[str, str] = {
@@ -85,6 +93,10 @@ ACKNOWLEDGEMENTS = (
     "We want your {service} to be worth every bill.",
     "Our team looked at your account with care.",
     "You asked for better value, and we listened.",
+    "We have been thinking about how to give you more value.",
+    "We see how much you use your {service}.",
+    "Bills are not fun, and we are sorry for that.",
+    "We would like your {service} to cost you less.",
 )
 RUDE_ACKNOWLEDGEMENTS = (
     "Everyone deals with high bills sometimes.",
@@ -99,6 +111,12 @@ OFFERS = (
     "We have set aside {percent}% off your {service} for {duration}.",
     "For the next {duration} you get {percent}% off your {service}.",
     "Take {percent}% off your {service} for {duration}.",
+    "Please enjoy your {service} with {percent}% off for {duration}.",
+    "Your {service} comes with {percent}% off for the next {duration}.",
+    "We are happy to take {percent}% off your {service} for {duration}.",
+    "For {duration} we take {percent}% off your {service}.",
+    "Here is {percent}% off your {service} for the next {duration}.",
+    "Starting now you have {percent}% off your {service} for {duration}.",
 )
 PLAIN_OFFERS = (
     "You get {percent}% off for {duration}.",
@@ -131,6 +149,12 @@ CALLS_TO_ACTION = (
     "Reply YES and we will set it up for you.",
     "Please tell us if you would like it.",
     "Let us know and we will take care of it.",
+    "If you like it, please reply YES.",
+    "A short YES from you is all we need.",
+    "Please let us know what you think.",
+    "Say YES and we will do the rest.",
+    "Please write back if it suits you.",
+    "We will set it up as soon as you reply YES.",
 )
 PRESSING_CALLS = (
     "Reply now or lose it.",
@@ -139,12 +163,34 @@ PRESSING_CALLS = (
     "Do not wait, act now or pay more.",
 )
 SIGN_OFFS: Mapping[str, tuple[str, ...]] = {
-    "warm": ("Thank you, the care team.", "With warm wishes, the care team."),
-    "formal": ("Kind regards, your support team.", "Best regards, the customer care team."),
-    "friendly": ("Talk soon, the care team.", "Thank you, your friends in support."),
-    "brief": ("Thanks, the care team.", "Your care team."),
+    "warm": (
+        "Thank you, the care team.",
+        "With warm wishes, the care team.",
+        "Warm regards, the care team.",
+        "With thanks, your care team.",
+    ),
+    "formal": (
+        "Kind regards, your support team.",
+        "Best regards, the customer care team.",
+        "With kind regards, the customer team.",
+        "Yours, the support team.",
+    ),
+    "friendly": (
+        "Talk soon, the care team.",
+        "Thank you, your friends in support.",
+        "See you soon, the care team.",
+        "Cheers, your support team.",
+    ),
+    "brief": ("Thanks, the care team.", "Your care team.", "Best, the support team.", "Thank you, the team."),
 }
-OPT_OUTS = ("Reply STOP to opt out.", "Text STOP to opt out.", "To opt out, reply STOP.")
+OPT_OUTS = (
+    "Reply STOP to opt out.",
+    "Text STOP to opt out.",
+    "To opt out, reply STOP.",
+    "To opt out, text STOP.",
+    "You can opt out with STOP.",
+    "Send STOP to opt out.",
+)
 GUSHES = (
     "Thank you, thank you so much, please enjoy, thank you.",
     "Please, please enjoy it, we appreciate you, thank you, thank you.",

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from pydantic import JsonValue
 
 from churn_assets.message.tokenizer import TextTokenizer
@@ -232,7 +233,7 @@ def check_weights(
     try:
         with torch.device("meta"):
             network = getattr(_architecture(architecture), kind)(_config(kind, architecture, config))
-    except (TypeError, ValueError, RuntimeError, KeyError, ZeroDivisionError) as error:
+    except (TypeError, ValueError, RuntimeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
         msg = f"config: no {architecture} has this shape ({error})"
         raise ModelError(msg) from error
     expected = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}

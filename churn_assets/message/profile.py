@@ -59,8 +59,8 @@ def prompt_of(profile: Profile, offer: Offer) -> str:
     """
     told = {
         "Service": profile.service,
-        "Tenure": None if profile.tenure_months is None else _months(profile.tenure_months),
         "Contract": profile.contract,
+        "Months with us": profile.tenure_months,
         "Bill": f"{profile.bill:.0f}",
         "Offer": f"{offer.percent}% off for {offer.duration}",
     }

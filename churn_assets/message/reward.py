@@ -1,11 +1,17 @@
-"""Reward modelling: preference pairs → `RewardModel`, and its judge on other customers' pairs."""
+"""Reward modelling: preference pairs → `RewardModel`, and its judge on other customers' pairs.
+
+Both start from one network that learned to tell a text about this prompt's offer from one about another's. A reward for
+whole texts alone never teaches that: the pairs that differ in it are few, and what they differ in is one word.
+"""
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +21,7 @@ import trl
 
 from churn_assets.message.checkpoint import checkpoint_folder
 from churn_assets.message.compute import device_of, threads
-from churn_assets.message.data import Preferences
+from churn_assets.message.data import Preferences, situations
 from churn_assets.message.generation import Generated, Writer, generate
 from churn_assets.message.language_model import (
     ARCHITECTURES,
@@ -26,6 +32,7 @@ from churn_assets.message.language_model import (
     describe,
     weights_of,
 )
+from churn_assets.message.profile import Profile
 from churn_assets.message.progress import Figures, Progress, silent
 from churn_assets.message.scoring import Scorer, score
 from churn_assets.message.supervised import (
@@ -46,6 +53,8 @@ from churn_assets.message.training_config import RewardModelConfig
 EXAMPLES = 8
 HELD_OUT_ROWS = 128
 """Of the validation split, for the curve: the gate looks at all of the test split."""
+WHOLE_SHARE = 0.2
+"""Of the counterfactual pairs, those that are not cut off behind the fact: whole texts are what is rewarded later."""
 
 
 def train_reward(
@@ -64,7 +73,7 @@ def train_reward(
         sft: What both start from, and whose messages set the scale of the rewards.
         config: The section `reward_model`.
         seed: Of order, split and samples; equal seeds give equal bytes on one machine.
-        progress: Told of loss and held-out accuracy, of the reward network and then of the judge.
+        progress: Told of loss and held-out accuracy: of what both start from, the reward network and the judge.
         checkpoints: Folder to keep checkpoints in, and to go on from; none are kept without it.
 
     Raises:
@@ -73,45 +82,50 @@ def train_reward(
     """
     train, held_out = preferences.of("train"), preferences.of("validation").head(HELD_OUT_ROWS)
     judged = judges_pairs(train["customer_id"], config.judge_share, seed)
-    halves = {
-        which: with_mismatched(pairs, config.mismatched_share, seed)
-        for which, pairs in (("reward", train[~judged]), ("judge", train[judged]))
-    }
-    steps = {which: total_steps(config, len(pairs)) for which, pairs in halves.items()}
-    trained: dict[str, Any] = {}
+    profiles = preferences.profiles
+    facts = counterfactuals(train, profiles, config.counterfactual_pairs, seed)
+    facts_config = config.model_copy(update={"learning_rate": config.counterfactual_learning_rate})
+    parts = (
+        _Part("facts", facts, counterfactuals(held_out, profiles, len(held_out), seed), facts_config),
+        _Part("reward", train[~judged], held_out, config),
+        _Part("judge", train[judged], held_out, config),
+    )
+    total = sum(part.steps for part in parts)
+    done = 0
+    networks: dict[str, Any] = {}
     curve: list[dict[str, float | None]] = []
     device = device_of(config.compute)
     with threads(config.compute):
-        for which, done in (("reward", 0), ("judge", steps["reward"])):
-            offset = _Offset(progress, done, sum(steps.values()), "judge_" if which == "judge" else "")
-            trained[which], part = _train_one(
-                which, halves[which], held_out, sft, config, seed, offset, checkpoints
-            )
+        start = reward_network(sft, seed)
+        for part in parts:
+            offset = _Offset(progress, done, total, "" if part.name == "reward" else f"{part.name}_")
+            networks[part.name], entries = _train_part(part, start, facts, sft, seed, offset, checkpoints)
             curve += [
                 {
                     "step": done + (entry["step"] or 0),
                     **{offset.named(key): value for key, value in entry.items() if key != "step"},
                 }
-                for entry in part
+                for entry in entries
             ]
+            done += part.steps
+            start = networks["facts"]
         prompts = train["prompt"].drop_duplicates()
         drawn = prompts.sample(min(config.normalisation_samples, len(prompts)), random_state=seed).tolist()
         writer = Writer.of(sft, str(device))
         written = [
             each[0] for each in generate(writer, drawn, seed=seed, max_new_tokens=config.max_new_tokens)
         ]
-        networks = {
-            which: _standardised(network.to(device), sft.tokenizer, drawn, written)
-            for which, network in trained.items()
+        standardised = {
+            name: _standardised(networks[name].to(device), sft.tokenizer, drawn, written)
+            for name in ("reward", "judge")
         }
-    architecture, shape = describe(trained["reward"])
+    architecture, shape = describe(networks["reward"])
     figures: dict[str, float | int | str | bool | None] = {
         "pairs": int((~judged).sum()),
         "judge_pairs": int(judged.sum()),
-        "learned_rows": len(halves["reward"]),
-        "judge_learned_rows": len(halves["judge"]),
-        "steps": steps["reward"],
-        "judge_steps": steps["judge"],
+        **{f"{part.name}_steps": part.steps for part in parts},
+        "counterfactual_pairs": len(facts),
+        "facts_accuracy_validation": _last(curve, "facts_accuracy"),
         "accuracy_validation": _last(curve, "accuracy"),
         "judge_accuracy_validation": _last(curve, "judge_accuracy"),
     }
@@ -119,8 +133,8 @@ def train_reward(
         architecture,
         shape,
         sft.tokenizer,
-        networks["reward"],
-        networks["judge"],
+        standardised["reward"],
+        standardised["judge"],
         sft.digest,
         tuple((prompt, each.text) for prompt, each in zip(drawn[:EXAMPLES], written, strict=False)),
         TrainingRecord(curve=tuple(curve), figures=figures),
@@ -134,22 +148,48 @@ def judges_pairs(customers: pd.Series, share: float, seed: int) -> npt.NDArray[n
     return np.isin(customers.to_numpy(str), names[chosen])
 
 
-def with_mismatched(pairs: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
-    """The pairs, and others of the same prompts: the preferred text against one preferred for another prompt.
+def counterfactuals(
+    pairs: pd.DataFrame, profiles: Mapping[str, Profile], count: int, seed: int
+) -> pd.DataFrame:
+    """Pairs of a preferred text over the same with one fact of another prompt: discount, duration or service.
+
+    Most are cut off behind the fact, so that what differs is the last that is read. Each kind of fact is drawn equally
+    often, where any text tells it and prompts differ in it; there are no pairs where none does.
 
     Args:
-        pairs: With prompt, chosen and rejected.
-        share: Of the result that is made so.
+        pairs: With customer_id, prompt, chosen, offer_pct and offer_months.
+        profiles: Profile of each customer.
+        count: How many are made.
         seed: Of the draws.
+
+    Returns:
+        Columns prompt, chosen and rejected.
     """
+    told: dict[str, list[tuple[int, str]]] = {"percent": [], "duration": [], "service": []}
+    values: dict[str, set[str]] = {kind: set() for kind in told}
+    prompts, texts = pairs["prompt"].tolist(), pairs["chosen"].tolist()
+    for row, situation in enumerate(situations(pairs, profiles)):
+        if situation is None:
+            continue
+        profile, offer = situation
+        facts = {"percent": f"{offer.percent}%", "duration": offer.duration, "service": profile.service}
+        for kind, fact in facts.items():
+            values[kind].add(fact)
+            if f" {fact}" in texts[row]:
+                told[kind].append((row, fact))
+    kinds = [kind for kind in told if told[kind] and len(values[kind]) > 1]
     rng = np.random.default_rng([seed, 2])
-    own = pairs.reset_index(drop=True)
-    count = round(len(own) * share / (1 - share))
-    # Any other prompt will do: where texts differ in one detail alone, that it matters is hardly ever discovered.
-    rows, others = np.arange(count) % len(own), rng.integers(0, len(own), count)
-    made = own.iloc[rows].assign(rejected=own["chosen"].to_numpy()[others])
-    differ = own["prompt"].to_numpy()[rows] != own["prompt"].to_numpy()[others]
-    return pd.concat([own, made[differ]], ignore_index=True)
+    made = []
+    for number in range(count if kinds else 0):
+        kind = kinds[number % len(kinds)]
+        row, fact = told[kind][int(rng.integers(len(told[kind])))]
+        others = sorted(values[kind] - {fact})
+        other = others[int(rng.integers(len(others)))]
+        text = texts[row]
+        if rng.random() >= WHOLE_SHARE:
+            text = text[: text.index(f" {fact}")] + f" {fact}"
+        made.append((prompts[row], text, text.replace(f" {fact}", f" {other}")))
+    return pd.DataFrame(made, columns=["prompt", "chosen", "rejected"])
 
 
 def accuracy(scorer: Scorer, pairs: pd.DataFrame) -> float:
@@ -220,40 +260,63 @@ class _Offset:
         return self._prefix + key
 
 
-def _train_one(
-    which: Literal["reward", "judge"] | str,
-    pairs: pd.DataFrame,
-    held_out: pd.DataFrame,
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """One of the trainings: what it is called, its pairs, those it is measured on, and how it learns."""
+
+    name: str
+    pairs: pd.DataFrame
+    held_out: pd.DataFrame
+    config: RewardModelConfig
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps; 0 where there is nothing to learn from."""
+        return total_steps(self.config, len(self.pairs)) if len(self.pairs) else 0
+
+
+def _train_part(
+    part: _Part,
+    start: Any,
+    facts: pd.DataFrame,
     sft: LanguageModel,
-    config: RewardModelConfig,
     seed: int,
     progress: Progress,
     checkpoints: Path | None,
 ) -> tuple[Any, tuple[dict[str, float | None], ...]]:
-    columns = preference_columns(sft.tokenizer, pairs)
+    """A copy of `start` that learned a part; `facts` are the pairs that `start` learned from, if any."""
+    network = copy.deepcopy(start)
+    if not part.steps:
+        return network, ()
+    columns = preference_columns(sft.tokenizer, part.pairs)
     lengths = [max(map(len, sides)) for sides in zip(*columns.values(), strict=True)]
-    refuse_long_rows("reward_model", lengths, config.max_length)
+    refuse_long_rows("reward_model", lengths, part.config.max_length)
 
     def report(current: Any) -> tuple[Figures, Sequence[str]]:
-        return {"accuracy": accuracy(Scorer(current, sft.tokenizer), held_out)}, ()
+        return {"accuracy": accuracy(Scorer(current, sft.tokenizer), part.held_out)}, ()
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = (
             Path(scratch)
             if checkpoints is None
-            else checkpoint_folder(checkpoints, f"reward_model-{which}", config, seed, columns, sft.digest)
+            else checkpoint_folder(
+                checkpoints,
+                f"reward_model-{part.name}",
+                part.config,
+                seed,
+                [columns, facts["rejected"].tolist()],
+                sft.digest,
+            )
         )
-        # The judge's head starts elsewhere: two models that err alike would hide each other's errors.
-        start = seed if which == "reward" else seed + 1
         trainer = reward_trainer(
-            reward_network(sft, start),
+            network,
             sft.tokenizer,
             columns,
-            config,
-            seed=start,
+            part.config,
+            seed=seed + (part.name == "judge"),  # another order, and other adapters
             folder=folder,
             keep_checkpoints=checkpoints is not None,
-            reporter=Reporter(progress, report, config.reports, {"loss": "loss", "margin": "margin"}),
+            reporter=Reporter(progress, report, part.config.reports, {"loss": "loss", "margin": "margin"}),
         )
         run(trainer, folder)
         return merged(trainer.model), curve_of(trainer)

@@ -8,9 +8,16 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 BOS_AND_EOS, PAD = "</s>", "<pad>"
+
+_PIECES = Regex(
+    r" ?\d+(?:\.\d+)?%| ?\d+ months?"
+    r"|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+)
+"""What merges may not cross: GPT-2's words, numbers and punctuation, but a quantity and its unit stay one piece. Where
+`20%` is one token, a tiny reward model learns to compare it with the offer; of ` 20` and `%` it never did."""
 
 
 class TextError(ValueError):
@@ -103,9 +110,14 @@ class TextTokenizer:
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:
-    """A byte-level BPE tokenizer of these texts, laid out like OPT's: every text starts with `</s>`."""
+    """A byte-level BPE tokenizer of these texts; every text starts with `</s>`, as OPT's do."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(_PIECES, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

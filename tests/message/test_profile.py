@@ -12,7 +12,7 @@ from churn_assets.message.profile import Offer, Profile, ProfileError, profiles_
 def test_a_prompt_says_profile_and_offer_and_ends_without_a_space():
     prompt = prompt_of(Profile("fiber internet", 57.4, 34, "monthly"), Offer(0.2, 6))
     assert prompt == (
-        "Service: fiber internet | Tenure: 34 months | Contract: monthly | Bill: 57 | "
+        "Service: fiber internet | Contract: monthly | Months with us: 34 | Bill: 57 | "
         "Offer: 20% off for 6 months\nMessage:"
     )
 

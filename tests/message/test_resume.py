@@ -67,7 +67,7 @@ def test_reward_training_resumed_is_reward_training_uninterrupted(
 
 @pytest.mark.parametrize("lora", [None, LoraConfig(r=2)], ids=["every weight", "adapters"])
 def test_ppo_resumed_is_ppo_uninterrupted(some_messages, tiny_sft, tiny_reward, tmp_path, lora):
-    config = PPO.model_copy(update={"steps": 5, "lora": lora})
+    config = PPO.model_copy(update={"steps": 5, "lora": lora, "stop_when_judge_turns": False})
     whole = train_ppo(tiny_sft, tiny_reward, some_messages, config, seed=0)
 
     with pytest.raises(Died):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from tiny_models import REWARD
@@ -10,11 +12,11 @@ from churn_assets.message.generation import Writer, generate
 from churn_assets.message.progress import silent
 from churn_assets.message.reward import (
     accuracy,
+    counterfactuals,
     preference_columns,
     reward_network,
     reward_trainer,
     train_reward,
-    with_mismatched,
 )
 from churn_assets.message.scoring import Scorer, score
 from churn_assets.message.supervised import Reporter
@@ -109,19 +111,28 @@ def test_the_record_tells_who_was_trained_on_how_much(tiny_reward, some_preferen
     )
 
 
-def test_preferred_texts_of_other_prompts_are_rejected_in_the_configured_share(some_preferences):
+def test_a_counterfactual_differs_in_one_fact_that_is_another_prompts(some_preferences):
     pairs = some_preferences.of("train")
 
-    learned = with_mismatched(pairs, 0.6, seed=0)
+    made = counterfactuals(pairs, some_preferences.profiles, 120, seed=0)
 
-    made = learned.iloc[len(pairs) :]
-    assert learned.iloc[: len(pairs)].equals(pairs)
-    assert len(made) == pytest.approx(1.5 * len(pairs), abs=2)
-    prompt_of_text = dict(zip(pairs["chosen"], pairs["prompt"], strict=True))
-    for prompt, chosen, rejected in zip(made["prompt"], made["chosen"], made["rejected"], strict=True):
-        assert prompt_of_text[chosen] == prompt
-        assert prompt_of_text[rejected] != prompt
-    assert with_mismatched(pairs, 0.0, seed=0).equals(pairs)
+    whole = dict(zip(pairs["prompt"], pairs["chosen"], strict=True))
+    assert len(made) == 120
+    assert all(
+        whole[prompt].startswith(chosen)
+        for prompt, chosen in zip(made["prompt"], made["chosen"], strict=True)
+    )
+    assert (made["chosen"] != made["rejected"]).all()
+    assert 0.05 < (made["chosen"] == made["prompt"].map(whole)).mean() < 0.4, "some are whole texts"
+    quantities = made[["chosen", "rejected"]].map(lambda text: tuple(re.findall(r"\d+%|\d+ months?", text)))
+    differ = [sum(a != b for a, b in zip(*row, strict=True)) for row in quantities.itertuples(index=False)]
+    assert set(differ) == {0, 1}, "a quantity, or else the service"
+
+
+def test_pairs_that_tell_no_fact_make_no_counterfactuals(some_preferences):
+    pairs = some_preferences.of("train").assign(offer_pct=np.nan, offer_months=np.nan)
+
+    assert counterfactuals(pairs, some_preferences.profiles, 50, seed=0).empty
 
 
 def test_a_pair_longer_than_allowed_is_an_error_and_not_dropped(tiny_sft, some_preferences):

@@ -99,7 +99,7 @@ def test_a_padding_token_that_ends_texts_is_refused_by_name(local_folder, some_m
 
 def test_another_kind_of_model_is_refused_by_name(local_folder, some_messages):
     config = local_folder / "base" / "config.json"
-    config.write_text(config.read_text().replace('"model_type": "opt"', '"model_type": "gpt2"'))
+    config.write_text(config.read_text().replace('"model_type": "llama"', '"model_type": "gpt2"'))
     base = LocalFolder(source="folder", path="base")
 
     with pytest.raises(ModelError, match=r"is a 'gpt2' model, expected one of \['llama', 'opt'\]"):

@@ -87,12 +87,12 @@ def test_other_weights_give_other_golden_answers(tiny_sft, tiny_policy):
     [
         ("num_hidden_layers", 10**9, r"num_hidden_layers: found 1000000000"),
         ("vocab_size", 2**40, r"vocab_size: found 1099511627776, expected at most"),
-        ("hidden_size", 1 << 19, "embed_positions.weight: found"),
+        ("hidden_size", 1 << 19, "embed_tokens.weight: found"),
         ("vocab_size", 299, "embed_tokens.weight: found"),
-        ("num_attention_heads", 0, "no opt has this shape"),
-        ("num_attention_heads", 5, "no opt has this shape"),
-        ("auto_map", {"AutoModel": "evil.Model"}, "auto_map: not a key of opt"),
-        ("quantization_config", {"quant_method": "x"}, "quantization_config: not a key of opt"),
+        ("num_attention_heads", 0, "no llama has this shape"),
+        ("num_attention_heads", 5, "no llama has this shape"),
+        ("auto_map", {"AutoModel": "evil.Model"}, "auto_map: not a key of llama"),
+        ("quantization_config", {"quant_method": "x"}, "quantization_config: not a key of llama"),
     ],
 )
 def test_a_forged_config_is_refused_before_anything_is_built(sft_folder, key, value, message):
@@ -108,7 +108,7 @@ def test_a_forged_config_is_refused_before_anything_is_built(sft_folder, key, va
 
 def test_another_architecture_is_refused_by_name(sft_folder):
     file = sft_folder / "model.json"
-    file.write_text(file.read_text().replace('"opt"', '"bloom"'))
+    file.write_text(file.read_text().replace('"llama"', '"bloom"'))
 
     with pytest.raises(CorruptArtifact, match=r"found 'bloom', expected one of \['llama', 'opt'\]"):
         SFT_MODEL.load(sft_folder)
@@ -128,7 +128,7 @@ def test_another_architecture_is_refused_by_name(sft_folder):
 def test_weights_that_do_not_fit_are_refused_by_name(sft_folder, change, message):
     file = sft_folder / "model.safetensors"
     tensors = read_tensors(file)
-    name = "model.decoder.final_layer_norm.weight"
+    name = "model.norm.weight"
     values = tensors.pop(name)
     write_tensors({**tensors, **change(name, values)}, file)
 

@@ -123,6 +123,7 @@ def test_a_model_from_scratch_has_the_configured_shape():
         source="from_scratch",
         vocabulary=280 + 30,
         hidden_size=24,
+        intermediate_size=40,
         layers=3,
         heads=2,
         max_positions=77,
@@ -132,8 +133,9 @@ def test_a_model_from_scratch_has_the_configured_shape():
     network, tokenizer = base_model(config, texts, seed=0, root=None)
 
     shape = network.config
-    assert (shape.hidden_size, shape.num_hidden_layers, shape.num_attention_heads) == (24, 3, 2)
-    assert (shape.max_position_embeddings, shape.init_std) == (77, 0.3)
+    assert (shape.hidden_size, shape.intermediate_size) == (24, 40)
+    assert (shape.num_hidden_layers, shape.num_attention_heads) == (3, 2)
+    assert (shape.max_position_embeddings, shape.initializer_range) == (77, 0.3)
     assert shape.vocab_size == tokenizer.size <= 310
     assert network.get_input_embeddings().weight.std().item() == pytest.approx(0.3, rel=0.1)
 
@@ -307,8 +309,8 @@ def test_what_cannot_be_or_would_be_ignored_is_refused(section, message):
 
 
 def test_a_width_that_the_heads_do_not_share_is_refused():
-    with pytest.raises(ValidationError, match="hidden_size 10 is not a multiple of heads 4"):
-        FromScratch(source="from_scratch", hidden_size=10, heads=4)
+    with pytest.raises(ValidationError, match="hidden_size 12 is not an even multiple of heads 4"):
+        FromScratch(source="from_scratch", hidden_size=12, heads=4)
 
 
 def test_the_production_shape_is_read_as_written():

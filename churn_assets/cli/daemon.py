@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from churn_assets.cli.screen import note
-from churn_assets.simulation.loop import Learned
-from churn_assets.simulation.project import Scratch
+
+if TYPE_CHECKING:
+    from churn_assets.simulation.loop import Learned
+    from churn_assets.simulation.project import Scratch
 
 _INTERVAL = 5
 """Seconds between two ticks of a sensor: a wave is a quarter, and nobody wants to wait for it."""
@@ -75,6 +77,8 @@ class Daemon:
 
     def learn(self, wave: int) -> Learned:
         """Wait for what the sensors make of what has come: a training, and what the promotion policy says of it."""
+        from churn_assets.simulation.loop import Learned  # loads the world, which the definitions must not
+
         before = self.scratch.leader
         with self._instance() as instance:
             run = self._wait(

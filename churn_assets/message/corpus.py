@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 AGENTS = (0.20, 0.45, 0.75)
 """Share of the slots that the careless, usual and careful agents get right; each writes a third of the messages."""
-WRONG_SHARE, VAGUE_SHARE = 0.04, 0.25
+WRONG_SHARE, VAGUE_SHARE = 0.04, 0.15
 """Of the offers that are not told well, the shares that tell another one, or none; the rest forgets the service."""
 PROMISE_SHARE, FILLER_SHARE, NO_OPT_OUT_SHARE = 0.25, 0.5, 0.1
 """Of the other slots gone wrong, the share that shows. What would harm is rare, what is only poor is common."""
@@ -128,6 +128,10 @@ VAGUE_OFFERS = (
     "You can save on your plan if you stay.",
     "There is an offer on your account.",
     "Ask us about a better price for your {service}.",
+    "Something good is waiting on your account.",
+    "Call us to hear about a lower bill.",
+    "A better price for your {service} may be possible.",
+    "Your loyalty may be worth a discount.",
 )
 PROMISES = (
     "We guarantee you will never have a problem again.",

@@ -164,7 +164,7 @@ class PpoTextConfig(_Section):
     """Passes an optimizer step."""
     ppo_epochs: PositiveInt = 2
     """Times that a step's messages are learned from."""
-    learning_rate: PositiveFloat = 5e-4
+    learning_rate: PositiveFloat = 3e-4
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
     max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96
@@ -174,7 +174,7 @@ class PpoTextConfig(_Section):
     """Weight of the KL divergence from the SFT model at the start."""
     target_kl: PositiveFloat = 0.15
     """Nats a token that the weight steers to."""
-    kl_gain: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    kl_gain: Annotated[float, Field(ge=0, lt=1)] = 0.15
     """Most that the weight changes a step, as a share of it; 0 keeps it as it is."""
     clip_range: PositiveFloat = 0.2
     """Of the probability ratio of each token."""

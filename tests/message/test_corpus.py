@@ -85,7 +85,7 @@ def test_every_offer_is_told_equally_often(messages):
 def test_careful_agents_write_better_messages_and_faultless_ones_nearly_the_best():
     means = [quality(drafts(care)) for care in (*AGENTS, 1.0)]
     assert means == sorted(means)
-    assert means[0] < 0.3
+    assert means[0] < 0.35
     assert means[-1] > 0.9
 
 

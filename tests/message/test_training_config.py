@@ -200,7 +200,9 @@ def test_no_key_of_ppo_is_without_effect(tiny_sft, tiny_reward, tiny_policy, som
 def test_the_weight_of_kl_is_steered_to_the_configured_target(tiny_sft, tiny_reward, some_messages):
     last = []
     for target in (1e-6, 1e3):
-        config = PPO.model_copy(update={"learning_rate": 1e-2, "steps": 4, "target_kl": target})
+        config = PPO.model_copy(
+            update={"learning_rate": 3e-2, "steps": 4, "batch_size": 16, "target_kl": target}
+        )
         curve = train_ppo(tiny_sft, tiny_reward, some_messages, config, seed=0).model.record.curve
         assert curve[1]["kl"] > 1e-6
         last.append(curve[-1]["beta"])

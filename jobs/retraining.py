@@ -15,6 +15,8 @@ from churn_assets.store.reference import ArtifactRef
 from jobs.scene import Scene, each_experiment, past_run
 from jobs.train import train
 
+# The object that stands for what was served, beside the files that an experiment reads.
+_DECISION_LOG = "the decision log"
 # Where what was served comes back into the flow: the customers of a new extract, and the decisions with outcomes.
 _LEARNED_FROM = frozenset({"customers", "offer_log"})
 
@@ -43,7 +45,7 @@ def retraining(
         interval: Least seconds between two ticks.
     """
     triggers: dict[str, tuple[Callable[[Scene], Found], str]] = {
-        "new_inputs": (_new_inputs, "An input file that is new or changed."),
+        "new_inputs": (_new_inputs, "An input file that is new or changed, or enough new decisions."),
         "drift": (_drift, "Customers who are no longer those that the leading release learned from."),
         "freshness": (_freshness, "Data or models that are older than they may be."),
         "live_performance": (_live_performance, "Forecasts that no longer come true."),
@@ -100,12 +102,14 @@ def _new_inputs(scene: Scene) -> Found:
     from churn_assets.monitoring.inputs import Seen, changed_inputs, look, used_inputs
 
     sources = _sources(scene)
-    before = {source: Seen(*kept) for source, kept in scene.memory.items()}
+    before = {source: Seen(*kept) for source, kept in scene.memory.get("files", {}).items()}
     seen = {source: look(source, scene.project.root, before.get(source)) for _, source in sources}
-    scene.memory.clear()
-    scene.memory.update(
-        {source: [each.content, each.stamp, each.changed_at] for source, each in seen.items()}
-    )
+    scene.memory["files"] = {
+        source: [each.content, each.stamp, each.changed_at] for source, each in seen.items()
+    }
+    if lots := _lots_of_decisions(scene):
+        sources.append(("offer_log", _DECISION_LOG))
+        seen[_DECISION_LOG] = Seen(str(lots))
     succeeded = [
         (record.dagster_run.run_id, json.loads(record.dagster_run.tags.get(requests.INPUTS, "{}")))
         for record in reversed(scene.trainings())
@@ -118,6 +122,20 @@ def _new_inputs(scene: Scene) -> Found:
     for asset, source in sources:
         used.setdefault(asset, {})[source] = seen[source].content
     return Found(changes.findings, used)
+
+
+def _lots_of_decisions(scene: Scene) -> int:
+    """How many times as many served decisions can be learned from as a training is asked for."""
+    if "offer_log" not in scene.inputs or getattr(scene.experiment.offer_log, "decisions", None) is None:
+        return 0
+    served = scene.experiment.offer_log.decisions
+    segments = scene.segments()
+    learnable: int = scene.recall(
+        "learnable", served.model_dump(mode="json"), scene.known(segments), scene.learnable
+    )
+    every = scene.automation.new_decisions
+    scene.told.append(f"{learnable} served decisions can be learned from; each {every} ask for a training")
+    return learnable // every
 
 
 def _sources(scene: Scene) -> list[tuple[str, str]]:

@@ -115,6 +115,20 @@ class Scene:
         reports = () if file is None else read_outcome_file(self.project.root / file)
         return live_decisions(self.store.backend, self.name, reports=reports)
 
+    def learnable(self) -> int:
+        """How many served decisions the offer log may learn from by now."""
+        from churn_assets.offers.offer_rows import offer_rows
+
+        experiment = self.experiment
+        rows = offer_rows(
+            self.live(),
+            experiment.economics,
+            experiment.customers.monthly_revenue,
+            now=self.now,
+            window=timedelta(days=experiment.offer_log.decisions.window_days),
+        )
+        return len(rows.frame)
+
     def known(self, segments: Sequence[str]) -> dict[str, Any]:
         """What is known of decisions by now; of the hour too, as outcomes become whole by waiting."""
         return {"segments": list(segments), "hour": f"{self.now:%Y-%m-%d %H}"}

@@ -93,6 +93,7 @@ class AutomationConfig(_Section):
         daily_cap: Automatic trainings that may start within 24 hours.
         attempts: How often the same evidence is answered before a person is needed.
         settle_seconds: A local file that changed more recently may still be being written, and waits.
+        new_decisions: Served decisions that became learnable (`offer_log.decisions`) for which a training is asked.
         max_age_days: Age of an asset's newest version from which it is made again, by asset.
         drift: When customers have changed.
         live: What decisions must earn.
@@ -105,6 +106,7 @@ class AutomationConfig(_Section):
     daily_cap: Count = 4
     attempts: Count = 3
     settle_seconds: Annotated[float, Field(ge=0, le=3600)] = 5.0
+    new_decisions: Count = 10_000
     max_age_days: dict[Asset, Days] = Field(default_factory=dict)
     drift: DriftConfig = DriftConfig()
     live: LiveConfig = LiveConfig()

@@ -1,5 +1,7 @@
 """The sensors over a real decision log of real small models: calm where all is well, right where something is not."""
 
+import json
+
 import pytest
 
 
@@ -54,6 +56,17 @@ def test_outcomes_that_only_a_file_tells_count_too(shop, instance):
     shop.read_outcomes_from("crm.csv")
     shop.cursors.clear()
     assert "churn without contact" in shop.asked("live_performance", instance).tags["churn/reason"]
+
+
+def test_enough_new_decisions_with_outcomes_ask_for_a_training_once(shop, instance):
+    shop.learn_from_decisions(new_decisions=1_000_000)
+    said = shop.said("new_inputs", instance)
+    assert "served decisions can be learned from" in said
+    shop.configure(new_decisions=2_000)
+    request = shop.asked("new_inputs", instance)
+    assert "the decision log is new" in request.tags["churn/reason"]
+    assert "offer_log" in {key.to_user_string() for key in request.asset_selection}
+    assert json.loads(request.tags["churn/inputs"])["the decision log"] == "2", "4,000 and a few of them"
 
 
 def harmful(decision):

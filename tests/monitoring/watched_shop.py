@@ -55,6 +55,10 @@ class WatchedShop:
     def read_outcomes_from(self, file: str) -> None:
         self._change("offer_log", {"decisions": {"window_days": 0.0, "outcomes": file}})
 
+    def learn_from_decisions(self, **automation: Any) -> None:
+        self._change("offer_log", {"decisions": {"window_days": 0.0}})
+        self.configure(**automation)
+
     def _change(self, section: str, changes: dict[str, Any]) -> None:
         path = self.project.root / "configs" / f"{EXPERIMENT}.yaml"
         content = yaml.safe_load(path.read_text())

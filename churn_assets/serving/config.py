@@ -40,7 +40,7 @@ class DecisionLogConfig(_Section):
         folder: Relative to the project; shared by all workers of a machine.
         flush: Wait for the disk before answering. Without, an answer says `"durable": false`.
         write_seconds: Longest time for the disk; then callers get 503, and the server is not ready until it is back.
-        segment_bytes: A segment is sealed at this size,
+        segment_bytes: A segment is sealed at this size (while a larger one is shipped, answers wait for the disk),
         segment_seconds: or at this age.
         ship_seconds: How often sealed segments are shipped to the store.
     """
@@ -48,7 +48,7 @@ class DecisionLogConfig(_Section):
     folder: Annotated[str, Field(min_length=1)] = ".churn/decision_log"
     flush: bool = True
     write_seconds: Seconds = 2.0
-    segment_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 32 << 20
+    segment_bytes: Annotated[int, Field(ge=4096, le=1 << 30)] = 16 << 20
     segment_seconds: Seconds = 300.0
     ship_seconds: Seconds = 15.0
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from churn_assets.offers.segments import read_sealed, sealed_segments
 from churn_assets.offers.stored_log import segment_key
-from churn_assets.store.backend import Backend
+from churn_assets.store.backend import Backend, stored
 from churn_assets.store.digests import info_of
-from churn_assets.store.errors import CorruptArtifact, ObjectExists
+from churn_assets.store.errors import CorruptArtifact
 
 
 def ship(folder: Path, backend: Backend, experiment: str) -> int:
@@ -42,11 +42,9 @@ def _ship_one(path: Path, backend: Backend, key: str) -> None:
     read_sealed(path.read_bytes(), path.stem)
     with path.open("rb") as stream:
         ours = info_of(stream)
-    with suppress(ObjectExists):  # an earlier try, or another process: what is stored decides
-        backend.create(key, path)
-    stored = backend.info(key)
-    if stored != ours:
-        raise CorruptArtifact(key, str(stored), f"{ours}, as the local segment")
+    theirs = stored(backend, key, path)
+    if theirs != ours:
+        raise CorruptArtifact(key, str(theirs), f"{ours}, as the local segment")
     path.unlink()
 
 

@@ -172,10 +172,14 @@ def counterfactuals(
         if situation is None:
             continue
         profile, offer = situation
-        facts = {"percent": f"{offer.percent}%", "duration": offer.duration, "service": profile.service}
+        facts = {
+            "percent": f" {offer.percent}%",
+            "duration": f" {offer.duration}",
+            "service": f" {profile.service}",
+        }
         for kind, fact in facts.items():
             values[kind].add(fact)
-            if f" {fact}" in texts[row]:
+            if fact in texts[row]:
                 told[kind].append((row, fact))
     kinds = [kind for kind in told if told[kind] and len(values[kind]) > 1]
     rng = np.random.default_rng([seed, 2])
@@ -187,8 +191,8 @@ def counterfactuals(
         other = others[int(rng.integers(len(others)))]
         text = texts[row]
         if rng.random() >= WHOLE_SHARE:
-            text = text[: text.index(f" {fact}")] + f" {fact}"
-        made.append((prompts[row], text, text.replace(f" {fact}", f" {other}")))
+            text = text[: text.index(fact)] + fact
+        made.append((prompts[row], text, text.replace(fact, other)))
     return pd.DataFrame(made, columns=["prompt", "chosen", "rejected"])
 
 

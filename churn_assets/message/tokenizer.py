@@ -17,7 +17,8 @@ _PIECES = Regex(
     r"|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 )
 """What merges may not cross: GPT-2's words, numbers and punctuation, but a quantity and its unit stay one piece. Where
-`20%` is one token, a tiny reward model learns to compare it with the offer; of ` 20` and `%` it never did."""
+`20%` is one token, a tiny reward model can learn to compare it with the offer; with ` 20` and `%` none that was tried
+did."""
 
 
 class TextError(ValueError):

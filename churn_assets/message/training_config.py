@@ -42,8 +42,8 @@ class ComputeConfig(_Section):
 class FromScratch(_Section):
     """A small Llama with random weights and its own byte-level BPE tokenizer, both from the training texts alone.
 
-    Rotary positions learn to copy in half the steps that learned ones need, and a third layer lets the reward model
-    compare what a text says with what its prompt says.
+    With rotary positions it learned to copy in two thirds of the steps that learned ones needed, and a third layer lets
+    the reward model compare what a text says with what its prompt says.
     """
 
     source: Literal["from_scratch"]

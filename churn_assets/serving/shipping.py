@@ -39,9 +39,9 @@ def ship(folder: Path, backend: Backend, experiment: str) -> int:
 
 
 def _ship_one(path: Path, backend: Backend, key: str) -> None:
-    read_sealed(path.read_bytes(), path.stem)
-    with path.open("rb") as stream:
-        ours = info_of(stream)
+    data = path.read_bytes()
+    read_sealed(data, path.stem)
+    ours = info_of(data)
     theirs = stored(backend, key, path)
     if theirs != ours:
         raise CorruptArtifact(key, str(theirs), f"{ours}, as the local segment")

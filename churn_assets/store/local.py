@@ -192,16 +192,19 @@ def _write(folder: int, name: str, source: bytes | Path) -> ObjectInfo:
 def _copy(source: int, target: int) -> ObjectInfo:
     """Copy inside the kernel; each piece is read back while the disk is busy with those before it."""
     copied, crc32c, flushed = 0, 0, 0
-    flushing: Future[None] | None = None
+    flushes: list[Future[None]] = []
     if size := os.fstat(source).st_size:
         os.posix_fallocate(target, 0, size)
     with ThreadPoolExecutor(1) as disk:
         while sent := os.sendfile(target, source, None, _PIECE):
-            if copied - flushed >= _FLUSH_EVERY and (flushing is None or flushing.done()):
-                flushed, flushing = copied, disk.submit(os.fdatasync, target)
+            if copied - flushed >= _FLUSH_EVERY and (not flushes or flushes[-1].done()):
+                flushed = copied
+                flushes.append(disk.submit(os.fdatasync, target))
             chunk = os.pread(target, sent, copied)
             crc32c = google_crc32c.extend(crc32c, chunk)
             copied += len(chunk)
+    for flush in flushes:
+        flush.result()  # a disk tells of an error once: the flush at the end would not see it again
     os.ftruncate(target, copied)  # should the source have shrunk meanwhile
     return ObjectInfo(copied, crc32c)
 

@@ -2,16 +2,15 @@
 
 import shutil
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 import dagster as dg
 import pytest
+from toy_flow import toy_release
 
 from churn_assets.definitions import build_defs
 from churn_assets.gates.report import Gate, GateReport
 from churn_assets.gates.spec import LOADS_AND_AGREES
-from churn_assets.message.config import SafetyRules
-from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.bundle import RELEASE, Member
 from churn_assets.store.artifacts import stage
 from churn_assets.store.channels import Channel
 from churn_assets.store.manifest import Provenance
@@ -33,24 +32,12 @@ def release(toy, tmp_path):
     def publish():
         assert toy.run().success
         members = {asset: toy.newest(asset) for asset in ("customers", "risk_model")}
-        page = "<html>" + " ".join(map(str, members.values())) + "</html>"
-        bundle = Bundle(
-            experiment="toy",
-            branches=("decision",),
-            members={
-                a: Member(ref=str(ref), digest=toy.store.manifest(ref).digest) for a, ref in members.items()
-            },
-            evidence={},
-            champion=None,
-            simulated=True,
-            writing=Writing(
-                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
-            ),
-            golden=Golden(customers=[], decisions=[], messages=[]),
-            report_sha256=sha256(page.encode()).hexdigest(),
-        )
+        found = {
+            asset: Member(ref=str(ref), digest=toy.store.manifest(ref).digest)
+            for asset, ref in members.items()
+        }
         staged = stage(
-            "release", Release(bundle=bundle, report=page), RELEASE, tmp_path / members["risk_model"].version
+            "release", toy_release("toy", found), RELEASE, tmp_path / members["risk_model"].version
         )
         ref = toy.store.publish(staged, Provenance(experiment="toy"), datetime.now(UTC))
         report = GateReport(

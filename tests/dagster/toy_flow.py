@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,31 @@ from churn_assets.definitions import Checked, Overrides, build_defs, build_proje
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.spec import CheckSpec
+from churn_assets.message.config import SafetyRules
+from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
 from resources.project import Project
 from resources.stage import Made, StageAsset, Step, stage_asset
+
+
+def toy_release(experiment: str, members: Mapping[str, Member]) -> Release:
+    """A release of these members that decides for nobody; its page names them."""
+    page = "<html>" + " ".join(member.ref for member in members.values()) + "</html>"
+    bundle = Bundle(
+        experiment=experiment,
+        branches=("decision",),
+        members=dict(members),
+        evidence={},
+        champion=None,
+        simulated=True,
+        writing=Writing(
+            safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
+        ),
+        golden=Golden(customers=[], decisions=[], messages=[]),
+        report_sha256=sha256(page.encode()).hexdigest(),
+    )
+    return Release(bundle=bundle, report=page)
 
 
 class _Section(BaseModel):

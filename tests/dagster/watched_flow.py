@@ -6,23 +6,21 @@ import os
 import time
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import yaml
 from pydantic import BaseModel, ConfigDict
-from toy_flow import TOY_PATH
+from toy_flow import TOY_PATH, toy_release
 
 from churn_assets.definitions import Checked, Overrides, build_defs, build_project
 from churn_assets.experiment import ExperimentError
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.spec import CheckSpec
-from churn_assets.message.config import SafetyRules
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.monitoring.requests import EXPERIMENT
-from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
+from churn_assets.release.bundle import Member
 from churn_assets.store.canonical import sha256_file
 from resources.project import Project
 from resources.stage import Made, Step, stage_asset
@@ -116,21 +114,8 @@ def watched_flow(code: Path) -> tuple[Checked, ...]:
         **common | {"format": "churn_assets.release.bundle:RELEASE"},
     )
     def release(step: Step, *members: Any) -> Made:
-        page = "<html>" + " ".join(str(member.ref) for member in members) + "</html>"
-        bundle = Bundle(
-            experiment=step.experiment,
-            branches=("decision",),
-            members={m.ref.asset: Member(ref=str(m.ref), digest=m.manifest.digest) for m in members},
-            evidence={},
-            champion=None,
-            simulated=True,
-            writing=Writing(
-                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
-            ),
-            golden=Golden(customers=[], decisions=[], messages=[]),
-            report_sha256=sha256(page.encode()).hexdigest(),
-        )
-        return Made(Release(bundle=bundle, report=page))
+        found = {m.ref.asset: Member(ref=str(m.ref), digest=m.manifest.digest) for m in members}
+        return Made(toy_release(step.experiment, found))
 
     is_large = CheckSpec(
         "is_large", "The mean is large enough.", "Feed it larger numbers.", _large, sections=("risk_model",)

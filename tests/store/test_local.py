@@ -1,9 +1,12 @@
 """What only a local folder does: links, temporary files, and how a place is named."""
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from churn_assets.store import local
 from churn_assets.store.errors import CorruptArtifact, InvalidName, ObjectExists, UnsupportedLocation
 from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
@@ -43,6 +46,28 @@ def test_a_failed_write_leaves_no_temporary_file(root: Path, tmp_path: Path) -> 
     with pytest.raises(FileNotFoundError):
         backend.create("a/c", tmp_path / "no such source")
     assert list((root / ".tmp").iterdir()) == []
+
+
+class FailingDisk:
+    """The ``os`` module, whose disk fails once, while more is being written, and tells nobody again."""
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(os, name)
+
+    def fdatasync(self, _: int) -> None:
+        raise OSError(errno.EIO, "the disk failed")
+
+
+def test_a_disk_that_failed_during_the_copy_stores_nothing(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(4 << 20))
+    monkeypatch.setattr(local, "_FLUSH_EVERY", 1 << 20)
+    monkeypatch.setattr(local, "os", FailingDisk())
+    with pytest.raises(OSError, match="the disk failed"):
+        LocalBackend(root).create("a/b", source)
+    assert LocalBackend(root).list("") == []
 
 
 def test_a_location_is_a_folder_relative_to_the_project_or_a_file_uri(tmp_path: Path) -> None:

@@ -80,6 +80,11 @@ def next_beta(beta: float, kl: float, target: float, gain: float) -> float:
     return max(beta * (1 + gain * error), LEAST_BETA)
 
 
+def learning_rate(config: PpoTextConfig, step: int) -> float:
+    """Of a step: it falls linearly to nothing, so that the last steps stay where KL was steered to."""
+    return config.learning_rate * (1 - step / config.steps)
+
+
 def advantages(
     rewards: torch.Tensor,
     values: torch.Tensor,
@@ -267,6 +272,8 @@ class PpoTrainer:
                 return False
             if verdict.best_step == self.step or not self._best:
                 self._best = before
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(config, self.step)
         figures.update(self._learn(batches, torch.from_numpy(judged.reward).to(self._device)))
         self.beta = next_beta(self.beta, kl_a_token, config.target_kl, config.kl_gain)
         self.step += 1

@@ -37,6 +37,7 @@ from churn_assets.message.progress import Figures, Progress, silent
 from churn_assets.message.scoring import Scorer, score
 from churn_assets.message.supervised import (
     Reporter,
+    Schedule,
     curve_of,
     dataset,
     lora,
@@ -84,13 +85,15 @@ def train_reward(
     judged = judges_pairs(train["customer_id"], config.judge_share, seed)
     profiles = preferences.profiles
     facts = counterfactuals(train, profiles, config.counterfactual_pairs, seed)
-    facts_config = config.model_copy(update={"learning_rate": config.counterfactual_learning_rate})
     parts = (
-        _Part("facts", facts, counterfactuals(held_out, profiles, len(held_out), seed), facts_config),
-        _Part("reward", train[~judged], held_out, config),
-        _Part("judge", train[judged], held_out, config),
+        _Part(
+            "facts", facts, counterfactuals(held_out, profiles, len(held_out), seed), "constant_with_warmup"
+        ),
+        _Part("reward", train[~judged], held_out),
+        _Part("judge", train[judged], held_out),
     )
-    total = sum(part.steps for part in parts)
+    steps = {part.name: part.steps(config) for part in parts}
+    total = sum(steps.values())
     done = 0
     networks: dict[str, Any] = {}
     curve: list[dict[str, float | None]] = []
@@ -99,7 +102,9 @@ def train_reward(
         start = reward_network(sft, seed)
         for part in parts:
             offset = _Offset(progress, done, total, "" if part.name == "reward" else f"{part.name}_")
-            networks[part.name], entries = _train_part(part, start, facts, sft, seed, offset, checkpoints)
+            networks[part.name], entries = _train_part(
+                part, start, facts, sft, config, seed, offset, checkpoints
+            )
             curve += [
                 {
                     "step": done + (entry["step"] or 0),
@@ -107,7 +112,7 @@ def train_reward(
                 }
                 for entry in entries
             ]
-            done += part.steps
+            done += steps[part.name]
             start = networks["facts"]
         prompts = train["prompt"].drop_duplicates()
         drawn = prompts.sample(min(config.normalisation_samples, len(prompts)), random_state=seed).tolist()
@@ -123,7 +128,7 @@ def train_reward(
     figures: dict[str, float | int | str | bool | None] = {
         "pairs": int((~judged).sum()),
         "judge_pairs": int(judged.sum()),
-        **{f"{part.name}_steps": part.steps for part in parts},
+        **{f"{name}_steps": count for name, count in steps.items()},
         "counterfactual_pairs": len(facts),
         "facts_accuracy_validation": _last(curve, "facts_accuracy"),
         "accuracy_validation": _last(curve, "accuracy"),
@@ -233,12 +238,17 @@ def reward_trainer(
     folder: Path,
     keep_checkpoints: bool,
     reporter: Reporter,
+    schedule: Schedule = "cosine",
 ) -> Any:
     """TRL's trainer, every parameter as configured."""
     seeded(seed)
-    rows = len(columns["chosen_ids"])
     arguments = training_arguments(
-        config, rows=rows, seed=seed, folder=folder, keep_checkpoints=keep_checkpoints
+        config,
+        rows=len(columns["chosen_ids"]),
+        seed=seed,
+        folder=folder,
+        keep_checkpoints=keep_checkpoints,
+        schedule=schedule,
     )
     return trl.RewardTrainer(
         network,
@@ -266,17 +276,16 @@ class _Offset:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One of the trainings: what it is called, its pairs, those it is measured on, and how it learns."""
+    """One of the trainings: what it is called, its pairs, those it is measured on, and its learning rate's course."""
 
     name: str
     pairs: pd.DataFrame
     held_out: pd.DataFrame
-    config: RewardModelConfig
+    schedule: Schedule = "cosine"
 
-    @property
-    def steps(self) -> int:
+    def steps(self, config: RewardModelConfig) -> int:
         """Optimizer steps; 0 where there is nothing to learn from."""
-        return total_steps(self.config, len(self.pairs)) if len(self.pairs) else 0
+        return total_steps(config, len(self.pairs)) if len(self.pairs) else 0
 
 
 def _train_part(
@@ -284,17 +293,18 @@ def _train_part(
     start: Any,
     facts: pd.DataFrame,
     sft: LanguageModel,
+    config: RewardModelConfig,
     seed: int,
     progress: Progress,
     checkpoints: Path | None,
 ) -> tuple[Any, tuple[dict[str, float | None], ...]]:
     """A copy of `start` that learned a part; `facts` are the pairs that `start` learned from, if any."""
     network = copy.deepcopy(start)
-    if not part.steps:
+    if not part.steps(config):
         return network, ()
     columns = preference_columns(sft.tokenizer, part.pairs)
     lengths = [max(map(len, sides)) for sides in zip(*columns.values(), strict=True)]
-    refuse_long_rows("reward_model", lengths, part.config.max_length)
+    refuse_long_rows("reward_model", lengths, config.max_length)
 
     def report(current: Any) -> tuple[Figures, Sequence[str]]:
         return {"accuracy": accuracy(Scorer(current, sft.tokenizer), part.held_out)}, ()
@@ -306,7 +316,7 @@ def _train_part(
             else checkpoint_folder(
                 checkpoints,
                 f"reward_model-{part.name}",
-                part.config,
+                config,
                 seed,
                 [columns, facts["rejected"].tolist()],
                 sft.digest,
@@ -316,11 +326,12 @@ def _train_part(
             network,
             sft.tokenizer,
             columns,
-            part.config,
+            config,
             seed=seed + (part.name == "judge"),  # another order, and other adapters
             folder=folder,
             keep_checkpoints=checkpoints is not None,
-            reporter=Reporter(progress, report, part.config.reports, {"loss": "loss", "margin": "margin"}),
+            reporter=Reporter(progress, report, config.reports, {"loss": "loss", "margin": "margin"}),
+            schedule=part.schedule,
         )
         run(trainer, folder)
         return merged(trainer.model), curve_of(trainer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import datasets
 import peft
@@ -23,7 +23,13 @@ Report = Callable[[Any], tuple[Figures, Sequence[str]]]
 LOGS = 25
 """How often the training loss is told."""
 
+STATE_FILE = "trainer_state.json"
+"""What the trainer writes last into a checkpoint."""
+
 Supervised = SftModelConfig | RewardModelConfig
+
+Schedule = Literal["cosine", "constant_with_warmup"]
+"""What the learning rate does after the warm-up: falls to zero, or stays."""
 
 
 def total_steps(config: Supervised, rows: int) -> int:
@@ -34,7 +40,13 @@ def total_steps(config: Supervised, rows: int) -> int:
 
 
 def training_arguments(
-    config: Supervised, *, rows: int, seed: int, folder: Path, keep_checkpoints: bool
+    config: Supervised,
+    *,
+    rows: int,
+    seed: int,
+    folder: Path,
+    keep_checkpoints: bool,
+    schedule: Schedule = "cosine",
 ) -> dict[str, Any]:
     """Arguments of TRL's config classes that both stages share."""
     device = device_of(config.compute)
@@ -45,7 +57,7 @@ def training_arguments(
         "per_device_train_batch_size": config.batch_size,
         "gradient_accumulation_steps": config.gradient_accumulation_steps,
         "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine",
+        "lr_scheduler_type": schedule,
         "warmup_steps": config.warmup_steps,
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
@@ -118,7 +130,14 @@ def run(trainer: Any, folder: Path) -> None:
     (weights-only) reader opens, and never reach the store.
     """
     trainer.remove_callback(transformers.PrinterCallback)
-    found = newest_checkpoint(folder, "trainer_state.json")
+    found = newest_checkpoint(folder, STATE_FILE)
+    if found is not None:
+        state = transformers.TrainerState.load_from_json(str(found / STATE_FILE))
+        if state.global_step >= trainer.args.max_steps:
+            # Resumed at its last step, the trainer would take one more.
+            trainer._load_from_checkpoint(str(found))  # noqa: SLF001 - the only way to load weights or adapters alone
+            trainer.state = state
+            return
     trainer.train(resume_from_checkpoint=None if found is None else str(found))
 
 

@@ -135,10 +135,10 @@ class RewardModelConfig(_Supervised):
     center_rewards_coefficient: NonNegativeFloat = 0.01
     judge_share: Annotated[float, Field(ge=0.1, le=0.5)] = 1 / 3
     """Share of the customers whose pairs train only the judge: a second reward model that the policy never sees."""
-    counterfactual_pairs: Annotated[int, Field(ge=0)] = 3200
+    counterfactual_pairs: Annotated[int, Field(ge=0)] = 4800
     """Pairs that reward and judge learn from first, made of preferred texts alone: a text up to a fact of its prompt,
-    over the same with another prompt's. Without them single edits of an offer are ranked by chance."""
-    counterfactual_learning_rate: PositiveFloat = 2e-3
+    over the same with another prompt's. Without them single edits of an offer are ranked by chance. Their learning rate
+    does not fall after the warm-up: the network learns one kind of fact after the other, the last one near the end."""
     normalisation_samples: Annotated[int, Field(ge=16)] = 128
     """Messages of the SFT model whose rewards give the fixed mean and standard deviation of the z-score."""
     max_new_tokens: PositiveInt = 96
@@ -165,10 +165,11 @@ class PpoTextConfig(_Section):
     ppo_epochs: PositiveInt = 2
     """Times that a step's messages are learned from."""
     learning_rate: PositiveFloat = 3e-4
+    """At the start; it falls linearly over the steps."""
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
     max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96
-    temperature: PositiveFloat = 0.7
+    temperature: PositiveFloat = 0.8
     """Of the messages that are sent, and gated; the policy is trained on draws at 1."""
     init_beta: NonNegativeFloat = 0.1
     """Weight of the KL divergence from the SFT model at the start."""

@@ -74,6 +74,23 @@ def test_the_reward_trainer_centres_rewards_as_configured(trainer_of):
     assert trainer.args.center_rewards_coefficient == 0.5
 
 
+@pytest.mark.parametrize(("schedule", "late"), [("cosine", 0.0), ("constant_with_warmup", 1.0)])
+def test_the_learning_rate_falls_or_stays_after_the_warm_up(
+    tiny_sft, some_preferences, tmp_path, schedule, late
+):
+    """The network learns one kind of fact after the other, the last one when a falling rate has all but ended."""
+    columns = preference_columns(tiny_sft.tokenizer, some_preferences.of("train").head(8))
+    common = {"seed": 11, "folder": tmp_path, "keep_checkpoints": False, "reporter": QUIET}
+    network = reward_network(tiny_sft, 0)
+    trainer = reward_trainer(network, tiny_sft.tokenizer, columns, REWARD, **common, schedule=schedule)
+    steps = trainer.args.max_steps
+
+    trainer.create_optimizer_and_scheduler(steps)
+    at_the_end = trainer.lr_scheduler.lr_lambdas[0](steps)
+
+    assert at_the_end == pytest.approx(late, abs=1e-6)
+
+
 @pytest.mark.parametrize("section", [SFT, REWARD], ids=["sft_model", "reward_model"])
 def test_lora_is_applied_where_configured(trainer_of, section):
     lora = LoraConfig(r=3, alpha=5, target_modules=("q_proj", "v_proj"), dropout=0.2)
@@ -195,6 +212,20 @@ def test_no_key_of_ppo_is_without_effect(tiny_sft, tiny_reward, tiny_policy, som
     changed = train_ppo(tiny_sft, tiny_reward, some_messages, config, seed=0)
 
     assert changed.model.digest != tiny_policy.model.digest
+
+
+def test_the_learning_rate_of_ppo_falls_to_nothing_over_the_steps(tiny_sft, tiny_reward, some_messages):
+    trainer = PpoTrainer(
+        tiny_sft, tiny_reward, PPO.model_copy(update={"steps": 4, "learning_rate": 0.8e-3}), 0
+    )
+    prompts = some_messages.of("train")["prompt"].tolist()[:8]
+    used = []
+
+    for _ in range(4):
+        trainer.run_step(prompts)
+        used.append(trainer.optimizer.param_groups[0]["lr"])
+
+    assert used == pytest.approx([0.8e-3, 0.6e-3, 0.4e-3, 0.2e-3])
 
 
 def test_the_weight_of_kl_is_steered_to_the_configured_target(tiny_sft, tiny_reward, some_messages):

@@ -7,20 +7,16 @@ and release, and the same job again with nothing changed.
 
 from __future__ import annotations
 
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
 
 import dagster as dg
-import yaml
 
 from benchmarks.report import Figure, main
-from churn_assets.definitions import FLOW, Overrides, build_defs, build_project
-from churn_assets.gates.spec import GateInputs
+from benchmarks.stages import call_stages, project_folder
+from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET, Writing
 from churn_assets.release.decide import decide
@@ -28,25 +24,17 @@ from churn_assets.release.derive import derive
 from churn_assets.release.loaded import Models
 from churn_assets.release.messages import MessageDesk
 from churn_assets.store.reference import ArtifactRef
-from resources.stage import UNCHANGED, Step
+from resources.stage import UNCHANGED
 
-ROOT = Path(__file__).parents[1]
 EXPERIMENT = "quickstart"
 IN_FLOW = (*MEMBERS["decision"], RELEASE_ASSET)
 ROUNDS = 2
 """Both are measured this often, in turn, and the faster time of each is used: noise only adds."""
 
 
-@contextmanager
-def project_folder() -> Any:
+def decision_folder() -> AbstractContextManager[Path]:
     """An empty project with the quickstart, without its message branch: minutes of training would hide the cost."""
-    content = yaml.safe_load((ROOT / "configs" / f"{EXPERIMENT}.yaml").read_text())
-    kept = {name: section for name, section in content.items() if name not in MEMBERS["message"]}
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "configs").mkdir()
-        without = yaml.safe_dump(kept | {"release": {"branches": ["decision"]}})
-        (Path(folder) / "configs" / f"{EXPERIMENT}.yaml").write_text(without)
-        yield Path(folder)
+    return project_folder(EXPERIMENT, {"release": {"branches": ["decision"]}}, MEMBERS["message"])
 
 
 def run_job(root: Path, instance: dg.DagsterInstance) -> tuple[float, int, int]:
@@ -64,33 +52,8 @@ def run_job(root: Path, instance: dg.DagsterInstance) -> tuple[float, int, int]:
 def call_library(root: Path) -> float:
     """Seconds of the same stages, checks and decisions by function calls: no store, no plots, no report."""
     project = build_project(Overrides(root=root))
-    values: dict[str, Any] = {}
     start = time.perf_counter()
-    for checked in FLOW:
-        asset = checked.asset
-        if asset.lazy or not project.takes_part(EXPERIMENT, asset.name):
-            continue
-        step = Step(EXPERIMENT, root, {}, project, asset, lambda _figures: None)
-        values[asset.name] = asset.body(step, *(values[name] for name in asset.inputs)).value
-        made: dict[str, Any] = {}
-
-        def once(name: str, make: Callable[[], Any], made: dict[str, Any] = made) -> Any:
-            if name not in made:
-                made[name] = make()
-            return made[name]
-
-        nothing = cast("Any", None)
-        inputs = GateInputs(
-            ref=nothing,
-            manifest=nothing,
-            store=nothing,
-            upstream=values.__getitem__,
-            section=lambda name: project.section(EXPERIMENT, name),
-            champions=lambda *_assets: None,
-            once=once,
-        )
-        for check in checked.checks:
-            check.run(values[asset.name], inputs)
+    values = call_stages(project, EXPERIMENT).values
     customers = values["customers"]
     months = project.section(EXPERIMENT, "economics.discount_months")
     writing = Writing(
@@ -117,14 +80,14 @@ def call_library(root: Path) -> float:
 
 def measure() -> list[Figure]:
     """Warms up with the job, then measures both in turn."""
-    with project_folder() as root, dg.instance_for_test() as instance:
+    with decision_folder() as root, dg.instance_for_test() as instance:
         run_job(root, instance)  # what is imported on the way is imported from now on
     library, job, again = [], [], []
     retrained = 0
     for _ in range(ROUNDS):
-        with project_folder() as root:
+        with decision_folder() as root:
             library.append(call_library(root))
-        with project_folder() as root, dg.instance_for_test() as instance:
+        with decision_folder() as root, dg.instance_for_test() as instance:
             seconds, made, _ = run_job(root, instance)
             job.append(seconds)
             seconds, made_again, skipped = run_job(root, instance)

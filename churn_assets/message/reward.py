@@ -40,6 +40,7 @@ from churn_assets.message.supervised import (
     Schedule,
     curve_of,
     dataset,
+    lengths_of,
     lora,
     merged,
     refuse_long_rows,
@@ -253,7 +254,7 @@ def reward_trainer(
     return trl.RewardTrainer(
         network,
         args=trl.RewardConfig(center_rewards_coefficient=config.center_rewards_coefficient, **arguments),
-        train_dataset=dataset(columns),
+        train_dataset=dataset(columns, config, seed),
         processing_class=tokenizer.transformers_tokenizer(),
         peft_config=lora(config.lora, "SEQ_CLS"),
         callbacks=[reporter],
@@ -303,8 +304,7 @@ def _train_part(
     if not part.steps(config):
         return network, ()
     columns = preference_columns(sft.tokenizer, part.pairs)
-    lengths = [max(map(len, sides)) for sides in zip(*columns.values(), strict=True)]
-    refuse_long_rows("reward_model", lengths, config.max_length)
+    refuse_long_rows("reward_model", lengths_of(columns), config.max_length)
 
     def report(current: Any) -> tuple[Figures, Sequence[str]]:
         return {"accuracy": accuracy(Scorer(current, sft.tokenizer), part.held_out)}, ()

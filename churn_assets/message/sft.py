@@ -21,6 +21,7 @@ from churn_assets.message.supervised import (
     Reporter,
     curve_of,
     dataset,
+    lengths_of,
     lora,
     merged,
     refuse_long_rows,
@@ -65,7 +66,7 @@ def train_sft(
     with threads(config.compute), tempfile.TemporaryDirectory() as scratch:
         network, tokenizer = base_model(config.base, texts, seed=seed, root=root)
         columns = supervised_columns(tokenizer, learned["prompt"].tolist(), learned["completion"].tolist())
-        refuse_long_rows("sft_model", [len(ids) for ids in columns["input_ids"]], config.max_length)
+        refuse_long_rows("sft_model", lengths_of(columns), config.max_length)
         folder = (
             Path(scratch)
             if checkpoints is None
@@ -136,7 +137,7 @@ def sft_trainer(
     return trl.SFTTrainer(
         network,
         args=trl.SFTConfig(**arguments),
-        train_dataset=dataset(columns),
+        train_dataset=dataset(columns, config, seed),
         processing_class=tokenizer.transformers_tokenizer(),
         peft_config=lora(config.lora, "CAUSAL_LM"),
         callbacks=[reporter],

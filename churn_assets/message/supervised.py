@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import datasets
+import numpy as np
 import peft
 import torch
 import transformers
@@ -25,6 +26,9 @@ LOGS = 25
 
 STATE_FILE = "trainer_state.json"
 """What the trainer writes last into a checkpoint."""
+
+WINDOW = 8
+"""Batches whose rows are sorted by length together."""
 
 Supervised = SftModelConfig | RewardModelConfig
 
@@ -62,6 +66,7 @@ def training_arguments(
         "weight_decay": config.weight_decay,
         "adam_beta2": config.adam_beta2,
         "max_grad_norm": config.max_grad_norm,
+        "train_sampling_strategy": "sequential",  # `dataset` has the order
         "max_length": None,  # checked by `refuse_long_rows`: TRL would cut or drop in silence
         "seed": seed,
         "use_cpu": device.type == "cpu",
@@ -93,9 +98,42 @@ def refuse_long_rows(asset: str, lengths: Sequence[int], longest: int) -> None:
         raise TextError(msg)
 
 
-def dataset(columns: dict[str, list[list[int]]]) -> Any:
-    """Rows of token ids for TRL, in memory."""
-    return datasets.Dataset.from_dict(columns)
+def dataset(columns: Mapping[str, Sequence[Any]], config: Supervised, seed: int) -> Any:
+    """Rows of token ids for TRL, in memory, in the order that they are learned from, every epoch's anew."""
+    lengths = lengths_of(columns)
+    order = order_of_like_lengths(lengths, config.batch_size, math.ceil(config.epochs), seed)
+    return datasets.Dataset.from_dict(dict(columns)).select(order)
+
+
+def lengths_of(columns: Mapping[str, Sequence[Any]]) -> list[int]:
+    """(n,) tokens of the longest text of each row."""
+    return [max(map(len, texts)) for texts in zip(*columns.values(), strict=True)]
+
+
+def order_of_like_lengths(lengths: Sequence[int], batch_size: int, epochs: int, seed: int) -> list[int]:
+    """Rows in an order that makes batches of texts of about one length, which carry little padding.
+
+    Only `WINDOW` batches at a time are sorted among themselves, and their order is random: the library's own grouping
+    goes from long to short again and again, and what is learned late in a text was unlearned meanwhile.
+
+    Args:
+        lengths: (n,) tokens of each row.
+        batch_size: Rows that are learned from at once.
+        epochs: Times that every row occurs.
+        seed: Of the order.
+    """
+    rng = np.random.default_rng([seed, 3])
+    rows = np.concatenate([rng.permutation(len(lengths)) for _ in range(epochs)])
+    tokens = np.asarray(lengths)
+    order: list[int] = []
+    for start in range(0, len(rows), WINDOW * batch_size):
+        window = rows[start : start + WINDOW * batch_size]
+        window = window[np.argsort(tokens[window], kind="stable")]
+        batches = np.split(window, range(batch_size, len(window), batch_size))
+        whole = len(window) // batch_size
+        for place in (*rng.permutation(whole), *range(whole, len(batches))):  # what is left over stays last
+            order += batches[place].tolist()
+    return order
 
 
 def lora(config: LoraConfig | None, kind: str) -> Any:

@@ -35,8 +35,8 @@ class ComputeConfig(_Section):
     """`auto` takes a GPU where there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products (autocast). Weights stay float32: bfloat16 would round small updates away."""
-    threads: PositiveInt = 1
-    """On a CPU. A tiny model is fastest with one; runs repeat bit for bit only at an equal number."""
+    threads: PositiveInt = 2
+    """On a CPU. Two train the small base 1.6 times as fast as one; runs repeat bit for bit only at an equal number."""
 
 
 class FromScratch(_Section):

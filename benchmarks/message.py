@@ -42,7 +42,7 @@ from churn_assets.message.training_config import PpoTextConfig
 from churn_assets.message.writing import Situation, situations_of
 from churn_assets.message.writing import write_messages as write_to
 
-EXPERIMENT = "quickstart_messages"
+EXPERIMENT = "quickstart"
 ASSETS = ("messages", "preferences", "sft_model", "reward_model", "ppo_text")
 SEEDS = range(3)
 HELD_OUT = 2000
@@ -165,12 +165,12 @@ def offer_copied(run: Branch) -> float:
 
 
 def held_out_messages(run: Branch) -> dict[str, float]:
-    """Of the policy's messages for held-out customers, as written and as they would be sent."""
+    """Of messages for held-out customers, drawn as those that are sent; KL, gold and ends of the policy's own draws."""
     config = run.experiment
     safety = Safety(config.safety, config.messages.profile.service_texts)
     policy, sft = Writer.of(run.policy.model), Writer.of(run.sft)
     tokens = config.ppo_text.max_new_tokens
-    drawn = {"seed": 0, "max_new_tokens": tokens, "temperature": config.ppo_text.temperature}
+    drawn = {"seed": 0, "max_new_tokens": tokens, "sampling": config.ppo_text.sampling}
     messages = [each[0] for each in write_to(policy, run.situations, safety, **drawn)]
     written = run.written_by(policy, len(run.situations))
     lengths = [len(each.tokens) for each in written]
@@ -190,7 +190,7 @@ def held_out_messages(run: Branch) -> dict[str, float]:
             not safety.check(each.raw, at.profile, at.offer).safe
             for each, at in zip(messages, run.situations, strict=True)
         ),
-        "unique": len({each.text for each in written[:WRITING]}) / WRITING,
+        "unique": len({each.raw for each in messages[:WRITING]}) / WRITING,
         "ended": statistics.fmean(each.ended for each in written),
         "kl": float(np.average(kl, weights=lengths)),
         "gold": run.gold_of(written),
@@ -299,7 +299,13 @@ def measure() -> Sequence[Figure]:
         Figure("wrong_offer_rate_raw", max(of("wrong_raw")), "<=", 0.03, f"{HELD_OUT:,} held-out prompts"),
         Figure("wrong_offer_rate_sent", max(of("wrong_sent")), "<=", 0, "by the second parser"),
         Figure("unsafe_rate_raw", max(of("unsafe_raw")), "<=", 0.05, "any blocking rule"),
-        Figure("unique_share", min(of("unique")), ">=", 0.98, f"of {WRITING} messages"),
+        Figure(
+            "unique_share",
+            min(of("unique")),
+            ">=",
+            0.98,
+            f"of {WRITING} messages, drawn as those that are sent",
+        ),
         Figure("ended_share", min(of("ended"))),
         Figure("gold_without_kl", no_kl, note=f"{SHORT_OF_KL_STEPS} steps: why KL is there"),
         Figure("gold_after_permuted", permuted, note="rewards of other messages teach nothing"),

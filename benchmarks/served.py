@@ -24,6 +24,7 @@ from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import build_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.message.training_config import Sampling
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
@@ -135,7 +136,7 @@ def publish_release(
         months=experiment.economics.discount_months,
         profile=None,
         max_new_tokens=1,
-        temperature=1.0,
+        sampling=Sampling(),
         seed=0,
     )
     derived = derive(Models(table.schema, risk, accept, effect, policy, MessageDesk(writing, None)), table.X)

@@ -39,7 +39,7 @@ class Called:
     def failed(self) -> list[str]:
         """Checks that did not pass, with the first gate that was missed."""
         return [
-            f"{asset}.{check}: {gate.name} {gate.value}"
+            f"{asset}.{check}: {gate.name} {gate.figure}"
             for (asset, check), outcome in self.outcomes.items()
             for gate in [each for each in outcome.gates if not each.passed][:1]
         ]

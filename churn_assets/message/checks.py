@@ -241,7 +241,7 @@ def _messages_of(name: str, model: Any, inputs: GateInputs, count: int) -> Any:
             _safety(inputs),
             seed=inputs.section("seed"),
             max_new_tokens=config.max_new_tokens,
-            temperature=config.temperature,
+            sampling=config.sampling,
         )
         return [each[0] for each in written]
 

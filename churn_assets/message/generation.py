@@ -12,6 +12,7 @@ import torch
 
 from churn_assets.message.language_model import LanguageModel
 from churn_assets.message.tokenizer import TextError, TextTokenizer, padded
+from churn_assets.message.training_config import EVERY_TOKEN, Sampling
 
 BATCH = 64
 """Rows written at once. Tokens a second hardly rise beyond it on a CPU."""
@@ -58,7 +59,7 @@ def generate(
     max_new_tokens: int,
     n: int = 1,
     greedy: bool = False,
-    temperature: float = 1.0,
+    sampling: Sampling = EVERY_TOKEN,
     deadline_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[list[Generated]]:
@@ -75,7 +76,7 @@ def generate(
         max_new_tokens: Most tokens of a message.
         n: Messages a prompt.
         greedy: The most probable token each time instead of a draw.
-        temperature: Above 0; below 1, probable tokens become more probable.
+        sampling: Which tokens are drawn, and how.
         deadline_s: Seconds after which writing stops: what is unfinished then is returned as it is, `ended` False,
             and so is, empty, what was not begun.
         clock: Seconds, rising.
@@ -102,7 +103,7 @@ def generate(
             [encoded[row] for row in rows],
             max_new_tokens,
             None if draws is None else draws[rows],
-            temperature,
+            sampling,
             expired=None if stop is None else lambda: clock() >= stop,
         )
         for row, ids in zip(rows, found, strict=True):
@@ -131,7 +132,7 @@ def sample_tokens(
     prompts: Sequence[Sequence[int]],
     max_new_tokens: int,
     draws: torch.Tensor | None,
-    temperature: float = 1.0,
+    sampling: Sampling = EVERY_TOKEN,
     expired: Callable[[], bool] | None = None,
 ) -> list[list[int]]:
     """Ids of one batch, the end included where the model ended.
@@ -144,7 +145,7 @@ def sample_tokens(
         max_new_tokens: Most tokens of a message.
         draws: (prompts, max_new_tokens) in [0, 1): where in the cumulative distribution each token is taken; None
             for the most probable one.
-        temperature: Above 0; what logits are divided by before a token is drawn.
+        sampling: Which tokens are drawn, and how.
         expired: Asked before every token; writing stops when it says so.
 
     Raises:
@@ -175,9 +176,7 @@ def sample_tokens(
                 logits_to_keep=1,
             )
             cache, logits = answer.past_key_values, answer.logits[:, -1].float()
-            token = (
-                logits.argmax(-1) if draws is None else _drawn(logits / temperature, draws[alive, position])
-            )
+            token = logits.argmax(-1) if draws is None else _drawn(logits, draws[alive, position], sampling)
             for row, drawn in zip(alive.tolist(), token.tolist(), strict=True):
                 written[row].append(drawn)
             going = token != tokenizer.eos_id
@@ -192,8 +191,13 @@ def sample_tokens(
         return written
 
 
-def _drawn(logits: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+def _drawn(logits: torch.Tensor, draws: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """(n,) ids: where each draw falls in its row's cumulative distribution."""
-    cumulative = logits.softmax(-1).cumsum(-1)
+    probability = (logits / sampling.temperature).softmax(-1)
+    if sampling.top_p < 1:
+        falling, ids = torch.sort(probability, stable=True, dim=-1, descending=True)
+        before = falling.cumsum(-1) - falling
+        probability = probability.scatter(-1, ids, falling * (before < sampling.top_p))
+    cumulative = probability.cumsum(-1)
     # Rounding leaves the last sum a little off 1; scaled by it, no draw falls behind the last token.
     return (cumulative <= draws[:, None] * cumulative[:, -1:]).sum(-1).clamp(max=logits.shape[1] - 1)

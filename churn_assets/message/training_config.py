@@ -150,6 +150,20 @@ _GRPO_ONLY = frozenset({"num_generations"})
 _PPO_ONLY = frozenset({"discount_factor", "gae_lambda", "value_clip_range", "value_coef"})
 
 
+class Sampling(_Section):
+    """How tokens are drawn from a language model. Its rarest tokens are where a small one goes wrong."""
+
+    temperature: PositiveFloat = 1.0
+    """What logits are divided by; below 1, probable tokens become more probable."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    """Only the most probable tokens are drawn that make up this much of the probability (nucleus sampling); 1 draws
+    every token."""
+
+
+EVERY_TOKEN = Sampling(top_p=1.0)
+"""Draws from the model's own distribution."""
+
+
 class PpoTextConfig(_Section):
     """Reinforcement learning against the reward model: PPO, or TRL's critic-free GRPO."""
 
@@ -164,13 +178,13 @@ class PpoTextConfig(_Section):
     """Passes an optimizer step."""
     ppo_epochs: PositiveInt = 2
     """Times that a step's messages are learned from."""
-    learning_rate: PositiveFloat = 3e-4
+    learning_rate: PositiveFloat = 3.5e-4
     """At the start; it falls linearly over the steps."""
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
     max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96
-    temperature: PositiveFloat = 0.8
-    """Of the messages that are sent, and gated; the policy is trained on draws at 1."""
+    sampling: Sampling = Sampling()
+    """Of the messages that are sent, and gated; the policy is trained on draws of every token."""
     init_beta: NonNegativeFloat = 0.1
     """Weight of the KL divergence from the SFT model at the start."""
     target_kl: PositiveFloat = 0.15

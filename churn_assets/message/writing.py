@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from churn_assets.message.profile import Offer, Profile, prompt_of
 from churn_assets.message.safety import Request, Safety
 from churn_assets.message.template import Outgoing, outgoing
+from churn_assets.message.training_config import Sampling
 
 if TYPE_CHECKING:
     from churn_assets.message.generation import Writer
@@ -77,7 +78,7 @@ def write_messages(
     *,
     seed: int,
     max_new_tokens: int,
-    temperature: float,
+    sampling: Sampling,
     n: int = 1,
     request: Request | None = None,
     deadline_s: float | None = None,
@@ -90,7 +91,7 @@ def write_messages(
         safety: The rules.
         seed: Of the model's draws.
         max_new_tokens: Most tokens of a message.
-        temperature: Of the model's draws, above 0; below 1, probable tokens become more probable.
+        sampling: Which tokens are drawn, and how.
         n: Messages a situation.
         request: How and when they would be sent.
         deadline_s: Seconds after which the model stops; whatever is unfinished then is the template.
@@ -105,7 +106,7 @@ def write_messages(
         [each.prompt for each in situations],
         seed=seed,
         max_new_tokens=max_new_tokens,
-        temperature=temperature,
+        sampling=sampling,
         n=n,
         deadline_s=deadline_s,
     )

@@ -38,7 +38,7 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
         "safety",
         "economics.discount_months",
         "ppo_text.max_new_tokens",
-        "ppo_text.temperature",
+        "ppo_text.sampling",
         "seed",
     ),
     inputs=(*MEMBERS["decision"], *MEMBERS["message"]),
@@ -50,6 +50,7 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
     lazy=True,
 )
 def release(step: Step, *members: Upstream) -> Made:
+    from churn_assets.message.training_config import Sampling
     from churn_assets.release.build import build_release
     from churn_assets.release.bundle import Writing
     from churn_assets.release.loaded import Models
@@ -62,7 +63,7 @@ def release(step: Step, *members: Upstream) -> Made:
         months=step.section("economics.discount_months"),
         profile=step.section("messages.profile"),
         max_new_tokens=step.section("ppo_text.max_new_tokens") or 0,
-        temperature=step.section("ppo_text.temperature") or 1.0,
+        sampling=step.section("ppo_text.sampling") or Sampling(),
         seed=step.section("seed"),
     )
     handles = {member.ref.asset: member for member in members}

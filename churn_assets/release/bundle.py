@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 
 from churn_assets.message.config import ProfileConfig, SafetyRules
+from churn_assets.message.training_config import Sampling
 from churn_assets.release.config import Branch
 from churn_assets.release.derived import Derived
 from churn_assets.release.derived_files import DESCRIPTION, load_derived, save_derived
@@ -60,7 +61,7 @@ class Writing(_Frozen):
         months: How long a discount runs.
         profile: How a customer's row becomes what a prompt says of them; None without the message branch.
         max_new_tokens: Most tokens of a message; 0 without the message branch.
-        temperature: Of the model's draws.
+        sampling: Which tokens are drawn, and how.
         seed: Of the model's draws.
     """
 
@@ -68,7 +69,7 @@ class Writing(_Frozen):
     months: int
     profile: ProfileConfig | None
     max_new_tokens: int
-    temperature: float
+    sampling: Sampling
     seed: int
 
 

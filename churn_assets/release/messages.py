@@ -91,7 +91,7 @@ class MessageDesk:
             self.safety,
             seed=self.writing.seed,
             max_new_tokens=self.writing.max_new_tokens,
-            temperature=self.writing.temperature,
+            sampling=self.writing.sampling,
             n=n,
             request=request,
             deadline_s=deadline_s,

@@ -66,7 +66,7 @@ class ModelWriter:
             [prompt_of(profile, offer) for profile, offer in asked],
             seed=self._writing.seed,
             max_new_tokens=self._writing.max_new_tokens,
-            temperature=self._writing.temperature,
+            sampling=self._writing.sampling,
             deadline_s=seconds,
         )
         return [text.text if text.ended else None for (text,) in written]

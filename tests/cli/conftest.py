@@ -61,7 +61,6 @@ class Project:
 
 
 def smaller(content: dict[str, Any]) -> None:
-    content["channel"] = "quickstart"
     content["offer_log"] = {"source": "demo_world", "rows": 30_000}
     content["ppo_decision"] = {
         "menu": [0.0, 0.1, 0.3],
@@ -77,15 +76,22 @@ def smaller(content: dict[str, Any]) -> None:
         "gates": {"min_train": 300, "min_test": 200, "min_rule_pairs": 1},
     }
     # Too short to learn anything: what the gates would say of it is tested where they are.
+    alone = {"threads": 1}  # tests share two cores
     nothing = {"min_accuracy_vs_ceiling": 0.0, "min_hard_accuracy": 0.0, "min_rule_accuracy": 0.0}
     content["sft_model"] |= {
         "max_steps": 40,
+        "compute": alone,
         "gates": {"max_perplexity": 500.0, "min_offer_copied": 0.0, "prompts": 40},
     }
-    content["reward_model"] = {"max_steps": 4, "gates": nothing | {"max_judge_disagreement": 1.0}}
+    content["reward_model"] = {
+        "max_steps": 4,
+        "compute": alone,
+        "gates": nothing | {"max_judge_disagreement": 1.0},
+    }
     content["ppo_text"] = {
         "steps": 2,
         "batch_size": 16,
+        "compute": alone,
         "gates": {
             "prompts": 60, "compared_prompts": 30, "min_gain": -2.0, "min_slice_gain": -2.0, "min_kl": 0.0,
             "max_kl": 9.0, "min_ended": 0.0, "min_unique": 0.0, "max_judge_fall": 99.0, "min_judge_gain": -99.0,
@@ -101,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (root / "configs").mkdir()
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(REPOSITORY / name, root / name)
-    shutil.copy(REPOSITORY / "configs" / "quickstart_messages.yaml", root / "configs" / "quickstart.yaml")
+    shutil.copy(REPOSITORY / "configs" / "quickstart.yaml", root / "configs" / "quickstart.yaml")
     project = Project(root)
     project.configure(smaller)
     done = project.run("quickstart")

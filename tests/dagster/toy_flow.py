@@ -19,6 +19,7 @@ from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.spec import CheckSpec
 from churn_assets.message.config import SafetyRules
+from churn_assets.message.training_config import Sampling
 from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
@@ -37,7 +38,7 @@ def toy_release(experiment: str, members: Mapping[str, Member]) -> Release:
         champion=None,
         simulated=True,
         writing=Writing(
-            safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
+            safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
         ),
         golden=Golden(customers=[], decisions=[], messages=[]),
         report_sha256=sha256(page.encode()).hexdigest(),

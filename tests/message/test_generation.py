@@ -9,9 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from churn_assets.message.generation import BATCH, Writer, generate, uniform_draws
+from churn_assets.message.generation import BATCH, Writer, _drawn, generate, uniform_draws
 from churn_assets.message.likelihood import completion_log_probs, perplexity
 from churn_assets.message.tokenizer import TextError, TextTokenizer, padded, train_tokenizer
+from churn_assets.message.training_config import EVERY_TOKEN, Sampling
 
 PROMPTS = ["Service: phone plan\nMessage:", "Service: fiber internet | Bill: 70\nMessage:", "A\nMessage:"]
 
@@ -181,3 +182,33 @@ def test_prompt_and_text_that_share_a_token_are_refused():
 def test_a_tokenizer_whose_padding_is_its_end_is_refused(tiny_sft):
     with pytest.raises(TextError, match="expected a padding token of its own"):
         TextTokenizer(tiny_sft.tokenizer.definition, 1, 1)
+
+
+def shares(logits, sampling, draws=4000):
+    """How often each token is drawn, over evenly spread draws."""
+    spread = (torch.arange(draws) + 0.5) / draws
+    drawn = _drawn(torch.tensor(logits).log().expand(draws, -1), spread, sampling)
+    return (torch.bincount(drawn, minlength=len(logits)) / draws).tolist()
+
+
+@pytest.mark.parametrize(
+    ("sampling", "expected"),
+    [
+        (EVERY_TOKEN, [0.05, 0.6, 0.15, 0.2]),
+        (Sampling(top_p=0.9), [0.0, 0.6 / 0.95, 0.15 / 0.95, 0.2 / 0.95]),
+        (Sampling(top_p=0.7), [0.0, 0.75, 0.0, 0.25]),
+        (Sampling(top_p=1e-9), [0.0, 1.0, 0.0, 0.0]),
+        (Sampling(top_p=1.0, temperature=0.5), [0.0025 / 0.425, 0.36 / 0.425, 0.0225 / 0.425, 0.04 / 0.425]),
+        (Sampling(top_p=0.9, temperature=0.5), [0.0, 0.9, 0.0, 0.1]),
+    ],
+    ids=[
+        "every token",
+        "nucleus",
+        "smaller nucleus",
+        "the most probable",
+        "temperature",
+        "temperature first",
+    ],
+)
+def test_tokens_are_drawn_by_temperature_from_the_nucleus_alone(sampling, expected):
+    assert shares([0.05, 0.6, 0.15, 0.2], sampling) == pytest.approx(expected, abs=2e-3)

@@ -3,9 +3,10 @@
 import pytest
 
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.generation import Generated, Writer
+from churn_assets.message.generation import Generated, Writer, generate
 from churn_assets.message.profile import Offer, Profile
 from churn_assets.message.safety import Safety
+from churn_assets.message.training_config import Sampling
 from churn_assets.message.writing import Situation, situations_of, template_message, write_messages
 
 PROFILES = {name: Profile("phone plan", 40.0 + number) for number, name in enumerate("abc")}
@@ -42,7 +43,7 @@ def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, m
         "churn_assets.message.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
     )
     situation = Situation("a", PROFILES["a"], OFFERS[0])
-    ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, temperature=1.0)
+    ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling())
     assert message.sent.written_by == writer
     assert message.raw == text
     assert SAFETY.check(message.sent.text, situation.profile, situation.offer).safe
@@ -51,7 +52,7 @@ def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, m
 def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
     situations = situations_of(PROFILES, "abc", OFFERS, 4)
     written = write_messages(
-        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, temperature=1.0, n=2
+        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, sampling=Sampling(), n=2
     )
     assert [len(each) for each in written] == [2] * 4
     for situation, messages in zip(situations, written, strict=True):
@@ -63,7 +64,13 @@ def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
 def test_without_time_everybody_gets_the_template(tiny_sft):
     situations = situations_of(PROFILES, "abc", OFFERS, 2)
     written = write_messages(
-        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, temperature=1.0, deadline_s=0.0
+        Writer.of(tiny_sft),
+        situations,
+        SAFETY,
+        seed=0,
+        max_new_tokens=12,
+        sampling=Sampling(),
+        deadline_s=0.0,
     )
     assert {each.sent.written_by for (each,) in written} == {"template"}
     assert not any(each.ended for (each,) in written)
@@ -73,3 +80,20 @@ def test_the_template_says_the_offer():
     message = template_message(Situation("a", PROFILES["a"], OFFERS[1]), SAFETY)
     assert "20% off your phone plan for 6 months" in message.sent.text
     assert message.sent.written_by == "template"
+
+
+def test_messages_are_sampled_as_configured(tiny_sft):
+    situations = [Situation("a", PROFILES["a"], OFFERS[0])]
+    writer = Writer.of(tiny_sft)
+    most_probable = generate(writer, [situations[0].prompt], seed=0, max_new_tokens=12, greedy=True)[0][
+        0
+    ].text
+
+    def written(sampling):
+        ((message,),) = write_messages(
+            writer, situations, SAFETY, seed=0, max_new_tokens=12, sampling=sampling
+        )
+        return message.raw
+
+    assert written(Sampling(top_p=1e-9)) == written(Sampling(temperature=1e-4)) == most_probable
+    assert written(Sampling()) != most_probable

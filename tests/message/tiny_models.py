@@ -5,13 +5,26 @@ from __future__ import annotations
 import pandas as pd
 
 from churn_assets.message.data import Messages, Preferences
-from churn_assets.message.training_config import FromScratch, PpoTextConfig, RewardModelConfig, SftModelConfig
+from churn_assets.message.training_config import (
+    ComputeConfig,
+    FromScratch,
+    PpoTextConfig,
+    RewardModelConfig,
+    SftModelConfig,
+)
 
 BASE = FromScratch(
     source="from_scratch", vocabulary=300, hidden_size=16, layers=1, heads=2, max_positions=400
 )
-SFT = SftModelConfig(base=BASE, max_steps=6, batch_size=4, warmup_steps=1, reports=2, max_length=400)
+COMPUTE = ComputeConfig(threads=1)
+"""Tests share two cores; threads of several that compete for them are many times slower."""
+
+SFT = SftModelConfig(
+    compute=COMPUTE, base=BASE, max_steps=6, batch_size=4, warmup_steps=1, reports=2, max_length=400
+)
 REWARD = RewardModelConfig(
+    compute=COMPUTE,
+    counterfactual_pairs=300,
     max_steps=4,
     batch_size=4,
     warmup_steps=1,
@@ -20,7 +33,9 @@ REWARD = RewardModelConfig(
     normalisation_samples=16,
     max_new_tokens=12,
 )
-PPO = PpoTextConfig(steps=3, batch_size=8, mini_batch_size=4, max_new_tokens=12, checkpoint_steps=2)
+PPO = PpoTextConfig(
+    compute=COMPUTE, steps=3, batch_size=8, mini_batch_size=4, max_new_tokens=12, checkpoint_steps=2
+)
 
 
 def few(table: Messages | Preferences, rows: int = 60) -> pd.DataFrame:

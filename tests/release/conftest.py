@@ -13,6 +13,7 @@ import pytest
 from churn_assets.gates.report import Gate, GateReport, Outcome
 from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
 from churn_assets.message.config import SafetyRules
+from churn_assets.message.training_config import Sampling
 from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
 from churn_assets.release.evidence import gather
 from churn_assets.release.promotion import promote, rollback
@@ -114,7 +115,7 @@ class Shelf:
             champion=None if champion is None else str(champion),
             simulated=True,
             writing=Writing(
-                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, temperature=1.0, seed=0
+                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
             ),
             golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
             report_sha256=sha256(report.encode()).hexdigest(),

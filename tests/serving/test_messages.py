@@ -13,6 +13,7 @@ from benchmarks.served import questions
 from churn_assets.customers.table import read_customers
 from churn_assets.experiment import load_experiment
 from churn_assets.message.profile import ProfileError, profiles_of
+from churn_assets.message.training_config import Sampling
 from churn_assets.release.bundle import Writing
 from churn_assets.serving.messages import Messages, ProfileReader, Wanted
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def experiment():
-    return load_experiment("quickstart_messages", ROOT / "configs")
+    return load_experiment("quickstart", ROOT / "configs")
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def writing(experiment):
         months=6,
         profile=experiment.messages.profile,
         max_new_tokens=40,
-        temperature=1.0,
+        sampling=Sampling(),
         seed=0,
     )
 

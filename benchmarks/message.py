@@ -42,7 +42,7 @@ from churn_assets.message.training_config import PpoTextConfig
 from churn_assets.message.writing import Situation, situations_of
 from churn_assets.message.writing import write_messages as write_to
 
-EXPERIMENT = "quickstart"
+EXPERIMENT = "quickstart_messages"
 ASSETS = ("messages", "preferences", "sft_model", "reward_model", "ppo_text")
 SEEDS = range(3)
 HELD_OUT = 2000

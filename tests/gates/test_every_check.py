@@ -1,0 +1,121 @@
+"""The gate really gates: every check of the flow stops a model that is broken in just the way it is for."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from broken_models import BREAK, CHECKS, HEALTHY_BESIDE, OFFER, RELEASE, Trained, train_all
+from small_models import policy_by_hand
+
+from churn_assets.message.training_config import Sampling
+from churn_assets.release.build import as_raw
+from churn_assets.release.bundle import Bundle, Golden, Writing
+from churn_assets.release.gates import golden_frame, golden_messages, writes_as_built
+from churn_assets.release.loaded import Models
+from churn_assets.release.messages import MessageDesk
+
+TESTS = Path(__file__).parents[1]
+
+RELEASE_CHECKS = {
+    "members_agree": (
+        "release/test_release_gates.py",
+        "test_a_member_trained_from_other_customers_than_the_releases_own_is_noticed",
+    ),
+    "members_keep_their_gates": (
+        "release/test_release_gates.py",
+        "test_members_keep_their_gates_only_while_every_stored_report_holds",
+    ),
+    "decides_as_built": (
+        "release/test_every_gate.py",
+        "test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped",
+    ),
+    "derived_forms_agree": (
+        "release/test_derived.py",
+        "test_a_form_that_answers_otherwise_than_its_model_is_not_passed",
+    ),
+    "writes_as_built": (
+        "gates/test_every_check.py",
+        "test_a_release_that_writes_otherwise_than_when_it_was_built_is_stopped",
+    ),
+    "report_stands": (
+        "release/test_release_gates.py",
+        "test_the_report_must_be_its_own_and_name_every_member",
+    ),
+}
+"""Checks of the release itself, and where it is broken: file and test."""
+
+NOT_YET: dict[tuple[str, str], str] = {}
+"""Checks that nothing breaks yet, and why."""
+
+NEVER_HEALTHY_HERE: dict[tuple[str, str], str] = {}
+"""Checks that the small healthy models fail, and why."""
+
+
+@pytest.fixture(scope="module")
+def trained() -> Trained:
+    return train_all()
+
+
+def failed(outcome) -> list[str]:
+    return [
+        f"{gate.name}: {gate.figure} {gate.bound} {gate.threshold}"
+        for gate in outcome.gates
+        if not gate.passed
+    ]
+
+
+@pytest.mark.parametrize(("asset", "check"), BREAK)
+def test_the_check_fails_and_says_so(trained, asset, check):
+    champion = trained.values[asset] if "champion" in check else None
+    broken = BREAK[asset, check](trained.values)
+    outcome = trained.outcome(asset, check, broken, champion)
+    assert failed(outcome)
+    beside = HEALTHY_BESIDE.get((asset, check), lambda _values: {})(trained.values)
+    healthy = trained.outcome(asset, check, beside, champion)
+    assert healthy.gates
+    if (asset, check) not in NEVER_HEALTHY_HERE:
+        assert failed(healthy) == []
+
+
+def test_every_check_of_the_flow_has_a_breaker():
+    assert set(BREAK) == {key for key in CHECKS if key[0] != RELEASE} - set(NOT_YET)
+    assert set(RELEASE_CHECKS) == {check for asset, check in CHECKS if asset == RELEASE}
+
+
+@pytest.mark.parametrize("check", RELEASE_CHECKS)
+def test_the_test_that_breaks_a_release_is_there(check):
+    file, name = RELEASE_CHECKS[check]
+    module = ast.parse((TESTS / file).read_text(encoding="utf-8"))
+    assert name in {each.name for each in module.body if isinstance(each, ast.FunctionDef)}
+
+
+def test_a_release_that_writes_otherwise_than_when_it_was_built_is_stopped(trained):
+    table, policy = trained.values["customers"], trained.values["ppo_text"]
+    experiment = trained.experiments["ppo_text"]
+    writing = Writing(
+        safety=experiment.safety,
+        months=experiment.economics.discount_months,
+        profile=experiment.messages.profile,
+        max_new_tokens=experiment.ppo_text.max_new_tokens,
+        sampling=Sampling(),
+        seed=experiment.seed,
+    )
+
+    process = replace(trained.values["ppo_decision"].process, menu=(0.0, OFFER))
+    one_offer = policy_by_hand(table, process)
+    others = [trained.values[name] for name in ("risk_model", "accept_model", "effect_model")]
+
+    def writer(model) -> Models:
+        return Models(table.schema, *others, one_offer, MessageDesk(writing, model))
+
+    raw = as_raw(table).head(8)
+    customers = raw.astype(object).where(raw.notna(), None).to_dict("records")
+    built = golden_messages(golden_frame(customers), writer(policy.model))
+    spoilt = BREAK["ppo_text", "writes_no_worse_than_champion"](trained.values)["ppo_text"]
+    assert "model" in {row["written_by"] for row in built}
+    bundle = Bundle.model_construct(golden=Golden(customers=customers, decisions=[], messages=built))
+    assert failed(writes_as_built(bundle, writer(policy.model))) == []
+    assert "messages_differing" in str(failed(writes_as_built(bundle, writer(spoilt.model))))

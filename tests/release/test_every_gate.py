@@ -1,0 +1,97 @@
+"""Whichever check of whichever member has failed: the release that holds it is not promoted, and the check is named."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from churn_assets.definitions import FLOW
+from churn_assets.message.config import SafetyRules
+from churn_assets.message.training_config import Sampling
+from churn_assets.release.build import as_raw
+from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.evidence import gather
+from churn_assets.release.gates import decides_as_built, golden_decisions, golden_frame
+from churn_assets.store.errors import PromotionRefused
+
+REQUIRED = {each.asset.name: each.checks for each in FLOW}
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """A folder that the first test leaves its release in: publishing waits for the disk, copying does not."""
+    return tmp_path_factory.mktemp("kept"), {}
+
+
+@pytest.fixture
+def whole(shelf, kept):
+    """A release of toy members of both branches, each with a passing report of every check of the flow."""
+    folder, built = kept
+    shelf.required = dict(REQUIRED)
+    if built:
+        shutil.copytree(folder / "store", shelf.root / "store", dirs_exist_ok=True)
+    else:
+        built.update(publish_all(shelf), now=shelf.now)
+        shutil.copytree(shelf.root / "store", folder / "store")
+    shelf.now = built["now"]
+    return built
+
+
+def publish_all(shelf):
+    members = {}
+    for asset in (*MEMBERS["decision"], *MEMBERS["message"]):
+        members[asset] = shelf.publish(asset, asset)
+        shelf.judge(members[asset])
+    report = "<html>" + " ".join(map(str, members.values())) + "</html>"
+    bundle = Bundle(
+        experiment="toy",
+        branches=("decision", "message"),
+        members={
+            asset: Member(ref=str(ref), digest=shelf.store.manifest(ref).digest)
+            for asset, ref in members.items()
+        },
+        evidence={
+            asset: gather(shelf.store, ref, shelf.required).report_digests for asset, ref in members.items()
+        },
+        champion=None,
+        simulated=True,
+        writing=Writing(
+            safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
+        ),
+        golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
+        report_sha256=sha256(report.encode()).hexdigest(),
+    )
+    release = shelf.publish("release", Release(bundle=bundle, report=report), RELEASE)
+    shelf.judge(release)
+    return {**members, "release": release}
+
+
+def test_the_whole_release_is_promoted_while_every_check_holds(shelf, whole):
+    shelf.promote(whole["release"])
+    assert shelf.channel.head().ref == whole["release"]
+
+
+@pytest.mark.parametrize(
+    ("asset", "check"), [(asset, spec.name) for asset, checks in REQUIRED.items() for spec in checks]
+)
+def test_a_failed_check_stops_the_promotion_and_is_named(shelf, whole, asset, check):
+    shelf.report(whole[asset], check, figure=0.4)
+    with pytest.raises(PromotionRefused, match=rf"/{asset}/.*check {check}: figure is 0\.4, needed >= 0\.5$"):
+        shelf.promote(whole["release"])
+    assert shelf.channel.head() is None
+
+
+def test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped(small):
+    raw = as_raw(small.table).head(12)
+    customers = raw.astype(object).where(raw.notna(), None).to_dict("records")
+    built = golden_decisions(golden_frame(customers), small.derived, "toy")
+    bundle = Bundle.model_construct(golden=Golden(customers=customers, decisions=built, messages=[]))
+    outlooks = small.derived.known.outlooks.copy()
+    outlooks["risk"] *= 1.01
+    other = replace(small.derived, known=replace(small.derived.known, outlooks=outlooks))
+    assert all(gate.passed for gate in decides_as_built(bundle, small.derived, "toy").gates)
+    stopped = [gate.name for gate in decides_as_built(bundle, other, "toy").gates if not gate.passed]
+    assert stopped == ["decisions_differing"]

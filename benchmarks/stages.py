@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,26 +64,35 @@ def call_stages(project: Project, experiment: str, assets: tuple[str, ...] = ())
     called = Called()
     for checked in FLOW:
         asset = checked.asset
-        if (
-            asset.lazy
-            or not project.takes_part(experiment, asset.name)
-            or (assets and asset.name not in assets)
-        ):
+        left_out = assets and asset.name not in assets
+        if asset.lazy or left_out or not project.takes_part(experiment, asset.name):
             continue
         start = time.perf_counter()
         step = Step(experiment, project.root, {}, project, asset, lambda _figures: None)
         called.values[asset.name] = asset.body(step, *(called.values[name] for name in asset.inputs)).value
-        inputs = _inputs(project, experiment, called.values)
+        inputs = gate_inputs(called.values, lambda name: project.section(experiment, name), {})
         for check in checked.checks:
             called.outcomes[asset.name, check.name] = check.run(called.values[asset.name], inputs)
         called.seconds[asset.name] = time.perf_counter() - start
     return called
 
 
-def _inputs(project: Project, experiment: str, values: Mapping[str, Any]) -> GateInputs:
-    made: dict[str, Any] = {}
+def gate_inputs(
+    values: Mapping[str, Any],
+    section: Callable[[str], Any],
+    made: dict[str, Any],
+    champion: Any = None,
+) -> GateInputs:
+    """What a check may look at.
 
-    def once(name: str, make: Any) -> Any:
+    Args:
+        values: Of the assets upstream.
+        section: A section of the experiment, by name.
+        made: What checks of this version have made, and will make, once for all of them.
+        champion: The value that leads, if any does.
+    """
+
+    def once(name: str, make: Callable[[], Any]) -> Any:
         if name not in made:
             made[name] = make()
         return made[name]
@@ -94,7 +103,7 @@ def _inputs(project: Project, experiment: str, values: Mapping[str, Any]) -> Gat
         manifest=nothing,
         store=nothing,
         upstream=values.__getitem__,
-        section=lambda name: project.section(experiment, name),
-        champions=lambda *_assets: None,
+        section=section,
+        champions=lambda *_assets: None if champion is None else (champion,),
         once=once,
     )

@@ -176,7 +176,9 @@ def sample_tokens(
                 logits_to_keep=1,
             )
             cache, logits = answer.past_key_values, answer.logits[:, -1].float()
-            token = logits.argmax(-1) if draws is None else _drawn(logits, draws[alive, position], sampling)
+            token = (
+                logits.argmax(-1) if draws is None else draw_tokens(logits, draws[alive, position], sampling)
+            )
             for row, drawn in zip(alive.tolist(), token.tolist(), strict=True):
                 written[row].append(drawn)
             going = token != tokenizer.eos_id
@@ -191,7 +193,7 @@ def sample_tokens(
         return written
 
 
-def _drawn(logits: torch.Tensor, draws: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+def draw_tokens(logits: torch.Tensor, draws: torch.Tensor, sampling: Sampling) -> torch.Tensor:
     """(n,) ids: where each draw falls in its row's cumulative distribution."""
     probability = (logits / sampling.temperature).softmax(-1)
     if sampling.top_p < 1:

@@ -179,7 +179,7 @@ class PpoTextConfig(_Section):
     ppo_epochs: PositiveInt = 2
     """Times that a step's messages are learned from."""
     learning_rate: PositiveFloat = 3.5e-4
-    """At the start; it falls linearly over the steps."""
+    """At the start; PPO's falls linearly over the steps, GRPO's stays."""
     adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
     max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96

@@ -76,8 +76,8 @@ def smaller(content: dict[str, Any]) -> None:
         "rows": {"train": 300, "validation": 64, "test": 200},
         "gates": {"min_train": 300, "min_test": 200, "min_rule_pairs": 1},
     }
-    # Too short to learn anything: what the gates would say of it is tested where they are.
     alone = {"threads": 1}  # tests share two cores
+    # Too short to learn anything: what the gates would say of it is tested where they are.
     nothing = {"min_accuracy_vs_ceiling": 0.0, "min_hard_accuracy": 0.0, "min_rule_accuracy": 0.0}
     content["sft_model"] |= {
         "max_steps": 40,

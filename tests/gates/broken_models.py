@@ -7,29 +7,28 @@ import re
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 from sklearn.base import clone
 
-from benchmarks.stages import ROOT, project_folder
+from benchmarks.stages import ROOT, gate_inputs, project_folder
 from churn_assets.customers.schema import CHURNED, FOLD, FeatureSpec
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.definitions import FLOW, Overrides, build_project
 from churn_assets.gates.report import Outcome
-from churn_assets.gates.spec import GateInputs
 from churn_assets.message.language_model import LanguageModel, RewardNetwork
+from churn_assets.release.bundle import MEMBERS
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
 from resources.stage import Step
 
 EXPERIMENT = "quickstart_messages"
-RELEASE = "release"
-MESSAGE_BRANCH = ("messages", "preferences", "sft_model", "reward_model", "ppo_text")
 
 PROFILE = yaml.safe_load((ROOT / "configs" / f"{EXPERIMENT}.yaml").read_text())["messages"]["profile"]
 OFFER, MONTHS = 0.3, 6
@@ -114,27 +113,7 @@ class Trained:
         }
         made = kept if changed or champion is not None else self._made
 
-        def once(name: str, make: Callable[[], Any]) -> Any:
-            if name not in made:
-                made[name] = make()
-            return made[name]
-
-        def section(name: str) -> Any:
-            found = self.experiments[asset]
-            for part in name.split("."):
-                found = getattr(found, part)
-            return found
-
-        nothing = cast("Any", None)
-        inputs = GateInputs(
-            ref=nothing,
-            manifest=nothing,
-            store=nothing,
-            upstream=values.__getitem__,
-            section=section,
-            champions=lambda *_assets: None if champion is None else (champion,),
-            once=once,
-        )
+        inputs = gate_inputs(values, lambda name: attrgetter(name)(self.experiments[asset]), made, champion)
         return CHECKS[asset, check].run(values[asset], inputs)
 
 
@@ -146,7 +125,7 @@ def train_all() -> Trained:
         with project_folder(EXPERIMENT, change) as folder:
             project = build_project(Overrides(root=folder))
             for asset in (each.asset for each in FLOW):
-                if asset.lazy or (asset.name in MESSAGE_BRANCH) != branch:
+                if asset.lazy or (asset.name in MEMBERS["message"]) != branch:
                     continue
                 step = Step(EXPERIMENT, folder, {}, project, asset, lambda _figures: None)
                 values[asset.name] = asset.body(step, *(values[name] for name in asset.inputs)).value

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from churn_assets.message.generation import BATCH, Writer, _drawn, generate, uniform_draws
+from churn_assets.message.generation import BATCH, Writer, draw_tokens, generate, uniform_draws
 from churn_assets.message.likelihood import completion_log_probs, perplexity
 from churn_assets.message.tokenizer import TextError, TextTokenizer, padded, train_tokenizer
 from churn_assets.message.training_config import EVERY_TOKEN, Sampling
@@ -187,7 +187,7 @@ def test_a_tokenizer_whose_padding_is_its_end_is_refused(tiny_sft):
 def shares(logits, sampling, draws=4000):
     """How often each token is drawn, over evenly spread draws."""
     spread = (torch.arange(draws) + 0.5) / draws
-    drawn = _drawn(torch.tensor(logits).log().expand(draws, -1), spread, sampling)
+    drawn = draw_tokens(torch.tensor(logits).log().expand(draws, -1), spread, sampling)
     return (torch.bincount(drawn, minlength=len(logits)) / draws).tolist()
 
 

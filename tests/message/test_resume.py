@@ -48,13 +48,12 @@ def test_sft_resumed_is_sft_uninterrupted(some_messages, tmp_path):
     assert resumed.record == whole.record
 
 
-def test_reward_training_resumed_is_reward_training_uninterrupted(
-    some_preferences, tiny_sft, tiny_reward, tmp_path
-):
-    config = REWARD.model_copy(update={"checkpoint_steps": 2})
+@pytest.mark.parametrize("lora", [None, LoraConfig(r=2)], ids=["every weight", "adapters"])
+def test_reward_training_resumed_is_reward_training_uninterrupted(some_preferences, tiny_sft, tmp_path, lora):
+    config = REWARD.model_copy(update={"checkpoint_steps": 2, "lora": lora})
     whole = train_reward(some_preferences, tiny_sft, config, seed=0)
 
-    for last in (3, 7):  # once within the reward network's training, once within the judge's
+    for last in (3, 7, 11):  # while facts, while the reward network, and while the judge is learned
         with pytest.raises(Died):
             train_reward(
                 some_preferences, tiny_sft, config, seed=0, checkpoints=tmp_path, progress=dying_at(last)

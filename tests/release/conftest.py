@@ -15,6 +15,7 @@ from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training_config import Sampling
 from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.config import Branch
 from churn_assets.release.evidence import gather
 from churn_assets.release.promotion import promote, rollback
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
@@ -106,10 +107,21 @@ class Shelf:
         leading = None if champion is None else self.members(champion)["risk_model"]
         self.judge(customers)
         self.judge(model, leading)
+        return self.bundle(members, ("decision",), champion, judged=judged)
+
+    def bundle(
+        self,
+        members: dict[str, ArtifactRef],
+        branches: tuple[Branch, ...],
+        champion: ArtifactRef | None = None,
+        *,
+        judged: bool = True,
+    ) -> ArtifactRef:
+        """A release of these members."""
         report = "<html>" + " ".join(map(str, members.values())) + "</html>"
         bundle = Bundle(
             experiment="toy",
-            branches=("decision",),
+            branches=branches,
             members={a: Member(ref=str(r), digest=self.store.manifest(r).digest) for a, r in members.items()},
             evidence={a: gather(self.store, r, self.required).report_digests for a, r in members.items()},
             champion=None if champion is None else str(champion),

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
-from hashlib import sha256
 
 import pytest
 
 from churn_assets.definitions import FLOW
-from churn_assets.message.config import SafetyRules
-from churn_assets.message.training_config import Sampling
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
-from churn_assets.release.evidence import gather
+from churn_assets.release.bundle import MEMBERS, Bundle, Golden
 from churn_assets.release.gates import decides_as_built, golden_decisions, golden_frame
 from churn_assets.store.errors import PromotionRefused
 
@@ -45,27 +41,7 @@ def publish_all(shelf):
     for asset in (*MEMBERS["decision"], *MEMBERS["message"]):
         members[asset] = shelf.publish(asset, asset)
         shelf.judge(members[asset])
-    report = "<html>" + " ".join(map(str, members.values())) + "</html>"
-    bundle = Bundle(
-        experiment="toy",
-        branches=("decision", "message"),
-        members={
-            asset: Member(ref=str(ref), digest=shelf.store.manifest(ref).digest)
-            for asset, ref in members.items()
-        },
-        evidence={
-            asset: gather(shelf.store, ref, shelf.required).report_digests for asset, ref in members.items()
-        },
-        champion=None,
-        simulated=True,
-        writing=Writing(
-            safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
-        ),
-        golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
-        report_sha256=sha256(report.encode()).hexdigest(),
-    )
-    release = shelf.publish("release", Release(bundle=bundle, report=report), RELEASE)
-    shelf.judge(release)
+    release = shelf.bundle(members, ("decision", "message"))
     return {**members, "release": release}
 
 

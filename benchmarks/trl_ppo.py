@@ -64,7 +64,7 @@ def main(folder: Path) -> None:
         kl_coef=task["init_beta"],
         missing_eos_penalty=task["missing_eos_penalty"],
         learning_rate=task["learning_rate"],
-        lr_scheduler_type="constant",
+        lr_scheduler_type="linear",  # as ours
         adam_beta2=task["adam_beta2"],
         vf_coef=0.1,
         use_cpu=True,

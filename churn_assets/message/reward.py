@@ -1,7 +1,8 @@
 """Reward modelling: preference pairs → `RewardModel`, and its judge on other customers' pairs.
 
 Both start from one network that learned to tell a text about this prompt's offer from one about another's. A reward for
-whole texts alone never teaches that: the pairs that differ in it are few, and what they differ in is one word.
+whole texts alone never teaches that: the pairs that differ in it are few, and what they differ in is one word. So two
+lessons come first: facts alone, each at the one place behind its prompt, then facts where texts tell them.
 """
 
 from __future__ import annotations
@@ -55,8 +56,11 @@ from churn_assets.message.training_config import RewardModelConfig
 EXAMPLES = 8
 HELD_OUT_ROWS = 128
 """Of the validation split, for the curve: the gate looks at all of the test split."""
+ALONE_SHARE = 0.5
+"""Of the counterfactual pairs, those of facts alone. A network that only ever saw facts within texts took several times
+as many pairs to compare them with its prompt, and from some first weights it never did."""
 WHOLE_SHARE = 0.2
-"""Of the counterfactual pairs, those that are not cut off behind the fact: whole texts are what is rewarded later."""
+"""Of the others, those that are not cut off behind the fact: whole texts are what is rewarded later."""
 
 
 def train_reward(
@@ -84,19 +88,13 @@ def train_reward(
     """
     train, held_out = preferences.of("train"), preferences.of("validation").head(HELD_OUT_ROWS)
     judged = judges_pairs(train["customer_id"], config.judge_share, seed)
-    profiles = preferences.profiles
-    facts = counterfactuals(train, profiles, config.counterfactual_pairs, seed)
-    parts = (
-        _Part(
-            "facts", facts, counterfactuals(held_out, profiles, len(held_out), seed), "constant_with_warmup"
-        ),
-        _Part("reward", train[~judged], held_out),
-        _Part("judge", train[judged], held_out),
-    )
+    lessons = _lessons(train, held_out, preferences.profiles, config, seed)
+    parts = (*lessons, _Part("reward", train[~judged], held_out), _Part("judge", train[judged], held_out))
     steps = {part.name: part.steps(config) for part in parts}
     total = sum(steps.values())
     done = 0
     networks: dict[str, Any] = {}
+    learned: list[list[str]] = []  # what `start` has learned from
     curve: list[dict[str, float | None]] = []
     device = device_of(config.compute)
     with threads(config.compute):
@@ -104,7 +102,7 @@ def train_reward(
         for part in parts:
             offset = _Offset(progress, done, total, "" if part.name == "reward" else f"{part.name}_")
             networks[part.name], entries = _train_part(
-                part, start, facts, sft, config, seed, offset, checkpoints
+                part, start, learned, sft, config, seed, offset, checkpoints
             )
             curve += [
                 {
@@ -114,7 +112,9 @@ def train_reward(
                 for entry in entries
             ]
             done += steps[part.name]
-            start = networks["facts"]
+            if part in lessons:
+                start = networks[part.name]
+                learned.append(part.pairs["rejected"].tolist())
         prompts = train["prompt"].drop_duplicates()
         drawn = prompts.sample(min(config.normalisation_samples, len(prompts)), random_state=seed).tolist()
         writer = Writer.of(sft, str(device))
@@ -130,8 +130,8 @@ def train_reward(
         "pairs": int((~judged).sum()),
         "judge_pairs": int(judged.sum()),
         **{f"{name}_steps": count for name, count in steps.items()},
-        "counterfactual_pairs": len(facts),
-        "facts_accuracy_validation": _last(curve, "facts_accuracy"),
+        "counterfactual_pairs": sum(len(lesson.pairs) for lesson in lessons),
+        **{f"{each.name}_accuracy_validation": _last(curve, f"{each.name}_accuracy") for each in lessons},
         "accuracy_validation": _last(curve, "accuracy"),
         "judge_accuracy_validation": _last(curve, "judge_accuracy"),
     }
@@ -155,18 +155,19 @@ def judges_pairs(customers: pd.Series, share: float, seed: int) -> npt.NDArray[n
 
 
 def counterfactuals(
-    pairs: pd.DataFrame, profiles: Mapping[str, Profile], count: int, seed: int
+    pairs: pd.DataFrame, profiles: Mapping[str, Profile], count: int, seed: int, *, alone: bool
 ) -> pd.DataFrame:
     """Pairs of a preferred text over the same with one fact of another prompt: discount, duration or service.
 
-    Most are cut off behind the fact, so that what differs is the last that is read. Each kind of fact is drawn equally
-    often, where any text tells it and prompts differ in it; there are no pairs where none does.
+    Most texts are cut off behind the fact, so that what differs is the last that is read. Each kind of fact is drawn
+    equally often, where any text tells it and prompts differ in it; there are no pairs where none does.
 
     Args:
         pairs: With customer_id, prompt, chosen, offer_pct and offer_months.
         profiles: Profile of each customer.
         count: How many are made.
         seed: Of the draws.
+        alone: Whether a text is nothing but the fact.
 
     Returns:
         Columns prompt, chosen and rejected.
@@ -188,14 +189,14 @@ def counterfactuals(
             if fact in texts[row]:
                 told[kind].append((row, fact))
     kinds = [kind for kind in told if told[kind] and len(values[kind]) > 1]
-    rng = np.random.default_rng([seed, 2])
+    rng = np.random.default_rng([seed, 2, alone])
     made = []
     for number in range(count if kinds else 0):
         kind = kinds[number % len(kinds)]
         row, fact = told[kind][int(rng.integers(len(told[kind])))]
         others = sorted(values[kind] - {fact})
         other = others[int(rng.integers(len(others)))]
-        text = texts[row]
+        text = fact if alone else texts[row]
         if rng.random() >= WHOLE_SHARE:
             text = text[: text.index(fact)] + fact
         made.append((prompts[row], text, text.replace(fact, other)))
@@ -277,7 +278,7 @@ class _Offset:
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One of the trainings: what it is called, its pairs, those it is measured on, and its learning rate's course."""
+    """One of the trainings: its name, its pairs, those that it is measured on, and its learning rate's course."""
 
     name: str
     pairs: pd.DataFrame
@@ -289,17 +290,40 @@ class _Part:
         return total_steps(config, len(self.pairs)) if len(self.pairs) else 0
 
 
+def _lessons(
+    train: pd.DataFrame,
+    held_out: pd.DataFrame,
+    profiles: Mapping[str, Profile],
+    config: RewardModelConfig,
+    seed: int,
+) -> tuple[_Part, ...]:
+    """What comes before the pairs: facts alone, then facts where texts tell them."""
+    alone = round(ALONE_SHARE * config.counterfactual_pairs)
+
+    def lesson(name: str, count: int, *, alone: bool) -> _Part:
+        learned, measured = (
+            counterfactuals(pairs, profiles, size, seed, alone=alone)
+            for pairs, size in ((train, count), (held_out, len(held_out)))
+        )
+        return _Part(name, learned, measured, "constant_with_warmup")
+
+    return (
+        lesson("facts", alone, alone=True),
+        lesson("told_facts", config.counterfactual_pairs - alone, alone=False),
+    )
+
+
 def _train_part(
     part: _Part,
     start: Any,
-    facts: pd.DataFrame,
+    learned: Sequence[Sequence[str]],
     sft: LanguageModel,
     config: RewardModelConfig,
     seed: int,
     progress: Progress,
     checkpoints: Path | None,
 ) -> tuple[Any, tuple[dict[str, float | None], ...]]:
-    """A copy of `start` that learned a part; `facts` are the pairs that `start` learned from, if any."""
+    """A copy of `start` that learned a part; `learned` tells apart what `start` has learned from."""
     network = copy.deepcopy(start)
     if not part.steps(config):
         return network, ()
@@ -318,7 +342,7 @@ def _train_part(
                 f"reward_model-{part.name}",
                 config,
                 seed,
-                [columns, facts["rejected"].tolist()],
+                [columns, learned],
                 sft.digest,
             )
         )

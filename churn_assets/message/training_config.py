@@ -136,9 +136,9 @@ class RewardModelConfig(_Supervised):
     judge_share: Annotated[float, Field(ge=0.1, le=0.5)] = 1 / 3
     """Share of the customers whose pairs train only the judge: a second reward model that the policy never sees."""
     counterfactual_pairs: Annotated[int, Field(ge=0)] = 4800
-    """Pairs that reward and judge learn from first, made of preferred texts alone: a text up to a fact of its prompt,
-    over the same with another prompt's. Without them single edits of an offer are ranked by chance. Their learning rate
-    does not fall after the warm-up: the network learns one kind of fact after the other, the last one near the end."""
+    """Pairs that reward and judge learn from first, made of preferred texts alone: half are nothing but a fact of a
+    prompt over another prompt's, the others texts up to such a fact. Without them single edits of an offer are ranked
+    by chance. Their learning rate does not fall after the warm-up: one kind of fact is learned after the other."""
     normalisation_samples: Annotated[int, Field(ge=16)] = 128
     """Messages of the SFT model whose rewards give the fixed mean and standard deviation of the z-score."""
     max_new_tokens: PositiveInt = 96

@@ -114,7 +114,7 @@ def test_the_record_tells_who_was_trained_on_how_much(tiny_reward, some_preferen
 def test_a_counterfactual_differs_in_one_fact_that_is_another_prompts(some_preferences):
     pairs = some_preferences.of("train")
 
-    made = counterfactuals(pairs, some_preferences.profiles, 120, seed=0)
+    made = counterfactuals(pairs, some_preferences.profiles, 120, seed=0, alone=False)
 
     whole = dict(zip(pairs["prompt"], pairs["chosen"], strict=True))
     assert len(made) == 120
@@ -124,15 +124,32 @@ def test_a_counterfactual_differs_in_one_fact_that_is_another_prompts(some_prefe
     )
     assert (made["chosen"] != made["rejected"]).all()
     assert 0.05 < (made["chosen"] == made["prompt"].map(whole)).mean() < 0.4, "some are whole texts"
-    quantities = made[["chosen", "rejected"]].map(lambda text: tuple(re.findall(r"\d+%|\d+ months?", text)))
-    differ = [sum(a != b for a, b in zip(*row, strict=True)) for row in quantities.itertuples(index=False)]
-    assert set(differ) == {0, 1}, "a quantity, or else the service"
+    assert set(quantities_that_differ(made)) == {0, 1}, "a quantity, or else the service"
+
+
+def test_a_fact_alone_is_its_prompts_over_another_prompts(some_preferences):
+    pairs = some_preferences.of("train")
+
+    made = counterfactuals(pairs, some_preferences.profiles, 120, seed=0, alone=True)
+
+    assert len(made) == 120
+    for prompt, chosen, rejected in made.itertuples(index=False):
+        assert chosen in prompt
+        assert rejected not in prompt
+    assert set(quantities_that_differ(made)) == {0, 1}
+    others = counterfactuals(pairs, some_preferences.profiles, 120, seed=0, alone=False)
+    assert made["prompt"].tolist() != others["prompt"].tolist(), "another draw than the next lesson's"
+
+
+def quantities_that_differ(pairs):
+    quantities = pairs[["chosen", "rejected"]].map(lambda text: tuple(re.findall(r"\d+%|\d+ months?", text)))
+    return [sum(a != b for a, b in zip(*row, strict=True)) for row in quantities.itertuples(index=False)]
 
 
 def test_pairs_that_tell_no_fact_make_no_counterfactuals(some_preferences):
     pairs = some_preferences.of("train").assign(offer_pct=np.nan, offer_months=np.nan)
 
-    assert counterfactuals(pairs, some_preferences.profiles, 50, seed=0).empty
+    assert counterfactuals(pairs, some_preferences.profiles, 50, seed=0, alone=True).empty
 
 
 def test_a_pair_longer_than_allowed_is_an_error_and_not_dropped(tiny_sft, some_preferences):

@@ -7,8 +7,9 @@ BENCHMARKS_STAMP := $(VENV)/.benchmarks-installed
 PIP_ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadfile
 EXPERIMENT ?= quickstart
-# For whom `make demo` decides, and where it puts what it made.
+# For whom `make demo` decides, to whom it writes, and where it puts what it made.
 CUSTOMERS ?= data/telco_customer_churn.csv
+CUSTOMER ?= 7590-VHVEG
 DEMO := .churn/demo
 
 # One thread: boosting and PPO run many times slower when threads compete for two cores.
@@ -38,7 +39,7 @@ $(BENCHMARKS_STAMP): $(STAMP)
 # What leads already cannot be promoted again (exit 1), and a second demo finds the release unchanged and leading.
 LEADS := import json, sys; sys.exit(not json.load(sys.stdin)[0]["channel"].startswith("leads"))
 
-demo: $(STAMP)  ## Train, check, release and decide on the real customers.
+demo: $(STAMP)  ## Train, check and release; decide on the real customers, and write to one.
 	$(BIN)/churn run $(EXPERIMENT)
 	@mkdir -p $(DEMO)
 	$(BIN)/churn show -e $(EXPERIMENT) --report $(DEMO)/report.html
@@ -46,6 +47,7 @@ demo: $(STAMP)  ## Train, check, release and decide on the real customers.
 	then echo "The newest release leads already."; \
 	else set -x; $(BIN)/churn promote -e $(EXPERIMENT) --reason demo; fi
 	$(BIN)/churn decide $(CUSTOMERS) -e $(EXPERIMENT) --out $(DEMO)/decisions.csv
+	$(BIN)/churn write $(CUSTOMER) -e $(EXPERIMENT) --offer 20 --n 3
 	@printf '%s\n' '' \
 	  'The customers are real rows; their answers to offers are simulated. Look at:' \
 	  '  decisions  $(CURDIR)/$(DEMO)/decisions.csv' \

@@ -43,7 +43,7 @@ from churn_assets.message.writing import Situation, situations_of
 from churn_assets.message.writing import write_messages as write_to
 from churn_assets.release.bundle import MEMBERS
 
-EXPERIMENT = "quickstart_messages"
+EXPERIMENT = "quickstart"
 SEEDS = range(3)
 HELD_OUT = 2000
 """Prompts whose messages are read for wrong offers."""

@@ -61,7 +61,6 @@ class Project:
 
 
 def smaller(content: dict[str, Any]) -> None:
-    content["channel"] = "quickstart"
     content["offer_log"] = {"source": "demo_world", "rows": 30_000}
     content["ppo_decision"] = {
         "menu": [0.0, 0.1, 0.3],
@@ -108,7 +107,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     (root / "configs").mkdir()
     for name in ("dagster.yaml", "workspace.yaml"):
         shutil.copy(REPOSITORY / name, root / name)
-    shutil.copy(REPOSITORY / "configs" / "quickstart_messages.yaml", root / "configs" / "quickstart.yaml")
+    shutil.copy(REPOSITORY / "configs" / "quickstart.yaml", root / "configs" / "quickstart.yaml")
     project = Project(root)
     project.configure(smaller)
     done = project.run("quickstart")

@@ -28,7 +28,7 @@ from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
 from resources.stage import Step
 
-EXPERIMENT = "quickstart_messages"
+EXPERIMENT = "quickstart"
 
 PROFILE = yaml.safe_load((ROOT / "configs" / f"{EXPERIMENT}.yaml").read_text())["messages"]["profile"]
 OFFER, MONTHS = 0.3, 6

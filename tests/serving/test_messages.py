@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def experiment():
-    return load_experiment("quickstart_messages", ROOT / "configs")
+    return load_experiment("quickstart", ROOT / "configs")
 
 
 @pytest.fixture(scope="module")

@@ -1,15 +1,13 @@
 """Each sensor as a state machine on a real instance: what it asks for, when, why not, and that it forgets nothing."""
 
-import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 from watched_flow import build
+from webhook import webhook_server
 
 from churn_assets.definitions import build_defs
 from churn_assets.monitoring.config import AutomationConfig
@@ -283,26 +281,11 @@ def test_a_release_without_its_gates_is_not_promoted(trained):
     assert "is_large never ran" in trained.said("promotions")
 
 
-class Webhook(BaseHTTPRequestHandler):
-    def do_POST(self):
-        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
-        self.server.texts.append(text)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def webhook(monkeypatch):
-    server = HTTPServer(("127.0.0.1", 0), Webhook)
-    server.texts, server.status = [], 200
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("CHURN_WEBHOOK", f"http://127.0.0.1:{server.server_port}/hook")
-    yield server
-    server.shutdown()
-    server.server_close()
+    with webhook_server() as server:
+        monkeypatch.setenv("CHURN_WEBHOOK", server.url)
+        yield server
 
 
 ALERTS = {"alerts": {"webhook_variable": "CHURN_WEBHOOK", "page": "http://dagster:3000"}}

@@ -23,7 +23,6 @@ from churn_assets.definitions import FLOW, Overrides, build_project
 from churn_assets.gates.report import Outcome
 from churn_assets.message.language_model import LanguageModel, RewardNetwork
 from churn_assets.release.bundle import MEMBERS
-from churn_assets.response.effect import EffectModel
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
 from resources.stage import Step
@@ -247,19 +246,11 @@ def _effects_turned_round(healthy: Values) -> Values:
     return {"effect_model": replace(effect, size=-effect.size)}
 
 
-class _ForgetsRefusals(EffectModel):
-    """Its effects leave out what contact does to those who refuse."""
-
-    def effects(self, X: Any, risk: Any, acceptance: Any) -> Any:
-        accepted, _ = self.consequences(X, risk)
-        effects = acceptance * (accepted - risk)[:, None]
-        effects[:, 0] = 0.0
-        return effects
-
-
-def _effects_without_refusals(healthy: Values) -> Values:
+def _effects_without_evidence(healthy: Values) -> Values:
+    """Full effects although hardly any was found."""
     effect = healthy["effect_model"]
-    return {"effect_model": _ForgetsRefusals(**vars(effect))}
+    scarce = replace(effect.overall, value=0.1 * effect.overall.standard_error)
+    return {"effect_model": replace(effect, overall=scarce)}
 
 
 def _no_effects(healthy: Values) -> Values:
@@ -454,7 +445,7 @@ BREAK: dict[Key, Breaker] = {
     ("accept_model", "rises_with_the_offer"): _acceptance_falls_in_the_offer,
     ("accept_model", "no_worse_than_champion"): _acceptance_of_shuffled_answers,
     ("effect_model", "effects_are_real"): _effects_turned_round,
-    ("effect_model", "obeys_its_identity"): _effects_without_refusals,
+    ("effect_model", "keeps_to_its_evidence"): _effects_without_evidence,
     ("effect_model", "no_worse_than_champion"): _no_effects,
     ("ppo_decision", "captures_the_gain"): _always_30_percent,
     ("ppo_decision", "keeps_the_rules"): _stronger_than_every_mask,

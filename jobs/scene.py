@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ from churn_assets.experiment import ExperimentError
 from churn_assets.monitoring import requests
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.monitoring.requests import PastRun
+from churn_assets.release.evidence import Required
+from churn_assets.release.promotion import PromotionDecision
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel
+from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
 from jobs.abandoned import fail_abandoned
@@ -240,6 +242,22 @@ def each_experiment(
         )
 
     return sensor
+
+
+def considered(
+    scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
+) -> PromotionDecision:
+    """Whether a candidate may lead: its bytes, its gates, what it was compared with. Recalled, as it costs reading."""
+    from churn_assets.release.promotion import consider
+
+    about = {"candidate": str(candidate), "record": 0 if head is None else head.seq}
+    found = scene.recall(
+        "considered",
+        about,
+        {"at": scene.now.isoformat()},  # checks of a new release may still be running
+        lambda: asdict(consider(scene.store, scene.channel, candidate, required)),
+    )
+    return PromotionDecision(**found)
 
 
 def past_run(record: dg.RunRecord, now: datetime) -> PastRun:

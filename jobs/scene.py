@@ -110,11 +110,11 @@ class Scene:
     def live(self) -> "LiveLog":
         """Decisions that were served, with the outcomes that were posted or stand in the experiment's file of them."""
         from churn_assets.offers.live import live_decisions
-        from churn_assets.offers.outcome_file import read_outcome_file
+        from churn_assets.offers.outcome_file import outcome_reports
 
         served = self.experiment.offer_log.decisions
         file = None if served is None else served.outcomes
-        reports = () if file is None else read_outcome_file(self.project.root / file)
+        reports = outcome_reports(file, self.project.root)
         return live_decisions(self.store.backend, self.name, reports=reports)
 
     def learnable(self) -> int:

@@ -247,15 +247,24 @@ def each_experiment(
 def considered(
     scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
 ) -> PromotionDecision:
-    """Whether a candidate may lead: its bytes, its gates, what it was compared with. Recalled, as it costs reading."""
-    from churn_assets.release.promotion import consider
+    """Whether a candidate may lead and would change anything: its bytes, its gates, what it was compared with.
+
+    Recalled, as it costs reading.
+    """
+    from churn_assets.release.promotion import changes_nothing, consider
+
+    def find() -> dict[str, Any]:
+        if head is not None and changes_nothing(scene.store, candidate, head.ref):
+            why = f"it decides and writes as {head.ref.version} does, which leads"
+            return asdict(PromotionDecision(promote=False, reason=why))
+        return asdict(consider(scene.store, scene.channel, candidate, required))
 
     about = {"candidate": str(candidate), "record": 0 if head is None else head.seq}
     found = scene.recall(
         "considered",
         about,
         {"at": scene.now.isoformat()},  # checks of a new release may still be running
-        lambda: asdict(consider(scene.store, scene.channel, candidate, required)),
+        find,
     )
     return PromotionDecision(**found)
 

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ import pandas as pd
 import yaml
 
 from churn_assets.customers.table import CustomerTable
+from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import build_tables
@@ -102,7 +104,14 @@ def new_project(root: Path) -> Project:
 
 
 def publish_release(
-    project: Project, experiment: Experiment, table: CustomerTable, *, rows: int, timesteps: int, seed: int
+    project: Project,
+    experiment: Experiment,
+    table: CustomerTable,
+    *,
+    rows: int,
+    timesteps: int,
+    seed: int,
+    change: Callable[[DecisionPolicy], DecisionPolicy] = lambda policy: policy,
 ) -> ArtifactRef:
     """Fit all models of the decision branch and publish them as one release.
 
@@ -113,6 +122,7 @@ def publish_release(
         rows: Decisions of the log that is learned from.
         timesteps: Of the policy's training.
         seed: Of log and policy: another one gives a release that decides otherwise.
+        change: What becomes of the trained policy before it is published.
     """
     log = DemoWorld(table, experiment.economics).draw_log(rows, seed)
     risk = RiskModel.fit(table, experiment.risk_model)
@@ -124,12 +134,11 @@ def publish_release(
     ppo = experiment.ppo_decision.ppo.model_copy(update={"total_timesteps": timesteps})
     config = experiment.ppo_decision.model_copy(update={"ppo": ppo})
     learners = build_tables(table.where(~table.held_out), risk, accept, effect, process)
-    policy = train(learners, process, config, seed=seed).policy
+    policy = change(train(learners, process, config, seed=seed).policy)
     values = (table, log, risk, accept, effect, policy)
-    members = {
-        asset: _publish(project, asset, value)
-        for asset, value in zip(MEMBERS["decision"], values, strict=True)
-    }
+    members: dict[str, ArtifactRef] = {}
+    for asset, value in zip(MEMBERS["decision"], values, strict=True):
+        members[asset] = _publish(project, asset, value, members)
     digests = {asset: project.store.manifest(ref).digest for asset, ref in members.items()}
     writing = Writing(
         safety=experiment.safety,
@@ -152,7 +161,7 @@ def publish_release(
         report_sha256="0" * 64,
     )
     release = Release(bundle=bundle, report="", derived=derived)
-    return _publish(project, "release", release)
+    return _publish(project, "release", release, members)
 
 
 def golden_of(table: CustomerTable, derived: Derived) -> Golden:
@@ -168,11 +177,13 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in rows]
 
 
-def _publish(project: Project, asset: str, value: Any) -> ArtifactRef:
+def _publish(project: Project, asset: str, value: Any, made_from: Mapping[str, ArtifactRef]) -> ArtifactRef:
     fmt = RELEASE if asset == "release" else member_format(asset)
     folder = project.root / "staging" / asset
     staged = stage(asset, value, fmt, folder)
-    ref = project.store.publish(staged, Provenance(experiment=EXPERIMENT), datetime.now(UTC))
+    upstream = {name: str(version) for name, version in made_from.items()}
+    provenance = Provenance(experiment=EXPERIMENT, upstream=upstream)
+    ref = project.store.publish(staged, provenance, datetime.now(UTC))
     shutil.rmtree(folder)
     return ref
 

@@ -1,4 +1,4 @@
-"""The sensor that tells people: of runs that failed, and of what automation did to a channel. Each once."""
+"""The sensor that tells people: what failed, what automation did to a channel, what is too old or waits for them."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,9 @@ import dagster as dg
 
 from churn_assets.monitoring import requests
 from churn_assets.monitoring.alerts import Alert, AlertNotSentError, notifier
-from jobs.scene import Scene, each_experiment
+from churn_assets.monitoring.freshness import too_old
+from churn_assets.release.evidence import Required
+from jobs.scene import Scene, considered, each_experiment
 from jobs.train import train
 
 # The tag of a run that people were told of. Set afterwards: a crash in between tells them twice rather than never.
@@ -18,36 +20,101 @@ _ACTS = ("promote", "rollback")
 _RECENT = timedelta(days=7)
 
 
-def alerting(flow: Mapping[str, Sequence[str]], interval: int) -> dg.SensorDefinition:
+def alerting(flow: Mapping[str, Sequence[str]], required: Required, interval: int) -> dg.SensorDefinition:
     """The sensor.
 
     Args:
         flow: Asset to the assets that it is made from.
+        required: Checks that each asset needs.
         interval: Least seconds between two ticks.
     """
     return each_experiment(
         "alerts",
-        _alerts,
+        lambda scene: _alerts(scene, required),
         flow,
         interval,
-        "Tells people of runs that failed and of automatic promotions and rollbacks, by log or webhook. Each once.",
+        "Tells people of failed runs, automatic promotions and rollbacks, data and models that are too old, and "
+        "candidates that wait for them, by log or webhook. Each once.",
         train.name,
         while_off=True,
     )
 
 
-def _alerts(scene: Scene) -> list[dg.RunRequest]:
+def _alerts(scene: Scene, required: Required) -> list[dg.RunRequest]:
     config = scene.automation.alerts
     for run in _to_be_told(scene):
         alert = _alert(run, scene.name, config.page, scene.automation.attempts)
-        try:
-            notifier(config, os.environ, scene.log).send(alert)
-        except AlertNotSentError as error:
-            scene.told.append(f"nobody was told of run {run.run_id[:8]}: {error}")
-            continue
-        scene.instance.add_run_tags(run.run_id, {TOLD: datetime.now(UTC).isoformat(timespec="seconds")})
-        scene.told.append(f"told: {alert.title}")
+        if _told(scene, alert, f"run {run.run_id[:8]}"):
+            scene.instance.add_run_tags(run.run_id, {TOLD: datetime.now(UTC).isoformat(timespec="seconds")})
+    found = _too_old(scene) | _waiting(scene, required)
+    # A lost cursor tells them twice rather than never; what is over is forgotten.
+    before = set(scene.memory.get("told", []))
+    scene.memory["told"] = sorted(
+        key for key, alert in found.items() if key in before or _told(scene, alert, alert.title)
+    )
     return []
+
+
+def _told(scene: Scene, alert: Alert, what: str) -> bool:
+    try:
+        notifier(scene.automation.alerts, os.environ, scene.log).send(alert)
+    except AlertNotSentError as error:
+        scene.told.append(f"nobody was told of {what}: {error}")
+        return False
+    scene.told.append(f"told: {alert.title}")
+    return True
+
+
+def _too_old(scene: Scene) -> dict[str, Alert]:
+    """By what was found, so that people hear again once the age has doubled."""
+    limits = scene.automation.max_age_days
+    newest = {asset: versions[-1] for asset in scene.inputs if (versions := scene.versions(asset))}
+    again = (
+        "It is made again by itself; where that finds it unchanged, bring newer data."
+        if scene.automation.enabled
+        else f"Bring newer data; then churn run {scene.name}."
+    )
+    return {
+        finding.evidence: Alert(
+            title=f"{scene.name}: {finding.reason}",
+            detail="automation.max_age_days says how old it may be.",
+            what_to_do=again,
+            link=_page(scene, *finding.assets),
+        )
+        for finding in too_old(newest, limits, scene.now)
+    }
+
+
+def _waiting(scene: Scene, required: Required) -> dict[str, Alert]:
+    """The candidate that may lead and that only a person promotes."""
+    from churn_assets.release.bundle import RELEASE_ASSET
+    from churn_assets.release.policy import overtaken
+
+    releases, head = scene.versions(RELEASE_ASSET), scene.channel.head()
+    leader = None if head is None else head.ref
+    automation = scene.automation
+    if not automation.enabled or automation.promotion.mode != "manual" or not releases:
+        return {}
+    candidate = releases[-1]
+    if candidate == leader or overtaken(candidate, leader) or scene.channel.has_led(candidate):
+        return {}
+    decision = considered(scene, candidate, head, required)
+    if not decision.promote:
+        return {}
+    return {
+        f"{candidate} after record {0 if head is None else head.seq}": Alert(
+            title=f"{scene.name}: release {candidate.version} waits for a person",
+            detail=f"{decision.reason[:1].upper()}{decision.reason[1:]}; "
+            f"{'nothing leads' if leader is None else f'{leader.version} leads'}.",
+            what_to_do=f"churn diff champion {candidate.version} -e {scene.name}, then churn promote "
+            f"{candidate.version} -e {scene.name}; the sensor promotions says what it would do.",
+            link=_page(scene, RELEASE_ASSET),
+        )
+    }
+
+
+def _page(scene: Scene, asset: str) -> str:
+    return f"{scene.automation.alerts.page.rstrip('/')}/assets/{asset}"
 
 
 def _to_be_told(scene: Scene) -> list[dg.DagsterRun]:

@@ -13,7 +13,7 @@ from churn_assets.release.promotion import PromotionDecision
 from churn_assets.store.channels import ChannelRecord
 from churn_assets.store.reference import ArtifactRef
 from jobs.operations import PromoteConfig, RollbackConfig
-from jobs.scene import Scene, each_experiment, past_run
+from jobs.scene import Scene, considered, each_experiment, past_run
 
 ACTOR = "automation"
 """Who acts, in the channel's log."""
@@ -86,7 +86,6 @@ def _would_promote(
 ) -> PromotionDecision:
     """The decision of the policy. What costs is not looked for at every tick: promotion verifies everything again."""
     from churn_assets.release.bundle import RELEASE
-    from churn_assets.release.promotion import consider
 
     store, policy, leader = scene.store, scene.automation.promotion, None if head is None else head.ref
     if why := overtaken(candidate, leader):
@@ -97,19 +96,12 @@ def _would_promote(
             return {}
         return {asset: each.version for asset, each in store.load(ref, RELEASE).bundle.members.items()}
 
-    about = {"candidate": str(candidate), "record": 0 if head is None else head.seq}
-    considered = scene.recall(
-        "considered",
-        about,
-        {"at": scene.now.isoformat()},  # checks of a new release may still be running
-        lambda: asdict(consider(store, scene.channel, candidate, required)),
-    )
     standing = Standing(
         candidate=candidate,
         leader=leader,
         members=members(candidate),
         leading=members(leader),
-        considered=PromotionDecision(**considered),
+        considered=considered(scene, candidate, head, required),
         led_before=scene.channel.has_led(candidate),
         moved_at=None if head is None else head.at,
         shadow=None,

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,10 @@ from churn_assets.experiment import ExperimentError
 from churn_assets.monitoring import requests
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.monitoring.requests import PastRun
+from churn_assets.release.evidence import Required
+from churn_assets.release.promotion import PromotionDecision
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel
+from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
 from jobs.abandoned import fail_abandoned
@@ -108,11 +110,11 @@ class Scene:
     def live(self) -> "LiveLog":
         """Decisions that were served, with the outcomes that were posted or stand in the experiment's file of them."""
         from churn_assets.offers.live import live_decisions
-        from churn_assets.offers.outcome_file import read_outcome_file
+        from churn_assets.offers.outcome_file import outcome_reports
 
         served = self.experiment.offer_log.decisions
         file = None if served is None else served.outcomes
-        reports = () if file is None else read_outcome_file(self.project.root / file)
+        reports = outcome_reports(file, self.project.root)
         return live_decisions(self.store.backend, self.name, reports=reports)
 
     def learnable(self) -> int:
@@ -240,6 +242,31 @@ def each_experiment(
         )
 
     return sensor
+
+
+def considered(
+    scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
+) -> PromotionDecision:
+    """Whether a candidate may lead and would change anything: its bytes, its gates, what it was compared with.
+
+    Recalled, as it costs reading.
+    """
+    from churn_assets.release.promotion import changes_nothing, consider
+
+    def find() -> dict[str, Any]:
+        if head is not None and changes_nothing(scene.store, candidate, head.ref):
+            why = f"it decides and writes as {head.ref.version} does, which leads"
+            return asdict(PromotionDecision(promote=False, reason=why))
+        return asdict(consider(scene.store, scene.channel, candidate, required))
+
+    about = {"candidate": str(candidate), "record": 0 if head is None else head.seq}
+    found = scene.recall(
+        "considered",
+        about,
+        {"at": scene.now.isoformat()},  # checks of a new release may still be running
+        find,
+    )
+    return PromotionDecision(**found)
 
 
 def past_run(record: dg.RunRecord, now: datetime) -> PastRun:

@@ -28,5 +28,5 @@ def sensors(
     return [
         *retraining(flow, required, interval),
         *channel_sensors(flow, required, interval),
-        alerting(flow, interval),
+        alerting(flow, required, interval),
     ]

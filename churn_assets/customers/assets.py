@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from churn_assets.store.canonical import sha256_file
+from churn_assets.store.inputs import content_of
 from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
@@ -13,13 +13,11 @@ if TYPE_CHECKING:
 
 
 def _file_digest(step: Step) -> str:
-    from churn_assets.customers.table import locate
+    from churn_assets.customers.table import located
 
     config: CustomersConfig = step.section("customers")
-    path = locate(config.source, step.root)
-    return (
-        sha256_file(path) if path.is_file() else "missing"
-    )  # reading it will say so, with what was expected
+    # Reading it will say so, with what was expected.
+    return content_of(located(config.source), step.root) or "missing"
 
 
 @stage_asset(

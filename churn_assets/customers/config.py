@@ -71,7 +71,8 @@ class CustomersConfig(BaseModel):
     """The `customers:` section.
 
     Attributes:
-        source: `telco` (the embedded table), or the path of a CSV or Parquet file, relative to the project.
+        source: `telco` (the embedded table), or a CSV or Parquet file: its path, relative to the project, or
+            `gs://bucket/name`.
         id: Column that names the customer, unique in the table.
         label: What churn means in this table.
         monthly_revenue: Column with the list price that the customer pays a month, above 0.

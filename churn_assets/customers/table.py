@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,8 @@ from churn_assets.customers.schema import (
     FoldsSpec,
     LabelSpec,
 )
+from churn_assets.store.canonical import sha256_file
+from churn_assets.store.inputs import in_bucket, local_copy
 
 EMBEDDED = {"telco": Path(__file__).parents[2] / "data" / "telco_customer_churn.csv"}
 """Tables that come with the project, by the name that `customers.source` calls them."""
@@ -116,14 +117,19 @@ class CustomerTable:
         return CustomerTable(self.frame[mask].reset_index(drop=True), self.schema, self.source)
 
 
-def read_frame(path: Path) -> pd.DataFrame:
+def read_frame(path: Path, where: str | None = None) -> pd.DataFrame:
     """Reads a CSV (every column as text, nothing guessed) or Parquet file.
+
+    Args:
+        path: The file.
+        where: What errors call it, if not by its path.
 
     Raises:
         CustomerTableError: No such file, another kind of file, or one that cannot be parsed.
     """
+    where = where or str(path)
     if not path.is_file():
-        raise CustomerTableError(f"{path}: no such file; expected a CSV or Parquet table")
+        raise CustomerTableError(f"{where}: no such file; expected a CSV or Parquet table")
     try:
         if path.suffix.lower() in (".csv", ".txt"):
             return pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -136,17 +142,17 @@ def read_frame(path: Path) -> pd.DataFrame:
         OSError,
         ValueError,
     ) as error:
-        raise CustomerTableError(f"{path}: cannot be read as a table: {error}") from error
-    raise CustomerTableError(f"{path}: found a {path.suffix or 'nameless'} file, expected .csv or .parquet")
+        raise CustomerTableError(f"{where}: cannot be read as a table: {error}") from error
+    raise CustomerTableError(f"{where}: found a {path.suffix or 'nameless'} file, expected .csv or .parquet")
 
 
-def locate(source: str, root: Path) -> Path:
-    """Returns the file of a `customers.source`; a relative path is relative to `root`."""
-    if "://" in source:
+def located(source: str) -> str:
+    """The path, or `gs://bucket/name`, of a `customers.source`."""
+    if "://" in source and not in_bucket(source):
         raise CustomerTableError(
-            f"customers.source: found {source!r}, expected a path or one of {sorted(EMBEDDED)}"
+            f"customers.source: found {source!r}, expected a path, gs://bucket/name or one of {sorted(EMBEDDED)}"
         )
-    return EMBEDDED.get(source) or root / Path(source).expanduser()
+    return str(EMBEDDED.get(source, source))
 
 
 def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> CustomerTable:
@@ -159,16 +165,18 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
 
     Raises:
         CustomerTableError: The table is not what the config says.
+        StoreError: It is an object of a bucket that cannot be read.
     """
-    path = locate(config.source, root)
     where = str(config.source)
-    raw = read_frame(path)
+    with local_copy(located(config.source), root) as (path, name):
+        raw = read_frame(path, name)
+        digest = sha256_file(path)
     schema, frame = _infer(raw, config, seed, where)
     frame[FOLD] = schema.fold_of(frame[ID])
     check_frame(frame, schema, where=where)
     schema = _with_statistics(schema, frame)
     blanks = {name: int(count) for name, count in frame[list(schema.names)].isna().sum().items() if count}
-    source = TableSource(where, sha256(path.read_bytes()).hexdigest(), len(frame), blanks)
+    source = TableSource(where, digest, len(frame), blanks)
     return CustomerTable(frame, schema, source)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import digest_of
 from churn_assets.store.canonical import sha256_file
+from churn_assets.store.inputs import content_of, local_copy
 from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
@@ -22,12 +23,10 @@ _REPORTS = 40
 
 
 def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
-    path = step.root / config.source
     if config.simulated:
         return "simulated"
-    return (
-        sha256_file(path) if path.is_file() else "missing"
-    )  # reading it will say so, with what was expected
+    # Reading it will say so, with what was expected.
+    return content_of(config.source, step.root) or "missing"
 
 
 @stage_asset(
@@ -49,7 +48,8 @@ def messages(step: Step, customers: CustomerTable) -> Made:
     if config.simulated:
         made = write_messages(customers, config, menu, step.section("seed"))
     else:
-        made = read_messages(step.root / config.source, customers, config, menu)
+        with local_copy(config.source, step.root) as (path, where):
+            made = read_messages(path, customers, config, menu, where)
     frame = made.frame
     return Made(
         made,
@@ -86,7 +86,8 @@ def preferences(step: Step, customers: CustomerTable) -> Made:
     if config.simulated:
         made = write_preferences(customers, texts, config, step.section("safety"), menu, step.section("seed"))
     else:
-        made = read_preferences(step.root / config.source, customers, texts, menu)
+        with local_copy(config.source, step.root) as (path, where):
+            made = read_preferences(path, customers, texts, menu, where)
     return Made(
         made,
         metrics={

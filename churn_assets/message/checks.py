@@ -95,6 +95,8 @@ PREFERENCES: tuple[CheckSpec, ...] = (
 
 # What checks of the models need to know of the experiment to write to held-out customers.
 _SITUATED = ("messages", "ppo_decision.menu")
+# Messages along which KL divergence is measured: of 100 it varies by .004 around .144, of a trained quickstart.
+_MEASURED = 256
 
 
 def _held_out(inputs: GateInputs, count: int) -> Any:
@@ -194,8 +196,24 @@ def _ranks_pairs(model: Any, inputs: GateInputs) -> Outcome:
     return gates.ranks_pairs(margins["reward"], margins["judge"], right, held_out["rule"].tolist(), config)
 
 
+def _course(policy: Any, inputs: GateInputs) -> Any:
+    from churn_assets.message import gates
+
+    return gates.course_of(policy, inputs.upstream("reward_model"), inputs.section("ppo_text"))
+
+
+def _writers(policy: Any, inputs: GateInputs) -> tuple[Any, Any]:
+    """The policy and the SFT model, ready to run."""
+    device = _device(inputs, "ppo_text")
+    return (
+        _writer("ppo_text", policy.model, device, inputs),
+        _writer("sft_model", inputs.upstream("sft_model"), device, inputs),
+    )
+
+
 def _rewards_are_its_own(policy: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.message import gates
+    from churn_assets.message.likelihood import mean_log_ratio
     from churn_assets.message.rollouts import shaped_reward
 
     config, reward = inputs.section("ppo_text"), inputs.upstream("reward_model")
@@ -203,28 +221,15 @@ def _rewards_are_its_own(policy: Any, inputs: GateInputs) -> Outcome:
     prompts, texts, ended = (logged[name].tolist() for name in ("prompt", "text", "ended"))
     rescored = _scores(reward, "reward", _device(inputs, "ppo_text"), prompts, texts, ended)
     given = shaped_reward(reward.reward.standardised(rescored), ended, config)
+    last = logged[logged["step"] == _course(policy, inputs).kept]
     return gates.rewards_are_its_own(
         logged["reward_logit"].to_numpy(float),
         rescored,
         logged["reward"].to_numpy(float),
         given.astype(float),
-    )
-
-
-def _stays_close(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-
-    reward = inputs.upstream("reward_model")
-    course = gates.course_of(policy, reward, inputs.section("ppo_text"))
-    return gates.stays_close(course, inputs.section("ppo_text").gates)
-
-
-def _not_over_optimised(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-
-    config, reward = inputs.section("ppo_text"), inputs.upstream("reward_model")
-    return gates.not_over_optimised(
-        gates.course_of(policy, reward, config), config.judge_window, config.gates
+        mean_log_ratio(
+            *_writers(policy, inputs), *(last[name].tolist() for name in ("prompt", "text", "ended"))
+        ),
     )
 
 
@@ -248,17 +253,51 @@ def _messages_of(name: str, model: Any, inputs: GateInputs, count: int) -> Any:
     return inputs.once(f"{count} messages of {name}", make)
 
 
+def _judged(messages: Any, situations: Any, inputs: GateInputs) -> Any:
+    """(n,) the judge's scores of raw texts, in standard deviations of the SFT model's."""
+    reward = inputs.upstream("reward_model")
+    prompts, ended = [each.prompt for each in situations], [each.ended for each in messages]
+    texts = [each.raw for each in messages]
+    raw = _scores(reward, "judge", _device(inputs, "ppo_text"), prompts, texts, ended)
+    return reward.judge.standardised(raw).astype(float)
+
+
 def _quality(messages: Any, situations: Any, inputs: GateInputs) -> tuple[Any, str]:
     """How good raw texts are, and who says so: the gold rules where they labelled the pairs, else the judge."""
     from churn_assets.message import gates
 
-    texts = [each.raw for each in messages]
     if inputs.upstream("preferences").simulated:
-        return gates.gold_scores(situations, texts), "the gold rules"
-    reward = inputs.upstream("reward_model")
-    prompts, ended = [each.prompt for each in situations], [each.ended for each in messages]
-    raw = _scores(reward, "judge", _device(inputs, "ppo_text"), prompts, texts, ended)
-    return reward.judge.standardised(raw).astype(float), "the judge"
+        return gates.gold_scores(situations, [each.raw for each in messages]), "the gold rules"
+    return _judged(messages, situations, inputs), "the judge"
+
+
+def _stays_close(policy: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.message import gates
+    from churn_assets.message.likelihood import divergence
+
+    config = inputs.section("ppo_text").gates
+    messages = _messages_of("ppo_text", policy.model, inputs, config.prompts)[:_MEASURED]
+    prompts = [each.prompt for each in _held_out(inputs, config.prompts)[: len(messages)]]
+    texts, ended = [each.raw for each in messages], [each.ended for each in messages]
+    found = divergence(*_writers(policy, inputs), prompts, texts, ended)
+    return gates.stays_close(*found, _course(policy, inputs), config)
+
+
+def _not_over_optimised(policy: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.message import gates
+
+    config = inputs.section("ppo_text")
+    count = config.gates.compared_prompts
+    situations = _held_out(inputs, config.gates.prompts)[:count]
+    ours = _messages_of("ppo_text", policy.model, inputs, config.gates.prompts)[: len(situations)]
+    theirs = _messages_of("sft_model", inputs.upstream("sft_model"), inputs, count)
+    return gates.not_over_optimised(
+        _judged(ours, situations, inputs),
+        _judged(theirs, situations, inputs),
+        _course(policy, inputs),
+        config.judge_window,
+        config.gates,
+    )
 
 
 def _compared(policy: Any, other: str, model: Any, inputs: GateInputs) -> tuple[Any, Any, Any, str]:
@@ -342,17 +381,19 @@ REWARD_MODEL: tuple[CheckSpec, ...] = (
 PPO_TEXT: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="rewards_are_the_models",
-        description="Proof of use: every reward logged in training is the published reward model's, of that very text.",
-        advice="The training did not use the reward model that it names: never release it; materialize it again.",
+        description="Proof of use: every reward logged in training is the published reward model's, of that very text, "
+        "and the log is of the published weights.",
+        advice="The training did not use the reward model that it names, or the weights are not those that it ended "
+        "with: never release it; materialize it again.",
         run=_rewards_are_its_own,
         sections=("ppo_text",),
     ),
     CheckSpec(
         name="stays_close",
-        description="Moved away from the SFT model, and no further than the KL target allows.",
+        description="The published weights moved away from the SFT model, and no further than the KL target allows.",
         advice="Too far: raise init_beta or lower the learning rate. Not at all: the reward taught nothing.",
         run=_stays_close,
-        sections=("ppo_text",),
+        sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
                 "training",
@@ -367,10 +408,11 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="not_over_optimised",
-        description="A second reward model, on which nothing was trained, agrees that the messages got better.",
+        description="A second reward model, on which nothing was trained, agrees that what the published weights write "
+        "is better.",
         advice="The policy games its reward model: more pairs, a lower target_kl, or fewer steps.",
         run=_not_over_optimised,
-        sections=("ppo_text",),
+        sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
                 "training",

@@ -100,8 +100,8 @@ class PreferencesGates(_Section):
 class MessagesConfig(_Section):
     """Where messages to learn from come from.
 
-    `source` is `corpus` (written by the embedded generator: simulated) or the path of a JSONL file with rows
-    `{"prompt", "completion"}`, see read.py.
+    `source` is `corpus` (written by the embedded generator: simulated) or a JSONL file (path or `gs://bucket/name`)
+    with rows `{"prompt", "completion"}`, see read.py.
     """
 
     source: Words = CORPUS

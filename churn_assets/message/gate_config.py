@@ -56,12 +56,12 @@ class PpoTextGates(_Gates):
         prompts: Texts that are written for them.
         compared_prompts: Of these, how many the SFT model (or the champion) answers too.
         min_gain: One-sided 95 % lower bound of the mean quality over the SFT model's.
-        min_kl, max_kl: KL divergence from the SFT model, nats a token, mean of the last quarter of the training.
+        min_kl, max_kl: KL divergence of the published policy from the SFT model, nats a token, along those texts.
         min_ended: Texts that the model ended by itself.
         min_unique: Different texts.
-        max_judge_fall: How far the judge's score may lie below its best at the step that was kept, in standard
+        max_judge_fall: How far the judge's score of those texts may lie below the best of the training, in standard
             deviations of the SFT model's scores.
-        min_judge_gain: How much higher the judge's score must be at that step than at the start.
+        min_judge_gain: How much higher it must be than of the SFT model's.
         max_unsafe: Texts that break any blocking safety rule.
         max_wrong_offer: Texts that say an offer other than theirs, by the second parser.
         min_slice_gain: As `min_gain`, for each offer level and each service with at least `min_slice_prompts`.

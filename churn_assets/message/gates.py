@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
+Integers = npt.NDArray[np.int64]
 EXAMPLES = 12
 """Texts shown in a table."""
 
@@ -118,15 +119,24 @@ def ranks_pairs(
 
 
 def rewards_are_its_own(
-    logged: Floats, rescored: Floats, given: Floats, expected: Floats, tolerance: float = 1e-3
+    logged: Floats,
+    rescored: Floats,
+    given: Floats,
+    expected: Floats,
+    own: float,
+    tolerance: float = 1e-3,
 ) -> Outcome:
     """Proof of use: every reward that the training logged is what the published reward model says of that text.
+
+    And the log is of the published policy: it finds the last messages in it more probable than the SFT model does.
 
     Args:
         logged: (n,) raw rewards as the training got them.
         rescored: (n,) the published reward model's, of the same prompts and texts.
         given: (n,) rewards as the policy got them: standardised, clipped, less the penalty for a missing end.
         expected: (n,) the same from `rescored`.
+        own: Nats a token by which the published policy finds the last messages of the log more probable than the SFT
+            model does; about the KL divergence where they are its own.
         tolerance: Largest difference: what another batch shape can change by rounding, in units of the reward.
     """
     n = len(logged)
@@ -138,6 +148,13 @@ def rewards_are_its_own(
             Gate("difference_from_reward_model", raw, "<=", tolerance, f"largest of {n} logged rewards"),
             Gate("difference_as_given", shaped, "<=", tolerance, "standardised, clipped, less the penalty"),
             Gate("spread_of_rewards", float(given.std()) if n else None, ">=", 1e-3, "a constant has none"),
+            Gate(
+                "log_is_its_own",
+                own if n else None,
+                ">=",
+                0.0,
+                "nats a token by which this policy finds its last messages more probable than the SFT model does",
+            ),
         )
     )
 
@@ -255,39 +272,55 @@ def course_of(policy: TextPolicy, reward: RewardModel, config: PpoTextConfig) ->
     return Course(rewarded, judged, kl, kept)
 
 
-def stays_close(course: Course, config: PpoTextGates) -> Outcome:
-    """Did the policy move, and not too far from the SFT model?"""
-    steps = course.kl[: course.kept + 1]
-    last = float(steps[-max(1, len(steps) // 4) :].mean())
-    detail = "nats a token, mean of the last quarter of the training"
+def stays_close(nats: Floats, places: Integers, course: Course, config: PpoTextGates) -> Outcome:
+    """Did the policy move, and not too far from the SFT model?
+
+    Args:
+        nats: (n,) KL divergence of the published policy from the SFT model, summed over each message's tokens.
+        places: (n,) tokens of each message.
+        course: Of the training, to be looked at.
+        config: Thresholds.
+    """
+    kl = float(nats.sum() / places.sum())
+    detail = (
+        f"nats a token, {len(nats)} messages of the published weights; {course.kl[course.kept]:.3f} of the training's "
+        f"own at step {course.kept}"
+    )
     return Outcome(
         (
-            Gate("kl_at_least", last, ">=", config.min_kl, detail),
-            Gate("kl_at_most", last, "<=", config.max_kl, detail),
+            Gate("kl_at_least", kl, ">=", config.min_kl, detail),
+            Gate("kl_at_most", kl, "<=", config.max_kl, detail),
         ),
         {"training": course.rows},
     )
 
 
-def not_over_optimised(course: Course, window: int, config: PpoTextGates) -> Outcome:
+def not_over_optimised(
+    judged: Floats, before: Floats, course: Course, window: int, config: PpoTextGates
+) -> Outcome:
     """Does the reward still mean something? Where it rises and the judge falls, the policy games the reward model.
 
     Args:
-        course: Of the training.
+        judged: (n,) the judge's scores of what the published policy writes, in standard deviations of the SFT
+            model's.
+        before: (m,) the same of the SFT model's messages.
+        course: Of the training: how high the judge's score was at its best.
         window: Steps that are averaged: those of few messages are noise.
         config: Thresholds.
     """
-    judge = course.judge[: course.kept + 1]
-    smooth = np.convolve(judge, np.full(min(window, len(judge)), 1 / min(window, len(judge))), "valid")
-    best, last = float(smooth.max()), float(smooth[-1])
-    detail = (
-        f"standard deviations: {best:+.2f} at its best, {last:+.2f} at step {course.kept}, which was kept"
+    along = course.judge[: course.kept + 1]
+    window = min(window, len(along))
+    best, now, then = (
+        float(np.convolve(along, np.full(window, 1 / window), "valid").max()),
+        float(judged.mean()),
+        float(before.mean()),
     )
-    agrees = "the held-out judge agrees that it improved"
+    detail = f"standard deviations: {best:+.2f} at the training's best, {now:+.2f} of the published weights"
+    agrees = f"the held-out judge agrees that it improved: the SFT model's messages have {then:+.2f}"
     return Outcome(
         (
-            Gate("judge_fall", best - last, "<=", config.max_judge_fall, detail),
-            Gate("judge_gain", last - float(judge[0]), ">=", config.min_judge_gain, agrees),
+            Gate("judge_fall", best - now, "<=", config.max_judge_fall, detail),
+            Gate("judge_gain", now - then, ">=", config.min_judge_gain, agrees),
         ),
         {"training": course.rows},
     )

@@ -1,4 +1,7 @@
-"""How probable a language model finds a text: token by token, and as perplexity. Nothing is sampled or trained."""
+"""How probable a language model finds a text: token by token, as perplexity, and against another model's opinion.
+
+Nothing is sampled or trained.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import peft
 import torch
 
@@ -14,6 +19,8 @@ from churn_assets.message.rollouts import mini_batches
 from churn_assets.message.tokenizer import padded
 
 BATCH = 64
+_LOGITS_AT_ONCE = 1 << 22
+"""Probabilities of a vocabulary that are held at a time: 16 MB of each model."""
 
 
 def completion_log_probs(
@@ -83,3 +90,67 @@ def text_kl(
             for row, value in zip(batch.rows, kl.tolist(), strict=True):
                 found[row] = value
     return found
+
+
+def mean_log_ratio(
+    policy: Writer, reference: Writer, prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool]
+) -> float:
+    """Nats a token by which the policy finds the texts more probable than the reference does."""
+    rows, alone = policy.tokenizer.rows(prompts, texts, ended), policy.tokenizer.encode(prompts)
+    written = [ids[len(prompt) :] for ids, prompt in zip(rows, alone, strict=True)]
+    told = [number for number, ids in enumerate(written) if ids]
+    by_text = text_kl(policy, reference, [alone[each] for each in told], [written[each] for each in told])
+    return float(np.average(by_text, weights=[len(written[each]) for each in told]))
+
+
+def divergence(
+    policy: Writer, reference: Writer, prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """KL(policy || reference) of the next token, over the whole vocabulary, at every place of the texts.
+
+    Unlike `text_kl` it needs no draws of the policy's own: the texts only say where to look.
+
+    Args:
+        policy: Whose tokens are expected.
+        reference: Of the same tokenizer.
+        prompts: One a text.
+        texts: What follows them.
+        ended: Whether each ends by itself: then the end is one of its places.
+
+    Returns:
+        (n,) nats, summed over each text's places, and (n,) how many places there are.
+    """
+    tokenizer, device = policy.tokenizer, policy.network.device
+    rows = tokenizer.rows(prompts, texts, ended)
+    starts = [len(ids) for ids in tokenizer.encode(prompts)]
+    nats, places = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    with torch.no_grad():
+        for start in range(0, len(order), BATCH):
+            batch = order[start : start + BATCH]
+            ids, mask = (each.to(device) for each in padded([rows[row] for row in batch], tokenizer.pad_id))
+            written = mask[:, 1:].bool()
+            for number, row in enumerate(batch):
+                written[number, : starts[row] - 1] = False
+            whose = written.nonzero()[:, 0].cpu().numpy()
+            ours, theirs = (
+                hidden_states(each.network, ids, mask)[:, :-1][written] for each in (policy, reference)
+            )
+            found = _kl(policy.network, ours, reference.network, theirs).double().cpu().numpy()
+            nats[batch] = np.bincount(whose, found, len(batch))
+            places[batch] = np.bincount(whose, minlength=len(batch))
+    return nats, places
+
+
+def _kl(policy: Any, ours: torch.Tensor, reference: Any, theirs: torch.Tensor) -> torch.Tensor:
+    """(n,) KL divergence of the next token, from (n, width) hidden states of both."""
+    heads = [each.get_output_embeddings() for each in (policy, reference)]
+    at_once = max(1, _LOGITS_AT_ONCE // heads[0].weight.shape[0])
+    found = []
+    for start in range(0, len(ours), at_once):
+        log_p, log_q = (
+            head(hidden[start : start + at_once]).float().log_softmax(-1)
+            for head, hidden in zip(heads, (ours, theirs), strict=True)
+        )
+        found.append((log_p.exp() * (log_p - log_q)).sum(-1))
+    return torch.cat(found) if found else ours.new_zeros(0)

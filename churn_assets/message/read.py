@@ -57,7 +57,11 @@ class _Row:
 
 
 def read_messages(
-    path: Path, table: CustomerTable, config: MessagesConfig, menu: Sequence[float]
+    path: Path,
+    table: CustomerTable,
+    config: MessagesConfig,
+    menu: Sequence[float],
+    where: str | None = None,
 ) -> Messages:
     """Reads messages, one `{"prompt", "completion"}` a line; see the module for the optional fields.
 
@@ -66,12 +70,13 @@ def read_messages(
         table: The customers that rows may name; their folds decide the split.
         config: The `messages:` section: profile and durations.
         menu: Discounts as shares of the list price.
+        where: What errors call the file, if not by its path.
 
     Raises:
         MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
     """
-    profiles = profiles_of(table, config.profile)
-    rows = _rows(path, ("completion",), ("tone",), table, profiles, config, menu)
+    profiles, where = profiles_of(table, config.profile), where or str(path)
+    rows = _rows(path, where, ("completion",), ("tone",), table, profiles, config, menu)
     frame = pd.DataFrame(
         [
             (
@@ -89,19 +94,23 @@ def read_messages(
 
 
 def read_preferences(
-    path: Path, table: CustomerTable, config: MessagesConfig, menu: Sequence[float]
+    path: Path,
+    table: CustomerTable,
+    config: MessagesConfig,
+    menu: Sequence[float],
+    where: str | None = None,
 ) -> Preferences:
     """Reads pairs, one `{"prompt", "chosen", "rejected"}` a line; else as `read_messages`.
 
     Raises:
         MessageFileError: as of `read_messages`, or both texts of a row are the same.
     """
-    profiles = profiles_of(table, config.profile)
-    rows = _rows(path, ("chosen", "rejected"), (), table, profiles, config, menu)
+    profiles, where = profiles_of(table, config.profile), where or str(path)
+    rows = _rows(path, where, ("chosen", "rejected"), (), table, profiles, config, menu)
     same = [row for row in rows if row.values["chosen"] == row.values["rejected"]]
     if same:
         raise MessageFileError(
-            [f"{path}:{row.line}: rejected: found the text of chosen, expected another" for row in same]
+            [f"{where}:{row.line}: rejected: found the text of chosen, expected another" for row in same]
         )
     frame = pd.DataFrame(
         [
@@ -133,6 +142,7 @@ def _used(profiles: Mapping[str, Profile], frame: pd.DataFrame) -> dict[str, Pro
 
 def _rows(
     path: Path,
+    where: str,
     texts: Sequence[str],
     labels: Sequence[str],
     table: CustomerTable,
@@ -141,7 +151,7 @@ def _rows(
     menu: Sequence[float],
 ) -> list[_Row]:
     if not path.is_file():
-        raise MessageFileError([f"{path}: there is no such file"])
+        raise MessageFileError([f"{where}: there is no such file"])
     splits = splits_of(table)
     offers = {Offer(pct, months) for pct in menu if pct > 0 for months in config.durations}
     problems: list[str] = []
@@ -152,7 +162,7 @@ def _rows(
             _check_fields(values, ("prompt", *texts), labels)
             _check_situation(values, profiles, offers)
         except _RowError as wrong:
-            problems.append(f"{path}:{number}: {wrong}")
+            problems.append(f"{where}:{number}: {wrong}")
             continue
         values |= {name: " " + values[name].strip() for name in texts}
         schema = table.schema
@@ -164,9 +174,9 @@ def _rows(
             )
         )
         rows.append(_Row(number, values, split))
-    problems = problems or _repeated(path, rows, texts) or _leaked(path, rows, texts)
+    problems = problems or _repeated(where, rows, texts) or _leaked(where, rows, texts)
     problems = problems or [
-        f"{path}: found no row for {split} among {len(rows)}, expected at least one"
+        f"{where}: found no row for {split} among {len(rows)}, expected at least one"
         for split in SPLITS
         if not any(row.split == split for row in rows)
     ]
@@ -248,17 +258,17 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "…"
 
 
-def _repeated(path: Path, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]:
+def _repeated(where: str, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]:
     first: dict[tuple[str, ...], int] = {}
     problems = []
     for row in rows:
         key = tuple(row.values[name] for name in ("prompt", *texts))
         if first.setdefault(key, row.line) != row.line:
-            problems.append(f"{path}:{row.line}: found the row of line {first[key]} again, expected it once")
+            problems.append(f"{where}:{row.line}: found the row of line {first[key]} again, expected it once")
     return problems
 
 
-def _leaked(path: Path, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]:
+def _leaked(where: str, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]:
     """Prompts and texts of one split that stand in another: what is tested must not have been trained on."""
     problems = []
     for names in (("prompt",), tuple(texts)):
@@ -268,7 +278,7 @@ def _leaked(path: Path, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]
                 before = first.setdefault(row.values[name], row)
                 if before.split != row.split:
                     problems.append(
-                        f"{path}:{row.line}: {name}: found in split {row.split} the text of line {before.line}, "
+                        f"{where}:{row.line}: {name}: found in split {row.split} the text of line {before.line}, "
                         f"which is in split {before.split}; expected every text in one split"
                     )
     return problems

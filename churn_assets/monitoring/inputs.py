@@ -9,10 +9,9 @@ from pathlib import Path
 
 from churn_assets.monitoring.requests import Finding, evidence_of
 from churn_assets.store.canonical import sha256_file
-from churn_assets.store.errors import ObjectMissing
+from churn_assets.store.inputs import in_bucket, object_content
 
 NEW_INPUTS = "new_inputs"
-_BUCKET = "gs://"
 _DIGITS = 16
 
 
@@ -69,8 +68,8 @@ def look(source: str, root: Path, before: Seen | None = None) -> Seen:
     Raises:
         StoreError: The bucket refuses or does not answer.
     """
-    if source.startswith(_BUCKET):
-        return _in_bucket(source)
+    if in_bucket(source):
+        return Seen(object_content(source))
     path = root / Path(source).expanduser()
     try:
         stat = path.stat()
@@ -80,17 +79,6 @@ def look(source: str, root: Path, before: Seen | None = None) -> Seen:
     stamp = f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
     content = before.content if before is not None and before.stamp == stamp else sha256_file(path)[:_DIGITS]
     return Seen(content, stamp, stat.st_mtime)
-
-
-def _in_bucket(source: str) -> Seen:
-    from churn_assets.store.gcs import GcsBackend
-
-    bucket, _, name = source.removeprefix(_BUCKET).partition("/")
-    try:
-        found = GcsBackend(bucket).info(name)
-    except ObjectMissing:
-        return Seen("")
-    return Seen(f"{found.crc32c:08x}-{found.size}")
 
 
 def changed_inputs(

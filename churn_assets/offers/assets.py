@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from churn_assets.gates.plots import Plot
-from churn_assets.store.canonical import sha256_file
+from churn_assets.store.inputs import content_of, local_copy
 from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
@@ -22,10 +22,8 @@ if TYPE_CHECKING:
 def _content(step: Step) -> str:
     """Digest of what is read: the source, and the served decisions that can be learned from by now."""
     config: OfferLogConfig = step.section("offer_log")
-    path = step.root / config.source
-    source = "simulated"
-    if not config.simulated:  # reading it will say so, with what was expected
-        source = sha256_file(path) if path.is_file() else "missing"
+    # Reading it will say so, with what was expected.
+    source = "simulated" if config.simulated else content_of(config.source, step.root) or "missing"
     served = _served(step)
     return source if served is None else f"{source} {served.digest}"
 
@@ -34,13 +32,14 @@ def _served(step: Step) -> OfferRows | None:
     """The experiment's own decisions whose outcome is known; None where they are not asked for."""
     from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
-    from churn_assets.offers.outcome_file import read_outcome_file
+    from churn_assets.offers.outcome_file import outcome_reports
 
     wanted = step.section("offer_log").decisions
     if wanted is None:
         return None
-    reports = () if wanted.outcomes is None else read_outcome_file(step.root / wanted.outcomes)
-    live = live_decisions(step.store.backend, step.experiment, reports=reports)
+    live = live_decisions(
+        step.store.backend, step.experiment, reports=outcome_reports(wanted.outcomes, step.root)
+    )
     return offer_rows(
         live,
         step.section("economics"),
@@ -73,7 +72,8 @@ def offer_log(step: Step, customers: CustomerTable) -> Made:
         world = DemoWorld(customers, step.section("economics"), drift=config.drift, effects=config.effects)
         log = world.draw_log(config.rows, step.section("seed") + config.seed_offset, start=config.start)
     else:
-        log = read_log(step.root / config.source, config.columns, customers.ids)
+        with local_copy(config.source, step.root) as (path, where):
+            log = read_log(path, config.columns, customers.ids, where)
     before, served = len(log), _served(step)
     if served is not None:
         log = append(log, served, customers.ids)

@@ -54,17 +54,18 @@ class ServedDecisions(BaseModel):
     outcomes: str | None = Field(
         default=None,
         min_length=1,
-        description="CSV or Parquet of outcomes that were not posted to the server: decision_id, accepted, churned, "
-        "margin; blank where not known.",
+        description="CSV or Parquet (a path or gs://bucket/name) of outcomes that were not posted to the server: "
+        "decision_id, accepted, churned, margin; blank where not known.",
     )
 
 
 class OfferLogConfig(BaseModel):
     """Where the offer log comes from.
 
-    `source` is `demo_world` (simulated offers on the real customers) or the path of a CSV or Parquet file.
-    `columns` maps the log's column names, `propensity_<percent>` included, to the names in that file. With
-    `decisions`, what the experiment's own server decided is appended once its outcome is known.
+    `source` is `demo_world` (simulated offers on the real customers) or a CSV or Parquet file: its path, relative to
+    the project, or `gs://bucket/name`. `columns` maps the log's column names, `propensity_<percent>` included, to the
+    names in that file. With `decisions`, what the experiment's own server decided is appended once its outcome is
+    known.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

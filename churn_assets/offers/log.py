@@ -140,34 +140,41 @@ def _nearest(values: Floats, arms: Sequence[float]) -> Ints:
     return np.asarray(distance.argmin(1), dtype=np.int64)
 
 
-def read_log(path: Path, columns: Mapping[str, str], customer_ids: Sequence[str] | NDArray[Any]) -> OfferLog:
+def read_log(
+    path: Path,
+    columns: Mapping[str, str],
+    customer_ids: Sequence[str] | NDArray[Any],
+    where: str | None = None,
+) -> OfferLog:
     """Read a CSV or Parquet offer log and hold it to the contract.
 
     Args:
         path: the file; its suffix (.csv, .parquet) names its kind.
         columns: the log's column name -> the file's; names not in it are taken as they stand.
         customer_ids: ids of the customer table; every decision must be about one of them.
+        where: what errors call the file, if not by its path.
 
     Raises:
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
     """
+    where = where or str(path)
     readers = {".csv": _read_csv, ".parquet": pd.read_parquet}
     if path.suffix not in readers:
-        raise OfferLogError(f"{path}: found suffix {path.suffix!r}, expected .csv or .parquet")
+        raise OfferLogError(f"{where}: found suffix {path.suffix!r}, expected .csv or .parquet")
     if not path.is_file():
-        raise OfferLogError(f"{path}: there is no such file")
+        raise OfferLogError(f"{where}: there is no such file")
     raw = readers[path.suffix](path)
     absent = [f"{theirs} (for {ours})" for ours, theirs in columns.items() if theirs not in raw.columns]
     if absent:
         raise OfferLogError(
-            f"{path}: column {', '.join(absent)} is missing; the file has {', '.join(raw.columns)}"
+            f"{where}: column {', '.join(absent)} is missing; the file has {', '.join(raw.columns)}"
         )
     # A column that is mapped away must not be met again under its own name.
     kept = raw.drop(
         columns=[ours for ours, theirs in columns.items() if ours != theirs and ours in raw.columns]
     )
     frame = kept.rename(columns={theirs: ours for ours, theirs in columns.items()})
-    return as_log(frame, customer_ids, simulated=False, origin=str(path))
+    return as_log(frame, customer_ids, simulated=False, origin=where)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

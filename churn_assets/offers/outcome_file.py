@@ -9,60 +9,81 @@ import pandas as pd
 
 from churn_assets.offers.log import OfferLogError
 from churn_assets.offers.records import LoggedOutcome
+from churn_assets.store.inputs import local_copy
 
 COLUMNS = ("decision_id", "accepted", "churned", "margin")
 _TRUTH = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
 
 
-def read_outcome_file(path: Path) -> list[LoggedOutcome]:
+def read_outcome_file(path: Path, where: str | None = None) -> list[LoggedOutcome]:
     """Outcomes of a CSV or Parquet file with the columns decision_id, accepted, churned (0/1 or true/false), margin.
 
     Columns other than decision_id may be missing, and a blank is what is not known yet. A row a decision or several:
     parts of an outcome may come in rows of their own.
 
+    Args:
+        path: The file.
+        where: What errors call it, if not by its path.
+
     Raises:
         OfferLogError: There is no such file, or it has other columns or values; names file, column and row.
     """
+    where = where or str(path)
     if not path.is_file():
-        raise OfferLogError(f"{path}: there is no such file")
+        raise OfferLogError(f"{where}: there is no such file")
     if path.suffix == ".csv":
         raw = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
     elif path.suffix == ".parquet":
         raw = pd.read_parquet(path)
     else:
-        raise OfferLogError(f"{path}: found suffix {path.suffix!r}, expected .csv or .parquet")
+        raise OfferLogError(f"{where}: found suffix {path.suffix!r}, expected .csv or .parquet")
     unknown = [str(name) for name in raw.columns if name not in COLUMNS]
     if unknown or "decision_id" not in raw.columns:
         found = ", ".join(map(str, raw.columns))
-        raise OfferLogError(f"{path}: found columns {found}, expected {', '.join(COLUMNS)}")
+        raise OfferLogError(f"{where}: found columns {found}, expected {', '.join(COLUMNS)}")
     told = raw.reindex(columns=list(COLUMNS)).astype(object)
     return [
         LoggedOutcome(
-            decision_id=_text(path, row, name),
-            accepted=_truth(path, row, "accepted", accepted),
-            churned=_truth(path, row, "churned", churned),
-            margin=_money(path, row, margin),
+            decision_id=_text(where, row, name),
+            accepted=_truth(where, row, "accepted", accepted),
+            churned=_truth(where, row, "churned", churned),
+            margin=_money(where, row, margin),
         )
         for row, (name, accepted, churned, margin) in enumerate(told.itertuples(index=False, name=None))
     ]
 
 
-def _text(path: Path, row: int, value: object) -> str:
+def outcome_reports(source: str | None, root: Path) -> list[LoggedOutcome]:
+    """Outcomes of an experiment's `decisions.outcomes`: a path, relative to `root`, or `gs://bucket/name`; or none.
+
+    Raises:
+        OfferLogError: As of `read_outcome_file`.
+        StoreError: It is an object of a bucket that cannot be read.
+    """
+    if source is None:
+        return []
+    with local_copy(source, root) as (path, where):
+        return read_outcome_file(path, where)
+
+
+def _text(where: str, row: int, value: object) -> str:
     if pd.isna(value) or not str(value).strip():
-        raise OfferLogError(f"{path}, column decision_id, row {row}: found a blank, expected a decision's id")
+        raise OfferLogError(
+            f"{where}, column decision_id, row {row}: found a blank, expected a decision's id"
+        )
     return str(value)
 
 
-def _truth(path: Path, row: int, column: str, value: object) -> bool | None:
+def _truth(where: str, row: int, column: str, value: object) -> bool | None:
     if pd.isna(value):
         return None
     found = _TRUTH.get(str(value).strip().lower())
     if found is None:
-        raise OfferLogError(f"{path}, column {column}, row {row}: found {value}, expected 0, 1 or a blank")
+        raise OfferLogError(f"{where}, column {column}, row {row}: found {value}, expected 0, 1 or a blank")
     return found
 
 
-def _money(path: Path, row: int, value: object) -> float | None:
+def _money(where: str, row: int, value: object) -> float | None:
     if pd.isna(value):
         return None
     try:
@@ -71,6 +92,6 @@ def _money(path: Path, row: int, value: object) -> float | None:
         amount = math.nan
     if not math.isfinite(amount):
         raise OfferLogError(
-            f"{path}, column margin, row {row}: found {value}, expected a finite amount or a blank"
+            f"{where}, column margin, row {row}: found {value}, expected a finite amount or a blank"
         )
     return amount

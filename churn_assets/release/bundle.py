@@ -99,6 +99,16 @@ class Bundle(_Frozen):
     report_sha256: Sha256
 
 
+def act_alike(a: Bundle, b: Bundle) -> bool:
+    """Whether two releases decide and write alike: members of the same bytes, the same rules and golden answers."""
+
+    def acts(bundle: Bundle) -> tuple[object, ...]:
+        digests = {asset: member.digest for asset, member in bundle.members.items()}
+        return bundle.branches, digests, bundle.writing, bundle.golden
+
+    return acts(a) == acts(b)
+
+
 class Release(_Frozen):
     """The value of the asset `release`.
 

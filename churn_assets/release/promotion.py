@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle
+from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle, act_alike
 from churn_assets.release.evidence import Evidence, Required, evidence_digest, gather
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord, channel_names
@@ -131,6 +131,22 @@ def too_old_to_lead(store: ArtifactStore, ref: ArtifactRef, now: datetime) -> st
     ):
         return ""
     return f"{ref.version} never led, and after {age.days} days it can no longer begin to"
+
+
+def changes_nothing(store: ArtifactStore, ref: ArtifactRef, leader: ArtifactRef) -> bool:
+    """Whether a release acts as the leader does; False where the leader is broken, which is to be replaced.
+
+    A training that found nothing new builds such a release, as it was compared with another champion.
+
+    Raises:
+        StoreError: The release cannot be read.
+    """
+    bundle = store.load(ref, RELEASE).bundle
+    try:
+        leading = store.load(leader, RELEASE).bundle
+    except StoreError:
+        return False
+    return act_alike(bundle, leading)
 
 
 def consider(

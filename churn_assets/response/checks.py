@@ -47,8 +47,7 @@ def _effect(model: Any, inputs: GateInputs) -> Outcome:
 def _effect_integrity(model: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.response import gates
 
-    risk, accept = inputs.upstream("risk_model"), inputs.upstream("accept_model")
-    return gates.effect_integrity(model, _held_out(inputs), risk, accept)
+    return gates.effect_integrity(model, _held_out(inputs), inputs.upstream("risk_model"))
 
 
 def _effect_no_worse(model: Any, inputs: GateInputs) -> Outcome:
@@ -121,8 +120,8 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
         ),
     ),
     CheckSpec(
-        name="obeys_its_identity",
-        description="Real predictions: probabilities, no effect without contact, the parts add up to the effect.",
+        name="keeps_to_its_evidence",
+        description="Real predictions are probabilities; effects are as large as the model's own evidence supports.",
         advice="The saved model is not the trained one: materialize it again.",
         run=_effect_integrity,
     ),

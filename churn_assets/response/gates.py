@@ -21,7 +21,7 @@ from churn_assets.gates.report import Gate, Outcome
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import AcceptGates, EffectGates
-from churn_assets.response.effect import EffectModel
+from churn_assets.response.effect import EffectModel, pooled_sizes
 from churn_assets.response.evidence import (
     doubly_robust_effects,
     effect_loss,
@@ -203,30 +203,21 @@ def effect(
     )
 
 
-def effect_integrity(
-    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel
-) -> Outcome:
-    """Real predictions: probabilities that obey the model's own identity, and no effect without contact."""
-    base = risk.predict(offers.X)
-    acceptance = accept.predict_arms(offers.X, offers.log.prior_offers.astype(np.float64), offers.log.arms)
-    accepted, refused = model.consequences(offers.X, base)
-    effects = model.effects(offers.X, base, acceptance)
-    identity = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - base[:, None]
-    both = np.concatenate([accepted, refused])
+def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk: RiskModel) -> Outcome:
+    """Real predictions are probabilities, and effects have the sizes that the model's own evidence supports."""
+    both = np.concatenate(model.consequences(offers.X, risk.predict(offers.X)))
+    supported, _ = pooled_sizes(model.overall, model.raw_size, model.evidence_z)
     return Outcome(
         (
             Gate("smallest", float(both.min()), ">=", 0.0),
             Gate("largest", float(both.max()), "<=", 1.0),
-            Gate("without_contact", float(np.abs(effects[:, 0]).max()), "==", 0.0, "effect of no contact"),
             Gate(
-                "identity", float(np.abs(identity - effects)[:, 1:].max()), "<=", 1e-9, "largest difference"
-            ),
-            Gate(
-                "evidence",
-                model.overall.z - model.evidence_z if np.any(model.size) else 0.0,
-                ">=",
-                0.0,
-                "standard errors beyond those asked for, where an effect is claimed",
+                "size_beyond_evidence",
+                float(np.abs(model.size - supported).max()),
+                "<=",
+                1e-9,
+                f"largest difference in {len(supported)} segments; overall {model.overall.z:.1f} standard errors, "
+                f"{model.evidence_z:g} needed for any effect",
             ),
         )
     )

@@ -99,6 +99,10 @@ class GoldenMismatch(ContentError):
     """A model that, read back, no longer answers its golden rows as recorded."""
 
 
+class InputChanged(ContentError):
+    """A file that an experiment reads was replaced while it was read; what was read is no one's content."""
+
+
 class PublishConflict(StoreError):
     """A version that is already committed with another origin."""
 

@@ -167,7 +167,7 @@ def test_dates_are_no_feature(raw, config, tmp_path):
         ("table.xlsx", "found a .xlsx file, expected .csv or .parquet"),
         ("broken.parquet", "cannot be read as a table"),
         ("empty.csv", "cannot be read as a table"),
-        ("s3://bucket/table.csv", "expected a path or one of"),
+        ("s3://bucket/table.csv", "expected a path, gs://bucket/name or one of"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_named(config, tmp_path, source, message):

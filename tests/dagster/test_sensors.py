@@ -1,15 +1,14 @@
 """Each sensor as a state machine on a real instance: what it asks for, when, why not, and that it forgets nothing."""
 
-import json
 import re
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
 import pytest
 import yaml
 from watched_flow import build
+from webhook import webhook_server
 
 from churn_assets.definitions import build_defs
 from churn_assets.monitoring.config import AutomationConfig
@@ -283,26 +282,11 @@ def test_a_release_without_its_gates_is_not_promoted(trained):
     assert "is_large never ran" in trained.said("promotions")
 
 
-class Webhook(BaseHTTPRequestHandler):
-    def do_POST(self):
-        text = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"]
-        self.server.texts.append(text)
-        self.send_response(self.server.status)
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def webhook(monkeypatch):
-    server = HTTPServer(("127.0.0.1", 0), Webhook)
-    server.texts, server.status = [], 200
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("CHURN_WEBHOOK", f"http://127.0.0.1:{server.server_port}/hook")
-    yield server
-    server.shutdown()
-    server.server_close()
+    with webhook_server() as server:
+        monkeypatch.setenv("CHURN_WEBHOOK", server.url)
+        yield server
 
 
 ALERTS = {"alerts": {"webhook_variable": "CHURN_WEBHOOK", "page": "http://dagster:3000"}}
@@ -338,6 +322,62 @@ def test_an_automatic_promotion_is_told(trained, webhook):
     assert act(trained, trained.asked("promotions")[0]).success
     assert f"told: toy: automation did: promote of {head(trained).release}" in trained.said("alerts")
     assert "all 11 gates of 5 artifacts hold" in webhook.texts[0]
+
+
+class LaterDays(datetime):
+    """The clock of sensors, some days ahead."""
+
+    ahead = timedelta(0)
+
+    @classmethod
+    def now(cls, tz=None):
+        return datetime.now(tz) + cls.ahead
+
+
+def test_what_is_too_old_is_told_once_and_again_when_its_age_has_doubled(trained, webhook, monkeypatch):
+    monkeypatch.setattr("jobs.scene.datetime", LaterDays)
+    trained.configure(automation=ALERTS | {"max_age_days": {"customers": 35}, "enabled": False})
+    for days, told in ((34, 0), (36, 1), (69, 1), (71, 2), (72, 2)):
+        monkeypatch.setattr(LaterDays, "ahead", timedelta(days=days))
+        trained.tick("alerts")
+        assert len(webhook.texts) == told
+    assert webhook.texts[0].startswith("toy: customers is 36.0 days old, at most 35 are wanted\n")
+    assert "Bring newer data; then churn run toy." in webhook.texts[0]
+    assert webhook.texts[0].endswith("http://dagster:3000/assets/customers")
+
+
+def test_a_candidate_that_waits_for_a_person_is_told_once_and_the_next_one_too(trained, webhook):
+    trained.configure(automation=ALERTS)
+    first = trained.project.store("toy").versions("toy", "release")[-1]
+    for _ in range(2):
+        trained.tick("alerts")
+    (text,) = webhook.texts
+    assert text.startswith(
+        f"toy: release {first.version} waits for a person\nAll 11 gates of 5 artifacts hold;"
+    )
+    assert f"churn promote {first.version} -e toy" in text
+    assert text.endswith("http://dagster:3000/assets/release")
+    config = {"experiment": "toy", "actor": "ann", "reason": "told"}
+    promoted = trained.defs.resolve_job_def("promote").execute_in_process(
+        instance=trained.instance, run_config={"ops": {"promote_release": {"config": config}}}
+    )
+    assert promoted.success
+    assert "waits for a person" not in trained.said("alerts")
+    trained.write("offer_log", "5\n")
+    assert trained.run(trained.asked("new_inputs")[0]).success
+    trained.tick("alerts")
+    assert [text.split()[2] for text in webhook.texts if "waits for a person" in text] == [
+        each.version for each in trained.project.store("toy").versions("toy", "release")
+    ]
+
+
+def test_a_candidate_that_may_not_lead_waits_for_nobody(trained, webhook):
+    trained.configure(automation=ALERTS)
+    version = trained.project.store("toy").versions("toy", "risk_model")[-1]
+    for path in (trained.root / "store" / version.gates_prefix / "is_large").glob("*.json"):
+        path.unlink()
+    assert trained.said("alerts") == "toy: nothing to do"
+    assert webhook.texts == []
 
 
 def test_the_page_tells_of_every_sensor_and_its_example_is_an_automation_section():

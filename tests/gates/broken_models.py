@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,6 @@ from churn_assets.definitions import FLOW, Overrides, build_project
 from churn_assets.gates.report import Outcome
 from churn_assets.message.language_model import LanguageModel, RewardNetwork
 from churn_assets.release.bundle import MEMBERS
-from churn_assets.response.effect import EffectModel
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
 from resources.stage import Step
@@ -82,6 +81,7 @@ SMALLER_MESSAGES: dict[str, Any] = {
 """What models this small cannot keep has looser gates here; every other threshold is the one of the quickstart."""
 
 Key = tuple[str, str]
+Model = TypeVar("Model", LanguageModel, RewardNetwork)
 Values = dict[str, Any]
 CHECKS = {(each.asset.name, spec.name): spec for each in FLOW for spec in each.checks}
 
@@ -247,19 +247,11 @@ def _effects_turned_round(healthy: Values) -> Values:
     return {"effect_model": replace(effect, size=-effect.size)}
 
 
-class _ForgetsRefusals(EffectModel):
-    """Its effects leave out what contact does to those who refuse."""
-
-    def effects(self, X: Any, risk: Any, acceptance: Any) -> Any:
-        accepted, _ = self.consequences(X, risk)
-        effects = acceptance * (accepted - risk)[:, None]
-        effects[:, 0] = 0.0
-        return effects
-
-
-def _effects_without_refusals(healthy: Values) -> Values:
+def _effects_without_evidence(healthy: Values) -> Values:
+    """Full effects although hardly any was found."""
     effect = healthy["effect_model"]
-    return {"effect_model": _ForgetsRefusals(**vars(effect))}
+    scarce = replace(effect.overall, value=0.1 * effect.overall.standard_error)
+    return {"effect_model": replace(effect, overall=scarce)}
 
 
 def _no_effects(healthy: Values) -> Values:
@@ -352,7 +344,7 @@ def _labels_turned_round(healthy: Values) -> Values:
 # Models of texts
 
 
-def _noisy(model: LanguageModel) -> LanguageModel:
+def _noisy(model: Model) -> Model:
     """Noise as large as the weights that it is added to."""
     rng = np.random.default_rng(0)
     weights = {
@@ -419,22 +411,24 @@ def _rewards_of_one(healthy: Values) -> Values:
     return _logged(healthy, reward=np.float32(1), reward_logit=np.float32(1))
 
 
-def _drifted_away(healthy: Values) -> Values:
-    return _logged(healthy, kl=healthy["ppo_text"].rollouts["kl"] + np.float32(1))
+def _better_before(healthy: Values) -> Values:
+    """The judge's score fell by a standard deviation with every step of the training."""
+    rollouts, judge = healthy["ppo_text"].rollouts, healthy["reward_model"].judge
+    ahead = rollouts["step"].max() - rollouts["step"]
+    return _logged(healthy, judge_logit=(rollouts["judge_logit"] + ahead * judge.std).astype(np.float32))
 
 
-def _games_its_reward(healthy: Values) -> Values:
-    """With every step the reward rises by a standard deviation and the judge's score falls by one."""
-    rollouts, reward = healthy["ppo_text"].rollouts, healthy["reward_model"]
-    return _logged(
-        healthy,
-        reward_logit=(rollouts["reward_logit"] + rollouts["step"] * reward.reward.std).astype(np.float32),
-        judge_logit=(rollouts["judge_logit"] - rollouts["step"] * reward.judge.std).astype(np.float32),
-    )
+def _policy_noisy(healthy: Values) -> Values:
+    return _policy(healthy, _noisy)
+
+
+def _reward_noisy(healthy: Values) -> Values:
+    reward = healthy["reward_model"]
+    return {"reward_model": replace(reward, reward=_noisy(reward.reward))}
 
 
 def _learned_nothing(healthy: Values) -> Values:
-    return _policy(healthy, lambda _model: healthy["sft_model"])
+    return _policy(healthy, lambda model: replace(healthy["sft_model"], record=model.record))
 
 
 Breaker = Callable[[Values], Values]
@@ -454,7 +448,7 @@ BREAK: dict[Key, Breaker] = {
     ("accept_model", "rises_with_the_offer"): _acceptance_falls_in_the_offer,
     ("accept_model", "no_worse_than_champion"): _acceptance_of_shuffled_answers,
     ("effect_model", "effects_are_real"): _effects_turned_round,
-    ("effect_model", "obeys_its_identity"): _effects_without_refusals,
+    ("effect_model", "keeps_to_its_evidence"): _effects_without_evidence,
     ("effect_model", "no_worse_than_champion"): _no_effects,
     ("ppo_decision", "captures_the_gain"): _always_30_percent,
     ("ppo_decision", "keeps_the_rules"): _stronger_than_every_mask,
@@ -472,14 +466,22 @@ BREAK: dict[Key, Breaker] = {
     ("sft_model", "copies_the_offer"): _sft_says_another_number,
     ("reward_model", "ranks_pairs"): _constant_reward,
     ("ppo_text", "rewards_are_the_models"): _rewards_of_one,
-    ("ppo_text", "stays_close"): _drifted_away,
-    ("ppo_text", "not_over_optimised"): _games_its_reward,
+    ("ppo_text", "stays_close"): _policy_noisy,
+    ("ppo_text", "not_over_optimised"): lambda healthy: _policy(healthy, _one_text_for_everybody),
     ("ppo_text", "better_than_sft"): _learned_nothing,
     ("ppo_text", "well_formed"): lambda healthy: _policy(healthy, _one_text_for_everybody),
     ("ppo_text", "safe_to_send"): lambda healthy: _policy(healthy, _says_another_number),
-    ("ppo_text", "writes_no_worse_than_champion"): lambda healthy: _policy(healthy, _noisy),
+    ("ppo_text", "writes_no_worse_than_champion"): _policy_noisy,
 }
 """(asset, check) -> what of the healthy values becomes what, so that just this check must fail."""
+
+ALSO: tuple[tuple[str, str, Breaker], ...] = (
+    ("ppo_text", "rewards_are_the_models", _policy_noisy),
+    ("ppo_text", "rewards_are_the_models", _reward_noisy),
+    ("ppo_text", "stays_close", _learned_nothing),
+    ("ppo_text", "not_over_optimised", _better_before),
+)
+"""Other ways to break some of them: in the log of the training, or in the weights that were published."""
 
 HEALTHY_BESIDE: dict[Key, Breaker] = {
     ("ppo_text", "better_than_sft"): _sft_noisy,

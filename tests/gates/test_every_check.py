@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from broken_models import BREAK, CHECKS, HEALTHY_BESIDE, OFFER, Trained, train_all
+from broken_models import ALSO, BREAK, CHECKS, HEALTHY_BESIDE, OFFER, Trained, train_all
 from small_models import policy_by_hand
 
 from churn_assets.message.training_config import Sampling
@@ -61,11 +61,13 @@ def failed(outcome) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("asset", "check"), BREAK)
-def test_the_check_fails_and_says_so(trained, asset, check):
+CASES = (*((*key, breaker) for key, breaker in BREAK.items()), *ALSO)
+
+
+@pytest.mark.parametrize(("asset", "check", "breaker"), CASES)
+def test_the_check_fails_and_says_so(trained, asset, check, breaker):
     champion = trained.values[asset] if "champion" in check else None
-    broken = BREAK[asset, check](trained.values)
-    outcome = trained.outcome(asset, check, broken, champion)
+    outcome = trained.outcome(asset, check, breaker(trained.values), champion)
     assert failed(outcome)
     beside = HEALTHY_BESIDE.get((asset, check), lambda _values: {})(trained.values)
     healthy = trained.outcome(asset, check, beside, champion)

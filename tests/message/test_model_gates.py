@@ -93,17 +93,27 @@ def test_the_ceiling_is_the_share_of_right_labels():
     )
 
 
+OWN = 0.15
+
+
 def test_rewards_of_the_published_model_pass_and_a_constant_1_is_caught():
     rewards = noise(6, 1.0)
-    assert failed(gates.rewards_are_its_own(rewards, rewards, rewards, rewards)) == set()
+    assert failed(gates.rewards_are_its_own(rewards, rewards, rewards, rewards, OWN)) == set()
     ones = np.ones(N)
-    caught = failed(gates.rewards_are_its_own(ones, rewards, ones, rewards))
+    caught = failed(gates.rewards_are_its_own(ones, rewards, ones, rewards, OWN))
     assert caught == {"difference_from_reward_model", "difference_as_given", "spread_of_rewards"}
 
 
 def test_rewards_of_another_model_are_caught():
     ours, others = noise(7, 1.0), noise(8, 1.0)
-    assert "difference_from_reward_model" in failed(gates.rewards_are_its_own(others, ours, others, ours))
+    assert "difference_from_reward_model" in failed(
+        gates.rewards_are_its_own(others, ours, others, ours, OWN)
+    )
+
+
+def test_a_log_of_another_policys_training_is_caught():
+    rewards = noise(8, 1.0)
+    assert failed(gates.rewards_are_its_own(rewards, rewards, rewards, rewards, -0.2)) == {"log_is_its_own"}
 
 
 def test_a_penalty_that_was_configured_and_ignored_is_caught():
@@ -111,12 +121,14 @@ def test_a_penalty_that_was_configured_and_ignored_is_caught():
     rewards = noise(9, 1.0)
     given = shaped_reward(rewards.astype(np.float32), [True] * N, config).astype(float)
     expected = shaped_reward(rewards.astype(np.float32), ended, config).astype(float)
-    assert failed(gates.rewards_are_its_own(rewards, rewards, given, expected)) == {"difference_as_given"}
+    assert failed(gates.rewards_are_its_own(rewards, rewards, given, expected, OWN)) == {
+        "difference_as_given"
+    }
 
 
 def test_a_training_that_logged_nothing_is_caught():
     nothing = np.zeros(0)
-    assert "rewards_logged" in failed(gates.rewards_are_its_own(nothing, nothing, nothing, nothing))
+    assert "rewards_logged" in failed(gates.rewards_are_its_own(nothing, nothing, nothing, nothing, OWN))
 
 
 def test_messages_that_are_no_better_than_before_are_caught():
@@ -141,30 +153,39 @@ def test_messages_without_an_end_and_messages_for_everybody_are_caught():
     assert failed(gates.well_formed([message() for _ in range(N)], PPO)) == {"unique_share"}
 
 
-def course(kl=0.12, judge=None, reward=None, kept=15):
+def course(judge=None, kept=15):
     steps = np.arange(16)
     rising = steps / 8
-    return gates.Course(
-        rising if reward is None else reward, rising if judge is None else judge, np.full(16, kl), kept
-    )
+    return gates.Course(rising, rising if judge is None else judge, np.full(16, 0.12), kept)
 
 
 @pytest.mark.parametrize(("kl", "caught"), [(0.12, set()), (0.0, {"kl_at_least"}), (0.6, {"kl_at_most"})])
 def test_a_policy_that_did_not_move_or_moved_too_far_is_caught(kl, caught):
-    assert failed(gates.stays_close(course(kl), PPO)) == caught
+    places = np.full(N, 40)
+    assert failed(gates.stays_close(kl * places, places, course(), PPO)) == caught
+
+
+STEPS = np.arange(16)
+TURNED = np.where(STEPS < 6, STEPS / 4, 1.5 - (STEPS - 6) / 2)
+BEFORE = np.zeros(N)
+
+
+def over_optimised(judged, **of_training):
+    return failed(gates.not_over_optimised(judged + noise(15), BEFORE, course(**of_training), 4, PPO))
 
 
 def test_a_policy_that_games_its_reward_model_is_caught():
-    assert failed(gates.not_over_optimised(course(), 4, PPO)) == set()
-    steps = np.arange(16)
-    falling = np.where(steps < 6, steps / 4, 1.5 - (steps - 6) / 2)
-    assert failed(gates.not_over_optimised(course(judge=falling), 4, PPO)) == {"judge_fall", "judge_gain"}
+    assert over_optimised(BEFORE + 1.8) == set()
+    assert over_optimised(BEFORE - 3, judge=TURNED) == {"judge_fall", "judge_gain"}
 
 
 def test_a_policy_that_was_stopped_where_the_judge_turned_is_judged_by_the_step_it_kept():
-    steps = np.arange(16)
-    falling = np.where(steps < 6, steps / 4, 1.5 - (steps - 6) / 2)
-    assert failed(gates.not_over_optimised(course(judge=falling, kept=6), 4, PPO)) == set()
+    assert over_optimised(BEFORE + 1.2, judge=TURNED, kept=6) == set()
+
+
+def test_published_weights_that_write_worse_than_those_that_were_trained_are_caught():
+    assert over_optimised(BEFORE + 0.1) == {"judge_fall"}
+    assert over_optimised(BEFORE - 0.1, judge=STEPS / 100) == {"judge_gain"}
 
 
 def test_the_course_of_a_training_is_read_from_what_it_logged(tiny_policy, tiny_reward):

@@ -3,6 +3,10 @@
 import json
 
 import pytest
+from shop_on_daemon import NEVER, drop_tables, watch
+from webhook import webhook_server
+
+from benchmarks.served import EXPERIMENT
 
 
 def dearer(asked):
@@ -25,21 +29,23 @@ def test_nothing_is_asked_for_where_all_is_well(shop, instance, sensor, said):
     assert said in shop.said(sensor, instance), "and remembers it"
 
 
+LEARNING = {
+    "customers",
+    "offer_log",
+    "risk_model",
+    "accept_model",
+    "effect_model",
+    "ppo_decision",
+    "release",
+}
+
+
 def test_drift_of_the_customers_asks_for_what_learns_from_them(shop, instance):
     shop.serve(1, asked=dearer)
     request = shop.asked("drift", instance)
     assert "drift of" in request.tags["churn/reason"]
     assert "MonthlyCharges (PSI" in request.tags["churn/reason"]
-    asked = {key.to_user_string() for key in request.asset_selection}
-    assert asked == {
-        "customers",
-        "offer_log",
-        "risk_model",
-        "accept_model",
-        "effect_model",
-        "ppo_decision",
-        "release",
-    }
+    assert {key.to_user_string() for key in request.asset_selection} == LEARNING
     assert shop.asked("drift", instance).run_key == request.run_key, "until a run answers it"
 
 
@@ -71,6 +77,10 @@ def test_enough_new_decisions_with_outcomes_ask_for_a_training_once(shop, instan
 
 def harmful(decision):
     return min(1.0, decision["churn_risk"] + (0.5 if decision["contact"] else 0.0))
+
+
+def harmful_and_unforeseen(decision):
+    return min(1.0, harmful(decision) + 0.2)
 
 
 def test_a_promoted_release_that_does_harm_is_rolled_back_once(shop, instance):
@@ -130,3 +140,62 @@ def test_each_rule_of_the_policy_holds_a_candidate_back(proven, instance, rules,
     calm = {"mode": "auto", "min_decisions": 1_000, "min_gap_hours": 0.0}
     proven.configure(promotion=calm | rules)
     assert said in proven.said("promotions", instance)
+
+
+@pytest.fixture
+def webhook():
+    with webhook_server() as server:
+        yield server
+
+
+@pytest.fixture
+def daemon(shop, webhook):
+    made = watch(shop, webhook.url)
+    yield made
+    made.kill()
+
+
+def test_the_loop_closes_under_a_real_daemon(shop, daemon, webhook):
+    """Files, training, candidate, shadow, promotion over a leader; then drift, false forecasts, harm, rollback."""
+    channel, wasteful = shop.project.channel, shop.releases["wasteful"]
+
+    def leads(seq):
+        return lambda: (head := channel.head()) is not None and head.seq == seq
+
+    drop_tables(shop)
+    daemon.start_sensors()
+    daemon.start()
+    daemon.until(lambda: daemon.runs(EXPERIMENT, "new_inputs"))
+    daemon.until(leads(3))
+    promoted = channel.head()
+    (training,) = daemon.runs(EXPERIMENT, "new_inputs")
+    assert daemon.steps(training) == LEARNING
+    assert (promoted.action, promoted.actor) == ("promote", "automation")
+    assert promoted.ref not in shop.releases.values()
+    assert "live decisions the lower bound" in promoted.reason
+    daemon.until(daemon.succeeded(1, EXPERIMENT, job="promote"))
+
+    shop.serve(1, asked=dearer, churn=harmful_and_unforeseen)
+    shop.configure(drift={"window_decisions": 1_000})
+    daemon.until(daemon.succeeded(1, EXPERIMENT, "drift"))
+    calm = {"window_outcomes": NEVER, "min_outcomes": NEVER}
+    shop.configure(drift={"window_decisions": NEVER}, live=calm | {"window_outcomes": 1_000})
+    daemon.until(daemon.succeeded(1, EXPERIMENT, "live_performance"))
+    alike = f"it decides and writes as {promoted.ref.version} does, which leads"
+    assert any(alike in said for said in daemon.said("promotions")), "the tables are those of before"
+    for trigger, reason in (("drift", "MonthlyCharges (PSI"), ("live_performance", "off its forecast")):
+        (run,) = daemon.runs(EXPERIMENT, trigger)
+        assert daemon.steps(run) == LEARNING
+        assert reason in run.tags["churn/reason"]
+
+    shop.configure(live=calm | {"min_outcomes": 1_000})
+    daemon.until(leads(4))
+    daemon.until(daemon.succeeded(1, EXPERIMENT, job="rollback"))
+    back = channel.head()
+    assert (back.action, back.actor, back.ref) == ("rollback", "automation", wasteful)
+    daemon.until(lambda: len(webhook.texts) == 2)
+    assert [text.split("\n")[0].split(": ", 1)[1] for text in webhook.texts] == [
+        f"automation did: promote of {promoted.release}",
+        f"automation did: rollback of {back.release}",
+    ]
+    assert back.reason in webhook.texts[1]

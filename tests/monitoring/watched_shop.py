@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import yaml
 
 from benchmarks.served import EXPERIMENT, Project, Server, new_project, publish_release, questions
 from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.gates.report import Gate, GateReport
 from churn_assets.gates.spec import LOADS_AND_AGREES
@@ -161,8 +162,18 @@ class WatchedShop:
         return done.success
 
 
+def unchanged(policy: DecisionPolicy) -> DecisionPolicy:
+    return policy
+
+
+def surer(policy: DecisionPolicy) -> DecisionPolicy:
+    """Other bytes that prefer what the policy prefers."""
+    *hidden, (weight, bias) = policy.layers
+    return replace(policy, layers=(*hidden, (2 * weight, 2 * bias)), skip=2 * policy.skip)
+
+
 def build_watched_shop(root: Path) -> WatchedShop:
-    """Two releases that decide otherwise, the first of which leads, and three waves served by it."""
+    """A release that leads and served three waves, one that decides otherwise, and one of other bytes that does not."""
     project = new_project(root)
     path = root / "configs" / f"{EXPERIMENT}.yaml"
     content = yaml.safe_load(path.read_text())
@@ -175,8 +186,10 @@ def build_watched_shop(root: Path) -> WatchedShop:
     table = read_customers(experiment.customers, seed=experiment.seed, root=root)
     few = table.where(np.random.default_rng(0).random(len(table)) < 0.2)
     releases = {}
-    for name, seed in (("first", 1), ("other", 2), ("again", 1)):
-        releases[name] = publish_release(project, experiment, few, rows=5_000, timesteps=32_768, seed=seed)
+    for name, seed, change in (("first", 1, unchanged), ("other", 2, unchanged), ("again", 1, surer)):
+        releases[name] = publish_release(
+            project, experiment, few, rows=5_000, timesteps=32_768, seed=seed, change=change
+        )
         time.sleep(1.0)  # versions are named by the second
         if name == "first":
             project.lead(releases[name])

@@ -202,7 +202,7 @@ def test_a_model_that_claims_effects_where_there_are_none_does_not_pass_its_gate
 def test_finding_nothing_passes_where_there_is_nothing(without_effects):
     from churn_assets.response.gates import effect, effect_integrity
 
-    parts = (without_effects.effect, without_effects.held_out, without_effects.risk, without_effects.accept)
+    parts = (without_effects.effect, without_effects.held_out, without_effects.risk)
     gates = without_effects.experiment.effect_model.gates
-    assert all(gate.passed for gate in effect(*parts, gates).gates)
+    assert all(gate.passed for gate in effect(*parts, without_effects.accept, gates).gates)
     assert all(gate.passed for gate in effect_integrity(*parts).gates)

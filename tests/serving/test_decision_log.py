@@ -221,9 +221,17 @@ def test_a_shipped_segment_is_in_the_store_and_no_longer_here(tmp_path):
 class LosesTheAnswer(LocalBackend):
     """Stores, and says that it did not."""
 
-    def create(self, key, source):
-        super().create(key, source)
+    def adopt(self, key, source):
+        super().adopt(key, source)
         raise StoreUnreachable("the line went dead")
+
+
+def test_a_store_on_the_same_disk_takes_the_segment_itself(tmp_path):
+    backend = LocalBackend(tmp_path / "store")
+    path = segment(tmp_path / "log", b"one")
+    number = path.stat().st_ino
+    ship(tmp_path / "log", backend, "toy")
+    assert (tmp_path / "store" / segment_key("toy", path.stem)).stat().st_ino == number
 
 
 def test_a_lost_answer_of_the_store_ships_no_row_twice(tmp_path):

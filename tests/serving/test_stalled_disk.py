@@ -10,14 +10,14 @@ from shop import Server, wait_until
 # Loaded by the server's Python before anything else: the one system call that waits for the disk is held back.
 SLOW_DISK = """
 import os, pathlib, time
-flush, held = os.fdatasync, pathlib.Path(os.environ["HELD"])
+write, held = os.pwritev, pathlib.Path(os.environ["HELD"])
 
-def fdatasync(file):
+def pwritev(*arguments):
     while held.exists():
         time.sleep(0.01)
-    flush(file)
+    return write(*arguments)
 
-os.fdatasync = fdatasync
+os.pwritev = pwritev
 """
 
 

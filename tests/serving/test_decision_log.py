@@ -17,6 +17,7 @@ from churn_assets.offers.segments import (
     Record,
     Segment,
     SegmentError,
+    check_sealed,
     frame,
     read_sealed,
     recover,
@@ -102,6 +103,11 @@ def test_every_flipped_bit_of_a_sealed_segment_shows(tmp_path):
         changed[place] ^= 1
         with pytest.raises(SegmentError, match=path.stem):
             read_sealed(bytes(changed), path.stem)
+        path.write_bytes(changed)
+        with pytest.raises(SegmentError, match=path.stem):
+            check_sealed(path)
+    path.write_bytes(data)
+    check_sealed(path)
 
 
 def test_a_sealed_segment_cut_short_or_made_longer_shows(tmp_path):
@@ -109,6 +115,9 @@ def test_a_sealed_segment_cut_short_or_made_longer_shows(tmp_path):
     for changed in (data[:-1], data + b"x", data + frame(DECISIONS, b"two"), b""):
         with pytest.raises(SegmentError):
             read_sealed(changed, path.stem)
+        path.write_bytes(changed)
+        with pytest.raises(SegmentError):
+            check_sealed(path)
 
 
 def test_records_that_come_together_are_flushed_together(tmp_path):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import secrets
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import BinaryIO
 
 import google_crc32c
 
@@ -27,6 +29,7 @@ _FRAME = struct.Struct("<II")
 """Length of the body in bytes, and its CRC-32C; little-endian. The body is one byte of kind, then the payload."""
 _LARGEST = 64 << 20
 _STEP = 1 << 20
+_BUFFER = 256 << 10
 
 
 class SegmentError(ValueError):
@@ -103,9 +106,7 @@ class Segment:
         Raises:
             OSError: What the file holds is unknown now: close it, and leave the rest to `recover`.
         """
-        self._write(b"".join(frames))
-        if durable:
-            os.fdatasync(self._file)
+        self._write(b"".join(frames), durable=durable)
         self.records += len(frames)
 
     def seal(self) -> Path | None:
@@ -119,12 +120,12 @@ class Segment:
         """Give the file and its lock back."""
         os.close(self._file)
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: bytes, *, durable: bool = False) -> None:
         end = self.size + len(data)
         if end > self._allocated:
             self._allocated = -(-end // _STEP) * _STEP
             data += bytes(self._allocated - end)
-        _write_at(self._file, data, self.size)
+        _write_at(self._file, data, self.size, durable=durable)
         self.size = end
 
 
@@ -142,20 +143,8 @@ def _create(folder: Path, now: datetime) -> tuple[Path, int]:
 def scan(data: bytes) -> Scan:
     """Read frames from the start until the first that is not whole."""
     records: list[Record] = []
-    name, whole, sealed = "", 0, False
-    for record, end in _frames(data):
-        if whole == 0:
-            header = _object(record.payload) if record.kind == _HEADER else {}
-            if header.get("schema") != SCHEMA:
-                break
-            name = str(header.get("segment", ""))
-        elif record.kind == _END:
-            sealed = end == len(data) and _object(record.payload) == {"records": len(records)}
-            break
-        else:
-            records.append(record)
-        whole = end
-    return Scan(name, tuple(records), whole, sealed)
+    found = _walk(io.BytesIO(data), lambda body: records.append(Record(body[:1], body[1:])))
+    return Scan(found.name, tuple(records), found.whole, found.sealed)
 
 
 def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
@@ -165,14 +154,29 @@ def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
         SegmentError: It is another segment, was not sealed, or its bytes changed since.
     """
     found = scan(data)
+    _refuse_unsealed(name, found, len(found.records))
+    return found.records
+
+
+def check_sealed(path: Path) -> None:
+    """Refuse what `read_sealed` refuses, without having the whole file in memory.
+
+    Raises:
+        SegmentError: As of `read_sealed`.
+    """
+    with path.open("rb", buffering=_BUFFER) as file:
+        found = _walk(file, lambda _: None)
+    _refuse_unsealed(path.stem, found, found.records)
+
+
+def _refuse_unsealed(name: str, found: Scan | _Walked, records: int) -> None:
     if found.name != name:
         raise SegmentError(f"segment {name}: found the header of {found.name or 'none'}, expected its own")
     if not found.sealed:
         raise SegmentError(
-            f"segment {name}: found {len(found.records)} records and a broken frame at byte {found.whole}, "
+            f"segment {name}: found {records} records and a broken frame at byte {found.whole}, "
             "expected whole frames up to an end that counts them"
         )
-    return found.records
 
 
 def sealed_segments(folder: Path) -> list[Path]:
@@ -236,22 +240,56 @@ def _end_of(records: int) -> bytes:
     return frame(_END, _json({"records": records}))
 
 
-def _write_at(file: int, data: bytes, start: int) -> None:
-    rest = memoryview(data)
+def _write_at(file: int, data: bytes, start: int, *, durable: bool = False) -> None:
+    """Write, and flush in the same call: every return from a call waits for the interpreter."""
+    rest, flags = memoryview(data), os.RWF_DSYNC if durable else 0
     while rest:
-        written = os.pwrite(file, rest, start)
+        written = os.pwritev(file, [rest], start, flags)
         rest, start = rest[written:], start + written
 
 
-def _frames(data: bytes) -> Iterator[tuple[Record, int]]:
-    start = 0
-    while start + _FRAME.size < len(data):
-        length, checksum = _FRAME.unpack_from(data, start)
-        body = data[start + _FRAME.size : start + _FRAME.size + length]
-        if not 0 < length <= _LARGEST or len(body) < length or google_crc32c.value(body) != checksum:
+@dataclass(frozen=True)
+class _Walked:
+    """As `Scan`, with the number of records."""
+
+    name: str
+    records: int
+    whole: int
+    sealed: bool
+
+
+def _walk(stream: BinaryIO, take: Callable[[bytes], object]) -> _Walked:
+    """Go through a segment, and hand over the body of every record."""
+    name, records, whole, sealed = "", 0, 0, False
+    for body, end in _bodies(stream):
+        kind = body[:1]
+        if whole == 0:
+            header = _object(body[1:]) if kind == _HEADER else {}
+            if header.get("schema") != SCHEMA:
+                break
+            name = str(header.get("segment", ""))
+        elif kind == _END:
+            sealed = not stream.read(1) and _object(body[1:]) == {"records": records}
+            break
+        else:
+            take(body)
+            records += 1
+        whole = end
+    return _Walked(name, records, whole, sealed)
+
+
+def _bodies(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """The body of each frame and where it ends, up to the first frame that is not whole."""
+    end = 0
+    while len(head := stream.read(_FRAME.size)) == _FRAME.size:
+        length, checksum = _FRAME.unpack(head)
+        if not 0 < length <= _LARGEST:
             return
-        start += _FRAME.size + length
-        yield Record(body[:1], body[1:]), start
+        body = stream.read(length)
+        if len(body) < length or google_crc32c.value(body) != checksum:
+            return
+        end += _FRAME.size + length
+        yield body, end
 
 
 def _json(value: dict[str, object]) -> bytes:

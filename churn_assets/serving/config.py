@@ -40,7 +40,7 @@ class DecisionLogConfig(_Section):
         folder: Relative to the project; shared by all workers of a machine.
         flush: Wait for the disk before answering. Without, an answer says `"durable": false`.
         write_seconds: Longest time for the disk; then callers get 503, and the server is not ready until it is back.
-        segment_bytes: A segment is sealed at this size (while a larger one is shipped, answers wait for the disk),
+        segment_bytes: A segment is sealed at this size,
         segment_seconds: or at this age.
         ship_seconds: How often sealed segments are shipped to the store.
     """

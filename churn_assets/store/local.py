@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -57,6 +58,33 @@ class LocalBackend:
                 with suppress(FileNotFoundError):
                     os.unlink(draft, dir_fd=temporary)
         return written
+
+    def adopt(self, key: str, source: Path) -> ObjectInfo:
+        """Store a finished local file as :meth:`create` does, but by giving it a second name: no byte is copied.
+
+        Only for a file that its owner has flushed, writes to no more, and takes its own name from afterwards; it is
+        read-only from here on. One on another file system is copied after all.
+
+        Raises:
+            ObjectExists: Something is already stored there.
+            CorruptArtifact: ``source`` is no plain file.
+        """
+        *folders, name = check_key(key).split("/")
+        self.root.mkdir(parents=True, exist_ok=True)
+        with _plain(source) as file, self._folder(folders, key, create=True) as parent:
+            os.fchmod(file, _READ_ONLY)
+            os.utime(file)  # when it was stored, as `written_at` tells
+            os.fsync(file)
+            try:
+                os.link(source, name, dst_dir_fd=parent, follow_symlinks=False)
+            except FileExistsError:
+                raise ObjectExists(key) from None
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                return self.create(key, source)
+            os.fsync(parent)
+        return self.info(key)
 
     def read(self, key: str) -> bytes:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -207,6 +235,20 @@ def _copy(source: int, target: int) -> ObjectInfo:
         flush.result()  # a disk tells of an error once: the flush at the end would not see it again
     os.ftruncate(target, copied)  # should the source have shrunk meanwhile
     return ObjectInfo(copied, crc32c)
+
+
+@contextmanager
+def _plain(source: Path) -> Iterator[int]:
+    try:
+        file = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise _not_plain(str(source), error) from error
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise CorruptArtifact(str(source), "another kind of file", "a plain file")
+        yield file
+    finally:
+        os.close(file)
 
 
 def _not_plain(key: str, error: OSError) -> Exception:

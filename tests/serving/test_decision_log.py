@@ -17,6 +17,7 @@ from churn_assets.offers.segments import (
     Record,
     Segment,
     SegmentError,
+    check_sealed,
     frame,
     read_sealed,
     recover,
@@ -102,6 +103,11 @@ def test_every_flipped_bit_of_a_sealed_segment_shows(tmp_path):
         changed[place] ^= 1
         with pytest.raises(SegmentError, match=path.stem):
             read_sealed(bytes(changed), path.stem)
+        path.write_bytes(changed)
+        with pytest.raises(SegmentError, match=path.stem):
+            check_sealed(path)
+    path.write_bytes(data)
+    check_sealed(path)
 
 
 def test_a_sealed_segment_cut_short_or_made_longer_shows(tmp_path):
@@ -109,6 +115,9 @@ def test_a_sealed_segment_cut_short_or_made_longer_shows(tmp_path):
     for changed in (data[:-1], data + b"x", data + frame(DECISIONS, b"two"), b""):
         with pytest.raises(SegmentError):
             read_sealed(changed, path.stem)
+        path.write_bytes(changed)
+        with pytest.raises(SegmentError):
+            check_sealed(path)
 
 
 def test_records_that_come_together_are_flushed_together(tmp_path):
@@ -221,9 +230,17 @@ def test_a_shipped_segment_is_in_the_store_and_no_longer_here(tmp_path):
 class LosesTheAnswer(LocalBackend):
     """Stores, and says that it did not."""
 
-    def create(self, key, source):
-        super().create(key, source)
+    def adopt(self, key, source):
+        super().adopt(key, source)
         raise StoreUnreachable("the line went dead")
+
+
+def test_a_store_on_the_same_disk_takes_the_segment_itself(tmp_path):
+    backend = LocalBackend(tmp_path / "store")
+    path = segment(tmp_path / "log", b"one")
+    number = path.stat().st_ino
+    ship(tmp_path / "log", backend, "toy")
+    assert (tmp_path / "store" / segment_key("toy", path.stem)).stat().st_ino == number
 
 
 def test_a_lost_answer_of_the_store_ships_no_row_twice(tmp_path):

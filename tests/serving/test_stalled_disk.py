@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 
 import pytest
@@ -10,14 +12,14 @@ from shop import Server, wait_until
 # Loaded by the server's Python before anything else: the one system call that waits for the disk is held back.
 SLOW_DISK = """
 import os, pathlib, time
-flush, held = os.fdatasync, pathlib.Path(os.environ["HELD"])
+write, held = os.pwritev, pathlib.Path(os.environ["HELD"])
 
-def fdatasync(file):
+def pwritev(*arguments):
     while held.exists():
         time.sleep(0.01)
-    flush(file)
+    return write(*arguments)
 
-os.fdatasync = fdatasync
+os.pwritev = pwritev
 """
 
 
@@ -31,7 +33,8 @@ def held(tmp_path):
 def server(shop, tmp_path, held):
     shop.configure(decision_log={"write_seconds": 0.5})
     (tmp_path / "sitecustomize.py").write_text(SLOW_DISK)
-    with Server(shop, environment={"PYTHONPATH": str(tmp_path), "HELD": str(held)}).start() as server:
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+    with Server(shop, environment={"PYTHONPATH": path, "HELD": str(held)}).start() as server:
         yield server
         held.unlink(missing_ok=True)
 

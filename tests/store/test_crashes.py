@@ -258,7 +258,7 @@ class DyingOs:
 
     def __getattr__(self, name: str) -> object:
         real = getattr(os, name)
-        if name not in ("open", "close", "mkdir", "link", "unlink", "fsync", "fdopen"):
+        if name not in ("open", "close", "mkdir", "link", "unlink", "fsync", "fdopen", "fchmod", "utime"):
             return real
 
         def call(*args: object, **kwargs: object) -> object:
@@ -277,27 +277,31 @@ class DyingOs:
 
 
 @pytest.mark.parametrize("mode", ["before", "after"])
+@pytest.mark.parametrize("write", [LocalBackend.create, LocalBackend.adopt])
 def test_at_every_system_call_of_a_write_the_object_is_whole_or_absent(
-    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Callable[[LocalBackend, str, Path], object],
+    mode: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source = tmp_path / "source"
     source.write_bytes(b"whole" * 1000)
     counter = DyingOs(None, mode)
     monkeypatch.setattr(local, "os", counter)
-    LocalBackend(tmp_path / "count").create("artifacts/a/b", source)
+    write(LocalBackend(tmp_path / "count"), "artifacts/a/b", source)
     assert counter.calls >= 12
     outcomes = set()
     for at in range(counter.calls):
         root = tmp_path / f"{mode}{at}"
         monkeypatch.setattr(local, "os", DyingOs(at, mode))
         with pytest.raises(Crash):
-            LocalBackend(root).create("artifacts/a/b", source)
+            write(LocalBackend(root), "artifacts/a/b", source)
         monkeypatch.setattr(local, "os", os)
         backend = LocalBackend(root)
         present = backend.list("")
         assert present in ([], ["artifacts/a/b"])
         if not present:
-            backend.create("artifacts/a/b", source)
+            write(backend, "artifacts/a/b", source)
         assert backend.read("artifacts/a/b") == source.read_bytes()
         outcomes.add(bool(present))
     assert outcomes == {False, True}

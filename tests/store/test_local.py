@@ -2,11 +2,13 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from churn_assets.store import local
+from churn_assets.store.digests import info_of
 from churn_assets.store.errors import CorruptArtifact, InvalidName, ObjectExists, UnsupportedLocation
 from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
@@ -46,6 +48,50 @@ def test_a_failed_write_leaves_no_temporary_file(root: Path, tmp_path: Path) -> 
     with pytest.raises(FileNotFoundError):
         backend.create("a/c", tmp_path / "no such source")
     assert list((root / ".tmp").iterdir()) == []
+
+
+def test_an_adopted_file_is_an_object_without_a_copy(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"finished")
+    backend = LocalBackend(root)
+    found = backend.adopt("a/b", source)
+    assert found == backend.info("a/b") == info_of(b"finished")
+    status = (root / "a" / "b").stat()
+    assert (status.st_ino, status.st_mode & 0o777) == (source.stat().st_ino, 0o444)
+    source.unlink()
+    assert backend.read("a/b") == b"finished"
+    assert backend.list("") == ["a/b"]
+
+
+def test_an_adopted_file_takes_nobodys_name(root: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"second")
+    backend = LocalBackend(root)
+    backend.create("a/b", b"first")
+    with pytest.raises(ObjectExists):
+        backend.adopt("a/b", source)
+    assert backend.read("a/b") == b"first"
+    assert source.read_bytes() == b"second"
+
+
+def test_a_link_or_a_folder_is_not_adopted(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "secret")
+    for source in (tmp_path / "link", tmp_path):
+        with pytest.raises(CorruptArtifact, match="plain file"):
+            LocalBackend(root).adopt("a/b", source)
+    assert LocalBackend(root).list("") == []
+
+
+MEMORY = Path("/dev/shm")
+
+
+@pytest.mark.skipif(not MEMORY.is_dir(), reason="needs a second file system")
+def test_a_file_on_another_file_system_is_copied_after_all(root: Path) -> None:
+    with tempfile.NamedTemporaryFile(dir=MEMORY) as source:
+        source.write(b"far away")
+        source.flush()
+        LocalBackend(root).adopt("a/b", Path(source.name))
+    assert LocalBackend(root).read("a/b") == b"far away"
 
 
 class FailingDisk:

@@ -251,8 +251,8 @@ class _ForgetsRefusals(EffectModel):
     """Its effects leave out what contact does to those who refuse."""
 
     def effects(self, X: Any, risk: Any, acceptance: Any) -> Any:
-        accepted, _ = self.consequences(X, risk)
-        effects = acceptance * (accepted - risk)[:, None]
+        idle, accepted, _ = self.consequences(X, risk)
+        effects = acceptance * (accepted - idle)[:, None]
         effects[:, 0] = 0.0
         return effects
 

@@ -108,8 +108,8 @@ def table_vs_live(models: Quickstart) -> float:
         for t in range(process.horizon):
             x = aged(few.X[i : i + 1], few.schema, t * process.step_months)
             risk = models.risk.predict(x)
-            accepted, refused = models.effect.consequences(x, risk)
-            live = [(risk, tables.risk[i, t]), (accepted, tables.churn_if_accepted[i, t])]
+            idle, accepted, refused = models.effect.consequences(x, risk)
+            live = [(idle, tables.risk[i, t]), (accepted, tables.churn_if_accepted[i, t])]
             live.append((refused, tables.churn_if_refused[i, t]))
             for recent in (0, 1):
                 for arm, offer in enumerate(process.menu):

@@ -239,37 +239,39 @@ def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef
 
 def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
     from churn_assets.monitoring.drift import drift_report
-    from churn_assets.monitoring.served import features_and_risk, learned_from, newest_window
+    from churn_assets.monitoring.served import features_and_risk, full_windows, learned_from
     from churn_assets.release.deciding import load_deciding
 
     config = scene.automation.drift
     live = scene.live()
-    window = newest_window(live.frame[live.frame["release"] == str(leader)], config.window_decisions)
-    if window is None:
+    windows = full_windows(live.frame[live.frame["release"] == str(leader)], config.window_decisions)
+    if not windows:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
     bundle, derived = load_deciding(scene.store, leader)
     table = scene.project.value(bundle.members["customers"].version)
     reference = learned_from(table, leader, derived, scene.now)
-    report = drift_report(reference, features_and_risk(live, window, derived), config)
-    if not report.drifted:
-        return f"no drift in window {window.number} of {leader.version}"
-    found = {"drift of": report.drifted, "window": window.number, "release": str(leader)}
-    return Finding("drift", _LEARNED_FROM, requests.evidence_of(found), report.reason)
+    for window in windows:
+        report = drift_report(reference, features_and_risk(live, window, derived), config)
+        if report.drifted:
+            found = {"drift of": report.drifted, "window": window.number, "release": str(leader)}
+            return Finding("drift", _LEARNED_FROM, requests.evidence_of(found), report.reason)
+    return f"no drift in {len(windows)} windows of {leader.version}"
 
 
 def _mistaken(scene: Scene, leader: ArtifactRef) -> Finding | str:
     from churn_assets.monitoring.live import forecasts, wrong_forecasts
-    from churn_assets.monitoring.served import newest_window, with_outcomes
+    from churn_assets.monitoring.served import full_windows, with_outcomes
 
     config = scene.automation.live
     live = scene.live()
     decided = with_outcomes(live, leader, scene.experiment, scene.now)
-    window = newest_window(decided, config.window_outcomes)
-    if window is None:
+    windows = full_windows(decided, config.window_outcomes)
+    if not windows:
         return f"{len(decided)} decisions of {leader.version} with whole outcomes, needed {config.window_outcomes}"
-    wrong = wrong_forecasts(forecasts(window.rows), config)
-    if not wrong:
-        return f"forecasts come true in window {window.number} of {leader.version}"
-    said = ", ".join(f"{each.name} is {each.error.value:+.1%} off its forecast" for each in wrong)
-    found = {"wrong": [each.name for each in wrong], "window": window.number, "release": str(leader)}
-    return Finding("live_performance", _LEARNED_FROM, requests.evidence_of(found), said)
+    for window in windows:
+        wrong = wrong_forecasts(forecasts(window.rows), config)
+        if wrong:
+            said = ", ".join(f"{each.name} is {each.error.value:+.1%} off its forecast" for each in wrong)
+            found = {"wrong": [each.name for each in wrong], "window": window.number, "release": str(leader)}
+            return Finding("live_performance", _LEARNED_FROM, requests.evidence_of(found), said)
+    return f"forecasts come true in {len(windows)} windows of {leader.version}"

@@ -28,7 +28,7 @@ ROWS_A_CALL = 100_000
 
 
 class RiskPredictor(Protocol):
-    """P(churn within the label window) at the list price without contact."""
+    """P(churn within the label window) at the list price without contact, as the customer table has it."""
 
     def predict(self, X: Floats, /) -> Floats: ...
 
@@ -40,9 +40,9 @@ class AcceptPredictor(Protocol):
 
 
 class EffectPredictor(Protocol):
-    """P(churn within the label window) after an accepted and after a refused offer."""
+    """P(churn within the label window) without contact by the offer log, after an accepted and a refused offer."""
 
-    def consequences(self, X: Floats, risk: Floats, /) -> tuple[Floats, Floats]: ...
+    def consequences(self, X: Floats, risk: Floats, /) -> tuple[Floats, Floats, Floats]: ...
 
 
 @dataclass(frozen=True)
@@ -217,9 +217,9 @@ def build_tables(
         size = rows.stop - rows.start
         X_t = np.stack([aged(X[rows], schema, t * process.step_months) for t in range(horizon)], axis=1)
         flat = X_t.reshape(size * horizon, -1)
-        p = risk.predict(flat)
-        p_risk[rows] = p.reshape(size, horizon)
-        accepted[rows], refused[rows] = (c.reshape(size, horizon) for c in effect.consequences(flat, p))
+        p_risk[rows], accepted[rows], refused[rows] = (
+            p.reshape(size, horizon) for p in effect.consequences(flat, risk.predict(flat))
+        )
         carried = np.arange(horizon) * process.step_months < process.recent_window_months
         recent = (prior[rows, None] * carried)[:, :, None, None] + np.arange(2)[None, None, :, None]
         shape = (size, horizon, 2, arms - 1)

@@ -35,10 +35,12 @@ class Window:
     rows: pd.DataFrame
 
 
-def newest_window(rows: pd.DataFrame, size: int) -> Window | None:
-    """The newest window that is full; None before the first is."""
-    number = len(rows) // size
-    return Window(number, rows.iloc[(number - 1) * size : number * size]) if number else None
+def full_windows(rows: pd.DataFrame, size: int) -> list[Window]:
+    """The windows that are full, the newest first: many may have filled since somebody looked."""
+    return [
+        Window(number, rows.iloc[(number - 1) * size : number * size])
+        for number in range(len(rows) // size, 0, -1)
+    ]
 
 
 def label_window(experiment: Any) -> timedelta:

@@ -126,7 +126,7 @@ class Release(_Frozen):
 class ReleaseFormat(ArtifactFormat[Release]):
     """`bundle.json`, `report.html` and the files of the derived forms."""
 
-    loader = "release/2"
+    loader = "release/3"
 
     def save(self, value: Release, folder: Path) -> None:
         write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)

@@ -58,7 +58,8 @@ def derive(models: Models, X: Floats) -> Derived:
     for feature, places in _spline_knots(spline):
         edges[feature] += places
     grid = Grid(edges_of(edges), (*levels, 0, 0))
-    coefficients = np.concatenate([fitted.accepted, fitted.refused, fitted.woken])
+    idle, accepted, refused, woken = effect.baseline.shifts, fitted.accepted, fitted.refused, fitted.woken
+    coefficients = np.concatenate([idle, accepted, refused, woken])
     derived = Derived(
         schema=schema,
         policy=models.policy,
@@ -72,7 +73,8 @@ def derive(models: Models, X: Floats) -> Derived:
             curves=Curves.build(_shifts(fitted.basis, coefficients), 1, features, grid),
             slopes=coefficients[:, 1],
             centre=fitted.basis.risk_centre,
-            counts=(len(fitted.accepted), len(fitted.refused), len(fitted.woken)),
+            counts=(len(idle), len(accepted), len(refused), len(woken)),
+            baseline_size=effect.baseline.size,
             size=Forest.build([segments], 0.0, grid),
         ),
         known=Known(

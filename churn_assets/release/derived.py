@@ -31,17 +31,19 @@ class EffectForm:
     """What contact does to churn: shifts of the logit, by penalty, that add up over features and the risk's own logit.
 
     Attributes:
-        curves: Outputs are those of accepting, of refusing and of waking, one a penalty each.
-        slopes: (r,) on the centred logit of the risk.
+        curves: Outputs are those of no contact, of accepting, of refusing and of waking, one a penalty each.
+        slopes: (r,) on the centred logit of the risk, of all but the first those on the logit of churn without contact.
         centre: Of that logit.
-        counts: Penalties of the three.
+        counts: Penalties of the four.
+        baseline_size: How much of the shift without contact is believed.
         size: How much of the fitted effect is believed, a tree of segments.
     """
 
     curves: Curves
     slopes: Floats
     centre: float
-    counts: tuple[int, int, int]
+    counts: tuple[int, int, int, int]
+    baseline_size: float
     size: Forest
 
 
@@ -154,8 +156,10 @@ class Derived:
             total = curves.total(fixed, fixed_within)[:, None]
             return total if ageing is None or aged is None else total + curves.at(ageing, aged)
 
-        risk = np.broadcast_to(self._risk(leaves, lines), shape)
-        accepted, refused = self._consequences(risk, lines(self.effect.curves), leaves(self.effect.size))
+        scored = np.broadcast_to(self._risk(leaves, lines), shape)
+        risk, accepted, refused = self._consequences(
+            scored, lines(self.effect.curves), leaves(self.effect.size)
+        )
         carried = months < process.recent_window_months
         recent = (prior[:, None] * carried)[:, :, None] + np.arange(2.0)
         reached = leaves(self.accept)[:, :, None] & self.accept.reachable.take(
@@ -223,13 +227,16 @@ class Derived:
         logits = [_between(-_LARGEST_LOGIT, part, _LARGEST_LOGIT) for part in parts]
         return _expit(logits[0] if len(logits) == 1 else (logits[0] + logits[1]) / 2)
 
-    def _consequences(self, risk: Floats, columns: Floats, segment: Words) -> tuple[Floats, Floats]:
-        """(n, T) churn of those who accept and of those who refuse, as `EffectModel.consequences`."""
+    def _consequences(self, scored: Floats, columns: Floats, segment: Words) -> tuple[Floats, Floats, Floats]:
+        """(n, T) churn without contact, of those who accept and of those who refuse: `EffectModel.consequences`."""
         effect = self.effect
-        clipped = _between(1e-6, risk, 1 - 1e-6)
-        base = np.log(clipped / (1 - clipped))
-        shifts = columns + (base - effect.centre)[..., None] * effect.slopes
-        first, second, _ = effect.counts
+        idle, first, second, _ = effect.counts
+        base = _logit(scored)
+        shifts = columns[..., :idle] + (base - effect.centre)[..., None] * effect.slopes[:idle]
+        unmoved = _mean(_expit(shifts + base[..., None]))
+        risk = _between(1e-6, scored + effect.baseline_size * (unmoved - scored), 1 - 1e-6)
+        base = _logit(risk)
+        shifts = columns[..., idle:] + (base - effect.centre)[..., None] * effect.slopes[idle:]
         churn = _expit(shifts[..., : first + second] + base[..., None])
         woken = _mean(_expit(shifts[..., first + second :]))
         accepted, shifted = _mean(churn[..., :first]), _mean(churn[..., first:])
@@ -238,7 +245,7 @@ class Derived:
         if_accepted, if_refused = (
             _between(1e-6, risk + size * (each - risk), 1 - 1e-6) for each in (accepted, refused)
         )
-        return if_accepted, if_refused
+        return risk, if_accepted, if_refused
 
     def _features(self, X: Floats) -> Observations:
         """(n, F) as `policy_features`."""
@@ -327,6 +334,11 @@ def canonical(X: Floats) -> Floats:
 def digest_of(row: bytes) -> bytes:
     """Names a customer's features: a digest of their numbers as they lie in memory."""
     return blake2b(row, digest_size=DIGEST_BYTES).digest()
+
+
+def _logit(probability: Floats) -> Floats:
+    clipped = _between(1e-6, probability, 1 - 1e-6)
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 def _expit(logit: Floats) -> Floats:

@@ -34,7 +34,8 @@ class _Description(BaseModel):
     baselines: dict[str, float]
     spline: bool
     effect_centre: float
-    effect_counts: tuple[int, int, int]
+    effect_counts: tuple[int, int, int, int]
+    effect_baseline_size: float
 
 
 def save_derived(derived: Derived, folder: Path) -> None:
@@ -72,6 +73,7 @@ def save_derived(derived: Derived, folder: Path) -> None:
         spline=derived.spline is not None,
         effect_centre=effect.centre,
         effect_counts=effect.counts,
+        effect_baseline_size=effect.baseline_size,
     )
     write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
 
@@ -138,6 +140,7 @@ def _assembled(described: _Description, process: RetentionProcess, tensors: Mapp
             slopes=tensors["effect.slopes"],
             centre=described.effect_centre,
             counts=described.effect_counts,
+            baseline_size=described.effect_baseline_size,
             size=forest("size"),
         ),
         known=Known(digests, outlooks),

@@ -44,8 +44,8 @@ def accept_model(step: Step, customers: CustomerTable, offer_log: OfferLog) -> M
     sections=("effect_model",),
     inputs=("customers", "offer_log", "risk_model", "accept_model"),
     kinds=("numpy",),
-    description="How contacting with each offer changes churn against no contact (intention to treat), "
-    "shrunken to what the log supports. The split between accepting and refusing is an assumption.",
+    description="Churn without contact as the log has it, and how contacting with each offer changes it (intention to "
+    "treat), shrunken to what the log supports. The split between accepting and refusing is an assumption.",
 )
 def effect_model(
     step: Step,
@@ -68,6 +68,7 @@ def effect_model(
         model,
         metrics={
             "simulated": offer_log.simulated,
+            "baseline_size": model.baseline.size,
             "overall_size": float(model.overall.value),
             "overall_size_standard_error": float(model.overall.standard_error),
             "segments": len(model.size),

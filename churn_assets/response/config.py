@@ -64,7 +64,8 @@ class EffectGates(BaseModel):
     Attributes:
         least_size: The realised size of the predicted effects may not be significantly below this.
         largest_size: ... nor significantly above this.
-        max_arm_deviation: Largest |predicted - doubly robust| mean effect of any arm, in standard errors.
+        max_arm_deviation: Largest |predicted - doubly robust| mean effect of any arm, and mean churn without contact,
+            in standard errors.
         max_group_deviation: The same for the third of customers whom contact is predicted to harm most, and
             for the third whom it helps most.
         champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted.
@@ -83,19 +84,23 @@ class EffectModelConfig(BaseModel):
     """How contact changes churn: averaged ridge regressions, shrunken by segment to what the log supports.
 
     Attributes:
-        shift_penalties: Ridge penalties of the shifts of the risk logit; the fits are averaged.
+        baseline_penalties: Ridge penalties of the shift of the risk logit of customers without contact; the fits are
+            averaged.
+        shift_penalties: Ridge penalties of the shifts of the baseline's logit; the fits are averaged.
         woken_penalties: Ridge penalties of the chance that a refusing would-be stayer is woken; averaged too.
         knots: Quantile bins of a numeric feature; one fewer is the number of hinges of its effect.
         cross_fits: Refits whose effects on the customers left out are compared with the log.
         segments: Most segments for which the size of the effect is estimated before pooling.
         min_segment_rows: Fewest rows of the log in a segment.
-        evidence_z: Below this many standard errors of evidence for any effect at all, every effect is zero.
+        evidence_z: Below this many standard errors of evidence for any effect at all, every effect is zero; and below
+            as many for any shift of the baseline, it is the risk.
             Eight demo worlds without effects gave -2.0 to 1.6, the same worlds with effects 11 to 15.
         gates: What the model must prove.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    baseline_penalties: Penalties = (10.0, 30.0, 100.0)
     shift_penalties: Penalties = (100.0, 300.0, 1000.0)
     woken_penalties: Penalties = (3.0, 10.0, 30.0)
     knots: Annotated[int, Field(ge=2, le=20)] = 5

@@ -1,14 +1,19 @@
 """`EffectModel`: what contact does to churn in the label window. Fitting and predicting only.
 
+Baseline. Churn without contact is a ridge-penalised shift of the logit of the risk, fitted on the log's rows without
+contact. The log is newer than the labels of a customer table: beside a risk that is no longer true, the effects would
+have to explain what contact has no part in. As much of the shift is believed as shows on customers left out of the fit;
+where it does not certainly show, the baseline is the risk.
+
 Model. Contact changes churn through two probabilities. Of customers who accept, churn is a ridge-penalised
-shift of the logit of churn without contact. Of customers who refuse, it is the mean of such a shift and of a
+shift of the logit of the baseline. Of customers who refuse, it is the mean of such a shift and of a
 second form in which would-be churners still leave and a would-be stayer is *woken*, and leaves, with a
 ridge-penalised logistic probability: the sleeping dogs. Every part is averaged over a few penalties rather
 than selected. The level of an offer acts through the chance that it is accepted. The effect of contacting
 with arm a (intention to
 treat: what the propensities identify) is therefore
 
-    effect_a = q_a · (churn_if_accepted - risk) + (1 - q_a) · (churn_if_refused - risk).
+    effect_a = q_a · (churn_if_accepted - baseline) + (1 - q_a) · (churn_if_refused - baseline).
 
 How the effect splits between those who accept and those who refuse is a modelling assumption, not a causal
 statement: acceptance is chosen by the customer.
@@ -35,7 +40,7 @@ from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
-from churn_assets.response.evidence import realised_size
+from churn_assets.response.evidence import realised_size, slope
 from churn_assets.response.segments import Segments
 
 Floats = NDArray[np.float64]
@@ -44,13 +49,34 @@ _LARGEST_SIZE = 1.5  # the pooled size may enlarge an effect by at most this: sh
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """Churn without contact, as the log has it.
+
+    Attributes:
+        basis: The p columns of every regression.
+        shifts: (b, p) shifts of the risk logit, one row a penalty.
+        realised: How much of the shift shows on customers left out of the fit.
+        size: How much of it is believed, 0 to 1.
+    """
+
+    basis: EffectBasis
+    shifts: Floats
+    realised: Estimate
+    size: float
+
+    def churn(self, X: Floats, risk: Floats) -> Floats:
+        """(n,) churn without contact of customers (n, F) at (n,) risk."""
+        return _shrunken(risk, _shifted(self.basis, self.shifts, X, risk), self.size)
+
+
+@dataclass(frozen=True)
 class Consequences:
     """What was fitted, before shrinking: churn of those who accept, and of those who refuse.
 
     Attributes:
         basis: The p columns of every regression.
-        accepted: (m, p) shifts of the risk logit of customers who accept, one row a penalty.
-        refused: (m, p) shifts of the risk logit of customers who refuse.
+        accepted: (m, p) shifts of the baseline's logit of customers who accept, one row a penalty.
+        refused: (m, p) shifts of the baseline's logit of customers who refuse.
         woken: (w, p) logits of the chance that a refusing would-be stayer is woken.
     """
 
@@ -59,14 +85,12 @@ class Consequences:
     refused: Floats
     woken: Floats
 
-    def churn(self, X: Floats, risk: Floats) -> tuple[Floats, Floats]:
-        """(n,) churn if accepted and (n,) churn if refused."""
-        base = _logit(risk)
-        columns = self.basis.transform(X, base)
-        accepted = _logistic(base[:, None] + columns @ self.accepted.T).mean(axis=1)
-        shifted = _logistic(base[:, None] + columns @ self.refused.T).mean(axis=1)
-        woken = _logistic(columns @ self.woken.T).mean(axis=1)
-        return accepted, (shifted + risk + (1 - risk) * woken) / 2
+    def churn(self, X: Floats, baseline: Floats) -> tuple[Floats, Floats]:
+        """(n,) churn if accepted and (n,) churn if refused, of customers with this churn (n,) without contact."""
+        accepted = _shifted(self.basis, self.accepted, X, baseline)
+        shifted = _shifted(self.basis, self.refused, X, baseline)
+        woken = _logistic(self.basis.transform(X, _logit(baseline)) @ self.woken.T).mean(axis=1)
+        return accepted, (shifted + baseline + (1 - baseline) * woken) / 2
 
 
 @dataclass(frozen=True)
@@ -76,7 +100,8 @@ class EffectModel:
     Attributes:
         schema: The customer features, in the order of the columns of X.
         arms: The offers of the log it was trained on; arms[0] is no contact.
-        fitted: The consequences before shrinking.
+        baseline: Churn without contact.
+        fitted: The consequences of contact before shrinking.
         segments: Where the size of the effect was estimated.
         size: (S,) pooled size of the effect in each segment: 0 is no effect, 1 the fitted one.
         size_sd: (S,) posterior standard deviation of `size`.
@@ -87,6 +112,7 @@ class EffectModel:
 
     schema: CustomerSchema
     arms: tuple[float, ...]
+    baseline: Baseline
     fitted: Consequences
     segments: Segments
     size: Floats
@@ -121,8 +147,25 @@ class EffectModel:
         arm, propensities = log.arm[rows], log.propensities[rows]
         accepted, churned = log.accepted[rows] > 0, log.churned[rows].astype(np.float64)
 
-        base = _logit(risk)
-        basis = EffectBasis.fit(table.schema, X, base, config.knots)
+        everyone = np.ones(len(rows), bool)
+        basis = EffectBasis.fit(table.schema, X, _logit(risk), config.knots)
+        at_risk = basis.transform(X, _logit(risk))
+
+        def idle_shifts(training: NDArray[np.bool_]) -> Floats:
+            who = training & (arm == 0)
+            parts = (at_risk[who], _logit(risk[who]), churned[who])
+            return np.stack([ridge_shift(*parts, penalty) for penalty in config.baseline_penalties])
+
+        shifted = np.empty(len(rows))
+        for left_out in range(config.cross_fits):
+            held = group == left_out
+            shifted[held] = _shifted(basis, idle_shifts(~held), X[held], risk[held])
+        idle = arm == 0
+        realised = slope((shifted - risk)[idle], (churned - risk)[idle], customer[idle])
+        believed = min(realised.value, 1.0) if realised.z >= config.evidence_z else 0.0
+        baseline = Baseline(basis, idle_shifts(everyone), realised, believed)
+        no_contact = _shrunken(risk, shifted, believed)
+        base = _logit(no_contact)
         columns = basis.transform(X, base)
 
         def solve(training: NDArray[np.bool_]) -> Consequences:
@@ -131,18 +174,15 @@ class EffectModel:
                 return np.stack([ridge_shift(*parts, penalty) for penalty in config.shift_penalties])
 
             refused = training & (arm > 0) & ~accepted
-            parts = (columns[refused], risk[refused], churned[refused])
+            parts = (columns[refused], no_contact[refused], churned[refused])
             woken = np.stack([ridge_woken(*parts, penalty) for penalty in config.woken_penalties])
             return Consequences(basis, shifts(training & accepted), shifts(refused), woken)
 
         effects = np.zeros_like(acceptance)
         for left_out in range(config.cross_fits):
             held = group == left_out
-            if_accepted, if_refused = solve(~held).churn(X[held], risk[held])
-            effects[held] = _intention_to_treat(
-                if_accepted - risk[held], if_refused - risk[held], acceptance[held]
-            )
-        consequences = solve(np.ones(len(rows), bool))
+            consequences = solve(~held).churn(X[held], no_contact[held])
+            effects[held] = _intention_to_treat(no_contact[held], *consequences, acceptance[held])
 
         mean_contact = effects[:, 1:].mean(axis=1)
         segments = Segments.fit(
@@ -155,36 +195,45 @@ class EffectModel:
                 churned[chosen],
                 arm[chosen],
                 propensities[chosen],
-                risk[chosen],
+                no_contact[chosen],
                 effects[chosen],
                 customer[chosen],
             )
 
-        overall = size_of(np.ones(len(rows), bool))
+        overall = size_of(everyone)
         raw = tuple(size_of(segment == each) for each in range(segments.count))
         size, size_sd = pooled_sizes(overall, raw, config.evidence_z)
         return cls(
-            table.schema, log.arms, consequences, segments, size, size_sd, raw, overall, config.evidence_z
+            table.schema,
+            log.arms,
+            baseline,
+            solve(everyone),
+            segments,
+            size,
+            size_sd,
+            raw,
+            overall,
+            config.evidence_z,
         )
 
-    def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats]:
-        """P(churn in the label window) of a contacted customer who accepts, and of one who refuses.
+    def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:
+        """P(churn in the label window) without contact, of a contacted customer who accepts, and of one who refuses.
 
         Args:
             X: (n, F) customer features, columns in the order of `schema`.
-            risk: (n,) churn risk without contact.
+            risk: (n,) churn risk by the risk model.
 
         Returns:
-            (n,) churn if accepted and (n,) churn if refused, strictly within (0, 1).
+            (n,) churn without contact, (n,) if accepted and (n,) if refused, strictly within (0, 1).
         """
-        accepted, refused = self.fitted.churn(X, risk)
+        idle = self.baseline.churn(X, risk)
+        accepted, refused = self.fitted.churn(X, idle)
         size = self.size[self.segments.assign(X)]
-        return _shrunken(risk, accepted, size), _shrunken(risk, refused, size)
+        return idle, _shrunken(idle, accepted, size), _shrunken(idle, refused, size)
 
     def effects(self, X: Floats, risk: Floats, acceptance: Floats) -> Floats:
         """(n, A) change in churn by contact with each arm, given (n, A) acceptance; column 0 is 0."""
-        accepted, refused = self.consequences(X, risk)
-        return _intention_to_treat(accepted - risk, refused - risk, acceptance)
+        return _intention_to_treat(*self.consequences(X, risk), acceptance)
 
 
 def pooled_sizes(overall: Estimate, raw: tuple[Estimate, ...], evidence_z: float) -> tuple[Floats, Floats]:
@@ -221,22 +270,34 @@ def ridge_shift(columns: Floats, offset: Floats, outcome: Floats, penalty: float
         outcome: (n,) 0 or 1.
         penalty: Weight of half the sum of squared coefficients.
 
+    Steps are halved until the penalised likelihood does not fall: an offset that is far from the outcomes makes whole
+    ones overshoot.
+
     Raises:
         RuntimeError: no convergence in 50 steps.
     """
     ridge = np.full(columns.shape[1], penalty)
     ridge[:2] *= 1e-3
+
+    def loss(coefficients: Floats) -> float:
+        logit = offset + columns @ coefficients
+        return float((np.logaddexp(0, logit) - outcome * logit).sum() + 0.5 * (ridge * coefficients**2).sum())
+
     coefficients = np.zeros(columns.shape[1])
+    least = loss(coefficients)
     for _ in range(50):
         probability = _logistic(offset + columns @ coefficients)
         gradient = columns.T @ (outcome - probability) - ridge * coefficients
         hessian = (columns * (probability * (1 - probability))[:, None]).T @ columns
         hessian[np.diag_indices_from(hessian)] += ridge
         step = np.linalg.solve(hessian, gradient)
+        while np.abs(step).max() >= 1e-6 and loss(coefficients + step) > least:
+            step = step / 2
         coefficients = coefficients + step
         if np.abs(step).max() < 1e-6:
             return coefficients
-    raise RuntimeError("effect_model: the regression of churn after accepting did not converge in 50 steps")
+        least = loss(coefficients)
+    raise RuntimeError("effect_model: a regression of churn did not converge in 50 Newton steps")
 
 
 def ridge_woken(columns: Floats, risk: Floats, outcome: Floats, penalty: float) -> Floats:
@@ -270,14 +331,21 @@ def ridge_woken(columns: Floats, risk: Floats, outcome: Floats, penalty: float) 
     return np.asarray(found.x)
 
 
-def _intention_to_treat(accepted: Floats, refused: Floats, acceptance: Floats) -> Floats:
-    effects = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None]
+def _intention_to_treat(baseline: Floats, accepted: Floats, refused: Floats, acceptance: Floats) -> Floats:
+    if_accepted, if_refused = (accepted - baseline)[:, None], (refused - baseline)[:, None]
+    effects = acceptance * if_accepted + (1 - acceptance) * if_refused
     effects[:, 0] = 0.0
     return effects
 
 
-def _shrunken(risk: Floats, churn: Floats, size: Floats) -> Floats:
-    return np.clip(risk + size * (churn - risk), 1e-6, 1 - 1e-6)
+def _shifted(basis: EffectBasis, shifts: Floats, X: Floats, churn: Floats) -> Floats:
+    """(n,) mean over the shifts (m, p) of probabilities whose logit was that of `churn` (n,)."""
+    base = _logit(churn)
+    return np.asarray(_logistic(base[:, None] + basis.transform(X, base) @ shifts.T).mean(axis=1))
+
+
+def _shrunken(baseline: Floats, churn: Floats, size: Floats | float) -> Floats:
+    return np.clip(baseline + size * (churn - baseline), 1e-6, 1 - 1e-6)
 
 
 def _logit(probability: Floats) -> Floats:

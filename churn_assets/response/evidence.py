@@ -55,13 +55,17 @@ def realised_size(
     """
     mean_effect = (propensities * effects).sum(axis=1)
     regressor = effects[np.arange(len(arm)), arm] - mean_effect
-    target = outcome - no_contact - mean_effect
+    return slope(regressor, outcome - no_contact - mean_effect, cluster)
+
+
+def slope(regressor: Floats, target: Floats, cluster: Integers) -> Estimate:
+    """Least-squares slope through the origin of target (n,) on regressor (n,); 0 without error where that is all 0."""
     weight = float((regressor**2).sum())
     if weight == 0:
         return Estimate(0.0, 0.0)
-    slope = float((regressor * target).sum()) / weight
-    scores = np.bincount(cluster, weights=regressor * (target - slope * regressor))
-    return Estimate(slope, float(np.sqrt((scores**2).sum())) / weight)
+    value = float((regressor * target).sum()) / weight
+    scores = np.bincount(cluster, weights=regressor * (target - value * regressor))
+    return Estimate(value, float(np.sqrt((scores**2).sum())) / weight)
 
 
 def effect_loss(

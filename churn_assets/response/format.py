@@ -15,7 +15,7 @@ from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.estimates import Estimate
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.basis import EffectBasis
-from churn_assets.response.effect import Consequences, EffectModel
+from churn_assets.response.effect import Baseline, Consequences, EffectModel
 from churn_assets.response.segments import Segments, Split
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
@@ -129,6 +129,8 @@ class _EffectDescription(BaseModel):
     customer_schema: CustomerSchema
     arms: tuple[float, ...]
     basis: _Basis
+    baseline_realised: _Estimate
+    baseline_size: float
     nodes: tuple[_Split | int, ...]
     fill: tuple[float, ...]
     raw_size: tuple[_Estimate, ...]
@@ -137,9 +139,9 @@ class _EffectDescription(BaseModel):
 
 
 class EffectModelFormat(ArtifactFormat[EffectModel]):
-    """Golden rows: the consequences of contact for made-up customers at three levels of risk."""
+    """Golden rows: the consequences for made-up customers at three levels of risk."""
 
-    loader: ClassVar[str] = "effect_model/1"
+    loader: ClassVar[str] = "effect_model/2"
     packages: ClassVar[tuple[str, ...]] = ("numpy", "safetensors")
 
     def save(self, value: EffectModel, folder: Path) -> None:
@@ -147,6 +149,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         fitted = value.fitted
         write_tensors(
             {
+                "idle": value.baseline.shifts,
                 "accepted": fitted.accepted,
                 "refused": fitted.refused,
                 "woken": fitted.woken,
@@ -159,6 +162,8 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             customer_schema=value.schema,
             arms=value.arms,
             basis=_Basis(**vars(fitted.basis)),
+            baseline_realised=_Estimate(**vars(value.baseline.realised)),
+            baseline_size=value.baseline.size,
             nodes=tuple(
                 node if isinstance(node, int) else _Split(**vars(node)) for node in value.segments.nodes
             ),
@@ -180,7 +185,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         probes = golden_customers(described.customer_schema)
         columns = basis.transform(probes, np.zeros(len(probes))).shape[1]
         shapes = {name: array.shape for name, array in tensors.items()}
-        wanted = {"accepted": columns, "refused": columns, "woken": columns}
+        wanted = dict.fromkeys(("idle", "accepted", "refused", "woken"), columns)
         if (
             set(shapes) != {*wanted, "size", "size_sd"}
             or any(shapes[name][1:] != (width,) or not shapes[name][0] for name, width in wanted.items())
@@ -189,13 +194,16 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             or not all(np.isfinite(array).all() and array.dtype == np.float64 for array in tensors.values())
         ):
             expected = (
-                f"finite float64: accepted, refused, woken (·, {columns}), size, size_sd ({segments.count},)"
+                f"finite float64: {', '.join(wanted)} (·, {columns}), size, size_sd ({segments.count},)"
             )
             raise CorruptArtifact(TENSORS, str(shapes), expected)
+        realised = Estimate(**dict(described.baseline_realised))
+        baseline = Baseline(basis, tensors["idle"], realised, described.baseline_size)
         fitted = Consequences(basis, tensors["accepted"], tensors["refused"], tensors["woken"])
         return EffectModel(
             described.customer_schema,
             described.arms,
+            baseline,
             fitted,
             segments,
             tensors["size"],
@@ -206,11 +214,12 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         )
 
     def signature(self, value: EffectModel) -> dict[str, JsonValue]:
-        """Features in order, then the risk; the two consequences and their window."""
+        """Features in order, then the risk; churn without contact, the two consequences, and their window."""
         window: JsonValue = value.schema.label_window_months
         return {
             "inputs": [*_features(value.schema), {"name": "risk"}],
             "outputs": [
+                {"name": "churn_without_contact", "window_months": window},
                 {"name": "churn_if_accepted", "window_months": window},
                 {"name": "churn_if_refused", "window_months": window},
             ],
@@ -218,12 +227,12 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         }
 
     def golden(self, value: EffectModel) -> GoldenRows:
-        """The consequences for made-up customers."""
+        """Churn without contact, if accepted and if refused, of made-up customers."""
         inputs = _as_json(golden_customers(value.schema))
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: EffectModel, inputs: JsonValue) -> JsonValue:
-        """Churn if accepted and if refused, at risks of .05, .3 and .7, for rows of a design matrix."""
+        """The consequences at risks of .05, .3 and .7, for rows of a design matrix."""
         X = np.array(inputs, dtype=np.float64)
         return [_as_json(np.stack(value.consequences(X, np.full(len(X), risk)))) for risk in (0.05, 0.3, 0.7)]
 

@@ -160,7 +160,8 @@ def effect(
 ) -> Outcome:
     """Predicted effects are of the realised size on held-out customers: overall, by arm, harmed and helped.
 
-    A model that found nothing (every effect zero) passes where the log shows nothing either.
+    Churn without contact is as the log has it. A model that found nothing (every effect zero) passes where the log
+    shows nothing either.
     """
     base, effects = _predicted(model, offers, risk, accept)
     log, customer = offers.log, offers.customer
@@ -176,6 +177,8 @@ def effect(
             Gate("size_lower_bound", low, "<=", gates.largest_size, detail),
             Gate("size_above_zero", low, ">=", 0.0, "what was claimed shows on unseen customers"),
         ]
+    idle = (log.arm == 0) / log.propensities[:, 0]
+    no_contact = _compared("no contact", base, base + idle * (churned - base), customer)
     by_arm = [
         _compared(f"{arm:.0%}", effects[:, index], scores[:, index], customer)
         for index, arm in enumerate(log.arms)
@@ -191,11 +194,12 @@ def effect(
         for name, chosen in groups.items()
     ]
     for name, rows, limit in (
+        ("no_contact_deviation", [no_contact], gates.max_arm_deviation),
         ("arm_deviation", by_arm, gates.max_arm_deviation),
         ("group_deviation", [by_group[0], by_group[2]], gates.max_group_deviation),
     ):
         worst = max(rows, key=lambda row: abs(float(row["deviation"])))
-        detail = f"standard errors between predicted and doubly robust effect, {worst['who']}"
+        detail = f"standard errors between predicted and doubly robust, {worst['who']}"
         found.append(Gate(name, abs(float(worst["deviation"])), "<=", limit, detail))
     return Outcome(
         tuple(found),
@@ -205,12 +209,12 @@ def effect(
 
 def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk: RiskModel) -> Outcome:
     """Real predictions are probabilities, and effects have the sizes that the model's own evidence supports."""
-    both = np.concatenate(model.consequences(offers.X, risk.predict(offers.X)))
+    every = np.concatenate(model.consequences(offers.X, risk.predict(offers.X)))
     supported, _ = pooled_sizes(model.overall, model.raw_size, model.evidence_z)
     return Outcome(
         (
-            Gate("smallest", float(both.min()), ">=", 0.0),
-            Gate("largest", float(both.max()), "<=", 1.0),
+            Gate("smallest", float(every.min()), ">=", 0.0),
+            Gate("largest", float(every.max()), "<=", 1.0),
             Gate(
                 "size_beyond_evidence",
                 float(np.abs(model.size - supported).max()),
@@ -274,10 +278,11 @@ def _forecast(model: AcceptModel, offers: HeldOutOffers) -> Floats:
 def _predicted(
     model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel
 ) -> tuple[Floats, Floats]:
-    """(n,) risk without contact and (n, A) effects of every arm."""
-    base = risk.predict(offers.X)
+    """(n,) churn without contact and (n, A) effects of every arm."""
+    scored = risk.predict(offers.X)
+    base, *_ = model.consequences(offers.X, scored)
     recent = offers.log.prior_offers.astype(np.float64)
-    return base, model.effects(offers.X, base, accept.predict_arms(offers.X, recent, offers.log.arms))
+    return base, model.effects(offers.X, scored, accept.predict_arms(offers.X, recent, offers.log.arms))
 
 
 def _compared(

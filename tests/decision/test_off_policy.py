@@ -256,10 +256,17 @@ def test_a_policy_that_never_offers_is_no_first_release():
     assert not all(gate.passed for gate in verdict.gates)
 
 
-def test_a_later_release_may_lose_less_than_one_percent_of_the_champion():
-    assert decide_release(gap(-0.5), OFFER, NO_OFFER).release
-    assert not decide_release(gap(-0.98), OFFER, NO_OFFER).release  # the bound is below -1
-    assert not decide_release(gap(-2.0), OFFER, NO_OFFER).release
+@pytest.mark.parametrize(("kept", "released"), [(1.0, True), (0.8, True), (0.755, False), (0.5, False)])
+def test_a_later_release_may_lose_less_than_a_quarter_of_what_the_champions_offers_add(kept, released):
+    candidate = np.column_stack([np.full(4_000, 1 - kept), np.full(4_000, kept)])
+    assert decide_release(gap(4.0), candidate, OFFER).release is released  # .755: the bound is below -1
+
+
+def test_where_the_champions_offers_add_nothing_a_later_release_must_be_better():
+    """A share of a customer's whole value, 100 here, would let it lose more than offers can ever add."""
+    assert decide_release(gap(1.0), OFFER, NO_OFFER).release
+    assert not decide_release(gap(-0.5), OFFER, NO_OFFER).release
+    assert not decide_release(gap(-1.0), OFFER, OFFER).release
 
 
 def test_the_champion_itself_may_be_released_again():

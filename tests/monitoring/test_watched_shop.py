@@ -19,8 +19,8 @@ def dearer(asked):
 @pytest.mark.parametrize(
     ("sensor", "said"),
     [
-        ("drift", "no drift in window 4 of"),
-        ("live_performance", "forecasts come true in window 4 of"),
+        ("drift", "no drift in 4 windows of"),
+        ("live_performance", "forecasts come true in 4 windows of"),
         ("guardrails", "guardrails hold over 4"),
     ],
 )
@@ -53,6 +53,17 @@ def test_forecasts_that_became_wrong_ask_for_a_training(shop, instance):
     shop.serve(1, churn=lambda decision: min(1.0, decision["churn_risk"] + 0.25))
     request = shop.asked("live_performance", instance)
     assert "churn without contact is +" in request.tags["churn/reason"]
+
+
+def test_what_was_wrong_in_a_window_is_found_when_others_have_filled_since(shop, instance):
+    shop.serve(1, asked=dearer, churn=lambda decision: min(1.0, decision["churn_risk"] + 0.25))
+    shop.serve(1)
+    assert "MonthlyCharges (PSI" in shop.asked("drift", instance).tags["churn/reason"]
+    request = shop.asked("live_performance", instance)
+    assert "churn without contact is +" in request.tags["churn/reason"]
+    shop.serve(1)
+    shop.cursors.clear()
+    assert shop.asked("live_performance", instance).run_key == request.run_key, "one window asks once"
 
 
 def test_outcomes_that_only_a_file_tells_count_too(shop, instance):

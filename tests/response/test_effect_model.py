@@ -1,9 +1,15 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from churn_assets.gates.estimates import Estimate
+from churn_assets.gates.metrics import log_losses
+from churn_assets.offers.log import as_log, propensity_column
+from churn_assets.offers.world import ARMS, DemoWorld
+from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.effect import EffectModel, pooled_sizes, ridge_shift, ridge_woken
 from churn_assets.response.format import EFFECT_MODEL
@@ -50,9 +56,9 @@ def test_an_effect_is_what_acceptance_makes_of_its_two_consequences(fitted):
     X = fitted.table.X[:500]
     risk = fitted.risk.predict(X)
     acceptance = fitted.accept.predict_arms(X, np.zeros(500), fitted.log.arms)
-    accepted, refused = fitted.effect.consequences(X, risk)
+    idle, accepted, refused = fitted.effect.consequences(X, risk)
     effects = fitted.effect.effects(X, risk, acceptance)
-    mixed = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - risk[:, None]
+    mixed = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - idle[:, None]
     np.testing.assert_allclose(effects[:, 1:], mixed[:, 1:], atol=1e-12)
     assert (effects[:, 0] == 0).all()
     assert ((accepted > 0) & (accepted < 1) & (refused > 0) & (refused < 1)).all()
@@ -79,7 +85,8 @@ def refit(fitted, **changes) -> EffectModel:
 
 def test_every_key_changes_what_it_names(fitted):
     base = fitted.effect
-    one = refit(fitted, shift_penalties=(50.0,), woken_penalties=(5.0, 6.0))
+    one = refit(fitted, baseline_penalties=(40.0, 50.0), shift_penalties=(50.0,), woken_penalties=(5.0, 6.0))
+    assert one.baseline.shifts.shape[0] == 2
     assert one.fitted.accepted.shape[0] == one.fitted.refused.shape[0] == 1
     assert one.fitted.woken.shape[0] == 2
     knots = refit(fitted, knots=3, segments=2, min_segment_rows=5000, cross_fits=2)
@@ -149,6 +156,105 @@ def test_sizes_are_pooled_more_where_they_are_less_certain_and_never_reversed():
 def test_equal_sizes_are_pooled_completely():
     sizes, _ = pooled_sizes(Estimate(1.0, 0.05), (Estimate(1.02, 0.1), Estimate(0.97, 0.1)), evidence_z=4.0)
     np.testing.assert_allclose(sizes, 1.0)
+
+
+def test_outcomes_that_have_nothing_to_do_with_customers_are_fitted_too():
+    """The risk is far from such outcomes: whole Newton steps overshoot, from one side to the other."""
+    rng = np.random.default_rng(0)
+    offset = rng.normal(0, 6, 3000)
+    columns = np.column_stack([np.ones(3000), offset - offset.mean(), rng.normal(size=(3000, 5))])
+    outcome = (rng.random(3000) < 0.25).astype(float)
+    found = ridge_shift(columns, offset, outcome, penalty=100.0)
+    logit = offset + columns @ found
+    assert np.abs(1 / (1 + np.exp(-logit)) - 0.25).mean() < 0.05
+
+
+def test_noise_gives_no_effects(fitted):
+    """Outcomes of the whole log in another order: nothing is told about anybody."""
+    churned = np.random.default_rng(0).permutation(fitted.log.frame["churned"].to_numpy())
+    noise = type(fitted.log)(fitted.log.frame.assign(churned=churned), fitted.log.arms, fitted.log.simulated)
+    risk = fitted.risk.risk_of(fitted.log.customer_id)
+    again = EffectModel.fit(
+        fitted.table, noise, risk, fitted.accept.out_of_fold, fitted.experiment.effect_model
+    )
+    assert (again.size == 0).all()
+
+
+@pytest.fixture(scope="module")
+def shocked(fitted):
+    """A log from after a competitor's offers, of which the customer table knows nothing; its truth; its model."""
+    world = DemoWorld(fitted.table, fitted.experiment.economics, drift="competitor_shock")
+    cohort = world.cohort(40_000, seed=11, shifted=True)
+    propensities = world.logging_policy()[cohort.customer]
+    rng = np.random.default_rng(12)
+    arm = (rng.random(len(cohort))[:, None] > propensities.cumsum(1)).sum(1).clip(0, len(ARMS) - 1)
+    answers = world.answer(cohort.truth, arm, rng)
+    columns = {
+        "customer_id": fitted.table.ids[cohort.customer],
+        "decided_at": pd.date_range("2026-03-01", periods=len(arm), freq="min", tz="UTC"),
+        "wave": np.zeros(len(arm), np.int64),
+        "offer_pct": np.asarray(ARMS)[arm],
+        "propensity": propensities[np.arange(len(arm)), arm],
+        **{propensity_column(each): propensities[:, k] for k, each in enumerate(ARMS)},
+        "policy_version": np.full(len(arm), "rules", object),
+        "prior_offers": cohort.prior_offers,
+        "accepted": answers.accepted,
+        "churned": answers.churned,
+        "margin": answers.margin,
+    }
+    log = as_log(pd.DataFrame(columns), fitted.table.ids, simulated=True, origin="shock")
+    accept = AcceptModel.fit(fitted.table, log, fitted.experiment.accept_model)
+    effect = EffectModel.fit(
+        fitted.table,
+        log,
+        fitted.risk.risk_of(log.customer_id),
+        accept.out_of_fold,
+        fitted.experiment.effect_model,
+    )
+    return SimpleNamespace(log=log, truth=cohort.truth, accept=accept, effect=effect)
+
+
+def test_churn_without_contact_follows_the_log_where_the_table_is_out_of_date(fitted, shocked):
+    held_out = np.flatnonzero(fitted.table.held_out[shocked.truth.customer])
+    customer, left = shocked.truth.customer[held_out], shocked.truth.would_churn[held_out]
+    X = fitted.table.X[customer]
+    risk = fitted.risk.predict(X)
+    idle, *_ = shocked.effect.consequences(X, risk)
+    fibre = (fitted.table.frame["InternetService"] == "Fiber optic").to_numpy()[customer]
+    for who in (fibre, ~fibre):
+        assert abs(idle[who].mean() - left[who].mean()) < 0.02
+    assert left[fibre].mean() - risk[fibre].mean() > 0.04
+    assert log_losses(left, idle).mean() < log_losses(left, risk).mean() - 0.002
+
+
+def test_effects_are_found_beside_a_risk_that_is_out_of_date(fitted, shocked):
+    """Fitted beside that risk they were shrunken to a third in some segments, and to nothing in others."""
+    held_out = np.flatnonzero(fitted.table.held_out[shocked.truth.customer])
+    X = fitted.table.X[shocked.truth.customer[held_out]]
+    recent = shocked.log.prior_offers[held_out].astype(float)
+    effects = shocked.effect.effects(X, fitted.risk.predict(X), shocked.accept.predict_arms(X, recent, ARMS))
+    truth = (shocked.truth.churn - shocked.truth.churn[:, :1])[held_out]
+    np.testing.assert_allclose(effects.mean(axis=0), truth.mean(axis=0), atol=0.01)
+    assert shocked.effect.size.min() > 0.7
+
+
+def test_where_the_table_is_up_to_date_churn_without_contact_is_the_risk(fitted):
+    assert fitted.effect.baseline.size == 0
+    X = fitted.table.X[:200]
+    risk = fitted.risk.predict(X)
+    np.testing.assert_allclose(fitted.effect.consequences(X, risk)[0], risk, atol=1e-12)
+
+
+def test_a_baseline_that_is_not_that_of_the_log_does_not_pass_its_gate(fitted, shocked):
+    from churn_assets.response.gates import HeldOutOffers, effect
+
+    gates = fitted.experiment.effect_model.gates
+    held_out = HeldOutOffers.of(fitted.table, shocked.log)
+    ours = effect(shocked.effect, held_out, fitted.risk, shocked.accept, gates)
+    assert all(gate.passed for gate in ours.gates)
+    stale = replace(shocked.effect, baseline=replace(shocked.effect.baseline, size=0.0))
+    outcome = effect(stale, held_out, fitted.risk, shocked.accept, gates)
+    assert "no_contact_deviation" in {gate.name for gate in outcome.gates if not gate.passed}
 
 
 def test_the_shift_equals_a_ridge_logistic_regression_when_there_is_no_offset():

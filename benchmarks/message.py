@@ -48,8 +48,8 @@ SEEDS = range(3)
 HELD_OUT = 2000
 """Prompts whose messages are read for wrong offers."""
 
-SHORT_OF_KL_STEPS = 48
-"""3,072 messages: with earlier, weaker reward models the score without KL's price fell below the start by then."""
+WITHOUT_KL_STEPS = 48
+"""3,072 messages, three times as many as with KL's price."""
 
 TRL = ROOT / ".churn" / "peers" / "trl-1.12"
 WRITING = 512
@@ -195,12 +195,27 @@ def held_out_messages(run: Branch) -> dict[str, float]:
     }
 
 
-def without_kl(run: Branch) -> float:
-    """Gold score after a longer training that may leave the SFT model as far behind as it likes."""
+def without_kl(run: Branch) -> dict[str, float]:
+    """A longer training that may leave the SFT model as far behind as it likes, a third of the way and at its end."""
     config = run.experiment.ppo_text.model_copy(
-        update={"init_beta": 0.0, "stop_when_judge_turns": False, "steps": SHORT_OF_KL_STEPS}
+        update={"init_beta": 0.0, "stop_when_judge_turns": False, "steps": WITHOUT_KL_STEPS}
     )
-    return run.gold(train_ppo(run.sft, run.reward, run.messages, config, seed=run.experiment.seed).model)
+    trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed)
+    prompts = list(dict.fromkeys(run.messages.of("train")["prompt"]))
+    scorer, found = Scorer.of(run.reward), {}
+    while trainer.step < config.steps:
+        trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, run.experiment.seed))
+        if trainer.step in {WITHOUT_KL_STEPS // 3, WITHOUT_KL_STEPS}:
+            written = run.written(trainer.finished().model, WRITING)
+            texts, ended = [each.text for each in written], [each.ended for each in written]
+            rewards = score(scorer, [each.prompt for each in run.situations[:WRITING]], texts, ended)
+            when = "" if trainer.step == WITHOUT_KL_STEPS else "early_"
+            found |= {
+                f"{when}gold": run.gold_of(written),
+                f"{when}unique": len(set(texts)) / len(texts),
+                f"{when}reward": float(run.reward.reward.standardised(rewards).mean()),
+            }
+    return found
 
 
 def after_permuted(run: Branch) -> float:
@@ -274,6 +289,7 @@ def measure() -> Sequence[Figure]:
     def of(name: str) -> list[float]:
         return [row[name] for row in rows]
 
+    early = WITHOUT_KL_STEPS // 3
     worst = f"worst of {len(SEEDS)} seeds"
     return [
         Figure("branch_seconds", max(of("seconds")), "<=", 170, "corpus, training and gates; aim 120"),
@@ -305,7 +321,11 @@ def measure() -> Sequence[Figure]:
             f"of {WRITING} messages, drawn as those that are sent",
         ),
         Figure("ended_share", min(of("ended"))),
-        Figure("gold_without_kl", no_kl, note=f"{SHORT_OF_KL_STEPS} steps without the price of KL"),
+        Figure("gold_without_kl_early", no_kl["early_gold"], note=f"{early} steps without the price of KL"),
+        Figure("gold_without_kl", no_kl["gold"], note=f"{WITHOUT_KL_STEPS} steps"),
+        Figure("reward_without_kl_early", no_kl["early_reward"], note="standard deviations of SFT's rewards"),
+        Figure("reward_without_kl", no_kl["reward"]),
+        Figure("unique_share_without_kl", no_kl["unique"], note="of its own draws"),
         Figure("gold_after_permuted", permuted, note="rewards of other messages teach nothing"),
     ]
 

@@ -1,10 +1,13 @@
 """The checks of the message branch: which gates run on what, and what to do when one fails."""
 
+from collections.abc import Callable
 from typing import Any
 
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Outcome, no_champion
 from churn_assets.gates.spec import CheckSpec, GateInputs
+
+Run = Callable[[Any, GateInputs], Outcome]
 
 
 def _safety(inputs: GateInputs) -> Any:
@@ -120,6 +123,18 @@ def _writer(name: str, model: Any, device: Any, inputs: GateInputs) -> Any:
     from churn_assets.message.generation import Writer
 
     return inputs.once(f"writer of {name}", lambda: Writer.of(model, str(device)))
+
+
+def _on_its_threads(asset: str, run: Run) -> Run:
+    """The check with as many threads as its model was trained with."""
+
+    def threaded(value: Any, inputs: GateInputs) -> Outcome:
+        from churn_assets.message.compute import threads
+
+        with threads(inputs.section(asset).compute):
+            return run(value, inputs)
+
+    return threaded
 
 
 def _device(inputs: GateInputs, section: str) -> Any:
@@ -355,14 +370,14 @@ SFT_MODEL: tuple[CheckSpec, ...] = (
         name="learned_the_language",
         description="Expects the messages that were written to customers it never saw.",
         advice="Train longer, or look at its loss curve; nothing after it mends a poor start.",
-        run=_learned_the_language,
+        run=_on_its_threads("sft_model", _learned_the_language),
         sections=("sft_model",),
     ),
     CheckSpec(
         name="copies_the_offer",
         description="Says just the offer of its prompt to customers it never saw, by an independent parser.",
         advice="Copying appears late and abruptly: more epochs, or more messages for each offer.",
-        run=_copies_the_offer,
+        run=_on_its_threads("sft_model", _copies_the_offer),
         sections=("sft_model", "seed", *_SITUATED),
     ),
 )
@@ -372,7 +387,7 @@ REWARD_MODEL: tuple[CheckSpec, ...] = (
         name="ranks_pairs",
         description="Ranks held-out pairs as people labelled them, single edits of every rule too; a constant cannot.",
         advice="More pairs of the rule named in the table; a constant reward means that nothing was learned.",
-        run=_ranks_pairs,
+        run=_on_its_threads("reward_model", _ranks_pairs),
         sections=("reward_model",),
         plots=(Plot("rules", "bar", "rule", ("accuracy",), "Single edits ranked right", "rule", "share"),),
     ),
@@ -385,14 +400,14 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         "and the log is of the published weights.",
         advice="The training did not use the reward model that it names, or the weights are not those that it ended "
         "with: never release it; materialize it again.",
-        run=_rewards_are_its_own,
+        run=_on_its_threads("ppo_text", _rewards_are_its_own),
         sections=("ppo_text",),
     ),
     CheckSpec(
         name="stays_close",
         description="The published weights moved away from the SFT model, and no further than the KL target allows.",
         advice="Too far: raise init_beta or lower the learning rate. Not at all: the reward taught nothing.",
-        run=_stays_close,
+        run=_on_its_threads("ppo_text", _stays_close),
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
@@ -411,7 +426,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         description="A second reward model, on which nothing was trained, agrees that what the published weights write "
         "is better.",
         advice="The policy games its reward model: more pairs, a lower target_kl, or fewer steps.",
-        run=_not_over_optimised,
+        run=_on_its_threads("ppo_text", _not_over_optimised),
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
@@ -429,7 +444,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="better_than_sft",
         description="Better messages than the SFT model's for the same held-out customers, and worse in no slice.",
         advice="See the slice in the table; where the judge turned early, the reward model is too weak.",
-        run=_better_than_sft,
+        run=_on_its_threads("ppo_text", _better_than_sft),
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(Plot("slices", "bar", "value", ("gain",), "Gain over the SFT model", "slice", "quality"),),
     ),
@@ -437,14 +452,14 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="well_formed",
         description="Messages come to an end, and customers get messages of their own.",
         advice="Unfinished: raise max_new_tokens or the penalty for a missing end. All alike: the KL is too cheap.",
-        run=_well_formed,
+        run=_on_its_threads("ppo_text", _well_formed),
         sections=("ppo_text", "safety", "seed", *_SITUATED),
     ),
     CheckSpec(
         name="safe_to_send",
         description="Raw texts seldom break a rule or say another offer; what would be sent never does.",
         advice="See which rule in the table; never loosen a rule to pass.",
-        run=_safe_to_send,
+        run=_on_its_threads("ppo_text", _safe_to_send),
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
@@ -456,7 +471,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="writes_no_worse_than_champion",
         description="No worse than the champion's messages for the same held-out customers.",
         advice="Keep the champion; look at what changed in the report.",
-        run=_writes_no_worse,
+        run=_on_its_threads("ppo_text", _writes_no_worse),
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         against_champion=True,
     ),

@@ -32,7 +32,7 @@ def twice(trained, tmp_path_factory):
     shutil.copytree(trained.root, root)
     project = type(trained)(root)
     assert project.churn("promote", "--reason", "first", "--actor", "ann").exit_code == 0
-    project.configure(lambda content: content["ppo_decision"].update(episode_length=6))
+    project.configure(lambda content: content["ppo_decision"].update(episode_length=11))
     done = project.run("quickstart", "--select", "ppo_decision+")
     assert done.returncode == 0, done.stdout + done.stderr
     return project

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,21 +195,27 @@ def held_out_messages(run: Branch) -> dict[str, float]:
     }
 
 
+def steps_of(trainer: PpoTrainer, config: PpoTextConfig, run: Branch) -> Iterator[int]:
+    """Train; how many steps are done, after each."""
+    prompts = list(dict.fromkeys(run.messages.of("train")["prompt"]))
+    while trainer.step < config.steps:
+        trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, run.experiment.seed))
+        yield trainer.step
+
+
 def without_kl(run: Branch) -> dict[str, float]:
     """A longer training that may leave the SFT model as far behind as it likes, a third of the way and at its end."""
     config = run.experiment.ppo_text.model_copy(
         update={"init_beta": 0.0, "stop_when_judge_turns": False, "steps": WITHOUT_KL_STEPS}
     )
     trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed)
-    prompts = list(dict.fromkeys(run.messages.of("train")["prompt"]))
     scorer, found = Scorer.of(run.reward), {}
-    while trainer.step < config.steps:
-        trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, run.experiment.seed))
-        if trainer.step in {WITHOUT_KL_STEPS // 3, WITHOUT_KL_STEPS}:
+    for step in steps_of(trainer, config, run):
+        if step in {WITHOUT_KL_STEPS // 3, WITHOUT_KL_STEPS}:
             written = run.written(trainer.finished().model, WRITING)
             texts, ended = [each.text for each in written], [each.ended for each in written]
             rewards = score(scorer, [each.prompt for each in run.situations[:WRITING]], texts, ended)
-            when = "" if trainer.step == WITHOUT_KL_STEPS else "early_"
+            when = "" if step == WITHOUT_KL_STEPS else "early_"
             found |= {
                 f"{when}gold": run.gold_of(written),
                 f"{when}unique": len(set(texts)) / len(texts),
@@ -224,9 +230,8 @@ def after_permuted(run: Branch) -> float:
     trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed)
     honest = trainer.jury
     trainer.jury = Permuted(honest.scorer, honest.judge, honest.scale, honest.judge_scale)
-    prompts = list(dict.fromkeys(run.messages.of("train")["prompt"]))
-    while trainer.step < config.steps:
-        trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, run.experiment.seed))
+    for _ in steps_of(trainer, config, run):
+        pass
     return run.gold(trainer.finished().model)
 
 

@@ -66,7 +66,8 @@ class Baseline:
 
     def churn(self, X: Floats, risk: Floats) -> Floats:
         """(n,) churn without contact of customers (n, F) at (n,) risk."""
-        return _shrunken(risk, _shifted(self.basis, self.shifts, X, risk), self.size)
+        base = _logit(risk)
+        return _shrunken(risk, _shifted(self.basis.transform(X, base), self.shifts, base), self.size)
 
 
 @dataclass(frozen=True)
@@ -87,9 +88,10 @@ class Consequences:
 
     def churn(self, X: Floats, baseline: Floats) -> tuple[Floats, Floats]:
         """(n,) churn if accepted and (n,) churn if refused, of customers with this churn (n,) without contact."""
-        accepted = _shifted(self.basis, self.accepted, X, baseline)
-        shifted = _shifted(self.basis, self.refused, X, baseline)
-        woken = _logistic(self.basis.transform(X, _logit(baseline)) @ self.woken.T).mean(axis=1)
+        base = _logit(baseline)
+        columns = self.basis.transform(X, base)
+        accepted, shifted = (_shifted(columns, shifts, base) for shifts in (self.accepted, self.refused))
+        woken = _logistic(columns @ self.woken.T).mean(axis=1)
         return accepted, (shifted + baseline + (1 - baseline) * woken) / 2
 
 
@@ -147,20 +149,20 @@ class EffectModel:
         arm, propensities = log.arm[rows], log.propensities[rows]
         accepted, churned = log.accepted[rows] > 0, log.churned[rows].astype(np.float64)
 
-        everyone = np.ones(len(rows), bool)
-        basis = EffectBasis.fit(table.schema, X, _logit(risk), config.knots)
-        at_risk = basis.transform(X, _logit(risk))
+        everyone, idle = np.ones(len(rows), bool), arm == 0
+        scored = _logit(risk)
+        basis = EffectBasis.fit(table.schema, X, scored, config.knots)
+        at_risk = basis.transform(X, scored)
 
         def idle_shifts(training: NDArray[np.bool_]) -> Floats:
-            who = training & (arm == 0)
-            parts = (at_risk[who], _logit(risk[who]), churned[who])
+            who = training & idle
+            parts = (at_risk[who], scored[who], churned[who])
             return np.stack([ridge_shift(*parts, penalty) for penalty in config.baseline_penalties])
 
         shifted = np.empty(len(rows))
         for left_out in range(config.cross_fits):
             held = group == left_out
-            shifted[held] = _shifted(basis, idle_shifts(~held), X[held], risk[held])
-        idle = arm == 0
+            shifted[held] = _shifted(at_risk[held], idle_shifts(~held), scored[held])
         realised = slope((shifted - risk)[idle], (churned - risk)[idle], customer[idle])
         believed = min(realised.value, 1.0) if realised.z >= config.evidence_z else 0.0
         baseline = Baseline(basis, idle_shifts(everyone), realised, believed)
@@ -338,10 +340,9 @@ def _intention_to_treat(baseline: Floats, accepted: Floats, refused: Floats, acc
     return effects
 
 
-def _shifted(basis: EffectBasis, shifts: Floats, X: Floats, churn: Floats) -> Floats:
-    """(n,) mean over the shifts (m, p) of probabilities whose logit was that of `churn` (n,)."""
-    base = _logit(churn)
-    return np.asarray(_logistic(base[:, None] + basis.transform(X, base) @ shifts.T).mean(axis=1))
+def _shifted(columns: Floats, shifts: Floats, base: Floats) -> Floats:
+    """(n,) mean over the shifts (m, p) of probabilities whose logit was (n,) `base`; columns are (n, p)."""
+    return np.asarray(_logistic(base[:, None] + columns @ shifts.T).mean(axis=1))
 
 
 def _shrunken(baseline: Floats, churn: Floats, size: Floats | float) -> Floats:

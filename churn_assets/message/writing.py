@@ -51,22 +51,27 @@ def situations_of(
     count: int,
     known: Collection[str] = (),
 ) -> list[Situation]:
-    """`count` situations: every customer once before any comes again, then with another offer.
+    """`count` situations of different prompts: every customer once before any comes again, then with another offer.
+
+    Customers with one profile share their prompts, and a prompt's message is one draw: asked for twice, it would be
+    counted twice.
 
     Args:
         profiles: By customer.
         customers: Whom to write to, in order.
         offers: What to offer them, in turn.
-        count: How many; fewer where every customer has had every offer.
+        count: How many; fewer where every prompt is there.
         known: Prompts that are left out, such as those that a model was trained on.
     """
     found: list[Situation] = []
+    seen = set(known)
     for turn in range(len(offers)):
         for place, customer in enumerate(customers):
             if len(found) == count:
                 return found
             each = Situation(customer, profiles[customer], offers[(place + turn) % len(offers)])
-            if each.prompt not in known:
+            if each.prompt not in seen:
+                seen.add(each.prompt)
                 found.append(each)
     return found
 

@@ -28,6 +28,13 @@ def test_prompts_that_a_model_was_trained_on_are_left_out():
     assert len(situations_of(PROFILES, "abc", OFFERS, 6, {first.prompt})) == len(others)
 
 
+def test_customers_of_one_profile_do_not_give_a_prompt_twice():
+    alike = {"a": PROFILES["a"], "b": PROFILES["b"], "c": PROFILES["a"]}
+    found = situations_of(alike, "abc", OFFERS, 100)
+    assert [each.customer for each in found] == ["a", "b", "a", "b"]
+    assert len({each.prompt for each in found}) == len(found)
+
+
 @pytest.mark.parametrize(
     ("text", "ended", "writer"),
     [

@@ -1,6 +1,7 @@
 """The checks of the message branch: which gates run on what, and what to do when one fails."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from churn_assets.gates.plots import Plot
@@ -125,16 +126,19 @@ def _writer(name: str, model: Any, device: Any, inputs: GateInputs) -> Any:
     return inputs.once(f"writer of {name}", lambda: Writer.of(model, str(device)))
 
 
-def _on_its_threads(asset: str, run: Run) -> Run:
-    """The check with as many threads as its model was trained with."""
+def _on_threads_of(asset: str, *checks: CheckSpec) -> tuple[CheckSpec, ...]:
+    """The checks of a model, each run with as many threads as it was trained with."""
 
-    def threaded(value: Any, inputs: GateInputs) -> Outcome:
-        from churn_assets.message.compute import threads
+    def threaded(run: Run) -> Run:
+        def measured(value: Any, inputs: GateInputs) -> Outcome:
+            from churn_assets.message.compute import threads
 
-        with threads(inputs.section(asset).compute):
-            return run(value, inputs)
+            with threads(inputs.section(asset).compute):
+                return run(value, inputs)
 
-    return threaded
+        return measured
+
+    return tuple(replace(check, run=threaded(check.run)) for check in checks)
 
 
 def _device(inputs: GateInputs, section: str) -> Any:
@@ -365,49 +369,52 @@ def _writes_no_worse(policy: Any, inputs: GateInputs) -> Outcome:
     return gates.no_worse_than(*compared, inputs.section("ppo_text").gates)
 
 
-SFT_MODEL: tuple[CheckSpec, ...] = (
+SFT_MODEL = _on_threads_of(
+    "sft_model",
     CheckSpec(
         name="learned_the_language",
         description="Expects the messages that were written to customers it never saw.",
         advice="Train longer, or look at its loss curve; nothing after it mends a poor start.",
-        run=_on_its_threads("sft_model", _learned_the_language),
+        run=_learned_the_language,
         sections=("sft_model",),
     ),
     CheckSpec(
         name="copies_the_offer",
         description="Says just the offer of its prompt to customers it never saw, by an independent parser.",
         advice="Copying appears late and abruptly: more epochs, or more messages for each offer.",
-        run=_on_its_threads("sft_model", _copies_the_offer),
+        run=_copies_the_offer,
         sections=("sft_model", "seed", *_SITUATED),
     ),
 )
 
-REWARD_MODEL: tuple[CheckSpec, ...] = (
+REWARD_MODEL = _on_threads_of(
+    "reward_model",
     CheckSpec(
         name="ranks_pairs",
         description="Ranks held-out pairs as people labelled them, single edits of every rule too; a constant cannot.",
         advice="More pairs of the rule named in the table; a constant reward means that nothing was learned.",
-        run=_on_its_threads("reward_model", _ranks_pairs),
+        run=_ranks_pairs,
         sections=("reward_model",),
         plots=(Plot("rules", "bar", "rule", ("accuracy",), "Single edits ranked right", "rule", "share"),),
     ),
 )
 
-PPO_TEXT: tuple[CheckSpec, ...] = (
+PPO_TEXT = _on_threads_of(
+    "ppo_text",
     CheckSpec(
         name="rewards_are_the_models",
         description="Proof of use: every reward logged in training is the published reward model's, of that very text, "
         "and the log is of the published weights.",
         advice="The training did not use the reward model that it names, or the weights are not those that it ended "
         "with: never release it; materialize it again.",
-        run=_on_its_threads("ppo_text", _rewards_are_its_own),
+        run=_rewards_are_its_own,
         sections=("ppo_text",),
     ),
     CheckSpec(
         name="stays_close",
         description="The published weights moved away from the SFT model, and no further than the KL target allows.",
         advice="Too far: raise init_beta or lower the learning rate. Not at all: the reward taught nothing.",
-        run=_on_its_threads("ppo_text", _stays_close),
+        run=_stays_close,
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
@@ -426,7 +433,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         description="A second reward model, on which nothing was trained, agrees that what the published weights write "
         "is better.",
         advice="The policy games its reward model: more pairs, a lower target_kl, or fewer steps.",
-        run=_on_its_threads("ppo_text", _not_over_optimised),
+        run=_not_over_optimised,
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
@@ -444,7 +451,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="better_than_sft",
         description="Better messages than the SFT model's for the same held-out customers, and worse in no slice.",
         advice="See the slice in the table; where the judge turned early, the reward model is too weak.",
-        run=_on_its_threads("ppo_text", _better_than_sft),
+        run=_better_than_sft,
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(Plot("slices", "bar", "value", ("gain",), "Gain over the SFT model", "slice", "quality"),),
     ),
@@ -452,14 +459,14 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="well_formed",
         description="Messages come to an end, and customers get messages of their own.",
         advice="Unfinished: raise max_new_tokens or the penalty for a missing end. All alike: the KL is too cheap.",
-        run=_on_its_threads("ppo_text", _well_formed),
+        run=_well_formed,
         sections=("ppo_text", "safety", "seed", *_SITUATED),
     ),
     CheckSpec(
         name="safe_to_send",
         description="Raw texts seldom break a rule or say another offer; what would be sent never does.",
         advice="See which rule in the table; never loosen a rule to pass.",
-        run=_on_its_threads("ppo_text", _safe_to_send),
+        run=_safe_to_send,
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         plots=(
             Plot(
@@ -471,7 +478,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="writes_no_worse_than_champion",
         description="No worse than the champion's messages for the same held-out customers.",
         advice="Keep the champion; look at what changed in the report.",
-        run=_on_its_threads("ppo_text", _writes_no_worse),
+        run=_writes_no_worse,
         sections=("ppo_text", "safety", "seed", *_SITUATED),
         against_champion=True,
     ),

@@ -71,7 +71,6 @@ def _length(words: int) -> float:
 
 
 def _distinct_trigrams(words: list[str]) -> float:
-    trigrams = list(zip(words, words[1:], words[2:], strict=False))
-    return (
-        len({tuple(word.lower() for word in each) for each in trigrams}) / len(trigrams) if trigrams else 1.0
-    )
+    lowered = [word.lower() for word in words]
+    trigrams = list(zip(lowered, lowered[1:], lowered[2:], strict=False))
+    return len(set(trigrams)) / len(trigrams) if trigrams else 1.0

@@ -277,6 +277,7 @@ def measure() -> Sequence[Figure]:
             **held_out_messages(run),
             "seconds": sum(run.seconds.values()),
             "failed": len(run.failed),
+            "permuted": after_permuted(run),
         }
         rival, seconds = trl_ppo(run)
         gain, spent = row["gold_after"] - row["gold_before"], run.ppo_seconds
@@ -287,7 +288,7 @@ def measure() -> Sequence[Figure]:
         print("  seconds:", {name: round(value, 1) for name, value in run.seconds.items()}, flush=True)
         rows.append(row)
         if seed == SEEDS[0]:
-            no_kl, permuted = without_kl(run), after_permuted(run)
+            no_kl = without_kl(run)
         del run
         gc.collect()
 
@@ -331,7 +332,11 @@ def measure() -> Sequence[Figure]:
         Figure("reward_without_kl_early", no_kl["early_reward"], note="standard deviations of SFT's rewards"),
         Figure("reward_without_kl", no_kl["reward"]),
         Figure("unique_share_without_kl", no_kl["unique"], note="of its own draws"),
-        Figure("gold_after_permuted", permuted, note="rewards of other messages teach nothing"),
+        Figure(
+            "gold_after_permuted",
+            statistics.fmean(of("permuted")),
+            note="each message got another one's reward; see gold_before",
+        ),
     ]
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from churn_assets.gates.plots import Plot
-from churn_assets.gates.report import Outcome
+from churn_assets.gates.report import Outcome, no_champion
 from churn_assets.gates.spec import CheckSpec, GateInputs
 
 
@@ -23,6 +23,16 @@ def _completeness(table: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.customers import gates
 
     return gates.completeness(table, inputs.section("customers").gates)
+
+
+def _like_the_champions(table: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.customers import gates
+
+    led = inputs.champions("customers")
+    if led is None:
+        return no_champion()
+    (champion,) = led
+    return gates.like_the_champions(table, champion, inputs.section("customers").gates)
 
 
 CUSTOMERS: tuple[CheckSpec, ...] = (
@@ -57,5 +67,25 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
         advice="Compare the extract with last month's; a filter or a join may have lost rows or values.",
         run=_completeness,
         sections=("customers",),
+    ),
+    CheckSpec(
+        name="like_the_champions",
+        description="No feature changed its unit, encoding or kind since the table that the champion learned from.",
+        advice="Look at the feature named in the gate: its unit, its codes, what the extract calls by that name. If "
+        "the change is real, raise customers.gates.max_psi and say why.",
+        run=_like_the_champions,
+        sections=("customers",),
+        against_champion=True,
+        plots=(
+            Plot(
+                "stability",
+                "bar",
+                "feature",
+                ("psi",),
+                "Features against the champion's table",
+                "feature",
+                "population stability index",
+            ),
+        ),
     ),
 )

@@ -56,6 +56,8 @@ class CustomersGates(BaseModel):
         max_label_rate: Highest believable share of churners.
         max_single_feature_auc: A feature that alone predicts the label better than this knows the outcome.
         max_blank_share: Largest share of blanks in any feature.
+        max_psi: Largest population stability index of a feature against the table that the leading release learned
+            from. Months of change move it by some tenths; another unit or encoding moves it to 2 and more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -65,6 +67,7 @@ class CustomersGates(BaseModel):
     max_label_rate: Annotated[float, Field(ge=0, le=1)] = 0.6
     max_single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.9
     max_blank_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_psi: Annotated[float, Field(gt=0)] = 1.0
 
 
 class CustomersConfig(BaseModel):

@@ -13,6 +13,7 @@ from churn_assets.customers.schema import ID
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.metrics import auc
 from churn_assets.gates.report import Gate, Outcome
+from churn_assets.gates.stability import population_stability
 
 LEVELS = 20
 """Quantile bins of a numeric feature when it is tried as a lone predictor; a blank is one more level."""
@@ -79,6 +80,45 @@ def completeness(table: CustomerTable, gates: CustomersGates) -> Outcome:
         ),
         {"blanks": [{"feature": name, "blank_share": float(shares[name])} for name in names]},
     )
+
+
+def like_the_champions(table: CustomerTable, champion: CustomerTable, gates: CustomersGates) -> Outcome:
+    """No feature is another one by the same name: in cents instead of euros, with other codes, of another kind.
+
+    Args:
+        table: The table.
+        champion: What the leading release learned from. Features that only one of the two has are not compared.
+        gates: Thresholds.
+    """
+    kinds = {each.name: each.kind for each in champion.schema.features}
+    shared = [each for each in table.schema.features if each.name in kinds]
+    other = [each.name for each in shared if each.kind != kinds[each.name]]
+    psi = {
+        each.name: population_stability(champion.frame[each.name], table.frame[each.name])[0]
+        for each in shared
+        if each.name not in other
+    }
+    ranked = sorted(psi.items(), key=lambda item: -item[1])
+    furthest = _moved(ranked[0][0], champion, table) if ranked else "no feature in common"
+    return Outcome(
+        (
+            Gate("features_of_another_kind", len(other), "==", 0, ", ".join(other)),
+            Gate("psi", max(psi.values(), default=0.0), "<=", gates.max_psi, furthest),
+        ),
+        {"stability": [{"feature": name, "psi": each} for name, each in ranked]},
+    )
+
+
+def _moved(name: str, champion: CustomerTable, table: CustomerTable) -> str:
+    """The feature that moved furthest, and what was and is usual for it."""
+
+    def usual(column: pd.Series) -> str:
+        if pd.api.types.is_numeric_dtype(column):
+            return f"median {column.median():g}"
+        return f"mostly {next(iter(column.mode()), None)!r}"
+
+    then, now = (usual(each.frame[name]) for each in (champion, table))
+    return f"{name} moved most: {then} for the champion, {now} here"
 
 
 def _lone_auc(table: CustomerTable, position: int) -> float:

@@ -9,13 +9,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from churn_assets.gates.stability import population_stability
 from churn_assets.monitoring.config import DriftConfig
 
 Floats = NDArray[np.float64]
-
-BINS = 10
-LEAST_EXPECTED = 5.0
-"""Expected count in a cell below which the chi-square approximation is poor (Cochran 1954)."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +87,7 @@ def holm(p: Floats, level: float) -> NDArray[np.bool_]:
 
 def _compared(name: str, reference: pd.Series, current: pd.Series) -> ColumnDrift:
     numeric = pd.api.types.is_numeric_dtype(reference)
-    cells = _deciles(reference, current) if numeric else _categories(reference, current)
-    psi, degrees = _stability(*cells)
+    psi, degrees = population_stability(reference, current)
     noise = 1 / len(reference) + 1 / len(current)
     p = float(stats.chi2.sf(psi / noise, degrees)) if degrees else 1.0
     if numeric:
@@ -99,50 +95,3 @@ def _compared(name: str, reference: pd.Series, current: pd.Series) -> ColumnDrif
         ks = stats.ks_2samp(known, now, method="asymp").pvalue if len(known) and len(now) else 1.0
         p = min(1.0, 2 * min(p, float(ks)))
     return ColumnDrift(name, psi, psi - degrees * noise, p, drifted=False)
-
-
-def _deciles(reference: pd.Series, current: pd.Series) -> tuple[Floats, Floats]:
-    """Counts by decile of the reference, blanks last."""
-    edges = np.unique(np.quantile(reference.dropna(), np.linspace(0, 1, BINS + 1)[1:-1]))
-    counts = []
-    for column in (reference, current):
-        known = column.dropna().to_numpy(np.float64)
-        cells = np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
-        counts.append(np.append(cells, len(column) - len(known)).astype(np.float64))
-    return counts[0], counts[1]
-
-
-def _categories(reference: pd.Series, current: pd.Series) -> tuple[Floats, Floats]:
-    """Counts by category, a blank being one of them."""
-    shown = [
-        column.astype(object).where(column.notna(), None).map(repr).value_counts()
-        for column in (reference, current)
-    ]
-    names = sorted(set(shown[0].index) | set(shown[1].index))
-    first, second = (each.reindex(names, fill_value=0).to_numpy(np.float64) for each in shown)
-    return first, second
-
-
-def _stability(reference: Floats, current: Floats) -> tuple[float, int]:
-    """Population stability index of two rows of counts, and its degrees of freedom; rare cells are counted together."""
-    both = reference + current
-    least = min(reference.sum(), current.sum()) / both.sum() * both
-    order = np.argsort(-least, kind="stable")
-    first, second = reference[order], current[order]
-    rare = least[order] < LEAST_EXPECTED
-    if rare.any():
-        kept = ~rare
-        first = np.append(first[kept], first[rare].sum())
-        second = np.append(second[kept], second[rare].sum())
-        if (first[-1] + second[-1]) * min(first.sum(), second.sum()) / (
-            first.sum() + second.sum()
-        ) < LEAST_EXPECTED:
-            first, second = _with_the_last_merged(first), _with_the_last_merged(second)
-    if len(first) < 2:
-        return 0.0, 0
-    p, q = ((counts + 0.5) / (counts.sum() + 0.5 * len(counts)) for counts in (first, second))
-    return float(((p - q) * np.log(p / q)).sum()), len(first) - 1
-
-
-def _with_the_last_merged(counts: Floats) -> Floats:
-    return counts if len(counts) < 2 else np.append(counts[:-2], counts[-2:].sum())

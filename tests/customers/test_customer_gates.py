@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from churn_assets.customers.config import CustomersConfig, CustomersGates
-from churn_assets.customers.gates import completeness, leakage, split
+from churn_assets.customers.gates import completeness, leakage, like_the_champions, split
 from churn_assets.customers.schema import FOLD
 from churn_assets.customers.table import CustomerTable, read_customers
 
@@ -100,5 +100,66 @@ def test_too_few_customers_rare_churners_and_blanks_are_found(tmp_path):
 def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(tmp_path, key):
     value = 700 if key == "min_rows" else 0.61803
     table, changed = made(tmp_path), GATES.model_copy(update={key: value})
-    gates = [*leakage(table, changed).gates, *completeness(table, changed).gates]
+    outcomes = (
+        leakage(table, changed),
+        completeness(table, changed),
+        like_the_champions(table, table, changed),
+    )
+    gates = [gate for outcome in outcomes for gate in outcome.gates]
     assert [gate.threshold for gate in gates].count(value) == 1
+
+
+def plan(_left, rng):
+    return rng.choice(["basic", "full"], 800, p=[0.4, 0.6])
+
+
+def usage(_left, rng):
+    return rng.gamma(4, 15, 800)
+
+
+@pytest.mark.parametrize(
+    ("change", "gate", "said"),
+    [
+        ({"usage": lambda left, rng: 1000 * usage(left, rng)}, "psi", "usage moved most: median 5"),
+        (
+            {"plan": lambda left, rng: np.char.upper(plan(left, rng))},
+            "psi",
+            "plan moved most: mostly 'full' for the champion, mostly 'FULL' here",
+        ),
+        (
+            {"usage": lambda left, rng: np.where(usage(left, rng) > 50, "high", "low")},
+            "features_of_another_kind",
+            "usage",
+        ),
+    ],
+    ids=["unit", "codes", "kind"],
+)
+def test_a_feature_that_is_another_one_by_the_same_name_is_found(tmp_path, change, gate, said):
+    champion = made(tmp_path, usage=usage, plan=plan)
+    outcome = like_the_champions(made(tmp_path, **({"usage": usage, "plan": plan} | change)), champion, GATES)
+    (failed,) = [each for each in outcome.gates if not each.passed]
+    assert failed.name == gate
+    assert failed.detail.startswith(said)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"usage": lambda left, rng: 1.25 * usage(left, rng)},
+        {"plan": lambda left, rng: rng.choice(["basic", "full"], 800, p=[0.6, 0.4])},
+        {"region": lambda left, rng: rng.choice(["north", "south"], 800)},
+    ],
+    ids=["dearer", "moved on", "new column"],
+)
+def test_what_changes_in_the_course_of_business_is_no_other_feature(tmp_path, change):
+    champion = made(tmp_path, usage=usage, plan=plan)
+    outcome = like_the_champions(made(tmp_path, **({"usage": usage, "plan": plan} | change)), champion, GATES)
+    assert all(verdict(outcome).values())
+
+
+def test_tables_without_a_common_feature_are_not_compared(tmp_path):
+    champion, table = made(tmp_path, usage=usage), made(tmp_path, plan=plan)
+    apart = champion.schema.model_copy(update={"features": champion.schema.features[1:]})
+    outcome = like_the_champions(table, CustomerTable(champion.frame, apart), GATES)
+    assert outcome.gates[1].detail == "no feature in common"
+    assert all(verdict(outcome).values())

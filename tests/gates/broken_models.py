@@ -159,6 +159,12 @@ def _half_a_column_lost(healthy: Values) -> Values:
     return {"customers": CustomerTable(frame, table.schema)}
 
 
+def _in_cents(healthy: Values) -> Values:
+    table = healthy["customers"]
+    frame = table.frame.assign(MonthlyCharges=100 * table.frame["MonthlyCharges"])
+    return {"customers": CustomerTable(frame, table.schema)}
+
+
 def _few_decisions(healthy: Values) -> Values:
     log = healthy["offer_log"]
     return {"offer_log": log.where(np.arange(len(log)) < 5000)}
@@ -437,6 +443,7 @@ BREAK: dict[Key, Breaker] = {
     ("customers", "no_leakage"): _knows_the_outcome,
     ("customers", "honest_split"): _a_customer_on_both_sides,
     ("customers", "complete"): _half_a_column_lost,
+    ("customers", "like_the_champions"): _in_cents,
     ("offer_log", "enough_decisions"): _few_decisions,
     ("offer_log", "true_propensities"): _propensities_halved,
     ("risk_model", "ranks_well"): _risk_of_shuffled_labels,

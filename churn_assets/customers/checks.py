@@ -76,16 +76,5 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
         run=_like_the_champions,
         sections=("customers",),
         against_champion=True,
-        plots=(
-            Plot(
-                "stability",
-                "bar",
-                "feature",
-                ("psi",),
-                "Features against the champion's table",
-                "feature",
-                "population stability index",
-            ),
-        ),
     ),
 )

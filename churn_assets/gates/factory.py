@@ -341,7 +341,5 @@ def _verdict(report: GateReport) -> str:
     failed = [gate for gate in report.gates if not gate.passed]
     if not failed:
         return "the gate holds" if len(report.gates) == 1 else f"all {len(report.gates)} gates hold"
-    first = failed[0]
-    figure = "not measured" if first.figure is None else f"{first.figure:.4g}"
     more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-    return f"{first.name} is {figure}, needed {first.bound} {first.threshold:g}{more}. {report.advice}"
+    return f"{failed[0]}{more}. {report.advice}"

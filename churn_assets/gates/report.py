@@ -52,6 +52,12 @@ class Gate:
         """True where the figure keeps its bound; a figure that could not be measured fails."""
         return self.figure is not None and bool(_COMPARE[self.bound](self.figure, self.threshold))
 
+    def __str__(self) -> str:
+        """What was found and what was needed, for people."""
+        figure = "not measured" if self.figure is None else f"{self.figure:.4g}"
+        about = f" ({self.detail})" if self.detail else ""
+        return f"{self.name} is {figure}, needed {self.bound} {self.threshold:g}{about}"
+
 
 @dataclass(frozen=True)
 class Outcome:

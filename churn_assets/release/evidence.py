@@ -64,11 +64,7 @@ def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Eviden
             problems.append(
                 f"{ref}: check {check} judged other bytes ({report.digest[:12]}, not {digest[:12]})"
             )
-        problems += [
-            f"{ref}: check {check}: {gate.name} is {_figure(gate.figure)}, needed {gate.bound} {gate.threshold:g}"
-            for gate in report.gates
-            if not gate.passed
-        ]
+        problems += [f"{ref}: check {check}: {gate}" for gate in report.gates if not gate.passed]
         if not report.gates:
             problems.append(f"{ref}: check {check} measured nothing")
     return Evidence(ref, digest, reports, tuple(problems))
@@ -77,7 +73,3 @@ def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Eviden
 def evidence_digest(evidence: Collection[Evidence]) -> str:
     """One digest over every report of every version: what a promotion rests on."""
     return digest_of({str(each.ref): each.report_digests for each in evidence})
-
-
-def _figure(figure: float | None) -> str:
-    return "not measured" if figure is None else f"{figure:.4g}"

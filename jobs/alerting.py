@@ -33,8 +33,8 @@ def alerting(flow: Mapping[str, Sequence[str]], required: Required, interval: in
         lambda scene: _alerts(scene, required),
         flow,
         interval,
-        "Tells people of failed runs, automatic promotions and rollbacks, data and models that are too old, and "
-        "candidates that wait for them, by log or webhook. Each once.",
+        "Tells people of failed runs, automatic promotions and rollbacks, data and models that are too old, "
+        "outcomes that cannot be read and candidates that wait for them, by log or webhook. Each once.",
         train.name,
         while_off=True,
     )
@@ -46,7 +46,7 @@ def _alerts(scene: Scene, required: Required) -> list[dg.RunRequest]:
         alert = _alert(run, scene.name, config.page, scene.automation.attempts)
         if _told(scene, alert, f"run {run.run_id[:8]}"):
             scene.instance.add_run_tags(run.run_id, {TOLD: datetime.now(UTC).isoformat(timespec="seconds")})
-    found = _too_old(scene) | _waiting(scene, required)
+    found = _too_old(scene) | _waiting(scene, required) | _unreadable(scene)
     # A lost cursor tells them twice rather than never; what is over is forgotten.
     before = set(scene.memory.get("told", []))
     scene.memory["told"] = sorted(
@@ -111,6 +111,31 @@ def _waiting(scene: Scene, required: Required) -> dict[str, Alert]:
             link=_page(scene, RELEASE_ASSET),
         )
     }
+
+
+def _unreadable(scene: Scene) -> dict[str, Alert]:
+    """The file of outcomes that cannot be read: what looks at decisions stands still meanwhile."""
+    from churn_assets.offers.log import OfferLogError
+    from churn_assets.offers.outcome_file import outcome_reports
+
+    if not scene.automation.enabled or "offer_log" not in scene.inputs:
+        return {}
+    served = getattr(scene.experiment.offer_log, "decisions", None)
+    if served is None:
+        return {}
+    try:
+        outcome_reports(served.outcomes, scene.project.root)
+    except OfferLogError as error:
+        return {
+            str(error): Alert(
+                title=f"{scene.name}: outcomes cannot be read",
+                detail=str(error),
+                what_to_do="Mend the file. Until then nothing judges what decisions earn: no drift, live performance, "
+                "shadow comparison or guardrail.",
+                link=_page(scene, "offer_log"),
+            )
+        }
+    return {}
 
 
 def _page(scene: Scene, asset: str) -> str:

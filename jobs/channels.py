@@ -138,7 +138,7 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
 
 
 def _guardrails(scene: Scene) -> list[dg.RunRequest]:
-    from churn_assets.monitoring.live import first_breach
+    from churn_assets.monitoring.live import first_breach, telling_rows
     from churn_assets.monitoring.served import with_outcomes
 
     head, segments = scene.channel.head(), scene.segments()
@@ -154,13 +154,24 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
         decided = with_outcomes(live, head.ref, scene.experiment, scene.now)
         since = decided[decided["decided_at"] >= head.at]
         breach = first_breach(since, scene.automation.live)
-        return {"breach": None if breach is None else breach.reason, "outcomes": len(since)}
+        telling = int(telling_rows(since).sum())
+        return {
+            "breach": None if breach is None else breach.reason,
+            "outcomes": len(since),
+            "telling": telling,
+        }
 
     about = {"record": head.seq, "config": scene.automation.live.model_dump(mode="json")}
     found = scene.recall("guardrails", about, scene.known(segments), find)
     reason = found["breach"]
     if reason is None:
-        scene.told.append(f"guardrails hold over {found['outcomes']} decisions with whole outcomes")
+        told = f"over {found['telling']} of {found['outcomes']} decisions with whole outcomes"
+        scene.told.append(
+            f"guardrails hold {told}"
+            if found["telling"] >= scene.automation.live.min_outcomes
+            else f"guardrails cannot judge yet, {told}: the others are too few, or could not have been left without "
+            "contact (serving.holdout_share, serving.exploration_share)"
+        )
         return []
     if all(record.ref == head.ref for record in scene.channel.history()):
         scene.told.append(f"{reason} but no release led before: set serving.kill_switch")

@@ -100,6 +100,7 @@ def _training(
 
 def _new_inputs(scene: Scene) -> Found:
     from churn_assets.monitoring.inputs import Seen, changed_inputs, look, used_inputs
+    from churn_assets.offers.log import OfferLogError
 
     sources = _sources(scene)
     before = {source: Seen(*kept) for source, kept in scene.memory.get("files", {}).items()}
@@ -107,7 +108,12 @@ def _new_inputs(scene: Scene) -> Found:
     scene.memory["files"] = {
         source: [each.content, each.stamp, each.changed_at] for source, each in seen.items()
     }
-    if lots := _lots_of_decisions(scene):
+    try:
+        lots = _lots_of_decisions(scene)
+    except OfferLogError as error:  # the other files are still looked at; the sensor alerts tells people
+        scene.told.append(f"decisions cannot be counted: {error}")
+        lots = 0
+    if lots:
         sources.append(("offer_log", _DECISION_LOG))
         seen[_DECISION_LOG] = Seen(str(lots))
     succeeded = [
@@ -161,7 +167,7 @@ def _freshness(scene: Scene) -> Found:
 
 
 def _failed_checks(scene: Scene, required: Required) -> Found:
-    """Those of a version that an automatic training made and failed with are left to what asked for that training."""
+    """Those of a version with which an automatic training ended badly are left to what asked for that training."""
     from churn_assets.monitoring.verdicts import failed_checks, outdated_checks
     from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.evidence import gather
@@ -171,14 +177,14 @@ def _failed_checks(scene: Scene, required: Required) -> Found:
     if scene.running():
         scene.told.append("waits for the training in progress")
         return Found(())
-    failed = {
+    ended_badly = {
         record.dagster_run.run_id
         for record in scene.trainings()
-        if record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+        if record.dagster_run.status in (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
     }
     for asset in scene.inputs:
         versions = scene.versions(asset)
-        if versions and store.manifest(versions[-1]).provenance.run_id not in failed:
+        if versions and store.manifest(versions[-1]).provenance.run_id not in ended_badly:
             key = requests.evidence_of(
                 {"version": str(versions[-1]), "reports": dict(store.gate_reports(versions[-1]))}
             )

@@ -170,8 +170,9 @@ class Scene:
 
     def running(self) -> list[dg.RunRecord]:
         """Records of all trainings in progress, by whomever."""
-        partition = {"dagster/partition": self.name}
-        return self._records(dg.RunsFilter(tags=partition, statuses=list(_IN_PROGRESS)))
+        wanted = dg.RunsFilter(tags={"dagster/partition": self.name}, statuses=list(_IN_PROGRESS))
+        found = self._records(wanted)
+        return [record for record in found if past_run(record, self.now).state == "in_progress"]
 
     def _records(self, wanted: dg.RunsFilter) -> list[dg.RunRecord]:
         return list(self.instance.get_run_records(wanted, limit=_HISTORY))
@@ -251,12 +252,16 @@ def considered(
 
     Recalled, as it costs reading.
     """
-    from churn_assets.release.promotion import changes_nothing, consider
+    from churn_assets.release.promotion import changes_nothing, consider, taken_back
 
     def find() -> dict[str, Any]:
         if head is not None and changes_nothing(scene.store, candidate, head.ref):
             why = f"it decides and writes as {head.ref.version} does, which leads"
             return asdict(PromotionDecision(promote=False, reason=why))
+        for ref, at in taken_back(scene.channel.history()).items():
+            if changes_nothing(scene.store, candidate, ref):
+                why = f"it decides and writes as {ref.version} does, which was taken back at {at:%Y-%m-%d %H:%M} UTC"
+                return asdict(PromotionDecision(promote=False, reason=why))
         return asdict(consider(scene.store, scene.channel, candidate, required))
 
     about = {"candidate": str(candidate), "record": 0 if head is None else head.seq}

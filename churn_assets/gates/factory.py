@@ -13,7 +13,7 @@ from churn_assets.gates.report import Gate, GateReport, GateReportError, Outcome
 from churn_assets.gates.source import source_digest
 from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec, GateInputs, checks_by_name
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.errors import StoreError
+from churn_assets.store.errors import BROKEN, StoreError
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
 
@@ -22,6 +22,10 @@ _PLOT = "plot/"
 _REPORT = "gate_report"
 # Evaluations looked through for plots that were drawn before.
 _HISTORY = 10
+
+
+BROKEN_CHAMPION = "broken_champion"
+"""Table of a report that had nothing to compare with, as what leads cannot be loaded."""
 
 
 class Workspace(Protocol):
@@ -134,9 +138,7 @@ class Inspection:
         outcome = spec.run(self.subject, self._inputs(spec, champion))
         tables = dict(outcome.tables)
         if self.broken_champion:
-            tables["broken_champion"] = [
-                {"champion": str(champion), "cannot be loaded": self.broken_champion}
-            ]
+            tables[BROKEN_CHAMPION] = [{"champion": str(champion), "cannot be loaded": self.broken_champion}]
         report = GateReport(
             check=spec.name,
             asset=self.ref.asset,
@@ -154,7 +156,8 @@ class Inspection:
     def _stored(self, check: str, key: str, champion: ArtifactRef | None) -> GateReport | None:
         """The stored report where it still holds; one that contradicts itself is measured anew, never believed.
 
-        A version that leads by now keeps the verdict that let it lead: compared with itself nothing is worse.
+        A version that leads by now keeps the verdict that let it lead: compared with itself nothing is worse. One that
+        found its champion broken is compared again, as that may be mended.
         """
         if check not in self.stored:
             return None
@@ -163,6 +166,8 @@ class Inspection:
         except GateReportError:
             return None
         leads = champion == self.ref
+        if BROKEN_CHAMPION in report.tables and not leads:
+            return None
         same_champion = leads or report.champion == (None if champion is None else str(champion))
         same = (report.key, report.digest) == (key, self.manifest.digest)
         return report if same and same_champion else None
@@ -218,7 +223,7 @@ class Inspection:
                     self._load(champion if asset == champion.asset else self._origin(champion, asset))
                     for asset in assets
                 )
-            except StoreError as error:
+            except BROKEN as error:
                 self.broken_champion = f"{type(error).__name__}: {error}"
                 return None
 

@@ -29,16 +29,21 @@ def population_stability(reference: pd.Series, current: pd.Series) -> tuple[floa
 
 
 def _deciles(reference: pd.Series, current: pd.Series) -> tuple[Floats, Floats]:
-    """Counts by decile of the reference, blanks last."""
-    numbers = reference.dropna()
-    inner = np.linspace(0, 1, BINS + 1)[1:-1]
-    edges: Floats = np.unique(np.quantile(numbers, inner)) if len(numbers) else np.empty(0)
+    """Counts by decile of the reference, a value that fills several deciles by itself, blanks last."""
+    edges = _edges(reference.dropna())
     counts = []
     for column in (reference, current):
         known = column.dropna().to_numpy(np.float64)
         cells = np.bincount(np.searchsorted(edges, known, side="right"), minlength=len(edges) + 1)
         counts.append(np.append(cells, len(column) - len(known)).astype(np.float64))
     return counts[0], counts[1]
+
+
+def _edges(reference: pd.Series) -> Floats:
+    if not len(reference):
+        return np.empty(0)
+    deciles, times = np.unique(np.quantile(reference, np.linspace(0, 1, BINS + 1)[1:-1]), return_counts=True)
+    return np.unique(np.append(deciles, np.nextafter(deciles[times > 1], np.inf)))
 
 
 def _categories(reference: pd.Series, current: pd.Series) -> tuple[Floats, Floats]:

@@ -117,18 +117,25 @@ def earned(decisions: pd.DataFrame) -> Earned | None:
 def first_breach(decisions: pd.DataFrame, config: LiveConfig) -> Breach | None:
     """The first guardrail that was broken since a release began to lead, if any.
 
-    However often it is asked, a harmless release is called harmful with a probability of at most `false_alarms`: what
-    is looked at, and with which share of that probability, depends on the number of outcomes alone (`looks`).
+    Only decisions tell that could have been left without contact. However often it is asked, a harmless release is
+    called harmful with a probability of at most `false_alarms`: what is looked at, and with which share of that
+    probability, depends on the number of outcomes alone (`looks`).
 
     Args:
         decisions: All decisions of the release with whole outcomes, oldest first, as for `earned`.
         config: Guardrails.
     """
-    for start, stop, level in looks(len(decisions), config):
-        found = earned(decisions.iloc[start:stop])
+    telling = decisions[telling_rows(decisions)]
+    for start, stop, level in looks(len(telling), config):
+        found = earned(telling.iloc[start:stop])
         if found is not None and (why := _broken(found, level, config)):
             return Breach(stop - start, f"{why} over decisions {start + 1} to {stop}")
     return None
+
+
+def telling_rows(decisions: pd.DataFrame) -> NDArray[np.bool_]:
+    """(n,) which decisions guardrails can judge: those that could have been left without contact."""
+    return np.asarray(decisions[NO_OFFER] > 0)
 
 
 def looks(rows: int, config: LiveConfig) -> list[tuple[int, int, float]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from churn_assets.gates.report import GateReport, GateReportError, digest_of
 from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.errors import StoreError
+from churn_assets.store.errors import BROKEN
 from churn_assets.store.reference import ArtifactRef
 
 # The checks that an asset needs, by asset.
@@ -44,7 +44,7 @@ def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Eviden
     try:
         digest = store.verify(ref).digest
         stored = store.gate_reports(ref)
-    except StoreError as error:
+    except BROKEN as error:
         return Evidence(ref, "", {}, (f"{ref}: {type(error).__name__}: {error}",))
     reports: dict[str, GateReport] = {}
     problems: list[str] = []

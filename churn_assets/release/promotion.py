@@ -1,6 +1,6 @@
 """Promotion and rollback: the decision is a pure function; the act verifies everything anew and appends one record."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from churn_assets.release.evidence import Evidence, Required, evidence_digest, g
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord, channel_names
 from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
-from churn_assets.store.errors import ChannelConflict, PromotionRefused, StoreError
+from churn_assets.store.errors import BROKEN, ChannelConflict, PromotionRefused, StoreError
 from churn_assets.store.manifest import minting_time
 from churn_assets.store.reference import ArtifactRef
 
@@ -133,20 +133,34 @@ def too_old_to_lead(store: ArtifactStore, ref: ArtifactRef, now: datetime) -> st
     return f"{ref.version} never led, and after {age.days} days it can no longer begin to"
 
 
-def changes_nothing(store: ArtifactStore, ref: ArtifactRef, leader: ArtifactRef) -> bool:
-    """Whether a release acts as the leader does; False where the leader is broken, which is to be replaced.
+def changes_nothing(store: ArtifactStore, ref: ArtifactRef, other: ArtifactRef) -> bool:
+    """Whether a release acts as another does; False where the other is broken or gone.
 
     A training that found nothing new builds such a release, as it was compared with another champion.
 
     Raises:
-        StoreError: The release cannot be read.
+        StoreError: The release cannot be read, or the store could not be asked for the other.
     """
     bundle = store.load(ref, RELEASE).bundle
     try:
-        leading = store.load(leader, RELEASE).bundle
-    except StoreError:
+        known = store.load(other, RELEASE).bundle
+    except BROKEN:
         return False
-    return act_alike(bundle, leading)
+    return act_alike(bundle, known)
+
+
+def taken_back(history: Sequence[ChannelRecord]) -> dict[ArtifactRef, datetime]:
+    """The releases that a rollback took from the lead and nobody promoted since, and when.
+
+    Args:
+        history: A channel's records, oldest first.
+    """
+    found: dict[ArtifactRef, datetime] = {}
+    for before, record in zip([None, *history], history, strict=False):
+        if record.action == "rollback" and before is not None:
+            found[before.ref] = record.at
+        found.pop(record.ref, None)
+    return found
 
 
 def consider(
@@ -301,6 +315,6 @@ def _leading(store: ArtifactStore, head: ChannelRecord | None) -> dict[str, Arti
         return {}
     try:
         members = store.load(head.ref, RELEASE).bundle.members
-    except StoreError:
+    except BROKEN:
         members = {}
     return {RELEASE_ASSET: head.ref} | {asset: member.version for asset, member in members.items()}

@@ -103,6 +103,10 @@ class InputChanged(ContentError):
     """A file that an experiment reads was replaced while it was read; what was read is no one's content."""
 
 
+BROKEN = (ContentError, ObjectMissing)
+"""What says of a stored version that it is broken; other errors say that the store could not be asked."""
+
+
 class PublishConflict(StoreError):
     """A version that is already committed with another origin."""
 

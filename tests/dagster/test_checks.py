@@ -6,6 +6,8 @@ import dagster as dg
 
 from churn_assets.definitions import Overrides, build_defs
 from churn_assets.gates.report import Gate, GateReport, Outcome
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.errors import StoreUnreachable
 from resources.artifacts import ArtifactIOManager
 
 
@@ -137,6 +139,35 @@ def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(t
     assert shown.passed
     (row,) = shown.metadata["table/broken_champion"].records
     assert "CorruptArtifact" in row.data["cannot be loaded"]
+
+
+def test_a_champion_that_was_mended_is_compared_after_all(toy):
+    toy.run()
+    toy.calls.champion = toy.newest("risk_model")
+    toy.spoil("risk_model")
+    toy.configure(risk_model={"scale": 0.5})
+    toy.wait_for_another_second()
+    assert evaluations(toy.run())["not_worse"].passed
+    toy.spoil("risk_model", toy.calls.champion)  # the same bit once more
+    assert not evaluations(toy.run())["not_worse"].passed
+
+
+def test_a_store_that_does_not_answer_is_no_broken_champion(toy, monkeypatch):
+    toy.run()
+    toy.calls.champion = champion = toy.newest("risk_model")
+    toy.configure(risk_model={"scale": 0.5})
+    toy.wait_for_another_second()
+    verify = ArtifactStore.verify
+
+    def away(self, ref):
+        if ref == champion:
+            raise StoreUnreachable("the store does not answer")
+        return verify(self, ref)
+
+    monkeypatch.setattr(ArtifactStore, "verify", away)
+    result = toy.run()
+    assert not result.success
+    assert "not_worse" not in toy.store.gate_reports(toy.newest("risk_model"))
 
 
 def test_a_table_without_rows_has_no_picture_and_breaks_nothing(toy):

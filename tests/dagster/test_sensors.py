@@ -193,6 +193,23 @@ def test_a_check_that_failed_in_an_automatic_training_is_left_to_what_asked_for_
     assert loop.asked("new_inputs")[0].tags["churn/attempt"] == "2"
 
 
+def test_checks_of_an_automatic_training_that_a_person_stopped_are_left_alone(loop):
+    loop.configure(risk_model={"smallest": 100.0})
+    run = loop.run(loop.asked("new_inputs")[0])
+    loop.end(run.run_id, dg.DagsterEventType.RUN_CANCELED)
+    assert "nothing to do" in loop.said("failed_checks")
+
+
+def test_a_run_that_was_lost_before_it_began_does_not_hold_checks_up(trained, monkeypatch):
+    job = trained.defs.resolve_job_def("train")
+    trained.instance.create_run_for_job(
+        job, tags={"dagster/partition": "toy"}, status=dg.DagsterRunStatus.NOT_STARTED
+    )
+    assert "waits for the training in progress" in trained.said("failed_checks")
+    monkeypatch.setattr("jobs.scene._LOST_AFTER", timedelta(0))
+    assert "nothing to do" in trained.said("failed_checks")
+
+
 def test_checks_are_not_judged_while_a_training_runs(trained):
     job = trained.defs.resolve_job_def("train")
     trained.instance.create_run_for_job(

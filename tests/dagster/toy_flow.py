@@ -23,6 +23,7 @@ from churn_assets.message.training_config import Sampling
 from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
+from churn_assets.store.reference import ArtifactRef
 from resources.project import Project
 from resources.stage import Made, StageAsset, Step, stage_asset
 
@@ -220,9 +221,9 @@ class Toy:
     def asset(self, name: str) -> StageAsset:
         return next(checked.asset for checked in self.flow if checked.asset.name == name)
 
-    def spoil(self, asset: str) -> None:
-        """Change one stored byte of an asset's newest version."""
-        path = self.root / "store" / self.newest(asset).prefix / "value.json"
+    def spoil(self, asset: str, ref: ArtifactRef | None = None) -> None:
+        """Change one stored byte of an asset's version, the newest if none is named; a second time mends it."""
+        path = self.root / "store" / (ref or self.newest(asset)).prefix / "value.json"
         path.chmod(0o644)
         path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
 

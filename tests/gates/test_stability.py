@@ -27,3 +27,16 @@ def test_a_column_without_any_value_is_far_from_one_with_values(sides):
     columns = pd.Series([np.nan] * 500), pd.Series(np.arange(500.0))
     psi, _ = population_stability(*(columns[side] for side in sides))
     assert psi > 5
+
+
+@pytest.mark.parametrize(
+    ("ones_then", "ones_now", "least", "most"),
+    [(0.05, 0.6, 1.0, 9.0), (0.0, 0.5, 1.0, 9.0), (0.05, 0.05, 0.0, 0.01)],
+)
+def test_a_number_that_is_nearly_always_the_same_is_compared_by_how_often_it_is_another(
+    ones_then, ones_now, least, most
+):
+    rng = np.random.default_rng(7)
+    then, now = (pd.Series((rng.random(5_000) < share).astype(float)) for share in (ones_then, ones_now))
+    psi, _ = population_stability(then, now)
+    assert least <= psi <= most

@@ -102,6 +102,13 @@ def test_a_release_that_costs_more_than_it_brings_breaks_a_guardrail(rng):
     assert "lift over no contact is at most" in breach.reason
 
 
+def test_decisions_that_could_not_be_left_without_contact_do_not_hide_harm_in_the_others(rng):
+    harmful = served(rng, 4_000, effect=0.3)
+    harmful.loc[harmful.index[harmful["offer_pct"] > 0][:2], "propensity_0"] = 0.0
+    assert earned(harmful) is None
+    assert first_breach(harmful, CONFIG) is not None
+
+
 def test_too_few_outcomes_roll_nothing_back(rng):
     assert first_breach(served(rng, 499, gain=-1000.0), CONFIG) is None
 

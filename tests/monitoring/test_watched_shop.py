@@ -4,6 +4,7 @@ import json
 
 import pytest
 from shop_on_daemon import NEVER, drop_tables, watch
+from watched_shop import surer
 from webhook import webhook_server
 
 from benchmarks.served import EXPERIMENT
@@ -94,6 +95,16 @@ def harmful_and_unforeseen(decision):
     return min(1.0, harmful(decision) + 0.2)
 
 
+def test_outcomes_that_cannot_be_read_are_told_to_people_and_files_are_still_watched(shop, instance):
+    (shop.project.root / "crm.csv").write_text("decision_id,accepted\nd1,perhaps\n")
+    shop.read_outcomes_from("crm.csv")
+    assert f"told: {EXPERIMENT}: outcomes cannot be read" in shop.said("alerts", instance)
+    assert "told: " not in shop.said("alerts", instance), "once"
+    shop.configure(settle_seconds=0.0)
+    request = shop.asked("new_inputs", instance)
+    assert "crm.csv is new" in request.tags["churn/reason"]
+
+
 def test_a_promoted_release_that_does_harm_is_rolled_back_once(shop, instance):
     shop.project.lead(shop.releases["other"])
     shop.serve(1, churn=harmful)
@@ -132,6 +143,19 @@ def test_a_candidate_that_holds_is_promoted_after_its_shadow_and_names_the_recor
     assert proven.act(request, instance)
     assert proven.project.channel.head().ref == proven.releases["again"]
     assert "leads" in proven.said("promotions", instance)
+
+
+def test_a_policy_that_was_taken_back_does_not_return_as_another_release(proven, instance):
+    again, first = proven.releases["again"], proven.releases["first"]
+    proven.project.lead(again)
+    proven.project.lead(first, "rollback")
+    twin = proven.publish("twin", seed=1, change=surer)
+    proven.prove(twin, first)
+    said = proven.said("promotions", instance)
+    assert (
+        f"would not promote {twin.version}: it decides and writes as {again.version} does, which was taken"
+        in said
+    )
 
 
 def test_by_hand_the_sensor_says_what_it_would_do(proven, instance):

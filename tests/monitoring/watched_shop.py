@@ -50,6 +50,21 @@ class WatchedShop:
         shutil.copytree(self.project.root, root)
         return WatchedShop(Project(root), self.table, dict(self.releases))
 
+    def publish(
+        self, name: str, seed: int, change: Callable[[DecisionPolicy], DecisionPolicy]
+    ) -> ArtifactRef:
+        self.releases[name] = publish_release(
+            self.project,
+            self.project.experiment,
+            self.table,
+            rows=5_000,
+            timesteps=32_768,
+            seed=seed,
+            change=change,
+        )
+        time.sleep(1.0)  # versions are named by the second
+        return self.releases[name]
+
     def configure(self, **automation: Any) -> None:
         self._change("automation", automation)
 
@@ -185,15 +200,10 @@ def build_watched_shop(root: Path) -> WatchedShop:
     experiment = project.experiment
     table = read_customers(experiment.customers, seed=experiment.seed, root=root)
     few = table.where(np.random.default_rng(0).random(len(table)) < 0.2)
-    releases = {}
-    for name, seed, change in (("first", 1, unchanged), ("other", 2, unchanged), ("again", 1, surer)):
-        releases[name] = publish_release(
-            project, experiment, few, rows=5_000, timesteps=32_768, seed=seed, change=change
-        )
-        time.sleep(1.0)  # versions are named by the second
-        if name == "first":
-            project.lead(releases[name])
-            time.sleep(1.0)
-    made = WatchedShop(project, few, releases)
+    made = WatchedShop(project, few, {})
+    project.lead(made.publish("first", seed=1, change=unchanged))
+    time.sleep(1.0)
+    made.publish("other", seed=2, change=unchanged)
+    made.publish("again", seed=1, change=surer)
     made.serve(3)
     return made

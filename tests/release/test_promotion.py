@@ -1,16 +1,16 @@
 """Promotion verifies everything again; rollback works while what leads is broken. Nothing is believed."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from churn_assets.gates.report import Gate
 from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.release.bundle import champion_of
-from churn_assets.release.promotion import decide_promotion, inspect, promote, too_old_to_lead
+from churn_assets.release.promotion import decide_promotion, inspect, promote, taken_back, too_old_to_lead
 from churn_assets.store.channels import Channel
-from churn_assets.store.errors import ChannelConflict, CorruptArtifact, PromotionRefused
+from churn_assets.store.errors import ChannelConflict, CorruptArtifact, PromotionRefused, StoreUnreachable
 from churn_assets.store.manifest import minting_time
 
 
@@ -291,3 +291,32 @@ def test_a_release_that_never_led_is_too_old_after_a_week_and_one_that_led_never
     assert "after 8 days" in too_old_to_lead(shelf.store, release, born + timedelta(days=8))
     shelf.promote(release)
     assert too_old_to_lead(shelf.store, release, born + timedelta(days=80)) == ""
+
+
+def test_a_store_that_does_not_answer_decides_nothing(shelf, monkeypatch):
+    first = shelf.release(0.2)
+    shelf.promote(first)
+    second = shelf.release(0.3, champion=first)
+    load = type(shelf.store).load
+
+    def away(self, ref, form):
+        if ref == first:
+            raise StoreUnreachable("the store does not answer")
+        return load(self, ref, form)
+
+    monkeypatch.setattr(type(shelf.store), "load", away)
+    with pytest.raises(StoreUnreachable):
+        shelf.promote(second)
+    monkeypatch.undo()
+    assert shelf.channel.head().ref == first
+
+
+def test_a_release_is_taken_back_until_somebody_promotes_it_again(shelf):
+    first, second = shelf.release(0.2), shelf.release(0.3)
+    now = datetime(2026, 11, 23, tzinfo=UTC)
+    acts = (("promote", first), ("promote", second), ("rollback", first), ("promote", second))
+    for seq, (action, ref) in enumerate(acts):
+        shelf.channel.append(
+            action, ref, expected_seq=seq, actor="test", reason="", gate_report_digest="", now=now
+        )
+        assert taken_back(shelf.channel.history()) == ({second: now} if action == "rollback" else {})

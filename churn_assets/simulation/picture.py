@@ -33,11 +33,16 @@ def draw(scores: Sequence[WaveScore], promoted: Sequence[bool], path: Path) -> N
             waves, [getattr(score, name) for score in scores], style, color=colour, label=label, marker="o"
         )
     axes.axhline(0, color="black", linewidth=0.8, label="no offer")
-    for score, new in zip(scores, promoted, strict=True):
-        if new:
-            axes.annotate(
-                "new release", (score.wave, score.ours), (0, 8), textcoords="offset points", ha="left"
-            )
+    new = [score for score, promotes in zip(scores, promoted, strict=True) if promotes]
+    axes.plot(
+        [score.wave for score in new],
+        [score.ours for score in new],
+        "o",
+        markersize=13,
+        markerfacecolor="none",
+        color="#0b6e4f",
+        label="a new release after this wave",
+    )
     drifted = next((score.wave for score in scores if score.drifted), None)
     if drifted is not None:
         axes.axvline(drifted - 0.5, color="#aa2222", linewidth=1)

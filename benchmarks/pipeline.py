@@ -17,7 +17,7 @@ import dagster as dg
 from benchmarks.report import Figure, main
 from benchmarks.stages import call_stages, project_folder
 from churn_assets.definitions import Overrides, build_defs, build_project
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.training.config import Sampling
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET, Writing
 from churn_assets.release.decide import decide

@@ -26,7 +26,7 @@ from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import build_tables
 from churn_assets.experiment import Experiment, load_experiment
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.training.config import Sampling
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.training_config import PpoTextConfig, RewardModelConfig, SftModelConfig
+from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics

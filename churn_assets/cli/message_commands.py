@@ -14,7 +14,7 @@ from churn_assets.cli.screen import figure, out, print_json, table
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.message.writing import Message, Situation
+    from churn_assets.message.model.writing import Message, Situation
     from churn_assets.release.bundle import Bundle
     from churn_assets.release.derived import Derived
     from churn_assets.store.artifacts import ArtifactStore
@@ -38,7 +38,7 @@ def write(
     as_json: JsonOption = False,
 ) -> None:
     """Write messages to a customer: texts, their rewards, what the safety rules say, and what would be sent."""
-    from churn_assets.message.template import render
+    from churn_assets.message.text.template import render
     from churn_assets.release.deciding import load_deciding
     from churn_assets.release.loaded import load_desk, load_member
 
@@ -111,7 +111,7 @@ def _rewards(
     """Standardised rewards of the raw texts; None where no reward model is in the release."""
     if "reward_model" not in bundle.members:
         return [None] * len(messages)
-    from churn_assets.message.scoring import Scorer, score
+    from churn_assets.message.model.scoring import Scorer, score
     from churn_assets.release.loaded import load_member
 
     model = load_member(store, bundle.members, "reward_model")

@@ -14,10 +14,10 @@ from resources.stage import Made, Step, stage_asset
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.config import MessagesConfig, PreferencesConfig
-    from churn_assets.message.data import Messages, Preferences
-    from churn_assets.message.language_model import LanguageModel, RewardModel, TrainingRecord
-    from churn_assets.message.progress import Progress
-    from churn_assets.message.training_config import PpoTextConfig
+    from churn_assets.message.corpus.data import Messages, Preferences
+    from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
+    from churn_assets.message.training.config import PpoTextConfig
+    from churn_assets.message.training.progress import Progress
 
 _REPORTS = 40
 
@@ -31,7 +31,7 @@ def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
 
 @stage_asset(
     stage="message",
-    format="churn_assets.message.table_format:MESSAGES",
+    format="churn_assets.message.corpus.format:MESSAGES",
     sections=("messages", "ppo_decision.menu", "seed"),
     inputs=("customers",),
     kinds=("pandas", "parquet"),
@@ -40,8 +40,8 @@ def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
     data=lambda step: _file_digest(step, step.section("messages")),
 )
 def messages(step: Step, customers: CustomerTable) -> Made:
-    from churn_assets.message.corpus import write_messages
-    from churn_assets.message.read import read_messages
+    from churn_assets.message.corpus.read import read_messages
+    from churn_assets.message.corpus.sentences import write_messages
 
     config: MessagesConfig = step.section("messages")
     menu = step.section("ppo_decision.menu")
@@ -68,7 +68,7 @@ def messages(step: Step, customers: CustomerTable) -> Made:
 
 @stage_asset(
     stage="message",
-    format="churn_assets.message.table_format:PREFERENCES",
+    format="churn_assets.message.corpus.format:PREFERENCES",
     sections=("preferences", "messages", "safety", "ppo_decision.menu", "seed"),
     inputs=("customers",),
     kinds=("pandas", "parquet"),
@@ -77,8 +77,8 @@ def messages(step: Step, customers: CustomerTable) -> Made:
     data=lambda step: _file_digest(step, step.section("preferences")),
 )
 def preferences(step: Step, customers: CustomerTable) -> Made:
-    from churn_assets.message.corpus import write_preferences
-    from churn_assets.message.read import read_preferences
+    from churn_assets.message.corpus.read import read_preferences
+    from churn_assets.message.corpus.sentences import write_preferences
 
     config: PreferencesConfig = step.section("preferences")
     texts: MessagesConfig = step.section("messages")
@@ -159,7 +159,7 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
 
 @stage_asset(
     stage="message",
-    format="churn_assets.message.format:SFT_MODEL",
+    format="churn_assets.message.model.format:SFT_MODEL",
     sections=("sft_model", "seed"),
     inputs=("messages",),
     kinds=("transformers", "trl", "safetensors"),
@@ -167,7 +167,7 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
     data=_base_digest,
 )
 def sft_model(step: Step, messages: Messages) -> Made:
-    from churn_assets.message.sft import train_sft
+    from churn_assets.message.training.sft import train_sft
 
     model = train_sft(
         messages,
@@ -188,14 +188,14 @@ def sft_model(step: Step, messages: Messages) -> Made:
 
 @stage_asset(
     stage="message",
-    format="churn_assets.message.format:REWARD_MODEL",
+    format="churn_assets.message.model.format:REWARD_MODEL",
     sections=("reward_model", "seed"),
     inputs=("preferences", "sft_model"),
     kinds=("transformers", "trl", "safetensors"),
     description="Rewards a text as people would prefer it, with a judge trained on other customers' pairs beside it.",
 )
 def reward_model(step: Step, preferences: Preferences, sft_model: LanguageModel) -> Made:
-    from churn_assets.message.reward import train_reward
+    from churn_assets.message.training.reward import train_reward
 
     model = train_reward(
         preferences,
@@ -221,7 +221,7 @@ def reward_model(step: Step, preferences: Preferences, sft_model: LanguageModel)
 
 @stage_asset(
     stage="message",
-    format="churn_assets.message.format:PPO_TEXT",
+    format="churn_assets.message.model.format:PPO_TEXT",
     sections=("ppo_text", "seed"),
     inputs=("sft_model", "reward_model", "messages"),
     kinds=("transformers", "safetensors"),
@@ -230,9 +230,9 @@ def reward_model(step: Step, preferences: Preferences, sft_model: LanguageModel)
 def ppo_text(step: Step, sft_model: LanguageModel, reward_model: RewardModel, messages: Messages) -> Made:
     config: PpoTextConfig = step.section("ppo_text")
     if config.algorithm == "grpo":
-        from churn_assets.message.grpo import train_grpo as train
+        from churn_assets.message.training.grpo import train_grpo as train
     else:
-        from churn_assets.message.ppo import train_ppo as train
+        from churn_assets.message.training.ppo import train_ppo as train
 
     policy = train(
         sft_model,

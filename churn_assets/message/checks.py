@@ -12,37 +12,37 @@ Run = Callable[[Any, GateInputs], Outcome]
 
 
 def _safety(inputs: GateInputs) -> Any:
-    from churn_assets.message.safety import Safety
+    from churn_assets.message.text.safety import Safety
 
     return Safety(inputs.section("safety"), inputs.section("messages").profile.service_texts)
 
 
 def _message_volume(messages: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import table_gates
+    from churn_assets.message.corpus import gates as table_gates
 
     return table_gates.message_volume(messages, inputs.section("messages").gates)
 
 
 def _separate_splits(value: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import table_gates
+    from churn_assets.message.corpus import gates as table_gates
 
     return table_gates.separate_splits(value, inputs.upstream("customers"))
 
 
 def _message_wording(messages: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import table_gates
+    from churn_assets.message.corpus import gates as table_gates
 
     return table_gates.message_wording(messages, _safety(inputs), inputs.section("messages").gates)
 
 
 def _pair_volume(preferences: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import table_gates
+    from churn_assets.message.corpus import gates as table_gates
 
     return table_gates.pair_volume(preferences, inputs.section("preferences").gates)
 
 
 def _pair_labels(preferences: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import table_gates
+    from churn_assets.message.corpus import gates as table_gates
 
     return table_gates.pair_labels(preferences, _safety(inputs), inputs.section("preferences"))
 
@@ -105,9 +105,9 @@ _MEASURED = 256
 
 def _held_out(inputs: GateInputs, count: int) -> Any:
     """Customers that no model was fitted on, each with an offer; no prompt that was trained on."""
-    from churn_assets.message.corpus import offers_of
-    from churn_assets.message.profile import profiles_of
-    from churn_assets.message.writing import situations_of
+    from churn_assets.message.corpus.sentences import offers_of
+    from churn_assets.message.model.writing import situations_of
+    from churn_assets.message.text.profile import profiles_of
 
     def make() -> Any:
         table, config = inputs.upstream("customers"), inputs.section("messages")
@@ -121,7 +121,7 @@ def _held_out(inputs: GateInputs, count: int) -> Any:
 
 
 def _writer(name: str, model: Any, device: Any, inputs: GateInputs) -> Any:
-    from churn_assets.message.generation import Writer
+    from churn_assets.message.model.generation import Writer
 
     return inputs.once(f"writer of {name}", lambda: Writer.of(model, str(device)))
 
@@ -131,7 +131,7 @@ def _on_threads_of(asset: str, *checks: CheckSpec) -> tuple[CheckSpec, ...]:
 
     def threaded(run: Run) -> Run:
         def measured(value: Any, inputs: GateInputs) -> Outcome:
-            from churn_assets.message.compute import threads
+            from churn_assets.message.training.compute import threads
 
             with threads(inputs.section(asset).compute):
                 return run(value, inputs)
@@ -142,13 +142,13 @@ def _on_threads_of(asset: str, *checks: CheckSpec) -> tuple[CheckSpec, ...]:
 
 
 def _device(inputs: GateInputs, section: str) -> Any:
-    from churn_assets.message.compute import device_of
+    from churn_assets.message.training.compute import device_of
 
     return device_of(inputs.section(section).compute)
 
 
 def _scores(model: Any, which: Any, device: Any, prompts: Any, texts: Any, ended: Any) -> Any:
-    from churn_assets.message.scoring import Scorer, score
+    from churn_assets.message.model.scoring import Scorer, score
 
     return score(Scorer.of(model, which, str(device)), prompts, texts, ended).astype(float)
 
@@ -157,15 +157,15 @@ def _says_only(situations: Any, texts: Any) -> Any:
     """(n,) whether each text says its offer and no other number, by the second parser."""
     import numpy as np
 
-    from churn_assets.message.audit import says_only
+    from churn_assets.message.model.audit import says_only
 
     pairs = zip(situations, texts, strict=True)
     return np.array([says_only(text, each.offer.pct, each.offer.months) for each, text in pairs], bool)
 
 
 def _learned_the_language(model: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-    from churn_assets.message.likelihood import perplexity
+    from churn_assets.message.model import gates
+    from churn_assets.message.model.likelihood import perplexity
 
     config = inputs.section("sft_model").gates
     held_out = inputs.upstream("messages").of("test").head(config.prompts)
@@ -175,8 +175,8 @@ def _learned_the_language(model: Any, inputs: GateInputs) -> Outcome:
 
 
 def _copies_the_offer(model: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-    from churn_assets.message.generation import generate
+    from churn_assets.message.model import gates
+    from churn_assets.message.model.generation import generate
 
     config = inputs.section("sft_model").gates
     situations = _held_out(inputs, config.prompts)
@@ -192,9 +192,9 @@ def _copies_the_offer(model: Any, inputs: GateInputs) -> Outcome:
 
 
 def _ranks_pairs(model: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-    from churn_assets.message.data import situations
-    from churn_assets.message.writing import Situation
+    from churn_assets.message.corpus.data import situations
+    from churn_assets.message.model import gates
+    from churn_assets.message.model.writing import Situation
 
     preferences = inputs.upstream("preferences")
     held_out = preferences.of("test")
@@ -216,7 +216,7 @@ def _ranks_pairs(model: Any, inputs: GateInputs) -> Outcome:
 
 
 def _course(policy: Any, inputs: GateInputs) -> Any:
-    from churn_assets.message import gates
+    from churn_assets.message.model import gates
 
     return gates.course_of(policy, inputs.upstream("reward_model"), inputs.section("ppo_text"))
 
@@ -231,9 +231,9 @@ def _writers(policy: Any, inputs: GateInputs) -> tuple[Any, Any]:
 
 
 def _rewards_are_its_own(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-    from churn_assets.message.likelihood import mean_log_ratio
-    from churn_assets.message.rollouts import shaped_reward
+    from churn_assets.message.model import gates
+    from churn_assets.message.model.likelihood import mean_log_ratio
+    from churn_assets.message.training.rollouts import shaped_reward
 
     config, reward = inputs.section("ppo_text"), inputs.upstream("reward_model")
     logged = policy.rollouts
@@ -254,7 +254,7 @@ def _rewards_are_its_own(policy: Any, inputs: GateInputs) -> Outcome:
 
 def _messages_of(name: str, model: Any, inputs: GateInputs, count: int) -> Any:
     """What a model writes to held-out customers, raw and as it would be sent."""
-    from churn_assets.message.writing import write_messages
+    from churn_assets.message.model.writing import write_messages
 
     config = inputs.section("ppo_text")
 
@@ -283,7 +283,7 @@ def _judged(messages: Any, situations: Any, inputs: GateInputs) -> Any:
 
 def _quality(messages: Any, situations: Any, inputs: GateInputs) -> tuple[Any, str]:
     """How good raw texts are, and who says so: the gold rules where they labelled the pairs, else the judge."""
-    from churn_assets.message import gates
+    from churn_assets.message.model import gates
 
     if inputs.upstream("preferences").simulated:
         return gates.gold_scores(situations, [each.raw for each in messages]), "the gold rules"
@@ -291,8 +291,8 @@ def _quality(messages: Any, situations: Any, inputs: GateInputs) -> tuple[Any, s
 
 
 def _stays_close(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
-    from churn_assets.message.likelihood import divergence
+    from churn_assets.message.model import gates
+    from churn_assets.message.model.likelihood import divergence
 
     config = inputs.section("ppo_text").gates
     messages = _messages_of("ppo_text", policy.model, inputs, config.prompts)[:_MEASURED]
@@ -303,7 +303,7 @@ def _stays_close(policy: Any, inputs: GateInputs) -> Outcome:
 
 
 def _not_over_optimised(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
+    from churn_assets.message.model import gates
 
     config = inputs.section("ppo_text")
     count = config.gates.compared_prompts
@@ -330,14 +330,14 @@ def _compared(policy: Any, other: str, model: Any, inputs: GateInputs) -> tuple[
 
 
 def _better_than_sft(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
+    from churn_assets.message.model import gates
 
     compared = _compared(policy, "sft_model", inputs.upstream("sft_model"), inputs)
     return gates.better_than_sft(*compared, inputs.section("ppo_text").gates)
 
 
 def _well_formed(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
+    from churn_assets.message.model import gates
 
     config = inputs.section("ppo_text").gates
     return gates.well_formed(_messages_of("ppo_text", policy.model, inputs, config.prompts), config)
@@ -346,8 +346,8 @@ def _well_formed(policy: Any, inputs: GateInputs) -> Outcome:
 def _safe_to_send(policy: Any, inputs: GateInputs) -> Outcome:
     import numpy as np
 
-    from churn_assets.message import gates
-    from churn_assets.message.audit import says_another
+    from churn_assets.message.model import gates
+    from churn_assets.message.model.audit import says_another
 
     config, safety = inputs.section("ppo_text").gates, _safety(inputs)
     situations = _held_out(inputs, config.prompts)
@@ -360,7 +360,7 @@ def _safe_to_send(policy: Any, inputs: GateInputs) -> Outcome:
 
 
 def _writes_no_worse(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message import gates
+    from churn_assets.message.model import gates
 
     led = inputs.champions("ppo_text")
     if led is None:

@@ -50,7 +50,7 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
     lazy=True,
 )
 def release(step: Step, *members: Upstream) -> Made:
-    from churn_assets.message.training_config import Sampling
+    from churn_assets.message.training.config import Sampling
     from churn_assets.release.build import build_release
     from churn_assets.release.bundle import Writing
     from churn_assets.release.loaded import Models

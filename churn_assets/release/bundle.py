@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 
 from churn_assets.message.config import ProfileConfig, SafetyRules
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.training.config import Sampling
 from churn_assets.release.config import Branch
 from churn_assets.release.derived import Derived
 from churn_assets.release.derived_files import DESCRIPTION, load_derived, save_derived

@@ -29,11 +29,11 @@ FORMATS: Mapping[str, str] = {
     "accept_model": "churn_assets.response.format:ACCEPT_MODEL",
     "effect_model": "churn_assets.response.format:EFFECT_MODEL",
     "ppo_decision": "churn_assets.decision.format:PPO_DECISION",
-    "messages": "churn_assets.message.table_format:MESSAGES",
-    "preferences": "churn_assets.message.table_format:PREFERENCES",
-    "sft_model": "churn_assets.message.format:SFT_MODEL",
-    "reward_model": "churn_assets.message.format:REWARD_MODEL",
-    "ppo_text": "churn_assets.message.format:PPO_TEXT",
+    "messages": "churn_assets.message.corpus.format:MESSAGES",
+    "preferences": "churn_assets.message.corpus.format:PREFERENCES",
+    "sft_model": "churn_assets.message.model.format:SFT_MODEL",
+    "reward_model": "churn_assets.message.model.format:REWARD_MODEL",
+    "ppo_text": "churn_assets.message.model.format:PPO_TEXT",
 }
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from churn_assets.message.profile import Offer, Profile, profiles_of
-from churn_assets.message.safety import Request, Safety
-from churn_assets.message.writing import Message, Situation, template_message, write_messages
+from churn_assets.message.model.writing import Message, Situation, template_message, write_messages
+from churn_assets.message.text.profile import Offer, Profile, profiles_of
+from churn_assets.message.text.safety import Request, Safety
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.message.generation import Writer
-    from churn_assets.message.language_model import LanguageModel
+    from churn_assets.message.model.generation import Writer
+    from churn_assets.message.model.language_model import LanguageModel
     from churn_assets.release.bundle import Writing
 
 # What a discount is on where no profile says what the customer pays for.
@@ -46,7 +46,7 @@ class MessageDesk:
 
     @cached_property
     def _writer(self) -> Writer | None:
-        from churn_assets.message.generation import Writer
+        from churn_assets.message.model.generation import Writer
 
         return None if self.model is None else Writer.of(self.model, self.device)
 

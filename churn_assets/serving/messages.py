@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Protocol
 from churn_assets.customers.columns import as_text
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.message.config import ProfileConfig, QuietHours, ServiceRule
-from churn_assets.message.profile import Offer, Profile, ProfileError, prompt_of
-from churn_assets.message.safety import Request, Safety
-from churn_assets.message.template import Outgoing, outgoing
+from churn_assets.message.text.profile import Offer, Profile, ProfileError, prompt_of
+from churn_assets.message.text.safety import Request, Safety
+from churn_assets.message.text.template import Outgoing, outgoing
 from churn_assets.release.bundle import Writing
 from churn_assets.release.messages import WHOLE_BILL
 from churn_assets.serving.schemas import MessageView, SafetyView
 
 if TYPE_CHECKING:
-    from churn_assets.message.language_model import LanguageModel
+    from churn_assets.message.model.language_model import LanguageModel
 
 Features = Mapping[str, float | str | None]
 
@@ -52,14 +52,14 @@ class ModelWriter:
     """
 
     def __init__(self, model: LanguageModel, writing: Writing) -> None:
-        from churn_assets.message.generation import Writer
+        from churn_assets.message.model.generation import Writer
 
         self._writer = Writer.of(model)
         self._writing = writing
 
     def write(self, asked: Sequence[tuple[Profile, Offer]], seconds: float) -> Sequence[str | None]:
         """See `MessageWriter`; a text that the model did not end by itself is none."""
-        from churn_assets.message.generation import generate
+        from churn_assets.message.model.generation import generate
 
         written = generate(
             self._writer,

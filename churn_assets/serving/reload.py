@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Literal
 
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
-from churn_assets.message.profile import ProfileError
+from churn_assets.message.text.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
 from churn_assets.release.loaded import member_format

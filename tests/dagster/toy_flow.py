@@ -19,7 +19,7 @@ from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.spec import CheckSpec
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.training.config import Sampling
 from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json

@@ -21,7 +21,7 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.definitions import FLOW, Overrides, build_project
 from churn_assets.gates.report import Outcome
-from churn_assets.message.language_model import LanguageModel, RewardNetwork
+from churn_assets.message.model.language_model import LanguageModel, RewardNetwork
 from churn_assets.release.bundle import MEMBERS
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator

@@ -10,7 +10,7 @@ import pytest
 from broken_models import ALSO, BREAK, CHECKS, HEALTHY_BESIDE, OFFER, Trained, train_all
 from small_models import policy_by_hand
 
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.training.config import Sampling
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE_ASSET, Bundle, Golden, Writing
 from churn_assets.release.gates import golden_frame, golden_messages, writes_as_built

@@ -13,12 +13,12 @@ from tiny_models import PPO, REWARD, SFT, few
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.corpus import write_messages, write_preferences
-from churn_assets.message.data import Messages, Preferences
+from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.corpus.sentences import write_messages, write_preferences
 
 if TYPE_CHECKING:
-    from churn_assets.message.language_model import LanguageModel, RewardModel
-    from churn_assets.message.rollouts import TextPolicy
+    from churn_assets.message.model.language_model import LanguageModel, RewardModel
+    from churn_assets.message.training.rollouts import TextPolicy
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,20 +62,20 @@ def some_preferences(preferences) -> Preferences:
 
 @pytest.fixture(scope="session")
 def tiny_sft(some_messages) -> LanguageModel:
-    from churn_assets.message.sft import train_sft
+    from churn_assets.message.training.sft import train_sft
 
     return train_sft(some_messages, SFT, seed=0, root=ROOT)
 
 
 @pytest.fixture(scope="session")
 def tiny_reward(some_preferences, tiny_sft) -> RewardModel:
-    from churn_assets.message.reward import train_reward
+    from churn_assets.message.training.reward import train_reward
 
     return train_reward(some_preferences, tiny_sft, REWARD, seed=0)
 
 
 @pytest.fixture(scope="session")
 def tiny_policy(tiny_sft, tiny_reward, some_messages) -> TextPolicy:
-    from churn_assets.message.ppo import train_ppo
+    from churn_assets.message.training.ppo import train_ppo
 
     return train_ppo(tiny_sft, tiny_reward, some_messages, PPO, seed=0)

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from number_words import in_words
 from telco_texts import MENU
 
-from churn_assets.message import audit
-from churn_assets.message.audit import said, says_another, says_only
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.corpus import EDITS, Choices, offers_of, write_draft
-from churn_assets.message.data import situations
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.safety import Safety
+from churn_assets.message.corpus.data import situations
+from churn_assets.message.corpus.sentences import EDITS, Choices, offers_of, write_draft
+from churn_assets.message.model import audit
+from churn_assets.message.model.audit import said, says_another, says_only
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.safety import Safety
 
 OFFER_RULES = {"wrong_discount", "wrong_duration", "other_number"}
 

@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from telco_texts import MENU, PROFILE
 
-from churn_assets.message import corpus, gold
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.corpus import AGENTS, EDITS, Choices, CorpusError, offers_of, write_draft
-from churn_assets.message.data import SPLITS, situations, splits_of
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.safety import Safety
-from churn_assets.message.table_gates import agrees_with_gold
+from churn_assets.message.corpus import gold
+from churn_assets.message.corpus import sentences as corpus
+from churn_assets.message.corpus.data import SPLITS, situations, splits_of
+from churn_assets.message.corpus.gates import agrees_with_gold
+from churn_assets.message.corpus.sentences import AGENTS, EDITS, Choices, CorpusError, offers_of, write_draft
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.safety import Safety
 
 CHOICES = Choices(offers_of(MENU, (3, 6, 12)), tuple(rule["text"] for rule in PROFILE["services"]))
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")

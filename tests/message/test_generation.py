@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from churn_assets.message.generation import BATCH, Writer, draw_tokens, generate, uniform_draws
-from churn_assets.message.likelihood import completion_log_probs, perplexity
-from churn_assets.message.tokenizer import TextError, TextTokenizer, padded, train_tokenizer
-from churn_assets.message.training_config import EVERY_TOKEN, Sampling
+from churn_assets.message.model.generation import BATCH, Writer, draw_tokens, generate, uniform_draws
+from churn_assets.message.model.likelihood import completion_log_probs, perplexity
+from churn_assets.message.model.tokenizer import TextError, TextTokenizer, padded, train_tokenizer
+from churn_assets.message.training.config import EVERY_TOKEN, Sampling
 
 PROMPTS = ["Service: phone plan\nMessage:", "Service: fiber internet | Bill: 70\nMessage:", "A\nMessage:"]
 

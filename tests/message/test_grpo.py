@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from tiny_models import PPO
 
-from churn_assets.message.grpo import train_grpo
-from churn_assets.message.language_model import ModelError, RewardNetwork
-from churn_assets.message.rollouts import COLUMNS
-from churn_assets.message.scoring import Scorer, score
+from churn_assets.message.model.language_model import ModelError, RewardNetwork
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.training.grpo import train_grpo
+from churn_assets.message.training.rollouts import COLUMNS
 
 GRPO = PPO.model_copy(update={"algorithm": "grpo", "steps": 3})
 

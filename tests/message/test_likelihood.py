@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from churn_assets.message.generation import Writer
-from churn_assets.message.likelihood import divergence, mean_log_ratio
+from churn_assets.message.model.generation import Writer
+from churn_assets.message.model.likelihood import divergence, mean_log_ratio
 
 TEXTS = [" Hello there.", " A longer text, which says more than that.", " Hi."]
 ENDED = [True, False, True]

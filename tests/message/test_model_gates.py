@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn_assets.message import gates
-from churn_assets.message.gate_config import PpoTextGates, RewardGates, SftGates
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.rollouts import shaped_reward
-from churn_assets.message.safety import Verdict, Violation
-from churn_assets.message.template import Outgoing
-from churn_assets.message.training_config import PpoTextConfig
-from churn_assets.message.writing import Message, Situation
+from churn_assets.message.model import gates
+from churn_assets.message.model.writing import Message, Situation
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.safety import Verdict, Violation
+from churn_assets.message.text.template import Outgoing
+from churn_assets.message.training.config import PpoTextConfig
+from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
+from churn_assets.message.training.rollouts import shaped_reward
 
 N = 200
 SITUATIONS = [

@@ -9,12 +9,9 @@ from pathlib import Path
 import pytest
 from tiny_models import few
 
-from churn_assets.message.format import PPO_TEXT
-from churn_assets.message.generation import Writer, generate
-from churn_assets.message.ppo import train_ppo
-from churn_assets.message.reward import train_reward
-from churn_assets.message.sft import train_sft
-from churn_assets.message.training_config import (
+from churn_assets.message.model.format import PPO_TEXT
+from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.training.config import (
     ComputeConfig,
     LocalFolder,
     LoraConfig,
@@ -22,6 +19,9 @@ from churn_assets.message.training_config import (
     RewardModelConfig,
     SftModelConfig,
 )
+from churn_assets.message.training.ppo import train_ppo
+from churn_assets.message.training.reward import train_reward
+from churn_assets.message.training.sft import train_sft
 from churn_assets.store.staging import stage
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 from telco_texts import PROFILE
 
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, ProfileConfig
-from churn_assets.message.profile import Offer, Profile, ProfileError, profiles_of, prompt_of
+from churn_assets.message.text.profile import Offer, Profile, ProfileError, profiles_of, prompt_of
 
 
 def test_a_prompt_says_profile_and_offer_and_ends_without_a_space():

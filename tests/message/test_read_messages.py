@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from telco_texts import MENU
 
-from churn_assets.message.data import SPLITS, splits_of
-from churn_assets.message.profile import Offer, profiles_of, prompt_of
-from churn_assets.message.read import MessageFileError, read_messages, read_preferences
+from churn_assets.message.corpus.data import SPLITS, splits_of
+from churn_assets.message.corpus.read import MessageFileError, read_messages, read_preferences
+from churn_assets.message.text.profile import Offer, profiles_of, prompt_of
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import json
 import pytest
 from tiny_models import PPO, REWARD, SFT
 
-from churn_assets.message.checkpoint import read_checkpoint
-from churn_assets.message.grpo import train_grpo
-from churn_assets.message.ppo import train_ppo
-from churn_assets.message.reward import train_reward
-from churn_assets.message.sft import train_sft
-from churn_assets.message.training_config import LoraConfig
+from churn_assets.message.training.checkpoint import read_checkpoint
+from churn_assets.message.training.config import LoraConfig
+from churn_assets.message.training.grpo import train_grpo
+from churn_assets.message.training.ppo import train_ppo
+from churn_assets.message.training.reward import train_reward
+from churn_assets.message.training.sft import train_sft
 
 
 class Died(Exception):  # noqa: N818 - what happened

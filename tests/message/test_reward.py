@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from tiny_models import REWARD
 
-from churn_assets.message.generation import Writer, generate
-from churn_assets.message.progress import silent
-from churn_assets.message.reward import (
+from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.tokenizer import TextError
+from churn_assets.message.training.progress import silent
+from churn_assets.message.training.reward import (
     accuracy,
     counterfactuals,
     preference_columns,
@@ -18,9 +20,7 @@ from churn_assets.message.reward import (
     reward_trainer,
     train_reward,
 )
-from churn_assets.message.scoring import Scorer, score
-from churn_assets.message.supervised import Reporter
-from churn_assets.message.tokenizer import TextError
+from churn_assets.message.training.supervised import Reporter
 
 
 def test_training_and_rl_give_the_reward_model_the_same_tokens(tiny_sft, some_preferences, tmp_path):

@@ -12,8 +12,8 @@ from number_words import in_words
 from telco_texts import PROFILE
 
 from churn_assets.message.config import BANNED, MessagesConfig, SafetyRules
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.safety import Request, Safety
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.safety import Request, Safety
 
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
 OFFER = Offer(0.2, 6)

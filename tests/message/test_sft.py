@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from tiny_models import SFT
 
-from churn_assets.message.generation import Writer, generate
-from churn_assets.message.language_model import ModelError
-from churn_assets.message.likelihood import perplexity
-from churn_assets.message.sft import supervised_columns, train_sft
-from churn_assets.message.tokenizer import TextError
-from churn_assets.message.training_config import FromScratch, LocalFolder, LoraConfig
+from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.model.language_model import ModelError
+from churn_assets.message.model.likelihood import perplexity
+from churn_assets.message.model.tokenizer import TextError
+from churn_assets.message.training.config import FromScratch, LocalFolder, LoraConfig
+from churn_assets.message.training.sft import supervised_columns, train_sft
 
 
 def test_only_the_message_and_its_end_are_learned(tiny_sft):

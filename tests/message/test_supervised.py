@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from churn_assets.message.supervised import order_of_like_lengths
+from churn_assets.message.training.supervised import order_of_like_lengths
 
 
 @pytest.fixture

@@ -9,10 +9,9 @@ import pandas as pd
 import pytest
 
 from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, SafetyRules
-from churn_assets.message.data import Messages, Preferences
-from churn_assets.message.safety import Safety
-from churn_assets.message.table_format import MESSAGES, PREFERENCES
-from churn_assets.message.table_gates import (
+from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.corpus.format import MESSAGES, PREFERENCES
+from churn_assets.message.corpus.gates import (
     agrees_with_gold,
     message_volume,
     message_wording,
@@ -20,6 +19,7 @@ from churn_assets.message.table_gates import (
     pair_volume,
     separate_splits,
 )
+from churn_assets.message.text.safety import Safety
 from churn_assets.store.errors import CorruptArtifact
 
 

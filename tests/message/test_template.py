@@ -7,12 +7,12 @@ from datetime import time
 import pytest
 from telco_texts import MENU
 
-from churn_assets.message.audit import says_only
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.corpus import offers_of
-from churn_assets.message.profile import Offer, Profile, profiles_of
-from churn_assets.message.safety import Request, Safety
-from churn_assets.message.template import RenderError, TemplateError, outgoing, plain_text, render
+from churn_assets.message.corpus.sentences import offers_of
+from churn_assets.message.model.audit import says_only
+from churn_assets.message.text.profile import Offer, Profile, profiles_of
+from churn_assets.message.text.safety import Request, Safety
+from churn_assets.message.text.template import RenderError, TemplateError, outgoing, plain_text, render
 
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
 OFFER = Offer(0.2, 6)

@@ -8,9 +8,9 @@ import shutil
 import numpy as np
 import pytest
 
-from churn_assets.message.format import PPO_TEXT, REWARD_MODEL, SFT_MODEL
-from churn_assets.message.generation import Writer, generate
-from churn_assets.message.scoring import Scorer, score
+from churn_assets.message.model.format import PPO_TEXT, REWARD_MODEL, SFT_MODEL
+from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.files import read_tensors, write_tensors
 from churn_assets.store.staging import check_read_back, stage

@@ -11,9 +11,18 @@ import torch
 from tiny_models import PPO
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from churn_assets.message.language_model import LanguageModel, ModelError, RewardNetwork, describe, weights_of
-from churn_assets.message.over_optimisation import judge_verdict
-from churn_assets.message.ppo import (
+from churn_assets.message.model.language_model import (
+    LanguageModel,
+    ModelError,
+    RewardNetwork,
+    describe,
+    weights_of,
+)
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.tokenizer import train_tokenizer
+from churn_assets.message.training.config import ComputeConfig, LoraConfig, RewardModelConfig
+from churn_assets.message.training.over_optimisation import judge_verdict
+from churn_assets.message.training.ppo import (
     PpoTrainer,
     advantages,
     next_beta,
@@ -23,11 +32,8 @@ from churn_assets.message.ppo import (
     value_loss,
     whitened,
 )
-from churn_assets.message.reward import train_reward
-from churn_assets.message.rollouts import COLUMNS, mini_batches, prompts_of_step, shaped_reward
-from churn_assets.message.scoring import Scorer, score
-from churn_assets.message.tokenizer import train_tokenizer
-from churn_assets.message.training_config import ComputeConfig, LoraConfig, RewardModelConfig
+from churn_assets.message.training.reward import train_reward
+from churn_assets.message.training.rollouts import COLUMNS, mini_batches, prompts_of_step, shaped_reward
 
 PROMPTS = ["Bill: 70\nMessage:", "A longer one | Bill: 20\nMessage:"] * 4
 

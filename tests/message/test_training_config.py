@@ -7,17 +7,11 @@ import torch
 from pydantic import TypeAdapter, ValidationError
 from tiny_models import PPO, REWARD, SFT
 
-from churn_assets.message.base_model import base_model
-from churn_assets.message.compute import DeviceMissing, device_of, precision, threads
-from churn_assets.message.grpo import Follower, grpo_trainer
-from churn_assets.message.language_model import ModelError
-from churn_assets.message.ppo import PpoTrainer, train_ppo
-from churn_assets.message.progress import silent
-from churn_assets.message.reward import judges_pairs, preference_columns, reward_network, reward_trainer
-from churn_assets.message.sft import sft_trainer, supervised_columns
-from churn_assets.message.supervised import Reporter, total_steps
-from churn_assets.message.tokenizer import train_tokenizer
-from churn_assets.message.training_config import (
+from churn_assets.message.model.base_model import base_model
+from churn_assets.message.model.language_model import ModelError
+from churn_assets.message.model.tokenizer import train_tokenizer
+from churn_assets.message.training.compute import DeviceMissing, device_of, precision, threads
+from churn_assets.message.training.config import (
     ComputeConfig,
     FromScratch,
     LoraConfig,
@@ -25,6 +19,17 @@ from churn_assets.message.training_config import (
     RewardModelConfig,
     SftModelConfig,
 )
+from churn_assets.message.training.grpo import Follower, grpo_trainer
+from churn_assets.message.training.ppo import PpoTrainer, train_ppo
+from churn_assets.message.training.progress import silent
+from churn_assets.message.training.reward import (
+    judges_pairs,
+    preference_columns,
+    reward_network,
+    reward_trainer,
+)
+from churn_assets.message.training.sft import sft_trainer, supervised_columns
+from churn_assets.message.training.supervised import Reporter, total_steps
 
 QUIET = Reporter(silent, lambda network: ({}, ()), 1, {})
 SUPERVISED = [

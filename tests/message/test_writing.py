@@ -3,11 +3,11 @@
 import pytest
 
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.generation import Generated, Writer, generate
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.safety import Safety
-from churn_assets.message.training_config import Sampling
-from churn_assets.message.writing import Situation, situations_of, template_message, write_messages
+from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.writing import Situation, situations_of, template_message, write_messages
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.safety import Safety
+from churn_assets.message.training.config import Sampling
 
 PROFILES = {name: Profile("phone plan", 40.0 + number) for number, name in enumerate("abc")}
 OFFERS = (Offer(0.1, 3), Offer(0.2, 6))
@@ -47,7 +47,7 @@ def test_customers_of_one_profile_do_not_give_a_prompt_twice():
 )
 def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, monkeypatch):
     monkeypatch.setattr(
-        "churn_assets.message.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
+        "churn_assets.message.model.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
     )
     situation = Situation("a", PROFILES["a"], OFFERS[0])
     ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from churn_assets.message.data import Messages, Preferences
-from churn_assets.message.training_config import (
+from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.training.config import (
     ComputeConfig,
     FromScratch,
     PpoTextConfig,

@@ -1,7 +1,7 @@
 """Releases that act alike: nothing changes where one takes the other's place."""
 
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.training.config import Sampling
 from churn_assets.release.bundle import Bundle, Golden, Member, Writing, act_alike
 
 BUNDLE = Bundle(

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.served import questions
 from churn_assets.customers.table import read_customers
 from churn_assets.experiment import load_experiment
-from churn_assets.message.profile import ProfileError, profiles_of
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.text.profile import ProfileError, profiles_of
+from churn_assets.message.training.config import Sampling
 from churn_assets.release.bundle import Writing
 from churn_assets.serving.messages import Messages, ProfileReader, Wanted
 

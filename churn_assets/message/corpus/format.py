@@ -10,8 +10,14 @@ from typing import ClassVar, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from churn_assets.message.data import MESSAGE_COLUMNS, PREFERENCE_COLUMNS, SPLITS, Messages, Preferences
-from churn_assets.message.profile import Profile
+from churn_assets.message.corpus.data import (
+    MESSAGE_COLUMNS,
+    PREFERENCE_COLUMNS,
+    SPLITS,
+    Messages,
+    Preferences,
+)
+from churn_assets.message.text.profile import Profile
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, write_json, write_parquet
 

@@ -20,11 +20,9 @@ import pandas as pd
 import torch
 import trl
 
-from churn_assets.message.checkpoint import checkpoint_folder
-from churn_assets.message.compute import device_of, threads
-from churn_assets.message.data import Preferences, situations
-from churn_assets.message.generation import Generated, Writer, generate
-from churn_assets.message.language_model import (
+from churn_assets.message.corpus.data import Preferences, situations
+from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.language_model import (
     ARCHITECTURES,
     LanguageModel,
     RewardModel,
@@ -33,10 +31,14 @@ from churn_assets.message.language_model import (
     describe,
     weights_of,
 )
-from churn_assets.message.profile import Profile
-from churn_assets.message.progress import Figures, Progress, silent
-from churn_assets.message.scoring import Scorer, score
-from churn_assets.message.supervised import (
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.tokenizer import TextTokenizer
+from churn_assets.message.text.profile import Profile
+from churn_assets.message.training.checkpoint import checkpoint_folder
+from churn_assets.message.training.compute import device_of, threads
+from churn_assets.message.training.config import RewardModelConfig
+from churn_assets.message.training.progress import Figures, Progress, silent
+from churn_assets.message.training.supervised import (
     Reporter,
     Schedule,
     curve_of,
@@ -50,8 +52,6 @@ from churn_assets.message.supervised import (
     total_steps,
     training_arguments,
 )
-from churn_assets.message.tokenizer import TextTokenizer
-from churn_assets.message.training_config import RewardModelConfig
 
 EXAMPLES = 8
 HELD_OUT_ROWS = 128

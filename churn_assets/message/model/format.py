@@ -13,18 +13,18 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue
 
-from churn_assets.message.generation import Writer, generate
-from churn_assets.message.language_model import (
+from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.model.language_model import (
     LanguageModel,
     ModelError,
     RewardModel,
     RewardNetwork,
     TrainingRecord,
 )
-from churn_assets.message.likelihood import perplexity
-from churn_assets.message.rollouts import COLUMNS, TextPolicy
-from churn_assets.message.scoring import Scorer, score
-from churn_assets.message.tokenizer import TextError, TextTokenizer
+from churn_assets.message.model.likelihood import perplexity
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.tokenizer import TextError, TextTokenizer
+from churn_assets.message.training.rollouts import COLUMNS, TextPolicy
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
     ArtifactFormat,

@@ -18,11 +18,9 @@ import peft
 import torch
 from torch import nn
 
-from churn_assets.message.checkpoint import PpoState, checkpoint_folder, read_checkpoint, write_checkpoint
-from churn_assets.message.compute import device_of, precision, threads
-from churn_assets.message.data import Messages
-from churn_assets.message.generation import Generated, Writer, generate
-from churn_assets.message.language_model import (
+from churn_assets.message.corpus.data import Messages
+from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.language_model import (
     LanguageModel,
     ModelError,
     RewardModel,
@@ -30,10 +28,19 @@ from churn_assets.message.language_model import (
     describe,
     weights_of,
 )
-from churn_assets.message.likelihood import completion_log_probs, hidden_states
-from churn_assets.message.over_optimisation import judge_verdict
-from churn_assets.message.progress import Progress, silent
-from churn_assets.message.rollouts import (
+from churn_assets.message.model.likelihood import completion_log_probs, hidden_states
+from churn_assets.message.model.scoring import Scorer
+from churn_assets.message.training.checkpoint import (
+    PpoState,
+    checkpoint_folder,
+    read_checkpoint,
+    write_checkpoint,
+)
+from churn_assets.message.training.compute import device_of, precision, threads
+from churn_assets.message.training.config import PpoTextConfig
+from churn_assets.message.training.over_optimisation import judge_verdict
+from churn_assets.message.training.progress import Progress, silent
+from churn_assets.message.training.rollouts import (
     Judged,
     Jury,
     MiniBatch,
@@ -43,9 +50,7 @@ from churn_assets.message.rollouts import (
     rollout_rows,
     seed_of_step,
 )
-from churn_assets.message.scoring import Scorer
-from churn_assets.message.supervised import lora, merged
-from churn_assets.message.training_config import PpoTextConfig
+from churn_assets.message.training.supervised import lora, merged
 
 SAMPLES = 2
 KL_BAND = 0.2

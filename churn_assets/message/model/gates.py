@@ -11,15 +11,15 @@ import numpy.typing as npt
 
 from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
-from churn_assets.message import gold
-from churn_assets.message.gate_config import PpoTextGates, RewardGates, SftGates
-from churn_assets.message.over_optimisation import judge_verdict
-from churn_assets.message.writing import Message, Situation
+from churn_assets.message.corpus import gold
+from churn_assets.message.model.writing import Message, Situation
+from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
+from churn_assets.message.training.over_optimisation import judge_verdict
 
 if TYPE_CHECKING:
-    from churn_assets.message.language_model import RewardModel
-    from churn_assets.message.rollouts import TextPolicy
-    from churn_assets.message.training_config import PpoTextConfig
+    from churn_assets.message.model.language_model import RewardModel
+    from churn_assets.message.training.config import PpoTextConfig
+    from churn_assets.message.training.rollouts import TextPolicy
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from churn_assets.message.gate_config import PpoTextGates, RewardGates, SftGates
+from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]

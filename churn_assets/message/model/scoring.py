@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from churn_assets.message.language_model import RewardModel
-from churn_assets.message.tokenizer import TextTokenizer, padded
+from churn_assets.message.model.language_model import RewardModel
+from churn_assets.message.model.tokenizer import TextTokenizer, padded
 
 BATCH = 64
 

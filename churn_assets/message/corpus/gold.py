@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from churn_assets.message.profile import Offer, Profile
+from churn_assets.message.text.profile import Offer, Profile
 
 WORDS = (25, 60)
 TOO_SHORT, TOO_LONG = 12, 75

@@ -33,8 +33,8 @@ from datetime import time
 from typing import Literal
 
 from churn_assets.message.config import Channel, QuietHours, RuleId, SafetyRules
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.quantities import Quantities, Quantity, read_quantities
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.quantities import Quantities, Quantity, read_quantities
 
 Severity = Literal["block", "warn"]
 

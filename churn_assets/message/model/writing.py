@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from churn_assets.message.profile import Offer, Profile, prompt_of
-from churn_assets.message.safety import Request, Safety
-from churn_assets.message.template import Outgoing, outgoing
-from churn_assets.message.training_config import Sampling
+from churn_assets.message.text.profile import Offer, Profile, prompt_of
+from churn_assets.message.text.safety import Request, Safety
+from churn_assets.message.text.template import Outgoing, outgoing
+from churn_assets.message.training.config import Sampling
 
 if TYPE_CHECKING:
-    from churn_assets.message.generation import Writer
+    from churn_assets.message.model.generation import Writer
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def write_messages(
     Raises:
         TemplateError: The template is needed and breaks a rule itself.
     """
-    from churn_assets.message.generation import generate
+    from churn_assets.message.model.generation import generate
 
     written = generate(
         writer,

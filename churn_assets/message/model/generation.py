@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from churn_assets.message.language_model import LanguageModel
-from churn_assets.message.tokenizer import TextError, TextTokenizer, padded
-from churn_assets.message.training_config import EVERY_TOKEN, Sampling
+from churn_assets.message.model.language_model import LanguageModel
+from churn_assets.message.model.tokenizer import TextError, TextTokenizer, padded
+from churn_assets.message.training.config import EVERY_TOKEN, Sampling
 
 BATCH = 64
 """Rows written at once. Tokens a second hardly rise beyond it on a CPU."""

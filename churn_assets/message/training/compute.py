@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-from churn_assets.message.training_config import ComputeConfig
+from churn_assets.message.training.config import ComputeConfig
 
 
 class DeviceMissing(ValueError):  # noqa: N818 - what happened reads better

@@ -9,15 +9,17 @@ from typing import Any
 
 import trl
 
-from churn_assets.message.base_model import base_model
-from churn_assets.message.checkpoint import checkpoint_folder
-from churn_assets.message.compute import threads
-from churn_assets.message.data import Messages
-from churn_assets.message.generation import Generated, Writer, generate
-from churn_assets.message.language_model import LanguageModel, TrainingRecord, describe, weights_of
-from churn_assets.message.likelihood import perplexity
-from churn_assets.message.progress import Figures, Progress, silent
-from churn_assets.message.supervised import (
+from churn_assets.message.corpus.data import Messages
+from churn_assets.message.model.base_model import base_model
+from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.language_model import LanguageModel, TrainingRecord, describe, weights_of
+from churn_assets.message.model.likelihood import perplexity
+from churn_assets.message.model.tokenizer import TextTokenizer
+from churn_assets.message.training.checkpoint import checkpoint_folder
+from churn_assets.message.training.compute import threads
+from churn_assets.message.training.config import SftModelConfig
+from churn_assets.message.training.progress import Figures, Progress, silent
+from churn_assets.message.training.supervised import (
     Reporter,
     curve_of,
     dataset,
@@ -29,8 +31,6 @@ from churn_assets.message.supervised import (
     seeded,
     training_arguments,
 )
-from churn_assets.message.tokenizer import TextTokenizer
-from churn_assets.message.training_config import SftModelConfig
 
 EXAMPLES = 4
 SAMPLE_TOKENS = 128

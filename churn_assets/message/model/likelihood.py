@@ -14,9 +14,9 @@ import numpy.typing as npt
 import peft
 import torch
 
-from churn_assets.message.generation import Writer
-from churn_assets.message.rollouts import mini_batches
-from churn_assets.message.tokenizer import padded
+from churn_assets.message.model.generation import Writer
+from churn_assets.message.model.tokenizer import padded
+from churn_assets.message.training.rollouts import mini_batches
 
 BATCH = 64
 _LOGITS_AT_ONCE = 1 << 22

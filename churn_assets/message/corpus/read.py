@@ -21,7 +21,7 @@ import pandas as pd
 from churn_assets.customers.folds import folds
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import MessagesConfig
-from churn_assets.message.data import (
+from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
     SPLITS,
@@ -30,7 +30,7 @@ from churn_assets.message.data import (
     split_of_fold,
     splits_of,
 )
-from churn_assets.message.profile import Offer, Profile, profiles_of, prompt_of
+from churn_assets.message.text.profile import Offer, Profile, profiles_of, prompt_of
 
 SITUATION = ("customer_id", "offer_pct", "offer_months")
 SHOWN = 5

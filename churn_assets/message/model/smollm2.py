@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from churn_assets.message.language_model import build_network, describe, weights_of
+from churn_assets.message.model.language_model import build_network, describe, weights_of
 from churn_assets.store.canonical import sha256_file
 
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"

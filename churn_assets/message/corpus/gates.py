@@ -11,11 +11,11 @@ import pandas as pd
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.report import Gate, Outcome
-from churn_assets.message import gold
 from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, RuleId
-from churn_assets.message.data import SPLITS, Messages, Preferences, situations, splits_of
-from churn_assets.message.profile import Profile
-from churn_assets.message.safety import Safety, Verdict
+from churn_assets.message.corpus import gold
+from churn_assets.message.corpus.data import SPLITS, Messages, Preferences, situations, splits_of
+from churn_assets.message.text.profile import Profile
+from churn_assets.message.text.safety import Safety, Verdict
 
 NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
 """Rules that no text to learn from may break: a model could repeat it."""

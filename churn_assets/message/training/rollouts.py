@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from churn_assets.message.generation import Generated
-from churn_assets.message.language_model import LanguageModel, RewardNetwork
-from churn_assets.message.scoring import Scorer, score
-from churn_assets.message.training_config import PpoTextConfig
+from churn_assets.message.model.generation import Generated
+from churn_assets.message.model.language_model import LanguageModel, RewardNetwork
+from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.training.config import PpoTextConfig
 
 COLUMNS = ("step", "prompt", "text", "ended", "tokens", "reward", "reward_logit", "judge_logit", "kl")
 

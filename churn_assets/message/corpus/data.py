@@ -10,7 +10,7 @@ import pandas as pd
 
 from churn_assets.customers.schema import FoldsSpec
 from churn_assets.customers.table import CustomerTable
-from churn_assets.message.profile import Offer, Profile
+from churn_assets.message.text.profile import Offer, Profile
 
 SPLITS = ("train", "validation", "test")
 MESSAGE_COLUMNS = ("customer_id", "split", "prompt", "completion", "offer_pct", "offer_months", "tone")

@@ -13,10 +13,10 @@ import peft
 import torch
 import transformers
 
-from churn_assets.message.compute import device_of
-from churn_assets.message.progress import Figures, Progress
-from churn_assets.message.tokenizer import TextError
-from churn_assets.message.training_config import LoraConfig, RewardModelConfig, SftModelConfig
+from churn_assets.message.model.tokenizer import TextError
+from churn_assets.message.training.compute import device_of
+from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig
+from churn_assets.message.training.progress import Figures, Progress
 
 Report = Callable[[Any], tuple[Figures, Sequence[str]]]
 """Network in evaluation mode → held-out figures and sample texts."""

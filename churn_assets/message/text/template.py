@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from churn_assets.message.profile import Offer, Profile
-from churn_assets.message.quantities import read_quantities
-from churn_assets.message.safety import NAME, SERVICE, Request, Safety, Verdict
+from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.quantities import read_quantities
+from churn_assets.message.text.safety import NAME, SERVICE, Request, Safety, Verdict
 
 WAITING = frozenset({"quiet_hours"})
 """Rules that another text would break as well: the message waits."""

@@ -15,7 +15,7 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import JsonValue
 
-from churn_assets.message.tokenizer import TextTokenizer
+from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.store.canonical import canonical_json
 
 Weights = Mapping[str, npt.NDArray[np.float32]]

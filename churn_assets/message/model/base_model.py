@@ -9,9 +9,15 @@ from typing import Any
 import torch
 import transformers
 
-from churn_assets.message.language_model import ARCHITECTURES, ModelError, build_network, describe, weights_of
-from churn_assets.message.tokenizer import TextTokenizer, train_tokenizer
-from churn_assets.message.training_config import Base, FromScratch, Hub, LocalFolder
+from churn_assets.message.model.language_model import (
+    ARCHITECTURES,
+    ModelError,
+    build_network,
+    describe,
+    weights_of,
+)
+from churn_assets.message.model.tokenizer import TextTokenizer, train_tokenizer
+from churn_assets.message.training.config import Base, FromScratch, Hub, LocalFolder
 
 
 def base_model(config: Base, texts: Iterable[str], *, seed: int, root: Path) -> tuple[Any, TextTokenizer]:

@@ -19,24 +19,24 @@ import transformers
 import trl
 from safetensors.torch import load_file, save_file
 
-from churn_assets.message.checkpoint import checkpoint_folder
-from churn_assets.message.compute import device_of, threads
-from churn_assets.message.data import Messages
-from churn_assets.message.generation import Generated
-from churn_assets.message.language_model import (
+from churn_assets.message.corpus.data import Messages
+from churn_assets.message.model.generation import Generated
+from churn_assets.message.model.language_model import (
     LanguageModel,
     RewardModel,
     TrainingRecord,
     describe,
     weights_of,
 )
-from churn_assets.message.over_optimisation import judge_verdict
-from churn_assets.message.ppo import check_lineage, copied, load, next_beta, trainables
-from churn_assets.message.progress import Progress, silent
-from churn_assets.message.rollouts import Jury, TextPolicy, rollout_rows
-from churn_assets.message.scoring import Scorer
-from churn_assets.message.supervised import lora, merged, newest_checkpoint, seeded
-from churn_assets.message.training_config import PpoTextConfig
+from churn_assets.message.model.scoring import Scorer
+from churn_assets.message.training.checkpoint import checkpoint_folder
+from churn_assets.message.training.compute import device_of, threads
+from churn_assets.message.training.config import PpoTextConfig
+from churn_assets.message.training.over_optimisation import judge_verdict
+from churn_assets.message.training.ppo import check_lineage, copied, load, next_beta, trainables
+from churn_assets.message.training.progress import Progress, silent
+from churn_assets.message.training.rollouts import Jury, TextPolicy, rollout_rows
+from churn_assets.message.training.supervised import lora, merged, newest_checkpoint, seeded
 from churn_assets.store.files import read_json, read_parquet, write_json, write_parquet
 
 SAMPLES = 2

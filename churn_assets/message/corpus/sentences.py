@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from churn_assets.customers.table import CustomerTable
-from churn_assets.message import gold
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.data import (
+from churn_assets.message.corpus import gold
+from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
     SPLITS,
@@ -25,8 +25,8 @@ from churn_assets.message.data import (
     Preferences,
     splits_of,
 )
-from churn_assets.message.profile import Offer, Profile, profiles_of, prompt_of
-from churn_assets.message.safety import Safety
+from churn_assets.message.text.profile import Offer, Profile, profiles_of, prompt_of
+from churn_assets.message.text.safety import Safety
 
 _T = TypeVar("_T")
 

@@ -1,0 +1,557 @@
+"""What may be offered: an arm, its terms, who may get it and what it costs us; menus of arms.
+
+The ground floor: knows no customer table and no model. A kind of arm is one class here, listed in `Terms`; everything
+else (log, environment, budgets, messages, safety rules, API) reads arms through what `TermsBase` declares.
+Fractions inside: percents stand only in ids, labels and the shorthand of a menu.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+Channel = Literal["sms", "email", "letter", "phone"]
+Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
+Money = Annotated[float, Field(ge=0, le=1e9)]
+Months = Annotated[int, Field(ge=1, le=120)]
+Words = Annotated[str, Field(min_length=1, max_length=120)]
+
+NO_CONTACT_ID = "no_contact"
+_PERCENT = "percent_"
+_SAME = 1e-9
+
+
+class ArmError(ValueError):
+    """An arm or a menu is not what it must be; the message says what was found and what was expected."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TermsBase(_Frozen):
+    """What a customer gets who accepts, and what that costs us. Every kind of arm answers these questions.
+
+    Attributes:
+        months: Months that the benefit runs; 0 for one that is given at once, or none.
+    """
+
+    months: int = 0
+
+    @property
+    def given_once(self) -> float:
+        """Money that what is given at acceptance costs us; 0 for a benefit that runs."""
+        return 0.0
+
+    @property
+    def size(self) -> float:
+        """Orders the arms of one family: the larger, the more it is worth to the customer."""
+        return 0.0
+
+    @property
+    def share_off(self) -> float | None:
+        """Share of the price taken off, where the terms say one (0.2 is 20 %)."""
+        return None
+
+    @property
+    def amount_off(self) -> float | None:
+        """Money taken off a month, where the terms say an amount."""
+        return None
+
+    @property
+    def gift_words(self) -> str | None:
+        """What is given, in the words of a message, where the terms say a thing."""
+        return None
+
+    def monthly(self, price: Floats) -> Floats:
+        """(n,) money given a month while the benefit runs, to customers who pay (n,) `price` a month."""
+        return np.zeros_like(price)
+
+    def family(self, arm_id: str) -> str:
+        """The family of an arm that names none: arms of one family are ordered by size."""
+        return arm_id
+
+    def label(self, currency: str, channel: str) -> str:
+        """The terms in a few words, for people."""
+        raise NotImplementedError(type(self).__name__)
+
+
+class NoContact(TermsBase):
+    """The customer is left alone."""
+
+    kind: Literal["no_contact"] = "no_contact"
+    months: Literal[0] = 0
+
+    def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
+        return "no contact"
+
+
+class PercentOff(TermsBase):
+    """A share off the list price for some months.
+
+    >>> PercentOff(share=0.2, months=6).label("USD", "sms")
+    '20% off for 6 months'
+    """
+
+    kind: Literal["percent_off"] = "percent_off"
+    share: Annotated[float, Field(gt=0, le=1)]
+    months: Months
+
+    @property
+    def size(self) -> float:
+        return self.share
+
+    @property
+    def share_off(self) -> float | None:
+        return self.share
+
+    def monthly(self, price: Floats) -> Floats:
+        return self.share * price
+
+    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind and duration
+        return f"{self.kind}_{self.months}"
+
+    def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
+        return f"{percents(self.share)}% off for {in_months(self.months)}"
+
+
+class AmountOff(TermsBase):
+    """Money off the monthly price, at most the price itself, for some months."""
+
+    kind: Literal["amount_off"] = "amount_off"
+    amount: Annotated[float, Field(gt=0, le=1e9)]
+    months: Months
+
+    @property
+    def size(self) -> float:
+        return self.amount
+
+    @property
+    def amount_off(self) -> float | None:
+        return self.amount
+
+    def monthly(self, price: Floats) -> Floats:
+        return np.minimum(self.amount, price)
+
+    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind and duration
+        return f"{self.kind}_{self.months}"
+
+    def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - the channel is not said
+        return f"{self.amount:g} {currency} off a month for {in_months(self.months)}"
+
+
+class FreeMonths(TermsBase):
+    """The next months cost nothing."""
+
+    kind: Literal["free_months"] = "free_months"
+    months: Months
+
+    @property
+    def size(self) -> float:
+        return float(self.months)
+
+    def monthly(self, price: Floats) -> Floats:
+        return price
+
+    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind
+        return self.kind
+
+    def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
+        return f"{self.months} free {'month' if self.months == 1 else 'months'}"
+
+
+class Gift(TermsBase):
+    """Something given at acceptance, an upgrade for instance. What orders gifts is unknown: each is its own family."""
+
+    kind: Literal["gift"] = "gift"
+    gift: Words
+    cost: Money
+    months: Literal[0] = 0
+
+    @property
+    def given_once(self) -> float:
+        return self.cost
+
+    @property
+    def size(self) -> float:
+        return self.cost
+
+    @property
+    def gift_words(self) -> str | None:
+        return self.gift
+
+    def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
+        return self.gift
+
+
+class Contact(TermsBase):
+    """A contact that brings nothing: a call, a letter."""
+
+    kind: Literal["contact"] = "contact"
+    months: Literal[0] = 0
+
+    def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - the currency is not said
+        return {"phone": "a call", "letter": "a letter"}.get(channel, f"a message by {channel}")
+
+
+Terms = Annotated[
+    NoContact | PercentOff | AmountOff | FreeMonths | Gift | Contact, Field(discriminator="kind")
+]
+
+
+class Condition(_Frozen):
+    """One condition on a column of the customer table. With no comparison, the column must say yes.
+
+    Attributes:
+        column: A feature of the customer table.
+        one_of: Values that are meant, compared as text.
+        at_least: Smallest number that is meant.
+        at_most: Largest.
+    """
+
+    column: Annotated[str, Field(min_length=1)]
+    one_of: Annotated[tuple[str | int | float | bool, ...], Field(min_length=1)] | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @model_validator(mode="after")
+    def _compares_one_way(self) -> Self:
+        ranged = self.at_least is not None or self.at_most is not None
+        if ranged and self.one_of is not None:
+            raise ValueError("one_of stands beside at_least or at_most; a column is a text or a number")
+        return self
+
+    def holds(self, value: float | str | None) -> bool:
+        """Whether a value keeps the condition; a blank keeps none.
+
+        >>> Condition(column="tenure", at_least=12).holds(24.0)
+        True
+        >>> Condition(column="has_fibre").holds("Yes")
+        True
+        """
+        if value is None or value != value:
+            return False
+        if self.at_least is not None or self.at_most is not None:
+            if isinstance(value, str):
+                return False
+            low = -np.inf if self.at_least is None else self.at_least
+            high = np.inf if self.at_most is None else self.at_most
+            return bool(low <= value <= high)
+        wanted = _YES if self.one_of is None else frozenset(map(_text, self.one_of))
+        return _text(value) in wanted
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether it compares numbers, so that a column of texts can never keep it."""
+        return self.at_least is not None or self.at_most is not None
+
+
+_YES = frozenset({"yes", "true", "1", "y"})
+
+
+def _text(value: float | str | bool) -> str:
+    plain = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return plain.strip().casefold()
+
+
+class Arm(_Frozen):
+    """One thing that may be done with a customer: leave them alone, or contact them with something.
+
+    Attributes:
+        id: Names it everywhere: log columns, API, reports.
+        label: In a few words, for people.
+        terms: What the customer gets.
+        channel: How the customer is contacted; None for no contact.
+        contact_cost: Money that the contact costs, whatever comes of it.
+        eligible: All conditions that a customer must keep.
+        family: Arms of one family are ordered by `size`, and acceptance rises with it; nothing is assumed across.
+        size: Order within the family.
+    """
+
+    id: Slug
+    label: Words
+    terms: Terms
+    channel: Channel | None
+    contact_cost: Money
+    eligible: tuple[Condition, ...] = ()
+    family: Slug
+    size: float
+
+    @property
+    def contacts(self) -> bool:
+        """Whether the customer is contacted at all."""
+        return self.terms.kind != "no_contact"
+
+    @property
+    def months(self) -> int:
+        """Months that an accepted benefit runs."""
+        return self.terms.months
+
+
+NO_CONTACT = Arm(
+    id=NO_CONTACT_ID,
+    label="no contact",
+    terms=NoContact(),
+    channel=None,
+    contact_cost=0.0,
+    family=NO_CONTACT_ID,
+    size=0.0,
+)
+
+
+class ArmConfig(_Frozen):
+    """An arm as an experiment declares it; what is left out comes from its terms and from `economics:`.
+
+    Attributes:
+        id: As of `Arm`, like the others; not `no_contact`.
+        label: Made from the terms where left out.
+        terms: What the customer gets.
+        channel: How the customer is contacted.
+        contact_cost: Money; `economics.contact_cost` where left out.
+        eligible: All conditions that a customer must keep.
+        family: By kind and duration where left out; a gift and a bare contact are families of their own.
+        size: By the terms where left out: needed where arms of different kinds share a family.
+    """
+
+    id: Slug
+    label: Words | None = None
+    terms: Terms
+    channel: Channel = "sms"
+    contact_cost: Money | None = None
+    eligible: tuple[Condition, ...] = ()
+    family: Slug | None = None
+    size: float | None = None
+
+    @model_validator(mode="after")
+    def _contacts(self) -> Self:
+        if self.id == NO_CONTACT_ID or self.terms.kind == "no_contact":
+            raise ValueError(f"{NO_CONTACT_ID} is always there and is not declared")
+        return self
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All arms that an experiment knows: those it declares, no contact, and percents off as a shorthand.
+
+    Attributes:
+        declared: The arms of the experiment's `arms:` section.
+        discount_months: Months that a shorthand percent runs.
+        contact_cost: Money of a contact where an arm does not say.
+        currency: ISO 4217, for labels.
+
+    >>> catalogue = Catalogue(discount_months=6, contact_cost=1.0)
+    >>> catalogue.menu([0.0, 0.05, 0.1]).ids
+    ('no_contact', 'percent_5', 'percent_10')
+    """
+
+    declared: tuple[ArmConfig, ...] = ()
+    discount_months: int = 6
+    contact_cost: float = 1.0
+    currency: str = "USD"
+
+    def arm(self, name: str | float) -> Arm:
+        """The arm of an id, or of a share off the price (0 is no contact).
+
+        Raises:
+            ArmError: There is no such arm; names the nearest.
+        """
+        if not isinstance(name, str):
+            return NO_CONTACT if name == 0 else self._percent(float(name))
+        if name == NO_CONTACT_ID:
+            return NO_CONTACT
+        for config in self.declared:
+            if config.id == name:
+                return self._resolved(config)
+        share = percent_share(name)
+        if share is not None:
+            return self._percent(share)
+        known = [NO_CONTACT_ID, *(config.id for config in self.declared)]
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        message = f"found arm {name!r}, expected one of {', '.join(known)} or percent_<number>{hint}"
+        raise ArmError(message)
+
+    def menu(self, names: Iterable[str | float]) -> Menu:
+        """The menu of these arms, in order.
+
+        Raises:
+            ArmError: An arm is unknown or stands twice, or the first is not no contact.
+        """
+        return Menu(tuple(self.arm(name) for name in names))
+
+    def _percent(self, share: float) -> Arm:
+        if not 0 < share <= 1:
+            message = f"found a share of {share:g} off the price, expected more than 0 and at most 1"
+            raise ArmError(message)
+        terms = PercentOff(share=share, months=self.discount_months)
+        return self._resolved(ArmConfig(id=percent_id(share), terms=terms))
+
+    def _resolved(self, config: ArmConfig) -> Arm:
+        terms, channel = config.terms, config.channel
+        return Arm(
+            id=config.id,
+            label=config.label or terms.label(self.currency, channel),
+            terms=terms,
+            channel=channel,
+            contact_cost=self.contact_cost if config.contact_cost is None else config.contact_cost,
+            eligible=config.eligible,
+            family=config.family or terms.family(config.id),
+            size=terms.size if config.size is None else config.size,
+        )
+
+
+@dataclass(frozen=True)
+class Menu(Sequence[Arm]):
+    """Arms among which is chosen, no contact first. K is their number.
+
+    Attributes:
+        arms: In order; an arm's index is its position here.
+
+    Raises:
+        ArmError: No contact is not the first, an arm stands twice, two arms of one family are of one size, or there is
+            nothing to offer.
+    """
+
+    arms: tuple[Arm, ...]
+
+    def __post_init__(self) -> None:
+        ids = [arm.id for arm in self.arms]
+        if len(ids) < 2 or ids[0] != NO_CONTACT_ID:
+            message = f"found the menu {ids}, expected {NO_CONTACT_ID} first and at least one arm beside it"
+            raise ArmError(message)
+        repeated = sorted({each for each in ids if ids.count(each) > 1})
+        if repeated:
+            message = f"found the arm {repeated[0]} more than once in a menu"
+            raise ArmError(message)
+        seen: dict[tuple[str, float], str] = {}
+        for arm in self.arms:
+            other = seen.setdefault((arm.family, arm.size), arm.id)
+            if other != arm.id:
+                message = (
+                    f"arms {other} and {arm.id} are both of size {arm.size:g} in family {arm.family!r}: give them "
+                    "sizes that differ, or families of their own"
+                )
+                raise ArmError(message)
+
+    def __len__(self) -> int:
+        return len(self.arms)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.arms[index]
+
+    def __iter__(self) -> Iterator[Arm]:
+        return iter(self.arms)
+
+    @cached_property
+    def ids(self) -> tuple[str, ...]:
+        """(K,) ids."""
+        return tuple(arm.id for arm in self.arms)
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """(K,) labels."""
+        return tuple(arm.label for arm in self.arms)
+
+    @cached_property
+    def position(self) -> Mapping[str, int]:
+        """Index of each id."""
+        return {each: index for index, each in enumerate(self.ids)}
+
+    @cached_property
+    def contact_cost(self) -> Floats:
+        """(K,) money of a contact; 0 for no contact."""
+        return np.array([arm.contact_cost for arm in self.arms], np.float64)
+
+    @cached_property
+    def given_once(self) -> Floats:
+        """(K,) money that what is given at acceptance costs."""
+        return np.array([arm.terms.given_once for arm in self.arms], np.float64)
+
+    @cached_property
+    def months(self) -> Ints:
+        """(K,) months that an accepted benefit runs."""
+        return np.array([arm.months for arm in self.arms], np.int64)
+
+    @cached_property
+    def size(self) -> Floats:
+        """(K,) order within the family."""
+        return np.array([arm.size for arm in self.arms], np.float64)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """Families of the arms that contact, each once, in order."""
+        return tuple(dict.fromkeys(arm.family for arm in self.arms if arm.contacts))
+
+    @cached_property
+    def family(self) -> Ints:
+        """(K,) index into `families`; -1 for no contact."""
+        return np.array([self.families.index(a.family) if a.contacts else -1 for a in self.arms], np.int64)
+
+    def monthly(self, price: ArrayLike) -> Floats:
+        """(n, K) money given a month while an arm's benefit runs, to customers who pay (n,) `price` a month."""
+        paid = np.asarray(price, np.float64)
+        return np.stack([arm.terms.monthly(paid) for arm in self.arms], axis=-1)
+
+    def commitment(self, price: ArrayLike) -> Floats:
+        """(n, K) the most that accepting an arm can cost, its contact apart."""
+        return self.monthly(price) * self.months + self.given_once
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The arms as JSON."""
+        return [arm.model_dump(mode="json") for arm in self.arms]
+
+    @classmethod
+    def from_json(cls, stored: Any) -> Menu:
+        """Inverse of `to_json`; ValueError names what is wrong."""
+        return cls(_ARMS.validate_python(stored))
+
+
+_ARMS = TypeAdapter(tuple[Arm, ...])
+
+
+def percents(share: float) -> str:
+    """A share as it is written before a percent sign.
+
+    >>> percents(0.125)
+    '12.5'
+    """
+    return f"{round(100 * share, 6):g}"
+
+
+def in_months(number: int) -> str:
+    """A number of months in words: `1 month`, `6 months`."""
+    return f"{number} month" if number == 1 else f"{number} months"
+
+
+def percent_id(share: float) -> str:
+    """The id of a shorthand percent.
+
+    >>> percent_id(0.125)
+    'percent_12_5'
+    """
+    return _PERCENT + percents(share).replace(".", "_")
+
+
+def percent_share(arm_id: str) -> float | None:
+    """The share that a shorthand id means; None for any other id.
+
+    >>> percent_share("percent_12_5")
+    0.125
+    """
+    if not arm_id.startswith(_PERCENT):
+        return None
+    try:
+        share = round(float(arm_id.removeprefix(_PERCENT).replace("_", ".", 1)) / 100, 8)
+    except ValueError:
+        return None
+    return share if 0 < share <= 1 and percent_id(share) == arm_id else None

@@ -1,0 +1,1 @@
+"""Language models as saved: formats, generation, scores, and what they must prove."""

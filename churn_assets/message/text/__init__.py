@@ -1,0 +1,1 @@
+"""What may be said: profiles, prompts, quantities, safety rules and the plain template. Needs no language model."""

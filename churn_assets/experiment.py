@@ -1,4 +1,4 @@
-"""One YAML file = one experiment: every stage's section in one frozen model. Each stage owns its section."""
+"""One YAML file = one experiment: every asset's section in one frozen model. Each asset declares its section."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ import json
 import re
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
-from churn_assets.customers.config import CustomersConfig
-from churn_assets.decision.config import PpoDecisionConfig
-from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
+from churn_assets.flow.asset import AssetSpec
+from churn_assets.flow.registry import registry
+from churn_assets.message.config import MessagesConfig, SafetyRules
 from churn_assets.monitoring.config import AutomationConfig
-from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
-from churn_assets.release.bundle import MEMBERS
 from churn_assets.release.config import ReleaseConfig
-from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
-from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
 
+Section = TypeVar("Section", bound=BaseModel)
 KeyPath = tuple[str | int, ...]
 
 
@@ -56,14 +52,18 @@ class StoreConfig(BaseModel):
     uri: Annotated[str, Field(min_length=1)]
 
 
-class Experiment(BaseModel):
-    """One experiment. Sections are named like their asset; none may be left out but those of the message branch.
+class ExperimentBase(BaseModel):
+    """What every experiment says, whatever assets there are.
 
     Attributes:
         name: The file's name; also the partition of every asset.
         seed: Of the split and of everything that is drawn or initialised at random.
         store: Where artifacts live.
         channel: The channel that promotion of this experiment's releases moves.
+        economics: What offers cost and customers are worth.
+        safety: What a message must keep to be sent.
+        serving: How a release is served.
+        automation: What happens by itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,42 +73,64 @@ class Experiment(BaseModel):
     store: StoreConfig
     channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     economics: Economics
-    customers: CustomersConfig
-    offer_log: OfferLogConfig
-    risk_model: RiskModelConfig
-    accept_model: AcceptModelConfig
-    effect_model: EffectModelConfig
-    ppo_decision: PpoDecisionConfig
-    messages: MessagesConfig | None = None
-    preferences: PreferencesConfig | None = None
     safety: SafetyRules = SafetyRules()
-    sft_model: SftModelConfig | None = None
-    reward_model: RewardModelConfig | None = None
-    ppo_text: PpoTextConfig | None = None
-    release: ReleaseConfig
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
 
+    def section(self, kind: type[Section]) -> Section:
+        """The section of an asset, by its class.
+
+        Raises:
+            LookupError: The experiment goes without it.
+        """
+        found = self.find(kind)
+        if found is None:
+            raise LookupError(f"experiment {self.name!r} has no section of {kind.__name__}")
+        return found
+
+    def find(self, kind: type[Section]) -> Section | None:
+        """The section of an asset, by its class; None where the experiment goes without it."""
+        return next((value for _, value in self if type(value) is kind), None)
+
     @model_validator(mode="after")
-    def _message_branch_is_whole(self) -> Experiment:
+    def _message_branch_is_whole(self) -> Self:
         """Its sections are there where the release has the branch, and nowhere else: nothing configured is ignored."""
-        there = {name: getattr(self, name) is not None for name in MEMBERS["message"]}
-        if "message" not in self.release.branches:
+        there = {name: getattr(self, name) is not None for name in registry().members["message"]}
+        if "message" not in self.section(ReleaseConfig).branches:
             unread = [name for name, is_there in there.items() if is_there]
             if unread:
                 raise ValueError(
                     f"release.branches: without message, nothing reads {', '.join(unread)}; leave them out"
                 )
             return self
-        missing = [name for name, is_there in there.items() if not is_there]
+        missing = [name for name, is_there in there.items() if not is_there and not registry()[name].optional]
         if missing:
             raise ValueError(f"release.branches: message needs the sections {', '.join(missing)}")
-        months, durations = self.economics.discount_months, self.messages.durations if self.messages else ()
+        months, durations = self.economics.discount_months, self.section(MessagesConfig).durations
         if months not in durations:
             raise ValueError(
                 f"messages.durations: found {list(durations)}, expected economics.discount_months ({months}) among them"
             )
         return self
+
+
+def _field(asset: AssetSpec) -> Any:
+    """The section of an asset: it may be left out where the asset, or its whole branch, may."""
+    if asset.optional or asset.branch == "message":
+        return asset.config | None, None
+    return asset.config, ...
+
+
+if TYPE_CHECKING:
+    Experiment = ExperimentBase
+else:
+    Experiment = create_model(
+        "Experiment",
+        __base__=ExperimentBase,
+        __module__=__name__,
+        __doc__="One experiment: a section for each asset of the flow beside what every experiment says.",
+        **{asset.name: _field(asset) for asset in registry().assets},
+    )
 
 
 def load_experiment(name: str, config_dir: Path) -> Experiment:

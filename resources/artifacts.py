@@ -1,16 +1,15 @@
 """The IO manager on the artifact store: publishes what a step staged, hands over exactly what an upstream run made."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import dagster as dg
 
+from churn_assets.flow.asset import Upstream
 from churn_assets.store.artifacts import StagedArtifact
 from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
-from churn_assets.store.manifest import Manifest, Provenance
+from churn_assets.store.manifest import Provenance
 from churn_assets.store.reference import ArtifactRef
 from resources.project import ARTIFACT, STORE, Project
 
@@ -29,15 +28,6 @@ class Kept:
     """A stored version that is still what the step would make."""
 
     ref: ArtifactRef
-
-
-@dataclass(frozen=True)
-class Upstream:
-    """An input as handed to a step: its exact version and manifest; the value is loaded when asked for."""
-
-    ref: ArtifactRef
-    manifest: Manifest
-    load: Callable[[], Any]
 
 
 class ArtifactIOManager(dg.IOManager):

@@ -4,7 +4,6 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
 from churn_assets.experiment import load_experiment, section_digest
+from churn_assets.flow.paths import resolve_format
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Progress
 from churn_assets.store.formats import ArtifactFormat
@@ -180,14 +180,3 @@ def require_project_folder(root: Path) -> None:
 @functools.lru_cache(maxsize=32)
 def _read(read: Callable[[str, Path], Any], name: str, config_dir: Path, stamp: int) -> Any:  # noqa: ARG001 - the key
     return read(name, config_dir)
-
-
-@functools.cache
-def resolve_format(path: str) -> ArtifactFormat[Any]:
-    """The format named by an import path `module:ATTRIBUTE`."""
-    module, _, attribute = path.partition(":")
-    found = getattr(import_module(module), attribute)
-    if not isinstance(found, ArtifactFormat):
-        message = f"{path} is not an artifact format"
-        raise TypeError(message)
-    return found

@@ -1,25 +1,24 @@
-"""How a stage becomes a Dagster asset: what it reads, when it is unchanged, what it shows. Trains nothing itself."""
+"""How an asset of the flow becomes a Dagster asset: when it is unchanged, what it shows. Trains nothing itself."""
 
-import functools
 import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
-from churn_assets.gates.factory import display
-from churn_assets.gates.plots import Plot
-from churn_assets.gates.report import Tables, digest_of
-from churn_assets.gates.source import group_of, source_digest, training_sources
-from churn_assets.store.artifacts import ArtifactStore, StagedArtifact, stage
+from churn_assets.flow.asset import AssetSpec, Made, Step, Upstream
+from churn_assets.flow.source import training_digest
+from churn_assets.gates.report import digest_of
+from churn_assets.store.artifacts import StagedArtifact, stage
 from churn_assets.store.errors import StoreError
 from churn_assets.store.manifest import Manifest, Provenance
 from churn_assets.store.reference import ArtifactRef
-from resources.artifacts import Fresh, Kept, Upstream
+from resources.artifacts import Fresh, Kept
+from resources.checks import display
 from resources.project import ARTIFACT, Project
 
 IO_MANAGER = "artifacts"
@@ -30,250 +29,107 @@ SAMPLES = "samples"
 _HISTORY = 10
 
 
-@dataclass(frozen=True)
-class Made:
-    """What a stage's body returns.
+def dagster_asset(asset: AssetSpec, group: str, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    """The Dagster asset, partitioned by experiment."""
 
-    Attributes:
-        value: The asset's value, in the type that its format saves.
-        metrics: Figures of this training; stored in the manifest and plotted over time.
-        tables: Small tables for the reader.
-        plots: How tables are drawn.
-        columns: Type and meaning of each column, where the value is a table.
-        rows: Number of rows, where the value is a table.
-    """
+    @dg.asset(
+        name=asset.name,
+        ins={name: dg.AssetIn() for name in asset.inputs},
+        partitions_def=partitions,
+        group_name=group,
+        kinds=set(asset.kinds),
+        owners=list(asset.owners),
+        description=asset.description,
+        code_version=training_digest(asset),
+        io_manager_key=IO_MANAGER,
+        required_resource_keys={"project"},
+        output_required=True,
+    )
+    def compute(context: dg.AssetExecutionContext, **inputs: Upstream | None) -> dg.MaterializeResult[Any]:
+        return _materialize(asset, context, {name: each for name, each in inputs.items() if each})
 
-    value: Any
-    metrics: Mapping[str, float | int | str | bool] = field(default_factory=dict)
-    tables: Tables = field(default_factory=dict)
-    plots: tuple[Plot, ...] = ()
-    columns: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    rows: int | None = None
+    return compute
 
 
-@dataclass(frozen=True)
-class Step:
-    """What a stage's body may ask for besides its inputs.
-
-    Attributes:
-        experiment: Name of the experiment.
-        root: The project's folder, where relative paths start.
-        upstream: Exact version of every input.
-    """
-
-    experiment: str
-    root: Path
-    upstream: Mapping[str, ArtifactRef]
-    _project: Project
-    _stage: "StageAsset"
-    _observe: Callable[[Mapping[str, Any]], None]
-
-    def section(self, name: str) -> Any:
-        """A section of the experiment, or a plain value such as `seed`; only what the stage declares."""
-        if name not in self._stage.sections:
-            message = f"{self._stage.name} reads section {name!r} without declaring it in its sections"
-            raise KeyError(message)
-        return self._project.section(self.experiment, name)
-
-    @property
-    def scratch(self) -> Path:
-        """Where a long training of this asset may keep checkpoints of its own, to go on after a crash."""
-        return self.root / ".dagster" / "checkpoints" / self.experiment / self._stage.name
-
-    @property
-    def store(self) -> ArtifactStore:
-        """The experiment's store, for a stage that reads what was stored about its inputs."""
-        return self._project.store(self.experiment)
-
-    def champion(self, asset: str) -> ArtifactRef | None:
-        """The version of an asset in the release that leads the experiment's channel."""
-        return self._project.champion(self.experiment, asset)
-
-    def progress(self, figures: Mapping[str, float], samples: Sequence[str] = ()) -> None:
-        """Report figures of a running step: stored at once, plotted as curves, shown by the command line.
-
-        Args:
-            figures: What was measured. `step` and `total` say how far it is.
-            samples: Texts that the model makes by now.
-        """
-        texts = (
-            {SAMPLES: dg.MetadataValue.md("\n\n".join(f"> {text}" for text in samples))} if samples else {}
+def _materialize(
+    asset: AssetSpec, context: dg.AssetExecutionContext, inputs: Mapping[str, Upstream]
+) -> dg.MaterializeResult[Any]:
+    project: Project = context.resources.project
+    name = context.partition_key
+    experiment = project.experiment(
+        name
+    )  # the whole of it: a wrong section anywhere stops before any training
+    if not project.takes_part(name, asset.name):
+        raise dg.Failure(
+            description=f"{asset.name} is not in experiment {name!r}: found no section {asset.name!r}; add the "
+            "message branch to it, or run the job train_decision",
+            allow_retries=False,
         )
-        self._observe({**figures, **texts})
-
-
-@dataclass(frozen=True)
-class StageAsset:
-    """One asset of the flow, before it is bound to experiments.
-
-    Attributes:
-        name: Name of the asset.
-        stage: Folder of the flow that it belongs to.
-        body: (step, *inputs) -> Made.
-        inputs: Assets it is trained from; the body gets the values of those that are in the experiment, loaded at
-            their exact versions.
-        format: Import path (`module:ATTRIBUTE`) of its format.
-        sections: Everything it reads of the experiment: its own section, and others such as `economics` and `seed`.
-        kinds: Technologies, as badges in the UI.
-        owners: Who answers for it.
-        description: What it is.
-        sources: Source files that its value depends on.
-        data: (step) -> digest of data it reads from outside the flow, if it reads any.
-        expired: (step, newest version) -> why it must be made again although nothing changed; empty if it need not.
-        lazy: Give the body `Upstream` handles instead of loaded values.
-    """
-
-    name: str
-    stage: str
-    body: Callable[..., Made]
-    inputs: tuple[str, ...]
-    format: str
-    sections: tuple[str, ...]
-    kinds: frozenset[str]
-    owners: tuple[str, ...]
-    description: str
-    sources: Callable[[], Sequence[Path]]
-    data: Callable[[Step], str] | None
-    expired: Callable[[Step, ArtifactRef], str] | None
-    lazy: bool
-
-    @property
-    def group(self) -> str:
-        """UI group; the groups sort in flow order."""
-        return group_of(self.stage)
-
-    def bind(self, partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-        """The Dagster asset, partitioned by experiment."""
-
-        @dg.asset(
-            name=self.name,
-            ins={name: dg.AssetIn() for name in self.inputs},
-            partitions_def=partitions,
-            group_name=self.group,
-            kinds=set(self.kinds),
-            owners=list(self.owners),
-            description=self.description,
-            io_manager_key=IO_MANAGER,
-            required_resource_keys={"project"},
-            output_required=True,
-        )
-        def compute(
-            context: dg.AssetExecutionContext, **inputs: Upstream | None
-        ) -> dg.MaterializeResult[Any]:
-            return self._materialize(context, {name: each for name, each in inputs.items() if each})
-
-        return compute
-
-    def _materialize(
-        self, context: dg.AssetExecutionContext, inputs: Mapping[str, Upstream]
-    ) -> dg.MaterializeResult[Any]:
-        project: Project = context.resources.project
-        name = context.partition_key
-        experiment = project.experiment(
-            name
-        )  # the whole of it: a wrong section anywhere stops before any training
-        if not project.takes_part(name, self.name):
-            raise dg.Failure(
-                description=f"{self.name} is not in experiment {name!r}: found no section {self.name!r}; add the "
-                "message branch to it, or run the job train_decision",
-                allow_retries=False,
+    seed = int(experiment.seed)
+    step: Step[Any] = Step(
+        asset=asset,
+        experiment=name,
+        workspace=project,
+        upstream={each: inputs[each].ref for each in asset.inputs if each in inputs},
+        tell=lambda figures, samples: context.log_event(
+            dg.AssetObservation(asset_key=asset.name, partition=name, metadata=_observed(figures, samples))
+        ),
+    )
+    config = {section: project.training_config(name, section) for section in asset.sections}
+    wanted = Recipe(
+        config=digest_of(
+            {
+                "sections": {section: digest_of(content) for section, content in config.items()},
+                "data": None if asset.data is None else asset.data(step),
+            }
+        ),
+        upstream={each: content_of(ref) for each, ref in step.upstream.items()},
+        source=training_digest(asset),
+    )
+    store = project.store(name)
+    newest = next(reversed(store.versions(name, asset.name)), None)
+    if newest is None:
+        reason = "first version"
+    else:
+        kept, reason = _reusable(store.verify, newest, wanted)
+        if kept is not None and asset.expired is not None and (why := asset.expired(step, newest)):
+            kept, reason = None, why
+        if kept is not None:
+            context.log.info(f"{asset.name} unchanged: {reason}")
+            return dg.MaterializeResult(
+                value=Kept(newest),
+                data_version=dg.DataVersion(kept.digest),
+                metadata=_shown_before(context, asset.name, newest, kept) | {UNCHANGED: reason},
             )
-        seed = int(experiment.seed)
-        step = Step(
-            experiment=name,
-            root=project.root,
-            upstream={asset: inputs[asset].ref for asset in self.inputs if asset in inputs},
-            _project=project,
-            _stage=self,
-            _observe=lambda figures: context.log_event(
-                dg.AssetObservation(asset_key=self.name, partition=name, metadata=dict(figures))
-            ),
-        )
-        config = {section: project.training_config(name, section) for section in self.sections}
-        wanted = Recipe(
-            config=digest_of(
-                {
-                    "sections": {section: digest_of(content) for section, content in config.items()},
-                    "data": None if self.data is None else self.data(step),
-                }
-            ),
-            upstream={asset: content_of(ref) for asset, ref in step.upstream.items()},
-            source=source_digest(self.sources()),
-        )
-        store = project.store(name)
-        newest = next(reversed(store.versions(name, self.name)), None)
-        if newest is None:
-            reason = "first version"
-        else:
-            kept, reason = _reusable(store.verify, newest, wanted)
-            if kept is not None and self.expired is not None and (why := self.expired(step, newest)):
-                kept, reason = None, why
-            if kept is not None:
-                context.log.info(f"{self.name} unchanged: {reason}")
-                return dg.MaterializeResult(
-                    value=Kept(newest),
-                    data_version=dg.DataVersion(kept.digest),
-                    metadata=_shown_before(context, self.name, newest, kept) | {UNCHANGED: reason},
-                )
-        context.log.info(f"{self.name} is made: {reason}")
-        made = self.body(
-            step,
-            *(handle if self.lazy else handle.load() for handle in map(inputs.get, self.inputs) if handle),
-        )
-        folder = tempfile.TemporaryDirectory(prefix=f"churn-{self.name}-")
-        staged: StagedArtifact = stage(self.name, made.value, project.format(self.name), Path(folder.name))
-        if step.scratch.is_dir():
-            shutil.rmtree(step.scratch)  # the training is over: nobody goes on from there
-        provenance = Provenance(
-            experiment=name,
-            upstream={asset: str(ref) for asset, ref in step.upstream.items()},
-            config_digest=wanted.config,
-            config=config,
-            seed=seed,
-            code_version=wanted.source,
-            run_id=context.run.run_id,
-            metrics=dict(made.metrics),
-        )
-        return dg.MaterializeResult(
-            value=Fresh(staged, provenance, folder),
-            data_version=dg.DataVersion(staged.digest),
-            metadata={MADE_BECAUSE: reason, **_shown(made)},
-        )
+    context.log.info(f"{asset.name} is made: {reason}")
+    made = asset.body(
+        step,
+        *(handle if asset.lazy else handle.load() for handle in map(inputs.get, asset.inputs) if handle),
+    )
+    folder = tempfile.TemporaryDirectory(prefix=f"churn-{asset.name}-")
+    staged: StagedArtifact = stage(asset.name, made.value, project.format(asset.name), Path(folder.name))
+    if step.scratch.is_dir():
+        shutil.rmtree(step.scratch)  # the training is over: nobody goes on from there
+    provenance = Provenance(
+        experiment=name,
+        upstream={each: str(ref) for each, ref in step.upstream.items()},
+        config_digest=wanted.config,
+        config=config,
+        seed=seed,
+        code_version=wanted.source,
+        run_id=context.run.run_id,
+        metrics=dict(made.metrics),
+    )
+    return dg.MaterializeResult(
+        value=Fresh(staged, provenance, folder),
+        data_version=dg.DataVersion(staged.digest),
+        metadata={MADE_BECAUSE: reason, **_shown(made)},
+    )
 
 
-def stage_asset(
-    *,
-    stage: str,
-    format: str,  # noqa: A002 - the field's own name
-    sections: Sequence[str],
-    kinds: Sequence[str],
-    description: str,
-    inputs: Sequence[str] = (),
-    owners: Sequence[str] = ("team:retention",),
-    data: Callable[[Step], str] | None = None,
-    expired: Callable[[Step, ArtifactRef], str] | None = None,
-    lazy: bool = False,
-) -> Callable[[Callable[..., Made]], StageAsset]:
-    """Declare an asset of the flow; the function's name is the asset's. See `StageAsset` for the arguments."""
-
-    def declare(body: Callable[..., Made]) -> StageAsset:
-        return StageAsset(
-            name=body.__name__,
-            stage=stage,
-            body=body,
-            inputs=tuple(inputs),
-            format=format,
-            sections=tuple(sections),
-            kinds=frozenset(kinds),
-            owners=tuple(owners),
-            description=description,
-            sources=functools.partial(training_sources, stage),
-            data=data,
-            expired=expired,
-            lazy=lazy,
-        )
-
-    return declare
+def _observed(figures: Mapping[str, float], samples: Sequence[str]) -> dict[str, Any]:
+    texts = {SAMPLES: dg.MetadataValue.md("\n\n".join(f"> {text}" for text in samples))} if samples else {}
+    return {**figures, **texts}
 
 
 @dataclass(frozen=True)

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from churn_assets.customers.checks import CUSTOMERS
+from churn_assets.customers.config import CustomersConfig
+from churn_assets.flow.asset import Made, Step, asset
+from churn_assets.flow.setting import SEED
 from churn_assets.store.inputs import content_of
-from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
-    from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import CustomerTable
 
 
-def _file_digest(step: Step) -> str:
+def _file_digest(step: Step[CustomersConfig]) -> str:
     from churn_assets.customers.table import located
 
-    config: CustomersConfig = step.section("customers")
     # Reading it will say so, with what was expected.
-    return content_of(located(config.source), step.root) or "missing"
+    return content_of(located(step.config.source), step.root) or "missing"
 
 
-@stage_asset(
-    stage="customers",
+@asset(
+    config=CustomersConfig,
+    reads=(SEED,),
     format="churn_assets.customers.format:CUSTOMERS",
-    sections=("customers", "seed"),
+    checks=CUSTOMERS,
+    branch="decision",
     kinds=("pandas", "parquet"),
     description="One row a customer: validated, typed, split by a hash of the id. Everything starts here.",
     data=_file_digest,
 )
-def customers(step: Step) -> Made:
+def customers(step: Step[CustomersConfig]) -> Made:
     from churn_assets.customers.table import read_customers
 
-    config: CustomersConfig = step.section("customers")
-    table = read_customers(config, seed=step.section("seed"), root=step.root)
+    table = read_customers(step.config, seed=step.seed, root=step.root)
     return Made(
         table,
         metrics={

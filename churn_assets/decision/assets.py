@@ -6,29 +6,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn_assets.decision.checks import PPO_DECISION
+from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.flow.asset import Made, Step, asset
+from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
-from resources.stage import Made, Step, stage_asset
+from churn_assets.offers.economics import Economics
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.decision.config import PpoDecisionConfig
     from churn_assets.decision.ppo import Progress
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
     from churn_assets.risk.model import RiskModel
 
 
-@stage_asset(
-    stage="decision",
+_ECONOMICS = Setting("economics", Economics)
+
+
+@asset(
+    config=PpoDecisionConfig,
+    reads=(_ECONOMICS, SEED),
     format="churn_assets.decision.format:PPO_DECISION",
-    sections=("ppo_decision", "economics", "seed"),
-    inputs=("customers", "risk_model", "accept_model", "effect_model"),
+    checks=PPO_DECISION,
+    branch="decision",
     kinds=("pytorch", "stablebaselines3"),
     description="Which offer, if any, each month: PPO on real customers whose risk, acceptance and response to contact "
     "are those of the upstream models.",
 )
 def ppo_decision(
-    step: Step,
+    step: Step[PpoDecisionConfig],
     customers: CustomerTable,
     risk_model: RiskModel,
     accept_model: AcceptModel,
@@ -38,12 +45,12 @@ def ppo_decision(
     from churn_assets.decision.process import RetentionProcess
     from churn_assets.decision.tables import build_tables
 
-    config: PpoDecisionConfig = step.section("ppo_decision")
+    config = step.config
     window = customers.schema.label_window_months
-    process = RetentionProcess.build(config, step.section("economics"), window)
+    process = RetentionProcess.build(config, step.read(_ECONOMICS), window)
     # Asking the models is most of the work: nobody is asked about who would not be learned from.
     seen = np.flatnonzero(~customers.held_out)
-    chosen = np.random.default_rng(step.section("seed")).permutation(seen)[: config.ppo.cases]
+    chosen = np.random.default_rng(step.seed).permutation(seen)[: config.ppo.cases]
     learners = customers.where(np.isin(np.arange(len(customers)), chosen))
     tables = build_tables(learners, risk_model, accept_model, effect_model, process)
 
@@ -51,7 +58,7 @@ def ppo_decision(
         reached = {"step": progress.timesteps, "total": config.ppo.total_timesteps}
         step.progress({**reached, "contacted": progress.contacted, **_captured(progress)})
 
-    training = train(tables, process, config, seed=step.section("seed"), progress=report)
+    training = train(tables, process, config, seed=step.seed, progress=report)
     last = training.curve[-1]
     return Made(
         training.policy,

@@ -1,94 +1,23 @@
 """The checks of `ppo_decision`: which gates run on it, and what to do when one fails."""
 
-from typing import Any
-
+from churn_assets.flow.check import CheckSpec
+from churn_assets.flow.setting import Setting
 from churn_assets.gates.plots import Plot
-from churn_assets.gates.report import Outcome, no_champion
-from churn_assets.gates.spec import CheckSpec, GateInputs
+from churn_assets.offers.economics import Economics
 
-_SECTIONS = ("ppo_decision", "economics")
-
-
-def _trial(inputs: GateInputs) -> Any:
-    """Held-out customers with the upstream models' answers; made once for all checks."""
-
-    def make() -> Any:
-        from churn_assets.decision.gates import Trial
-        from churn_assets.decision.process import RetentionProcess
-        from churn_assets.decision.tables import build_tables
-
-        customers = inputs.upstream("customers")
-        window = customers.schema.label_window_months
-        process = RetentionProcess.build(inputs.section("ppo_decision"), inputs.section("economics"), window)
-        risk, accept = inputs.upstream("risk_model"), inputs.upstream("accept_model")
-        effect = inputs.upstream("effect_model")
-        unseen = customers.where(customers.held_out)
-        return Trial.of(build_tables(unseen, risk, accept, effect, process), process)
-
-    return inputs.once("trial", make)
-
-
-def _gain(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.decision import gates
-
-    return gates.gain(policy, _trial(inputs), inputs.section("ppo_decision").gates)
-
-
-def _rules(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.decision import gates
-
-    return gates.rules(policy, _trial(inputs))
-
-
-def _proof_of_use(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.decision import gates
-
-    return gates.proof_of_use(policy, _trial(inputs), inputs.section("ppo_decision").gates)
-
-
-def _budget(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.decision import gates
-
-    return gates.budget(policy, _trial(inputs), inputs.section("ppo_decision").gates)
-
-
-def _no_worse(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.decision import gates
-
-    led = inputs.champions("ppo_decision")
-    if led is None:
-        return no_champion()
-    (champion,) = led
-    return gates.no_worse_than(policy, champion, _trial(inputs), inputs.section("ppo_decision").gates)
-
-
-def _off_policy(policy: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.customers.table import CustomerTable
-    from churn_assets.decision.logged import decisions_on_log
-    from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome
-
-    customers, log = inputs.upstream("customers"), inputs.upstream("offer_log")
-    models = [inputs.upstream(name) for name in ("risk_model", "accept_model", "effect_model")]
-    candidate = decisions_on_log(policy, customers, log, *models)
-    led = inputs.champions("ppo_decision", "risk_model", "accept_model", "effect_model")
-    theirs = None
-    if led is not None:
-        champion, *models = led
-        seen = CustomerTable(
-            customers.frame, models[0].schema
-        )  # the same people, with the features that it reads
-        theirs = decisions_on_log(champion, seen, log, *models)
-    verdict = decide_release(Evidence.of(log, customers), candidate, theirs)
-    return off_policy_outcome(verdict, simulated=log.simulated)
-
+_GIVEN = {
+    "trial": "churn_assets.decision.gates:held_out_trial",
+    "economics": Setting("economics", Economics),
+}
 
 PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="captures_the_gain",
         description="Captures most of what can be gained with customers it never saw, or leaves them alone.",
         advice="Look at the training curve: more steps, or back to the known recipe (ppo_decision.ppo).",
-        run=_gain,
-        sections=_SECTIONS,
+        question="How much of the attainable gain does the policy capture?",
+        run="churn_assets.decision.gates:gain",
+        given=_GIVEN,
         plots=(
             Plot(
                 "policies", "bar", "policy", ("gain_captured",), "Gain captured, baselines and optimum", "policy",
@@ -101,15 +30,15 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
         name="keeps_the_rules",
         description="Never chooses what cooldown, caps, running discounts or eligibility forbid.",
         advice="The saved policy is not of this experiment's process: materialize it again.",
-        run=_rules,
-        sections=_SECTIONS,
+        run="churn_assets.decision.gates:rules",
+        given=_GIVEN,
     ),
     CheckSpec(
         name="proof_of_use",
         description="Risk, acceptance and effect matter: permuting one model's predictions costs part of the gain.",
         advice="The policy ignores an upstream model: look at the observation and at what that model says.",
-        run=_proof_of_use,
-        sections=_SECTIONS,
+        run="churn_assets.decision.gates:proof_of_use",
+        given=_GIVEN,
         plots=(
             Plot(
                 "permuted", "bar", "shown", ("gain_captured",), "What the policy is shown", "predictions",
@@ -121,22 +50,21 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
         name="spends_well",
         description="Spends a scarce budget well by its price, and never more than it.",
         advice="Widen the range of prices it trains for (ppo_decision.budget_prices) or train longer.",
-        run=_budget,
-        sections=_SECTIONS,
+        run="churn_assets.decision.gates:budget",
+        given=_GIVEN,
     ),
     CheckSpec(
         name="off_policy",
         description="The log speaks for it: better than no offer, or not worse than the champion (95 %).",
         advice="Do not release. More logged decisions narrow the interval; a negative estimate needs another policy.",
-        run=_off_policy,
-        against_champion=True,
+        question="Does the offer log speak for it? (lower bound of the lift, over its bar)",
+        run="churn_assets.decision.gates:off_policy",
     ),
     CheckSpec(
         name="no_worse_than_champion",
         description="Captures about as much of the gain as the champion on the same held-out customers.",
         advice="Keep the champion; find out what changed in data, configuration or code.",
-        run=_no_worse,
-        sections=_SECTIONS,
-        against_champion=True,
+        run="churn_assets.decision.gates:no_worse_than",
+        given=_GIVEN,
     ),
 )  # fmt: skip

@@ -6,15 +6,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import budget_bound, price_for_budget, run_campaign
-from churn_assets.decision.config import DecisionGates
+from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
+from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
+from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome
 from churn_assets.decision.optimum import Choice, Evaluation, evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import Floats, RetentionProcess
-from churn_assets.decision.tables import UPSTREAM, ResponseTables
+from churn_assets.decision.tables import UPSTREAM, ResponseTables, build_tables
 from churn_assets.gates.report import Gate, Outcome, no_champion
+from churn_assets.offers.economics import Economics
+from churn_assets.offers.log import OfferLog
+from churn_assets.response.accept import AcceptModel
+from churn_assets.response.effect import EffectModel
+from churn_assets.risk.model import RiskModel
 
 SEED = 20_261_122
 """Of permutations, probes and campaigns: the same verdict every time the same policy is checked."""
@@ -66,6 +74,20 @@ class Trial:
 
     def evaluate(self, choice: Choice) -> Evaluation:
         return evaluate(self.tables, self.process, choice)
+
+
+def held_out_trial(
+    customers: CustomerTable,
+    risk_model: RiskModel,
+    accept_model: AcceptModel,
+    effect_model: EffectModel,
+    config: PpoDecisionConfig,
+    economics: Economics,
+) -> Trial:
+    """Held-out customers with the upstream models' answers: what most gates are measured on."""
+    process = RetentionProcess.build(config, economics, customers.schema.label_window_months)
+    unseen = customers.where(customers.held_out)
+    return Trial.of(build_tables(unseen, risk_model, accept_model, effect_model, process), process)
 
 
 def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
@@ -207,3 +229,33 @@ def no_worse_than(
         (Gate("captured_over_champion", ours - theirs, ">=", limit, "same held-out customers"),),
         {"captured": rows},
     )
+
+
+def off_policy(
+    policy: DecisionPolicy,
+    customers: CustomerTable,
+    offer_log: OfferLog,
+    risk_model: RiskModel,
+    accept_model: AcceptModel,
+    effect_model: EffectModel,
+    champion: DecisionPolicy | None,
+    champion_risk_model: RiskModel | None,
+    champion_accept_model: AcceptModel | None,
+    champion_effect_model: EffectModel | None,
+) -> Outcome:
+    """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models."""
+    candidate = decisions_on_log(policy, customers, offer_log, risk_model, accept_model, effect_model)
+    theirs = None
+    if (
+        champion is not None
+        and champion_risk_model is not None
+        and champion_accept_model is not None
+        and champion_effect_model is not None
+    ):
+        # The same people, with the features that it reads.
+        seen = CustomerTable(customers.frame, champion_risk_model.schema)
+        theirs = decisions_on_log(
+            champion, seen, offer_log, champion_risk_model, champion_accept_model, champion_effect_model
+        )
+    verdict = decide_release(Evidence.of(offer_log, customers), candidate, theirs)
+    return off_policy_outcome(verdict, simulated=offer_log.simulated)

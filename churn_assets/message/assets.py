@@ -5,48 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.flow.asset import Made, Step, asset
+from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import digest_of
+from churn_assets.message.checks import MESSAGES, PPO_TEXT, PREFERENCES, REWARD_MODEL, SFT_MODEL
+from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
+from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.store.canonical import sha256_file
 from churn_assets.store.inputs import content_of, local_copy
-from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.message.config import MessagesConfig, PreferencesConfig
     from churn_assets.message.corpus.data import Messages, Preferences
     from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
-    from churn_assets.message.training.config import PpoTextConfig
     from churn_assets.message.training.progress import Progress
 
 _REPORTS = 40
+_MENU = Setting("ppo_decision.menu", tuple[float, ...])
+_TEXTS = Setting("messages", MessagesConfig)
+_SAFETY = Setting("safety", SafetyRules)
 
 
-def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
-    if config.simulated:
+def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
+    if step.config.simulated:
         return "simulated"
     # Reading it will say so, with what was expected.
-    return content_of(config.source, step.root) or "missing"
+    return content_of(step.config.source, step.root) or "missing"
 
 
-@stage_asset(
-    stage="message",
+@asset(
+    config=MessagesConfig,
+    reads=(_MENU, SEED),
     format="churn_assets.message.corpus.format:MESSAGES",
-    sections=("messages", "ppo_decision.menu", "seed"),
-    inputs=("customers",),
+    checks=MESSAGES,
+    branch="message",
     kinds=("pandas", "parquet"),
     description="Prompts and messages to imitate. SIMULATED where the source is the embedded corpus: real customers, "
     "messages written by rule.",
-    data=lambda step: _file_digest(step, step.section("messages")),
+    data=_file_digest,
 )
-def messages(step: Step, customers: CustomerTable) -> Made:
+def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
     from churn_assets.message.corpus.sentences import write_messages
 
-    config: MessagesConfig = step.section("messages")
-    menu = step.section("ppo_decision.menu")
+    config, menu = step.config, step.read(_MENU)
     if config.simulated:
-        made = write_messages(customers, config, menu, step.section("seed"))
+        made = write_messages(customers, config, menu, step.seed)
     else:
         with local_copy(config.source, step.root) as (path, where):
             made = read_messages(path, customers, config, menu, where)
@@ -66,25 +71,24 @@ def messages(step: Step, customers: CustomerTable) -> Made:
     )
 
 
-@stage_asset(
-    stage="message",
+@asset(
+    config=PreferencesConfig,
+    reads=(_TEXTS, _SAFETY, _MENU, SEED),
     format="churn_assets.message.corpus.format:PREFERENCES",
-    sections=("preferences", "messages", "safety", "ppo_decision.menu", "seed"),
-    inputs=("customers",),
+    checks=PREFERENCES,
+    branch="message",
     kinds=("pandas", "parquet"),
     description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
     "corpus: written and labelled by rule, with noise.",
-    data=lambda step: _file_digest(step, step.section("preferences")),
+    data=_file_digest,
 )
-def preferences(step: Step, customers: CustomerTable) -> Made:
+def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_preferences
     from churn_assets.message.corpus.sentences import write_preferences
 
-    config: PreferencesConfig = step.section("preferences")
-    texts: MessagesConfig = step.section("messages")
-    menu = step.section("ppo_decision.menu")
+    config, texts, menu = step.config, step.read(_TEXTS), step.read(_MENU)
     if config.simulated:
-        made = write_preferences(customers, texts, config, step.section("safety"), menu, step.section("seed"))
+        made = write_preferences(customers, texts, config, step.read(_SAFETY), menu, step.seed)
     else:
         with local_copy(config.source, step.root) as (path, where):
             made = read_preferences(path, customers, texts, menu, where)
@@ -125,7 +129,7 @@ def _columns(made: Messages | Preferences) -> dict[str, tuple[str, str]]:
     return {str(name): (str(kind), meanings[str(name)]) for name, kind in made.frame.dtypes.items()}
 
 
-def _follow(running: Step) -> Progress:
+def _follow(running: Step[Any]) -> Progress:
     """Passes on how far a training is, about forty times whatever its length."""
 
     def told(*, step: int, total: int, samples: Sequence[str] = (), **figures: float) -> None:
@@ -135,9 +139,9 @@ def _follow(running: Step) -> Progress:
     return told
 
 
-def _base_digest(step: Step) -> str:
+def _base_digest(step: Step[SftModelConfig]) -> str:
     """Digest of a pretrained model in a local folder; other base models are named wholly by their section."""
-    base = step.section("sft_model").base
+    base = step.config.base
     if base.source != "folder":
         return ""
     folder = step.root / base.path
@@ -157,22 +161,23 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
     )
 
 
-@stage_asset(
-    stage="message",
+@asset(
+    config=SftModelConfig,
+    reads=(SEED,),
     format="churn_assets.message.model.format:SFT_MODEL",
-    sections=("sft_model", "seed"),
-    inputs=("messages",),
+    checks=SFT_MODEL,
+    branch="message",
     kinds=("transformers", "trl", "safetensors"),
     description="A language model fine-tuned to write as the messages were written.",
     data=_base_digest,
 )
-def sft_model(step: Step, messages: Messages) -> Made:
+def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
     from churn_assets.message.training.sft import train_sft
 
     model = train_sft(
         messages,
-        step.section("sft_model"),
-        seed=step.section("seed"),
+        step.config,
+        seed=step.seed,
         root=step.root,
         progress=_follow(step),
         checkpoints=step.scratch,
@@ -186,22 +191,23 @@ def sft_model(step: Step, messages: Messages) -> Made:
     return _trained(model, model.record, curves)
 
 
-@stage_asset(
-    stage="message",
+@asset(
+    config=RewardModelConfig,
+    reads=(SEED,),
     format="churn_assets.message.model.format:REWARD_MODEL",
-    sections=("reward_model", "seed"),
-    inputs=("preferences", "sft_model"),
+    checks=REWARD_MODEL,
+    branch="message",
     kinds=("transformers", "trl", "safetensors"),
     description="Rewards a text as people would prefer it, with a judge trained on other customers' pairs beside it.",
 )
-def reward_model(step: Step, preferences: Preferences, sft_model: LanguageModel) -> Made:
+def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_model: LanguageModel) -> Made:
     from churn_assets.message.training.reward import train_reward
 
     model = train_reward(
         preferences,
         sft_model,
-        step.section("reward_model"),
-        seed=step.section("seed"),
+        step.config,
+        seed=step.seed,
         progress=_follow(step),
         checkpoints=step.scratch,
     )
@@ -219,16 +225,19 @@ def reward_model(step: Step, preferences: Preferences, sft_model: LanguageModel)
     return _trained(model, model.record, curves)
 
 
-@stage_asset(
-    stage="message",
+@asset(
+    config=PpoTextConfig,
+    reads=(SEED,),
     format="churn_assets.message.model.format:PPO_TEXT",
-    sections=("ppo_text", "seed"),
-    inputs=("sft_model", "reward_model", "messages"),
+    checks=PPO_TEXT,
+    branch="message",
     kinds=("transformers", "safetensors"),
     description="Writes the message: the SFT model, tuned by PPO against that very reward model.",
 )
-def ppo_text(step: Step, sft_model: LanguageModel, reward_model: RewardModel, messages: Messages) -> Made:
-    config: PpoTextConfig = step.section("ppo_text")
+def ppo_text(
+    step: Step[PpoTextConfig], sft_model: LanguageModel, reward_model: RewardModel, messages: Messages
+) -> Made:
+    config = step.config
     if config.algorithm == "grpo":
         from churn_assets.message.training.grpo import train_grpo as train
     else:
@@ -239,7 +248,7 @@ def ppo_text(step: Step, sft_model: LanguageModel, reward_model: RewardModel, me
         reward_model,
         messages,
         config,
-        seed=step.section("seed"),
+        seed=step.seed,
         progress=_follow(step),
         checkpoints=step.scratch,
     )

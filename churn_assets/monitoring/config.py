@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticKnownError
 
+from churn_assets.flow.registry import registry
 from churn_assets.release.config import PromotionPolicy
 
 Count = Annotated[int, Field(ge=1)]
@@ -13,20 +15,18 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Hours = Annotated[float, Field(ge=0, le=24 * 365)]
 Days = Annotated[float, Field(gt=0, le=3650)]
-Asset = Literal[
-    "customers",
-    "offer_log",
-    "risk_model",
-    "accept_model",
-    "effect_model",
-    "ppo_decision",
-    "messages",
-    "preferences",
-    "sft_model",
-    "reward_model",
-    "ppo_text",
-    "release",
-]
+
+
+def _known(name: str) -> str:
+    names = registry().names
+    if name not in names:
+        expected = f"{', '.join(map(repr, names[:-1]))} or {names[-1]!r}"
+        raise PydanticKnownError("literal_error", {"expected": expected})
+    return name
+
+
+Asset = Annotated[str, AfterValidator(_known)]
+"""The name of an asset."""
 
 
 class _Section(BaseModel):

@@ -8,33 +8,39 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from churn_assets.flow.asset import Made, Step, asset
+from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
+from churn_assets.offers.checks import OFFER_LOG
+from churn_assets.offers.config import OfferLogConfig
+from churn_assets.offers.economics import Economics
 from churn_assets.store.inputs import content_of, local_copy
-from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.offers.config import OfferLogConfig
     from churn_assets.offers.log import OfferLog
     from churn_assets.offers.offer_rows import OfferRows
 
+_ECONOMICS = Setting("economics", Economics)
+_PRICE = Setting("customers.monthly_revenue", str)
 
-def _content(step: Step) -> str:
+
+def _content(step: Step[OfferLogConfig]) -> str:
     """Digest of what is read: the source, and the served decisions that can be learned from by now."""
-    config: OfferLogConfig = step.section("offer_log")
+    config = step.config
     # Reading it will say so, with what was expected.
     source = "simulated" if config.simulated else content_of(config.source, step.root) or "missing"
     served = _served(step)
     return source if served is None else f"{source} {served.digest}"
 
 
-def _served(step: Step) -> OfferRows | None:
+def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     """The experiment's own decisions whose outcome is known; None where they are not asked for."""
     from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
     from churn_assets.offers.outcome_file import outcome_reports
 
-    wanted = step.section("offer_log").decisions
+    wanted = step.config.decisions
     if wanted is None:
         return None
     live = live_decisions(
@@ -42,35 +48,36 @@ def _served(step: Step) -> OfferRows | None:
     )
     return offer_rows(
         live,
-        step.section("economics"),
-        step.section("customers.monthly_revenue"),
+        step.read(_ECONOMICS),
+        step.read(_PRICE),
         now=datetime.now(UTC),
         window=timedelta(days=wanted.window_days),
     )
 
 
-@stage_asset(
-    stage="offers",
+@asset(
+    config=OfferLogConfig,
+    reads=(_ECONOMICS, SEED, _PRICE),
     format="churn_assets.offers.format:OFFER_LOG",
-    sections=("offer_log", "economics", "seed", "customers.monthly_revenue"),
-    inputs=("customers",),
+    checks=OFFER_LOG,
+    branch="decision",
     kinds=("pandas", "parquet"),
     description="One row an offer decision, with the propensity of every arm. SIMULATED where the source is the demo "
     "world: real customers and labels, invented answers to offers.",
     data=_content,
 )
-def offer_log(step: Step, customers: CustomerTable) -> Made:
+def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
     from churn_assets.offers.log import read_log
     from churn_assets.offers.offer_rows import append
 
-    config: OfferLogConfig = step.section("offer_log")
+    config = step.config
     if config.simulated:
         from churn_assets.offers.world import DemoWorld
 
-        world = DemoWorld(customers, step.section("economics"), drift=config.drift, effects=config.effects)
-        log = world.draw_log(config.rows, step.section("seed") + config.seed_offset, start=config.start)
+        world = DemoWorld(customers, step.read(_ECONOMICS), drift=config.drift, effects=config.effects)
+        log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
         with local_copy(config.source, step.root) as (path, where):
             log = read_log(path, config.columns, customers.ids, where)

@@ -5,16 +5,24 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
-from resources.stage import Made, Step, stage_asset
+from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
+from churn_assets.flow.setting import SEED, Setting
+from churn_assets.message.config import ProfileConfig, SafetyRules
+from churn_assets.message.training.config import Sampling
+from churn_assets.release.checks import RELEASE
+from churn_assets.release.config import ReleaseConfig
 
 if TYPE_CHECKING:
-    from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.reference import ArtifactRef
-    from resources.artifacts import Upstream
+
+_PROFILE = Setting("messages.profile", ProfileConfig)
+_SAFETY = Setting("safety", SafetyRules)
+_MONTHS = Setting("economics.discount_months", int)
+_MAX_NEW_TOKENS = Setting("ppo_text.max_new_tokens", int)
+_SAMPLING = Setting("ppo_text.sampling", Sampling)
 
 
-def _evidence(step: Step) -> str:
+def _evidence(step: Step[ReleaseConfig]) -> str:
     """Digest of the members' gate reports: a verdict that changed makes another release."""
     from churn_assets.release.build import prove
     from churn_assets.release.evidence import evidence_digest
@@ -23,25 +31,18 @@ def _evidence(step: Step) -> str:
     return evidence_digest(prove(step.store, step.upstream, MEMBER_CHECKS))
 
 
-def _expired(step: Step, newest: ArtifactRef) -> str:
+def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
     from churn_assets.release.promotion import too_old_to_lead
 
     return too_old_to_lead(step.store, newest, datetime.now(UTC))
 
 
-@stage_asset(
-    stage="release",
+@asset(
+    config=ReleaseConfig,
+    reads=(_PROFILE, _SAFETY, _MONTHS, _MAX_NEW_TOKENS, _SAMPLING, SEED),
+    inputs=EVERY_MEMBER,
     format="churn_assets.release.bundle:RELEASE",
-    sections=(
-        "release",
-        "messages.profile",
-        "safety",
-        "economics.discount_months",
-        "ppo_text.max_new_tokens",
-        "ppo_text.sampling",
-        "seed",
-    ),
-    inputs=(*MEMBERS["decision"], *MEMBERS["message"]),
+    checks=RELEASE,
     kinds=("json", "html"),
     description="Exact versions of all members with the proof that each kept its gates, and an HTML report. "
     "Built only if every gate of every member holds; promoted and rolled back as a whole.",
@@ -49,22 +50,20 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
     expired=_expired,
     lazy=True,
 )
-def release(step: Step, *members: Upstream) -> Made:
-    from churn_assets.message.training.config import Sampling
+def release(step: Step[ReleaseConfig], *members: Upstream) -> Made:
     from churn_assets.release.build import build_release
-    from churn_assets.release.bundle import Writing
+    from churn_assets.release.bundle import RELEASE_ASSET, Writing
     from churn_assets.release.loaded import Models
     from churn_assets.release.messages import MessageDesk
     from churn_assets.release.required import MEMBER_CHECKS
 
-    config: ReleaseConfig = step.section("release")
     writing = Writing(
-        safety=step.section("safety"),
-        months=step.section("economics.discount_months"),
-        profile=step.section("messages.profile"),
-        max_new_tokens=step.section("ppo_text.max_new_tokens") or 0,
-        sampling=step.section("ppo_text.sampling") or Sampling(),
-        seed=step.section("seed"),
+        safety=step.read(_SAFETY),
+        months=step.read(_MONTHS),
+        profile=step.find(_PROFILE),
+        max_new_tokens=step.find(_MAX_NEW_TOKENS) or 0,
+        sampling=step.find(_SAMPLING) or Sampling(),
+        seed=step.seed,
     )
     handles = {member.ref.asset: member for member in members}
     customers = handles["customers"].load()
@@ -73,7 +72,7 @@ def release(step: Step, *members: Upstream) -> Made:
         step.store,
         step.experiment,
         step.upstream,
-        config,
+        step.config,
         step.champion(RELEASE_ASSET),
         customers=customers,
         models=Models(

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 
+from churn_assets.flow.asset import Branch
+from churn_assets.flow.registry import registry
 from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.config import Branch
 from churn_assets.release.derived import Derived
 from churn_assets.release.derived_files import DESCRIPTION, load_derived, save_derived
 from churn_assets.store.artifacts import ArtifactStore
@@ -23,10 +24,7 @@ REPORT_FILE = "report.html"
 _BUNDLE_FILE = "bundle.json"
 
 # Assets of each branch, in flow order.
-MEMBERS: Mapping[Branch, tuple[str, ...]] = {
-    "decision": ("customers", "offer_log", "risk_model", "accept_model", "effect_model", "ppo_decision"),
-    "message": ("messages", "preferences", "sft_model", "reward_model", "ppo_text"),
-}
+MEMBERS: Mapping[Branch, tuple[str, ...]] = registry().members
 
 
 class _Frozen(BaseModel):

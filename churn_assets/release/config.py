@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-Branch = Literal["decision", "message"]
+from churn_assets.flow.asset import Branch
 
 
 class ReleaseConfig(BaseModel):

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from churn_assets.flow.check import LOADS_AND_AGREES, CheckSpec
 from churn_assets.gates.report import GateReport, GateReportError, digest_of
-from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import BROKEN
 from churn_assets.store.reference import ArtifactRef

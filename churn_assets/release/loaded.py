@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.flow.paths import resolve_format
+from churn_assets.flow.registry import registry
 from churn_assets.release.bundle import Bundle, Member
 from churn_assets.release.messages import MessageDesk
 from churn_assets.store.errors import CorruptArtifact
@@ -20,21 +21,6 @@ if TYPE_CHECKING:
     from churn_assets.risk.model import RiskModel
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.formats import ArtifactFormat
-
-# Import path of every member's format.
-FORMATS: Mapping[str, str] = {
-    "customers": "churn_assets.customers.format:CUSTOMERS",
-    "offer_log": "churn_assets.offers.format:OFFER_LOG",
-    "risk_model": "churn_assets.risk.format:RISK_MODEL",
-    "accept_model": "churn_assets.response.format:ACCEPT_MODEL",
-    "effect_model": "churn_assets.response.format:EFFECT_MODEL",
-    "ppo_decision": "churn_assets.decision.format:PPO_DECISION",
-    "messages": "churn_assets.message.corpus.format:MESSAGES",
-    "preferences": "churn_assets.message.corpus.format:PREFERENCES",
-    "sft_model": "churn_assets.message.model.format:SFT_MODEL",
-    "reward_model": "churn_assets.message.model.format:REWARD_MODEL",
-    "ppo_text": "churn_assets.message.model.format:PPO_TEXT",
-}
 
 
 @dataclass(frozen=True)
@@ -60,9 +46,7 @@ class Models:
 
 def member_format(asset: str) -> ArtifactFormat[Any]:
     """The format of a member; imports the libraries it needs."""
-    module, _, attribute = FORMATS[asset].partition(":")
-    found: ArtifactFormat[Any] = getattr(import_module(module), attribute)
-    return found
+    return resolve_format(registry()[asset].format)
 
 
 def load_member(store: ArtifactStore, members: Mapping[str, Member], asset: str) -> Any:

@@ -6,29 +6,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from churn_assets.flow.check import CheckSpec
 from churn_assets.gates.plots import Plot, render_png
 from churn_assets.gates.report import GateReport
-from churn_assets.gates.spec import CheckSpec
 from churn_assets.store.manifest import Manifest
 
 Rows = Sequence[Mapping[str, Any]]
-
-HEADLINE = {
-    "risk_model": {"ranks_well": "Are churners ranked above stayers? (ROC AUC)"},
-    "accept_model": {"forecasts_acceptance": "Are accepting customers ranked above refusing ones? (ROC AUC)"},
-    "effect_model": {"effects_are_real": "Do the predicted effects of contact show on unseen customers?"},
-    "ppo_decision": {
-        "captures_the_gain": "How much of the attainable gain does the policy capture?",
-        "off_policy": "Does the offer log speak for it? (lower bound of the lift, over its bar)",
-    },
-    "sft_model": {"copies_the_offer": "How many of its messages say just the offer that was chosen?"},
-    "reward_model": {"ranks_pairs": "How well does the reward rank held-out pairs, of what is possible?"},
-    "ppo_text": {
-        "better_than_sft": "Are messages better after reinforcement learning? (lower bound of the gain)",
-        "safe_to_send": "For how many held-out customers were messages written?",
-    },
-}
-"""Member -> check -> the question that its first gate answers."""
 
 _STYLE = """
 :root{--ink:#1b1f24;--soft:#57606a;--line:#d8dee4;--good:#0a6e4f;--bad:#b3261e;--paper:#fff;--tint:#f6f8fa}
@@ -153,10 +136,13 @@ def _headline(members: Sequence[MemberView]) -> list[dict[str, Any]]:
     """The figures that a reader asks for first, as the gates measured them."""
     rows = []
     for view in members:
-        for check, question in HEADLINE.get(view.asset, {}).items():
-            for gate in view.reports[check].gates[:1] if check in view.reports else ():
+        for spec in view.specs:
+            asked = spec.question and spec.name in view.reports
+            for gate in view.reports[spec.name].gates[:1] if asked else ():
                 needed = f"{gate.bound} {gate.threshold:g}"
-                rows.append({"question": question, "figure": gate.figure, "needed": needed, "": gate.detail})
+                rows.append(
+                    {"question": spec.question, "figure": gate.figure, "needed": needed, "": gate.detail}
+                )
     return rows
 
 

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resources.stage import Made, Step, stage_asset
+from churn_assets.flow.asset import Made, Step, asset
+from churn_assets.response.checks import ACCEPT_MODEL, EFFECT_MODEL
+from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.offers.log import OfferLog
     from churn_assets.response.accept import AcceptModel
-    from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
     from churn_assets.risk.model import RiskModel
 
 
-@stage_asset(
-    stage="response",
+@asset(
+    config=AcceptModelConfig,
     format="churn_assets.response.format:ACCEPT_MODEL",
-    sections=("accept_model",),
-    inputs=("customers", "offer_log"),
+    checks=ACCEPT_MODEL,
+    branch="decision",
     kinds=("scikitlearn",),
     description="P(accept | customer, offer, recent offers): rises with the offer, falls with recent offers.",
 )
-def accept_model(step: Step, customers: CustomerTable, offer_log: OfferLog) -> Made:
+def accept_model(step: Step[AcceptModelConfig], customers: CustomerTable, offer_log: OfferLog) -> Made:
     from churn_assets.response.accept import AcceptModel
 
-    config: AcceptModelConfig = step.section("accept_model")
-    model = AcceptModel.fit(customers, offer_log, config)
+    model = AcceptModel.fit(customers, offer_log, step.config)
     contacted = offer_log.arm > 0
     return Made(
         model,
@@ -38,17 +38,17 @@ def accept_model(step: Step, customers: CustomerTable, offer_log: OfferLog) -> M
     )
 
 
-@stage_asset(
-    stage="response",
+@asset(
+    config=EffectModelConfig,
     format="churn_assets.response.format:EFFECT_MODEL",
-    sections=("effect_model",),
-    inputs=("customers", "offer_log", "risk_model", "accept_model"),
+    checks=EFFECT_MODEL,
+    branch="decision",
     kinds=("numpy",),
     description="Churn without contact as the log has it, and how contacting with each offer changes it (intention to "
     "treat), shrunken to what the log supports. The split between accepting and refusing is an assumption.",
 )
 def effect_model(
-    step: Step,
+    step: Step[EffectModelConfig],
     customers: CustomerTable,
     offer_log: OfferLog,
     risk_model: RiskModel,
@@ -56,13 +56,12 @@ def effect_model(
 ) -> Made:
     from churn_assets.response.effect import EffectModel
 
-    config: EffectModelConfig = step.section("effect_model")
     model = EffectModel.fit(
         customers,
         offer_log,
         risk_model.risk_of(offer_log.customer_id),
         accept_model.out_of_fold,
-        config,
+        step.config,
     )
     return Made(
         model,

@@ -63,6 +63,11 @@ class HeldOutOffers:
         return cls(log.where(held_out), customer[held_out], table.X[customer[held_out]])
 
 
+def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOffers:
+    """What every gate is measured on."""
+    return HeldOutOffers.of(customers, offer_log)
+
+
 def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) -> Outcome:
     """Ranks and forecasts acceptance of held-out customers, overall and offer by offer."""
     contacted = offers.log.arm > 0
@@ -156,14 +161,18 @@ def accept_no_worse_than(
 
 
 def effect(
-    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel, gates: EffectGates
+    model: EffectModel,
+    offers: HeldOutOffers,
+    risk_model: RiskModel,
+    accept_model: AcceptModel,
+    gates: EffectGates,
 ) -> Outcome:
     """Predicted effects are of the realised size on held-out customers: overall, by arm, harmed and helped.
 
     Churn without contact is as the log has it. A model that found nothing (every effect zero) passes where the log
     shows nothing either.
     """
-    base, effects = _predicted(model, offers, risk, accept)
+    base, effects = _predicted(model, offers, risk_model, accept_model)
     log, customer = offers.log, offers.customer
     churned = log.churned.astype(np.float64)
     scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
@@ -207,9 +216,9 @@ def effect(
     )
 
 
-def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk: RiskModel) -> Outcome:
+def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk_model: RiskModel) -> Outcome:
     """Real predictions are probabilities, and effects have the sizes that the model's own evidence supports."""
-    every = np.concatenate(model.consequences(offers.X, risk.predict(offers.X)))
+    every = np.concatenate(model.consequences(offers.X, risk_model.predict(offers.X)))
     supported, _ = pooled_sizes(model.overall, model.raw_size, model.evidence_z)
     return Outcome(
         (
@@ -231,13 +240,13 @@ def effect_no_worse_than(
     model: EffectModel,
     champion: EffectModel,
     offers: HeldOutOffers,
-    risk: RiskModel,
-    accept: AcceptModel,
+    risk_model: RiskModel,
+    accept_model: AcceptModel,
     gates: EffectGates,
 ) -> Outcome:
     """Against the champion on the same rows of held-out customers, given the same risk and acceptance."""
-    base, ours = _predicted(model, offers, risk, accept)
-    _, theirs = _predicted(champion, offers, risk, accept)
+    base, ours = _predicted(model, offers, risk_model, accept_model)
+    _, theirs = _predicted(champion, offers, risk_model, accept_model)
     log = offers.log
     churned = log.churned.astype(np.float64)
     mean_outcome = base + (log.propensities * theirs).sum(axis=1)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from resources.stage import Made, Step, stage_asset
+from churn_assets.flow.asset import Made, Step, asset
+from churn_assets.risk.checks import RISK_MODEL
+from churn_assets.risk.config import RiskModelConfig
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.risk.config import RiskModelConfig
 
 
-@stage_asset(
-    stage="risk",
+@asset(
+    config=RiskModelConfig,
     format="churn_assets.risk.format:RISK_MODEL",
-    sections=("risk_model",),
-    inputs=("customers",),
+    checks=RISK_MODEL,
+    branch="decision",
     kinds=("scikitlearn",),
     description="P(churn within the label window | customer), without contact, at the list price.",
 )
-def risk_model(step: Step, customers: CustomerTable) -> Made:
+def risk_model(step: Step[RiskModelConfig], customers: CustomerTable) -> Made:
     from churn_assets.risk.model import RiskModel
 
-    config: RiskModelConfig = step.section("risk_model")
-    model = RiskModel.fit(customers, config)
+    model = RiskModel.fit(customers, step.config)
     return Made(model, metrics={"kind": model.estimator.kind, **model.metrics})

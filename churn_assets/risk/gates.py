@@ -36,14 +36,14 @@ NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
 
 
-def discrimination(model: RiskModel, table: CustomerTable, gates: RiskGates) -> Outcome:
+def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
     """Ranks held-out customers well, and nobody too well: above `max_auc` a feature knows the outcome."""
-    held_out = table.where(table.held_out)
+    held_out = customers.where(customers.held_out)
     risk = model.predict_customers(held_out)
     skill = 1 - brier(held_out.y, risk) / brier(
-        held_out.y, np.full(len(held_out), table.y[~table.held_out].mean())
+        held_out.y, np.full(len(held_out), customers.y[~customers.held_out].mean())
     )
-    cross_fitted = auc(table.y[~table.held_out], model.risk_of(table.ids[~table.held_out]))
+    cross_fitted = auc(customers.y[~customers.held_out], model.risk_of(customers.ids[~customers.held_out]))
     return Outcome(
         (
             Gate("auc", auc(held_out.y, risk), ">=", gates.min_auc, "held-out customers"),
@@ -55,9 +55,9 @@ def discrimination(model: RiskModel, table: CustomerTable, gates: RiskGates) -> 
     )
 
 
-def calibration(model: RiskModel, table: CustomerTable, gates: RiskGates) -> Outcome:
+def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
     """Risks are probabilities: the calibration error on held-out customers is within the noise."""
-    held_out = table.where(table.held_out)
+    held_out = customers.where(customers.held_out)
     risk = model.predict_customers(held_out)
     error = calibration_error(held_out.y, risk)
     floor = calibration_noise(risk, np.random.default_rng(NOISE_SEED))
@@ -76,14 +76,14 @@ def calibration(model: RiskModel, table: CustomerTable, gates: RiskGates) -> Out
     )
 
 
-def slices(model: RiskModel, table: CustomerTable, gates: RiskGates) -> Outcome:
+def slices(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
     """As many churners as expected, and ranked, in every slice of customers, by out-of-fold risks.
 
     Slices are the levels of categorical features and the thirds of price and tenure.
     """
-    risk, y = model.risk_of(table.ids), table.y
+    risk, y = model.risk_of(customers.ids), customers.y
     rows: list[dict[str, Any]] = []
-    for feature, level, inside in _slices(table):
+    for feature, level, inside in _slices(customers):
         if inside.sum() < gates.min_slice_rows:
             continue
         expected, observed = float(risk[inside].sum()), int(y[inside].sum())
@@ -139,14 +139,14 @@ def _where(row: dict[str, Any] | None) -> str:
     return "no slice is large enough" if row is None else f"{row['feature']}: {row['level']}"
 
 
-def integrity(model: RiskModel, table: CustomerTable, config: RiskModelConfig) -> Outcome:
+def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfig) -> Outcome:
     """Real predictions: finite, varied, those of the published table, monotone where they must be."""
-    held_out = table.where(table.held_out)
+    held_out = customers.where(customers.held_out)
     risk = model.predict_customers(held_out)
-    unknown = len(set(table.ids) ^ set(model.out_of_fold[ID]))
+    unknown = len(set(customers.ids) ^ set(model.out_of_fold[ID]))
     agreement = float(np.abs(model.risk_of(held_out.ids) - risk).max()) if not unknown else None
-    own = model.predict_customers(table.where(~table.held_out))
-    cross_fitted = model.risk_of(table.ids[~table.held_out]) if not unknown else own
+    own = model.predict_customers(customers.where(~customers.held_out))
+    cross_fitted = model.risk_of(customers.ids[~customers.held_out]) if not unknown else own
     found = [
         Gate("customers_without_risk", unknown, "==", 0, "in the table or the out-of-fold risks only"),
         Gate("held_out_agreement", agreement, "<=", 1e-9, "largest difference from the published risks"),
@@ -174,9 +174,11 @@ def integrity(model: RiskModel, table: CustomerTable, config: RiskModelConfig) -
     return Outcome(tuple(found))
 
 
-def no_worse_than(model: RiskModel, champion: RiskModel, table: CustomerTable, gates: RiskGates) -> Outcome:
+def no_worse_than(
+    model: RiskModel, champion: RiskModel, customers: CustomerTable, gates: RiskGates
+) -> Outcome:
     """Against the champion on the same held-out customers, each reading the features it was fitted on."""
-    held_out = table.where(table.held_out)
+    held_out = customers.where(customers.held_out)
     ours = log_losses(held_out.y, model.predict_customers(held_out))
     theirs = log_losses(held_out.y, champion.predict_customers(held_out))
     excess = ours - theirs

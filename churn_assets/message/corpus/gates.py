@@ -145,10 +145,10 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
     return Outcome(tuple(measured), tables)
 
 
-def separate_splits(value: Messages | Preferences, table: CustomerTable) -> Outcome:
+def separate_splits(value: Messages | Preferences, customers: CustomerTable) -> Outcome:
     """Customers stand on the side of the split that the hash of their id says; no prompt or text on two sides."""
     frame = value.frame
-    splits = splits_of(table)
+    splits = splits_of(customers)
     known = frame[frame["customer_id"] != ""]
     moved = int((known["customer_id"].map(splits) != known["split"]).sum())
     texts = ["completion"] if isinstance(value, Messages) else ["chosen", "rejected"]

@@ -1,0 +1,60 @@
+"""What the gates of a release are measured on: its members as they are in the store. The gates judge it."""
+
+from __future__ import annotations
+
+from churn_assets.customers.table import CustomerTable
+from churn_assets.flow.registry import registry
+from churn_assets.gates.report import Outcome
+from churn_assets.release import agreement, gates
+from churn_assets.release.bundle import MEMBERS, Release
+from churn_assets.release.derived import Derived
+from churn_assets.release.evidence import gather
+from churn_assets.release.loaded import Models, load_models
+from churn_assets.release.required import MEMBER_CHECKS
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.reference import ArtifactRef
+
+
+def models(release: Release, store: ArtifactStore) -> Models:
+    """The members that decide and write, loaded at their exact versions."""
+    return load_models(store, release.bundle)
+
+
+def members_agree(release: Release, store: ArtifactStore) -> Outcome:
+    """Every member is there, and each was trained from the bytes of the others that are in the release."""
+    bundle, flow = release.bundle, registry()
+    manifests = {asset: store.verify(member.version) for asset, member in bundle.members.items()}
+    expected = [
+        asset
+        for branch in bundle.branches
+        for asset in MEMBERS[branch]
+        if asset in bundle.members or not flow[asset].optional
+    ]
+    return gates.members_agree(bundle, manifests, expected)
+
+
+def members_keep_their_gates(release: Release, store: ArtifactStore) -> Outcome:
+    """Every member's gate reports, read again."""
+    members = release.bundle.members.values()
+    return gates.members_keep_their_gates([gather(store, each.version, MEMBER_CHECKS) for each in members])
+
+
+def decides_as_built(release: Release, ref: ArtifactRef) -> Outcome:
+    """It decides for golden customers as it did when it was built."""
+    return gates.decides_as_built(release.bundle, _forms(release), ref)
+
+
+def derived_forms_agree(release: Release, models: Models, customers: CustomerTable) -> Outcome:
+    """What it decides with answers as its members do."""
+    return agreement.derived_forms_agree(_forms(release), models, customers)
+
+
+def writes_as_built(release: Release, models: Models) -> Outcome:
+    """It writes to golden customers as it did when it was built."""
+    return gates.writes_as_built(release.bundle, models)
+
+
+def _forms(release: Release) -> Derived:
+    if release.derived is None:
+        raise ValueError("the release holds no derived forms, and decides with nothing else")
+    return release.derived

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import yaml
 
-from churn_assets.definitions import FLOW
+from churn_assets.flow.asset import Step
+from churn_assets.flow.check import measure
+from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
-from churn_assets.gates.spec import GateInputs
 from resources.project import Project
-from resources.stage import Step
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,48 +62,58 @@ def project_folder(
 def call_stages(project: Project, experiment: str, assets: tuple[str, ...] = ()) -> Called:
     """Calls every stage that takes part, or those that are named, each followed by its checks."""
     called = Called()
-    for checked in FLOW:
-        asset = checked.asset
+    for asset in registry().assets:
         left_out = assets and asset.name not in assets
         if asset.lazy or left_out or not project.takes_part(experiment, asset.name):
             continue
         start = time.perf_counter()
-        step = Step(experiment, project.root, {}, project, asset, lambda _figures: None)
+        step = Step(asset, experiment, project)
         called.values[asset.name] = asset.body(step, *(called.values[name] for name in asset.inputs)).value
-        inputs = gate_inputs(called.values, lambda name: project.section(experiment, name), {})
-        for check in checked.checks:
-            called.outcomes[asset.name, check.name] = check.run(called.values[asset.name], inputs)
+        supply = InMemory(asset.name, called.values, lambda path: project.section(experiment, path))
+        for check in asset.checks:
+            called.outcomes[asset.name, check.name] = measure(check, supply)
         called.seconds[asset.name] = time.perf_counter() - start
     return called
 
 
-def gate_inputs(
-    values: Mapping[str, Any],
-    section: Callable[[str], Any],
-    made: dict[str, Any],
-    champion: Any = None,
-) -> GateInputs:
-    """What a check may look at.
+@dataclass(frozen=True)
+class InMemory:
+    """What a check may be given, of values in memory.
 
-    Args:
-        values: Of the assets upstream.
-        section: A section of the experiment, by name.
-        made: What checks of this version have made, and will make, once for all of them.
-        champion: The value that leads, if any does.
+    Attributes:
+        asset: The asset under test.
+        values: Of it and of the assets upstream.
+        section: A section of the experiment, or a value in one, by its path.
+        leader: The value of the asset that leads, if any does.
+        made: What checks have made of which values, and will make, once for all of them.
     """
 
-    def once(name: str, make: Callable[[], Any]) -> Any:
-        if name not in made:
-            made[name] = make()
-        return made[name]
+    asset: str
+    values: Mapping[str, Any]
+    section: Callable[[str], Any]
+    leader: Any = None
+    made: dict[tuple[Any, ...], tuple[Any, Any]] = field(default_factory=dict)
 
-    nothing = cast("Any", None)
-    return GateInputs(
-        ref=nothing,
-        manifest=nothing,
-        store=nothing,
-        upstream=values.__getitem__,
-        section=section,
-        champions=lambda *_assets: None if champion is None else (champion,),
-        once=once,
-    )
+    @property
+    def subject(self) -> Any:
+        """The value under test."""
+        return self.values[self.asset]
+
+    def upstream(self, asset: str) -> Any:
+        """The value of an asset."""
+        return self.values[asset]
+
+    def champion(self, asset: str) -> Any | None:
+        """What leads; nothing is known of what it was trained from."""
+        return self.leader if asset == self.asset else None
+
+    def evidence(self, name: str) -> Any:
+        """Nothing is stored."""
+        raise LookupError(f"{name}: there is no store")
+
+    def once(self, name: str, arguments: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """What was made of just these values."""
+        key = (self.asset, name, *map(id, arguments.values()))
+        if key not in self.made:
+            self.made[key] = make(), arguments  # kept, so that no other value gets their ids
+        return self.made[key][0]

@@ -16,10 +16,10 @@ import yaml
 
 from churn_assets.cli import app, errors
 from churn_assets.customers.table import EMBEDDED, read_customers
-from churn_assets.definitions import FLOW, build_defs
+from churn_assets.definitions import build_defs
 from churn_assets.experiment import Experiment, load_experiment
-from churn_assets.gates.source import FLOW as STAGES
-from churn_assets.gates.spec import LOADS_AND_AGREES
+from churn_assets.flow.check import LOADS_AND_AGREES
+from churn_assets.flow.registry import registry
 from churn_assets.offers.config import COLUMNS
 from churn_assets.offers.log import read_log
 from churn_assets.store import cache, location
@@ -127,7 +127,7 @@ def test_the_page_of_gates_names_every_check_of_every_asset():
         told.setdefault(asset, set()).add(check)
     everywhere, compared = told.pop("every one"), told.pop("models of the decision branch")
     assert everywhere == {LOADS_AND_AGREES}
-    real = {checked.asset.name: {spec.name for spec in checked.checks} for checked in FLOW}
+    real = {asset.name: {spec.name for spec in asset.checks} for asset in registry().assets}
     assert told == {name: checks - compared for name, checks in real.items()}
     assert {name for name, checks in real.items() if checks & compared} == {
         "risk_model", "accept_model", "effect_model", "ppo_decision",
@@ -241,5 +241,5 @@ def test_the_embedded_table_is_where_the_readme_says():
 
 def test_folders_of_the_readme_stand_in_flow_order():
     (layout,) = [body for body in blocks(ROOT / "README.md", "") if "churn_assets/" in body]
-    places = [layout.index(f"{stage}/") for stage in STAGES if (ROOT / "churn_assets" / stage).is_dir()]
+    places = [layout.index(f"{stage}/") for stage in ("store", *registry().stages)]
     assert all(left < right for left, right in pairwise(places))

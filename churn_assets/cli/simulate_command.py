@@ -37,6 +37,7 @@ def simulate(
 ) -> None:
     """Watch the closed loop on the demo world: serve, learn, promote, wave after wave. SIMULATED answers."""
     from churn_assets.cli.daemon import Daemon
+    from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import read_customers
     from churn_assets.simulation.loop import play
     from churn_assets.simulation.picture import draw
@@ -49,7 +50,7 @@ def simulate(
     config = Path(context.obj) / "configs" / f"{_EXPERIMENT}.yaml"
     scratch = Scratch.make(root, config, {"offer_log.seed_offset": seed})
     experiment = scratch.experiment
-    customers = read_customers(experiment.customers, seed=experiment.seed, root=root)
+    customers = read_customers(experiment.section(CustomersConfig), seed=experiment.seed, root=root)
     forward = Forward.build(
         customers, experiment.economics, seed=seed, size=size, drift=drift, drift_at=drift_at or None
     )

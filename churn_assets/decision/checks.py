@@ -1,11 +1,11 @@
 """The checks of `ppo_decision`: which gates run on it, and what to do when one fails."""
 
-from churn_assets.flow.check import CheckSpec
+from churn_assets.flow.check import CheckSpec, Given
 from churn_assets.flow.setting import Setting
 from churn_assets.gates.plots import Plot
 from churn_assets.offers.economics import Economics
 
-_GIVEN = {
+_GIVEN: Given = {
     "trial": "churn_assets.decision.gates:held_out_trial",
     "economics": Setting("economics", Economics),
 }

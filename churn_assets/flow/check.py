@@ -34,6 +34,9 @@ LOADS_AND_AGREES = "loads_and_agrees"
 Function = str | Callable[..., Any]
 """A function, or the import path `module:NAME` of one."""
 
+Given = Mapping[str, Setting[Any] | Function]
+"""What the parameters of a check get that have a name of their own: a setting, or a function that makes it."""
+
 Kind = Literal["section", "gates", "asset", "champion", "evidence", "made"]
 
 
@@ -56,7 +59,7 @@ class CheckSpec:
     description: str
     advice: str
     run: Function
-    given: Mapping[str, Setting[Any] | Function] = field(default_factory=dict)
+    given: Given = field(default_factory=dict)
     question: str = ""
     every_run: bool = False
     plots: tuple[Plot, ...] = ()

@@ -1,22 +1,22 @@
 """The checks of the message branch: which gates run on what, and what to do when one fails."""
 
-from churn_assets.flow.check import CheckSpec
+from churn_assets.flow.check import CheckSpec, Given
 from churn_assets.flow.setting import Setting
 from churn_assets.gates.plots import Plot
 from churn_assets.message.config import MessagesConfig, SafetyRules
 
-_RULES = {
+_RULES: Given = {
     "safety": "churn_assets.message.measured:safety_rules",
     "rules": Setting("safety", SafetyRules),
     "texts": Setting("messages", MessagesConfig),
 }
-_MENU = {"menu": Setting("ppo_decision.menu", tuple[float, ...]), "texts": _RULES["texts"]}
-_SFT = {
+_MENU: Given = {"menu": Setting("ppo_decision.menu", tuple[float, ...]), "texts": _RULES["texts"]}
+_SFT: Given = {
     "writer": "churn_assets.message.measured:writer_of_sft",
     "held_out": "churn_assets.message.measured:sft_situations",
     **_MENU,
 }
-_POLICY = {
+_POLICY: Given = {
     "writer": "churn_assets.message.measured:writer_of_policy",
     "before": "churn_assets.message.measured:writer_before",
     "held_out": "churn_assets.message.measured:policy_situations",

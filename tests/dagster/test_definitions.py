@@ -8,11 +8,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from churn_assets.definitions import FLOW, Overrides, build_defs
+from churn_assets.definitions import Overrides, build_defs
+from churn_assets.flow.paths import resolve_format
+from churn_assets.flow.registry import registry
+from churn_assets.flow.source import training_digest
 from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
-from churn_assets.release.loaded import FORMATS
 from churn_assets.release.required import MEMBER_CHECKS
-from resources.project import WrongFolderError, require_project_folder, resolve_format
+from resources.project import WrongFolderError, require_project_folder
 
 PROJECT = Path(__file__).parents[2]
 HEAVY = (
@@ -64,7 +66,7 @@ def test_definitions_are_fresh_each_time_and_partitioned_by_experiment():
 
 def test_groups_sort_in_flow_order_and_every_asset_says_what_it_is():
     specs = {spec.key.to_user_string(): spec for spec in build_defs().resolve_all_asset_specs()}
-    in_flow = [checked.asset.name for checked in FLOW]
+    in_flow = list(registry().names)
     assert sorted(in_flow, key=lambda name: specs[name].group_name) == in_flow
     for spec in specs.values():
         assert spec.description
@@ -82,16 +84,18 @@ def test_every_check_blocks_has_advice_and_every_asset_has_the_loading_check():
     loading = {
         key.asset_key.to_user_string() for key in graph.asset_check_keys if key.name == "loads_and_agrees"
     }
-    assert loading == {checked.asset.name for checked in FLOW}
+    assert loading == set(registry().names)
 
 
 def test_what_a_release_needs_is_what_the_definitions_check():
-    declared = {checked.asset.name: checked.checks for checked in FLOW if checked.asset.name != RELEASE_ASSET}
+    declared = {asset.name: asset.checks for asset in registry().assets if asset.name != RELEASE_ASSET}
     assert dict(MEMBER_CHECKS) == declared
-    assert {asset: checked.asset.format for asset, checked in zip(declared, FLOW, strict=False)} == dict(
-        FORMATS
-    )
-    assert tuple(declared) == (*MEMBERS["decision"], *MEMBERS["message"])
+    assert tuple(declared) == (*MEMBERS["decision"], *MEMBERS["message"]) == registry()[RELEASE_ASSET].inputs
+
+
+def test_dagster_is_told_the_source_of_every_asset_as_its_code_version():
+    told = {spec.key.to_user_string(): spec.code_version for spec in build_defs().resolve_all_asset_specs()}
+    assert told == {asset.name: training_digest(asset) for asset in registry().assets}
 
 
 def test_the_decision_branch_has_a_job_of_its_own():
@@ -101,8 +105,8 @@ def test_the_decision_branch_has_a_job_of_its_own():
 
 
 def test_every_format_is_one():
-    for checked in FLOW:
-        assert resolve_format(checked.asset.format).loader.startswith(f"{checked.asset.name}/")
+    for asset in registry().assets:
+        assert resolve_format(asset.format).loader.startswith(f"{asset.name}/")
 
 
 def test_another_config_folder_gives_other_partitions(tmp_path):

@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 
 from churn_assets.definitions import Overrides, build_defs
+from churn_assets.flow.asset import Step
+from churn_assets.flow.setting import Setting
 from resources.artifacts import in_time
-from resources.stage import Step
 
 
 def step_events(result, kind):
@@ -185,11 +186,13 @@ def test_a_wrong_section_anywhere_stops_the_first_step_before_any_training(toy):
     assert "sclae" in failure_of(result)
 
 
-def test_a_stage_cannot_read_a_section_that_it_does_not_declare(toy):
-    asset = toy.asset("risk_model")
-    step = Step("toy", toy.root, {}, toy.project, asset, lambda figures: None)
+def test_a_stage_cannot_read_a_setting_that_it_does_not_declare(toy):
+    step = Step(toy.asset("risk_model"), "toy", toy.project)
+    assert step.seed == 7
     with pytest.raises(KeyError, match="without declaring"):
-        step.section("customers")
+        step.read(Setting("customers.values", tuple[float, ...]))
+    with pytest.raises(KeyError, match="without declaring"):
+        Step(toy.asset("customers"), "toy", toy.project).seed  # noqa: B018
 
 
 def test_progress_of_a_step_is_stored_as_it_happens(toy):
@@ -203,7 +206,7 @@ def test_assets_show_group_kinds_owners_columns_and_description(toy, metadata_of
     specs = {spec.key.to_user_string(): spec for spec in toy.defs.resolve_all_asset_specs()}
     assert {name: spec.group_name for name, spec in specs.items()} == {
         "customers": "1_customers",
-        "risk_model": "3_risk",
+        "risk_model": "2_risk",
     }
     assert all(
         spec.owners == ["team:retention"] and spec.description and spec.kinds for spec in specs.values()
@@ -232,10 +235,8 @@ def test_a_run_that_publishes_too_late_is_refused_as_its_sources_may_be_gone():
 
 def test_a_version_that_expired_is_made_again_although_nothing_changed(toy, metadata_of):
     toy.run()
-    (model,) = [checked for checked in toy.flow if checked.asset.name == "risk_model"]
-    stale = replace(
-        model, asset=replace(model.asset, expired=lambda _step, newest: f"{newest.asset} is too old")
-    )
+    model = toy.asset("risk_model")
+    stale = replace(model, expired=lambda _step, newest: f"{newest.asset} is too old")
     flow = tuple(stale if each is model else each for each in toy.flow)
     toy.defs = build_defs(Overrides(root=toy.root, flow=flow), toy.project)
     toy.wait_for_another_second()

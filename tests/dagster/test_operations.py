@@ -8,8 +8,8 @@ import pytest
 from toy_flow import toy_release
 
 from churn_assets.definitions import build_defs
+from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.gates.report import Gate, GateReport
-from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.release.bundle import RELEASE, Member
 from churn_assets.store.artifacts import stage
 from churn_assets.store.channels import Channel
@@ -21,7 +21,7 @@ WHO = {"experiment": "toy", "actor": "ann", "reason": "lift holds"}
 
 @pytest.fixture
 def jobs(toy):
-    required = {checked.asset.name: checked.checks for checked in toy.flow} | {"release": ()}
+    required = {each.name: each.checks for each in toy.flow} | {"release": ()}
     return {job.name: job for job in operations(required)}
 
 

@@ -14,18 +14,20 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from churn_assets.definitions import Checked, Overrides, build_defs, build_project
+from churn_assets.definitions import Overrides, build_defs, build_project
+from churn_assets.flow.asset import AssetSpec, Made, Step, asset
+from churn_assets.flow.check import CheckSpec
+from churn_assets.flow.setting import SEED
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Gate, Outcome
-from churn_assets.gates.spec import CheckSpec
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
 from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
 from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.canonical import sha256_file
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
 from churn_assets.store.reference import ArtifactRef
 from resources.project import Project
-from resources.stage import Made, StageAsset, Step, stage_asset
 
 
 def toy_release(experiment: str, members: Mapping[str, Member]) -> Release:
@@ -118,54 +120,16 @@ class Calls:
     interrupt: str | None = None
 
 
-def toy_flow(calls: Calls) -> tuple[Checked, ...]:
-    @stage_asset(
-        stage="customers",
-        format=TOY_PATH,
-        sections=("customers",),
-        kinds=("json",),
-        description="Numbers.",
-    )
-    def customers(step: Step) -> Made:
-        calls.bodies.append("customers")
-        values = list(step.section("customers").values)
-        return Made(
-            values,
-            metrics={"count": float(len(values))},
-            rows=len(values),
-            columns={"value": ("float", "A number.")},
-        )
-
-    @stage_asset(
-        stage="risk",
-        format=TOY_PATH,
-        sections=("risk_model", "seed"),
-        inputs=("customers",),
-        kinds=("json",),
-        description="Their mean.",
-    )
-    def risk_model(step: Step, customers: list[float]) -> Made:
-        calls.bodies.append("risk_model")
-        if calls.interrupt == "risk_model":
-            raise KeyboardInterrupt
-        config = step.section("risk_model")
-        for number in range(2):
-            step.progress({"loss": 1.0 / (number + 1)})
-        return Made(
-            config.scale * sum(customers) / len(customers), metrics={"seed": float(step.section("seed"))}
-        )
-
-    def is_large(subject: float, inputs: Any) -> Outcome:
+def toy_flow(calls: Calls) -> tuple[AssetSpec, ...]:
+    def is_large(subject: float, customers: list[float], gates: ToyGates) -> Outcome:
         calls.checks.append("is_large")
         if calls.broken_check == "is_large":
             raise ZeroDivisionError("cannot measure")
-        rows = [{"x": i, "y": value} for i, value in enumerate(inputs.upstream("customers"))]
-        smallest = inputs.section("risk_model").gates.smallest
-        return Outcome((Gate("mean", subject, ">=", smallest),), {"numbers": rows})
+        rows = [{"x": i, "y": value} for i, value in enumerate(customers)]
+        return Outcome((Gate("mean", subject, ">=", gates.smallest),), {"numbers": rows})
 
-    def not_worse(subject: float, inputs: Any) -> Outcome:
-        led = inputs.champions("risk_model")
-        return Outcome((Gate("gain", 0.0 if led is None else subject - led[0], ">=", 0.0),))
+    def not_worse(subject: float, champion: float | None) -> Outcome:
+        return Outcome((Gate("gain", 0.0 if champion is None else subject - champion, ">=", 0.0),))
 
     checks = (
         CheckSpec(
@@ -173,18 +137,49 @@ def toy_flow(calls: Calls) -> tuple[Checked, ...]:
             "The mean is large enough.",
             "Feed it larger numbers.",
             is_large,
-            sections=("risk_model",),
             plots=(Plot("numbers", "line", "x", ("y",), "Numbers"),),
         ),
-        CheckSpec(
-            "not_worse", "No worse than the champion.", "Keep the champion.", not_worse, against_champion=True
-        ),
+        CheckSpec("not_worse", "No worse than the champion.", "Keep the champion.", not_worse),
     )
 
-    def with_code(asset: StageAsset) -> StageAsset:
-        return replace(asset, sources=lambda: [calls.code])
+    @asset(
+        stage="customers",
+        config=NumbersConfig,
+        format=TOY_PATH,
+        branch="decision",
+        kinds=("json",),
+        description="Numbers.",
+    )
+    def customers(step: Step[NumbersConfig]) -> Made:
+        calls.bodies.append("customers")
+        values = list(step.config.values)
+        return Made(
+            values,
+            metrics={"count": float(len(values))},
+            rows=len(values),
+            columns={"value": ("float", "A number.")},
+        )
 
-    return (Checked(with_code(customers), ()), Checked(with_code(risk_model), checks))
+    @asset(
+        stage="risk",
+        config=MeanConfig,
+        reads=(SEED,),
+        format=TOY_PATH,
+        checks=checks,
+        branch="decision",
+        kinds=("json",),
+        description="Their mean.",
+    )
+    def risk_model(step: Step[MeanConfig], customers: list[float]) -> Made:
+        calls.bodies.append("risk_model")
+        if calls.interrupt == "risk_model":
+            raise KeyboardInterrupt
+        config = step.config
+        for number in range(2):
+            step.progress({"loss": 1.0 / (number + 1)})
+        return Made(config.scale * sum(customers) / len(customers), metrics={"seed": float(step.seed)})
+
+    return tuple(replace(each, source=lambda: sha256_file(calls.code)) for each in (customers, risk_model))
 
 
 @dataclass
@@ -196,7 +191,7 @@ class Toy:
     instance: dg.DagsterInstance
     project: Project
     defs: dg.Definitions
-    flow: tuple[Checked, ...]
+    flow: tuple[AssetSpec, ...]
 
     def configure(self, name: str = "toy", **sections: Any) -> None:
         content = {
@@ -218,8 +213,8 @@ class Toy:
             raise_on_error=False,
         )
 
-    def asset(self, name: str) -> StageAsset:
-        return next(checked.asset for checked in self.flow if checked.asset.name == name)
+    def asset(self, name: str) -> AssetSpec:
+        return next(each for each in self.flow if each.name == name)
 
     def spoil(self, asset: str, ref: ArtifactRef | None = None) -> None:
         """Change one stored byte of an asset's version, the newest if none is named; a second time mends it."""

@@ -14,16 +14,16 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 from toy_flow import TOY_PATH, toy_release
 
-from churn_assets.definitions import Checked, Overrides, build_defs, build_project
+from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.experiment import ExperimentError
+from churn_assets.flow.asset import EVERY_MEMBER, AssetSpec, Made, Step, asset
+from churn_assets.flow.check import CheckSpec
 from churn_assets.gates.report import Gate, Outcome
-from churn_assets.gates.spec import CheckSpec
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.monitoring.requests import EXPERIMENT
 from churn_assets.release.bundle import Member
 from churn_assets.store.canonical import sha256_file
 from resources.project import Project
-from resources.stage import Made, Step, stage_asset
 
 ROOT = "WATCHED_ROOT"
 MEMBERS = ("customers", "offer_log", "risk_model", "accept_model")
@@ -31,6 +31,10 @@ MEMBERS = ("customers", "offer_log", "risk_model", "accept_model")
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Nothing(_Section):
+    """The section of an asset that is configured by nothing."""
 
 
 class Source(_Section):
@@ -56,7 +60,7 @@ class Watched(_Section):
     offer_log: Source
     risk_model: Scale = Scale()
     accept_model: Scale = Scale()
-    release: _Section = _Section()
+    release: Nothing = Nothing()
     automation: AutomationConfig = AutomationConfig()
 
 
@@ -67,65 +71,63 @@ def read_watched(name: str, config_dir: Path) -> Watched:
     return Watched(name=name, **content)
 
 
-def _numbers(step: Step, asset: str) -> list[float]:
-    return [float(line) for line in (step.root / step.section(asset).source).read_text().split()]
+def _numbers(step: Step[Source]) -> list[float]:
+    return [float(line) for line in (step.root / step.config.source).read_text().split()]
 
 
-def _digest(asset: str) -> Any:
-    return lambda step: sha256_file(step.root / step.section(asset).source)
+def _digest(step: Step[Source]) -> str:
+    return sha256_file(step.root / step.config.source)
 
 
-def _large(subject: float, inputs: Any) -> Outcome:
-    return Outcome((Gate("mean", subject, ">=", inputs.section("risk_model").smallest),))
+def _large(subject: float, config: Scale) -> Outcome:
+    return Outcome((Gate("mean", subject, ">=", config.smallest),))
 
 
-def _not_worse(subject: float, inputs: Any) -> Outcome:
-    led = inputs.champions("risk_model")
-    return Outcome((Gate("gain", 0.0 if led is None else subject - led[0], ">=", -1000.0),))
+def _not_worse(subject: float, champion: float | None) -> Outcome:
+    return Outcome((Gate("gain", 0.0 if champion is None else subject - champion, ">=", -1000.0),))
 
 
-def watched_flow(code: Path) -> tuple[Checked, ...]:
-    common = {"format": TOY_PATH, "kinds": ("json",), "description": "A toy."}
+CHECKS = (
+    CheckSpec("is_large", "The mean is large enough.", "Feed it larger numbers.", _large),
+    CheckSpec("not_worse", "No worse.", "Keep the champion.", _not_worse),
+)
 
-    @stage_asset(stage="customers", sections=("customers",), data=_digest("customers"), **common)
-    def customers(step: Step) -> Made:
-        return Made(_numbers(step, "customers"))
 
-    @stage_asset(
-        stage="offers", sections=("offer_log",), inputs=("customers",), data=_digest("offer_log"), **common
-    )
-    def offer_log(step: Step, customers: list[float]) -> Made:
-        return Made(_numbers(step, "offer_log"))
+def watched_flow(code: Path) -> tuple[AssetSpec, ...]:
+    common: dict[str, Any] = {"kinds": ("json",), "description": "A toy."}
+    member = common | {"format": TOY_PATH, "branch": "decision"}
 
-    @stage_asset(stage="risk", sections=("risk_model",), inputs=("customers",), **common)
-    def risk_model(step: Step, customers: list[float]) -> Made:
-        time.sleep(step.section("risk_model").seconds)
+    @asset(stage="customers", config=Source, data=_digest, **member)
+    def customers(step: Step[Source]) -> Made:
+        return Made(_numbers(step))
+
+    @asset(stage="offers", config=Source, data=_digest, **member)
+    def offer_log(step: Step[Source], customers: list[float]) -> Made:
+        return Made(_numbers(step))
+
+    @asset(stage="risk", config=Scale, checks=CHECKS, **member)
+    def risk_model(step: Step[Scale], customers: list[float]) -> Made:
+        time.sleep(step.config.seconds)
         return Made(sum(customers) / len(customers))
 
-    @stage_asset(stage="response", sections=("accept_model",), inputs=("customers", "offer_log"), **common)
-    def accept_model(step: Step, customers: list[float], offer_log: list[float]) -> Made:
+    @asset(stage="response", config=Scale, **member)
+    def accept_model(step: Step[Scale], customers: list[float], offer_log: list[float]) -> Made:
         return Made(sum(offer_log) / len(offer_log))
 
-    @stage_asset(
+    @asset(
         stage="release",
-        sections=("release",),
-        inputs=MEMBERS,
+        config=Nothing,
+        inputs=EVERY_MEMBER,
         lazy=True,
-        **common | {"format": "churn_assets.release.bundle:RELEASE"},
+        format="churn_assets.release.bundle:RELEASE",
+        **common,
     )
-    def release(step: Step, *members: Any) -> Made:
+    def release(step: Step[Nothing], *members: Any) -> Made:
         found = {m.ref.asset: Member(ref=str(m.ref), digest=m.manifest.digest) for m in members}
         return Made(toy_release(step.experiment, found))
 
-    is_large = CheckSpec(
-        "is_large", "The mean is large enough.", "Feed it larger numbers.", _large, sections=("risk_model",)
-    )
-    not_worse = CheckSpec("not_worse", "No worse.", "Keep the champion.", _not_worse, against_champion=True)
-    checks = {"risk_model": (is_large, not_worse)}
     assets = (customers, offer_log, risk_model, accept_model, release)
-    return tuple(
-        Checked(replace(asset, sources=lambda: [code]), checks.get(asset.name, ())) for asset in assets
-    )
+    return tuple(replace(each, source=lambda: sha256_file(code)) for each in assets)
 
 
 def build(root: Path) -> tuple[Project, dg.Definitions]:

@@ -15,17 +15,19 @@ import pandas as pd
 import yaml
 from sklearn.base import clone
 
-from benchmarks.stages import ROOT, gate_inputs, project_folder
+from benchmarks.stages import ROOT, InMemory, project_folder
 from churn_assets.customers.schema import CHURNED, FOLD, FeatureSpec
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.policy import DecisionPolicy
-from churn_assets.definitions import FLOW, Overrides, build_project
+from churn_assets.definitions import Overrides, build_project
+from churn_assets.flow.asset import Step
+from churn_assets.flow.check import measure
+from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
 from churn_assets.message.model.language_model import LanguageModel, RewardNetwork
 from churn_assets.release.bundle import MEMBERS
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
-from resources.stage import Step
 
 EXPERIMENT = "quickstart"
 
@@ -83,7 +85,7 @@ SMALLER_MESSAGES: dict[str, Any] = {
 Key = tuple[str, str]
 Model = TypeVar("Model", LanguageModel, RewardNetwork)
 Values = dict[str, Any]
-CHECKS = {(each.asset.name, spec.name): spec for each in FLOW for spec in each.checks}
+CHECKS = {(asset.name, spec.name): spec for asset in registry().assets for spec in asset.checks}
 
 
 @dataclass(frozen=True)
@@ -97,24 +99,16 @@ class Trained:
 
     values: Values
     experiments: Mapping[str, Any]
-    _made: dict[str, Any] = field(default_factory=dict)
+    _made: dict[Any, Any] = field(default_factory=dict)
 
     def outcome(
         self, asset: str, check: str, changed: Mapping[str, Any] | None = None, champion: Any = None
     ) -> Outcome:
         """What a check says of an asset where some values are other ones, and another leads, if any does."""
-        changed = changed or {}
-        values = self.values | dict(changed)
-        # What was made of unchanged values alone need not be made again.
-        kept = {
-            name: made
-            for name, made in self._made.items()
-            if not any(other in name for other in (*changed, "champion"))
-        }
-        made = kept if changed or champion is not None else self._made
-
-        inputs = gate_inputs(values, lambda name: attrgetter(name)(self.experiments[asset]), made, champion)
-        return CHECKS[asset, check].run(values[asset], inputs)
+        experiment = self.experiments[asset]
+        values = self.values | dict(changed or {})
+        supply = InMemory(asset, values, lambda path: attrgetter(path)(experiment), champion, self._made)
+        return measure(CHECKS[asset, check], supply)
 
 
 def train_all() -> Trained:
@@ -124,10 +118,10 @@ def train_all() -> Trained:
     for branch, change in ((False, SMALLER_DECISIONS), (True, SMALLER_MESSAGES)):
         with project_folder(EXPERIMENT, change) as folder:
             project = build_project(Overrides(root=folder))
-            for asset in (each.asset for each in FLOW):
+            for asset in registry().assets:
                 if asset.lazy or (asset.name in MEMBERS["message"]) != branch:
                     continue
-                step = Step(EXPERIMENT, folder, {}, project, asset, lambda _figures: None)
+                step = Step(asset, EXPERIMENT, project)
                 values[asset.name] = asset.body(step, *(values[name] for name in asset.inputs)).value
                 experiments[asset.name] = project.experiment(EXPERIMENT)
     return Trained(values, experiments)

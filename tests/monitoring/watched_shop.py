@@ -18,8 +18,8 @@ from benchmarks.served import EXPERIMENT, Project, Server, new_project, publish_
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.definitions import Overrides, build_defs, build_project
+from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.gates.report import Gate, GateReport
-from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.checks import RELEASE as RELEASE_CHECKS
 from churn_assets.release.required import MEMBER_CHECKS

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from churn_assets.definitions import FLOW
+from churn_assets.flow.registry import registry
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, Bundle, Golden
 from churn_assets.release.gates import decides_as_built, golden_decisions, golden_frame
 from churn_assets.store.errors import PromotionRefused
 
-REQUIRED = {each.asset.name: each.checks for each in FLOW}
+REQUIRED = dict(registry().checks)
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.gates.report import Gate
-from churn_assets.gates.spec import LOADS_AND_AGREES
 from churn_assets.release.bundle import champion_of
 from churn_assets.release.promotion import decide_promotion, inspect, promote, taken_back, too_old_to_lead
 from churn_assets.store.channels import Channel

@@ -1,6 +1,7 @@
 """The rules of the house are held: the linters' settings refuse what they must, and loading stays light."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,8 @@ print(json.dumps([sorted({HEAVY!r} & set(sys.modules)), time.process_time()]))
         ("churn_assets/risk/checks.py", "from sklearn.linear_model import LogisticRegression", "TID253"),
         ("churn_assets/decision/config.py", "import gymnasium", "TID253"),
         ("churn_assets/definitions.py", "import trl", "TID253"),
-        ("churn_assets/gates/factory.py", "import matplotlib", "TID253"),
+        ("churn_assets/gates/plots.py", "import matplotlib", "TID253"),
+        ("churn_assets/flow/source.py", "import sklearn", "TID253"),
         ("resources/project.py", "import skops.io", "TID253"),
         ("jobs/retraining.py", "import stable_baselines3", "TID253"),
         ("churn_assets/risk/model.py", "import pickle", "TID251"),
@@ -113,29 +115,91 @@ def test_ruff_lets_a_library_module_import_what_it_needs():
     subprocess.run(command, input=code, text=True, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
-def test_import_linter_refuses_what_breaks_the_flow(tmp_path):
-    shutil.copytree(
-        ROOT / "churn_assets", tmp_path / "churn_assets", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for module, code in {
-        "customers/features.py": "import churn_assets.risk.model",
-        "store/files.py": "import churn_assets.customers.schema",
-        "response/accept.py": "import churn_assets.offers.world",
-        "risk/model.py": "import dagster",
-    }.items():
-        with (tmp_path / "churn_assets" / module).open("a") as file:
+ROOMS = [
+    name.strip("()")
+    for contract in PYPROJECT["tool"]["importlinter"]["contracts"]
+    if contract["id"] == "rooms"
+    for name in reversed(contract["layers"])
+    if (ROOT / "churn_assets" / f"{name.strip('()')}.py").exists()
+    or (ROOT / "churn_assets" / name.strip("()")).is_dir()
+]
+"""Those of the library, bottom up."""
+ABOVE = [*(f"churn_assets.{room}" for room in ROOMS[:-2]), "resources", "jobs"]
+ABOVE += [f"churn_assets.{room}" for room in ROOMS[-2:]]
+"""Those of everything, bottom up."""
+
+
+def linted(folder, added):
+    """What the import linter says of a copy of the project with some lines added to some modules."""
+    for package in ("churn_assets", "resources", "jobs"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for module, code in added.items():
+        with (folder / module).open("a") as file:
             file.write(f"\n{code}\n")
     linter = Path(sys.executable).with_name("lint-imports")
-    found = subprocess.run([linter, "--no-cache"], capture_output=True, text=True, cwd=tmp_path, check=False)
+    command = [linter, "--no-cache"]
+    environment = os.environ | {"PYTHONPATH": str(folder), "COLUMNS": "200"}
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment, check=False)
+
+
+def a_module_of(room):
+    """A file of a room, by its import path."""
+    path = Path(*room.split("."))
+    if (ROOT / path).with_suffix(".py").exists():
+        return path.with_suffix(".py").as_posix()
+    return next(
+        each.relative_to(ROOT).as_posix()
+        for each in sorted((ROOT / path).glob("*.py"))
+        if each.name not in ("__init__.py", "assets.py", "checks.py")
+    )
+
+
+def test_every_room_has_its_place():
+    folders = {path.name for path in (ROOT / "churn_assets").iterdir() if path.is_dir()} - {"__pycache__"}
+    files = {path.stem for path in (ROOT / "churn_assets").glob("*.py")} - {"__init__"}
+    assert set(ROOMS) == folders | files
+
+
+def test_the_import_linter_refuses_whatever_a_room_imports_from_above(tmp_path):
+    pairs = [(ABOVE[place], above) for place in range(len(ABOVE)) for above in ABOVE[place + 1 :][:1]]
+    found = linted(tmp_path, {a_module_of(room): f"import {above}" for room, above in pairs})
     assert found.returncode == 1, found.stdout
-    for broken in (
-        "churn_assets.customers is not allowed to import churn_assets.risk",
-        "churn_assets.store is not allowed to import churn_assets.customers",
-        "churn_assets.response.accept -> churn_assets.offers.world",
-        "churn_assets.risk.model -> dagster",
-    ):
-        assert broken in found.stdout
+    for room, above in pairs:
+        assert f"{room} is not allowed to import {above}" in found.stdout, (room, above)
+
+
+def test_the_import_linter_refuses_a_library_that_knows_who_wires_it(tmp_path):
+    rooms = [room for room in ROOMS if room not in ("cli", "definitions")]
+    code = "from resources.stage import Step\nfrom jobs.scene import Scene\nimport dagster"
+    found = linted(tmp_path, {a_module_of(f"churn_assets.{room}"): code for room in rooms})
+    assert found.returncode == 1, found.stdout
+    for room in rooms:
+        for above in ("resources", "jobs", "dagster"):
+            assert f"churn_assets.{room} is not allowed to import {above}" in found.stdout, (room, above)
+
+
+@pytest.mark.parametrize(
+    ("module", "code", "broken"),
+    [
+        ("churn_assets/store/names.py", "from resources.stage import Step", "import resources"),
+        ("churn_assets/store/names.py", "from jobs.scene import Scene", "import jobs"),
+        ("churn_assets/risk/assets.py", "import dagster", "import dagster"),
+        ("resources/project.py", "import jobs.train", "resources is not allowed to import jobs"),
+        ("resources/project.py", "import churn_assets.definitions", "import churn_assets.definitions"),
+        ("jobs/scene.py", "import churn_assets.cli", "jobs is not allowed to import churn_assets.cli"),
+        (
+            "churn_assets/response/accept.py",
+            "import churn_assets.offers.world",
+            "-> churn_assets.offers.world",
+        ),
+        ("churn_assets/message/model/scoring.py", "import churn_assets.risk.model", "churn_assets.risk"),
+    ],
+)
+def test_the_import_linter_refuses(tmp_path, module, code, broken):
+    found = linted(tmp_path, {module: code})
+    assert found.returncode == 1, found.stdout
+    assert broken in found.stdout
 
 
 def test_plain_dagster_dev_reads_the_workspace_file():

@@ -14,6 +14,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from symtable import SymbolTable, symtable
 
 import grimp
 
@@ -63,6 +64,7 @@ def shapes(module: str) -> bool:
     return not declares and module.rpartition(".")[2] not in JUDGES
 
 
+@functools.cache
 def file_of(module: str) -> Path:
     """The file of a module of the library."""
     path = _PACKAGE.parent.joinpath(*module.split("."))
@@ -117,6 +119,7 @@ def _reachable(text: str, name: str) -> OwnSource:
     """What a name of a module leads to within its text."""
     tree, lines = ast.parse(text), text.splitlines()
     bound = {each: statement for statement in tree.body for each in _binds(statement)}
+    scopes = {scope.get_name(): scope for scope in symtable(text, name, "exec").get_children()}
     pending, seen, imported = [name], set[str](), set[str]()
     used: dict[int, str] = {}
     while pending:
@@ -130,10 +133,9 @@ def _reachable(text: str, name: str) -> OwnSource:
             continue
         start = min([statement.lineno, *(other.lineno for other in getattr(statement, "decorator_list", ()))])
         used[start] = "\n".join(lines[start - 1 : statement.end_lineno])
+        pending += _used(statement, scopes.get(each))
         for node in ast.walk(statement):
-            if isinstance(node, ast.Name):
-                pending.append(node.id)
-            elif isinstance(node, ast.Import | ast.ImportFrom):
+            if isinstance(node, ast.Import | ast.ImportFrom):
                 imported.update(_modules(node))
     return OwnSource("\n".join(used[start] for start in sorted(used)), frozenset(imported))
 
@@ -149,6 +151,20 @@ def _binds(statement: ast.stmt) -> Iterator[str]:
             yield from (node.id for each in targets for node in ast.walk(each) if isinstance(node, ast.Name))
         case ast.AnnAssign(target=ast.Name(id=name)):
             yield name
+
+
+def _used(statement: ast.stmt, scope: SymbolTable | None) -> Iterator[str]:
+    """Names outside of it that a statement uses; those of a function's own parameters and variables are its own."""
+    outside: list[ast.AST] = [statement]
+    if isinstance(statement, ast.FunctionDef):
+        outside = [*statement.decorator_list, *statement.args.defaults]
+        scopes = [] if scope is None else [scope]
+        while scopes:
+            inner = scopes.pop()
+            scopes += inner.get_children()
+            yield from (symbol.get_name() for symbol in inner.get_symbols() if symbol.is_global())
+    for each in outside:
+        yield from (node.id for node in ast.walk(each) if isinstance(node, ast.Name))
 
 
 def _modules(statement: ast.Import | ast.ImportFrom, name: str | None = None) -> Iterator[str]:

@@ -32,6 +32,7 @@ from jobs.train import train, train_decision
 from resources.artifacts import ArtifactIOManager
 from resources.compute import limit_threads
 from resources.project import Project, project_root, require_project_folder
+from resources.sources import source_assets
 from resources.stage import IO_MANAGER, StageAsset
 
 
@@ -101,7 +102,12 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
         # Partitioned checks are a preview: dagster is pinned exactly, and tests hold what we use of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.Definitions(
-            assets=[checked.asset.bind(partitions) for checked in overrides.flow],
+            assets=[
+                *source_assets(
+                    (name for checked in overrides.flow for name in checked.asset.reads), partitions
+                ),
+                *(checked.asset.bind(partitions) for checked in overrides.flow),
+            ],
             asset_checks=[
                 model_checks(
                     checked.asset.name,

@@ -9,12 +9,19 @@ from pathlib import Path
 
 import pytest
 from gcs_server import GcsServer
+from hypothesis import settings
 from small_models import small
 
 __all__ = ["small"]  # a fixture
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# The same examples each time, so that a failure is the change's and not the draw's; `make test-random` draws others. A
+# loaded machine takes seconds for what an idle one does in milliseconds, so no example has a deadline.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session")

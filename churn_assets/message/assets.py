@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from churn_assets.gates.plots import Plot
-from churn_assets.gates.report import digest_of
-from churn_assets.store.canonical import sha256_file
 from churn_assets.store.inputs import content_of, local_copy
 from resources.stage import Made, Step, stage_asset
 
@@ -38,6 +36,7 @@ def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
     description="Prompts and messages to imitate. SIMULATED where the source is the embedded corpus: real customers, "
     "messages written by rule.",
     data=lambda step: _file_digest(step, step.section("messages")),
+    reads=("message_texts",),
 )
 def messages(step: Step, customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
@@ -75,6 +74,7 @@ def messages(step: Step, customers: CustomerTable) -> Made:
     description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
     "corpus: written and labelled by rule, with noise.",
     data=lambda step: _file_digest(step, step.section("preferences")),
+    reads=("preference_pairs",),
 )
 def preferences(step: Step, customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_preferences
@@ -138,10 +138,7 @@ def _follow(running: Step) -> Progress:
 def _base_digest(step: Step) -> str:
     """Digest of a pretrained model in a local folder; other base models are named wholly by their section."""
     base = step.section("sft_model").base
-    if base.source != "folder":
-        return ""
-    folder = step.root / base.path
-    return digest_of({path.name: sha256_file(path) for path in sorted(folder.glob("*")) if path.is_file()})
+    return content_of(base.path, step.root) if base.source == "folder" else ""
 
 
 def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made:
@@ -165,6 +162,7 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
     kinds=("transformers", "trl", "safetensors"),
     description="A language model fine-tuned to write as the messages were written.",
     data=_base_digest,
+    reads=("base_model",),
 )
 def sft_model(step: Step, messages: Messages) -> Made:
     from churn_assets.message.training.sft import train_sft

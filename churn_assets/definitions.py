@@ -104,7 +104,7 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
         return dg.Definitions(
             assets=[
                 *source_assets(
-                    (name for checked in overrides.flow for name in checked.asset.reads), partitions
+                    (name for checked in overrides.flow for name in checked.asset.outside), partitions
                 ),
                 *(checked.asset.bind(partitions) for checked in overrides.flow),
             ],

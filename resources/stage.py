@@ -122,7 +122,7 @@ class StageAsset:
         data: (step) -> digest of data it reads from outside the flow, if it reads any.
         expired: (step, newest version) -> why it must be made again although nothing changed; empty if it need not.
         lazy: Give the body `Upstream` handles instead of loaded values.
-        reads: Sources outside the flow (`resources.sources`) that it reads.
+        outside: Sources outside the flow (`resources.sources`) that it reads.
     """
 
     name: str
@@ -138,7 +138,7 @@ class StageAsset:
     data: Callable[[Step], str] | None
     expired: Callable[[Step, ArtifactRef], str] | None
     lazy: bool
-    reads: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
 
     @property
     def group(self) -> str:
@@ -151,7 +151,7 @@ class StageAsset:
         @dg.asset(
             name=self.name,
             ins={name: dg.AssetIn() for name in self.inputs},
-            deps=list(self.reads),
+            deps=list(self.outside),
             partitions_def=partitions,
             group_name=self.group,
             kinds=set(self.kinds),
@@ -193,7 +193,7 @@ class StageAsset:
                 dg.AssetObservation(asset_key=self.name, partition=name, metadata=dict(figures))
             ),
         )
-        for source in self.reads:
+        for source in self.outside:
             if (event := observation(project, name, SOURCES[source])) is not None:
                 context.log_event(event)  # what this run read, whether or not anybody looked before
         config = {section: project.training_config(name, section) for section in self.sections}
@@ -260,7 +260,7 @@ def stage_asset(
     data: Callable[[Step], str] | None = None,
     expired: Callable[[Step, ArtifactRef], str] | None = None,
     lazy: bool = False,
-    reads: Sequence[str] = (),
+    outside: Sequence[str] = (),
 ) -> Callable[[Callable[..., Made]], StageAsset]:
     """Declare an asset of the flow; the function's name is the asset's. See `StageAsset` for the arguments."""
 
@@ -279,7 +279,7 @@ def stage_asset(
             data=data,
             expired=expired,
             lazy=lazy,
-            reads=tuple(reads),
+            outside=tuple(outside),
         )
 
     return declare

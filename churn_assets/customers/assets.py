@@ -27,7 +27,7 @@ def _file_digest(step: Step) -> str:
     kinds=("pandas", "parquet"),
     description="One row a customer: validated, typed, split by a hash of the id. Everything starts here.",
     data=_file_digest,
-    reads=("customer_table",),
+    outside=("customer_table",),
 )
 def customers(step: Step) -> Made:
     from churn_assets.customers.table import read_customers

@@ -36,7 +36,7 @@ def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
     description="Prompts and messages to imitate. SIMULATED where the source is the embedded corpus: real customers, "
     "messages written by rule.",
     data=lambda step: _file_digest(step, step.section("messages")),
-    reads=("message_texts",),
+    outside=("message_texts",),
 )
 def messages(step: Step, customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
@@ -74,7 +74,7 @@ def messages(step: Step, customers: CustomerTable) -> Made:
     description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
     "corpus: written and labelled by rule, with noise.",
     data=lambda step: _file_digest(step, step.section("preferences")),
-    reads=("preference_pairs",),
+    outside=("preference_pairs",),
 )
 def preferences(step: Step, customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_preferences
@@ -162,7 +162,7 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
     kinds=("transformers", "trl", "safetensors"),
     description="A language model fine-tuned to write as the messages were written.",
     data=_base_digest,
-    reads=("base_model",),
+    outside=("base_model",),
 )
 def sft_model(step: Step, messages: Messages) -> Made:
     from churn_assets.message.training.sft import train_sft

@@ -46,7 +46,7 @@ from churn_assets.store.manifest import Provenance
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "quickstart"
-READY_WITHIN = 120.0
+READY_WITHIN = 300.0
 CHURN = Path(sys.executable).with_name("churn")
 GOLDEN_CUSTOMERS = 20
 

@@ -7,7 +7,7 @@ MODELS := .churn/models
 SMOLLM2 := $(MODELS)/smollm2/config.json
 # Extra arguments for pip, e.g. an index that carries the CPU build of torch (the default one brings CUDA on Linux).
 PIP_ARGS ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 EXPERIMENT ?= quickstart
 # For whom `make demo` decides, to whom it writes, and where it puts what it made.
 CUSTOMERS ?= data/telco_customer_churn.csv

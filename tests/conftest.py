@@ -40,6 +40,11 @@ _WHOLE_FILES = frozenset(
         "test_training_config", "test_ui", "test_watched_shop", "test_writing",
     }
 )  # fmt: skip
+# Minutes each: started first, so that no process is left with one of them at the end.
+_LONGEST = (
+    "test_every_check", "test_watched_shop", "test_automation", "test_simulated_waves", "test_store_commands",
+    "test_commands", "test_crashes", "test_text_ppo",
+)  # fmt: skip
 _IN_BUCKET = "gcs"  # of a test that runs on both backends
 
 
@@ -50,7 +55,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that train models, or start a server, a daemon, a browser or a fresh Python, as `whole`."""
+    """Marks what trains models, or starts a server, a daemon, a browser or a fresh Python; the longest come first."""
+    started = {stem: place for place, stem in enumerate(_LONGEST)}
+    items.sort(key=lambda item: started.get(item.path.stem, len(started)))
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         parameters = item.callspec.id.split("-") if hasattr(item, "callspec") else []

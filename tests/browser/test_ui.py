@@ -24,7 +24,9 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
-PATIENCE = 600  # seconds; a loaded machine of two cores needs about 30, and eight other programs ten times as long
+PATIENCE = (
+    600  # seconds; a loaded machine of two cores needs about 30, and eight other programs ten times as long
+)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ Origin = Literal["file", "embedded", "simulated", "served"]
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceState:
     """A source as one experiment has it.
 
     Attributes:
@@ -58,42 +58,42 @@ class Source:
     name: str
     description: str
     kind: str
-    look: Callable[[Project, str], Found | None]
+    look: Callable[[Project, str], SourceState | None]
 
 
-def _file(project: Project, where: str) -> Found:
-    return Found("file", where, content_of(where, project.root) or MISSING)
+def _file(project: Project, where: str) -> SourceState:
+    return SourceState("file", where, content_of(where, project.root) or MISSING)
 
 
-def _customer_table(project: Project, experiment: str) -> Found:
+def _customer_table(project: Project, experiment: str) -> SourceState:
     from churn_assets.customers.table import EMBEDDED
 
     source: str = project.section(experiment, "customers").source
     if source in EMBEDDED:
-        return Found("embedded", source, content_of(str(EMBEDDED[source]), project.root) or MISSING)
+        return SourceState("embedded", source, content_of(str(EMBEDDED[source]), project.root) or MISSING)
     return _file(project, source)
 
 
-def _source_of(section: str) -> Callable[[Project, str], Found | None]:
+def _source_of(section: str) -> Callable[[Project, str], SourceState | None]:
     """The `source` of a section, which may be simulated instead."""
 
-    def look(project: Project, experiment: str) -> Found | None:
+    def look(project: Project, experiment: str) -> SourceState | None:
         config = project.section(experiment, section)
         if config is None:
             return None
         if config.simulated:
-            return Found("simulated", config.source, "simulated")
+            return SourceState("simulated", config.source, "simulated")
         return _file(project, config.source)
 
     return look
 
 
-def _outcome_table(project: Project, experiment: str) -> Found | None:
+def _outcome_table(project: Project, experiment: str) -> SourceState | None:
     decisions = project.section(experiment, "offer_log.decisions")
     return None if decisions is None or decisions.outcomes is None else _file(project, decisions.outcomes)
 
 
-def _decision_log(project: Project, experiment: str) -> Found | None:
+def _decision_log(project: Project, experiment: str) -> SourceState | None:
     """Segments are immutable and named by their content, so their names are their content."""
     if project.section(experiment, "offer_log.decisions") is None:
         return None
@@ -102,15 +102,15 @@ def _decision_log(project: Project, experiment: str) -> Found | None:
 
     store = project.store(experiment)
     segments = stored_segments(store.backend, experiment)
-    return Found("served", project.store_uri(experiment), digest_of(segments) if segments else "empty")
+    return SourceState("served", project.store_uri(experiment), digest_of(segments) if segments else "empty")
 
 
-def _base_model(project: Project, experiment: str) -> Found | None:
+def _base_model(project: Project, experiment: str) -> SourceState | None:
     base = project.section(experiment, "sft_model.base")
     if base is None or base.source == "from_scratch":
         return None
     if base.source == "hub":
-        return Found("file", f"hub: {base.name}", f"{base.name}@{base.revision}")
+        return SourceState("file", f"hub: {base.name}", f"{base.name}@{base.revision}")
     return _file(project, base.path)
 
 

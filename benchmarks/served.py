@@ -46,7 +46,8 @@ from churn_assets.store.manifest import Provenance
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENT = "quickstart"
-READY_WITHIN = 120.0
+READY_WITHIN = 300.0
+CHURN = Path(sys.executable).with_name("churn")
 GOLDEN_CUSTOMERS = 20
 
 
@@ -200,6 +201,7 @@ class Server:
     project: Project
     options: tuple[str, ...] = ()
     environment: dict[str, str] = field(default_factory=dict)
+    churn: Path = CHURN
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
 
@@ -214,7 +216,7 @@ class Server:
 
     def start(self, *, ready: bool = True) -> Server:
         """Start it, and wait until it answers, or until a release does."""
-        command = [Path(sys.executable).with_name("churn"), "--root", self.project.root, "serve"]
+        command = [self.churn, "--root", self.project.root, "serve"]
         with (self.project.root / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
                 [*command, "--port", str(self.port), *self.options],

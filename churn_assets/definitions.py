@@ -17,6 +17,7 @@ from resources.artifacts import ArtifactIOManager
 from resources.checks import asset_checks
 from resources.compute import limit_threads
 from resources.project import Project, project_root, require_project_folder
+from resources.sources import source_assets
 from resources.stage import IO_MANAGER, dagster_asset
 
 
@@ -60,7 +61,10 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
         # Partitioned checks are a preview: dagster is pinned exactly, and tests hold what we use of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
         return dg.Definitions(
-            assets=[dagster_asset(asset, flow.group(asset), partitions) for asset in flow.assets],
+            assets=[
+                *source_assets((name for asset in flow.assets for name in asset.outside), partitions),
+                *(dagster_asset(asset, flow.group(asset), partitions) for asset in flow.assets),
+            ],
             asset_checks=[asset_checks(asset, partitions) for asset in flow.assets],
             jobs=[
                 train,

@@ -20,6 +20,7 @@ from churn_assets.store.reference import ArtifactRef
 from resources.artifacts import Fresh, Kept
 from resources.checks import display
 from resources.project import ARTIFACT, Project
+from resources.sources import SOURCES, observation
 
 IO_MANAGER = "artifacts"
 # Metadata that says why a step did what it did.
@@ -35,6 +36,7 @@ def dagster_asset(asset: AssetSpec, group: str, partitions: dg.PartitionsDefinit
     @dg.asset(
         name=asset.name,
         ins={name: dg.AssetIn() for name in asset.inputs},
+        deps=list(asset.outside),
         partitions_def=partitions,
         group_name=group,
         kinds=set(asset.kinds),
@@ -75,6 +77,9 @@ def _materialize(
             dg.AssetObservation(asset_key=asset.name, partition=name, metadata=_observed(figures, samples))
         ),
     )
+    for source in asset.outside:
+        if (event := observation(project, name, SOURCES[source])) is not None:
+            context.log_event(event)  # what this run read, whether or not anybody looked before
     config = {section: project.training_config(name, section) for section in asset.sections}
     wanted = Recipe(
         config=digest_of(

@@ -9,12 +9,60 @@ from pathlib import Path
 
 import pytest
 from gcs_server import GcsServer
+from hypothesis import settings
 from small_models import small
 
 __all__ = ["small"]  # a fixture
 
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")
+
+# The same examples each time, so that a failure is the change's and not the draw's; `make test-random` draws others. A
+# loaded machine takes seconds for what an idle one does in milliseconds, so no example has a deadline.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.register_profile("random", deadline=None, print_blob=True)
+settings.load_profile("repeatable")
+
+# What makes a test one of the whole machinery, which `make test-fast` leaves out: it uses one of these fixtures, or
+# stands in one of these files.
+_WHOLE_FIXTURES = frozenset(
+    {
+        "address", "built", "calm_shop", "checking_server", "daemon", "empty", "forward", "gcs_server", "kept", "loop",
+        "mortal_server", "project", "shop", "standing", "tiny_policy", "tiny_reward", "tiny_sft", "toy", "trained",
+    }
+)  # fmt: skip
+_WHOLE_FILES = frozenset(
+    {
+        "test_automation", "test_concurrency", "test_crashes", "test_dg", "test_every_check", "test_gcs_end_to_end",
+        "test_generation", "test_grpo", "test_likelihood", "test_model_gates", "test_predecessor", "test_pretrained",
+        "test_production", "test_protocol_model", "test_resume", "test_reward", "test_served", "test_sft",
+        "test_simulate_command", "test_simulated_waves", "test_supervised", "test_text_formats", "test_text_ppo",
+        "test_training_config", "test_ui", "test_watched_shop", "test_writing",
+    }
+)  # fmt: skip
+# Minutes each: started first, so that no process is left with one of them at the end.
+_LONGEST = (
+    "test_every_check", "test_watched_shop", "test_automation", "test_simulated_waves", "test_store_commands",
+    "test_commands", "test_crashes", "test_text_ppo",
+)  # fmt: skip
+_IN_BUCKET = "gcs"  # of a test that runs on both backends
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Does not even import the files of which nothing would be run: the training libraries alone take half a minute."""
+    fast = "not whole" in config.option.markexpr
+    return True if fast and collection_path.stem in _WHOLE_FILES else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks what trains models, or starts a server, a daemon, a browser or a fresh Python; the longest come first."""
+    started = {stem: place for place, stem in enumerate(_LONGEST)}
+    items.sort(key=lambda item: started.get(item.path.stem, len(started)))
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        parameters = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+        if fixtures & _WHOLE_FIXTURES or item.path.stem in _WHOLE_FILES or _IN_BUCKET in parameters:
+            item.add_marker(pytest.mark.whole)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import dagster as dg
 import yaml
 
 PROJECT = Path(__file__).parents[1]
-PATIENCE = 120  # seconds that a loaded machine may take
+PATIENCE = 600  # seconds that a loaded machine may take; nothing waits that long unless it has failed
 
 
 class Daemon:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     overrides = Overrides(root=root, loggers={_LOGGER: _logger(followed)})
     project = replace(build_project(overrides), progress=followed.transfer)
     defs = build_defs(overrides, project)
-    selected = {name for name in _selected(defs, select) if project.takes_part(experiment, name)}
+    selected = {name for name in select_assets(defs, select) if project.takes_part(experiment, name)}
     if not selected:
         message = f"--select {select!r} names no asset of experiment {experiment!r}"
         raise UsageProblemError(message, "an asset is in an experiment if it has a section of its name")
@@ -167,25 +168,54 @@ class Followed:
 
 
 def flow_order(defs: dg.Definitions) -> list[str]:
-    """Names of all assets, each after what it is made from."""
+    """Names of all assets that are made, each after what it is made from; sources are read, not made."""
     graph = defs.resolve_asset_graph()
-    return [key.to_user_string() for key in graph.toposorted_asset_keys]
+    made = graph.materializable_asset_keys
+    return [key.to_user_string() for key in graph.toposorted_asset_keys if key in made]
 
 
-def _selected(defs: dg.Definitions, select: str) -> set[str]:
+def select_assets(defs: dg.Definitions, select: str) -> set[str]:
+    """Names of the assets that a selection names; sources outside the flow may be named, and are left out.
+
+    Raises:
+        UsageProblemError: It is no selection, or names nothing.
+    """
     known = flow_order(defs)
-    hint = nearest(select.strip("+*"), known) or f"the assets are {', '.join(known)}"
+    hint = nearest(select.strip("+*0123456789"), known) or f"the assets are {', '.join(known)}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", dg.BetaWarning)  # `*` passes through an argument that is in beta
-            keys = dg.AssetSelection.from_string(select).resolve(defs.resolve_asset_graph())
+            graph = defs.resolve_asset_graph()
+            names = [key.to_user_string() for key in graph.get_all_asset_keys()]
+            keys = dg.AssetSelection.from_string(in_dagsters_words(select, names)).resolve(graph)
     except dg.DagsterError as error:
         message = f"--select {select!r} names no asset, or is no selection"
         raise UsageProblemError(message, hint) from error
-    if not keys:
+    made = {key.to_user_string() for key in keys} & set(known)
+    if not made:
         message = f"--select {select!r} names no asset"
         raise UsageProblemError(message, hint)
-    return {key.to_user_string() for key in keys}
+    return made
+
+
+def in_dagsters_words(select: str, known: Sequence[str]) -> str:
+    """A selection in which every asset that is named bare has `key:` before it.
+
+    Dagster reads a bare name by its old rules, by which `a+` is one layer; with `key:`, by those of its documentation,
+    by which `a+` is everything downstream, `a+2` two layers, and `and`, `or` and `not` join selections.
+
+    Args:
+        select: As a person writes it.
+        known: Names of the assets.
+
+    Example:
+        >>> in_dagsters_words("risk_model+ or 1+release", ["risk_model", "release"])
+        'key:"risk_model"+ or 1+key:"release"'
+        >>> in_dagsters_words('key:"risk_model"+', ["risk_model"])
+        'key:"risk_model"+'
+    """
+    names = "|".join(map(re.escape, known))
+    return re.sub(rf'(?<![\w:"*])({names})(?![\w:"*])', r'key:"\1"', select)
 
 
 def _check_count(defs: dg.Definitions, asset: str) -> int:

@@ -30,6 +30,7 @@ def _file_digest(step: Step[CustomersConfig]) -> str:
     kinds=("pandas", "parquet"),
     description="One row a customer: validated, typed, split by a hash of the id. Everything starts here.",
     data=_file_digest,
+    outside=("customer_table",),
 )
 def customers(step: Step[CustomersConfig]) -> Made:
     from churn_assets.customers.table import read_customers

@@ -196,6 +196,7 @@ class AssetSpec:
         data: (step) -> digest of data it reads from outside the flow, if it reads any.
         expired: (step, newest version) -> why it must be made again although nothing changed; empty if it need not.
         lazy: Give the body `Upstream` handles instead of loaded values.
+        outside: What it reads from outside the flow, by name: the lineage starts there.
         source: Digest of what it is made by, where that is not read from its imports.
     """
 
@@ -215,6 +216,7 @@ class AssetSpec:
     data: Callable[[Step[Any]], str] | None
     expired: Callable[[Step[Any], ArtifactRef], str] | None
     lazy: bool
+    outside: tuple[str, ...] = ()
     source: Callable[[], str] | None = None
 
     @property
@@ -239,6 +241,7 @@ def asset(
     data: Callable[[Step[C]], str] | None = None,
     expired: Callable[[Step[C], ArtifactRef], str] | None = None,
     lazy: bool = False,
+    outside: Sequence[str] = (),
 ) -> Callable[[Callable[Concatenate[Step[C], P], Made]], AssetSpec]:
     """Declare an asset of the flow: the function's name is the asset's, its parameters after the step are its inputs.
 
@@ -265,6 +268,7 @@ def asset(
             data=data,
             expired=expired,
             lazy=lazy,
+            outside=tuple(outside),
         )
 
     return declare

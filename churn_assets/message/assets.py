@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
-from churn_assets.gates.report import digest_of
 from churn_assets.message.checks import MESSAGES, PPO_TEXT, PREFERENCES, REWARD_MODEL, SFT_MODEL
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
-from churn_assets.store.canonical import sha256_file
 from churn_assets.store.inputs import content_of, local_copy
 
 if TYPE_CHECKING:
@@ -44,6 +42,7 @@ def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
     description="Prompts and messages to imitate. SIMULATED where the source is the embedded corpus: real customers, "
     "messages written by rule.",
     data=_file_digest,
+    outside=("message_texts",),
 )
 def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
@@ -81,6 +80,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
     "corpus: written and labelled by rule, with noise.",
     data=_file_digest,
+    outside=("preference_pairs",),
 )
 def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_preferences
@@ -142,10 +142,7 @@ def _follow(running: Step[Any]) -> Progress:
 def _base_digest(step: Step[SftModelConfig]) -> str:
     """Digest of a pretrained model in a local folder; other base models are named wholly by their section."""
     base = step.config.base
-    if base.source != "folder":
-        return ""
-    folder = step.root / base.path
-    return digest_of({path.name: sha256_file(path) for path in sorted(folder.glob("*")) if path.is_file()})
+    return content_of(base.path, step.root) if base.source == "folder" else ""
 
 
 def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made:
@@ -170,6 +167,7 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
     kinds=("transformers", "trl", "safetensors"),
     description="A language model fine-tuned to write as the messages were written.",
     data=_base_digest,
+    outside=("base_model",),
 )
 def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
     from churn_assets.message.training.sft import train_sft

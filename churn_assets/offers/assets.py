@@ -65,6 +65,7 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     description="One row an offer decision, with the propensity of every arm. SIMULATED where the source is the demo "
     "world: real customers and labels, invented answers to offers.",
     data=_content,
+    outside=("offer_log_table", "outcome_table", "decision_log"),
 )
 def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np

@@ -28,7 +28,7 @@ Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Examined:
     """One thing that was tried.
 
     Attributes:
@@ -44,7 +44,7 @@ class Finding:
     advice: str
 
 
-class Scratch:
+class ScratchBackend:
     """A corner of a backend that looks like a backend of its own."""
 
     def __init__(self, backend: Backend, prefix: str) -> None:
@@ -84,7 +84,7 @@ class _UnfitError(Exception):
     """An operation was answered, but not as a store needs it."""
 
 
-def examine(backend: Backend, clock: Clock) -> list[Finding]:
+def examine(backend: Backend, clock: Clock) -> list[Examined]:
     """Try everything that a store does, on objects of its own below `doctor/`; what fails is told, never raised.
 
     Args:
@@ -92,29 +92,29 @@ def examine(backend: Backend, clock: Clock) -> list[Finding]:
         clock: The time that versions are named by, aware.
 
     Returns:
-        One finding a check. Once the place cannot be listed or written, the rest is not tried, and has failed.
+        One entry a check. Once the place cannot be listed or written, the rest is not tried, and has failed.
     """
-    scratch = Scratch(backend, f"{SCRATCH}{secrets.token_hex(8)}/")
-    findings: list[Finding] = []
-    for check, trial, advice in _TRIALS:
-        stopped = next((each.check for each in findings if not each.passed and each.check in _NEEDED), None)
+    scratch = ScratchBackend(backend, f"{SCRATCH}{secrets.token_hex(8)}/")
+    examined: list[Examined] = []
+    for check, attempt, advice in _ATTEMPTS:
+        stopped = next((each.check for each in examined if not each.passed and each.check in _NEEDED), None)
         if stopped is not None:
-            findings.append(Finding(check, passed=False, found=f"not tried, as {stopped} failed", advice=""))
+            examined.append(Examined(check, passed=False, found=f"not tried, as {stopped} failed", advice=""))
             continue
         try:
-            findings.append(Finding(check, passed=True, found=trial(scratch, clock), advice=""))
+            examined.append(Examined(check, passed=True, found=attempt(scratch, clock), advice=""))
         except (StoreError, OSError, _UnfitError) as error:
             found = " ".join(str(error).split())
-            findings.append(Finding(check, passed=False, found=found, advice=advice))
-    return findings
+            examined.append(Examined(check, passed=False, found=found, advice=advice))
+    return examined
 
 
-def _lists(scratch: Scratch, _: Clock) -> str:
+def _lists(scratch: ScratchBackend, _: Clock) -> str:
     scratch.list("")
     return "it answers"
 
 
-def _links(scratch: Scratch, _: Clock) -> str:
+def _links(scratch: ScratchBackend, _: Clock) -> str:
     backend = scratch.backend
     if not isinstance(backend, LocalBackend):
         return "not needed in a bucket"
@@ -129,12 +129,12 @@ def _links(scratch: Scratch, _: Clock) -> str:
 _BYTES, _OTHER = b"first", b"second"
 
 
-def _creates(scratch: Scratch, _: Clock) -> str:
+def _creates(scratch: ScratchBackend, _: Clock) -> str:
     scratch.create("object", _BYTES)
     return f"{len(_BYTES)} bytes"
 
 
-def _reads(scratch: Scratch, _: Clock) -> str:
+def _reads(scratch: ScratchBackend, _: Clock) -> str:
     found = scratch.read("object")
     if found != _BYTES:
         message = f"found {found!r:.80}, expected {_BYTES!r}"
@@ -142,7 +142,7 @@ def _reads(scratch: Scratch, _: Clock) -> str:
     return "the same bytes"
 
 
-def _attests(scratch: Scratch, _: Clock) -> str:
+def _attests(scratch: ScratchBackend, _: Clock) -> str:
     scratch.create("attested", _BYTES)
     found, sent = scratch.info("attested"), info_of(_BYTES)
     if found != sent:
@@ -151,7 +151,7 @@ def _attests(scratch: Scratch, _: Clock) -> str:
     return str(found)
 
 
-def _refuses_a_second_create(scratch: Scratch, _: Clock) -> str:
+def _refuses_a_second_create(scratch: ScratchBackend, _: Clock) -> str:
     try:
         scratch.create("object", _OTHER)
     except ObjectExists:
@@ -161,7 +161,7 @@ def _refuses_a_second_create(scratch: Scratch, _: Clock) -> str:
     raise _UnfitError(message)
 
 
-def _lists_what_is_there(scratch: Scratch, _: Clock) -> str:
+def _lists_what_is_there(scratch: ScratchBackend, _: Clock) -> str:
     found = scratch.list("")
     if found != ["attested", "object"]:
         message = f"found {found}, expected ['attested', 'object']"
@@ -169,7 +169,7 @@ def _lists_what_is_there(scratch: Scratch, _: Clock) -> str:
     return "both objects"
 
 
-def _clocks_agree(scratch: Scratch, clock: Clock) -> str:
+def _clocks_agree(scratch: ScratchBackend, clock: Clock) -> str:
     before = clock()
     scratch.create("clock", _BYTES)
     after, there = clock(), scratch.written_at("clock")
@@ -198,7 +198,7 @@ class _Note(ArtifactFormat[str]):
         return {}
 
 
-def _publishes(scratch: Scratch, clock: Clock) -> str:
+def _publishes(scratch: ScratchBackend, clock: Clock) -> str:
     store = ArtifactStore(scratch)
     channel = Channel(store, "scratch")
     with tempfile.TemporaryDirectory(prefix="doctor-") as name:
@@ -231,7 +231,7 @@ def _append(channel: Channel, action: Any, ref: ArtifactRef, seq: int, now: date
     )
 
 
-def _deletes(scratch: Scratch, _: Clock) -> str:
+def _deletes(scratch: ScratchBackend, _: Clock) -> str:
     keys = scratch.list("")
     for key in keys:
         scratch.delete(key)
@@ -255,7 +255,7 @@ def _remove_empty(folder: Path) -> None:
 
 _NEEDED = ("list", "create")
 # What is tried, how, and what to do where it fails.
-_TRIALS: tuple[tuple[str, Callable[[Scratch, Clock], str], str], ...] = (
+_ATTEMPTS: tuple[tuple[str, Callable[[ScratchBackend, Clock], str], str], ...] = (
     ("list", _lists, "mend credentials, the permission to list, or the name of the bucket"),
     ("hard links", _links, "use a file system with hard links; a mounted bucket is none: name it gs://"),
     ("create", _creates, "grant the permission to create objects; make room on the disk"),

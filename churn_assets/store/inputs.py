@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from churn_assets.store.canonical import sha256_file
+from churn_assets.store.canonical import canonical_json, sha256_bytes, sha256_file
 from churn_assets.store.errors import CorruptArtifact, InputChanged, ObjectMissing, UnsupportedLocation
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def object_content(source: str) -> str:
 
 
 def content_of(source: str, root: Path) -> str:
-    """Names the content of a file or object; empty where there is none.
+    """Names the content of a file, folder or object; empty where there is none.
 
     Args:
-        source: A path, relative to `root`, or `gs://bucket/name`.
+        source: A path, relative to `root`, or `gs://bucket/name`. Of a folder, the files that stand in it count.
         root: The project's folder.
 
     Raises:
@@ -56,6 +56,9 @@ def content_of(source: str, root: Path) -> str:
     if in_bucket(source):
         return object_content(source)
     path = root / Path(source).expanduser()
+    if path.is_dir():
+        files = (each for each in path.iterdir() if each.is_file())
+        return sha256_bytes(canonical_json({each.name: sha256_file(each) for each in files}))
     return sha256_file(path) if path.is_file() else ""
 
 

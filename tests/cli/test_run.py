@@ -5,6 +5,8 @@ import re
 import dagster as dg
 import pytest
 
+from churn_assets.cli.running import select_assets
+from churn_assets.definitions import build_defs
 from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
 
 FLOW = sorted((*MEMBERS["decision"], *MEMBERS["message"], RELEASE_ASSET))
@@ -40,6 +42,24 @@ def test_only_what_is_selected_runs(project):
     done = project.run("quickstart", "--select", "risk_model")
     assert done.returncode == 0
     assert lines(done, "skipped") == ["risk_model"]
+
+
+@pytest.mark.parametrize(
+    ("select", "named"),
+    [
+        ("messages+", {"messages", "sft_model", "reward_model", "ppo_text", "release"}),
+        ("messages+1", {"messages", "sft_model", "ppo_text", "release"}),
+        ("+accept_model", {"customers", "offer_log", "accept_model"}),
+        ("1+accept_model", {"customers", "offer_log", "accept_model"}),
+        ("risk_model or sft_model", {"risk_model", "sft_model"}),
+        ('key:"messages"+1', {"messages", "sft_model", "ppo_text", "release"}),
+        ('group:"3_risk"', {"risk_model"}),
+        ("customer_table+1", {"customers"}),
+        ("*", set(FLOW)),
+    ],
+)
+def test_a_selection_means_what_dagsters_documentation_says(select, named):
+    assert select_assets(build_defs(), select) == named
 
 
 def test_a_release_over_a_member_whose_gate_failed_is_refused_in_a_later_run_too(project):

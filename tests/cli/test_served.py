@@ -88,7 +88,7 @@ def look_at_the_docs_page(address):
             "console", lambda message: complaints.append(message.text) if message.type == "error" else None
         )
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        expect.set_options(timeout=30_000)
+        expect.set_options(timeout=120_000)
         page.goto(f"{address}/docs")
         for path in ("/v1/decisions", "/v1/outcomes", "/v1/release", "/v2/health/ready", "/metrics"):
             expect(page.locator(f"[data-path='{path}']")).to_be_visible()

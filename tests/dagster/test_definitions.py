@@ -68,7 +68,7 @@ def test_groups_sort_in_flow_order_and_every_asset_says_what_it_is():
     specs = {spec.key.to_user_string(): spec for spec in build_defs().resolve_all_asset_specs()}
     in_flow = list(registry().names)
     assert sorted(in_flow, key=lambda name: specs[name].group_name) == in_flow
-    for spec in specs.values():
+    for spec in map(specs.get, in_flow):
         assert spec.description
         assert spec.owners
         assert spec.kinds

@@ -185,7 +185,7 @@ EVENTS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(EVENTS)
 def test_whatever_happens_the_last_content_is_trained_once_and_no_cap_is_broken(events):
     world = World()

@@ -84,7 +84,7 @@ def build_shop(root: Path) -> Shop:
     return Shop(root, *releases)
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 60.0) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = 300.0) -> None:
     """Ask again and again; fails if it does not hold in time."""
     deadline = time.monotonic() + seconds
     while not holds():

@@ -186,6 +186,7 @@ def test_a_body_that_never_comes_is_given_up(shop, customers):
         assert said.startswith(b"HTTP/1.1 408")
 
 
+@pytest.mark.hypothesis
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 def test_the_interface_keeps_what_its_description_says(standing, mode):
     described = schemathesis.openapi.from_url(f"{standing.url}/openapi.json")
@@ -195,7 +196,7 @@ def test_the_interface_keeps_what_its_description_says(standing, mode):
     asked = [each for each in operations if mode is GenerationMode.POSITIVE or each.method == "post"]
     for operation in asked:
 
-        @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=40, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy(generation_mode=mode))
         def holds(case):
             # Which features a customer has is told by the release, so not every described question is one.

@@ -337,7 +337,7 @@ def test_a_tampered_spline_is_refused(attribute: str, tmp_path: Path) -> None:
 SHAPES = array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.dictionaries(
         st.text(st.characters(categories=["Ll"]), min_size=1, max_size=5),

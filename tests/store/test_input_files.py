@@ -22,6 +22,16 @@ def test_a_file_is_read_where_it_is(tmp_path: Path) -> None:
     assert content_of("in/b.csv", tmp_path) == ""
 
 
+def test_a_folder_is_named_by_its_files(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    before = content_of("model", tmp_path)
+    (tmp_path / "model" / "weights").write_text("1")
+    assert before != content_of("model", tmp_path)
+    (tmp_path / "model" / "weights").unlink()
+    assert before == content_of("model", tmp_path)
+
+
 def test_an_object_is_copied_under_its_own_name_and_the_copy_goes(bucket: str, tmp_path: Path) -> None:
     GcsBackend(bucket).create("in/a.csv", b"1,2")
     source = f"gs://{bucket}/in/a.csv"

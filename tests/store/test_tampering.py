@@ -208,7 +208,7 @@ JSON = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(), JSON, max_size=4))
 def test_a_sealed_document_opens_equal(document: dict[str, object]) -> None:
     document = {**document, "schema_version": 1}
@@ -216,7 +216,7 @@ def test_a_sealed_document_opens_equal(document: dict[str, object]) -> None:
     assert canonical_json(unseal(seal(document), file="x", schema_version=1)) == canonical_json(document)
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=300))
 def test_arbitrary_bytes_are_never_a_manifest(data: bytes) -> None:
     with pytest.raises(ContentError):

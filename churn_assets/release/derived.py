@@ -17,7 +17,9 @@ from churn_assets.customers.schema import CustomerSchema
 from churn_assets.decision.observation import Observations, situation_rows
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Floats, Ints, RetentionProcess
-from churn_assets.release.forms import Curves, Forest, Grid, Words
+from churn_assets.predictors.curves import Curves
+from churn_assets.predictors.forest import Forest, Words
+from churn_assets.predictors.grid import Grid
 from churn_assets.release.outlook import OutlookForm, Outlooks, Responses, observations
 
 DIGEST_BYTES = 16

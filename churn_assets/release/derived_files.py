@@ -12,8 +12,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.predictors.curves import Curves
+from churn_assets.predictors.forest import Forest
+from churn_assets.predictors.grid import Grid
 from churn_assets.release.derived import DIGEST_BYTES, Derived, EffectForm, Known
-from churn_assets.release.forms import Curves, Forest, Grid
 from churn_assets.release.outlook import outlook_dtype
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.files import read_json, read_tensors, write_json, write_tensors

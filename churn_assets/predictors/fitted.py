@@ -1,4 +1,4 @@
-"""Reads the rules of fitted scikit-learn models, by duck typing: trees of a boosting, splines of a pipeline. Fits nothing."""
+"""Reads the rules of fitted scikit-learn models: trees of a boosting, splines of a pipeline. Fits nothing."""
 
 # ruff: noqa: SLF001 - the rules of a fitted boosting are private attributes, and there is no other way to read them
 

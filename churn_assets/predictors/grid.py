@@ -22,7 +22,7 @@ class Grid:
     """Where features are cut, and one numbering of the cells of all features.
 
     A number lies in the cell of the first edge that it does not exceed, or beyond them all; a category in that of its
-    code; a blank in the last cell of its feature.
+    code; a blank, and a code that there is not, in the last cell of its feature.
 
     Attributes:
         edges: Of every feature, ascending; none for a category.
@@ -50,8 +50,12 @@ class Grid:
         return int(self.starts[-1])
 
     @cached_property
+    def _levels(self) -> Ints:
+        return np.array(self.levels, np.int64)
+
+    @cached_property
     def _numeric(self) -> Bools:
-        return np.array([not levels for levels in self.levels])
+        return self._levels == 0
 
     @cached_property
     def scales(self) -> tuple[Floats, Floats]:
@@ -73,7 +77,8 @@ class Grid:
         """(n, F) values of the first F features, NaN for a blank, to (n, F) cells."""
         features = X.shape[1]
         blank = np.isnan(X)
-        inside = np.where(blank | self._numeric[:features], self.blanks[:features], X).astype(np.int64)
+        known = (X >= 0) & (X < self._levels[:features])  # whatever comes in: never a cell of another feature
+        inside = np.where(known, X, self.blanks[:features]).astype(np.int64)
         for feature in np.flatnonzero(self._numeric[:features]):
             # A blank sorts behind all edges, one cell before its own.
             inside[:, feature] = self.edges[feature].searchsorted(X[:, feature]) + blank[:, feature]

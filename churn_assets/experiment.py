@@ -6,21 +6,23 @@ import difflib
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
+from churn_assets.arms import ArmConfig, ArmError, Menu, percent_share
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
-from churn_assets.offers.economics import Economics
+from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.release.bundle import MEMBERS
 from churn_assets.release.config import ReleaseConfig
 from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
@@ -64,6 +66,7 @@ class Experiment(BaseModel):
         seed: Of the split and of everything that is drawn or initialised at random.
         store: Where artifacts live.
         channel: The channel that promotion of this experiment's releases moves.
+        arms: What may be offered beside no contact and percents off, which need no declaration.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -73,6 +76,7 @@ class Experiment(BaseModel):
     store: StoreConfig
     channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     economics: Economics
+    arms: tuple[ArmConfig, ...] = ()
     customers: CustomersConfig
     offer_log: OfferLogConfig
     risk_model: RiskModelConfig
@@ -88,6 +92,22 @@ class Experiment(BaseModel):
     release: ReleaseConfig
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
+
+    @model_validator(mode="after")
+    def _menus_are_of_known_arms(self) -> Experiment:
+        ids = [arm.id for arm in self.arms]
+        for place, arm_id in enumerate(ids):
+            if arm_id in ids[:place]:
+                raise ValueError(f"arms.{place}.id: found {arm_id!r} a second time, expected ids that differ")
+            if percent_share(arm_id) is not None:
+                raise ValueError(
+                    f"arms.{place}.id: found {arm_id!r}, which is always there as a percent off; expected another id"
+                )
+        known = catalogue(self.arms, self.economics)
+        _resolved("ppo_decision.menu", lambda: known.menu(self.ppo_decision.menu))
+        if self.offer_log.simulated:
+            _resolved("offer_log.menu", lambda: self.offer_log.demo_menu(known))
+        return self
 
     @model_validator(mode="after")
     def _message_branch_is_whole(self) -> Experiment:
@@ -109,6 +129,13 @@ class Experiment(BaseModel):
                 f"messages.durations: found {list(durations)}, expected economics.discount_months ({months}) among them"
             )
         return self
+
+
+def _resolved(key: str, menu: Callable[[], Menu]) -> None:
+    try:
+        menu()
+    except ArmError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def load_experiment(name: str, config_dir: Path) -> Experiment:
@@ -135,8 +162,9 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
 
 def section_digest(section: Any) -> str:
     """Digest (sha256, hex) of a section or plain value, a list included; equal where the resolved values are equal."""
-    content = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    canonical = json.dumps(
+        to_jsonable_python(section), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

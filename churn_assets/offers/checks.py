@@ -27,7 +27,7 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
         run=_volume,
         sections=("offer_log",),
         plots=(
-            Plot("arms", "bar", "offer_pct", ("accepted", "churned"), "Accepted, churned by offer", "offer", "share"),
+            Plot("arms", "bar", "arm", ("accepted", "churned"), "Accepted, churned by arm", "arm", "share"),
             Plot("waves", "line", "wave", ("accepted", "churned"), "Over time", "week", "share"),
         ),
     ),

@@ -32,7 +32,10 @@ class Economics(BaseModel):
         default=12, ge=1, description="Months of margin that a retained customer is worth."
     )
     discount_months: int = Field(
-        default=6, ge=1, le=120, description="Months that a percent off runs where the menu gives only the percent."
+        default=6,
+        ge=1,
+        le=120,
+        description="Months that a percent off runs where the menu gives only the percent.",
     )
 
 

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from churn_assets.predictors.grid import Floats, Grid, Ints
+
+_FAR = 2.0**20
+"""Widths of a cell between the two places that tell the slope of a line: its rounding then never shows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,32 +31,22 @@ class Curves:
         """The form of a function that adds up over features.
 
         Args:
-            function: (n, F) design matrix to (n, r); in each cell of a feature a polynomial of it.
-            degree: Of the polynomials.
+            function: (n, F) design matrix to (n, r); in each cell of a feature a polynomial of it, and beyond its
+                outermost edges a line.
+            degree: Of the polynomials, at least 1.
             features: F; further features of the grid are not its own.
             grid: Cut wherever a polynomial ends.
         """
         nobody = np.full((1, features), np.nan)
         intercept = function(nobody)[0]
         coefficients = np.zeros((degree + 1, grid.size, len(intercept)))
-        start, inverse = grid.scales
-        # Chebyshev's nodes of the unit interval: an interpolation at them is as well conditioned as can be.
-        nodes = (1 - np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))) / 2
         for feature in range(features):
+            values = _values(feature, degree, grid)
+            probes = np.repeat(nobody, values.size, axis=0)
+            probes[:, feature] = values.ravel()
+            found = (function(probes) - intercept).reshape(*values.shape, -1)
             cells = slice(grid.starts[feature], grid.starts[feature + 1])
-            constant = inverse[cells] == 0
-            sides = np.repeat(nodes[None], len(constant), axis=0)
-            sides[0] = -nodes  # the first cell is open to the left
-            widths = np.where(constant, 0.0, 1 / np.where(constant, 1.0, inverse[cells]))
-            anchors = np.where(constant, grid.representatives(feature), start[cells])
-            probes = np.repeat(nobody, len(constant) * (degree + 1), axis=0)
-            probes[:, feature] = (anchors[:, None] + sides * widths[:, None]).ravel()
-            values = (function(probes) - intercept).reshape(len(constant), degree + 1, -1)
-            powers = np.linalg.inv(sides[:, :, None] ** np.arange(degree + 1))
-            found = np.where(
-                constant[:, None, None], np.eye(degree + 1)[:, :1] * values[:, :1], powers @ values
-            )
-            coefficients[:, cells] = found.swapaxes(0, 1)
+            coefficients[:, cells] = _polynomials(found, grid.scales[1][cells] == 0).swapaxes(0, 1)
         return cls(intercept, coefficients)
 
     def at(self, cells: Ints, within: Floats) -> Floats:
@@ -96,3 +90,42 @@ class Curves:
             coefficients += powers[power][:, :, None] * self.coefficients[power, known]
         coefficients[:, counterpart < 0] = 0.0
         return Curves(self.intercept, coefficients)
+
+
+def interpolation(degree: int) -> tuple[Floats, Floats]:
+    """(degree + 1,) places within a cell, and the (degree + 1, degree + 1) matrix from values there to coefficients."""
+    # Chebyshev's nodes of the unit interval: an interpolation at them is as well conditioned as can be.
+    nodes = (1 - np.cos(np.pi * (np.arange(degree + 1) + 0.5) / (degree + 1))) / 2
+    return nodes, np.asarray(np.linalg.inv(nodes[:, None] ** np.arange(degree + 1)))
+
+
+def _values(feature: int, degree: int, grid: Grid) -> Floats:
+    """(cells of the feature, degree + 1) values at which its polynomials are asked for."""
+    nodes, _ = interpolation(degree)
+    cells = slice(grid.starts[feature], grid.starts[feature + 1])
+    start, inverse = (each[cells] for each in grid.scales)
+    constant = inverse == 0
+    widths = np.where(constant, 0.0, 1 / np.where(constant, 1.0, inverse))
+    inside = grid.representatives(feature)
+    values = np.where(constant[:, None], inside[:, None], start[:, None] + nodes * widths[:, None])
+    if not constant[0]:
+        values[_OPEN] = inside[_OPEN, None]
+        values[_OPEN, 1] += np.array([-_FAR, _FAR]) * widths[_OPEN]
+    return values
+
+
+def _polynomials(values: Floats, constant: npt.NDArray[np.bool_]) -> Floats:
+    """(cells, degree + 1, r) values of a feature at its probes -> as many coefficients."""
+    _, powers = interpolation(values.shape[1] - 1)
+    found: Floats = powers @ values
+    line = np.zeros_like(values[_OPEN])
+    line[:, 0] = values[_OPEN, 0]
+    line[:, 1] = (values[_OPEN, 1] - values[_OPEN, 0]) / np.array([-_FAR, _FAR])[:, None]
+    found[_OPEN] = line
+    found[constant] = 0.0
+    found[constant, 0] = values[constant, 0]
+    return found
+
+
+_OPEN = [0, -2]
+"""The cells of a number that end nowhere; behind them only that of a blank."""

@@ -69,22 +69,28 @@ def boosting_baseline(boosting: Any) -> float:
 
 
 def spline_logit(pipeline: Any) -> Callable[[Floats], Floats]:
+    """(n, F) -> (n, 1) logits of a pipeline."""
     return lambda X: np.asarray(pipeline.decision_function(X))[:, None]
 
 
-def _curves(pipeline: Any) -> Iterator[tuple[int, Any]]:
-    """Number and fitted spline of every feature that has one."""
+def _columns_of_numbers(pipeline: Any) -> Iterator[tuple[int, Any, Any]]:
+    """Number, fitted imputation and fitted spline (None where a line does) of every feature that is a number."""
     for feature, (_, basis, _) in enumerate(pipeline.named_steps["columns"].transformers_):
-        splines = getattr(getattr(basis, "named_steps", {}).get("curve"), "bsplines_", ())
-        if splines:
-            yield feature, splines[0]
+        steps = getattr(basis, "named_steps", None)
+        if steps is not None:
+            yield feature, steps["blanks"], next(iter(getattr(steps["curve"], "bsplines_", ())), None)
 
 
 def spline_knots(pipeline: Any) -> list[tuple[int, list[float]]]:
+    """Where the curve of each number bends, or for a line any one place."""
     if pipeline is None:
         return []
-    return [(feature, np.unique(spline.t).tolist()) for feature, spline in _curves(pipeline)]
+    return [
+        (feature, blanks.statistics_.tolist() if spline is None else np.unique(spline.t).tolist())
+        for feature, blanks, spline in _columns_of_numbers(pipeline)
+    ]
 
 
 def spline_degree(pipeline: Any) -> int:
-    return max((int(spline.k) for _, spline in _curves(pipeline)), default=1)
+    """The highest degree among the curves of a pipeline."""
+    return max((int(curve.k) for *_, curve in _columns_of_numbers(pipeline) if curve is not None), default=1)

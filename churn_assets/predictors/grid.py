@@ -77,7 +77,7 @@ class Grid:
         """(n, F) values of the first F features, NaN for a blank, to (n, F) cells."""
         features = X.shape[1]
         blank = np.isnan(X)
-        known = (X >= 0) & (X < self._levels[:features])  # whatever comes in: never a cell of another feature
+        known = (X >= 0) & (self._levels[:features] > X)  # whatever comes in: never a cell of another feature
         inside = np.where(known, X, self.blanks[:features]).astype(np.int64)
         for feature in np.flatnonzero(self._numeric[:features]):
             # A blank sorts behind all edges, one cell before its own.

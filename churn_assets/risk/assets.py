@@ -24,4 +24,4 @@ def risk_model(step: Step, customers: CustomerTable) -> Made:
 
     config: RiskModelConfig = step.section("risk_model")
     model = RiskModel.fit(customers, config)
-    return Made(model, metrics={"kind": model.estimator.kind, **model.metrics})
+    return Made(model, metrics={"kind": model.predictor.kind, **model.metrics})

@@ -235,11 +235,12 @@ def decide(
         responses="simulated" if simulated else "observed"
     )
     if messages:
+        from churn_assets.deciding.messages import messages_for
         from churn_assets.release.loaded import load_desk
-        from churn_assets.release.messages import messages_for
 
-        desk = load_desk(place.store, bundle)
-        decided = decided.join(messages_for(raw, decided, decider.schema, desk))
+        arms = [decider.menu[decider.menu.position[arm]] for arm in decided["arm"]]
+        writer = load_desk(place.store, bundle)
+        decided = decided.join(messages_for(raw, arms, decider.schema, writer))
     added = decided.drop(columns=["customer_id"])
     taken = [name for name in added.columns if name in raw.columns]
     if taken:

@@ -10,12 +10,13 @@ from typing import Literal
 
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.messages import MessageWriter
 from churn_assets.message.text.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
 from churn_assets.release.loaded import member_format
 from churn_assets.serving.answers import Answers
-from churn_assets.serving.messages import Messages, ModelWriter
+from churn_assets.serving.messages import Messages
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import (
@@ -166,13 +167,11 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
     """
     bundle, models, manifests = load_with_members(store, ref)
     decider = Decider(models, str(ref))
-    process = decider.process
-    answers = Answers(decider.menu, process.currency, process.value_horizon_months)
-    writer = None
+    answers = Answers(decider.menu, bundle.writing.currency, decider.process.value_horizon_months)
+    text = None
     if "ppo_text" in bundle.members:
-        text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text"))
-        writer = ModelWriter(text.model, bundle.writing)
-    messages = Messages(decider.schema, bundle.writing, writer, message_seconds)
+        text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text")).model
+    messages = Messages(decider.schema, MessageWriter.of(bundle.writing, text), message_seconds)
     return Served(ref, bundle, manifests, decider, answers, messages, now)
 
 

@@ -148,9 +148,9 @@ def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseVie
             decider.process.max_offers,
             decider.process.window_months,
             decider.process.value_horizon_months,
-            decider.process.currency,
+            served.bundle.writing.currency,
         )
-        if decider
+        if served and decider
         else None,
         holdout_share=config.holdout_share,
         exploration_share=config.exploration_share,

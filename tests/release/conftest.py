@@ -127,9 +127,9 @@ class Shelf:
             champion=None if champion is None else str(champion),
             simulated=True,
             writing=Writing(
-                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
+                safety=SafetyRules(), profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
             ),
-            golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
+            golden=Golden(customers=[{"id": "a"}], decisions=[{"arm": "no_contact"}], messages=[]),
             report_sha256=sha256(report.encode()).hexdigest(),
         )
         ref = self.publish("release", Release(bundle=bundle, report=report), RELEASE)

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 
 import pytest
+from churn_assets.deciding.decider import Decider
 
 from churn_assets.definitions import FLOW
 from churn_assets.release.build import as_raw
@@ -63,7 +64,8 @@ def test_a_failed_check_stops_the_promotion_and_is_named(shelf, whole, asset, ch
 def test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped(small):
     raw = as_raw(small.table).head(12)
     customers = raw.astype(object).where(raw.notna(), None).to_dict("records")
-    built = golden_decisions(golden_frame(customers), small.derived, "toy")
+    decider = Decider(small.models, "toy")
+    built = golden_decisions(golden_frame(customers), decider)
     bundle = Bundle.model_construct(golden=Golden(customers=customers, decisions=built, messages=[]))
     outlooks = small.derived.known.outlooks.copy()
     outlooks["risk"] *= 1.01

@@ -115,6 +115,7 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
     """With the comparison on live decisions."""
     from churn_assets.monitoring.served import label_window
     from churn_assets.monitoring.shadow import shadow
+    from churn_assets.offers.economics import catalogue
     from churn_assets.offers.offer_rows import offer_rows
     from churn_assets.release.deciding import load_deciding
 
@@ -125,6 +126,7 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
         rows = offer_rows(
             live,
             experiment.economics,
+            catalogue(experiment.arms, experiment.economics),
             experiment.customers.monthly_revenue,
             now=scene.now,
             window=label_window(experiment),

@@ -91,6 +91,7 @@ def log(
     experiment: ExperimentOption = "quickstart",
 ) -> None:
     """Write decisions that were served, joined with their outcomes, as an offer log to learn from."""
+    from churn_assets.offers.economics import catalogue
     from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
 
@@ -101,7 +102,13 @@ def log(
     config = place.experiment
     folder = Path(context.obj) / config.serving.decision_log.folder
     live = live_decisions(place.store.backend, experiment, folder=folder)
-    rows = offer_rows(live, config.economics, config.customers.monthly_revenue, now=datetime.now(UTC))
+    rows = offer_rows(
+        live,
+        config.economics,
+        catalogue(config.arms, config.economics),
+        config.customers.monthly_revenue,
+        now=datetime.now(UTC),
+    )
     getattr(rows.frame, writers[output.suffix])(output, index=False)
     out.print(table([{"decisions": count, "": what} for what, count in rows.counts.items()]))
     out.print(f"Written to {output}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.offers.economics import catalogue
 from churn_assets.offers.offer_rows import margins
 from churn_assets.release.decide import decide
 
@@ -56,11 +58,11 @@ def with_outcomes(live: LiveLog, release: ArtifactRef, experiment: Any, now: dat
     Args:
         live: The decision log.
         release: Whose decisions.
-        experiment: Its economics, price and label window.
+        experiment: Its economics, arms, price and label window.
         now: Aware time.
     """
     frame = live.frame
-    known = frame["churned"].notna() & (frame["accepted"].notna() | (frame["offer_pct"] == 0))
+    known = frame["churned"].notna() & (frame["accepted"].notna() | (frame["arm"] == NO_CONTACT_ID))
     rows = frame[
         (frame["release"] == str(release))
         & (frame["assigned"] != "kill_switch")
@@ -68,8 +70,8 @@ def with_outcomes(live: LiveLog, release: ArtifactRef, experiment: Any, now: dat
         & known
         & ~frame["contradicted"]
     ]
-    price = experiment.customers.monthly_revenue
-    return rows.assign(margin=margins(rows, live, experiment.economics, price))
+    arms, price = catalogue(experiment.arms, experiment.economics), experiment.customers.monthly_revenue
+    return rows.assign(margin=margins(rows, live, experiment.economics, arms, price))
 
 
 def features_and_risk(live: LiveLog, window: Window, derived: Derived) -> pd.DataFrame:

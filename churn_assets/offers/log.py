@@ -14,7 +14,7 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
-from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percents
+from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percent_share, percents
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
 
@@ -204,8 +204,25 @@ def as_log(
     """
     menu, names = _header(frame, catalogue, origin)
     renamed = frame.rename(columns=names)
-    arm, violations = _arms(renamed, menu, catalogue, origin)
-    typed = _typed(renamed.assign(arm=arm), menu, origin)
+    return checked_log(renamed, customer_ids, menu, simulated=simulated, origin=origin, features=features)
+
+
+def checked_log(
+    frame: pd.DataFrame,
+    customer_ids: Sequence[str] | NDArray[Any],
+    menu: Menu,
+    *,
+    simulated: bool,
+    origin: str,
+    features: pd.DataFrame | None = None,
+) -> OfferLog:
+    """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
+
+    Raises:
+        OfferLogError: As of `as_log`.
+    """
+    arm, violations = _arms(frame, menu, origin)
+    typed = _typed(frame.assign(arm=arm), menu, origin)
     violations += _schema_violations(typed, menu)
     if not violations:
         violations = _row_violations(typed, menu, customer_ids, features)
@@ -272,9 +289,7 @@ def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
     return (0, 0.0) if arm_id == NO_CONTACT_ID else (2, catalogue.arm(arm_id).size)
 
 
-def _arms(
-    frame: pd.DataFrame, menu: Menu, catalogue: Catalogue, origin: str
-) -> tuple[NDArray[np.object_], list[Violation]]:
+def _arms(frame: pd.DataFrame, menu: Menu, origin: str) -> tuple[NDArray[np.object_], list[Violation]]:
     """(n,) id of each row's arm, None where it is none of the menu, and what is wrong with such rows."""
     if SHORTHAND not in frame.columns:
         named = frame[ARM].map(str, na_action="ignore").to_numpy(object)
@@ -282,14 +297,14 @@ def _arms(
         wrong = _violation(frame[ARM], ~known, f"one of the arms with a propensity: {_listed(menu.ids)}")
         return np.where(known, named, None), [] if known.all() else [wrong]
     offers = _numbers(frame, SHORTHAND, origin)
-    shares = np.array([arm.terms.share_off or 0.0 for arm in menu])
-    percent = np.array([not arm.contacts or arm == catalogue.arm(arm.terms.share_off or 0.0) for arm in menu])
-    distance = np.where(percent, np.abs(offers[:, None] - shares), np.inf)
-    nearest = distance.argmin(1)
-    known = distance[np.arange(len(offers)), nearest] < PROPENSITY_TOLERANCE
-    shown = ", ".join(f"{share:g}" for share in shares[percent])
+    shares = {NO_CONTACT_ID: 0.0} | {each: share for each in menu.ids if (share := percent_share(each))}
+    distance = np.abs(offers[:, None] - np.array(list(shares.values())))
+    known = distance.min(1) < PROPENSITY_TOLERANCE
+    shown = ", ".join(f"{share:g}" for share in shares.values())
     wrong = _violation(frame[SHORTHAND], ~known, f"one of the arms {shown} (a share: 0.1 is 10 %)")
-    return np.where(known, np.array(menu.ids, object)[nearest], None), [] if known.all() else [wrong]
+    return np.where(known, np.array(list(shares), object)[distance.argmin(1)], None), [] if known.all() else [
+        wrong
+    ]
 
 
 def _numbers(frame: pd.DataFrame, name: str, origin: str) -> Floats:

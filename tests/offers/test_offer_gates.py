@@ -16,9 +16,9 @@ def failed(outcome) -> list[str]:
 
 def with_propensities(log: OfferLog, propensities: np.ndarray) -> OfferLog:
     frame = log.frame.copy()
-    frame[[propensity_column(arm) for arm in log.arms]] = propensities
+    frame[[propensity_column(arm.id) for arm in log.menu]] = propensities
     frame["propensity"] = propensities[np.arange(len(frame)), log.arm]
-    return OfferLog(frame, log.arms, log.simulated)
+    return OfferLog(frame, log.menu, log.simulated)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -65,7 +65,7 @@ def test_a_short_log_and_one_without_holdout_fail_volume(draw):
 def test_an_acceptance_of_nothing_fails(draw):
     frame = draw.log.frame.copy()
     frame["accepted"] = 1
-    log = OfferLog(frame, draw.log.arms, simulated=True)
+    log = OfferLog(frame, draw.log.menu, simulated=True)
     assert failed(volume_gates(log, OfferLogGates())) == ["accepted_without_offer"]
 
 

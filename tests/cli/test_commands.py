@@ -215,10 +215,10 @@ def test_a_customer_table_that_is_not_what_was_trained_on_is_refused_and_nothing
 
 
 def test_a_corrupt_release_decides_nothing(project, some):
-    project.spoil("accept_model", "classifier.skops")
+    project.spoil("accept_model", "predictor.safetensors")
     result = project.churn("decide", some, "--release", "latest")
     assert result.exit_code == 3
-    assert "classifier.skops" in result.output
+    assert "predictor.safetensors" in result.output
 
 
 def test_another_experiment_is_another_store_view(project):

@@ -23,7 +23,6 @@ HEAVY = (
     "gymnasium",
     "sklearn",
     "scipy",
-    "skops",
     "matplotlib",
     "pandera",
     "accelerate",

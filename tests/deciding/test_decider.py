@@ -341,7 +341,7 @@ from churn_assets.deciding.decider import CustomerInput, Decider
 core = Decider(load_derived(Path(sys.argv[1])), "toy")
 features = {f.name: f.categories[0] if f.categories else f.mean for f in core.schema.features}
 assert core.decide([CustomerInput("a", features)])[0].arms
-training = {"sklearn", "scipy", "torch", "stable_baselines3", "gymnasium", "skops", "transformers", "trl", "dagster"}
+training = {"sklearn", "scipy", "torch", "stable_baselines3", "gymnasium", "transformers", "trl", "dagster"}
 print(sorted(training & set(sys.modules)))
 """
 

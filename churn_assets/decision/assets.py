@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @stage_asset(
     stage="decision",
     format="churn_assets.decision.format:PPO_DECISION",
-    sections=("ppo_decision", "economics", "seed"),
+    sections=("ppo_decision", "arms", "economics", "seed"),
     inputs=("customers", "risk_model", "accept_model", "effect_model"),
     kinds=("pytorch", "stablebaselines3"),
     description="Which offer, if any, each month: PPO on real customers whose risk, acceptance and response to contact "
@@ -36,16 +36,17 @@ def ppo_decision(
 ) -> Made:
     from churn_assets.decision.ppo import train
     from churn_assets.decision.process import RetentionProcess
+    from churn_assets.decision.responses import ResponseModels
     from churn_assets.decision.tables import build_tables
 
     config: PpoDecisionConfig = step.section("ppo_decision")
     window = customers.schema.label_window_months
-    process = RetentionProcess.build(config, step.section("economics"), window)
+    process = RetentionProcess.build(config, step.section("economics"), window, step.section("arms"))
     # Asking the models is most of the work: nobody is asked about who would not be learned from.
     seen = np.flatnonzero(~customers.held_out)
     chosen = np.random.default_rng(step.section("seed")).permutation(seen)[: config.ppo.cases]
     learners = customers.where(np.isin(np.arange(len(customers)), chosen))
-    tables = build_tables(learners, risk_model, accept_model, effect_model, process)
+    tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
 
     def report(progress: Progress) -> None:
         reached = {"step": progress.timesteps, "total": config.ppo.total_timesteps}

@@ -6,7 +6,7 @@ from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Outcome, no_champion
 from churn_assets.gates.spec import CheckSpec, GateInputs
 
-_SECTIONS = ("ppo_decision", "economics")
+_SECTIONS = ("ppo_decision", "arms", "economics")
 
 
 def _trial(inputs: GateInputs) -> Any:
@@ -15,15 +15,17 @@ def _trial(inputs: GateInputs) -> Any:
     def make() -> Any:
         from churn_assets.decision.gates import Trial
         from churn_assets.decision.process import RetentionProcess
-        from churn_assets.decision.tables import build_tables
+        from churn_assets.decision.responses import ResponseModels
+        from churn_assets.decision.tables import UPSTREAM, build_tables
 
         customers = inputs.upstream("customers")
         window = customers.schema.label_window_months
-        process = RetentionProcess.build(inputs.section("ppo_decision"), inputs.section("economics"), window)
-        risk, accept = inputs.upstream("risk_model"), inputs.upstream("accept_model")
-        effect = inputs.upstream("effect_model")
+        process = RetentionProcess.build(
+            inputs.section("ppo_decision"), inputs.section("economics"), window, inputs.section("arms")
+        )
+        models = [inputs.upstream(name) for name in UPSTREAM]
         unseen = customers.where(customers.held_out)
-        return Trial.of(build_tables(unseen, risk, accept, effect, process), process)
+        return Trial.of(build_tables(unseen, ResponseModels.of(*models, process)), process)
 
     return inputs.once("trial", make)
 
@@ -66,18 +68,20 @@ def _off_policy(policy: Any, inputs: GateInputs) -> Outcome:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.decision.logged import decisions_on_log
     from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome
+    from churn_assets.decision.responses import ResponseModels
+    from churn_assets.decision.tables import UPSTREAM
 
     customers, log = inputs.upstream("customers"), inputs.upstream("offer_log")
-    models = [inputs.upstream(name) for name in ("risk_model", "accept_model", "effect_model")]
-    candidate = decisions_on_log(policy, customers, log, *models)
-    led = inputs.champions("ppo_decision", "risk_model", "accept_model", "effect_model")
+    ours = ResponseModels.of(*(inputs.upstream(name) for name in UPSTREAM), policy.process)
+    candidate = decisions_on_log(policy, customers, log, ours)
+    led = inputs.champions("ppo_decision", *UPSTREAM)
     theirs = None
     if led is not None:
         champion, *models = led
         seen = CustomerTable(
             customers.frame, models[0].schema
         )  # the same people, with the features that it reads
-        theirs = decisions_on_log(champion, seen, log, *models)
+        theirs = decisions_on_log(champion, seen, log, ResponseModels.of(*models, champion.process))
     verdict = decide_release(Evidence.of(log, customers), candidate, theirs)
     return off_policy_outcome(verdict, simulated=log.simulated)
 

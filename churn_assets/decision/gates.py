@@ -95,22 +95,22 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
         for name, found in contenders.items()
     ]
     mix = [
-        {"offer": f"{offer:.0%}", "policy": float(share), "optimum": float(best)}
-        for offer, share, best in zip(
-            trial.process.menu, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
+        {"offer": label, "policy": float(share), "optimum": float(best)}
+        for label, share, best in zip(
+            trial.process.menu.labels, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
         )
     ]
     return Outcome((gate,), {"policies": rows, "first_offers": mix})
 
 
 def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
-    """Real decisions at random statuses: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
+    """Real decisions at random states: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
     rng = np.random.default_rng(SEED)
     process, observer = trial.process, trial.observer
     rows = observer.observe(
         rng.integers(0, len(trial.tables), PROBES),
         rng.integers(0, process.horizon, PROBES),
-        rng.integers(0, process.n_statuses, PROBES),
+        rng.integers(0, process.n_states, PROBES),
         rng.integers(0, process.max_offers + 1, PROBES),
         rng.exponential(1.0, PROBES).astype(np.float32),
         rng.random((PROBES, process.n_arms - 1)) < 0.5,

@@ -12,6 +12,7 @@ from churn_assets.store.inputs import content_of, local_copy
 from resources.stage import Made, Step, stage_asset
 
 if TYPE_CHECKING:
+    from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.config import MessagesConfig, PreferencesConfig
     from churn_assets.message.corpus.data import Messages, Preferences
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from churn_assets.message.training.progress import Progress
 
 _REPORTS = 40
+# What says which arms messages are about; margins and costs are no matter of texts.
+_MENU = ("ppo_decision.menu", "arms", "economics.discount_months", "economics.currency")
 
 
 def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
@@ -32,7 +35,7 @@ def _file_digest(step: Step, config: MessagesConfig | PreferencesConfig) -> str:
 @stage_asset(
     stage="message",
     format="churn_assets.message.corpus.format:MESSAGES",
-    sections=("messages", "ppo_decision.menu", "seed"),
+    sections=("messages", *_MENU, "seed"),
     inputs=("customers",),
     kinds=("pandas", "parquet"),
     description="Prompts and messages to imitate. SIMULATED where the source is the embedded corpus: real customers, "
@@ -44,12 +47,12 @@ def messages(step: Step, customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.sentences import write_messages
 
     config: MessagesConfig = step.section("messages")
-    menu = step.section("ppo_decision.menu")
+    menu, currency = _menu(step), step.section("economics.currency")
     if config.simulated:
-        made = write_messages(customers, config, menu, step.section("seed"))
+        made = write_messages(customers, config, menu, step.section("seed"), currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            made = read_messages(path, customers, config, menu, where)
+            made = read_messages(path, customers, config, menu, where, currency)
     frame = made.frame
     return Made(
         made,
@@ -69,7 +72,7 @@ def messages(step: Step, customers: CustomerTable) -> Made:
 @stage_asset(
     stage="message",
     format="churn_assets.message.corpus.format:PREFERENCES",
-    sections=("preferences", "messages", "safety", "ppo_decision.menu", "seed"),
+    sections=("preferences", "messages", "safety", *_MENU, "seed"),
     inputs=("customers",),
     kinds=("pandas", "parquet"),
     description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
@@ -82,12 +85,12 @@ def preferences(step: Step, customers: CustomerTable) -> Made:
 
     config: PreferencesConfig = step.section("preferences")
     texts: MessagesConfig = step.section("messages")
-    menu = step.section("ppo_decision.menu")
+    menu, currency, seed = _menu(step), step.section("economics.currency"), step.section("seed")
     if config.simulated:
-        made = write_preferences(customers, texts, config, step.section("safety"), menu, step.section("seed"))
+        made = write_preferences(customers, texts, config, step.section("safety"), menu, seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            made = read_preferences(path, customers, texts, menu, where)
+            made = read_preferences(path, customers, texts, menu, where, currency)
     return Made(
         made,
         metrics={
@@ -99,6 +102,14 @@ def preferences(step: Step, customers: CustomerTable) -> Made:
         columns=_columns(made),
         rows=len(made),
     )
+
+
+def _menu(step: Step) -> Menu:
+    from churn_assets.arms import Catalogue
+
+    months, currency = step.section("economics.discount_months"), step.section("economics.currency")
+    known = Catalogue(step.section("arms"), months, currency=currency)
+    return known.menu(step.section("ppo_decision.menu"))
 
 
 def _examples(made: Messages | Preferences, names: tuple[str, ...]) -> list[dict[str, str]]:
@@ -116,8 +127,8 @@ def _columns(made: Messages | Preferences) -> dict[str, tuple[str, str]]:
         "completion": f"The message. {origin}",
         "chosen": f"The preferred text. {origin}",
         "rejected": f"The other text. {origin}",
-        "offer_pct": "Discount of the prompt, share of the list price.",
-        "offer_months": "Months of the discount.",
+        "arm": "Id of the arm that the prompt tells; empty where unknown.",
+        "months": "Months that it runs.",
         "tone": "Tone of the message.",
         "kind": "pair: two texts written apart; edit: a text and the same with one edit.",
         "rule": "What the edit breaks.",

@@ -10,11 +10,24 @@ from churn_assets.gates.spec import CheckSpec, GateInputs
 
 Run = Callable[[Any, GateInputs], Outcome]
 
+# Of the experiment, what says which arms messages are about.
+_MENU = ("ppo_decision.menu", "arms", "economics.discount_months", "economics.currency")
+
 
 def _safety(inputs: GateInputs) -> Any:
-    from churn_assets.message.text.safety import Safety
+    from churn_assets.message.text.safety import safety_of
 
-    return Safety(inputs.section("safety"), inputs.section("messages").profile.service_texts)
+    return safety_of(
+        inputs.section("safety"), inputs.section("messages").profile.service_texts, _menu(inputs)
+    )
+
+
+def _menu(inputs: GateInputs) -> Any:
+    from churn_assets.arms import Catalogue
+
+    months, currency = inputs.section("economics.discount_months"), inputs.section("economics.currency")
+    known = Catalogue(inputs.section("arms"), months, currency=currency)
+    return known.menu(inputs.section("ppo_decision.menu"))
 
 
 def _message_volume(messages: Any, inputs: GateInputs) -> Outcome:
@@ -69,7 +82,7 @@ MESSAGES: tuple[CheckSpec, ...] = (
         description="No personal data or foreign characters in any text; enough texts that could be sent as they are.",
         advice="Remove or correct the messages that the safety rules name; a model repeats what it was shown.",
         run=_message_wording,
-        sections=("messages", "safety"),
+        sections=("messages", "safety", *_MENU),
         plots=(Plot("rules", "bar", "rule", ("share",), "Texts that break each rule", "rule", "share"),),
     ),
 )
@@ -89,7 +102,7 @@ PREFERENCES: tuple[CheckSpec, ...] = (
         "noisy as the experiment says.",
         advice="Have the pairs labelled again that prefer an unsafe text, or correct the safety rules.",
         run=_pair_labels,
-        sections=("messages", "preferences", "safety"),
+        sections=("messages", "preferences", "safety", *_MENU),
         plots=(
             Plot("labels", "bar", "rule", ("turned",), "Labels against the hidden rules", "rule", "share"),
         ),
@@ -98,23 +111,23 @@ PREFERENCES: tuple[CheckSpec, ...] = (
 
 
 # What checks of the models need to know of the experiment to write to held-out customers.
-_SITUATED = ("messages", "ppo_decision.menu")
+_SITUATED = ("messages", *_MENU)
 # Messages along which KL divergence is measured: of 100 it varies by .004 around .144, of a trained quickstart.
 _MEASURED = 256
 
 
 def _held_out(inputs: GateInputs, count: int) -> Any:
     """Customers that no model was fitted on, each with an offer; no prompt that was trained on."""
-    from churn_assets.message.corpus.sentences import offers_of
     from churn_assets.message.model.writing import situations_of
     from churn_assets.message.text.profile import profiles_of
+    from churn_assets.message.text.terms import offers_of
 
     def make() -> Any:
         table, config = inputs.upstream("customers"), inputs.section("messages")
         unseen = table.where(table.held_out)
         known = frozenset(inputs.upstream("messages").of("train")["prompt"])
-        offers = offers_of(inputs.section("ppo_decision.menu"), config.durations)
-        profiles = profiles_of(unseen, config.profile)
+        offers = offers_of(_menu(inputs), config.durations)
+        profiles = profiles_of(unseen, config.profile, inputs.section("economics.currency"))
         return situations_of(profiles, list(profiles), offers, count, known)
 
     return inputs.once(f"{count} held-out situations", make)
@@ -160,7 +173,7 @@ def _says_only(situations: Any, texts: Any) -> Any:
     from churn_assets.message.model.audit import says_only
 
     pairs = zip(situations, texts, strict=True)
-    return np.array([says_only(text, each.offer.pct, each.offer.months) for each, text in pairs], bool)
+    return np.array([says_only(text, each.arm, each.profile.currency) for each, text in pairs], bool)
 
 
 def _learned_the_language(model: Any, inputs: GateInputs) -> Outcome:
@@ -192,7 +205,6 @@ def _copies_the_offer(model: Any, inputs: GateInputs) -> Outcome:
 
 
 def _ranks_pairs(model: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.message.corpus.data import situations
     from churn_assets.message.model import gates
     from churn_assets.message.model.writing import Situation
 
@@ -208,7 +220,7 @@ def _ranks_pairs(model: Any, inputs: GateInputs) -> Outcome:
     }
     right = None
     if preferences.simulated:
-        known = zip(held_out["customer_id"], situations(held_out, preferences.profiles), strict=True)
+        known = zip(held_out["customer_id"], preferences.situations(held_out), strict=True)
         of_rows = [Situation(customer, *found) for customer, found in known if found]
         right = gates.labels_by_gold(of_rows, chosen, rejected)
     config = inputs.section("reward_model").gates
@@ -353,8 +365,8 @@ def _safe_to_send(policy: Any, inputs: GateInputs) -> Outcome:
     situations = _held_out(inputs, config.prompts)
     messages = _messages_of("ppo_text", policy.model, inputs, config.prompts)
     pairs = list(zip(situations, messages, strict=True))
-    another = [says_another(text.raw, each.offer.pct, each.offer.months) for each, text in pairs]
-    broken = [not safety.check(text.sent.text, each.profile, each.offer).safe for each, text in pairs]
+    another = [says_another(text.raw, each.arm, each.profile.currency) for each, text in pairs]
+    broken = [not safety.check(text.sent.text, each.profile, each.arm).safe for each, text in pairs]
     only = _says_only(situations, [text.sent.text for text in messages])
     return gates.safe_to_send(situations, messages, np.array(another), only, np.array(broken), config)
 

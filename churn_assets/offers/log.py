@@ -225,7 +225,10 @@ def checked_log(
     typed = _typed(frame.assign(arm=arm), menu, origin)
     violations += _schema_violations(typed, menu)
     if not violations:
-        violations = _row_violations(typed, menu, customer_ids, features)
+        try:
+            violations = _row_violations(typed, menu, customer_ids, features)
+        except ArmError as error:
+            raise OfferLogError(f"{origin}: {error}") from error
     if violations:
         raise OfferLogError("\n".join(f"{origin}, {violation}" for violation in violations))
     return OfferLog(typed, menu, simulated)

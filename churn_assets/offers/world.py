@@ -43,7 +43,6 @@ Bools = NDArray[np.bool_]
 
 WAVES = 26
 DRIFT_AFTER_WAVE = 20
-RECENT_MONTHS = 3
 POLICY_VERSION = "demo-rules/1"
 STRATA = ("sure_thing", "sleeping_dog", "lost_cause", "persuadable")
 

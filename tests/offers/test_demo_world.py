@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from churn_assets.customers.table import CustomerTable
-from churn_assets.offers.economics import Economics
 from churn_assets.offers.config import DEMO_OFFERS
+from churn_assets.offers.economics import Economics
 from churn_assets.offers.world import DemoWorld, DemoWorldError
 
 MENU = [DEMO_OFFERS.index(offer) for offer in (0.0, 0.05, 0.10, 0.20, 0.30)]

@@ -58,7 +58,8 @@ def test_decisions_enter_the_log_once_their_window_is_over_and_late_outcomes_at_
     two_days_ago = datetime.now(UTC) - timedelta(days=2)
     with dg.instance_for_test() as instance:
         assert make(project, instance)["metric/served"] == 0
-        older = [decided(n, "no_contact", at=two_days_ago, menu=ARMS, propensities=EVEN, customer=c, feature="MonthlyCharges")
+        older = [decided(n, "no_contact", at=two_days_ago, menu=ARMS, propensities=EVEN, customer=c,
+                         feature="MonthlyCharges")
                  for n, c in (("a", "7590-VHVEG"), ("b", "5575-GNVDE"))]  # fmt: skip
         new = decided(
             "c",

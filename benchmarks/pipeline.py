@@ -13,17 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+from churn_assets.release.decide import decide
+from churn_assets.release.derive import derive
 
 from benchmarks.report import Figure, main
 from benchmarks.stages import call_stages, project_folder
+from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.message.training.config import Sampling
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET, Writing
-from churn_assets.release.decide import decide
-from churn_assets.release.derive import derive
+from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
 from churn_assets.release.loaded import Models
-from churn_assets.release.messages import MessageDesk
 from churn_assets.store.reference import ArtifactRef
 from resources.stage import UNCHANGED
 
@@ -56,10 +56,8 @@ def call_library(root: Path) -> float:
     start = time.perf_counter()
     values = call_stages(project, EXPERIMENT).values
     customers = values["customers"]
-    months = project.section(EXPERIMENT, "economics.discount_months")
     writing = Writing(
         safety=project.section(EXPERIMENT, "safety"),
-        months=months,
         profile=None,
         max_new_tokens=0,
         sampling=Sampling(),
@@ -71,7 +69,7 @@ def call_library(root: Path) -> float:
         accept=values["accept_model"],
         effect=values["effect_model"],
         policy=values["ppo_decision"],
-        desk=MessageDesk(writing, None),
+        desk=MessageWriter(writing),
     )
     unseen = as_raw(customers.where(customers.held_out))
     derived = derive(models, customers.X)

@@ -19,8 +19,12 @@ import httpx
 import numpy as np
 import pandas as pd
 import yaml
+from churn_assets.release.decide import decide
+from churn_assets.release.derive import derive
+from churn_assets.release.derived import Derived
 
 from churn_assets.customers.table import CustomerTable
+from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
@@ -29,13 +33,9 @@ from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.message.training.config import Sampling
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
-from churn_assets.release.decide import decide
-from churn_assets.release.derive import derive
-from churn_assets.release.derived import Derived
+from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release
 from churn_assets.release.gates import COMPARED, GOLDEN_AT
 from churn_assets.release.loaded import Models, member_format
-from churn_assets.release.messages import MessageDesk
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.model import RiskModel
@@ -142,13 +142,12 @@ def publish_release(
     digests = {asset: project.store.manifest(ref).digest for asset, ref in members.items()}
     writing = Writing(
         safety=experiment.safety,
-        months=experiment.economics.discount_months,
         profile=None,
         max_new_tokens=1,
         sampling=Sampling(),
         seed=0,
     )
-    derived = derive(Models(table.schema, risk, accept, effect, policy, MessageDesk(writing, None)), table.X)
+    derived = derive(Models(table.schema, risk, accept, effect, policy, MessageWriter(writing)), table.X)
     bundle = Bundle(
         experiment=EXPERIMENT,
         branches=("decision",),

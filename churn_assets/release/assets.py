@@ -36,7 +36,7 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
         "release",
         "messages.profile",
         "safety",
-        "economics.discount_months",
+        "economics.currency",
         "ppo_text.max_new_tokens",
         "ppo_text.sampling",
         "seed",
@@ -50,23 +50,25 @@ def _expired(step: Step, newest: ArtifactRef) -> str:
     lazy=True,
 )
 def release(step: Step, *members: Upstream) -> Made:
+    from churn_assets.deciding.messages import MessageWriter, Writing
+    from churn_assets.message.text.safety import gifts_of
     from churn_assets.message.training.config import Sampling
     from churn_assets.release.build import build_release
-    from churn_assets.release.bundle import Writing
     from churn_assets.release.loaded import Models
-    from churn_assets.release.messages import MessageDesk
     from churn_assets.release.required import MEMBER_CHECKS
 
     config: ReleaseConfig = step.section("release")
+    handles = {member.ref.asset: member for member in members}
+    policy = handles["ppo_decision"].load()
     writing = Writing(
         safety=step.section("safety"),
-        months=step.section("economics.discount_months"),
+        currency=step.section("economics.currency"),
+        gifts=gifts_of(policy.process.menu),
         profile=step.section("messages.profile"),
         max_new_tokens=step.section("ppo_text.max_new_tokens") or 0,
         sampling=step.section("ppo_text.sampling") or Sampling(),
         seed=step.section("seed"),
     )
-    handles = {member.ref.asset: member for member in members}
     customers = handles["customers"].load()
     simulated = handles["offer_log"].manifest.signature["simulated"] is True
     built = build_release(
@@ -81,8 +83,10 @@ def release(step: Step, *members: Upstream) -> Made:
             risk=handles["risk_model"].load(),
             accept=handles["accept_model"].load(),
             effect=handles["effect_model"].load(),
-            policy=handles["ppo_decision"].load(),
-            desk=MessageDesk(writing, handles["ppo_text"].load().model if "ppo_text" in handles else None),
+            policy=policy,
+            desk=MessageWriter.of(
+                writing, handles["ppo_text"].load().model if "ppo_text" in handles else None
+            ),
         ),
         simulated=simulated,
         required=MEMBER_CHECKS,

@@ -6,9 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 
-from churn_assets.message.config import ProfileConfig, SafetyRules
-from churn_assets.message.training.config import Sampling
 from churn_assets.deciding.files import DESCRIPTION, load_models, save_models
+from churn_assets.deciding.messages import Writing
 from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.release.config import Branch
 from churn_assets.store.artifacts import ArtifactStore
@@ -51,26 +50,6 @@ class Golden(_Frozen):
     customers: list[dict[str, JsonValue]]
     decisions: list[dict[str, JsonValue]]
     messages: list[dict[str, JsonValue]]
-
-
-class Writing(_Frozen):
-    """How a release's messages are written.
-
-    Attributes:
-        safety: What every text must keep to be sent, and the template that is sent in place of one that does not.
-        months: How long a discount runs.
-        profile: How a customer's row becomes what a prompt says of them; None without the message branch.
-        max_new_tokens: Most tokens of a message; 0 without the message branch.
-        sampling: Which tokens are drawn, and how.
-        seed: Of the model's draws.
-    """
-
-    safety: SafetyRules
-    months: int
-    profile: ProfileConfig | None
-    max_new_tokens: int
-    sampling: Sampling
-    seed: int
 
 
 class Bundle(_Frozen):

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from churn_assets.deciding.messages import Writing
 from churn_assets.gates.report import Gate, GateReport, Outcome
 from churn_assets.gates.spec import LOADS_AND_AGREES, CheckSpec
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
 from churn_assets.release.config import Branch
 from churn_assets.release.evidence import gather
 from churn_assets.release.promotion import promote, rollback

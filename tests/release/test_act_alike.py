@@ -1,8 +1,9 @@
 """Releases that act alike: nothing changes where one takes the other's place."""
 
+from churn_assets.deciding.messages import Writing
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.bundle import Bundle, Golden, Member, Writing, act_alike
+from churn_assets.release.bundle import Bundle, Golden, Member, act_alike
 
 BUNDLE = Bundle(
     experiment="toy",

@@ -86,7 +86,6 @@ _RULES = {
     "opted_out": "opted out of offers",
     "not_eligible": "not eligible for some offers",
     "offer_running": "an accepted offer is running",
-    "discount_running": "an accepted offer is running",
     "cooldown": "contacted too recently",
     "cap_reached": "contacted as often as allowed",
     "budget": "the budget does not cover some offers",

@@ -70,7 +70,8 @@ class Grid:
             cells = slice(self.starts[feature], self.starts[feature] + len(edges) + 1)
             start[cells] = np.concatenate([edges[:1], edges])
             # Cells of rounding width lie where a rule tells x < edge from x = edge.
-            inverse[cells] = np.where(width > 1e-9 * typical, 1 / width, 0.0)
+            wide = width > 1e-9 * typical
+            inverse[cells] = np.divide(1.0, width, out=np.zeros_like(width), where=wide)
         return start, inverse
 
     def cells(self, X: Floats) -> Ints:

@@ -13,10 +13,10 @@ def _models(release: Any, inputs: GateInputs) -> Any:
     return inputs.once("models", lambda: load_models(inputs.store, bundle))
 
 
-def _forms(release: Any) -> Any:
-    if release.derived is None:
-        raise ValueError("the release holds no derived forms, and decides with nothing else")
-    return release.derived
+def _deciding(release: Any) -> Any:
+    if release.models is None:
+        raise ValueError("the release holds no models to decide with")
+    return release.models
 
 
 def _members_agree(release: Any, inputs: GateInputs) -> Outcome:
@@ -41,9 +41,10 @@ def _members_keep_their_gates(release: Any, inputs: GateInputs) -> Outcome:
 
 
 def _decides_as_built(release: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.deciding.decider import Decider
     from churn_assets.release import gates
 
-    return gates.decides_as_built(release.bundle, _forms(release), inputs.ref)
+    return gates.decides_as_built(release.bundle, Decider(_deciding(release), str(inputs.ref)))
 
 
 def _derived_forms_agree(release: Any, inputs: GateInputs) -> Outcome:

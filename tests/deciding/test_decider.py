@@ -11,8 +11,9 @@ import pytest
 from churn_assets.deciding.decider import Budget, Contact, CustomerError, CustomerInput, Decider, Rollout
 
 from churn_assets.customers.features import RowEncoder
+from churn_assets.deciding.files import save_models
 from churn_assets.deciding.table import decide_table
-from churn_assets.decision.budget import commitments, within_budget
+from churn_assets.decision.budget import within_budget
 from churn_assets.release.build import as_raw
 
 KEY = b"a secret of this test"
@@ -110,8 +111,8 @@ def test_prior_offers_lower_the_acceptance_of_the_next(core, persuadable):
         ({"opted_out": True}, "opted_out", None),
         ({"last_contact": Contact(0)}, "cooldown", 1),
         ({"last_contact": Contact(1)}, "cooldown", 1),
-        ({"last_contact": Contact(1, accepted="percent_10")}, "discount_running", 5),
-        ({"last_contact": Contact(5, accepted="percent_30")}, "discount_running", 1),
+        ({"last_contact": Contact(1, accepted="percent_10")}, "offer_running", 5),
+        ({"last_contact": Contact(5, accepted="percent_30")}, "offer_running", 1),
         ({"offers_used": 4}, "cap_reached", None),
         ({"offers_used": 9}, "cap_reached", None),
         ({"eligible": ()}, "not_eligible", None),
@@ -208,7 +209,7 @@ def test_groups_are_not_drawn_without_a_secret():
 
 def full_costs(core, customers):
     price = np.array([each.features["MonthlyCharges"] for each in customers])
-    return commitments(core.process, price)
+    return core.process.commitments(price)
 
 
 @pytest.mark.parametrize("remaining", [0.0, 5.0, 100.0, 1000.0])
@@ -336,9 +337,9 @@ def test_an_empty_batch_has_no_decisions(core):
 _ALONE = """
 import sys
 from pathlib import Path
-from churn_assets.release.derived_files import load_derived
+from churn_assets.deciding.files import load_models
 from churn_assets.deciding.decider import CustomerInput, Decider
-core = Decider(load_derived(Path(sys.argv[1])), "toy")
+core = Decider(load_models(Path(sys.argv[1])), "toy")
 features = {f.name: f.categories[0] if f.categories else f.mean for f in core.schema.features}
 assert core.decide([CustomerInput("a", features)])[0].arms
 training = {"sklearn", "scipy", "torch", "stable_baselines3", "gymnasium", "transformers", "trl", "dagster"}
@@ -347,7 +348,7 @@ print(sorted(training & set(sys.modules)))
 
 
 def test_deciding_imports_no_library_that_trains(small, tmp_path):
-    save_derived(small.derived, tmp_path)
+    save_models(small.models, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", _ALONE, tmp_path], capture_output=True, text=True, check=False
     )

@@ -132,7 +132,7 @@ def test_in_quiet_hours_a_message_waits_until_they_end(client, customers):
         ({"opted_out": True}, "opted_out"),
         ({"eligible": []}, "not_eligible"),
         ({"last_contact": {"months_ago": 1}}, "cooldown"),
-        ({"last_contact": {"months_ago": 2, "accepted": "percent_10"}}, "discount_running"),
+        ({"last_contact": {"months_ago": 2, "accepted": "percent_10"}}, "offer_running"),
         ({"offers_used": 1000}, "cap_reached"),
     ],
 )

@@ -10,6 +10,7 @@ import numpy as np
 
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import ResponseTables, build_tables
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.log import OfferLog
@@ -34,7 +35,8 @@ class Quickstart:
     process: RetentionProcess
 
     def tables(self, customers: CustomerTable) -> ResponseTables:
-        return build_tables(customers, self.risk, self.accept, self.effect, self.process)
+        models = ResponseModels.of(self.risk, self.accept, self.effect, self.process)
+        return build_tables(customers, models)
 
     def learners(self) -> ResponseTables:
         return self.tables(self.customers.where(~self.customers.held_out))

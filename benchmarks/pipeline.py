@@ -13,18 +13,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
-from churn_assets.release.decide import decide
-from churn_assets.release.derive import derive
 
 from benchmarks.report import Figure, main
 from benchmarks.stages import call_stages, project_folder
+from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.messages import MessageWriter, Writing
+from churn_assets.deciding.table import decide_table
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.build import as_raw
+from churn_assets.release.build import as_raw, models_to_decide_with
 from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
 from churn_assets.release.loaded import Models
-from churn_assets.store.reference import ArtifactRef
 from resources.stage import UNCHANGED
 
 EXPERIMENT = "quickstart"
@@ -72,8 +71,8 @@ def call_library(root: Path) -> float:
         desk=MessageWriter(writing),
     )
     unseen = as_raw(customers.where(customers.held_out))
-    derived = derive(models, customers.X)
-    decide(unseen, derived, ArtifactRef(EXPERIMENT, "release", "in-memory"), datetime.now(UTC))
+    decider = Decider(models_to_decide_with(models, customers.X), f"{EXPERIMENT}/release/in-memory")
+    decide_table(unseen, decider, datetime.now(UTC))
     return time.perf_counter() - start
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
+    from churn_assets.decision.process import Floats
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.manifest import Manifest
@@ -98,8 +99,7 @@ def build_release(
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
-    responses = ResponseModels.of(models.risk, models.accept, models.effect, models.policy.process)
-    deciding = ReleaseModels.build(responses, models.policy, customers.X)
+    deciding = models_to_decide_with(models, customers.X)
     decider = Decider(deciding, str(unborn))
     decided = decide_table(unseen, decider, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
@@ -138,6 +138,12 @@ def build_release(
         report_sha256=sha256(report.encode()).hexdigest(),
     )
     return Built(Release(bundle=bundle, report=report, models=deciding), funnel, offers)
+
+
+def models_to_decide_with(models: Models, X: Floats) -> ReleaseModels:
+    """The members of a release as it decides with them; it knows the customers of the design matrix (n, F)."""
+    responses = ResponseModels.of(models.risk, models.accept, models.effect, models.policy.process)
+    return ReleaseModels.build(responses, models.policy, X)
 
 
 def as_raw(customers: CustomerTable) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""The messages of a served release, written beside the event loop and in bounded time. What is written: deciding/messages."""
+"""The messages of a served release, written beside the event loop and in bounded time; `deciding` says what is written."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A release is decided with only if all its bytes are there and it decides as it did when it was built."""
 
 import pytest
-from churn_assets.deciding.decider import Decider
 
+from churn_assets.deciding.decider import Decider
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE, Golden, Release
 from churn_assets.release.deciding import load_release
@@ -26,21 +26,21 @@ def golden(small, decider):
 
 @pytest.fixture
 def publish(shelf, small, golden):
-    """A release of toy members that decides with real forms, with something changed."""
+    """A release of toy members that decides with real models, with something changed."""
 
     def make(**changes):
         toy = shelf.store.load(shelf.release(0.2), RELEASE)
         bundle = toy.bundle.model_copy(update={"golden": changes.get("golden", golden)})
-        release = Release(bundle=bundle, report=toy.report, derived=changes.get("derived", small.derived))
+        release = Release(bundle=bundle, report=toy.report, models=changes.get("models", small.models))
         return shelf.publish("release", release, RELEASE)
 
     return make
 
 
 def test_a_sound_release_is_loaded_to_decide_with(shelf, small, publish):
-    bundle, derived = load_release(shelf.store, publish())
+    bundle, models = load_release(shelf.store, publish())
     assert bundle.golden.customers
-    assert derived.known.outlooks.tobytes() == small.derived.known.outlooks.tobytes()
+    assert models.known.outlooks.tobytes() == small.models.known.outlooks.tobytes()
 
 
 def test_a_corrupt_member_is_noticed_though_it_is_not_needed(shelf, publish):
@@ -54,14 +54,14 @@ def test_a_member_of_other_bytes_than_the_release_was_built_from_is_noticed(shel
     toy = shelf.store.load(shelf.release(0.2), RELEASE)
     member = toy.bundle.members["risk_model"].model_copy(update={"digest": "0" * 64})
     bundle = toy.bundle.model_copy(update={"members": toy.bundle.members | {"risk_model": member}})
-    ref = shelf.publish("release", Release(bundle=bundle, report="", derived=small.derived), RELEASE)
+    ref = shelf.publish("release", Release(bundle=bundle, report="", models=small.models), RELEASE)
     with pytest.raises(CorruptArtifact, match="risk_model: found digest"):
         load_release(shelf.store, ref)
 
 
-def test_a_release_without_forms_does_not_decide(shelf, publish):
-    with pytest.raises(CorruptArtifact, match="forms to decide with"):
-        load_release(shelf.store, publish(derived=None))
+def test_a_release_without_models_does_not_decide(shelf, publish):
+    with pytest.raises(CorruptArtifact, match="models to decide with"):
+        load_release(shelf.store, publish(models=None))
 
 
 @pytest.mark.parametrize(

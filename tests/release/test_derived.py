@@ -6,6 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from churn_assets.release.agreement import derived_forms_agree, made_up
+from churn_assets.release.derive import boosting_trees
+from churn_assets.release.derived import canonical
+from churn_assets.release.derived_files import TENSORS, load_derived, save_derived
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -15,10 +19,6 @@ from churn_assets.customers.table import prepare
 from churn_assets.decision.tables import build_tables
 from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.grid import Grid, edges_of
-from churn_assets.release.agreement import derived_forms_agree, made_up
-from churn_assets.release.derive import boosting_trees
-from churn_assets.release.derived import canonical
-from churn_assets.release.derived_files import TENSORS, load_derived, save_derived
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.files import read_tensors, write_tensors
 

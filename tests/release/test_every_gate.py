@@ -6,8 +6,8 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from churn_assets.deciding.decider import Decider
 
+from churn_assets.deciding.decider import Decider
 from churn_assets.definitions import FLOW
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, Bundle, Golden
@@ -67,9 +67,9 @@ def test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped(smal
     decider = Decider(small.models, "toy")
     built = golden_decisions(golden_frame(customers), decider)
     bundle = Bundle.model_construct(golden=Golden(customers=customers, decisions=built, messages=[]))
-    outlooks = small.derived.known.outlooks.copy()
+    outlooks = small.models.known.outlooks.copy()
     outlooks["risk"] *= 1.01
-    other = replace(small.derived, known=replace(small.derived.known, outlooks=outlooks))
-    assert all(gate.passed for gate in decides_as_built(bundle, small.derived, "toy").gates)
-    stopped = [gate.name for gate in decides_as_built(bundle, other, "toy").gates if not gate.passed]
+    other = replace(small.models, known=replace(small.models.known, outlooks=outlooks))
+    assert all(gate.passed for gate in decides_as_built(bundle, decider).gates)
+    stopped = [gate.name for gate in decides_as_built(bundle, Decider(other, "toy")).gates if not gate.passed]
     assert stopped == ["decisions_differing"]

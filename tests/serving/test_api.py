@@ -85,7 +85,7 @@ def test_an_arm_says_its_terms_its_channel_and_what_it_can_cost_this_customer(cl
     for each in found:
         arm = each["arm"]
         value = arm.pop("expected_value")
-        assert (value["currency"], value["horizon_months"]) == ("USD", 24)
+        assert (value["currency"], value["horizon_months"]) == ("USD", 12)
         if not each["contact"]:
             nothing = {"kind": "no_contact", "months": 0}
             assert arm == {
@@ -281,7 +281,7 @@ def test_the_release_says_what_a_question_needs(client, standing, customers):
         "contact_cost": 1.0,
         "eligible": [],
     }
-    assert (found["rules"]["currency"], found["rules"]["value_horizon_months"]) == ("USD", 24)
+    assert (found["rules"]["currency"], found["rules"]["value_horizon_months"]) == ("USD", 12)
     assert found["members"]["risk_model"].startswith("quickstart/risk_model/")
     assert found["trouble"] is None
 

@@ -9,10 +9,10 @@ import sys
 import weakref
 
 import pytest
-from churn_assets.deciding.decider import CustomerInput
 from shop import Load, Server, wait_until
 
 from churn_assets.customers.schema import CustomerSchema
+from churn_assets.deciding.decider import CustomerInput
 from churn_assets.serving.app import utc_now
 from churn_assets.serving.reload import UnservableError, load_served, refuse_other_schema
 
@@ -102,7 +102,9 @@ def test_a_release_that_no_longer_answers_leaves_memory_at_once(built):
     gc.disable()  # a search for what refers to itself stops all answers, so none may be needed
     try:
         served = load_served(built.store, built.first, 1.0, utc_now())
-        parts = [weakref.ref(part) for part in (served, served.core, served.core.derived, served.messages)]
+        parts = [
+            weakref.ref(part) for part in (served, served.decider, served.decider.models, served.messages)
+        ]
         del served
         assert [part() for part in parts] == [None] * 4
     finally:

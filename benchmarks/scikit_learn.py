@@ -71,7 +71,8 @@ class ScikitLearn:
             acceptance = self.classifier.predict_proba(inputs)[:, 1].reshape(shape)
             churn = self.consequences(flat, self.estimator.predict(flat))
             price = rows[:, schema.names.index(schema.monthly_revenue)]
-            found.append(Responses(price, *(each.reshape(len(rows), -1) for each in churn), acceptance))
+            churns = (each.reshape(len(rows), -1) for each in churn)
+            found.append(Responses(price, *churns, acceptance[:, :, 0], acceptance[:, :, 1]))
         return Responses(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:

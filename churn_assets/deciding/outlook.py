@@ -31,9 +31,9 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
     """The fields of an outlook; O open states, K arms.
 
     `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
-    budget price, as most are. `acceptance`, `value` (expected customer value that an arm adds) and `models` (what
-    a policy is shown of the models) are by open state; `cost` is the most that an arm can cost; `waiting` is the value of waiting by price knot, in units;
-    `allowed` says which arms' conditions the customer keeps.
+    budget price, as most are. `acceptance`, `value` (expected customer value that an arm adds) and `models` (what a
+    policy is shown of the models) are by open state; `cost` is the most that an arm can cost; `waiting` is the value
+    of waiting by price knot, in units; `allowed` says which arms' conditions the customer keeps.
     """
     views, arms = len(process.open_states), process.n_arms
     return np.dtype(
@@ -60,7 +60,7 @@ def outlooks(
     """The outlooks of n customers, but for their logits.
 
     Args:
-        responses: What the models say.
+        responses: What the models say; acceptance after a recent contact at the first step at least.
         features: (n, F) as of `policy_features`.
         allowed: (n, K) arms whose conditions each customer keeps.
         process: The rules.
@@ -76,7 +76,8 @@ def outlooks(
             waiting = waiting_first(
                 gained.astype(np.float32), spent.astype(np.float32), worths.survival, KNOT_PRICES
             )
-        out["acceptance"][:, view, 1:] = responses.acceptance[:, 0, recently]
+        asked = responses.acceptance_again if recently else responses.acceptance
+        out["acceptance"][:, view, 1:] = asked[:, 0]
         out["value"][:, view, 1:], spends[:, view] = gained[:, :, 0], spent[:, :, 0]
     out["waiting"][:, :-1] = waiting / unit[:, None]
     out["price"], out["features"], out["allowed"] = price, features, allowed

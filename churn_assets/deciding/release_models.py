@@ -116,7 +116,7 @@ class ReleaseModels:
         for start in range(0, len(X), CHUNK):
             rows = X[start : start + CHUNK]
             made = outlooks(
-                self.responses.responses(rows, prior[start : start + CHUNK]),
+                self.responses.responses(rows, prior[start : start + CHUNK], again_steps=1),
                 policy_features(rows, self._scaling),
                 self._eligibility.allowed(rows),
                 self.process,

@@ -31,8 +31,8 @@ class Responses(NamedTuple):
         risk: (n, T) P(churn) at the list price without contact.
         churn_if_accepted: (n, T) P(churn) once an offer is accepted.
         churn_if_refused: (n, T) P(churn) once an offer is refused.
-        acceptance: (n, T, 2, K - 1) P(accept) of the arms that contact, without and with a recent contact of the policy
-            itself.
+        acceptance: (n, T, K - 1) P(accept) of the arms that contact, without a recent contact of the policy itself.
+        acceptance_again: (n, T, K - 1) the same with one; or fewer steps, where fewer are wanted.
     """
 
     price: Floats
@@ -40,6 +40,7 @@ class Responses(NamedTuple):
     churn_if_accepted: Floats
     churn_if_refused: Floats
     acceptance: Floats
+    acceptance_again: Floats
 
     def of(self, rows: slice) -> Responses:
         """The same of some customers."""
@@ -90,7 +91,8 @@ class Worths:
     """
 
     def __init__(self, responses: Responses, process: RetentionProcess) -> None:
-        self.process, self._acceptance = process, responses.acceptance
+        self.process = process
+        self._acceptance = (responses.acceptance, responses.acceptance_again)
         price = responses.price
         stays = 1 - process.hazard(np.stack(responses[1:4], axis=1))
         self.survival: Floats = process.discount_factor * stays[:, BASE]
@@ -104,7 +106,7 @@ class Worths:
         """(n, K - 1, steps) value and spend that each arm adds in an open state at the first steps."""
         process = self.process
         state, recently = int(process.open_states[view]), int(process.recently_contacted[view])
-        q = self._acceptance[:, :steps, recently].swapaxes(1, 2)
+        q = self._acceptance[recently][:, :steps].swapaxes(1, 2)
         cost, given = process.menu.contact_cost[1:, None], process.menu.given_once[1:, None]
         gained = q * (self._accepted[:, :, :steps] - given)
         gained += (1 - q) * self._refused[0][:, None, :steps] - cost
@@ -150,7 +152,7 @@ class Worths:
         return worths[:0:-1]
 
     def _step_before(self, following: Floats, stays: Floats, paid: Floats, last: Floats) -> Floats:
-        """(…, T + 1) worth in a state whose successor's worth is `following`; paid and last are (n,) or (n, K - 1)."""
+        """(…, T + 1) worth in a state whose successor's worth is `following`; paid and last are of its other axes."""
         worth = np.empty_like(following)
         ahead = worth[..., :-1]
         np.multiply(self.process.discount_factor, following[..., 1:], out=ahead)
@@ -162,24 +164,23 @@ class Worths:
     def _accepted_worth(self, stays: Floats, price: Floats) -> tuple[Floats, Floats, dict[int, Floats]]:
         """(n, K - 1, T + 1) worth of who accepts each arm, and what it is given; and worth by age once nothing runs."""
         process = self.process
-        ages = int(process.remembered_steps.max())
         benefit = process.menu.monthly(price)[:, 1:]
-        running = process.running_steps[1:]
-        worth = np.repeat(self._idle[:, None], process.n_arms - 1, axis=1)
-        given = np.zeros_like(worth)
+        # By age, of a customer's worth and of what is given: what a step pays, and what the horizon leaves.
+        given, owed = (months[:, None] * benefit for months in process.months_by_age)
+        paid = np.stack([self._paid[:, None] - given, given], axis=2)
+        last = np.stack([self._last[:, None] - owed, owed], axis=2)
+        both = np.zeros((len(price), 2, process.n_arms - 1, self._idle.shape[1]))
+        both[:, 0] = self._idle[:, None]
         afterwards: dict[int, Floats] = {}
-        for age in reversed(range(ages)):
-            runs = age < running
-            now = benefit * (runs * process.step_months)
-            owed = benefit * np.where(runs, (running - age) * process.step_months, 0)
+        kinds = stays[:, :, None, None]
+        over, shortest = int(process.running_steps[1:].min()), int(process.running_steps[1:].argmin())
+        for age in reversed(range(len(paid))):
             # Every arm's acceptance has one hazard, that of the window; ages count alike.
-            kind = stays[:, ACCEPTED if age < process.window else BASE][:, None]
-            worth = self._step_before(worth, kind, self._paid[:, None] - now, self._last[:, None] - owed)
-            given = self._step_before(given, kind, now, owed)
-            if not runs.all() and age < process.memory:
-                shortest = int(running.argmin())
-                afterwards[age] = worth[:, shortest]
-        return worth, given, afterwards
+            kind = kinds[:, ACCEPTED if age < process.window else BASE]
+            both = self._step_before(both, kind, paid[age], last[age])
+            if over <= age < process.memory:
+                afterwards[age] = both[:, 0, shortest]
+        return both[:, 0], both[:, 1], afterwards
 
 
 def value_of_waiting(added: Incremental, budget_prices: npt.NDArray[np.floating]) -> Singles:
@@ -238,8 +239,7 @@ def _best_later(
     budget_prices: npt.NDArray[np.floating],
 ) -> Floats:
     """(n, T, J) what the best offer at each step adds, as seen from the first step."""
-    best = np.zeros((*reached.shape, len(budget_prices)))
-    for arm in range(value.shape[1]):
-        np.maximum(best, value[:, arm, :, None] - budget_prices * spend[:, arm, :, None], out=best)
+    net = value[..., None] - budget_prices * spend[..., None]
+    best = net.max(axis=1, initial=0.0)
     best *= reached[:, :, None]
-    return best
+    return np.asarray(best)

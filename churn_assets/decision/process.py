@@ -183,6 +183,12 @@ class RetentionProcess:
         return remembered
 
     @cached_property
+    def months_by_age(self) -> tuple[Ints, Ints]:
+        """(ages, K - 1) months of each arm's benefit that a step of that age gives, and that are owed at its start."""
+        left = np.maximum(self.running_steps[1:] - np.arange(self.remembered_steps.max())[:, None], 0)
+        return (left > 0) * self.step_months, left * self.step_months
+
+    @cached_property
     def _first_state(self) -> Ints:
         """(K,) state in which an arm was accepted just now; meaningless for no contact."""
         return 1 + self.memory + np.concatenate([[0], np.cumsum(self.remembered_steps)[:-1]])

@@ -88,53 +88,56 @@ class ResponseModels:
         joined._offered  # noqa: B018 - refused here, not at the first customer
         return joined
 
-    def responses(self, X: Floats, prior: Floats) -> Responses:
+    def responses(self, X: Floats, prior: Floats, again_steps: int | None = None) -> Responses:
         """What the models say of customers at every step.
 
         Args:
             X: (n, F) design matrix, NaN for a blank.
             prior: (n,) other offers in the recent window before the first step; they expire as it moves on.
+            again_steps: Steps for which acceptance after a recent contact is wanted; None: all.
         """
         grid, shape = self.grid, (len(X), self.process.horizon)
         cells = grid.cells(X)
         within = grid.within(cells, np.where(np.isnan(X), 0.0, X))
-        months = self._months
-        tenure, still = self.schema.tenure_index, self._still
-        fixed, fixed_within = cells[:, still], within[:, still]
-        if tenure is None:  # nobody ages: one month is like another
-            ageing = aged = None
-        else:
-            later = X[:, tenure, None] + months
-            ageing = grid.cells_of(tenure, later)
-            aged = grid.within(ageing, later)
+        fixed, fixed_within = cells[:, self._still], within[:, self._still]
+        months = _Months.of(grid, self.schema.tenure_index, X, self._months)
 
-        def leaves(forest: Forest) -> Words:
-            left = forest.left_by(fixed)[:, None]
-            return left if ageing is None else left & forest.reachable.take(ageing, axis=0)
+        def total(forest: Forest) -> Floats:
+            return months.spread(forest, forest.left_by(fixed), lambda leaves, _: forest.total(leaves))
 
         def lines(curves: Curves) -> Floats:
-            total = curves.total(fixed, fixed_within)[:, None]
-            return total if ageing is None or aged is None else total + curves.at(ageing, aged)
+            return months.added(curves, curves.total(fixed, fixed_within))
 
-        effect = self.effect
-        scored = np.broadcast_to(self._risk(leaves, lines), shape)
-        risk, accepted, refused = effect.combined(
-            scored, lines(effect.curves), effect.size.total(leaves(effect.size))
+        scored = np.broadcast_to(self._risk(total, lines), shape)
+        risk, accepted, refused = self.effect.combined(
+            scored, lines(self.effect.curves), total(self.effect.size)
         )
-        recent = (prior[:, None] * self._carried)[:, :, None] + np.arange(2.0)
         forest = self.accept.forest
-        reached = leaves(forest)[:, :, None] & forest.reachable.take(
-            grid.cells_of(self.accept.features, recent), axis=0
+        left = forest.left_by(fixed)
+        carried = prior[:, None] * self._carried
+        acceptance, again = (
+            self._acceptance(months.first(steps), left, carried[:, :steps] + own)
+            for own, steps in ((0.0, shape[1]), (1.0, shape[1] if again_steps is None else again_steps))
         )
-        acceptance = logistic(forest.total(reached[:, :, :, None] & self._offered))
-        return Responses(X[:, self._price], risk, accepted, refused, acceptance)
+        return Responses(X[:, self._price], risk, accepted, refused, acceptance, again)
 
-    def _risk(self, leaves: Callable[[Forest], Words], lines: Callable[[Curves], Floats]) -> Floats:
+    def _acceptance(self, months: _Months, left: Words, recent: Floats) -> Floats:
+        """(n, steps, K - 1) by leaves (n, trees) that customers leave and (n, steps) recent offers."""
+        forest = self.accept.forest
+        cells = self.grid.cells_of(self.accept.features, recent)
+
+        def accepted(leaves: Words, places: Ints) -> Floats:
+            again = forest.reachable.take(cells.reshape(-1).take(places), axis=0)
+            return logistic(forest.total((leaves & again)[:, None] & self._offered))
+
+        return months.spread(forest, left, accepted, cells)
+
+    def _risk(self, total: Callable[[Forest], Floats], lines: Callable[[Curves], Floats]) -> Floats:
         logits = []
         if self.risk.spline is not None:
             logits.append(lines(self.risk.spline)[..., 0])
         if self.risk.boosting is not None:
-            logits.append(self.risk.boosting.total(leaves(self.risk.boosting)))
+            logits.append(total(self.risk.boosting))
         return risk_of(logits)
 
     @cached_property
@@ -160,3 +163,70 @@ class ResponseModels:
     @cached_property
     def _price(self) -> int:
         return self.schema.names.index(self.schema.monthly_revenue)
+
+
+@dataclass(frozen=True, eq=False)
+class _Months:
+    """n customers month by month: only their tenure moves, and most trees do not notice every month.
+
+    Attributes:
+        cells: (n, T) cells of the tenure; None where nobody ages.
+        within: (n, T) how far into them.
+        shape: n, T.
+    """
+
+    cells: Ints | None
+    within: Floats | None
+    shape: tuple[int, int]
+
+    @classmethod
+    def of(cls, grid: Grid, tenure: int | None, X: Floats, months: Ints) -> _Months:
+        shape = (len(X), len(months))
+        if tenure is None:
+            return cls(None, None, shape)
+        later = X[:, tenure, None] + months
+        cells = grid.cells_of(tenure, later)
+        return cls(cells, grid.within(cells, later), shape)
+
+    def first(self, steps: int) -> _Months:
+        """The first steps alone."""
+        cells, within = self.cells, self.within
+        if cells is None or within is None or steps == self.shape[1]:
+            return self if steps == self.shape[1] else _Months(None, None, (self.shape[0], steps))
+        return _Months(cells[:, :steps], within[:, :steps], (self.shape[0], steps))
+
+    def spread(
+        self,
+        forest: Forest,
+        left: Words,
+        evaluate: Callable[[Words, Ints], Floats],
+        others: Ints | None = None,
+    ) -> Floats:
+        """(n, T, …) an evaluation of leaves, made once for months in a row that leave the same.
+
+        Args:
+            forest: Whose leaves.
+            left: (n, trees) leaves that the customers leave by what does not change.
+            evaluate: (m, trees) leaves and their (m,) places in (n · T) to (m, …).
+            others: (n, T) further cells that may change by the month.
+        """
+        new = np.zeros(self.shape, bool)
+        new[:, 0] = True
+        if self.cells is not None:
+            alike = forest.alike.take(self.cells)
+            new[:, 1:] |= alike[:, 1:] != alike[:, :-1]
+        if others is not None:
+            new[:, 1:] |= others[:, 1:] != others[:, :-1]
+        places = new.reshape(-1).nonzero()[0]
+        leaves = left.take(places // self.shape[1], axis=0)
+        if self.cells is not None:
+            leaves &= forest.reachable.take(self.cells.reshape(-1).take(places), axis=0)
+        found = evaluate(leaves, places)
+        spread = found.take(new.reshape(-1).cumsum() - 1, axis=0)
+        return spread.reshape(*self.shape, *found.shape[1:])
+
+    def added(self, curves: Curves, total: Floats) -> Floats:
+        """(n, T or 1, r) totals (n, r) of what does not change, and what the tenure adds to them."""
+        if self.cells is None or self.within is None:
+            return total[:, None]
+        return total[:, None] + curves.at(self.cells, self.within)

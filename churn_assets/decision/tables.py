@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 UPSTREAM = ("risk_model", "accept_model", "effect_model")
 """The models whose outputs are tabled."""
 
-CHUNK = 64
+CHUNK = 32
 """Customers asked about at once: what their months need stays in the processor's cache."""
 
 
@@ -113,7 +113,12 @@ class ResponseTables:
     def responses(self) -> Responses:
         """The same without what a policy is shown beside it."""
         return Responses(
-            self.price, self.risk, self.churn_if_accepted, self.churn_if_refused, self.acceptance[..., 1:]
+            self.price,
+            self.risk,
+            self.churn_if_accepted,
+            self.churn_if_refused,
+            self.acceptance[:, :, 0, 1:],
+            self.acceptance[:, :, 1, 1:],
         )
 
     def subset(self, rows: npt.NDArray[np.generic] | slice) -> ResponseTables:
@@ -228,7 +233,8 @@ def build_tables(
     ]
     acceptance = np.zeros((n, horizon, 2, arms))
     for number, part in enumerate(found):
-        acceptance[number * CHUNK : number * CHUNK + CHUNK, ..., 1:] = part.acceptance
+        rows = slice(number * CHUNK, number * CHUNK + CHUNK)
+        acceptance[rows, :, 0, 1:], acceptance[rows, :, 1, 1:] = part.acceptance, part.acceptance_again
     joined = [np.concatenate(parts) for parts in zip(*(part[:4] for part in found), strict=True)]
     price, risk, accepted, refused = joined if found else _nobody(horizon)
     tenure = schema.tenure_index

@@ -106,6 +106,11 @@ class Forest:
     def _first(self) -> Ints:
         return np.asarray(np.arange(len(self.values)) * self.values.shape[1] - _EXPONENT_BIAS)
 
+    @cached_property
+    def alike(self) -> Ints:
+        """(cells,) a number by which cells that leave the same leaves of every tree are alike."""
+        return np.unique(self.reachable, axis=0, return_inverse=True)[1].reshape(-1)
+
     def predict(self, grid: Grid, X: Floats) -> Floats:
         """(n,) sums for the rows of (n, F), F being all features of the grid that the trees were built on."""
         found = [self.total(self.left_by(cells)) for cells, _ in grid.chunks(X)]

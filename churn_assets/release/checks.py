@@ -47,10 +47,12 @@ def _decides_as_built(release: Any, inputs: GateInputs) -> Outcome:
     return gates.decides_as_built(release.bundle, Decider(_deciding(release), str(inputs.ref)))
 
 
-def _derived_forms_agree(release: Any, inputs: GateInputs) -> Outcome:
-    from churn_assets.release.agreement import derived_forms_agree
+def _models_are_members(release: Any, inputs: GateInputs) -> Outcome:
+    from churn_assets.release import gates
 
-    return derived_forms_agree(_forms(release), _models(release, inputs), inputs.upstream("customers"))
+    return gates.models_are_members(
+        _deciding(release), _models(release, inputs), inputs.upstream("customers")
+    )
 
 
 def _writes_as_built(release: Any, inputs: GateInputs) -> Outcome:
@@ -86,12 +88,10 @@ RELEASE: tuple[CheckSpec, ...] = (
         run=_decides_as_built,
     ),
     CheckSpec(
-        name="derived_forms_agree",
-        description="The forms that decisions are made with answer as the models that they were derived from, on real "
-        "and on made-up customers.",
-        advice="A kind of model or a version of a library that `release/derive.py` does not read rightly: see which "
-        "difference is large.",
-        run=_derived_forms_agree,
+        name="models_are_members",
+        description="What decisions are made with are the members' own numbers, and so are the tabled outlooks.",
+        advice="The release was built from other members, or on a processor that rounds otherwise: build it again.",
+        run=_models_are_members,
     ),
     CheckSpec(
         name="writes_as_built",

@@ -1,4 +1,4 @@
-"""The messages of a served release, written beside the event loop and in bounded time; `deciding` says what is written."""
+"""The messages of a served release, written beside the event loop and in bounded time, by the writer in deciding."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 from broken_models import ALSO, BREAK, CHECKS, HEALTHY_BESIDE, OFFER, Trained, train_all
 from small_models import policy_by_hand
 
+from churn_assets.arms import Catalogue
 from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.message.training.config import Sampling
 from churn_assets.release.build import as_raw
@@ -32,9 +33,9 @@ RELEASE_CHECKS = {
         "release/test_every_gate.py",
         "test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped",
     ),
-    "derived_forms_agree": (
-        "release/test_derived.py",
-        "test_a_form_that_answers_otherwise_than_its_model_is_not_passed",
+    "models_are_members": (
+        "release/test_every_gate.py",
+        "test_a_release_that_decides_with_other_numbers_than_its_members_is_stopped",
     ),
     "writes_as_built": (
         "gates/test_every_check.py",
@@ -98,7 +99,7 @@ def test_a_release_that_writes_otherwise_than_when_it_was_built_is_stopped(train
         seed=experiment.seed,
     )
 
-    process = replace(trained.values["ppo_decision"].process, menu=(0.0, OFFER))
+    process = replace(trained.values["ppo_decision"].process, menu=Catalogue().menu([0.0, OFFER]))
     one_offer = policy_by_hand(table, process)
     others = [trained.values[name] for name in ("risk_model", "accept_model", "effect_model")]
 

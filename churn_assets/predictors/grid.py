@@ -55,7 +55,7 @@ class Grid:
 
     @cached_property
     def _numeric(self) -> Bools:
-        return self._levels == 0
+        return np.asarray(self._levels == 0)
 
     @cached_property
     def scales(self) -> tuple[Floats, Floats]:

@@ -87,13 +87,15 @@ class AcceptModel:
 
         Raises:
             ValueError: X has another number of columns than the schema.
-            ArmError: The menu has an arm whose family the log never tried.
+            ArmError: A row asks about an arm whose family the log never tried.
         """
         self._check(X)
-        menu = menu or self.menu
-        codes = self.predictor.codes(menu)
-        accepted = self.predictor.predict_one(X, np.asarray(recent_offers, np.float64), *codes, arm)
-        return np.where(np.array([each.contacts for each in menu])[arm], accepted, 0.0)
+        meant = menu or self.menu
+        asked, place = np.unique(arm, return_inverse=True)
+        arms = [meant[index] for index in asked]
+        codes = self.predictor.codes(arms)
+        accepted = self.predictor.predict_one(X, np.asarray(recent_offers, np.float64), *codes, place)
+        return np.where(np.array([each.contacts for each in arms], bool)[place], accepted, 0.0)
 
     def predict_arms(self, X: Floats, recent_offers: Floats, menu: Menu) -> Floats:
         """P(accept) of every arm of a menu for every row, (n, K); arguments and errors as of `predict`."""

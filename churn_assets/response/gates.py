@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
     arm, customer = offers.log.arm[contacted], offers.customer[contacted]
     floor = calibration_noise(forecast, np.random.default_rng(NOISE_SEED))
     seldom, error = float(np.quantile(floor, 0.95)), calibration_error(accepted, forecast)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for index, each in enumerate(offers.log.menu):
         chosen = arm == index
         if not chosen.any():

@@ -139,7 +139,9 @@ def test_messages_that_are_no_better_than_before_are_caught():
 
 
 def test_a_gain_that_one_slice_pays_for_is_caught_and_the_slice_named():
-    paid = np.array([each.profile.service == "phone plan" and each.arm.terms.share_off == 0.3 for each in SITUATIONS])
+    paid = np.array(
+        [each.profile.service == "phone plan" and each.arm.terms.share_off == 0.3 for each in SITUATIONS]
+    )
     gain = np.where(paid, -0.5, 0.6) + noise(12)
     services = np.where([each.profile.service == "phone plan" for each in SITUATIONS], -0.1, 0.6) + noise(13)
     assert failed(gates.better_than_sft(SITUATIONS, gain, np.zeros(N), "gold", PPO)) == set()

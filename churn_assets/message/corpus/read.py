@@ -2,10 +2,10 @@
 
 A row is one JSON object a line. Required are the texts, in TRL's names: `prompt` and `completion`, or `prompt`,
 `chosen` and `rejected`. `customer_id` and `arm` (its id) come together or not at all, with `months` where the arm is
-told for several durations; for a percent off, `offer_pct` (a share) and `offer_months` may stand instead. With them, the
-prompt must be the one that this platform writes for that customer and arm, and the row is split as the customer is;
-without them, a hash of the prompt splits it, and no gate can say whether the text tells the right offer. `tone` is a
-free label of a message. A completion may start with or without its space.
+told for several durations; for a percent off, `offer_pct` (a share) and `offer_months` may stand instead. With them,
+the prompt must be the one that this platform writes for that customer and arm, and the row is split as the customer
+is; without them, a hash of the prompt splits it, and no gate can say whether the text tells the right offer. `tone`
+is a free label of a message. A completion may start with or without its space.
 """
 
 from __future__ import annotations

@@ -51,8 +51,12 @@ _FREE_MONTHS = frozenset({"free month", "free months", "month free", "months fre
 
 _BRACES = re.compile(r"[{}\[\]<>]|%s\b|\$\w*name\b", re.I)
 _OFF_WHAT = re.compile(
-    r"(?:\boff|discount on|free months? of) (?:of )?(?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
+    r"(?:\boff|discount on) (?:of )?(?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
     r"(?= (?:for|over|during|if|when|and|each|every|per|a month)\b|[^a-z ]|$)"
+)
+_FREE_OF = re.compile(
+    r"\bfree months? (?:of|on) (?:your|the|our) ([a-z ]+?)"
+    r"(?= (?:for|during|if|when|and|on us|is|are)\b|[^a-z ]|$)"
 )
 _ADDRESS = re.compile(r"@|://|www\.|\.(?:com|net|org|io|co|info|biz|app|me|ly|gg|link)\b", re.I)
 _LONG_NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){6,}")
@@ -229,11 +233,12 @@ class Safety:
             if service in plain and service != own:
                 yield "wrong_service", f"says {service!r}, expected {profile.service!r}"
                 return
-        for match in _OFF_WHAT.finditer(plain):
-            what = match.group(1).strip()
-            if what != own and what not in self._generic:
-                yield "wrong_service", f"a discount on {what!r}, expected {profile.service!r}"
-                return
+        for what, words in (("discount on", _OFF_WHAT), ("free month of", _FREE_OF)):
+            for match in words.finditer(plain):
+                named = match.group(1).strip()
+                if named != own and named not in self._generic:
+                    yield "wrong_service", f"a {what} {named!r}, expected {profile.service!r}"
+                    return
 
     def _form(self, text: str, read: Quantities) -> Found:
         words = len(text.split())

@@ -95,7 +95,7 @@ def _offered(person: CustomerTable, decider: Decider) -> Arm:
     from churn_assets.release.build import as_raw
 
     decided = decide_table(as_raw(person), decider, datetime.now(UTC)).iloc[0]
-    arm = decider.menu[decider.menu.position[decided["arm"]]]
+    arm: Arm = decider.menu[decider.menu.position[decided["arm"]]]
     if not arm.contacts:
         message = f"the policy makes customer {person.ids[0]} no offer ({decided['reasons']})"
         raise UsageProblemError(message, "choose one with --arm")

@@ -136,7 +136,7 @@ def schema_with(schema: CustomerSchema, name, /, **changes):
 
 @pytest.fixture(scope="session")
 def schema(built):
-    return load_served(built.store, built.first, 1.0, utc_now()).core.schema
+    return load_served(built.store, built.first, 1.0, utc_now()).decider.schema
 
 
 def test_a_release_that_takes_all_that_callers_send_may_come(schema):

@@ -104,9 +104,15 @@ class Experiment(BaseModel):
                     f"arms.{place}.id: found {arm_id!r}, which is always there as a percent off; expected another id"
                 )
         known = catalogue(self.arms, self.economics)
-        _resolved("ppo_decision.menu", lambda: known.menu(self.ppo_decision.menu))
+        menu = _resolved("ppo_decision.menu", lambda: known.menu(self.ppo_decision.menu))
         if self.offer_log.simulated:
-            _resolved("offer_log.menu", lambda: self.offer_log.demo_menu(known))
+            tried = _resolved("offer_log.menu", lambda: self.offer_log.demo_menu(known))
+            strange = [arm.id for arm in menu if arm.contacts and arm.family not in tried.families]
+            if strange:
+                raise ValueError(
+                    f"ppo_decision.menu: found {', '.join(strange)}, of which the demo world tries nothing alike; add "
+                    "it to offer_log.menu"
+                )
         return self
 
     @model_validator(mode="after")
@@ -131,9 +137,9 @@ class Experiment(BaseModel):
         return self
 
 
-def _resolved(key: str, menu: Callable[[], Menu]) -> None:
+def _resolved(key: str, menu: Callable[[], Menu]) -> Menu:
     try:
-        menu()
+        return menu()
     except ArmError as error:
         raise ValueError(f"{key}: {error}") from error
 

@@ -31,7 +31,7 @@ class OfferLogFormat(ArtifactFormat[OfferLog]):
     def signature(self, value: OfferLog) -> dict[str, JsonValue]:
         return {
             "columns": {str(name): str(dtype) for name, dtype in value.frame.dtypes.items()},
-            "menu": value.menu.to_json(),
+            "menu": list[JsonValue](value.menu.to_json()),
             "simulated": value.simulated,
         }
 

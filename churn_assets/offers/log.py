@@ -262,7 +262,8 @@ def _header(frame: pd.DataFrame, catalogue: Catalogue, origin: str) -> tuple[Men
     if problems:
         raise OfferLogError("\n".join(f"{origin}: {problem}" for problem in problems))
     try:
-        menu = catalogue.menu(sorted(columns, key=lambda arm_id: _place(arm_id, catalogue)))
+        ordered: list[str] = sorted(columns, key=lambda arm_id: _place(arm_id, catalogue))
+        menu = catalogue.menu(ordered)
     except ArmError as error:
         raise OfferLogError(f"{origin}: {error}") from error
     return menu, {column: propensity_column(arm_id) for arm_id, column in columns.items()}
@@ -295,19 +296,20 @@ def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
 def _arms(frame: pd.DataFrame, menu: Menu, origin: str) -> tuple[NDArray[np.object_], list[Violation]]:
     """(n,) id of each row's arm, None where it is none of the menu, and what is wrong with such rows."""
     if SHORTHAND not in frame.columns:
-        named = frame[ARM].map(str, na_action="ignore").to_numpy(object)
-        known = np.isin(named.astype(str), menu.ids)
-        wrong = _violation(frame[ARM], ~known, f"one of the arms with a propensity: {_listed(menu.ids)}")
-        return np.where(known, named, None), [] if known.all() else [wrong]
-    offers = _numbers(frame, SHORTHAND, origin)
-    shares = {NO_CONTACT_ID: 0.0} | {each: share for each in menu.ids if (share := percent_share(each))}
-    distance = np.abs(offers[:, None] - np.array(list(shares.values())))
-    known = distance.min(1) < PROPENSITY_TOLERANCE
-    shown = ", ".join(f"{share:g}" for share in shares.values())
-    wrong = _violation(frame[SHORTHAND], ~known, f"one of the arms {shown} (a share: 0.1 is 10 %)")
-    return np.where(known, np.array(list(shares), object)[distance.argmin(1)], None), [] if known.all() else [
-        wrong
-    ]
+        column, names = ARM, frame[ARM].map(str, na_action="ignore").to_numpy(object)
+        known = np.isin(names.astype(str), menu.ids)
+        expected = f"one of the arms with a propensity: {_listed(menu.ids)}"
+    else:
+        shares = {NO_CONTACT_ID: 0.0} | {each: share for each in menu.ids if (share := percent_share(each))}
+        offers = _numbers(frame, SHORTHAND, origin)
+        distance = np.abs(offers[:, None] - np.array(list(shares.values())))
+        column, names = SHORTHAND, np.array(list(shares), dtype=object)[distance.argmin(1)]
+        known = distance.min(1) < PROPENSITY_TOLERANCE
+        shown = _listed(f"{share:g}" for share in shares.values())
+        expected = f"one of the arms {shown} (a share: 0.1 is 10 %)"
+    found = np.array(names, dtype=object)
+    found[~known] = None
+    return found, [] if known.all() else [_violation(frame[column], ~known, expected)]
 
 
 def _numbers(frame: pd.DataFrame, name: str, origin: str) -> Floats:

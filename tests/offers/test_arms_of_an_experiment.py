@@ -50,6 +50,10 @@ def test_arms_are_declared_beside_percents_off(load):
             menu("no_contact", 0.1, "percent_10"),
             r"ppo_decision\.menu: found the arm percent_10 more than once",
         ),
+        (
+            lambda content: content["offer_log"].update(menu=["no_contact", "call"]),
+            r"ppo_decision\.menu: found percent_10, .*, of which the demo world tries nothing alike",
+        ),
         (arm(0, id="call"), r"arms\.3\.id: found 'call' a second time"),
         (arm(0, id="percent_15"), r"arms\.0\.id: found 'percent_15', which is always there as a percent off"),
         (arm(0, id="no_contact"), "no_contact is always there and is not declared"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from telco_texts import ANY_MENU, EVERY_KIND, MENU, PROFILE, percent
+from tiny_models import PPO, REWARD, SFT, few
 
 from churn_assets.arms import NO_CONTACT, ArmConfig, Catalogue
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
@@ -39,6 +42,7 @@ from churn_assets.message.text.template import TemplateError, check_templates, p
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.reward import counterfactuals
 
+ROOT = Path(__file__).parents[2]
 SERVICES = MessagesConfig.model_validate({"profile": PROFILE}).profile.service_texts
 PERSON = Profile("fiber internet", 57.4, 34, "monthly", "EUR")
 SAFETY = safety_of(SafetyRules(), SERVICES, ANY_MENU)
@@ -390,3 +394,16 @@ def test_an_arm_that_does_not_fit_is_named(telco, config, tmp_path, change, mess
 def test_the_menu_of_every_kind_has_every_kind():
     assert {arm.terms.kind for arm in ANY_MENU if arm.contacts} == set(SAID)
     assert EVERY_KIND.currency == "EUR"
+
+
+def test_models_are_trained_on_texts_about_any_arm(any_messages, any_pairs):
+    from churn_assets.message.training.ppo import train_ppo
+    from churn_assets.message.training.reward import train_reward
+    from churn_assets.message.training.sft import train_sft
+
+    messages, pairs = (replace(table, frame=few(table)) for table in (any_messages, any_pairs))
+    sft = train_sft(messages, SFT, seed=0, root=ROOT)
+    reward = train_reward(pairs, sft, REWARD, seed=0)
+    policy = train_ppo(sft, reward, messages, PPO, seed=0)
+    assert reward.record.figures["counterfactual_pairs"] == REWARD.counterfactual_pairs
+    assert set(policy.rollouts["prompt"]) <= set(messages.of("train")["prompt"])

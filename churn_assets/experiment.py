@@ -19,6 +19,7 @@ from churn_assets.arms import ArmConfig, ArmError, Menu, percent_share
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
+from churn_assets.message.text.template import check_templates
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
@@ -105,6 +106,7 @@ class Experiment(BaseModel):
                 )
         known = catalogue(self.arms, self.economics)
         menu = _resolved("ppo_decision.menu", lambda: known.menu(self.ppo_decision.menu))
+        check_templates(self.safety, menu)
         if self.offer_log.simulated:
             tried = _resolved("offer_log.menu", lambda: self.offer_log.demo_menu(known))
             strange = [arm.id for arm in menu if arm.contacts and arm.family not in tried.families]

@@ -14,6 +14,7 @@ from telco_texts import ANY_MENU, EVERY_KIND, MENU, PROFILE, percent
 from tiny_models import PPO, REWARD, SFT, few
 
 from churn_assets.arms import NO_CONTACT, ArmConfig, Catalogue
+from churn_assets.experiment import ExperimentError, load_experiment
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.corpus import gold
 from churn_assets.message.corpus.format import MESSAGES, PREFERENCES
@@ -256,6 +257,18 @@ def test_a_template_of_percents_says_percents_and_names_the_key_for_any_other_ar
     with pytest.raises(TemplateError, match=wanted):
         plain_text(PERSON, ARMS["ten_off"], safety_of(old, SERVICES, ANY_MENU))
     check_templates(old, (NO_CONTACT, ARMS["call"]))
+
+
+def test_an_experiment_whose_template_cannot_say_its_menu_is_not_read(tmp_path):
+    text = (ROOT / "configs" / "any_offer.yaml").read_text()
+    template = "Hi {name}, enjoy {percent}% off your {service} for {duration}. Reply STOP to opt out."
+    (tmp_path / "any_offer.yaml").write_text(
+        text.replace("safety: {}", f'safety: {{ template: "{template}" }}')
+    )
+    with pytest.raises(
+        ExperimentError, match=r"safety\.template: found \{percent\}, which says nothing of arm"
+    ):
+        load_experiment("any_offer", tmp_path)
 
 
 def test_a_contact_template_that_offers_something_is_refused():

@@ -96,7 +96,8 @@ def require_curves(
     terms = Curves(np.abs(curves.intercept), np.abs(curves.coefficients))
     for first in range(0, len(X), _ROWS):
         rows = X[first : first + _ROWS]
-        sizes = [terms.total(cells, np.abs(within)) for cells, within in grid.chunks(rows)]
+        # An interpolation errs by the size of its values anywhere in the cell, at the start of it too.
+        sizes = [terms.total(cells, np.maximum(np.abs(within), 1.0)) for cells, within in grid.chunks(rows)]
         allowed = _ROUNDINGS * _EPSILON * amplified * np.concatenate(sizes)
         _require(curves.predict(grid, rows), function(rows), allowed, name)
 

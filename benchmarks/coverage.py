@@ -15,7 +15,7 @@ from churn_assets.decision.off_policy import (
     outcome_design,
 )
 from churn_assets.gates.estimates import Z_TWO_SIDED_95
-from churn_assets.offers.world import ARMS, PRIOR_OFFERS_MEAN, DemoWorld
+from churn_assets.offers.world import PRIOR_OFFERS_MEAN, DemoWorld
 
 FOLDS = 5
 
@@ -62,10 +62,10 @@ def dr_coverage(
         seed: of all draws.
     """
     count = len(table)
-    arms = np.where(world.risk >= np.quantile(world.risk, 0.7), ARMS.index(0.20), 0)
+    arms = np.where(world.risk >= np.quantile(world.risk, 0.7), world.menu.position["percent_20"], 0)
     truth = true_lift(world, arms)
     design = outcome_design(table)
-    chosen = np.eye(len(ARMS))
+    chosen = np.eye(len(world.menu))
     means, errors, covered = (
         np.empty(replications),
         np.empty(replications),
@@ -77,7 +77,7 @@ def dr_coverage(
         draw = world.draw(rows, int(rng.integers(2**31)), pseudo_customers=people)
         log, fold = draw.log, rng.integers(0, FOLDS, count)
         expected = cross_fitted_outcomes(
-            design[people], draw.person, log.prior_offers, log.arm, log.margin, fold, len(ARMS)
+            design[people], draw.person, log.prior_offers, log.arm, log.margin, fold, len(world.menu)
         )
         evidence = Evidence(log.arm, log.margin, log.propensities, expected, draw.person)
         lift = evidence.estimate(chosen[arms[draw.truth.customer]]).lift.dr

@@ -16,6 +16,7 @@ import gymnasium as gym  # isort: skip
 import numpy as np
 
 from benchmarks.quickstart import Quickstart, quickstart
+from benchmarks.scikit_learn import ScikitLearn
 from churn_assets.customers.features import aged
 from churn_assets.decision.env import RetentionVectorEnv
 from churn_assets.risk.estimators import BOOSTING
@@ -31,9 +32,8 @@ class NaiveEnv:
     As fast as that gets: the classifiers themselves are called, on arrays, and the effect model is left out.
     """
 
-    def __init__(self, models: Quickstart, rng: np.random.Generator) -> None:
-        self._risk = models.risk.estimator.parts[BOOSTING]
-        self._accept = models.accept.classifier
+    def __init__(self, models: Quickstart, fitted: ScikitLearn, rng: np.random.Generator) -> None:
+        self._risk, self._accept = fitted.estimator.parts[BOOSTING], fitted.classifier
         self._process, self._rng = models.process, rng
         self._X, self._price = models.customers.X, models.customers.price
         tenure = models.customers.schema.tenure_index
@@ -55,8 +55,8 @@ class NaiveEnv:
         self._hazard = 1 - (1 - p) ** (process.step_months / process.window_months)
         recent = float(self._since < process.recent_window_months)
         self._acceptance = [
-            self._accept.predict_proba(np.append(self._row, (recent, offer))[None])[0, 1]
-            for offer in process.menu[1:]
+            self._accept.predict_proba(np.append(self._row, (recent, size))[None])[0, 1]
+            for size in process.menu.size[1:]
         ]
 
     def step(self, action: int) -> tuple[float, bool]:
@@ -64,14 +64,14 @@ class NaiveEnv:
         may = self._left == 0 and self._since >= process.cooldown_months and self._used < process.max_offers
         reward, hazard = 0.0, self._hazard
         if action and may:
-            reward -= process.contact_cost
+            reward -= process.menu.contact_cost[action]
             self._used, self._since = self._used + 1, -1
             if self._rng.random() < self._acceptance[action - 1]:
-                self._arm, self._left = action, process.discount_months
+                self._arm, self._left = action, process.menu[action].months
                 hazard *= 0.5
         churned = self._rng.random() < hazard
         if not churned:
-            discount = process.menu[self._arm] if self._left else 0.0
+            discount = process.menu[self._arm].terms.share_off if self._left else 0.0
             reward += (process.margin - discount) * price
         self._t, self._since, self._left = self._t + 1, self._since + 1, max(self._left - 1, 0)
         self._row[self._tenure] += process.step_months
@@ -112,9 +112,10 @@ def table_vs_live(models: Quickstart) -> float:
             live = [(idle, tables.risk[i, t]), (accepted, tables.churn_if_accepted[i, t])]
             live.append((refused, tables.churn_if_refused[i, t]))
             for recent in (0, 1):
-                for arm, offer in enumerate(process.menu):
-                    asked = models.accept.predict(x, np.array([offer]), np.array([float(recent)]))
-                    live.append((asked, tables.acceptance[i, t, recent, arm]))
+                asked = models.accept.predict_arms(x, np.array([float(recent)]), process.menu)[0]
+                live += [
+                    (asked[[arm]], tables.acceptance[i, t, recent, arm]) for arm in range(process.n_arms)
+                ]
             worst = max(worst, *(abs(float(a[0]) - b) for a, b in live))
     return worst
 
@@ -126,7 +127,8 @@ def measure() -> Sequence[Figure]:
     ours.reset(seed=0)
     cartpole: Any = gym.make_vec("CartPole-v1", VECTOR, vectorization_mode="vector_entry_point").unwrapped
     cartpole.reset(seed=0)
-    naive = [NaiveEnv(models, rng) for _ in range(NAIVE)]
+    fitted = ScikitLearn.fit(models)
+    naive = [NaiveEnv(models, fitted, rng) for _ in range(NAIVE)]
     arms = rng.integers(0, models.process.n_arms, (64, VECTOR))
     pushes = rng.integers(0, 2, (64, VECTOR))
     rates = best_rates(

@@ -9,6 +9,7 @@ import torch
 
 from churn_assets.decision.config import PpoConfig
 from churn_assets.decision.core import RetentionCore
+from churn_assets.decision.observation import regret_columns
 from churn_assets.decision.policy import MASKED
 
 
@@ -23,7 +24,9 @@ class LeanPolicy(torch.nn.Module):
         self.skip = torch.nn.Linear(width, arms, bias=False)
         with torch.no_grad():
             self.skip.weight.zero_()
-            self.skip.weight[:, core.observer.regret_columns] = ppo.regret_weight * torch.eye(arms)
+            self.skip.weight[:, regret_columns(core.observer.n_features, core.process)] = (
+                ppo.regret_weight * torch.eye(arms)
+            )
 
     @staticmethod
     def _network(width: int, outputs: int, ppo: PpoConfig) -> torch.nn.Sequential:

@@ -140,9 +140,7 @@ def shop(seed: int, folder: Path, *, drift: Drift, drift_at: int | None, size: i
         scratch = Scratch.make(folder / f"{again}", CONFIG, {"offer_log.seed_offset": 100 * again + seed})
         experiment = scratch.experiment
         table = read_customers(experiment.customers, seed=experiment.seed, root=scratch.root)
-        forward = Forward.build(
-            table, experiment.economics, seed=seed, size=size, drift=drift, drift_at=drift_at
-        )
+        forward = Forward.build(table, experiment, seed=seed, size=size, drift=drift, drift_at=drift_at)
         with dg.instance_for_test() as instance:
             learner = InProcess(scratch, instance)
             first = learner.learn(0)
@@ -171,9 +169,9 @@ def poison(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
     """One training on data that are wrong in some way, from the same state each; a row a way."""
     with shop(seed, folder, drift="none", drift_at=None) as found:
         later = found.forward.wave(SERVED_BEFORE + 1)
-        optimum = later.cohort.lift(later.cohort.expected.argmax(1))
+        optimum = later.cohort.lift(later.cohort.best)
         champion = found.scratch.leader
-        before = found.scratch.core(champion) if champion else None
+        before = found.scratch.decider(champion) if champion else None
         assert before is not None
         lift = later.cohort.lift(choices(before, found.forward, later))
         unserved = folder / "unserved"
@@ -188,7 +186,7 @@ def poison(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
                 learned = InProcess(scratch, instance).learn(SERVED_BEFORE)
             truth = lift
             if learned.promoted and scratch.leader is not None:
-                truth = later.cohort.lift(choices(scratch.core(scratch.leader), found.forward, later))
+                truth = later.cohort.lift(choices(scratch.decider(scratch.leader), found.forward, later))
             yield {
                 "seed": seed,
                 "kind": kind,

@@ -26,8 +26,7 @@ import transformers
 from benchmarks.stages import ROOT, call_stages, project_folder
 from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
-from churn_assets.message.corpus.data import Messages, Preferences, situations
-from churn_assets.message.corpus.sentences import offers_of
+from churn_assets.message.corpus.data import Messages, Preferences
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import gold_scores, labels_by_gold
 from churn_assets.message.model.generation import Generated, Writer, generate
@@ -38,9 +37,11 @@ from churn_assets.message.model.writing import Situation, situations_of
 from churn_assets.message.model.writing import write_messages as write_to
 from churn_assets.message.text.profile import profiles_of
 from churn_assets.message.text.safety import Safety
+from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.ppo import PpoTrainer, train_ppo
 from churn_assets.message.training.rollouts import Judged, Jury, TextPolicy, prompts_of_step
+from churn_assets.offers.economics import catalogue
 from churn_assets.release.bundle import MEMBERS
 
 EXPERIMENT = "quickstart"
@@ -115,9 +116,11 @@ def branch(seed: int) -> Branch:
         experiment = project.experiment(EXPERIMENT)
     values = called.values
     table, messages, config = values["customers"], values["messages"], experiment.messages
-    profiles = profiles_of(table.where(table.held_out), config.profile)
+    economics = experiment.economics
+    menu = catalogue(experiment.arms, economics).menu(experiment.ppo_decision.menu)
+    profiles = profiles_of(table.where(table.held_out), config.profile, economics.currency)
     known = frozenset(messages.of("train")["prompt"])
-    offers = offers_of(experiment.ppo_decision.menu, config.durations)
+    offers = offers_of(menu, config.durations)
     start = time.perf_counter()
     again = train_ppo(
         values["sft_model"], values["reward_model"], messages, experiment.ppo_text, seed=experiment.seed
@@ -145,7 +148,7 @@ def reward_accuracy(run: Branch) -> dict[str, float]:
     scorer, prompts = Scorer.of(run.reward), pairs["prompt"].tolist()
     chosen, rejected = pairs["chosen"].tolist(), pairs["rejected"].tolist()
     ranked = score(scorer, prompts, chosen, whole) > score(scorer, prompts, rejected, whole)
-    known = situations(pairs, run.preferences.profiles)
+    known = run.preferences.situations(pairs)
     right = labels_by_gold([Situation("", *each) for each in known if each is not None], chosen, rejected)
     edit = (pairs["kind"] == "edit").to_numpy()
     return {
@@ -159,7 +162,7 @@ def offer_copied(run: Branch) -> float:
     """Share of the SFT model's greedy messages that say exactly the offer of their prompt."""
     written = run.written(run.sft, WRITING, greedy=True)
     pairs = zip(written, run.situations, strict=False)
-    return statistics.fmean(says_only(text.text, at.offer.pct, at.offer.months) for text, at in pairs)
+    return statistics.fmean(says_only(text.text, at.arm, at.profile.currency) for text, at in pairs)
 
 
 def held_out_messages(run: Branch) -> dict[str, float]:
@@ -176,8 +179,8 @@ def held_out_messages(run: Branch) -> dict[str, float]:
     kl = text_kl(policy, sft, prompts, [each.tokens for each in written])
     wrong = [
         (
-            says_another(each.raw, at.offer.pct, at.offer.months),
-            says_another(each.sent.text, at.offer.pct, at.offer.months),
+            says_another(each.raw, at.arm, at.profile.currency),
+            says_another(each.sent.text, at.arm, at.profile.currency),
         )
         for each, at in zip(messages, run.situations, strict=True)
     ]
@@ -185,7 +188,7 @@ def held_out_messages(run: Branch) -> dict[str, float]:
         "wrong_raw": statistics.fmean(raw for raw, _ in wrong),
         "wrong_sent": statistics.fmean(sent for _, sent in wrong),
         "unsafe_raw": statistics.fmean(
-            not safety.check(each.raw, at.profile, at.offer).safe
+            not safety.check(each.raw, at.profile, at.arm).safe
             for each, at in zip(messages, run.situations, strict=True)
         ),
         "unique": len({each.raw for each in messages[:WRITING]}) / WRITING,

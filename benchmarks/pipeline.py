@@ -16,15 +16,14 @@ import dagster as dg
 
 from benchmarks.report import Figure, main
 from benchmarks.stages import call_stages, project_folder
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.messages import MessageWriter, Writing
+from churn_assets.deciding.table import decide_table
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET, Writing
-from churn_assets.release.decide import decide
-from churn_assets.release.derive import derive
+from churn_assets.release.build import as_raw, models_to_decide_with
+from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
 from churn_assets.release.loaded import Models
-from churn_assets.release.messages import MessageDesk
-from churn_assets.store.reference import ArtifactRef
 from resources.stage import UNCHANGED
 
 EXPERIMENT = "quickstart"
@@ -56,10 +55,8 @@ def call_library(root: Path) -> float:
     start = time.perf_counter()
     values = call_stages(project, EXPERIMENT).values
     customers = values["customers"]
-    months = project.section(EXPERIMENT, "economics.discount_months")
     writing = Writing(
         safety=project.section(EXPERIMENT, "safety"),
-        months=months,
         profile=None,
         max_new_tokens=0,
         sampling=Sampling(),
@@ -71,11 +68,11 @@ def call_library(root: Path) -> float:
         accept=values["accept_model"],
         effect=values["effect_model"],
         policy=values["ppo_decision"],
-        desk=MessageDesk(writing, None),
+        desk=MessageWriter(writing),
     )
     unseen = as_raw(customers.where(customers.held_out))
-    derived = derive(models, customers.X)
-    decide(unseen, derived, ArtifactRef(EXPERIMENT, "release", "in-memory"), datetime.now(UTC))
+    decider = Decider(models_to_decide_with(models, customers.X), f"{EXPERIMENT}/release/in-memory")
+    decide_table(unseen, decider, datetime.now(UTC))
     return time.perf_counter() - start
 
 

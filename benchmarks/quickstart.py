@@ -10,8 +10,10 @@ import numpy as np
 
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import ResponseTables, build_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.offers.log import OfferLog
 from churn_assets.offers.world import DemoWorld
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
@@ -22,17 +24,19 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Quickstart:
-    """Customers, fitted models and the process of the experiment `quickstart`."""
+    """Customers, offer log, fitted models and the process of the experiment `quickstart`."""
 
     experiment: Experiment
     customers: CustomerTable
+    log: OfferLog
     risk: RiskModel
     accept: AcceptModel
     effect: EffectModel
     process: RetentionProcess
 
     def tables(self, customers: CustomerTable) -> ResponseTables:
-        return build_tables(customers, self.risk, self.accept, self.effect, self.process)
+        models = ResponseModels.of(self.risk, self.accept, self.effect, self.process)
+        return build_tables(customers, models)
 
     def learners(self) -> ResponseTables:
         return self.tables(self.customers.where(~self.customers.held_out))
@@ -53,4 +57,4 @@ def quickstart() -> Quickstart:
     effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
     window = table.schema.label_window_months
     process = RetentionProcess.build(experiment.ppo_decision, experiment.economics, window)
-    return Quickstart(experiment, table, risk, accept, effect, process)
+    return Quickstart(experiment, table, log, risk, accept, effect, process)

@@ -21,21 +21,24 @@ import pandas as pd
 import yaml
 
 from churn_assets.customers.table import CustomerTable
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.messages import Writing
+from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.table import decide_table
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import build_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.message.text.safety import gifts_of
 from churn_assets.message.training.config import Sampling
+from churn_assets.offers.economics import catalogue
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release, Writing
-from churn_assets.release.decide import decide
-from churn_assets.release.derive import derive
-from churn_assets.release.derived import Derived
+from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release
 from churn_assets.release.gates import COMPARED, GOLDEN_AT
-from churn_assets.release.loaded import Models, member_format
-from churn_assets.release.messages import MessageDesk
+from churn_assets.release.loaded import member_format
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.model import RiskModel
@@ -125,16 +128,19 @@ def publish_release(
         seed: Of log and policy: another one gives a release that decides otherwise.
         change: What becomes of the trained policy before it is published.
     """
-    log = DemoWorld(table, experiment.economics).draw_log(rows, seed)
+    arms = catalogue(experiment.arms, experiment.economics)
+    world = DemoWorld(table, experiment.economics, experiment.offer_log.demo_menu(arms))
+    log = world.draw_log(rows, seed)
     risk = RiskModel.fit(table, experiment.risk_model)
     accept = AcceptModel.fit(table, log, experiment.accept_model)
     out_of_fold = risk.risk_of(np.asarray(log.customer_id))
     effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
     window = table.schema.label_window_months
-    process = RetentionProcess.build(experiment.ppo_decision, experiment.economics, window)
+    process = RetentionProcess.build(experiment.ppo_decision, experiment.economics, window, experiment.arms)
     ppo = experiment.ppo_decision.ppo.model_copy(update={"total_timesteps": timesteps})
     config = experiment.ppo_decision.model_copy(update={"ppo": ppo})
-    learners = build_tables(table.where(~table.held_out), risk, accept, effect, process)
+    responses = ResponseModels.of(risk, accept, effect, process)
+    learners = build_tables(table.where(~table.held_out), responses)
     policy = change(train(learners, process, config, seed=seed).policy)
     values = (table, log, risk, accept, effect, policy)
     members: dict[str, ArtifactRef] = {}
@@ -143,13 +149,14 @@ def publish_release(
     digests = {asset: project.store.manifest(ref).digest for asset, ref in members.items()}
     writing = Writing(
         safety=experiment.safety,
-        months=experiment.economics.discount_months,
+        currency=experiment.economics.currency,
+        gifts=gifts_of(process.menu),
         profile=None,
         max_new_tokens=1,
         sampling=Sampling(),
         seed=0,
     )
-    derived = derive(Models(table.schema, risk, accept, effect, policy, MessageDesk(writing, None)), table.X)
+    models = ReleaseModels.build(responses, policy, table.X)
     bundle = Bundle(
         experiment=EXPERIMENT,
         branches=("decision",),
@@ -158,17 +165,17 @@ def publish_release(
         champion=None,
         simulated=True,
         writing=writing,
-        golden=golden_of(table, derived),
+        golden=golden_of(table, models),
         report_sha256="0" * 64,
     )
-    release = Release(bundle=bundle, report="", derived=derived)
+    release = Release(bundle=bundle, report="", models=models)
     return _publish(project, "release", release, members)
 
 
-def golden_of(table: CustomerTable, derived: Derived) -> Golden:
+def golden_of(table: CustomerTable, models: ReleaseModels) -> Golden:
     """A few customers and what is decided for them, which every load of the release must decide again."""
     raw = as_raw(table).head(GOLDEN_CUSTOMERS)
-    decided = decide(raw, derived, ArtifactRef(EXPERIMENT, "release", "unborn"), GOLDEN_AT)
+    decided = decide_table(raw, Decider(models, f"{EXPERIMENT}/release/unborn"), GOLDEN_AT)
     return Golden(customers=_plain(raw), decisions=_plain(decided[list(COMPARED)]), messages=[])
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.coverage import dr_coverage
+from benchmarks.panel import PanelPolicy, PanelResult, PanelState, run_panel
 from benchmarks.report import Figure, main
+from churn_assets.arms import Menu
 from churn_assets.customers.schema import FOLD
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.config import PpoDecisionConfig
@@ -23,10 +25,12 @@ from churn_assets.decision.optimum import evaluate, solve
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import ResponseTables, build_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.offers.economics import catalogue
 from churn_assets.offers.log import OfferLog
-from churn_assets.offers.world import ARMS, DemoWorld, PanelPolicy, PanelResult, PanelState, Truth
+from churn_assets.offers.world import DemoWorld, Truth
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.model import RiskModel
@@ -35,7 +39,7 @@ ROOT = Path(__file__).parents[1]
 TRAINING_SITUATIONS = 8_000
 """Rows of the log that the one-window policy is trained on."""
 
-TOP_RISK_SHARE, TOP_RISK_ARM = 0.3, ARMS.index(0.20)
+TOP_RISK_SHARE, TOP_RISK_ARM = 0.3, "percent_20"
 """The rule to beat: the 30 % riskiest customers get a 20 % offer."""
 
 MOST_PRIOR_OFFERS = 5
@@ -64,9 +68,8 @@ class Models:
     def tables(
         self, customers: CustomerTable, process: RetentionProcess, prior_offers: Ints
     ) -> ResponseTables:
-        return build_tables(
-            customers, self.risk, self.accept, self.effect, process, prior_offers=prior_offers
-        )
+        models = ResponseModels.of(self.risk, self.accept, self.effect, process)
+        return build_tables(customers, models, prior_offers=prior_offers)
 
 
 def one_window(config: PpoDecisionConfig, window_months: float) -> PpoDecisionConfig:
@@ -98,13 +101,13 @@ def at(table: CustomerTable, rows: Ints) -> CustomerTable:
 def decided_out_of_sample(
     table: CustomerTable, log: OfferLog, experiment: Experiment, seed: int
 ) -> tuple[Ints, Ints, Floats]:
-    """Arms (index into ARMS) for each log row by the policy and by the models' exact optimum, and the risk.
+    """Arms (index into the log's menu) for each log row by the policy and by the models' exact optimum, and the risk.
 
     Every row is decided by models and a policy that were fitted without its customer.
     """
     config = one_window(experiment.ppo_decision, table.schema.label_window_months)
     process = RetentionProcess.build(config, experiment.economics, table.schema.label_window_months)
-    on_menu = np.array([ARMS.index(offer) for offer in process.menu])
+    on_menu = np.array([log.menu.position[arm] for arm in process.menu.ids])
     customer = log.positions(table.ids)
     ours, best = np.zeros(len(log), np.int64), np.zeros(len(log), np.int64)
     risk = np.zeros(len(log))
@@ -125,9 +128,9 @@ def decided_out_of_sample(
     return ours, best, risk
 
 
-def best_constant_lift(truth: Truth, menu: tuple[float, ...]) -> float:
+def best_constant_lift(truth: Truth, world: DemoWorld, menu: Menu) -> float:
     """Lift of the best arm of the menu given to everybody, chosen by the truth itself."""
-    arms = [ARMS.index(offer) for offer in menu]
+    arms = [world.menu.position[arm] for arm in menu.ids]
     return max(truth.one_window_lift(np.full(len(truth.customer), arm)) for arm in arms)
 
 
@@ -135,12 +138,17 @@ class PanelDecider:
     """The trained policy as the panel asks it: for some customers, at the start of a wave."""
 
     def __init__(
-        self, policy: DecisionPolicy, models: Models, table: CustomerTable, scored: NDArray[np.bool_]
+        self,
+        policy: DecisionPolicy,
+        models: Models,
+        world: DemoWorld,
+        table: CustomerTable,
+        scored: NDArray[np.bool_],
     ) -> None:
         self._policy, self._process = policy, policy.process
         self._row = np.cumsum(scored) - 1
         self._scored = scored
-        self._menu = np.array([ARMS.index(offer) for offer in self._process.menu])
+        self._menu = np.array([world.menu.position[arm] for arm in self._process.menu.ids])
         customers = at(table, np.flatnonzero(scored))
         self._observers = []
         for prior in range(MOST_PRIOR_OFFERS + 1):
@@ -152,7 +160,7 @@ class PanelDecider:
         arms = np.zeros(len(state.customer), np.int64)
         asked = np.flatnonzero(self._scored[state.customer])
         step = state.month // process.step_months
-        status = panel_status(process, state)[asked]
+        status = panel_state(process, self._menu, state)[asked]
         carried = np.minimum(
             state.prior_offers - (state.months_since_contact < process.recent_window_months),
             MOST_PRIOR_OFFERS,
@@ -170,17 +178,16 @@ class PanelDecider:
         return arms
 
 
-def panel_status(process: RetentionProcess, state: PanelState) -> Ints:
-    """(n,) the process's status of each customer of the panel."""
-    status = np.zeros(len(state.customer), np.int64)
+def panel_state(process: RetentionProcess, on_menu: Ints, state: PanelState) -> Ints:
+    """(n,) the process's state of each customer of the panel; `on_menu` (K,) are its arms on the world's menu."""
+    found = np.zeros(len(state.customer), np.int64)
     for age in range(1, process.memory):
-        status[state.months_since_contact == age * process.step_months] = process.refused(age)
-    for arm, offer in enumerate(process.menu):
-        running = (state.discount_months_left > 0) & np.isclose(state.discount_pct, offer)
-        for left in np.unique(state.discount_months_left[running]):
-            age = process.discount - int(left) // process.step_months
-            status[running & (state.discount_months_left == left)] = process.discounted(arm, age)
-    return status
+        found[state.months_since_contact == age * process.step_months] = process.refused(age)
+    for arm, index in enumerate(on_menu):
+        for left in np.unique(state.months_left[(state.running == index) & (state.months_left > 0)]):
+            age = (process.menu[arm].months - int(left)) // process.step_months
+            found[(state.running == index) & (state.months_left == left)] = process.accepted(arm, age)
+    return found
 
 
 def under_the_rules(process: RetentionProcess, rule: PanelPolicy) -> PanelPolicy:
@@ -203,13 +210,16 @@ def panel_lifts(
     )
     policy = train_policy(models, table, process, experiment, seed)
     scored = table.held_out
-    top = world.risk >= np.quantile(world.risk, 1 - TOP_RISK_SHARE)
+    top, top_arm = (
+        world.risk >= np.quantile(world.risk, 1 - TOP_RISK_SHARE),
+        world.menu.position[TOP_RISK_ARM],
+    )
 
     def run(rule: PanelPolicy) -> PanelResult:
         horizon = process.horizon * process.step_months
         monthly = process.discount_factor ** (1 / process.step_months)
-        return world.panel(
-            rule, seed=seed, horizon_months=horizon, replicates=replicates, discount_factor=monthly
+        return run_panel(
+            world, rule, seed=seed, horizon_months=horizon, replicates=replicates, discount_factor=monthly
         )
 
     def everybody(arm: int) -> PanelPolicy:
@@ -217,11 +227,11 @@ def panel_lifts(
 
     none = run(everybody(0)).value[:, scored].mean()
     rules: dict[str, PanelPolicy] = {
-        "top_risk": under_the_rules(process, lambda state: np.where(top[state.customer], TOP_RISK_ARM, 0))
+        "top_risk": under_the_rules(process, lambda state: np.where(top[state.customer], top_arm, 0))
     }
-    for offer in process.menu[1:]:
-        rules[f"constant_{offer:.0%}"] = under_the_rules(process, everybody(ARMS.index(offer)))
-    rules["ours"] = PanelDecider(policy, models, table, scored)
+    for arm in process.menu.ids[1:]:
+        rules[f"constant_{arm}"] = under_the_rules(process, everybody(world.menu.position[arm]))
+    rules["ours"] = PanelDecider(policy, models, world, table, scored)
     return {name: float(run(rule).value[:, scored].mean() - none) for name, rule in rules.items()}
 
 
@@ -260,6 +270,7 @@ PANEL_REPLICATES = 4
 def measure() -> list[Figure]:
     """Runs every seed, about a minute and a half each, and the coverage."""
     quickstart = load_experiment("quickstart", ROOT / "configs")
+    menu = catalogue(quickstart.arms, quickstart.economics).menu(quickstart.ppo_decision.menu)
     lifts: list[dict[str, float]] = []
     panels: list[dict[str, float]] = []
     contacted: list[float] = []
@@ -268,13 +279,14 @@ def measure() -> list[Figure]:
         world = DemoWorld(table, quickstart.economics)
         draw = world.draw(50_000, seed)
         ours, best, risk = decided_out_of_sample(table, draw.log, quickstart, seed)
-        top = np.where(risk >= np.quantile(risk, 1 - TOP_RISK_SHARE), TOP_RISK_ARM, 0)
+        top_arm = world.menu.position[TOP_RISK_ARM]
+        top = np.where(risk >= np.quantile(risk, 1 - TOP_RISK_SHARE), top_arm, 0)
         lifts.append(
             {
                 "ours": draw.truth.one_window_lift(ours),
                 "models_optimum": draw.truth.one_window_lift(best),
                 "top_risk": draw.truth.one_window_lift(top),
-                "best_constant": best_constant_lift(draw.truth, quickstart.ppo_decision.menu),
+                "best_constant": best_constant_lift(draw.truth, world, menu),
                 "contact_share": float((ours > 0).mean()),
             }
         )

@@ -287,6 +287,9 @@ class Arm(_Frozen):
     family: Slug
     size: float
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # arms are looked up at every message, and all fields take ten times as long
+
     @property
     def contacts(self) -> bool:
         """Whether the customer is contacted at all."""

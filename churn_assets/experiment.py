@@ -6,19 +6,24 @@ import difflib
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, to_jsonable_python
 
+from churn_assets.arms import ArmConfig, ArmError, Menu, percent_share
+from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import registry
 from churn_assets.message.config import MessagesConfig, SafetyRules
+from churn_assets.message.text.template import check_templates
 from churn_assets.monitoring.config import AutomationConfig
-from churn_assets.offers.economics import Economics
+from churn_assets.offers.config import OfferLogConfig
+from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.release.config import ReleaseConfig
 from churn_assets.serving.config import ServingConfig
 
@@ -61,6 +66,7 @@ class ExperimentBase(BaseModel):
         store: Where artifacts live.
         channel: The channel that promotion of this experiment's releases moves.
         economics: What offers cost and customers are worth.
+        arms: What may be offered beside no contact and percents off, which need no declaration.
         safety: What a message must keep to be sent.
         serving: How a release is served.
         automation: What happens by itself.
@@ -73,6 +79,7 @@ class ExperimentBase(BaseModel):
     store: StoreConfig
     channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     economics: Economics
+    arms: tuple[ArmConfig, ...] = ()
     safety: SafetyRules = SafetyRules()
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
@@ -91,6 +98,30 @@ class ExperimentBase(BaseModel):
     def find(self, kind: type[Section]) -> Section | None:
         """The section of an asset, by its class; None where the experiment goes without it."""
         return next((value for _, value in self if type(value) is kind), None)
+
+    @model_validator(mode="after")
+    def _menus_are_of_known_arms(self) -> Self:
+        ids = [arm.id for arm in self.arms]
+        for place, arm_id in enumerate(ids):
+            if arm_id in ids[:place]:
+                raise ValueError(f"arms.{place}.id: found {arm_id!r} a second time, expected ids that differ")
+            if percent_share(arm_id) is not None:
+                raise ValueError(
+                    f"arms.{place}.id: found {arm_id!r}, which is always there as a percent off; expected another id"
+                )
+        known = catalogue(self.arms, self.economics)
+        decision, log = self.section(PpoDecisionConfig), self.section(OfferLogConfig)
+        menu = _resolved("ppo_decision.menu", lambda: known.menu(decision.menu))
+        check_templates(self.safety, menu)
+        if log.simulated:
+            tried = _resolved("offer_log.menu", lambda: log.demo_menu(known))
+            strange = [arm.id for arm in menu if arm.contacts and arm.family not in tried.families]
+            if strange:
+                raise ValueError(
+                    f"ppo_decision.menu: found {', '.join(strange)}, of which the demo world tries nothing alike; add "
+                    "it to offer_log.menu"
+                )
+        return self
 
     @model_validator(mode="after")
     def _message_branch_is_whole(self) -> Self:
@@ -112,6 +143,13 @@ class ExperimentBase(BaseModel):
                 f"messages.durations: found {list(durations)}, expected economics.discount_months ({months}) among them"
             )
         return self
+
+
+def _resolved(key: str, menu: Callable[[], Menu]) -> Menu:
+    try:
+        return menu()
+    except ArmError as error:
+        raise ValueError(f"{key}: {error}") from error
 
 
 def _field(asset: AssetSpec) -> Any:
@@ -157,8 +195,9 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
 
 def section_digest(section: Any) -> str:
     """Digest (sha256, hex) of a section or plain value, a list included; equal where the resolved values are equal."""
-    content = section.model_dump(mode="json") if isinstance(section, BaseModel) else section
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    canonical = json.dumps(
+        to_jsonable_python(section), sort_keys=True, separators=(",", ":"), allow_nan=False
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

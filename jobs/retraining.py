@@ -244,20 +244,21 @@ def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef
 
 
 def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
+    from churn_assets.deciding.decider import Decider
     from churn_assets.monitoring.drift import drift_report
     from churn_assets.monitoring.served import features_and_risk, full_windows, learned_from
-    from churn_assets.release.deciding import load_deciding
+    from churn_assets.release.deciding import load_release
 
     config = scene.automation.drift
     live = scene.live()
     windows = full_windows(live.frame[live.frame["release"] == str(leader)], config.window_decisions)
     if not windows:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
-    bundle, derived = load_deciding(scene.store, leader)
+    bundle, models = load_release(scene.store, leader)
     table = scene.project.value(bundle.members["customers"].version)
-    reference = learned_from(table, leader, derived, scene.now)
+    reference = learned_from(table, Decider(models, str(leader)), scene.now)
     for window in windows:
-        report = drift_report(reference, features_and_risk(live, window, derived), config)
+        report = drift_report(reference, features_and_risk(live, window, models.schema), config)
         if report.drifted:
             found = {"drift of": report.drifted, "window": window.number, "release": str(leader)}
             return Finding("drift", _LEARNED_FROM, requests.evidence_of(found), report.reason)

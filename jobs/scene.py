@@ -126,12 +126,14 @@ class Scene:
 
     def learnable(self) -> int:
         """How many served decisions the offer log may learn from by now."""
+        from churn_assets.offers.economics import catalogue
         from churn_assets.offers.offer_rows import offer_rows
 
         experiment = self.experiment
         rows = offer_rows(
             self.live(),
             experiment.economics,
+            catalogue(experiment.arms, experiment.economics),
             experiment.customers.monthly_revenue,
             now=self.now,
             window=timedelta(days=experiment.offer_log.decisions.window_days),

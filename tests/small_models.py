@@ -11,13 +11,13 @@ import pytest
 
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.decision.observation import observation_names
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.world import DemoWorld
-from churn_assets.release.derive import derive
-from churn_assets.release.derived import Derived
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.config import RiskModelConfig
@@ -32,8 +32,8 @@ class SmallModels:
 
     Attributes:
         everyone: all real customers.
-        table: the fifth of them that the models were fitted on and whom the forms know.
-        derived: the forms.
+        table: the fifth of them that the models were fitted on and whom the release knows.
+        models: what the release decides with.
     """
 
     everyone: CustomerTable
@@ -42,7 +42,7 @@ class SmallModels:
     accept: AcceptModel
     effect: EffectModel
     policy: DecisionPolicy
-    derived: Derived
+    models: ReleaseModels
 
     @property
     def schema(self):
@@ -67,28 +67,9 @@ def fit_models(customers: CustomersConfig, risk_config: RiskModelConfig, share: 
         experiment.ppo_decision, experiment.economics, table.schema.label_window_months
     )
     policy = policy_by_hand(table, process)
-    return SmallModels(
-        everyone,
-        table,
-        risk,
-        accept,
-        effect,
-        policy,
-        derive(_Members(table, risk, accept, effect, policy), table.X),
-    )
-
-
-@dataclass(frozen=True)
-class _Members:
-    table: CustomerTable
-    risk: RiskModel
-    accept: AcceptModel
-    effect: EffectModel
-    policy: DecisionPolicy
-
-    @property
-    def schema(self):
-        return self.table.schema
+    responses = ResponseModels.of(risk, accept, effect, process)
+    models = ReleaseModels.build(responses, policy, table.X)
+    return SmallModels(everyone, table, risk, accept, effect, policy, models)
 
 
 def policy_by_hand(table: CustomerTable, process: RetentionProcess) -> DecisionPolicy:

@@ -21,6 +21,7 @@ from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.flow.registry import registry
 from churn_assets.offers.config import COLUMNS
+from churn_assets.offers.economics import catalogue
 from churn_assets.offers.log import read_log
 from churn_assets.store import cache, location
 from churn_assets.store import errors as store_errors
@@ -219,18 +220,19 @@ def test_own_data_are_read_as_the_example_says(tmp_path):
     ).to_csv(tmp_path / experiment.offer_log.source, index=False)
 
     customers = read_customers(experiment.customers, seed=experiment.seed, root=tmp_path)
-    log = read_log(tmp_path / experiment.offer_log.source, experiment.offer_log.columns, customers.ids)
+    arms = catalogue(experiment.arms, experiment.economics)
+    log = read_log(tmp_path / experiment.offer_log.source, experiment.offer_log.columns, customers.ids, arms)
 
     kinds = {feature.name: feature.kind for feature in customers.schema.features}
     assert kinds == {"list_price": "numeric", "plan": "categorical", "megabits": "numeric"}
-    assert set(experiment.ppo_decision.menu) <= set(log.arms)
+    assert set(arms.menu(experiment.ppo_decision.menu).ids) <= set(log.menu.ids)
     assert not log.simulated
 
 
 def test_the_documented_log_columns_are_the_contract():
     table = (ROOT / "docs" / "operations.md").read_text().split("**Offer log.**")[1]
     told = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.MULTILINE))))
-    assert told == {*COLUMNS, "propensity_0", "propensity_10"}
+    assert told == {*COLUMNS, "propensity_no_contact", "propensity_percent_10"}
 
 
 def test_the_embedded_table_is_where_the_readme_says():

@@ -215,10 +215,11 @@ def decide(
     ] = False,
     experiment: ExperimentOption = "quickstart",
 ) -> None:
-    """Add decision, offer, reasons, expected value, propensity and release to a customer table."""
+    """Add decision, arm, reasons, expected value, propensity and release to a customer table."""
     from churn_assets.customers.table import read_frame
-    from churn_assets.release.decide import decide as decide_for
-    from churn_assets.release.deciding import load_deciding
+    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.table import decide_table
+    from churn_assets.release.deciding import load_release
 
     place = open_place(context, experiment)
     target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
@@ -227,17 +228,19 @@ def decide(
         raise UsageProblemError(message)
     raw = read_frame(file)
     ref = place.release(release)
-    bundle, derived = load_deciding(place.store, ref)
+    bundle, models = load_release(place.store, ref)
+    decider = Decider(models, str(ref))
     simulated = bundle.simulated
-    decided = decide_for(raw, derived, ref, datetime.now(UTC)).assign(
+    decided = decide_table(raw, decider, datetime.now(UTC)).assign(
         responses="simulated" if simulated else "observed"
     )
     if messages:
+        from churn_assets.deciding.messages import messages_for
         from churn_assets.release.loaded import load_desk
-        from churn_assets.release.messages import messages_for
 
-        desk = load_desk(place.store, bundle)
-        decided = decided.join(messages_for(raw, decided, derived.schema, desk))
+        arms = [decider.menu[decider.menu.position[arm]] for arm in decided["arm"]]
+        writer = load_desk(place.store, bundle)
+        decided = decided.join(messages_for(raw, arms, decider.schema, writer))
     added = decided.drop(columns=["customer_id"])
     taken = [name for name in added.columns if name in raw.columns]
     if taken:
@@ -245,16 +248,16 @@ def decide(
         raise UsageProblemError(message)
     result = raw.reset_index(drop=True).join(added)
     getattr(result, _WRITERS[target.suffix])(target, index=False)
-    mix = decided["offer_pct"].value_counts().sort_index()
+    found = decided.groupby("arm")["expected_value"].agg(["size", "sum"])
     rows = [
         {
-            "offer": f"{offer:.0%}" if offer else "no contact",
-            "customers": int(count),
-            "expected_value": figure(
-                float(decided.loc[decided["offer_pct"] == offer, "expected_value"].sum())
-            ),
+            "arm": arm.id,
+            "offer": arm.label,
+            "customers": int(found.loc[arm.id, "size"]),
+            "expected_value": figure(float(found.loc[arm.id, "sum"])),
         }
-        for offer, count in mix.items()
+        for arm in decider.menu
+        if arm.id in found.index
     ]
     out.print(f"{len(decided)} decisions of {ref}")
     out.print(table(rows))

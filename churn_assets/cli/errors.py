@@ -27,6 +27,7 @@ _CODES = {
     "UsageProblemError": USAGE,
     "UnknownReleaseError": USAGE,
     "ExperimentError": USAGE,
+    "ArmError": USAGE,
     "CustomerTableError": USAGE,
     "OfferLogError": USAGE,
     "DemoWorldError": USAGE,

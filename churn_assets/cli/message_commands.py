@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,21 +12,25 @@ from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table
 
 if TYPE_CHECKING:
+    from churn_assets.arms import Arm, Menu
     from churn_assets.customers.table import CustomerTable
+    from churn_assets.deciding.decider import Decider
     from churn_assets.message.model.writing import Message, Situation
     from churn_assets.release.bundle import Bundle
-    from churn_assets.release.derived import Derived
     from churn_assets.store.artifacts import ArtifactStore
-    from churn_assets.store.reference import ArtifactRef
 
 
 @guarded
 def write(
     context: typer.Context,
     customer: Annotated[str, typer.Argument(help="Id of a customer in the release's own table.")],
+    arm: Annotated[
+        str | None,
+        typer.Option("--arm", help="Id of an arm of the menu; what the policy decides, if left out."),
+    ] = None,
     offer: Annotated[
         float | None,
-        typer.Option("--offer", help="Discount in percent; what the policy offers, if left out."),
+        typer.Option("--offer", help="Shorthand for a percent off: 20 means the arm percent_20."),
     ] = None,
     n: Annotated[int, typer.Option("--n", min=1, max=100, help="How many messages.")] = 1,
     name: Annotated[
@@ -38,13 +41,15 @@ def write(
     as_json: JsonOption = False,
 ) -> None:
     """Write messages to a customer: texts, their rewards, what the safety rules say, and what would be sent."""
+    from churn_assets.deciding.decider import Decider
     from churn_assets.message.text.template import render
-    from churn_assets.release.deciding import load_deciding
+    from churn_assets.release.deciding import load_release
     from churn_assets.release.loaded import load_desk, load_member
 
     place = open_place(context, experiment)
     ref = place.release(release)
-    bundle, derived = load_deciding(place.store, ref)
+    bundle, models = load_release(place.store, ref)
+    decider = Decider(models, str(ref))
     desk = load_desk(place.store, bundle)
     everybody = load_member(place.store, bundle.members, "customers")
     person = everybody.where(everybody.ids == customer)
@@ -52,8 +57,9 @@ def write(
         hint = nearest(customer, list(everybody.ids))
         message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"
         raise UsageProblemError(message, hint)
-    pct = _offered(person, derived, ref) if offer is None else _on_menu(offer, derived.process.menu)
-    (situation,) = desk.situations(person, [pct])
+    named = _named(arm, offer)
+    chosen = _offered(person, decider) if named is None else _on_menu(named, decider.menu)
+    (situation,) = desk.situations(person, [chosen])
     (messages,) = desk.write([situation], n=n)
     rewards = _rewards(place.store, bundle, situation, messages)
     rows = [
@@ -70,7 +76,7 @@ def write(
         for message, reward in zip(messages, rewards, strict=True)
     ]
     if as_json:
-        print_json({"release": str(ref), "prompt": situation.prompt, "messages": rows})
+        print_json({"release": str(ref), "arm": chosen.id, "prompt": situation.prompt, "messages": rows})
         return
     out.print(f"[bold]{situation.prompt}[/]", highlight=False)
     for row in rows:
@@ -83,26 +89,34 @@ def write(
         out.print("This release has no message branch: every message is the template.")
 
 
-def _offered(person: CustomerTable, derived: Derived, ref: ArtifactRef) -> float:
-    """What the policy offers this customer now."""
+def _offered(person: CustomerTable, decider: Decider) -> Arm:
+    """What the policy decides for this customer now."""
+    from churn_assets.deciding.table import decide_table
     from churn_assets.release.build import as_raw
-    from churn_assets.release.decide import decide
 
-    decided = decide(as_raw(person), derived, ref, datetime.now(UTC))
-    pct = float(decided["offer_pct"].iloc[0])
-    if not pct:
-        message = f"the policy makes customer {person.ids[0]} no offer ({decided['reasons'].iloc[0]})"
-        raise UsageProblemError(message, "choose one with --offer")
-    return pct
+    decided = decide_table(as_raw(person), decider, datetime.now(UTC)).iloc[0]
+    arm: Arm = decider.menu[decider.menu.position[decided["arm"]]]
+    if not arm.contacts:
+        message = f"the policy makes customer {person.ids[0]} no offer ({decided['reasons']})"
+        raise UsageProblemError(message, "choose one with --arm")
+    return arm
 
 
-def _on_menu(percent: float, levels: Sequence[float]) -> float:
-    menu = [level for level in levels if level > 0]
-    found = [level for level in menu if abs(100 * level - percent) < 1e-9]
-    if not found:
-        message = f"--offer {percent:g} is not on the menu"
-        raise UsageProblemError(message, f"expected one of {', '.join(f'{100 * level:g}' for level in menu)}")
-    return found[0]
+def _named(arm: str | None, percent: float | None) -> str | None:
+    """Id of the arm that a person names; None where they name none."""
+    from churn_assets.arms import percent_id
+
+    if arm is not None and percent is not None:
+        raise UsageProblemError("found --arm and --offer, expected one of them")
+    return arm if percent is None else percent_id(percent / 100)
+
+
+def _on_menu(arm_id: str, menu: Menu) -> Arm:
+    offers = {arm.id: arm for arm in menu if arm.contacts}
+    if arm_id not in offers:
+        message = f"arm {arm_id} is not on the menu"
+        raise UsageProblemError(message, f"expected one of {', '.join(offers)}")
+    return offers[arm_id]
 
 
 def _rewards(

@@ -92,6 +92,7 @@ def log(
 ) -> None:
     """Write decisions that were served, joined with their outcomes, as an offer log to learn from."""
     from churn_assets.customers.config import CustomersConfig
+    from churn_assets.offers.economics import catalogue
     from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
 
@@ -103,7 +104,8 @@ def log(
     folder = Path(context.obj) / config.serving.decision_log.folder
     live = live_decisions(place.store.backend, experiment, folder=folder)
     price = config.section(CustomersConfig).monthly_revenue
-    rows = offer_rows(live, config.economics, price, now=datetime.now(UTC))
+    arms = catalogue(config.arms, config.economics)
+    rows = offer_rows(live, config.economics, arms, price, now=datetime.now(UTC))
     getattr(rows.frame, writers[output.suffix])(output, index=False)
     out.print(table([{"decisions": count, "": what} for what, count in rows.counts.items()]))
     out.print(f"Written to {output}")

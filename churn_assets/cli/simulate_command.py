@@ -52,7 +52,7 @@ def simulate(
     experiment = scratch.experiment
     customers = read_customers(experiment.section(CustomersConfig), seed=experiment.seed, root=root)
     forward = Forward.build(
-        customers, experiment.economics, seed=seed, size=size, drift=drift, drift_at=drift_at or None
+        customers, experiment, seed=seed, size=size, drift=drift, drift_at=drift_at or None
     )
     out.print(f"[yellow]SIMULATED[/] answers to offers, on the real customers. Everything is in {root}")
     scores: list[WaveScore] = []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from churn_assets.arms import ArmConfig
 from churn_assets.decision.checks import PPO_DECISION
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.flow.asset import Made, Step, asset
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from churn_assets.risk.model import RiskModel
 
 
+_ARMS = Setting("arms", tuple[ArmConfig, ...])
 _ECONOMICS = Setting("economics", Economics)
 
 
 @asset(
     config=PpoDecisionConfig,
-    reads=(_ECONOMICS, SEED),
+    reads=(_ARMS, _ECONOMICS, SEED),
     format="churn_assets.decision.format:PPO_DECISION",
     checks=PPO_DECISION,
     branch="decision",
@@ -43,16 +45,17 @@ def ppo_decision(
 ) -> Made:
     from churn_assets.decision.ppo import train
     from churn_assets.decision.process import RetentionProcess
+    from churn_assets.decision.responses import ResponseModels
     from churn_assets.decision.tables import build_tables
 
     config = step.config
     window = customers.schema.label_window_months
-    process = RetentionProcess.build(config, step.read(_ECONOMICS), window)
+    process = RetentionProcess.build(config, step.read(_ECONOMICS), window, step.read(_ARMS))
     # Asking the models is most of the work: nobody is asked about who would not be learned from.
     seen = np.flatnonzero(~customers.held_out)
     chosen = np.random.default_rng(step.seed).permutation(seen)[: config.ppo.cases]
     learners = customers.where(np.isin(np.arange(len(customers)), chosen))
-    tables = build_tables(learners, risk_model, accept_model, effect_model, process)
+    tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
 
     def report(progress: Progress) -> None:
         reached = {"step": progress.timesteps, "total": config.ppo.total_timesteps}

@@ -25,20 +25,26 @@ def uniform(process: RetentionProcess) -> Choice:
     return lambda _t: weights
 
 
-def riskiest(
-    tables: ResponseTables, process: RetentionProcess, *, share: float = 0.30, offer_pct: float = 0.20
-) -> Choice:
-    """The share of customers with the highest current risk, at the arm nearest to one offer."""
-    arm = 1 + int(np.abs(np.asarray(process.menu[1:]) - offer_pct).argmin())
+USUAL_MONTHS_GIVEN = 1.2
+"""Months of the price that a usual offer gives: 20 % off for six months, as retention teams often do."""
+
+
+def usual_arm(tables: ResponseTables, process: RetentionProcess) -> int:
+    """The arm whose benefit is nearest to what a usual offer gives, on average over customers."""
+    given = (process.menu.commitment(tables.price) / tables.price[:, None]).mean(axis=0)
+    return 1 + int(np.abs(given[1:] - USUAL_MONTHS_GIVEN).argmin())
+
+
+def riskiest(tables: ResponseTables, process: RetentionProcess, arm: int, *, share: float = 0.30) -> Choice:
+    """One arm to the share of customers with the highest current risk."""
     threshold = np.quantile(tables.risk[:, 0], 1 - share)
     return lambda t: _one_arm(process, (tables.risk[:, t] > threshold) * arm)
 
 
 def uplift_threshold(
-    tables: ResponseTables, process: RetentionProcess, *, threshold: float = 0.05, offer_pct: float = 0.20
+    tables: ResponseTables, process: RetentionProcess, arm: int, *, threshold: float = 0.05
 ) -> Choice:
-    """One offer to everyone whose churn probability it lowers by more than a threshold."""
-    arm = 1 + int(np.abs(np.asarray(process.menu[1:]) - offer_pct).argmin())
+    """One arm to everyone whose churn probability it lowers by more than a threshold."""
 
     def choice(t: int) -> Floats:
         q = tables.acceptance[:, t, 0, arm]
@@ -52,7 +58,7 @@ def highest_incremental_value(
     tables: ResponseTables, process: RetentionProcess, budget_price: float = 0.0
 ) -> Choice:
     """The arm that adds most if no other offer followed: the exact one-offer optimum, repeated."""
-    best = incremental(tables, process).net(budget_price).argmax(axis=-1)
+    best = incremental(tables.responses, process).net(budget_price).argmax(axis=-1)
     return lambda t: _arms(process, best[:, t].T)
 
 
@@ -60,24 +66,27 @@ def best_time_for_one_offer(
     tables: ResponseTables, process: RetentionProcess, budget_price: float = 0.0
 ) -> Choice:
     """The arm that adds most if no other offer followed, unless a single offer at a later step adds more."""
-    added = incremental(tables, process)
+    added = incremental(tables.responses, process)
     net = added.net(budget_price)
-    waiting = value_of_waiting(added, tables, process, np.array([budget_price]))
+    waiting = value_of_waiting(added, np.array([budget_price]))
     best = np.where(net.max(axis=-1) > waiting, net.argmax(axis=-1), 0)
     return lambda t: _arms(process, best[:, t].T)
 
 
 def baselines(tables: ResponseTables, process: RetentionProcess) -> Mapping[str, Choice]:
     """Every baseline that a policy is reported against, by name."""
+    usual = usual_arm(tables, process)
     constants = {
-        f"everyone {offer:.0%}": constant(process, arm) for arm, offer in enumerate(process.menu) if arm > 0
+        f"everyone: {arm.label}": constant(process, number)
+        for number, arm in enumerate(process.menu)
+        if number
     }
     return {
         "no offer": never(process),
         **constants,
         "random": uniform(process),
-        "riskiest 30% at 20%": riskiest(tables, process),
-        "uplift threshold": uplift_threshold(tables, process),
+        f"riskiest 30%: {process.menu.labels[usual]}": riskiest(tables, process, usual),
+        "uplift threshold": uplift_threshold(tables, process, usual),
         "highest incremental value": highest_incremental_value(tables, process),
         "best time for one offer": best_time_for_one_offer(tables, process),
     }
@@ -88,5 +97,5 @@ def _one_arm(process: RetentionProcess, arm: Ints | Bools) -> Floats:
 
 
 def _arms(process: RetentionProcess, arm: Ints | Bools) -> Floats:
-    """(O or 1, 1, K, n) one-hot choice from the arm of (open status, customer)."""
+    """(O or 1, 1, K, n) one-hot choice from the arm of (open state, customer)."""
     return np.asarray(np.arange(process.n_arms)[:, None] == arm[:, None, None, :], np.float64)

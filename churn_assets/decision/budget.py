@@ -39,7 +39,7 @@ class Campaign:
     """One sampled run of a policy over a population under a hard stop. Amounts are totals, undiscounted.
 
     Attributes:
-        spend: discounts given (with what is owed at the horizon) and contact costs.
+        spend: benefits given (with what is owed at the horizon) and contact costs.
         largest_commitment: the most that was ever spent or reserved at once.
         offers: contacts made.
         stopped: offers that the policy wanted and the budget no longer allowed.
@@ -111,13 +111,6 @@ def price_for_budget(
     return _lowest_price(lambda p: evaluate(tables, process, policy.choice(observer, p)), budget, rounds)
 
 
-def commitments(process: RetentionProcess, price: Floats) -> Floats:
-    """(n, K) the most that offering an arm can cost, in the price's currency; 0 for no offer."""
-    most = price[:, None] * process.commitment + process.contact_cost
-    most[:, 0] = 0
-    return np.asarray(most)
-
-
 def within_budget(commitment: Floats, remaining: float, priority: Floats) -> Bools:
     """Reserve one commitment after the other, the highest priority first, skipping what no longer fits.
 
@@ -148,7 +141,7 @@ def run_campaign(
 ) -> Campaign:
     """Sample one campaign over all customers at once, from the first step to the horizon.
 
-    An offer is made only while its full commitment (the discount for all its months, and the contact) fits into what
+    An offer is made only while its full commitment (the benefit for all its months, and the contact) fits into what
     is neither spent nor reserved; a refusal or a customer's leaving frees what was reserved.
 
     Args:
@@ -160,38 +153,41 @@ def run_campaign(
         rng: draws acceptance and churn.
     """
     process, n = policy.process, len(tables)
-    hazard, full = hazards(tables, process), commitments(process, tables.price)
+    hazard, full = hazards(tables, process), process.commitments(tables.price)
+    owed = full - process.menu.contact_cost - process.menu.given_once
+    given = process.spend(tables.price)
     everyone = np.arange(n)
-    status, used, alive = np.full(n, IDLE), np.zeros(n, np.int64), np.ones(n, bool)
+    state, used, alive = np.full(n, IDLE), np.zeros(n, np.int64), np.ones(n, bool)
     price = np.full(n, budget_price, np.float32)
     reserved = np.zeros(n)
     spent, offers, stopped, violations, largest = 0.0, 0, 0, 0, 0.0
     for t in range(process.horizon):
         remaining = budget - spent - reserved.sum()
         step = np.full(n, t)
-        rows = observer.observe(everyone, step, status, used, price, full[:, 1:] <= remaining)
-        unlimited = observer.observe(everyone, step, status, used, price)
+        rows = observer.observe(everyone, step, state, used, price, full[:, 1:] <= remaining)
+        unlimited = observer.observe(everyone, step, state, used, price)
         arm = policy.act(rows) * alive
         stopped += int(((policy.act(unlimited) > 0) & (arm == 0) & alive).sum())
         wanted = np.flatnonzero(arm)
         cost = full[wanted, arm[wanted]]
-        gain = observer.added.value[wanted, t, process.view[status[wanted]], arm[wanted]].astype(np.float64)
+        gain = observer.added.value[wanted, t, process.view[state[wanted]], arm[wanted]].astype(np.float64)
         granted = within_budget(cost, remaining, gain / cost)
         stopped += int((~granted).sum())
         arm[wanted[~granted]] = 0
         contacted = arm > 0
         offers += int(contacted.sum())
         used += contacted
-        spent += float(contacted.sum()) * process.contact_cost
-        accepted = contacted & (rng.random(n) < _acceptance(tables, process, t, status, arm))
-        reserved[accepted] = tables.price[accepted] * process.commitment[arm[accepted]]
-        status = process.after_offer[status, arm, accepted.astype(np.int64)]
-        alive &= rng.random(n) >= hazard[everyone, t, process.hazard_kind[status]]
+        spent += float(process.menu.contact_cost[arm].sum())
+        accepted = contacted & (rng.random(n) < _acceptance(tables, process, t, state, arm))
+        spent += float(process.menu.given_once[arm[accepted]].sum())
+        reserved[accepted] = owed[accepted, arm[accepted]]
+        state = process.after_offer[state, arm, accepted.astype(np.int64)]
+        alive &= rng.random(n) >= hazard[everyone, t, process.hazard_kind[state]]
         reserved[~alive] = 0
-        paid = np.where(alive, tables.price * process.step_spend[status], 0.0)
+        paid = np.where(alive, given[state, everyone], 0.0)
         spent += float(paid.sum())
         reserved -= paid
-        status = process.successor[status]
+        state = process.successor[state]
         committed = spent + float(reserved.sum())
         largest = max(largest, committed)
         violations += committed > budget * (1 + 1e-9)
@@ -199,9 +195,9 @@ def run_campaign(
 
 
 def _acceptance(
-    tables: ResponseTables, process: RetentionProcess, t: int, status: Ints, arm: Ints
+    tables: ResponseTables, process: RetentionProcess, t: int, state: Ints, arm: Ints
 ) -> npt.NDArray[np.float64]:
-    recent = process.recently_contacted[process.view[status]]
+    recent = process.recently_contacted[process.view[state]]
     return np.asarray(tables.acceptance[np.arange(len(tables)), t, recent, arm])
 
 

@@ -1,5 +1,6 @@
 """The checks of `ppo_decision`: which gates run on it, and what to do when one fails."""
 
+from churn_assets.arms import ArmConfig
 from churn_assets.flow.check import CheckSpec, Given
 from churn_assets.flow.setting import Setting
 from churn_assets.gates.plots import Plot
@@ -7,6 +8,7 @@ from churn_assets.offers.economics import Economics
 
 _GIVEN: Given = {
     "trial": "churn_assets.decision.gates:held_out_trial",
+    "arms": Setting("arms", tuple[ArmConfig, ...]),
     "economics": Setting("economics", Economics),
 }
 

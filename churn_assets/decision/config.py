@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from churn_assets.arms import NO_CONTACT_ID, Slug
+
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Months = Annotated[int, Field(ge=1)]
@@ -77,8 +79,9 @@ class DecisionGates(_Section):
 class PpoDecisionConfig(_Section):
     """The retention process, and how the policy is trained on it."""
 
-    menu: tuple[Share, ...] = (0.0, 0.05, 0.10, 0.20, 0.30)
-    """Offers as fractions of the list price; the first is 0, no contact."""
+    menu: Annotated[tuple[Share | Slug, ...], Field(min_length=2)] = (0.0, 0.05, 0.10, 0.20, 0.30)
+    """What may be offered: ids of `arms:`, or percents off as fractions of the list price (for
+    `economics.discount_months`). The first is no contact (`no_contact`, or 0)."""
     episode_length: PositiveInt = 30
     """Steps; the horizon ends the episode (terminated, never truncated)."""
     step_months: Months = 1
@@ -96,9 +99,10 @@ class PpoDecisionConfig(_Section):
 
     @field_validator("menu")
     @classmethod
-    def _starts_with_no_offer_and_rises(cls, menu: tuple[float, ...]) -> tuple[float, ...]:
-        if len(menu) < 2 or menu[0] != 0 or list(menu) != sorted(set(menu)):
-            msg = f"the menu starts with 0 and rises, with at least one offer: found {list(menu)}"
+    def _starts_with_no_contact_and_rises(cls, menu: tuple[float | str, ...]) -> tuple[float | str, ...]:
+        shares = [each for each in menu if not isinstance(each, str)]
+        if menu[0] not in (0, NO_CONTACT_ID) or shares != sorted(set(shares)) or len(set(menu)) < len(menu):
+            msg = f"the menu starts with 0 or no_contact, and its fractions rise: found {list(menu)}"
             raise ValueError(msg)
         return menu
 

@@ -63,7 +63,7 @@ class RetentionCore:
         process: the rules.
         size: N.
         rng: draws customers, acceptance and churn.
-        reward: `realised`: margin less discounts and contact costs as they happen, in the price's currency, and the
+        reward: `realised`: margin less benefits and contact costs as they happen, in the price's currency, and the
             terminal value at the horizon. `expected_incremental`: what the action adds in expectation against never
             offering again; the same optimal policy by potential-based shaping, without the noise of single outcomes.
         budget_price: λ of each customer's episodes, one or (n,).
@@ -95,6 +95,8 @@ class RetentionCore:
         self._restricted = not tables.allowed.all()
         self._allowed = np.ascontiguousarray(tables.allowed).reshape(-1)
         self._price = (tables.price * self._scale).astype(np.float32)
+        benefit = process.menu.monthly(tables.price) * self._scale[:, None]
+        self._benefit = np.ascontiguousarray(benefit, np.float32).reshape(-1)
         self._tabulate(tables)
         self._tabulate_situations()
         self.customer, self.step_number = np.zeros(size, np.int64), np.zeros(size, np.int64)
@@ -104,9 +106,9 @@ class RetentionCore:
         self._everyone = np.arange(size)
 
     def _tabulate(self, tables: ResponseTables) -> None:
-        """Rows over (customer, step 0 … T, open status), and where in them stands what."""
+        """Rows over (customer, step 0 … T, open state), and where in them stands what."""
         process, observer = self.process, self.observer
-        n, views, arms = len(tables), len(process.open_statuses), self._arms
+        n, views, arms = len(tables), len(process.open_states), self._arms
         parts: list[npt.NDArray[np.floating]] = [
             hazards(tables, process)[:, :, None].repeat(views, axis=2),
             tables.acceptance[:, :, process.recently_contacted],
@@ -133,27 +135,31 @@ class RetentionCore:
         self._row_start = np.arange(self.size) * rows.shape[-1]
 
     def _tabulate_situations(self) -> None:
-        """A situation is status and offers used in one number. Flat arrays over it, and over it, arm and accepted."""
+        """A situation is state and offers used in one number. Flat arrays over it, and over it, arm and accepted."""
         process, arms = self.process, self._arms
         self._counts = process.max_offers + 1
         used = np.arange(self._counts)
         self._open = (process.open[:, None] & (used < process.max_offers)).reshape(-1)
         self._view = np.repeat(process.view, self._counts)
-        after = np.broadcast_to(process.after_offer[:, None], (process.n_statuses, self._counts, arms, 2))
+        after = np.broadcast_to(process.after_offer[:, None], (process.n_states, self._counts, arms, 2))
         made = np.broadcast_to((np.arange(arms) > 0)[:, None], after.shape)
         used_then = np.minimum(used[:, None, None] + made, process.max_offers)
         self._next = (process.successor[after] * self._counts + used_then).reshape(-1)
         self._kind = (self._hazard + process.hazard_kind[after]).reshape(-1)
-        self._margin = process.step_margin[after].astype(np.float32).reshape(-1)
-        self._discount = process.step_spend[after].astype(np.float32).reshape(-1)
-        self._contact = (process.contact_cost * made).astype(np.float32).reshape(-1)
-        gamma = process.discount_factor
-        self._final_margin = np.repeat(gamma * process.final_margin, self._counts).astype(np.float32)
-        self._final_spend = np.repeat(gamma * process.final_spend, self._counts).astype(np.float32)
+        self._margin = np.float32(process.margin * process.step_months)
+        running = np.where(process.running, process.arm, 0)  # no contact gives nothing
+        self._running = running[after].reshape(-1)
+        at_once = process.menu.given_once[:, None] * np.arange(2)
+        contact = (process.menu.contact_cost[:, None] + at_once) * made
+        self._contact = contact.astype(np.float32).reshape(-1)
+        gamma, rest = process.discount_factor, process.value_horizon_months - process.step_months
+        self._final_margin = np.float32(gamma * process.margin * rest)
+        self._final_arm = np.repeat(process.arm, self._counts)
+        self._final_months = np.repeat(gamma * process.months_owed, self._counts).astype(np.float32)
 
     @property
-    def status(self) -> Ints:
-        """(N,) status at the decision."""
+    def state(self) -> Ints:
+        """(N,) state at the decision."""
         return self._situation // self._counts
 
     @property
@@ -165,21 +171,21 @@ class RetentionCore:
         self,
         *,
         customer: npt.ArrayLike | None = None,
-        status: npt.ArrayLike | None = None,
+        state: npt.ArrayLike | None = None,
         offers_used: npt.ArrayLike | None = None,
         budget_price: npt.ArrayLike | None = None,
     ) -> Observations:
         """Start every episode anew; customers that are not given are drawn, the rest is idle, 0 and their price.
 
         Raises:
-            ValueError: a customer, status, count or price that does not exist; a price for a vector of customers.
+            ValueError: a customer, state, count or price that does not exist; a price for a vector of customers.
         """
         self._restart(self._everyone)
         if customer is not None:
             self.customer[:] = _within("customer", customer, self.customers - 1)
             self.budget_price[:] = self._prices[self.customer]
-        if status is not None:
-            self._situation += _within("status", status, self.process.n_statuses - 1) * self._counts
+        if state is not None:
+            self._situation += _within("state", state, self.process.n_states - 1) * self._counts
         if offers_used is not None:
             self._situation += _within("offers_used", offers_used, self.process.max_offers)
         if budget_price is not None:
@@ -243,11 +249,14 @@ class RetentionCore:
         )
 
     def _realised(self, after: Ints, churned: Bools) -> Singles:
-        rewards, contact = self._margin.take(after), self._contact.take(after)
+        contact = self._contact.take(after)
+        given = self._benefit.take(self.customer * self._arms + self._running.take(after))
+        given *= self.process.step_months
         if self._priced:
-            rewards -= self.budget_price * self._discount.take(after)
+            given *= 1 + self.budget_price
             contact *= 1 + self.budget_price
-        rewards *= self._price.take(self.customer)
+        rewards = self._margin * self._price.take(self.customer)
+        rewards -= given
         rewards *= ~churned
         if self._scaled:
             contact *= self._scale.take(self.customer)
@@ -255,10 +264,11 @@ class RetentionCore:
         return rewards
 
     def _add_terminal_value(self, rewards: Singles, survivors: Ints) -> None:
-        situation = self._situation.take(survivors)
-        rate = self._final_margin.take(situation)
-        rate -= self.budget_price.take(survivors) * self._final_spend.take(situation)
-        rewards[survivors] += rate * self._price.take(self.customer.take(survivors))
+        situation, customer = self._situation.take(survivors), self.customer.take(survivors)
+        owed = self._benefit.take(customer * self._arms + self._final_arm.take(situation))
+        owed *= self._final_months.take(situation)
+        owed *= 1 + self.budget_price.take(survivors)
+        rewards[survivors] += self._final_margin * self._price.take(customer) - owed
 
     def _restart(self, index: Ints) -> None:
         customer = self.rng.integers(self.customers, size=len(index))
@@ -281,7 +291,7 @@ class RetentionCore:
     def _fetch(self, customer: Ints, step: Ints, situation: Ints) -> Singles:
         row = customer * (self.process.horizon + 1)
         row += step
-        row *= len(self.process.open_statuses)
+        row *= len(self.process.open_states)
         row += self._view.take(situation)
         return self._rows.take(row, axis=0)
 
@@ -289,8 +299,8 @@ class RetentionCore:
         self, rows: Singles, customer: Ints, step: Ints, situation: Ints, price: Singles
     ) -> Observations:
         if not self._prepared:
-            status, used = situation // self._counts, situation % self._counts
-            return self.observer.observe(customer, step, status, used, price)
+            state, used = situation // self._counts, situation % self._counts
+            return self.observer.observe(customer, step, state, used, price)
         observations = rows[:, : self._prepared]
         last = self.observer.situations.take(situation, axis=0)
         if self._restricted:

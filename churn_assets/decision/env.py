@@ -1,6 +1,6 @@
 """Gymnasium views of the retention core, and their registration. Dynamics are in `core`, rules in `process`.
 
-Importing this module registers `churn_assets/Retention-v0`.
+Importing this module registers `churn_assets/Retention-v1`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import ResponseTables
 
 Flags = npt.NDArray[np.bool_]
-ENV_ID = "churn_assets/Retention-v0"
+ENV_ID = "churn_assets/Retention-v1"
 
 
 def observation_space(observer: Observer) -> gym.spaces.Box:
@@ -32,22 +32,22 @@ class RetentionEnv(gym.Env):
     ### Description
     A customer pays a monthly price and may leave in any month. The risk model says how likely that is
     without contact; an offer is accepted or refused as the acceptance model says; the effect model says how
-    likely the customer leaves after either. An accepted discount runs `discount_months`. Contact is not free:
-    it costs money, and it reminds some customers that they could leave (sleeping dogs).
+    likely the customer leaves after either. What an accepted arm gives runs for its months, or is given at
+    once. Contact is not free: it costs money, and it reminds some customers that they could leave (sleeping dogs).
 
     ### Action space
     `Discrete(K)`: an arm of `process.menu`.
 
     | Action | Meaning | Default menu |
     |---|---|---|
-    | 0 | no contact | 0 % |
-    | 1 … K - 1 | offer this share off the price | 5, 10, 20, 30 % |
+    | 0 | no contact | |
+    | 1 … K - 1 | contact with this arm's terms | 5, 10, 20, 30 % off for six months |
 
-    An arm that the rules forbid (cooldown, a running discount, the cap on offers, eligibility) acts as 0 and
+    An arm that the rules forbid (cooldown, a running benefit, the cap on offers, eligibility) acts as 0 and
     sets `info["masked"]`.
 
     ### Observation space
-    `Box(-10, 10, (F + 5 K + 4,), float32)`; `observer.names` names the columns. All transforms are fixed.
+    `Box(-10, 10, (F + 6 K + 1,), float32)`; `observer.names` names the columns. All transforms are fixed.
     With F features, K arms and λ the price of a dollar of spend:
 
     | Columns | Name | Meaning |
@@ -61,8 +61,7 @@ class RetentionEnv(gym.Env):
     | 1 | `wait_value` | what the best single offer at a later step adds, if none is made now (idle) |
     | K | `regret:…` | each arm's value less the best; "no offer" counts as waiting |
     | 1 | `budget_price` | λ / (1 + λ) |
-    | 1 | `discount` | running discount / largest of the menu |
-    | 1 | `discount_months_left` | / `discount_months` |
+    | K - 1 | `running:…` | months that the accepted arm still runs / its months |
     | 1 | `months_since_contact` | / the months after which a refusal is forgotten; 1 if never |
     | 1 | `offers_used` | / `max_offers` |
     | K - 1 | `allowed:…` | 1 if the arm may be offered now |
@@ -74,9 +73,10 @@ class RetentionEnv(gym.Env):
 
     | When | Reward |
     |---|---|
-    | a step survived | (margin - (1 + λ) · discount) · price · step_months |
-    | an offer made | - (1 + λ) · contact_cost |
-    | the horizon survived | + γ (margin · price · months left - (1 + λ) · discount owed) |
+    | a step survived | (margin · price - (1 + λ) · benefit that runs) · step_months |
+    | an offer made | - (1 + λ) · contact cost of the arm |
+    | an offer accepted | - (1 + λ) · cost of what the arm gives at once |
+    | the horizon survived | + γ (margin · price · months left - (1 + λ) · benefit owed) |
 
     where the months left are `value_horizon_months - step_months`.
 
@@ -86,7 +86,7 @@ class RetentionEnv(gym.Env):
 
     ### Starting state
     A random customer, no contact remembered, no offer used, λ = `budget_price`. `reset(options=…)` takes
-    `customer` (row), `status` (of `process`), `offers_used` and, for a single customer, `budget_price`.
+    `customer` (row), `state` (of `process`), `offers_used` and, for a single customer, `budget_price`.
 
     ### End of the episode
     *Terminated* when the customer leaves or survives the horizon of T steps (time is observed). Never
@@ -96,7 +96,8 @@ class RetentionEnv(gym.Env):
     `customer`, and after a step `offered`, `accepted`, `churned`, `masked`.
 
     ### Version history
-    * v0: first version.
+    * v1: arms of any kind; what runs is shown by arm.
+    * v0: first version, percents off alone.
 
     Args:
         tables: the customers and how they respond; there is no default and no synthetic fallback.

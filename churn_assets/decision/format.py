@@ -35,7 +35,7 @@ class _Description(BaseModel):
 class PpoDecisionFormat(ArtifactFormat[DecisionPolicy]):
     """Golden rows: the probabilities at made-up observations, with and without masked arms."""
 
-    loader: ClassVar[str] = "ppo_decision/1"
+    loader: ClassVar[str] = "ppo_decision/2"
     packages: ClassVar[tuple[str, ...]] = ("numpy", "safetensors", "stable-baselines3", "torch")
 
     def save(self, value: DecisionPolicy, folder: Path) -> None:
@@ -76,7 +76,7 @@ class PpoDecisionFormat(ArtifactFormat[DecisionPolicy]):
         """The observation's columns in order; the probability of every arm of the menu."""
         return {
             "inputs": [{"name": name, "dtype": "float32"} for name in value.observation_names],
-            "outputs": [{"name": "probability", "offer_pct": offer} for offer in value.process.menu],
+            "outputs": [{"name": "probability", "arm": arm} for arm in value.process.menu.ids],
         }
 
     def golden(self, value: DecisionPolicy) -> GoldenRows:

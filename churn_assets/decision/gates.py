@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from churn_assets.arms import ArmConfig
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import budget_bound, price_for_budget, run_campaign
@@ -16,6 +17,7 @@ from churn_assets.decision.off_policy import Evidence, decide_release, off_polic
 from churn_assets.decision.optimum import Choice, Evaluation, evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import Floats, RetentionProcess
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import UPSTREAM, ResponseTables, build_tables
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.economics import Economics
@@ -82,12 +84,13 @@ def held_out_trial(
     accept_model: AcceptModel,
     effect_model: EffectModel,
     config: PpoDecisionConfig,
+    arms: tuple[ArmConfig, ...],
     economics: Economics,
 ) -> Trial:
     """Held-out customers with the upstream models' answers: what most gates are measured on."""
-    process = RetentionProcess.build(config, economics, customers.schema.label_window_months)
-    unseen = customers.where(customers.held_out)
-    return Trial.of(build_tables(unseen, risk_model, accept_model, effect_model, process), process)
+    process = RetentionProcess.build(config, economics, customers.schema.label_window_months, arms)
+    models = ResponseModels.of(risk_model, accept_model, effect_model, process)
+    return Trial.of(build_tables(customers.where(customers.held_out), models), process)
 
 
 def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
@@ -117,22 +120,22 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
         for name, found in contenders.items()
     ]
     mix = [
-        {"offer": f"{offer:.0%}", "policy": float(share), "optimum": float(best)}
-        for offer, share, best in zip(
-            trial.process.menu, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
+        {"offer": label, "policy": float(share), "optimum": float(best)}
+        for label, share, best in zip(
+            trial.process.menu.labels, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
         )
     ]
     return Outcome((gate,), {"policies": rows, "first_offers": mix})
 
 
 def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
-    """Real decisions at random statuses: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
+    """Real decisions at random states: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
     rng = np.random.default_rng(SEED)
     process, observer = trial.process, trial.observer
     rows = observer.observe(
         rng.integers(0, len(trial.tables), PROBES),
         rng.integers(0, process.horizon, PROBES),
-        rng.integers(0, process.n_statuses, PROBES),
+        rng.integers(0, process.n_states, PROBES),
         rng.integers(0, process.max_offers + 1, PROBES),
         rng.exponential(1.0, PROBES).astype(np.float32),
         rng.random((PROBES, process.n_arms - 1)) < 0.5,
@@ -244,7 +247,8 @@ def off_policy(
     champion_effect_model: EffectModel | None,
 ) -> Outcome:
     """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models."""
-    candidate = decisions_on_log(policy, customers, offer_log, risk_model, accept_model, effect_model)
+    ours = ResponseModels.of(risk_model, accept_model, effect_model, policy.process)
+    candidate = decisions_on_log(policy, customers, offer_log, ours)
     theirs = None
     if (
         champion is not None
@@ -254,8 +258,9 @@ def off_policy(
     ):
         # The same people, with the features that it reads.
         seen = CustomerTable(customers.frame, champion_risk_model.schema)
-        theirs = decisions_on_log(
-            champion, seen, offer_log, champion_risk_model, champion_accept_model, champion_effect_model
+        models = ResponseModels.of(
+            champion_risk_model, champion_accept_model, champion_effect_model, champion.process
         )
+        theirs = decisions_on_log(champion, seen, offer_log, models)
     verdict = decide_release(Evidence.of(offer_log, customers), candidate, theirs)
     return off_policy_outcome(verdict, simulated=offer_log.simulated)

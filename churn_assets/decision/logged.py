@@ -8,56 +8,50 @@ import numpy as np
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.observation import Observer
-from churn_assets.decision.off_policy import on_arms
+from churn_assets.decision.off_policy import on_log
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import Floats
-from churn_assets.decision.tables import (
-    AcceptPredictor,
-    EffectPredictor,
-    ResponseTables,
-    RiskPredictor,
-    build_tables,
-)
+from churn_assets.decision.responses import ResponseModels
+from churn_assets.decision.tables import ResponseTables, build_tables
 from churn_assets.offers.log import OfferLog
 
 
 def decisions_on_log(
-    policy: DecisionPolicy,
-    table: CustomerTable,
-    log: OfferLog,
-    risk: RiskPredictor,
-    accept: AcceptPredictor,
-    effect: EffectPredictor,
+    policy: DecisionPolicy, table: CustomerTable, log: OfferLog, models: ResponseModels
 ) -> Floats:
     """(n, A) probability of each of the log's arms, as the policy decides when it is served: by its best arm.
 
     Every row is a first decision about its customer, with the log's count of recent offers.
 
+    Args:
+        policy: Who decides.
+        table: The log's customers, and perhaps others.
+        log: Past decisions.
+        models: What the policy is shown, under its own process.
+
     Raises:
-        OffPolicyError: The menu has an offer that the log never tried.
+        OffPolicyError: The menu has an arm that the log never tried.
     """
     process = policy.process
     customer = log.positions(table.ids)
-    calm = build_tables(table, risk, accept, effect, process)
+    calm = build_tables(table, models)
     # Offers made before the first decision matter until they are forgotten: only those months are asked again.
-    carried = replace(process, horizon=min(process.recent, process.horizon))
+    carried = replace(models, process=replace(process, horizon=min(process.recent, process.horizon)))
     chosen = np.zeros((len(log), process.n_arms))
     for prior in np.unique(log.prior_offers):
         rows = np.flatnonzero(log.prior_offers == prior)
         people, place = np.unique(customer[rows], return_inverse=True)
         tables = calm.subset(people)
-        if prior and carried.horizon:
+        if prior and carried.process.horizon:
             few = table.where(np.isin(np.arange(len(table)), people))
-            recent = build_tables(
-                few, risk, accept, effect, carried, prior_offers=np.full(len(people), prior, np.int64)
-            )
+            recent = build_tables(few, carried, prior_offers=np.full(len(people), prior, np.int64))
             tables = _with_first_months(tables, recent)
         nothing = np.zeros(len(people), np.int64)
         observed = Observer(tables, process).observe(
             np.arange(len(people)), nothing, nothing, nothing, np.zeros(len(people), np.float32)
         )
         chosen[rows, policy.act(observed)[place]] = 1.0
-    return on_arms(process.menu, chosen, log.arms)
+    return on_log(process.menu, chosen, log.menu)
 
 
 def _with_first_months(tables: ResponseTables, first: ResponseTables) -> ResponseTables:

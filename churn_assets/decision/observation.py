@@ -1,6 +1,6 @@
 """What a policy is shown: one fixed-width row of numbers, the same in training, evaluation and serving.
 
-Fixed transforms only, no running statistics. `Observer` is the only code that writes observations.
+Fixed transforms only, no running statistics. `observation` is the only code that puts one together.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_assets.decision.incremental import Incremental, incremental, value_of_waiting
-from churn_assets.decision.process import Ints, RetentionProcess
-from churn_assets.decision.tables import ResponseTables
+from churn_assets.decision.process import Floats, Ints, RetentionProcess
+from churn_assets.decision.tables import ResponseTables, check_fits
 
 Observations = npt.NDArray[np.float32]
 
@@ -23,13 +23,16 @@ VALUE_UNIT = 0.1
 PRICE_KNOTS = 16
 """The value of waiting is tabled at prices λ with λ / (1 + λ) = 0, 1/16, …, 1, and interpolated between them."""
 
+KNOT_PRICES = np.arange(PRICE_KNOTS) / np.arange(PRICE_KNOTS, 0, -1)
+"""λ at every knot but the last, which is infinite."""
+
 BLOCK = 2048
 """Rows written at a time: they stay in the processor's cache."""
 
 
 def observation_names(feature_names: tuple[str, ...], process: RetentionProcess) -> tuple[str, ...]:
     """Names of the observation's columns, in order; a saved policy refuses any others."""
-    arms = [f"{offer:.4g}" for offer in process.menu]
+    arms = process.menu.ids
     return (
         *(f"feature:{name}" for name in feature_names),
         "time",
@@ -40,12 +43,17 @@ def observation_names(feature_names: tuple[str, ...], process: RetentionProcess)
         "wait_value",
         *(f"regret:{arm}" for arm in arms),
         "budget_price",
-        "discount",
-        "discount_months_left",
+        *(f"running:{arm}" for arm in arms[1:]),
         "months_since_contact",
         "offers_used",
         *(f"allowed:{arm}" for arm in arms[1:]),
     )
+
+
+def regret_columns(n_features: int, process: RetentionProcess) -> slice:
+    """Where the regrets stand in an observation."""
+    first = n_features + 3 + 3 * (process.n_arms - 1)
+    return slice(first, first + process.n_arms)
 
 
 class Observer:
@@ -55,30 +63,42 @@ class Observer:
         size: n, the customers.
         names: of the columns.
         width: number of columns.
-        regret_columns: where the regrets stand.
+        n_features: how many are the customer's features.
         added: incremental values that are shown.
-        situations: (S · (max_offers + 1), K + 3) the last columns by status and offers used, eligibility aside.
+        situations: (S · (max_offers + 1), 2 K) the last columns by state and offers used, eligibility aside.
 
     Args:
         tables: what the policy is shown (for a proof of use: permuted).
         process: the rules.
+
+    Raises:
+        ValueError: the tables were built for another horizon or menu.
     """
 
     def __init__(self, tables: ResponseTables, process: RetentionProcess) -> None:
+        check_fits(tables, process)
         self.process, self.size = process, len(tables)
         self.names = observation_names(tables.feature_names, process)
         self.width = len(self.names)
-        self.added: Incremental = incremental(tables, process)
-        self._n_features, self._offers = len(tables.feature_names), process.n_arms - 1
-        first = self._n_features + 3 + 3 * self._offers
-        self.regret_columns = slice(first, first + process.n_arms)
-        self._views = len(process.open_statuses)
+        self.added: Incremental = incremental(tables.responses, process)
+        self.n_features, self._offers = len(tables.feature_names), process.n_arms - 1
+        self._views = len(process.open_states)
         self._view = process.view
         self._tenure = tables.tenure_column
         self._features = np.ascontiguousarray(tables.features)
-        self._unit = (VALUE_UNIT * process.margin * tables.price).astype(np.float32)
-        self._models = self._model_rows(tables)
-        self._waiting = self._waiting_rows(tables)
+        unit = value_unit(tables.price, process)
+        shown = shown_by_models(
+            tables.risk[:, :, None, None],
+            tables.churn_if_accepted[:, :, None, None],
+            tables.churn_if_refused[:, :, None, None],
+            tables.acceptance[:, :, process.recently_contacted, 1:],
+            self.added.value[..., 1:],
+            self.added.spend[..., 1:],
+            unit[:, None, None, None],
+        )
+        self._models = np.ascontiguousarray(shown.reshape(-1, shown.shape[-1]))
+        waiting = value_of_waiting(self.added, KNOT_PRICES) / unit[:, None, None]
+        self._waiting = np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
         steps = np.arange(process.horizon + 1, dtype=np.float32)
         self._tenure_gain, self._time = steps * np.float32(tables.tenure_step), steps / process.horizon
         self.situations = situation_rows(process)
@@ -88,9 +108,9 @@ class Observer:
         self,
         customer: Ints,
         step: Ints,
-        status: Ints,
+        state: Ints,
         used: Ints,
-        budget_price: npt.NDArray[np.float32],
+        budget_price: Observations,
         affordable: npt.NDArray[np.bool_] | None = None,
     ) -> Observations:
         """The observations of m decisions.
@@ -98,7 +118,7 @@ class Observer:
         Args:
             customer: (m,) row of the tables.
             step: (m,) 0 … T; at the horizon the models' last step is shown.
-            status: (m,) at the decision.
+            state: (m,) at the decision.
             used: (m,) offers used.
             budget_price: (m,) ≥ 0, λ.
             affordable: (m, K - 1) arms that the remaining budget can pay for. None: all.
@@ -106,99 +126,131 @@ class Observer:
         Returns:
             (m, width) float32 in [-BOUND, BOUND].
         """
-        offers, at = self._offers, self._n_features
-        out = np.empty((len(customer), self.width), np.float32)
-        out[:, :at] = self._features.take(customer, axis=0)
+        features = self._features.take(customer, axis=0)
         if self._tenure is not None:
-            out[:, self._tenure] += self._tenure_gain.take(step)
-        out[:, at] = self._time.take(step)
-        at += 1
+            features[:, self._tenure] += self._tenure_gain.take(step)
         row = customer * self.process.horizon + np.minimum(step, self.process.horizon - 1)
-        shown = self._models.take(row * self._views + self._view.take(status), axis=0)
-        probabilities = 1 + 2 * offers
-        out[:, at : at + probabilities] = shown[:, :probabilities]
-        at += probabilities
-        values, spends = shown[:, probabilities : probabilities + offers], shown[:, probabilities + offers :]
-        price = budget_price / (1 + budget_price)
-        values = net_wait_regret(values - budget_price[:, None] * spends, self._wait(row, price))
-        out[:, at : at + values.shape[1]] = shown_value(values)
-        at += values.shape[1]
-        out[:, at] = price
-        at += 1
-        out[:, at:] = self.situations.take(status * (self.process.max_offers + 1) + used, axis=0)
-        allowed = out[:, -offers:]
+        situation = self.situations.take(state * (self.process.max_offers + 1) + used, axis=0)
+        allowed = situation[:, -self._offers :]
         if self._allowed is not None:
             allowed *= self._allowed.take(customer, axis=0)
         if affordable is not None:
             allowed *= affordable
-        return out
+        share = budget_price / (1 + budget_price)
+        knot, beyond = price_knot(share)
+        index = row * (PRICE_KNOTS + 1) + knot
+        below, above = self._waiting.take(index), self._waiting.take(index + 1)
+        return observation(
+            features,
+            self._time.take(step),
+            self._models.take(row * self._views + self._view.take(state), axis=0),
+            np.asarray(below + beyond * (above - below), np.float32),
+            budget_price,
+            situation,
+        )
 
-    def write_rows(self, budget_price: npt.NDArray[np.float32], out: npt.NDArray[np.float32]) -> None:
-        """Every customer's observations at one price each, at every step and in every open status.
+    def write_rows(self, budget_price: Observations, out: Observations) -> None:
+        """Every customer's observations at one price each, at every step and in every open state.
 
-        Environments that keep their prices copy from them; only `situations` differ between statuses.
+        Environments that keep their prices copy from them; only `situations` differ between states.
 
         Args:
             budget_price: (n,) λ.
             out: (n · (T + 1) · O, width), written to.
         """
-        statuses = self.process.open_statuses
-        shape = (self.size, self.process.horizon + 1, len(statuses))
+        states = self.process.open_states
+        shape = (self.size, self.process.horizon + 1, len(states))
         for start in range(0, len(out), BLOCK):
             stop = min(start + BLOCK, len(out))
             customer, step, view = np.unravel_index(np.arange(start, stop), shape)
             nothing = np.zeros_like(customer)
-            out[start:stop] = self.observe(customer, step, statuses[view], nothing, budget_price[customer])
+            out[start:stop] = self.observe(customer, step, states[view], nothing, budget_price[customer])
 
-    def _model_rows(self, tables: ResponseTables) -> Observations:
-        """(n · T · O, 1 + 4 (K - 1)): logits of risk and acceptance, then value and spend in units."""
-        acceptance = tables.acceptance[:, :, self.process.recently_contacted, 1:]
-        accepted = tables.churn_if_accepted[:, :, None, None]
-        refused = tables.churn_if_refused[:, :, None, None]
-        risk = np.broadcast_to(tables.risk[:, :, None, None], (*acceptance.shape[:3], 1))
-        unit = self._unit[:, None, None, None]
-        rows = np.concatenate(
-            [
-                shown_probability(risk),
-                shown_probability(acceptance * accepted + (1 - acceptance) * refused),
-                shown_probability(acceptance),
-                self.added.value[..., 1:] / unit,
-                self.added.spend[..., 1:] / unit,
-            ],
-            axis=-1,
-        )
-        return np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]), np.float32)
 
-    def _waiting_rows(self, tables: ResponseTables) -> npt.NDArray[np.float32]:
-        """(n · T · (knots + 1),) the value of waiting in units; 0 at the last knot, an infinite price."""
-        shares = np.arange(PRICE_KNOTS) / PRICE_KNOTS
-        waiting = value_of_waiting(self.added, tables, self.process, shares / (1 - shares))
-        waiting /= self._unit[:, None, None]
-        return np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
+def observation(
+    features: Observations,
+    time: Observations,
+    models: Observations,
+    wait: Observations,
+    budget_price: Observations,
+    situation: Observations,
+) -> Observations:
+    """Observations of m decisions, put together: the only code that does so.
 
-    def _wait(self, row: Ints, price: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        knot, beyond = price_knot(price)
-        index = row * (PRICE_KNOTS + 1) + knot
-        below, above = self._waiting.take(index), self._waiting.take(index + 1)
-        return np.asarray(below + beyond * (above - below))
+    Args:
+        features: (m, F) as of `policy_features`, aged.
+        time: (m,) steps done, as a share of the horizon.
+        models: (m, 1 + 4 (K - 1)) of `shown_by_models`.
+        wait: (m,) value of waiting, in units.
+        budget_price: (m,) λ ≥ 0.
+        situation: (m, 2 K) rows of `situation_rows`, arms that may not be offered now set to 0.
+
+    Returns:
+        (m, width) float32 in [-BOUND, BOUND].
+    """
+    offers, at = situation.shape[1] // 2 - 1, features.shape[1]
+    probabilities = 1 + 2 * offers
+    last = at + 1 + probabilities + 2 * offers + 2
+    out = np.empty((len(features), last + 1 + situation.shape[1]), np.float32)
+    out[:, :at] = features
+    out[:, at] = time
+    out[:, at + 1 : at + 1 + probabilities] = models[:, :probabilities]
+    values, spends = models[:, probabilities : probabilities + offers], models[:, probabilities + offers :]
+    worth = net_wait_regret(values - budget_price[:, None] * spends, wait)
+    out[:, at + 1 + probabilities : last] = shown_value(worth)
+    out[:, last] = budget_price / (1 + budget_price)
+    out[:, last + 1 :] = situation
+    return out
+
+
+def shown_by_models(
+    risk: Floats,
+    accepted: Floats,
+    refused: Floats,
+    acceptance: Floats,
+    value: npt.NDArray[np.floating],
+    spend: npt.NDArray[np.floating],
+    unit: npt.NDArray[np.floating],
+) -> Observations:
+    """(…, 1 + 4 (K - 1)) logits of risk, risk if offered and acceptance, then value and spend in units.
+
+    Args:
+        risk: (…, 1) P(churn) without contact.
+        accepted: (…, 1) once an offer is accepted.
+        refused: (…, 1) once it is refused.
+        acceptance: (…, K - 1).
+        value: (…, K - 1) money.
+        spend: (…, K - 1) money.
+        unit: (…, 1) of `value_unit`.
+    """
+    offers = acceptance.shape[-1]
+    out = np.empty((*acceptance.shape[:-1], 1 + 4 * offers), np.float32)
+    probabilities = np.empty((*acceptance.shape[:-1], 1 + 2 * offers))
+    probabilities[..., :1] = risk
+    probabilities[..., 1 : 1 + offers] = acceptance * accepted + (1 - acceptance) * refused
+    probabilities[..., 1 + offers :] = acceptance
+    out[..., : 1 + 2 * offers] = shown_probability(probabilities)
+    out[..., 1 + 2 * offers : 1 + 3 * offers] = value / unit
+    out[..., 1 + 3 * offers :] = spend / unit
+    return out
+
+
+def value_unit(price: Floats, process: RetentionProcess) -> Observations:
+    """(n,) money in which a customer's incremental values are shown."""
+    return np.asarray((VALUE_UNIT * process.margin * price).astype(np.float32))
 
 
 def situation_rows(process: RetentionProcess) -> Observations:
-    """(S · (max_offers + 1), K + 3) last columns of an observation by status and offers used, if all are eligible."""
+    """(S · (max_offers + 1), 2 K) last columns of an observation by state and offers used, if all are eligible."""
     offers = process.n_arms - 1
     used = np.arange(process.max_offers + 1)
-    status = np.stack(
-        [
-            process.discount_pct / max(process.menu),
-            process.months_owed / process.discount_months,
-            process.months_since_contact / (process.memory * process.step_months),
-        ],
-        axis=1,
-    )
-    rows = np.empty((process.n_statuses, len(used), 4 + offers), np.float32)
-    rows[..., :3] = status[:, None]
-    rows[..., 3] = used / process.max_offers
-    rows[..., 4:] = (process.open[:, None] & (used < process.max_offers))[..., None]
+    rows = np.zeros((process.n_states, len(used), 2 + 2 * offers), np.float32)
+    for state in np.flatnonzero(process.running):
+        arm = process.arm[state]
+        rows[state, :, arm - 1] = process.months_owed[state] / process.menu.months[arm]
+    rows[..., offers] = (process.months_since_contact / (process.memory * process.step_months))[:, None]
+    rows[..., offers + 1] = used / process.max_offers
+    rows[..., offers + 2 :] = (process.open[:, None] & (used < process.max_offers))[..., None]
     return rows.reshape(-1, rows.shape[-1])
 
 

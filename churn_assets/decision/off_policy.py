@@ -6,13 +6,13 @@ handed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.arms import Menu
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
@@ -115,7 +115,7 @@ class Evidence:
             log.arm,
             log.margin,
             table.fold.astype(np.int64),
-            len(log.arms),
+            len(log.menu),
         )
         return cls(log.arm, log.margin, log.propensities, expected, customer)
 
@@ -195,21 +195,19 @@ def _self_normalised(weight: Floats, reward: Floats) -> tuple[float, Floats]:
     return mean, weight * (reward - mean) / weight.mean()
 
 
-def on_arms(menu: Sequence[float], probabilities: Floats, arms: Sequence[float]) -> Floats:
-    """Probabilities (n, K) over a policy's menu as (n, A) over a log's arms.
+def on_log(menu: Menu, probabilities: Floats, log: Menu) -> Floats:
+    """Probabilities (n, K) over a policy's menu as (n, A) over a log's.
 
     Raises:
-        OffPolicyError: the menu has an offer that the log never tried.
+        OffPolicyError: the menu has an arm that the log never tried.
     """
-    place = [int(np.abs(np.asarray(arms) - offer).argmin()) for offer in menu]
-    strange = [offer for offer, at in zip(menu, place, strict=True) if abs(arms[at] - offer) > SUM_TOLERANCE]
+    strange = [arm for arm in menu.ids if arm not in log.position]
     if strange:
         raise OffPolicyError(
-            f"the menu offers {', '.join(f'{offer:.0%}' for offer in strange)}, which the log never tried; "
-            f"its arms are {', '.join(f'{arm:.0%}' for arm in arms)}"
+            f"the menu has {', '.join(strange)}, which the log never tried; its arms are {', '.join(log.ids)}"
         )
-    spread = np.zeros((len(probabilities), len(arms)))
-    spread[:, place] = probabilities
+    spread = np.zeros((len(probabilities), len(log)))
+    spread[:, [log.position[arm] for arm in menu.ids]] = probabilities
     return spread
 
 

@@ -15,7 +15,7 @@ from churn_assets.decision.process import IDLE, Floats, RetentionProcess
 from churn_assets.decision.tables import ResponseTables, hazards
 
 Choice = Callable[[int], npt.NDArray[np.generic]]
-"""Step t -> probabilities of the arms, broadcastable to (O, U, K, n): open status, offers used, arm,
+"""Step t -> probabilities of the arms, broadcastable to (O, U, K, n): open state, offers used, arm,
 customer.
 
 What is not allowed is taken as arm 0."""
@@ -97,47 +97,45 @@ def _backward(
     process: RetentionProcess,
     choose: Callable[[int, Floats, Floats, npt.NDArray[np.bool_]], Floats],
 ) -> Evaluation:
-    """Backward induction over (status, offers used, customer) of value, spend and the chance of a contact.
+    """Backward induction over (state, offers used, customer) of value, spend and the chance of a contact.
 
     All three are linear in the policy's choices, so one recursion serves the optimum and any policy.
     """
     n, arms, used = len(tables), process.n_arms, process.max_offers + 1
     survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
     kind, successor = process.hazard_kind, process.successor
-    statuses, recent = process.open_statuses, process.recently_contacted
-    granted = np.array([process.discounted(arm, 0) for arm in range(1, arms)])
+    states, recent = process.open_states, process.recently_contacted
+    granted = np.array([process.accepted(arm, 0) for arm in range(1, arms)])
     after = np.minimum(np.arange(used) + 1, used - 1)
-    allowed = np.broadcast_to(tables.allowed.T, (len(statuses), used, arms, n)).copy()
+    allowed = np.broadcast_to(tables.allowed.T, (len(states), used, arms, n)).copy()
     allowed[:, -1, 1:] = False
 
-    def priced(multiple: Floats) -> Floats:
-        return multiple[:, None, None] * tables.price
-
-    steps = [priced(process.step_margin), priced(process.step_spend)]
-    costs = [-process.contact_cost, process.contact_cost]
-    totals = [np.repeat(priced(f), used, axis=1) for f in (process.final_margin, process.final_spend)]
-    contacted = np.zeros((process.n_statuses, used, n))
-    q = np.empty((2, len(statuses), used, arms, n))
+    steps = [each(tables.price)[:, None] for each in (process.step_worth, process.spend)]
+    contact, once = (each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once))
+    totals = [
+        np.repeat(each(tables.price)[:, None], used, axis=1) for each in (process.final_worth, process.owed)
+    ]
+    contacted = np.zeros((process.n_states, used, n))
+    q = np.empty((2, len(states), used, arms, n))
     weights = q[0]
     for t in reversed(range(process.horizon)):
         survival = survivals[t][kind][:, None]
         accept = tables.acceptance[:, t, :, 1:].transpose(1, 2, 0)[recent][:, None]
-        for i, (step, cost) in enumerate(zip(steps, costs, strict=True)):
+        for i, (step, sign) in enumerate(zip(steps, (-1.0, 1.0), strict=True)):
             during = totals[i][successor]
             during *= process.discount_factor
             during += step
             during *= survival
             refused = during[process.refused_now][after][:, None]
-            q[i, :, :, 0] = during[statuses]
-            q[i, :, :, 1:] = (
-                refused + accept * (during[granted][:, after].transpose(1, 0, 2) - refused) + cost
-            )
+            q[i, :, :, 0] = during[states]
+            taken = during[granted][:, after].transpose(1, 0, 2) + sign * once
+            q[i, :, :, 1:] = refused + accept * (taken - refused) + sign * contact
             totals[i] = during
         weights = choose(t, q[0], q[1], allowed)
         for i in range(2):
-            totals[i][statuses] = (weights * q[i]).sum(axis=2)
+            totals[i][states] = (weights * q[i]).sum(axis=2)
         contacted = contacted[successor] * survival
-        contacted[statuses] = 1 - weights[:, :, 0] * (1 - contacted[statuses])
+        contacted[states] = 1 - weights[:, :, 0] * (1 - contacted[states])
     return Evaluation(
         value=totals[0][IDLE, 0],
         spend=totals[1][IDLE, 0],

@@ -90,11 +90,11 @@ class DecisionPolicy:
             raise ValueError(msg)
         process = self.process
         used = process.max_offers
-        shape = (len(process.open_statuses), used, observer.size)
-        status, offers_used, customer = (
+        shape = (len(process.open_states), used, observer.size)
+        state, offers_used, customer = (
             np.ascontiguousarray(np.broadcast_to(values, shape)).reshape(-1)
             for values in (
-                process.open_statuses[:, None, None],
+                process.open_states[:, None, None],
                 np.arange(used)[:, None],
                 np.arange(observer.size),
             )
@@ -102,7 +102,7 @@ class DecisionPolicy:
         price = np.full(len(customer), budget_price, np.float32)
 
         def choose(t: int) -> npt.NDArray[np.float32]:
-            rows = self._tiled(observer, (customer, np.full(len(customer), t), status, offers_used), price)
+            rows = self._tiled(observer, (customer, np.full(len(customer), t), state, offers_used), price)
             if greedy:
                 arms = rows.argmax(axis=1).reshape(shape)
                 chosen = (np.arange(process.n_arms)[:, None] == arms[:, :, None]).astype(np.float32)
@@ -121,6 +121,6 @@ class DecisionPolicy:
         blocks = []
         for start in range(0, len(price), BLOCK):
             rows = slice(start, start + BLOCK)
-            customer, step, status, used = (values[rows] for values in decisions)
-            blocks.append(self.logits(observer.observe(customer, step, status, used, price[rows])))
+            customer, step, state, used = (values[rows] for values in decisions)
+            blocks.append(self.logits(observer.observe(customer, step, state, used, price[rows])))
         return np.concatenate(blocks)

@@ -22,7 +22,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.incremental import Incremental
-from churn_assets.decision.observation import Observer, observation_names
+from churn_assets.decision.observation import Observer, observation_names, regret_columns
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import MASKED, DecisionPolicy
 from churn_assets.decision.process import Floats, Ints, RetentionProcess
@@ -154,7 +154,7 @@ def ppo_model(core: RetentionCore, config: PpoDecisionConfig, seed: int) -> PPO:
         policy_kwargs={
             "net_arch": list(ppo.net_arch),
             "no_offer_logit": ppo.no_offer_logit,
-            "regret_columns": core.observer.regret_columns,
+            "regret_columns": regret_columns(core.observer.n_features, core.process),
             "regret_weight": ppo.regret_weight,
             "optimizer_kwargs": {"fused": True, "eps": ADAM_EPSILON},
         },

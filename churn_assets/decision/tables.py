@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.customers.features import aged
+from churn_assets.decision.incremental import Responses
 from churn_assets.decision.process import RetentionProcess
+from churn_assets.offers.eligibility import Eligibility
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
@@ -23,26 +24,20 @@ Floats = npt.NDArray[np.float64]
 UPSTREAM = ("risk_model", "accept_model", "effect_model")
 """The models whose outputs are tabled."""
 
-ROWS_A_CALL = 100_000
-"""Rows in one `predict` call: large enough to hide the call, small enough to stay in memory."""
+CHUNK = 32
+"""Customers asked about at once: what their months need stays in the processor's cache."""
 
 
-class RiskPredictor(Protocol):
-    """P(churn within the label window) at the list price without contact, as the customer table has it."""
+class ResponseSource(Protocol):
+    """Whoever says how customers respond; see `responses.ResponseModels`."""
 
-    def predict(self, X: Floats, /) -> Floats: ...
+    @property
+    def schema(self) -> CustomerSchema: ...
 
+    @property
+    def process(self) -> RetentionProcess: ...
 
-class AcceptPredictor(Protocol):
-    """P(accept) given the offer and the number of recent offers."""
-
-    def predict(self, X: Floats, offer_pct: Floats, recent_offers: Floats, /) -> Floats: ...
-
-
-class EffectPredictor(Protocol):
-    """P(churn within the label window) without contact by the offer log, after an accepted and a refused offer."""
-
-    def consequences(self, X: Floats, risk: Floats, /) -> tuple[Floats, Floats, Floats]: ...
+    def responses(self, X: Floats, prior: Floats, /) -> Responses: ...
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,9 @@ class ResponseTables:
         churn_if_accepted: (n, T) P(churn) once an offer is accepted.
         churn_if_refused: (n, T) P(churn) once an offer is refused.
         allowed: (n, K) arms that eligibility and opt-out permit; arm 0 always.
+
+    Raises:
+        ValueError: A shape does not fit, a probability is none, a price is not above 0.
     """
 
     price: Floats
@@ -111,6 +109,18 @@ class ResponseTables:
         """The attributes with one row a customer."""
         return tuple(f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray))
 
+    @property
+    def responses(self) -> Responses:
+        """The same without what a policy is shown beside it."""
+        return Responses(
+            self.price,
+            self.risk,
+            self.churn_if_accepted,
+            self.churn_if_refused,
+            self.acceptance[:, :, 0, 1:],
+            self.acceptance[:, :, 1, 1:],
+        )
+
     def subset(self, rows: npt.NDArray[np.generic] | slice) -> ResponseTables:
         """The tables of some customers, by index or boolean mask."""
         return replace(self, **{name: getattr(self, name)[rows] for name in self.rowwise})
@@ -152,11 +162,11 @@ class ResponseTables:
         )
 
 
-def hazards(tables: ResponseTables, process: RetentionProcess) -> Floats:
-    """(n, T, 3) hazard of churn in one step: base, after an accepted and after a refused offer.
+def check_fits(tables: ResponseTables, process: RetentionProcess) -> None:
+    """Refuses tables that were built for another horizon or menu.
 
     Raises:
-        ValueError: the tables were built for another horizon or menu.
+        ValueError: They have other steps or arms.
     """
     found, expected = tables.acceptance.shape[1::2], (process.horizon, process.n_arms)
     if found != expected:
@@ -164,83 +174,86 @@ def hazards(tables: ResponseTables, process: RetentionProcess) -> Floats:
             f"the tables have {found[0]} steps and {found[1]} arms: expected {expected[0]} and {expected[1]}"
         )
         raise ValueError(msg)
+
+
+def hazards(tables: ResponseTables, process: RetentionProcess) -> Floats:
+    """(n, T, 3) hazard of churn in one step: base, after an accepted and after a refused offer.
+
+    Raises:
+        ValueError: the tables were built for another horizon or menu.
+    """
+    check_fits(tables, process)
     return process.hazard(np.stack([tables.risk, tables.churn_if_accepted, tables.churn_if_refused], axis=-1))
 
 
-def policy_features(X: Floats, schema: CustomerSchema) -> npt.NDArray[np.float32]:
+def feature_scaling(schema: CustomerSchema) -> tuple[Floats, Floats]:
+    """(F,) what is taken from every feature, and what it is divided by, before a policy sees it."""
+    numeric = [feature.kind == "numeric" for feature in schema.features]
+    scale = [
+        feature.std or 1.0 if feature.kind == "numeric" else max(len(feature.categories) - 1, 1)
+        for feature in schema.features
+    ]
+    mean = [feature.mean for feature in schema.features]
+    return np.where(numeric, mean, 0.0), np.array(scale, np.float64)
+
+
+def policy_features(X: Floats, scaling: tuple[Floats, Floats]) -> npt.NDArray[np.float32]:
     """The policy's view of design-matrix rows: numbers standardised, categories spread over [0, 1].
 
     A missing number counts as the mean, a missing or unseen category as 0. Values are bounded to ±10.
     """
-    columns = []
-    for values, feature in zip(X.T, schema.features, strict=True):
-        if feature.kind == "numeric":
-            column = (values - feature.mean) / (feature.std or 1.0)
-        else:
-            column = values / max(len(feature.categories) - 1, 1)
-        columns.append(np.clip(np.nan_to_num(column), -10, 10))
-    return np.stack(columns, axis=1).astype(np.float32)
+    centre, scale = scaling
+    standardised = np.where(np.isnan(X), 0.0, (X - centre) / scale)
+    return np.minimum(np.maximum(standardised, -10.0), 10.0).astype(np.float32)
 
 
 def build_tables(
     table: CustomerTable,
-    risk: RiskPredictor,
-    accept: AcceptPredictor,
-    effect: EffectPredictor,
-    process: RetentionProcess,
+    models: ResponseSource,
     *,
     prior_offers: npt.NDArray[np.int64] | None = None,
     allowed: npt.NDArray[np.bool_] | None = None,
 ) -> ResponseTables:
-    """Ask the models once for everything that the process can reach.
+    """Ask the models once for everything that their process can reach.
 
     Args:
         table: n customers.
-        risk: asked for (n x T) rows.
-        accept: asked for (n x T x 2 x (K - 1)) rows.
-        effect: asked for (n x T) rows.
-        process: menu, horizon and step.
+        models: asked about every customer and step.
         prior_offers: (n,) offers within the recent window before the first step, not made by the policy whose
-            status is tracked; they expire as the window moves on. None: no prior offers.
-        allowed: (n, K) arms that eligibility and opt-out permit. None: all.
+            state is tracked; they expire as the window moves on. None: no prior offers.
+        allowed: (n, K) arms that opt-out and whoever asks permit, beside what the arms' own conditions forbid.
+            None: all.
     """
-    schema, X = table.schema, table.X
+    schema, process, X = models.schema, models.process, table.X
     n, horizon, arms = len(X), process.horizon, process.n_arms
     prior = np.zeros(n) if prior_offers is None else np.asarray(prior_offers, np.float64)
-    p_risk = np.empty((n, horizon))
-    accepted, refused = np.empty((n, horizon)), np.empty((n, horizon))
+    found = [
+        models.responses(X[start : start + CHUNK], prior[start : start + CHUNK])
+        for start in range(0, n, CHUNK)
+    ]
     acceptance = np.zeros((n, horizon, 2, arms))
-    offers = np.asarray(process.menu[1:], np.float64)
-    chunk = max(1, ROWS_A_CALL // (horizon * 2 * (arms - 1)))
-    for start in range(0, n, chunk):
-        rows = slice(start, min(start + chunk, n))
-        size = rows.stop - rows.start
-        X_t = np.stack([aged(X[rows], schema, t * process.step_months) for t in range(horizon)], axis=1)
-        flat = X_t.reshape(size * horizon, -1)
-        p_risk[rows], accepted[rows], refused[rows] = (
-            p.reshape(size, horizon) for p in effect.consequences(flat, risk.predict(flat))
-        )
-        carried = np.arange(horizon) * process.step_months < process.recent_window_months
-        recent = (prior[rows, None] * carried)[:, :, None, None] + np.arange(2)[None, None, :, None]
-        shape = (size, horizon, 2, arms - 1)
-        acceptance[rows, :, :, 1:] = accept.predict(
-            np.repeat(flat, 2 * (arms - 1), axis=0),
-            np.broadcast_to(offers, shape).reshape(-1),
-            np.broadcast_to(recent, shape).reshape(-1),
-        ).reshape(shape)
+    for number, part in enumerate(found):
+        rows = slice(number * CHUNK, number * CHUNK + CHUNK)
+        acceptance[rows, :, 0, 1:], acceptance[rows, :, 1, 1:] = part.acceptance, part.acceptance_again
+    joined = [np.concatenate(parts) for parts in zip(*(part[:4] for part in found), strict=True)]
+    price, risk, accepted, refused = joined if found else _nobody(horizon)
     tenure = schema.tenure_index
     return ResponseTables(
-        price=np.asarray(table.price, np.float64),
-        features=policy_features(X, schema),
+        price=price,
+        features=policy_features(X, feature_scaling(schema)),
         feature_names=tuple(schema.names),
         tenure_column=tenure,
         tenure_step=0.0 if tenure is None else process.step_months / (schema.features[tenure].std or 1.0),
-        risk=p_risk,
+        risk=risk,
         acceptance=acceptance,
         churn_if_accepted=accepted,
         churn_if_refused=refused,
-        allowed=np.ones((n, arms), bool) if allowed is None else np.asarray(allowed, bool),
+        allowed=Eligibility.of(process.menu, schema).allowed(X) & (True if allowed is None else allowed),
     )
+
+
+def _nobody(horizon: int) -> list[Floats]:
+    return [np.empty(0), *(np.empty((0, horizon)) for _ in range(3))]
 
 
 def _logit(p: Floats) -> Floats:

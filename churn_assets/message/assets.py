@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.arms import ArmConfig, Catalogue, Menu
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
@@ -20,7 +21,12 @@ if TYPE_CHECKING:
     from churn_assets.message.training.progress import Progress
 
 _REPORTS = 40
-_MENU = Setting("ppo_decision.menu", tuple[float, ...])
+# What says which arms messages are about; margins and costs are no matter of texts.
+_NAMED = Setting("ppo_decision.menu", tuple[float | str, ...])
+_ARMS = Setting("arms", tuple[ArmConfig, ...])
+_MONTHS = Setting("economics.discount_months", int)
+_CURRENCY = Setting("economics.currency", str)
+_MENU = (_NAMED, _ARMS, _MONTHS, _CURRENCY)
 _TEXTS = Setting("messages", MessagesConfig)
 _SAFETY = Setting("safety", SafetyRules)
 
@@ -34,7 +40,7 @@ def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
 
 @asset(
     config=MessagesConfig,
-    reads=(_MENU, SEED),
+    reads=(*_MENU, SEED),
     format="churn_assets.message.corpus.format:MESSAGES",
     checks=MESSAGES,
     branch="message",
@@ -48,12 +54,12 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
     from churn_assets.message.corpus.sentences import write_messages
 
-    config, menu = step.config, step.read(_MENU)
+    config, menu, currency = step.config, _menu(step), step.read(_CURRENCY)
     if config.simulated:
-        made = write_messages(customers, config, menu, step.seed)
+        made = write_messages(customers, config, menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            made = read_messages(path, customers, config, menu, where)
+            made = read_messages(path, customers, config, menu, where, currency)
     frame = made.frame
     return Made(
         made,
@@ -72,7 +78,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
 
 @asset(
     config=PreferencesConfig,
-    reads=(_TEXTS, _SAFETY, _MENU, SEED),
+    reads=(_TEXTS, _SAFETY, *_MENU, SEED),
     format="churn_assets.message.corpus.format:PREFERENCES",
     checks=PREFERENCES,
     branch="message",
@@ -86,12 +92,12 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
     from churn_assets.message.corpus.read import read_preferences
     from churn_assets.message.corpus.sentences import write_preferences
 
-    config, texts, menu = step.config, step.read(_TEXTS), step.read(_MENU)
+    config, texts, menu, currency = step.config, step.read(_TEXTS), _menu(step), step.read(_CURRENCY)
     if config.simulated:
-        made = write_preferences(customers, texts, config, step.read(_SAFETY), menu, step.seed)
+        made = write_preferences(customers, texts, config, step.read(_SAFETY), menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            made = read_preferences(path, customers, texts, menu, where)
+            made = read_preferences(path, customers, texts, menu, where, currency)
     return Made(
         made,
         metrics={
@@ -103,6 +109,11 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
         columns=_columns(made),
         rows=len(made),
     )
+
+
+def _menu(step: Step[Any]) -> Menu:
+    known = Catalogue(step.read(_ARMS), step.read(_MONTHS), currency=step.read(_CURRENCY))
+    return known.menu(step.read(_NAMED))
 
 
 def _examples(made: Messages | Preferences, names: tuple[str, ...]) -> list[dict[str, str]]:
@@ -120,8 +131,8 @@ def _columns(made: Messages | Preferences) -> dict[str, tuple[str, str]]:
         "completion": f"The message. {origin}",
         "chosen": f"The preferred text. {origin}",
         "rejected": f"The other text. {origin}",
-        "offer_pct": "Discount of the prompt, share of the list price.",
-        "offer_months": "Months of the discount.",
+        "arm": "Id of the arm that the prompt tells; empty where unknown.",
+        "months": "Months that it runs.",
         "tone": "Tone of the message.",
         "kind": "pair: two texts written apart; edit: a text and the same with one edit.",
         "rule": "What the edit breaks.",

@@ -1,16 +1,25 @@
 """The checks of the message branch: which gates run on what, and what to do when one fails."""
 
+from churn_assets.arms import ArmConfig
 from churn_assets.flow.check import CheckSpec, Given
 from churn_assets.flow.setting import Setting
 from churn_assets.gates.plots import Plot
 from churn_assets.message.config import MessagesConfig, SafetyRules
 
+# What says which arms messages are about; margins and costs are no matter of texts.
+_MENU: Given = {
+    "menu": "churn_assets.message.measured:menu_of",
+    "named": Setting("ppo_decision.menu", tuple[float | str, ...]),
+    "arms": Setting("arms", tuple[ArmConfig, ...]),
+    "months": Setting("economics.discount_months", int),
+    "currency": Setting("economics.currency", str),
+    "texts": Setting("messages", MessagesConfig),
+}
 _RULES: Given = {
     "safety": "churn_assets.message.measured:safety_rules",
     "rules": Setting("safety", SafetyRules),
-    "texts": Setting("messages", MessagesConfig),
+    **_MENU,
 }
-_MENU: Given = {"menu": Setting("ppo_decision.menu", tuple[float, ...]), "texts": _RULES["texts"]}
 _SFT: Given = {
     "writer": "churn_assets.message.measured:writer_of_sft",
     "held_out": "churn_assets.message.measured:sft_situations",
@@ -22,7 +31,6 @@ _POLICY: Given = {
     "held_out": "churn_assets.message.measured:policy_situations",
     "written": "churn_assets.message.measured:messages_of_policy",
     "written_before": "churn_assets.message.measured:messages_before",
-    **_MENU,
     **_RULES,
 }
 

@@ -158,9 +158,9 @@ class PreferencesConfig(_Section):
 
 
 RuleId = Literal[
-    "wrong_discount", "wrong_duration", "missing_offer", "unclear_offer", "other_number", "placeholder",
-    "missing_name", "missing_service", "wrong_service", "length", "unfinished", "repetition", "banned_phrase",
-    "pressure", "personal_data", "other_person", "characters", "opt_out", "quiet_hours",
+    "wrong_discount", "wrong_duration", "missing_offer", "unclear_offer", "other_offer", "other_number",
+    "placeholder", "missing_name", "missing_service", "wrong_service", "length", "unfinished", "repetition",
+    "banned_phrase", "pressure", "personal_data", "other_person", "characters", "opt_out", "quiet_hours",
 ]  # fmt: skip
 """Every rule that a text can break; safety.py says what each means."""
 
@@ -175,6 +175,11 @@ BANNED = (
 PRESSURE = (
     "last chance", "act now", "reply now", "lose it", "do not wait", "final notice", "urgent", "immediately",
     "you should have", "your complaint", "everyone deals with", "attention", "records say",
+)  # fmt: skip
+GIFTS = (
+    "gift", "gifts", "giveaway", "bonus", "bonuses", "upgrade", "upgrades", "router", "routers", "modem", "tablet",
+    "laptop", "headset", "headphones", "earphones", "speaker", "smart watch", "console", "set top box", "sim card",
+    "new phone", "free phone", "power bank", "mug", "t shirt", "movie tickets", "cinema tickets",
 )  # fmt: skip
 FIRST_NAMES = (
     "Aisha", "Alice", "Amanda", "Amara", "Anna", "Anthony", "Barbara", "Betty", "Brian", "Carlos", "Carol", "Charles",
@@ -209,10 +214,12 @@ class SafetyRules(_Section):
     min_words: Count = 8
     max_words: Count = 90
     required: tuple[Literal["offer", "name", "service"], ...] = ("offer",)
-    """What a text must say: discount and duration, the placeholder of the name, the service."""
+    """What a text must say: whatever its arm offers, the placeholder of the name, the service."""
     banned_phrases: tuple[Words, ...] = BANNED
     """Guarantees, promises and things that a message must not ask for."""
     pressure_phrases: tuple[Words, ...] = PRESSURE
+    gift_phrases: tuple[Words, ...] = GIFTS
+    """Words for things given: said of an arm's own gift only, where the menu has a gift or the arm is no discount."""
     generic_services: tuple[Words, ...] = ("bill", "monthly bill", "price", "plan", "service", "account")
     """What a discount may be on, besides the customer's service."""
     first_names: tuple[Words, ...] = FIRST_NAMES
@@ -226,17 +233,32 @@ class SafetyRules(_Section):
     warn: tuple[RuleId, ...] = ("pressure",)
     """Rules that are reported only; a text that breaks any other is not sent."""
     template: Words = (
-        "Hello {name}, thank you for being our customer. We would like to offer you {percent}% off your {service} "
-        "for {duration}. Please reply YES to accept. Kind regards, your support team. Reply STOP to opt out."
+        "Hello {name}, thank you for being our customer. We would like to offer you {offer}. Please reply YES to "
+        "accept. Kind regards, your support team. Reply STOP to opt out."
     )
-    """What is sent instead of such a text."""
+    """What is sent instead of such a text. `{offer}` says any arm; `{percent}` and `{duration}` only percents off."""
+    contact_template: Words = (
+        "Hello {name}, thank you for being our customer. We would like to hear how your {service} is working for you. "
+        "Please tell us a good time to talk. Kind regards, your support team. Reply STOP to opt out."
+    )
+    """The same for a contact that brings nothing."""
 
     @field_validator("template")
     @classmethod
     def _says_the_offer(cls, template: str) -> str:
         missing = [name for name in ("{percent}%", "{duration}") if name not in template]
-        if missing:
-            raise ValueError(f"{' and '.join(missing)} is missing; expected a text that says the offer")
+        if "{offer}" not in template and missing:
+            raise ValueError(
+                f"{' and '.join(missing)} is missing; expected a text that says the offer, by {{offer}} or by both"
+            )
+        return template
+
+    @field_validator("contact_template")
+    @classmethod
+    def _says_no_offer(cls, template: str) -> str:
+        said = [name for name in ("{offer}", "{percent}", "{duration}") if name in template]
+        if said:
+            raise ValueError(f"found {said[0]}; expected a text that offers nothing")
         return template
 
     @model_validator(mode="after")

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from churn_assets.arms import ArmConfig, Catalogue, Menu
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.report import Outcome
 from churn_assets.message.config import MessagesConfig, SafetyRules
-from churn_assets.message.corpus.data import Messages, Preferences, situations
-from churn_assets.message.corpus.sentences import offers_of
+from churn_assets.message.corpus.data import Messages, Preferences
 from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import Booleans, Floats
@@ -25,7 +25,8 @@ from churn_assets.message.model.likelihood import divergence, mean_log_ratio, pe
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Message, Situation, situations_of, write_messages
 from churn_assets.message.text.profile import profiles_of
-from churn_assets.message.text.safety import Safety
+from churn_assets.message.text.safety import Safety, safety_of
+from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.message.training.rollouts import TextPolicy, shaped_reward
@@ -34,31 +35,38 @@ MEASURED = 256
 """Messages along which KL divergence is measured: of 100 it varies by .004 around .144, of a trained quickstart."""
 
 
-def safety_rules(rules: SafetyRules, texts: MessagesConfig) -> Safety:
+def menu_of(named: tuple[float | str, ...], arms: tuple[ArmConfig, ...], months: int, currency: str) -> Menu:
+    """The arms that messages are about."""
+    return Catalogue(arms, months, currency=currency).menu(named)
+
+
+def safety_rules(rules: SafetyRules, texts: MessagesConfig, menu: Menu) -> Safety:
     """The rules of the experiment."""
-    return Safety(rules, texts.profile.service_texts)
+    return safety_of(rules, texts.profile.service_texts, menu)
 
 
 def sft_situations(
     customers: CustomerTable,
     messages: Messages,
-    menu: tuple[float, ...],
+    menu: Menu,
+    currency: str,
     texts: MessagesConfig,
     config: SftModelConfig,
 ) -> list[Situation]:
     """Whom the SFT model writes to."""
-    return _held_out(customers, messages, menu, texts, config.gates.prompts)
+    return _held_out(customers, messages, menu, currency, texts, config.gates.prompts)
 
 
 def policy_situations(
     customers: CustomerTable,
     messages: Messages,
-    menu: tuple[float, ...],
+    menu: Menu,
+    currency: str,
     texts: MessagesConfig,
     config: PpoTextConfig,
 ) -> list[Situation]:
     """Whom the policy writes to."""
-    return _held_out(customers, messages, menu, texts, config.gates.prompts)
+    return _held_out(customers, messages, menu, currency, texts, config.gates.prompts)
 
 
 def writer_of_sft(sft_model: LanguageModel, config: SftModelConfig) -> Writer:
@@ -136,7 +144,7 @@ def ranks_pairs(model: RewardModel, preferences: Preferences, config: RewardMode
 
     right = None
     if preferences.simulated:
-        known = zip(pairs["customer_id"], situations(pairs, preferences.profiles), strict=True)
+        known = zip(pairs["customer_id"], preferences.situations(pairs), strict=True)
         of_rows = [Situation(customer, *found) for customer, found in known if found]
         right = gates.labels_by_gold(of_rows, chosen, rejected)
     return gates.ranks_pairs(margins("reward"), margins("judge"), right, pairs["rule"].tolist(), config.gates)
@@ -234,8 +242,8 @@ def safe_to_send(
 ) -> Outcome:
     """Raw texts seldom break a rule or say another offer; what would be sent never does."""
     pairs = list(zip(held_out, written, strict=True))
-    another = [says_another(text.raw, each.offer.pct, each.offer.months) for each, text in pairs]
-    broken = [not safety.check(text.sent.text, each.profile, each.offer).safe for each, text in pairs]
+    another = [says_another(text.raw, each.arm, each.profile.currency) for each, text in pairs]
+    broken = [not safety.check(text.sent.text, each.profile, each.arm).safe for each, text in pairs]
     only = _says_only(held_out, [text.sent.text for text in written])
     return gates.safe_to_send(held_out, written, np.array(another), only, np.array(broken), config.gates)
 
@@ -266,13 +274,14 @@ def no_worse_than(
 def _held_out(
     customers: CustomerTable,
     messages: Messages,
-    menu: Sequence[float],
+    menu: Menu,
+    currency: str,
     texts: MessagesConfig,
     count: int,
 ) -> list[Situation]:
     """Customers that no model was fitted on, each with an offer; no prompt that was trained on."""
     known = frozenset(messages.of("train")["prompt"])
-    profiles = profiles_of(customers.where(customers.held_out), texts.profile)
+    profiles = profiles_of(customers.where(customers.held_out), texts.profile, currency)
     return situations_of(profiles, list(profiles), offers_of(menu, texts.durations), count, known)
 
 
@@ -307,7 +316,7 @@ def _scores(
 def _says_only(held_out: Sequence[Situation], texts: Sequence[str]) -> Booleans:
     """(n,) whether each text says its offer and no other number, by the second parser."""
     pairs = zip(held_out, texts, strict=True)
-    return np.array([says_only(text, each.offer.pct, each.offer.months) for each, text in pairs], bool)
+    return np.array([says_only(text, each.arm, each.profile.currency) for each, text in pairs], bool)
 
 
 def _judged(

@@ -9,12 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
 from churn_assets.monitoring.config import LiveConfig
+from churn_assets.offers.log import propensity_column
 
 Floats = NDArray[np.float64]
 
-NO_OFFER = "propensity_0"
+NO_CONTACT = propensity_column(NO_CONTACT_ID)
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def forecasts(decisions: pd.DataFrame) -> tuple[Forecast, ...]:
     Args:
         decisions: Rows of a `LiveLog` with whole outcomes.
     """
-    idle = decisions[decisions["offer_pct"] == 0]
-    offered = decisions[decisions["offer_pct"] > 0]
+    idle = decisions[decisions["arm"] == NO_CONTACT_ID]
+    offered = decisions[decisions["arm"] != NO_CONTACT_ID]
     return (
         _forecast("churn without contact", idle, idle["churned"] - idle["risk"]),
         _forecast("acceptance", offered, offered["accepted"] - offered["acceptance"]),
@@ -94,12 +96,12 @@ def earned(decisions: pd.DataFrame) -> Earned | None:
     """What the policy earned; None where some could not have been left uncontacted, so that nothing tells.
 
     Args:
-        decisions: Rows with whole outcomes, a margin each, and `propensity_0`.
+        decisions: Rows with whole outcomes, a margin each, and the propensity of no contact.
     """
-    idle = decisions[NO_OFFER].to_numpy(np.float64)
+    idle = decisions[NO_CONTACT].to_numpy(np.float64)
     if not len(decisions) or not (idle > 0).all():
         return None
-    weight = np.where(decisions["offer_pct"] == 0, 1 / idle, 0.0)
+    weight = np.where(decisions["arm"] == NO_CONTACT_ID, 1 / idle, 0.0)
     policy = (decisions["assigned"] == "policy").to_numpy(np.float64)
     if not (weight.any() and policy.any()):
         return None
@@ -135,7 +137,7 @@ def first_breach(decisions: pd.DataFrame, config: LiveConfig) -> Breach | None:
 
 def telling_rows(decisions: pd.DataFrame) -> NDArray[np.bool_]:
     """(n,) which decisions guardrails can judge: those that could have been left without contact."""
-    return np.asarray(decisions[NO_OFFER] > 0)
+    return np.asarray(decisions[NO_CONTACT] > 0)
 
 
 def looks(rows: int, config: LiveConfig) -> list[tuple[int, int, float]]:

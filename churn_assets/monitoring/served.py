@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.deciding.table import decide_table
+from churn_assets.offers.economics import catalogue
 from churn_assets.offers.offer_rows import margins
-from churn_assets.release.decide import decide
 
 if TYPE_CHECKING:
+    from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
+    from churn_assets.deciding.decider import Decider
     from churn_assets.offers.live import LiveLog
-    from churn_assets.release.derived import Derived
     from churn_assets.store.reference import ArtifactRef
 
 RISK = "risk"
@@ -56,11 +59,11 @@ def with_outcomes(live: LiveLog, release: ArtifactRef, experiment: Any, now: dat
     Args:
         live: The decision log.
         release: Whose decisions.
-        experiment: Its economics, price and label window.
+        experiment: Its economics, arms, price and label window.
         now: Aware time.
     """
     frame = live.frame
-    known = frame["churned"].notna() & (frame["accepted"].notna() | (frame["offer_pct"] == 0))
+    known = frame["churned"].notna() & (frame["accepted"].notna() | (frame["arm"] == NO_CONTACT_ID))
     rows = frame[
         (frame["release"] == str(release))
         & (frame["assigned"] != "kill_switch")
@@ -68,27 +71,25 @@ def with_outcomes(live: LiveLog, release: ArtifactRef, experiment: Any, now: dat
         & known
         & ~frame["contradicted"]
     ]
-    price = experiment.customers.monthly_revenue
-    return rows.assign(margin=margins(rows, live, experiment.economics, price))
+    arms, price = catalogue(experiment.arms, experiment.economics), experiment.customers.monthly_revenue
+    return rows.assign(margin=margins(rows, live, experiment.economics, arms, price))
 
 
-def features_and_risk(live: LiveLog, window: Window, derived: Derived) -> pd.DataFrame:
+def features_and_risk(live: LiveLog, window: Window, schema: CustomerSchema) -> pd.DataFrame:
     """The customers of a window as a release was asked about them, each once, with the risk it found."""
     rows = window.rows.drop_duplicates("customer_id", keep="last")
-    named = live.features.loc[rows.index, list(derived.schema.names)]
-    return _typed(named, derived).assign(**{RISK: rows["risk"].astype(float)})
+    named = live.features.loc[rows.index, list(schema.names)]
+    return _typed(named, schema).assign(**{RISK: rows["risk"].astype(float)})
 
 
-def learned_from(table: CustomerTable, release: ArtifactRef, derived: Derived, now: datetime) -> pd.DataFrame:
+def learned_from(table: CustomerTable, decider: Decider, now: datetime) -> pd.DataFrame:
     """The customers that a release was trained from, with the risk it finds; columns as of `features_and_risk`."""
-    raw = table.frame[list(derived.schema.names)].assign(**{derived.schema.id: table.ids})
-    risk = decide(raw, derived, release, now)[RISK].to_numpy()
-    return _typed(table.frame[list(derived.schema.names)], derived).assign(**{RISK: risk})
+    schema = decider.schema
+    raw = table.frame[list(schema.names)].assign(**{schema.id: table.ids})
+    risk = decide_table(raw, decider, now)[RISK].to_numpy()
+    return _typed(table.frame[list(schema.names)], schema).assign(**{RISK: risk})
 
 
-def _typed(features: pd.DataFrame, derived: Derived) -> pd.DataFrame:
-    kinds = {
-        feature.name: "float64" if feature.kind == "numeric" else object
-        for feature in derived.schema.features
-    }
+def _typed(features: pd.DataFrame, schema: CustomerSchema) -> pd.DataFrame:
+    kinds = {feature.name: "float64" if feature.kind == "numeric" else object for feature in schema.features}
     return features.astype(kinds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from churn_assets.arms import ArmConfig
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from churn_assets.offers.log import OfferLog
     from churn_assets.offers.offer_rows import OfferRows
 
+_ARMS = Setting("arms", tuple[ArmConfig, ...])
 _ECONOMICS = Setting("economics", Economics)
 _PRICE = Setting("customers.monthly_revenue", str)
 
@@ -36,6 +38,7 @@ def _content(step: Step[OfferLogConfig]) -> str:
 
 def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     """The experiment's own decisions whose outcome is known; None where they are not asked for."""
+    from churn_assets.offers.economics import catalogue
     from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
     from churn_assets.offers.outcome_file import outcome_reports
@@ -49,6 +52,7 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     return offer_rows(
         live,
         step.read(_ECONOMICS),
+        catalogue(step.read(_ARMS), step.read(_ECONOMICS)),
         step.read(_PRICE),
         now=datetime.now(UTC),
         window=timedelta(days=wanted.window_days),
@@ -57,7 +61,7 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
 
 @asset(
     config=OfferLogConfig,
-    reads=(_ECONOMICS, SEED, _PRICE),
+    reads=(_ARMS, _ECONOMICS, SEED, _PRICE),
     format="churn_assets.offers.format:OFFER_LOG",
     checks=OFFER_LOG,
     branch="decision",
@@ -70,21 +74,28 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
 def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
+    from churn_assets.offers.economics import catalogue
     from churn_assets.offers.log import read_log
     from churn_assets.offers.offer_rows import append
 
-    config = step.config
+    config, arms = step.config, catalogue(step.read(_ARMS), step.read(_ECONOMICS))
     if config.simulated:
         from churn_assets.offers.world import DemoWorld
 
-        world = DemoWorld(customers, step.read(_ECONOMICS), drift=config.drift, effects=config.effects)
+        world = DemoWorld(
+            customers,
+            step.read(_ECONOMICS),
+            config.demo_menu(arms),
+            drift=config.drift,
+            effects=config.effects,
+        )
         log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            log = read_log(path, config.columns, customers.ids, where)
+            log = read_log(path, config.columns, customers.ids, arms, where, features=customers.frame)
     before, served = len(log), _served(step)
     if served is not None:
-        log = append(log, served, customers.ids)
+        log = append(log, served, customers.ids, customers.frame)
     appended = len(log) - before
     if config.newest is not None:
         log = log.where(np.arange(len(log)) >= len(log) - config.newest)
@@ -117,20 +128,22 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
 
 
 def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
-    counts = dict(served.counts) | {"of customers who are not in the table": len(served.frame) - appended}
+    counts = dict(served.counts) | {
+        "of customers who are not in the table, or may get more by now": len(served.frame) - appended
+    }
     return [{"what": what, "decisions": count} for what, count in counts.items()]
 
 
 def _arms(log: OfferLog) -> list[dict[str, object]]:
     return [
         {
-            "offer": f"{offer:.0%}" if offer else "no contact",
+            "offer": offer.label,
             "rows": int(rows.sum()),
             "accepted": float(log.accepted[rows].mean()) if rows.any() else None,
             "churned": float(log.churned[rows].mean()) if rows.any() else None,
             "data": "simulated" if log.simulated else "observed",
         }
-        for arm, offer in enumerate(log.arms)
+        for arm, offer in enumerate(log.menu)
         for rows in [log.arm == arm]
     ]
 
@@ -143,13 +156,13 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "customer_id": "The customer.",
         "decided_at": "When, UTC.",
         "wave": "Weeks since the first decision.",
-        "offer_pct": "Discount offered, share of the list price; 0 = no contact.",
-        "propensity": "Probability of the logged offer.",
+        "arm": "What was done.",
+        "propensity": "Probability of the logged arm.",
         "policy_version": "Who decided.",
         "prior_offers": "Offers in the 90 days before.",
         "accepted": f"1: accepted. {origin}",
         "churned": f"1: left within the label window. {origin}",
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
-    meanings |= {propensity_column(arm): f"Probability of offering {arm:.0%}." for arm in log.arms}
+    meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}
     return {str(name): (str(kind), meanings[str(name)]) for name, kind in log.frame.dtypes.items()}

@@ -10,7 +10,7 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
         advice="Collect more decisions, or hold more customers out from contact; fewer cannot rank policies.",
         run="churn_assets.offers.gates:volume_gates",
         plots=(
-            Plot("arms", "bar", "offer_pct", ("accepted", "churned"), "Accepted, churned by offer", "offer", "share"),
+            Plot("arms", "bar", "arm", ("accepted", "churned"), "Accepted, churned by arm", "arm", "share"),
             Plot("waves", "line", "wave", ("accepted", "churned"), "Over time", "week", "share"),
         ),
     ),

@@ -7,13 +7,19 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
+
 DEMO_WORLD = "demo_world"
+DEMO_OFFERS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
+"""What the demo world's past policy offered where an experiment names no arms: shares off the list price."""
 DEMO_START = date(2026, 1, 5)
+ARM, SHORTHAND = "arm", "offer_pct"
+"""The column that holds the arm's id, and the one that a log of percents off may have in its place."""
 COLUMNS = (
-    "customer_id", "decided_at", "wave", "offer_pct", "propensity", "policy_version", "prior_offers",
+    "customer_id", "decided_at", "wave", ARM, "propensity", "policy_version", "prior_offers",
     "accepted", "churned", "margin",
 )  # fmt: skip
-"""The log's columns; beside them stands one `propensity_<percent>` per arm."""
+"""The log's columns; beside them stands one `propensity_<arm id>` per arm."""
 
 Drift = Literal["none", "acceptance_shift", "competitor_shock"]
 
@@ -63,8 +69,10 @@ class OfferLogConfig(BaseModel):
     """Where the offer log comes from.
 
     `source` is `demo_world` (simulated offers on the real customers) or a CSV or Parquet file: its path, relative to
-    the project, or `gs://bucket/name`. `columns` maps the log's column names, `propensity_<percent>` included, to the
-    names in that file. With `decisions`, what the experiment's own server decided is appended once its outcome is
+    the project, or `gs://bucket/name`. `menu` is what the demo world's past policy offered: shares off the price or arm
+    ids, `no_contact` or 0 first; left out, the arms of `arms:`, or else 5 to 30 % off. `columns` maps the log's column
+    names to the names in that file: `arm` and `propensity_<arm id>`, or where all arms are percents off `offer_pct` and
+    `propensity_<percent>`. With `decisions`, what the experiment's own server decided is appended once its outcome is
     known.
     """
 
@@ -72,6 +80,9 @@ class OfferLogConfig(BaseModel):
 
     source: str = Field(default=DEMO_WORLD, min_length=1)
     rows: int = Field(default=50_000, ge=1, description="Rows that the demo world writes.")
+    menu: tuple[float | str, ...] | None = Field(
+        default=None, min_length=2, description="Arms of the demo world's past policy, no contact first."
+    )
     drift: Drift = Field(default="none", description="What changes in the demo world after week 20.")
     effects: bool = Field(
         default=True, description="False: offers are accepted as usual and change no churn."
@@ -92,15 +103,18 @@ class OfferLogConfig(BaseModel):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        unknown = [name for name in columns if name not in COLUMNS and not name.startswith("propensity_")]
+        known = (*COLUMNS, SHORTHAND)
+        unknown = [name for name in columns if name not in known and not name.startswith("propensity_")]
         if unknown:
-            expected = ", ".join((*COLUMNS, "propensity_<percent>"))
+            expected = ", ".join((*known, "propensity_<arm id>", "propensity_<percent>"))
             raise ValueError(f"maps {unknown}, which the offer log does not have; expected names: {expected}")
+        if ARM in columns and SHORTHAND in columns:
+            raise ValueError(f"maps both {ARM} and {SHORTHAND}; a log says what was offered in one of them")
         return columns
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> OfferLogConfig:
-        idle = {"columns"} if self.simulated else {"rows", "drift", "effects", "seed_offset", "start"}
+        idle = {"columns"} if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset", "start"}
         ignored = sorted(idle & self.model_fields_set)
         if ignored:
             raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")
@@ -110,3 +124,12 @@ class OfferLogConfig(BaseModel):
     def simulated(self) -> bool:
         """Whether the demo world writes this log."""
         return self.source == DEMO_WORLD
+
+    def demo_menu(self, arms: Catalogue) -> Menu:
+        """What the demo world's past policy offered: `menu`; without one the declared arms, or else percents off.
+
+        Raises:
+            ArmError: An arm is unknown, or they make no menu.
+        """
+        declared = (NO_CONTACT_ID, *(config.id for config in arms.declared))
+        return arms.menu(self.menu or (declared if len(declared) > 1 else DEMO_OFFERS))

@@ -35,11 +35,12 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     """Propensities that are true of what was chosen, and large enough to say something of every arm.
 
     Calibration: within each fifth of an arm's propensities, the arm's realised count less the sum of its
-    propensities, over its standard error by customer. With 7 arms the largest of 35 such z exceeds 4 by
+    propensities, over its standard error by customer; decisions that a condition of the arm kept from it say nothing
+    of it. With 7 arms the largest of 35 such z exceeds 4 by
     chance in 0.2 % of logs.
     """
     calibration = _calibration(log)
-    effective = [_effective_share(log, arm) for arm in range(len(log.arms))]
+    effective = [_effective_share(log, arm) for arm in range(len(log.menu))]
     return Outcome(
         (
             Gate(
@@ -49,7 +50,7 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
                 gates.max_propensity_z,
                 "largest |z| of realised against stated share, by arm and fifth of its propensity",
             ),
-            Gate("least_propensity", float(log.propensities.min()), ">=", gates.min_propensity, "of any arm"),
+            Gate("least_propensity", _least(log.propensities), ">=", gates.min_propensity, "of any arm"),
             Gate(
                 "effective_share",
                 min(effective),
@@ -67,19 +68,26 @@ def _effective_share(log: OfferLog, arm: int) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum() / len(weight)) if len(weight) else 0.0
 
 
+def _least(propensities: Floats) -> float:
+    """The smallest; 0 stands where a condition kept the customer from the arm, and does not count."""
+    possible = propensities[propensities > 0]
+    return float(possible.min()) if len(possible) else 0.0
+
+
 def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     _, customer = np.unique(log.customer_id, return_inverse=True)
     rows = []
-    for arm, offer in enumerate(log.arms):
-        stated = log.propensities[:, arm]
-        realised = (log.arm == arm).astype(np.float64)
+    for arm, offered in enumerate(log.menu):
+        could = log.propensities[:, arm] > 0
+        stated = log.propensities[could, arm]
+        realised = (log.arm[could] == arm).astype(np.float64)
         edges = np.quantile(stated, np.linspace(0, 1, BINS + 1)[1:-1])
         for number, inside in _bins(np.digitize(stated, edges)):
             surplus = (realised - stated) * inside
-            error = float(np.sqrt((np.bincount(customer, weights=surplus) ** 2).sum()))
+            error = float(np.sqrt((np.bincount(customer[could], weights=surplus) ** 2).sum()))
             rows.append(
                 {
-                    "offer_pct": offer,
+                    "arm": offered.id,
                     "fifth": number + 1,
                     "rows": int(inside.sum()),
                     "stated": float(stated[inside].mean()),
@@ -96,17 +104,18 @@ def _bins(number: NDArray[np.intp]) -> list[tuple[int, NDArray[np.bool_]]]:
 
 def _arms(log: OfferLog) -> list[dict[str, Any]]:
     rows = []
-    for arm, offer in enumerate(log.arms):
+    for arm, offered in enumerate(log.menu):
         inside = log.arm == arm
         rows.append(
             {
-                "offer_pct": offer,
+                "arm": offered.id,
+                "offer": offered.label,
                 "rows": int(inside.sum()),
                 "share": float(inside.mean()),
                 "mean_propensity": float(log.propensities[:, arm].mean()),
-                "least_propensity": float(log.propensities[:, arm].min()),
+                "least_propensity": _least(log.propensities[:, arm]),
                 "effective_share": _effective_share(log, arm),
-                "accepted": _mean(log.accepted, inside) if offer > 0 else None,
+                "accepted": _mean(log.accepted, inside) if offered.contacts else None,
                 "churned": _mean(log.churned, inside),
                 "margin": _mean(log.margin, inside),
             }

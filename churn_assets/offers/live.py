@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.records import (
     LoggedAnswer,
@@ -38,12 +39,12 @@ class LiveLog:
     """What was decided, and what is known of its outcome.
 
     `frame` has one row a decision in the order of time: decision_id, customer_id (str), decided_at (datetime, UTC),
-    release, policy (str), offer_pct (share of the list price, 0 = no contact), propensity (of the offer made),
-    `propensity_<percent>` per arm (NaN where the arm was not on the menu), assigned (policy, holdout, exploration or
-    kill_switch), risk (P(churn) without contact), acceptance (of the offer made, 0 without one), expected_value
-    (money, over never contacting), prior_offers (int, offers in the 90 days before), `feature_<name>` as asked with,
-    accepted, churned (0/1), margin (money) and outcome_at (datetime, UTC: when the segment of the last outcome was
-    opened), each NaN or NaT where nothing was told, and contradicted (bool: told twice, and not the same).
+    release, policy (str), arm (str, id), propensity (of that arm), `propensity_<arm id>` per arm (NaN where the arm was
+    not on the menu), assigned (policy, holdout, exploration or kill_switch), risk (P(churn) without contact),
+    acceptance (of the arm decided, 0 without contact), expected_value (money, over never contacting), prior_offers
+    (int, offers in the 90 days before), `feature_<name>` as asked with, accepted, churned (0/1), margin (money) and
+    outcome_at (datetime, UTC: when the segment of the last outcome was opened), each NaN or NaT where nothing was told,
+    and contradicted (bool: told twice, and not the same).
 
     Attributes:
         frame: As above.
@@ -64,12 +65,9 @@ class LiveLog:
         return self.frame[own].rename(columns=lambda name: name.removeprefix(_FEATURE))
 
     @property
-    def arms(self) -> tuple[float, ...]:
-        """The menu of the newest decision, ascending; empty where there is none."""
-        if self.frame.empty:
-            return ()
-        newest = self.frame[_propensities(self.frame)].iloc[-1]
-        return tuple(sorted(float(name.removeprefix("propensity_")) / 100 for name in newest.dropna().index))
+    def arms(self) -> tuple[str, ...]:
+        """Ids of the menu of the newest decision, no contact first; empty where there is none."""
+        return arms_in(self.frame.tail(1))
 
 
 @dataclass
@@ -165,7 +163,7 @@ def _told(
 
 
 _COLUMNS = (
-    "decision_id", "customer_id", "decided_at", "release", "policy", "offer_pct", "propensity", "assigned", "risk",
+    "decision_id", "customer_id", "decided_at", "release", "policy", "arm", "propensity", "assigned", "risk",
     "acceptance", "expected_value", "prior_offers", "accepted", "churned", "margin", "outcome_at", "contradicted",
 )  # fmt: skip
 
@@ -181,13 +179,13 @@ def _row(
         "decided_at": answer.decided_at,
         "release": answer.release,
         "policy": answer.policy,
-        "offer_pct": decision.offer_pct,
+        "arm": decision.arm.id,
         "propensity": decision.propensity,
-        **{propensity_column(offer.offer_pct): offer.propensity for offer in decision.offers},
+        **{propensity_column(each.id): each.propensity for each in decision.arms},
         "assigned": decision.assigned,
         "risk": decision.churn_risk,
         "acceptance": decision.acceptance_probability,
-        "expected_value": decision.expected_value,
+        "expected_value": decision.arm.expected_value.amount,
         "prior_offers": customer.prior_offers + recent,
         **{f"{_FEATURE}{name}": value for name, value in customer.features.items()},
         "accepted": outcome.accepted,
@@ -207,5 +205,8 @@ def _typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.sort_values(["decided_at", "decision_id"], kind="stable", ignore_index=True)
 
 
-def _propensities(frame: pd.DataFrame) -> list[str]:
-    return [str(name) for name in frame.columns if str(name).startswith("propensity_")]
+def arms_in(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Ids of the arms that stood on a menu of some of these rows of a `LiveLog`, no contact first."""
+    first, start = propensity_column(NO_CONTACT_ID), propensity_column("")
+    names = [str(name) for name in rows.columns if str(name).startswith(start) and rows[name].notna().any()]
+    return tuple(name.removeprefix(start) for name in sorted(names, key=lambda name: name != first))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,9 @@ import pandera.pandas as pa
 from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
-from churn_assets.offers.config import COLUMNS
+from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percent_share, percents
+from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
+from churn_assets.offers.eligibility import may_get
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -23,6 +25,7 @@ PROPENSITY_TOLERANCE = 1e-6
 """Propensities are probabilities written by a program: more than rounding of a double is a mistake."""
 
 SHOWN_ROWS = 5
+_PROPENSITY = "propensity_"
 
 
 class OfferLogError(ValueError):
@@ -45,16 +48,9 @@ class Violation:
         return f"column {self.column}{where}: found {self.found}, expected {self.expected}"
 
 
-def propensity_column(arm: float) -> str:
-    """Name of the column that holds an arm's propensity: `propensity_5` for 0.05."""
-    return f"propensity_{round(100 * arm, 6):g}"
-
-
-def _arm(column: str) -> float | None:
-    try:
-        return round(float(column.removeprefix("propensity_")) / 100, 8)
-    except ValueError:
-        return None
+def propensity_column(arm_id: str) -> str:
+    """Name of the column that holds an arm's propensity: `propensity_percent_5`."""
+    return f"{_PROPENSITY}{arm_id}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,15 +58,15 @@ class OfferLog:
     """Offer decisions in the order they were made.
 
     `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first),
-    offer_pct (share of the list price, 0 = no contact), propensity (of the logged arm),
-    `propensity_<percent>` per arm, policy_version (str), prior_offers (int, offers to the customer in the 90
-    days before), accepted (0/1), churned (0/1, in the label window), margin (value of the decision in money,
-    see Economics). `arms` are the offers in ascending order, `arms[0] == 0`. `simulated` says that the demo
-    world wrote the responses.
+    arm (str, id), propensity (of the logged arm), `propensity_<arm id>` per arm, policy_version (str), prior_offers
+    (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
+    (value of the decision in money, see `decision_value`). A propensity is 0 only where a condition of the arm kept
+    the customer from it. `menu` has the arms, no contact first. `simulated` says that the demo world wrote the
+    responses.
     """
 
     frame: pd.DataFrame
-    arms: tuple[float, ...]
+    menu: Menu
     simulated: bool
 
     def __len__(self) -> int:
@@ -78,24 +74,19 @@ class OfferLog:
 
     @cached_property
     def arm(self) -> Ints:
-        """(n,) index into `arms` of the logged offer."""
-        return _nearest(self.frame["offer_pct"].to_numpy(np.float64), self.arms)
+        """(n,) index into `menu` of the logged arm."""
+        return np.asarray(pd.Index(self.menu.ids).get_indexer(self.frame["arm"]), dtype=np.int64)
 
     @cached_property
     def propensities(self) -> Floats:
-        """(n, A) probability with which the logging policy chose each arm."""
-        columns = [propensity_column(arm) for arm in self.arms]
+        """(n, K) probability with which the logging policy chose each arm."""
+        columns = list(map(propensity_column, self.menu.ids))
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
 
     @property
     def customer_id(self) -> NDArray[np.object_]:
         """(n,) customer of each decision."""
         return np.asarray(self.frame["customer_id"], dtype=object)
-
-    @property
-    def offer_pct(self) -> Floats:
-        """(n,) discount offered, a share of the list price."""
-        return np.asarray(self.frame["offer_pct"], dtype=np.float64)
 
     @property
     def prior_offers(self) -> Ints:
@@ -132,27 +123,30 @@ class OfferLog:
 
     def where(self, mask: NDArray[np.bool_]) -> OfferLog:
         """The decisions that `mask` (n,) keeps, in the same order."""
-        return OfferLog(self.frame[mask].reset_index(drop=True), self.arms, self.simulated)
-
-
-def _nearest(values: Floats, arms: Sequence[float]) -> Ints:
-    distance = np.abs(values[:, None] - np.asarray(arms)[None, :])
-    return np.asarray(distance.argmin(1), dtype=np.int64)
+        return OfferLog(self.frame[mask].reset_index(drop=True), self.menu, self.simulated)
 
 
 def read_log(
     path: Path,
     columns: Mapping[str, str],
     customer_ids: Sequence[str] | NDArray[Any],
+    catalogue: Catalogue,
     where: str | None = None,
+    *,
+    features: pd.DataFrame | None = None,
 ) -> OfferLog:
     """Read a CSV or Parquet offer log and hold it to the contract.
+
+    The arms stand as ids (`arm`, `propensity_<arm id>`) or, where all are percents off, as a shorthand (`offer_pct`,
+    a share of the list price, and `propensity_<percent>`, with propensity_0 for no contact).
 
     Args:
         path: the file; its suffix (.csv, .parquet) names its kind.
         columns: the log's column name -> the file's; names not in it are taken as they stand.
         customer_ids: ids of the customer table; every decision must be about one of them.
+        catalogue: the arms that there are.
         where: what errors call the file, if not by its path.
+        features: (N, F) of the customers of `customer_ids`, for the conditions of arms.
 
     Raises:
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
@@ -174,7 +168,7 @@ def read_log(
         columns=[ours for ours, theirs in columns.items() if ours != theirs and ours in raw.columns]
     )
     frame = kept.rename(columns={theirs: ours for ours, theirs in columns.items()})
-    return as_log(frame, customer_ids, simulated=False, origin=where)
+    return as_log(frame, customer_ids, catalogue, simulated=False, origin=where, features=features)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -183,69 +177,165 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 
 def as_log(
-    frame: pd.DataFrame, customer_ids: Sequence[str] | NDArray[Any], *, simulated: bool, origin: str
+    frame: pd.DataFrame,
+    customer_ids: Sequence[str] | NDArray[Any],
+    catalogue: Catalogue,
+    *,
+    simulated: bool,
+    origin: str,
+    features: pd.DataFrame | None = None,
 ) -> OfferLog:
-    """Hold a table with the log's column names to the contract and type it.
+    """Hold a table with the log's column names, or those of the shorthand, to the contract and type it.
 
-    A missing `wave` is derived: whole weeks since the first decision.
+    A missing `wave` is derived: whole weeks since the first decision. The menu has no contact first, then arms as
+    `catalogue` declares them, then other percents, rising.
+
+    Args:
+        frame: The table.
+        customer_ids: Ids of the customer table.
+        catalogue: The arms that there are.
+        simulated: Whether the demo world wrote the responses.
+        origin: What errors call the table.
+        features: (N, F) of the customers of `customer_ids`: an arm may have a propensity of 0 where its conditions
+            keep a customer from it. None: no propensity may be 0.
 
     Raises:
         OfferLogError: every rule that is broken, one line each, each line starting with `origin`.
     """
-    arms = _arms(frame, origin)
-    typed = _typed(frame, arms, origin)
-    violations = _schema_violations(typed, arms)
+    menu, names = _header(frame, catalogue, origin)
+    renamed = frame.rename(columns=names)
+    return checked_log(renamed, customer_ids, menu, simulated=simulated, origin=origin, features=features)
+
+
+def checked_log(
+    frame: pd.DataFrame,
+    customer_ids: Sequence[str] | NDArray[Any],
+    menu: Menu,
+    *,
+    simulated: bool,
+    origin: str,
+    features: pd.DataFrame | None = None,
+) -> OfferLog:
+    """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
+
+    Raises:
+        OfferLogError: As of `as_log`.
+    """
+    arm, violations = _arms(frame, menu, origin)
+    typed = _typed(frame.assign(arm=arm), menu, origin)
+    violations += _schema_violations(typed, menu)
     if not violations:
-        violations = _row_violations(typed, arms, customer_ids)
+        try:
+            violations = _row_violations(typed, menu, customer_ids, features)
+        except ArmError as error:
+            raise OfferLogError(f"{origin}: {error}") from error
     if violations:
         raise OfferLogError("\n".join(f"{origin}, {violation}" for violation in violations))
-    return OfferLog(typed, arms, simulated)
+    return OfferLog(typed, menu, simulated)
 
 
-def _arms(frame: pd.DataFrame, origin: str) -> tuple[float, ...]:
-    named = {str(c): _arm(str(c)) for c in frame.columns if str(c).startswith("propensity_")}
-    strange = [column for column, arm in named.items() if arm is None or propensity_column(arm) != column]
-    if strange:
-        raise OfferLogError(
-            f"{origin}: column {', '.join(strange)}: expected propensity_<percent>, as propensity_5"
-        )
-    arms = tuple(sorted(arm for arm in named.values() if arm is not None))
-    if len(arms) < 2 or arms[0] != 0.0:
-        raise OfferLogError(
-            f"{origin}: found arms {[f'{100 * a:g} %' for a in arms]}, "
-            "expected a propensity_0 (no contact) and at least one propensity_<percent> beside it"
-        )
-    needed = [name for name in COLUMNS if name != "wave"]
-    missing = [name for name in needed if name not in frame.columns]
+def _header(frame: pd.DataFrame, catalogue: Catalogue, origin: str) -> tuple[Menu, dict[str, str]]:
+    """The table's menu, and the log's name for each of its columns that bears another."""
+    problems: list[str] = []
+    columns: dict[str, str] = {}
+    for column in (str(name) for name in frame.columns if str(name).startswith(_PROPENSITY)):
+        try:
+            arm_id = _arm_of(column, catalogue)
+        except ArmError as error:
+            problems.append(f"column {column}: {error}; other arms are declared under arms:")
+            continue
+        if arm_id in columns:
+            problems.append(f"columns {columns[arm_id]} and {column} are both of the arm {arm_id}")
+        columns[arm_id] = column
+    found = [str(name) for name in frame.columns]
+    if ARM in found and SHORTHAND in found:
+        problems.append(f"found the columns {ARM} and {SHORTHAND}, expected one of them")
+    has = {*found, ARM} if SHORTHAND in found else set(found)
+    missing = [name for name in COLUMNS if name not in has and name != "wave"]
     if missing:
-        raise OfferLogError(
-            f"{origin}: column {', '.join(missing)} is missing; found {', '.join(map(str, frame.columns))}"
+        problems.append(f"column {', '.join(missing)} is missing; found {', '.join(found)}")
+    if not problems and (NO_CONTACT_ID not in columns or len(columns) < 2):
+        problems.append(
+            f"found the arms {_listed(columns)}, expected {propensity_column(NO_CONTACT_ID)} (or propensity_0) and at "
+            "least one other propensity_<arm id> beside it"
         )
-    return arms
+    if problems:
+        raise OfferLogError("\n".join(f"{origin}: {problem}" for problem in problems))
+    try:
+        ordered: list[str] = sorted(columns, key=lambda arm_id: _place(arm_id, catalogue))
+        menu = catalogue.menu(ordered)
+    except ArmError as error:
+        raise OfferLogError(f"{origin}: {error}") from error
+    return menu, {column: propensity_column(arm_id) for arm_id, column in columns.items()}
 
 
-def _typed(frame: pd.DataFrame, arms: Sequence[float], origin: str) -> pd.DataFrame:
+def _arm_of(column: str, catalogue: Catalogue) -> str:
+    """Id of the arm that a propensity column is of, by its id or as a percent.
+
+    Raises:
+        ArmError: There is no such arm.
+    """
+    name = column.removeprefix(_PROPENSITY)
+    try:
+        share = round(float(name) / 100, 8)
+    except ValueError:
+        return catalogue.arm(name).id
+    if percents(share) != name:
+        message = f"found the percent {name!r}, expected it as in propensity_12.5"
+        raise ArmError(message)
+    return catalogue.arm(share).id
+
+
+def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
+    declared = [config.id for config in catalogue.declared]
+    if arm_id in declared:
+        return 1, float(declared.index(arm_id))
+    return (0, 0.0) if arm_id == NO_CONTACT_ID else (2, catalogue.arm(arm_id).size)
+
+
+def _arms(frame: pd.DataFrame, menu: Menu, origin: str) -> tuple[NDArray[np.object_], list[Violation]]:
+    """(n,) id of each row's arm, None where it is none of the menu, and what is wrong with such rows."""
+    if SHORTHAND not in frame.columns:
+        column, names = ARM, frame[ARM].map(str, na_action="ignore").to_numpy(object)
+        known = np.isin(names.astype(str), menu.ids)
+        expected = f"one of the arms with a propensity: {_listed(menu.ids)}"
+    else:
+        shares = {NO_CONTACT_ID: 0.0} | {each: share for each in menu.ids if (share := percent_share(each))}
+        offers = _numbers(frame, SHORTHAND, origin)
+        distance = np.abs(offers[:, None] - np.array(list(shares.values())))
+        column, names = SHORTHAND, np.array(list(shares), dtype=object)[distance.argmin(1)]
+        known = distance.min(1) < PROPENSITY_TOLERANCE
+        shown = _listed(f"{share:g}" for share in shares.values())
+        expected = f"one of the arms {shown} (a share: 0.1 is 10 %)"
+    found = np.array(names, dtype=object)
+    found[~known] = None
+    return found, [] if known.all() else [_violation(frame[column], ~known, expected)]
+
+
+def _numbers(frame: pd.DataFrame, name: str, origin: str) -> Floats:
+    values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
+    unread = np.isnan(values) & frame[name].notna().to_numpy()
+    if unread.any():
+        raise OfferLogError(f"{origin}, {_violation(frame[name], unread, 'a number')}")
+    return np.asarray(values)
+
+
+def _listed(arm_ids: Iterable[str]) -> str:
+    return ", ".join(arm_ids)
+
+
+def _typed(frame: pd.DataFrame, menu: Menu, origin: str) -> pd.DataFrame:
     """The log's columns only, each in its type; what cannot be read as its type is an error."""
+    propensities = list(map(propensity_column, menu.ids))
     typed = pd.DataFrame(index=pd.RangeIndex(len(frame)))
     typed["customer_id"] = frame["customer_id"].map(str, na_action="ignore").to_numpy(object)
     typed["decided_at"] = _dates(frame["decided_at"], origin)
-    numbers = [
-        "offer_pct",
-        "propensity",
-        *map(propensity_column, arms),
-        "prior_offers",
-        "accepted",
-        "churned",
-        "margin",
-    ]
+    typed[ARM] = frame[ARM].to_numpy(object)
+    numbers = ["propensity", *propensities, "prior_offers", "accepted", "churned", "margin"]
     if "wave" in frame.columns:
         numbers.append("wave")
     for name in numbers:
-        values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
-        unread = np.isnan(values) & frame[name].notna().to_numpy()
-        if unread.any():
-            raise OfferLogError(f"{origin}, {_violation(frame[name], unread, 'a number')}")
-        typed[name] = values
+        typed[name] = _numbers(frame, name, origin)
     if "wave" not in frame.columns and len(typed):
         elapsed = typed["decided_at"] - typed["decided_at"].min()
         typed["wave"] = (elapsed.dt.days // 7).to_numpy(np.float64)
@@ -254,7 +344,7 @@ def _typed(frame: pd.DataFrame, arms: Sequence[float], origin: str) -> pd.DataFr
         whole = typed[name].to_numpy()
         if np.isfinite(whole).all() and (whole == np.round(whole)).all():
             typed[name] = whole.astype(np.int64)
-    return typed[[*COLUMNS[:5], *map(propensity_column, arms), *COLUMNS[5:]]]
+    return typed[[*COLUMNS[:5], *propensities, *COLUMNS[5:]]]
 
 
 def _dates(column: pd.Series, origin: str) -> pd.Series:
@@ -267,13 +357,9 @@ def _dates(column: pd.Series, origin: str) -> pd.Series:
     return dates.dt.as_unit("us").reset_index(drop=True)
 
 
-def _contract(arms: Sequence[float]) -> pa.DataFrameSchema:
-    offers = ", ".join(f"{arm:g}" for arm in arms)
+def _contract(menu: Menu) -> pa.DataFrameSchema:
     probability = pa.Check(lambda s: (s > 0) & (s <= 1), error="a propensity in (0, 1]")
-    one_of = pa.Check(
-        lambda s: (s - np.asarray(arms)[_nearest(s.to_numpy(), arms)]).abs() < PROPENSITY_TOLERANCE,
-        error=f"one of the arms {offers} (a share: 0.1 is 10 %)",
-    )
+    conditional = pa.Check(lambda s: (s >= 0) & (s <= 1), error="a propensity in [0, 1]")
     binary = pa.Check(lambda s: s.isin([0, 1]), error="0 or 1")
     count = pa.Check(lambda s: (s >= 0) & (s == np.round(s)), error="a whole number, 0 or more")
     finite = pa.Check(lambda s: np.isfinite(s), error="a finite amount")
@@ -283,9 +369,12 @@ def _contract(arms: Sequence[float]) -> pa.DataFrameSchema:
             "customer_id": pa.Column(object, filled),
             "decided_at": pa.Column(),
             "wave": pa.Column(None, count),
-            "offer_pct": pa.Column(float, one_of),
+            ARM: pa.Column(object, nullable=True),
             "propensity": pa.Column(float, probability),
-            **{propensity_column(arm): pa.Column(float, probability) for arm in arms},
+            **{
+                propensity_column(arm.id): pa.Column(float, conditional if arm.eligible else probability)
+                for arm in menu
+            },
             "policy_version": pa.Column(object, filled),
             "prior_offers": pa.Column(None, count),
             "accepted": pa.Column(None, binary),
@@ -296,7 +385,7 @@ def _contract(arms: Sequence[float]) -> pa.DataFrameSchema:
     )
 
 
-def _schema_violations(frame: pd.DataFrame, arms: Sequence[float]) -> list[Violation]:
+def _schema_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
     if frame.empty:
         return [Violation("customer_id", (), 0, "no rows", "at least one decision")]
     blank = [
@@ -307,7 +396,7 @@ def _schema_violations(frame: pd.DataFrame, arms: Sequence[float]) -> list[Viola
     if blank:
         return blank
     try:
-        _contract(arms).validate(frame, lazy=True)
+        _contract(menu).validate(frame, lazy=True)
     except SchemaErrors as broken:
         cases = broken.failure_cases
         return [
@@ -320,12 +409,14 @@ def _schema_violations(frame: pd.DataFrame, arms: Sequence[float]) -> list[Viola
 
 
 def _row_violations(
-    frame: pd.DataFrame, arms: Sequence[float], customer_ids: Sequence[str] | NDArray[Any]
+    frame: pd.DataFrame,
+    menu: Menu,
+    customer_ids: Sequence[str] | NDArray[Any],
+    features: pd.DataFrame | None,
 ) -> list[Violation]:
     """Rules that tie columns or rows together."""
-    columns = [propensity_column(arm) for arm in arms]
-    propensities = frame[columns].to_numpy(np.float64)
-    arm = _nearest(frame["offer_pct"].to_numpy(np.float64), arms)
+    propensities = frame[list(map(propensity_column, menu.ids))].to_numpy(np.float64)
+    arm = pd.Index(menu.ids).get_indexer(frame[ARM])
     total = propensities.sum(1)
     logged = propensities[np.arange(len(frame)), arm]
     stated = frame["propensity"].to_numpy()
@@ -339,7 +430,7 @@ def _row_violations(
         ),
         (
             frame["propensity"],
-            np.abs(stated - logged) > PROPENSITY_TOLERANCE,
+            (np.abs(stated - logged) > PROPENSITY_TOLERANCE) | (logged == 0),
             "the propensity of the logged arm",
         ),
         (frame["accepted"], (arm == 0) & (frame["accepted"].to_numpy() == 1), "0 where nothing was offered"),
@@ -351,7 +442,31 @@ def _row_violations(
             "one decision a customer and moment",
         ),
     ]
-    return [_violation(column, broken, expected) for column, broken, expected in rules if broken.any()]
+    found = [_violation(column, broken, expected) for column, broken, expected in rules if broken.any()]
+    return found or _zeros(frame, menu, propensities, customer_ids, features)
+
+
+def _zeros(
+    frame: pd.DataFrame,
+    menu: Menu,
+    propensities: Floats,
+    customer_ids: Sequence[str] | NDArray[Any],
+    features: pd.DataFrame | None,
+) -> list[Violation]:
+    """Propensities of 0 that no condition explains: of such arms nothing can be learned, and nobody would see it."""
+    if (propensities > 0).all():
+        return []
+    barred = (
+        np.zeros((len(customer_ids), len(menu)), dtype=bool) if features is None else ~may_get(menu, features)
+    )
+    place = pd.Index(np.asarray(customer_ids, dtype=object).astype(str)).get_indexer(frame["customer_id"])
+    broken = (propensities == 0) & ~barred[place]
+    why = "more than 0 for a customer who keeps the arm's conditions"
+    return [
+        _violation(frame[propensity_column(arm.id)], broken[:, index], why)
+        for index, arm in enumerate(menu)
+        if broken[:, index].any()
+    ]
 
 
 def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> Violation:

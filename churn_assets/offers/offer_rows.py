@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn_assets.offers.economics import Economics
-from churn_assets.offers.live import LiveLog
-from churn_assets.offers.log import OfferLog, OfferLogError, as_log, propensity_column
+from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu
+from churn_assets.offers.economics import Economics, decision_value
+from churn_assets.offers.eligibility import may_get
+from churn_assets.offers.live import LiveLog, arms_in
+from churn_assets.offers.log import OfferLog, OfferLogError, checked_log, propensity_column
 from churn_assets.store.canonical import sha256_bytes
 
 
@@ -23,12 +25,12 @@ class OfferRows:
 
     Attributes:
         frame: Columns of the offer log, in the order of time.
-        arms: Their menu.
+        arms: Ids of their menu.
         counts: Decisions in the log, those left out by why, and those in `frame`.
     """
 
     frame: pd.DataFrame
-    arms: tuple[float, ...]
+    arms: tuple[str, ...]
     counts: Mapping[str, int]
 
     @property
@@ -39,23 +41,31 @@ class OfferRows:
 
 
 def offer_rows(
-    live: LiveLog, economics: Economics, price: str, *, now: datetime, window: timedelta = timedelta(0)
+    live: LiveLog,
+    economics: Economics,
+    catalogue: Catalogue,
+    price: str,
+    *,
+    now: datetime,
+    window: timedelta = timedelta(0),
 ) -> OfferRows:
     """The decisions that can be learned from.
 
     A decision becomes a row once its window is over, it is known whether the customer left and, if contacted,
-    accepted, and if every arm could have been chosen: others tell nothing of the arms that could not. Before the
-    window is over, only those who leave early would be known. All rows have the menu of the newest decision.
+    accepted, and if every arm could have been chosen whose conditions the customer kept: others tell nothing of the
+    arms that could not. Before the window is over, only those who leave early would be known. All rows have the menu of
+    the newest decision.
 
     Args:
         live: Decisions and outcomes.
         economics: What a customer is worth where no outcome told the margin.
+        catalogue: The arms that there are.
         price: Feature that is the list price a month.
         now: Aware time.
         window: Time after a decision until its outcome is whole.
 
     Raises:
-        OfferLogError: Neither the price nor the margin is known.
+        OfferLogError: Neither the price nor the margin is known, or an arm of the menu is not declared any more.
     """
     frame, arms = live.frame, live.arms
     columns = [propensity_column(arm) for arm in arms]
@@ -65,80 +75,124 @@ def offer_rows(
         "with outcomes that contradict": lambda rows: ~rows["contradicted"],
         "with a window that is not over": lambda rows: rows["decided_at"] <= now - window,
         "without a whole outcome": lambda rows: (
-            rows["churned"].notna() & (rows["accepted"].notna() | (rows["offer_pct"] == 0))
+            rows["churned"].notna() & (rows["accepted"].notna() | (rows["arm"] == NO_CONTACT_ID))
         ),
         "of another menu": lambda rows: rows[columns].notna().all(axis=1) & rows[others].isna().all(axis=1),
-        "with an arm that could not be chosen": lambda rows: (rows[columns] > 0).all(axis=1),
+        "with an arm that could not be chosen": lambda rows: (
+            (rows[columns] > 0) | _barred(rows, columns, live, catalogue)
+        ).all(axis=1),
     }
     for reason, keep in rules.items():
         kept = rows[keep(rows)]
         counts[reason], rows = len(rows) - len(kept), kept
     counts["written"] = len(rows)
-    return OfferRows(_as_offer_log(rows, live, columns, economics, price), arms, counts | dict(live.counts))
+    return OfferRows(
+        _as_offer_log(rows, live, columns, economics, catalogue, price), arms, counts | dict(live.counts)
+    )
 
 
-def append(log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any]) -> OfferLog:
+def append(
+    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: pd.DataFrame
+) -> OfferLog:
     """The log with served decisions, in the order of time; weeks are counted from the log's first.
+
+    Left out are rows of customers who are not among `customer_ids`, and of those who keep an arm's conditions by now
+    and did not when they were decided for.
 
     Args:
         log: What is known from elsewhere.
-        rows: What was served; rows of customers who are not among `customer_ids` are left out.
+        rows: What was served.
         customer_ids: Ids of the customer table.
+        features: (N, F) of these customers.
 
     Raises:
         OfferLogError: The menus differ: nothing is known of the propensities of arms that only one side has.
     """
-    known = rows.frame[rows.frame["customer_id"].isin(set(map(str, customer_ids)))]
+    place = pd.Index(np.asarray(customer_ids, dtype=object)).get_indexer(rows.frame["customer_id"])
+    known, place = rows.frame[place >= 0], place[place >= 0]
     if known.empty:
         return log
-    if rows.arms != log.arms:
+    if set(rows.arms) != set(log.menu.ids):
         raise OfferLogError(
-            f"served decisions: found the menu {_percent(rows.arms)}, expected the offer log's, {_percent(log.arms)}: "
-            "let ppo_decision.menu be the arms of offer_log.source, or leave offer_log.decisions out"
+            f"served decisions: found the menu {', '.join(rows.arms)}, expected the offer log's, "
+            f"{', '.join(log.menu.ids)}: let ppo_decision.menu be the arms of offer_log.source, or leave "
+            "offer_log.decisions out"
         )
+    possible = known[list(map(propensity_column, log.menu.ids))].to_numpy() > 0
+    known = known[(possible | ~may_get(log.menu, features)[place]).all(axis=1)]
     first = log.frame["decided_at"].min()
     weeks = (known["decided_at"] - first).dt.days // 7
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
     both = pd.concat([log.frame, served], ignore_index=True)
-    frame = both.sort_values("decided_at", kind="stable", ignore_index=True)
-    return as_log(frame, customer_ids, simulated=log.simulated, origin="offer log with served decisions")
+    return checked_log(
+        both.sort_values("decided_at", kind="stable", ignore_index=True),
+        customer_ids,
+        log.menu,
+        simulated=log.simulated,
+        origin="offer log with served decisions",
+        features=features,
+    )
 
 
-def _percent(arms: Sequence[float]) -> str:
-    return "/".join(f"{100 * arm:g}" for arm in arms) + " %"
+def _barred(rows: pd.DataFrame, columns: list[str], live: LiveLog, catalogue: Catalogue) -> NDArray[np.bool_]:
+    """(n, K) which arms of the menu a condition kept from the customers, by what they were asked about with."""
+    if (rows[columns] > 0).to_numpy().all():
+        return np.zeros((len(rows), len(columns)), dtype=bool)
+    menu = _menu(live.arms, catalogue)
+    try:
+        return ~may_get(menu, live.features.loc[rows.index])
+    except ArmError as error:
+        raise OfferLogError(f"served decisions: {error}") from error
+
+
+def _menu(arm_ids: Sequence[str], catalogue: Catalogue) -> Menu:
+    try:
+        return catalogue.menu(arm_ids)
+    except ArmError as error:
+        raise OfferLogError(
+            f"served decisions: {error}; declare it under arms: as long as it is in the log"
+        ) from error
 
 
 def _as_offer_log(
-    rows: pd.DataFrame, live: LiveLog, columns: list[str], economics: Economics, price: str
+    rows: pd.DataFrame,
+    live: LiveLog,
+    columns: list[str],
+    economics: Economics,
+    catalogue: Catalogue,
+    price: str,
 ) -> pd.DataFrame:
     accepted = rows["accepted"].fillna(0)
     return pd.DataFrame(
         {
             "customer_id": rows["customer_id"],
             "decided_at": rows["decided_at"],
-            "offer_pct": rows["offer_pct"],
+            "arm": rows["arm"],
             "propensity": rows["propensity"],
             **{name: rows[name] for name in columns},
             "policy_version": rows["release"],
             "prior_offers": rows["prior_offers"],
             "accepted": accepted.astype(np.int64),
             "churned": rows["churned"].astype(np.int64),
-            "margin": margins(rows, live, economics, price),
+            "margin": margins(rows, live, economics, catalogue, price),
         }
     ).reset_index(drop=True)
 
 
-def margins(rows: pd.DataFrame, live: LiveLog, economics: Economics, price: str) -> NDArray[np.float64]:
-    """(n,) money of each decision: what an outcome told, else by the rules of `Economics`.
+def margins(
+    rows: pd.DataFrame, live: LiveLog, economics: Economics, catalogue: Catalogue, price: str
+) -> NDArray[np.float64]:
+    """(n,) money of each decision: what an outcome told, else by `decision_value`.
 
     Args:
         rows: Rows of `live.frame` with whole outcomes.
         live: Decisions and outcomes.
         economics: What a customer is worth.
+        catalogue: The arms that there are.
         price: Feature that is the list price a month.
 
     Raises:
-        OfferLogError: Neither the price nor the margin is known.
+        OfferLogError: Neither the price nor the margin is known, or an arm is not declared any more.
     """
     told: NDArray[np.float64] = rows["margin"].to_numpy(np.float64)
     if not np.isnan(told).any():
@@ -147,9 +201,13 @@ def margins(rows: pd.DataFrame, live: LiveLog, economics: Economics, price: str)
         raise OfferLogError(
             f"served decisions: found no feature {price} and no margin told, expected one to compute the other"
         )
-    accepted = rows["accepted"].fillna(0)
-    paid = live.features[price].loc[rows.index].astype(np.float64).fillna(0)
-    worth = (1 - rows["churned"]) * economics.margin * paid * economics.value_horizon_months
-    discount = accepted * (1 - rows["churned"]) * rows["offer_pct"] * paid * economics.discount_months
-    computed = worth - discount - (rows["offer_pct"] > 0) * economics.contact_cost
+    menu = _menu(arms_in(rows), catalogue)
+    computed = decision_value(
+        menu,
+        pd.Index(menu.ids).get_indexer(rows["arm"]),
+        live.features[price].loc[rows.index].astype(np.float64).fillna(0).to_numpy(),
+        rows["accepted"].fillna(0).to_numpy(np.int64),
+        rows["churned"].to_numpy(np.int64),
+        economics,
+    )
     return np.where(np.isnan(told), computed, told)

@@ -17,10 +17,10 @@ _LENGTH = struct.Struct("<I")
 
 
 class LoggedContact(Struct, frozen=True):
-    """The last contact before the decision: whole months since, and the offer that was accepted then, if any."""
+    """The last contact before the decision: whole months since, and the arm that was accepted then, if any."""
 
     months_ago: int
-    accepted: float | None = None
+    accepted: str | None = None
 
 
 class LoggedCustomer(Struct, frozen=True):
@@ -38,11 +38,24 @@ class LoggedQuestion(Struct, frozen=True):
     customers: list[LoggedCustomer]
 
 
-class LoggedOffer(Struct, frozen=True):
-    """One arm of the menu: share of the list price, and the probability with which it was chosen."""
+class LoggedOutlook(Struct, frozen=True):
+    """One arm of the menu, and the probability with which it was chosen."""
 
-    offer_pct: float
+    id: str
     propensity: float
+
+
+class LoggedValue(Struct, frozen=True):
+    """Money that an arm was expected to add over never contacting."""
+
+    amount: float
+
+
+class LoggedArm(Struct, frozen=True):
+    """The arm that was decided."""
+
+    id: str
+    expected_value: LoggedValue
 
 
 class LoggedDecision(Struct, frozen=True):
@@ -51,13 +64,12 @@ class LoggedDecision(Struct, frozen=True):
     decision_id: str
     customer_id: str
     contact: bool
-    offer_pct: float
+    arm: LoggedArm
     churn_risk: float
     acceptance_probability: float
-    expected_value: float
     propensity: float
     assigned: str
-    offers: list[LoggedOffer]
+    arms: list[LoggedOutlook]
 
 
 class LoggedAnswer(Struct, frozen=True):

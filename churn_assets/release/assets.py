@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _PROFILE = Setting("messages.profile", ProfileConfig)
 _SAFETY = Setting("safety", SafetyRules)
-_MONTHS = Setting("economics.discount_months", int)
+_CURRENCY = Setting("economics.currency", str)
 _MAX_NEW_TOKENS = Setting("ppo_text.max_new_tokens", int)
 _SAMPLING = Setting("ppo_text.sampling", Sampling)
 
@@ -39,7 +39,7 @@ def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
 
 @asset(
     config=ReleaseConfig,
-    reads=(_PROFILE, _SAFETY, _MONTHS, _MAX_NEW_TOKENS, _SAMPLING, SEED),
+    reads=(_PROFILE, _SAFETY, _CURRENCY, _MAX_NEW_TOKENS, _SAMPLING, SEED),
     inputs=EVERY_MEMBER,
     format="churn_assets.release.bundle:RELEASE",
     checks=RELEASE,
@@ -51,21 +51,24 @@ def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
     lazy=True,
 )
 def release(step: Step[ReleaseConfig], *members: Upstream) -> Made:
+    from churn_assets.deciding.messages import MessageWriter, Writing
+    from churn_assets.message.text.safety import gifts_of
     from churn_assets.release.build import build_release
-    from churn_assets.release.bundle import RELEASE_ASSET, Writing
+    from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.loaded import Models
-    from churn_assets.release.messages import MessageDesk
     from churn_assets.release.required import MEMBER_CHECKS
 
+    handles = {member.ref.asset: member for member in members}
+    policy = handles["ppo_decision"].load()
     writing = Writing(
         safety=step.read(_SAFETY),
-        months=step.read(_MONTHS),
+        currency=step.read(_CURRENCY),
+        gifts=gifts_of(policy.process.menu),
         profile=step.find(_PROFILE),
         max_new_tokens=step.find(_MAX_NEW_TOKENS) or 0,
         sampling=step.find(_SAMPLING) or Sampling(),
         seed=step.seed,
     )
-    handles = {member.ref.asset: member for member in members}
     customers = handles["customers"].load()
     simulated = handles["offer_log"].manifest.signature["simulated"] is True
     built = build_release(
@@ -80,8 +83,10 @@ def release(step: Step[ReleaseConfig], *members: Upstream) -> Made:
             risk=handles["risk_model"].load(),
             accept=handles["accept_model"].load(),
             effect=handles["effect_model"].load(),
-            policy=handles["ppo_decision"].load(),
-            desk=MessageDesk(writing, handles["ppo_text"].load().model if "ppo_text" in handles else None),
+            policy=policy,
+            desk=MessageWriter.of(
+                writing, handles["ppo_text"].load().model if "ppo_text" in handles else None
+            ),
         ),
         simulated=simulated,
         required=MEMBER_CHECKS,

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.customers.schema import ID
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.table import decide_table
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
-from churn_assets.release.decide import decide
-from churn_assets.release.deciding import load_deciding
-from churn_assets.release.derive import derive
+from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
 from churn_assets.release.gates import COMPARED, GOLDEN_AT, golden_messages
 from churn_assets.release.loaded import Models
@@ -22,7 +25,9 @@ from churn_assets.store.reference import ArtifactRef
 if TYPE_CHECKING:
     import pandas as pd
 
+    from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
+    from churn_assets.decision.process import Floats
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.manifest import Manifest
@@ -94,11 +99,12 @@ def build_release(
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
-    derived = derive(models, customers.X)
-    decided = decide(unseen, derived, unborn, GOLDEN_AT)
+    deciding = models_to_decide_with(models, customers.X)
+    decider = Decider(deciding, str(unborn))
+    decided = decide_table(unseen, decider, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
     messages = golden_messages(unseen.head(golden), models)
-    funnel, offers = _funnel(decided), _offers(decided)
+    funnel, offers = _funnel(decided), _offers(decided, decider.menu)
     manifests = {asset: store.manifest(member.version) for asset, member in pinned.items()}
     report = render(
         ReportInputs(
@@ -131,7 +137,13 @@ def build_release(
         ),
         report_sha256=sha256(report.encode()).hexdigest(),
     )
-    return Built(Release(bundle=bundle, report=report, derived=derived), funnel, offers)
+    return Built(Release(bundle=bundle, report=report, models=deciding), funnel, offers)
+
+
+def models_to_decide_with(models: Models, X: Floats) -> ReleaseModels:
+    """The members of a release as it decides with them; it knows the customers of the design matrix (n, F)."""
+    responses = ResponseModels.of(models.risk, models.accept, models.effect, models.policy.process)
+    return ReleaseModels.build(responses, models.policy, X)
 
 
 def as_raw(customers: CustomerTable) -> pd.DataFrame:
@@ -141,7 +153,7 @@ def as_raw(customers: CustomerTable) -> pd.DataFrame:
 
 
 def _funnel(decided: pd.DataFrame) -> list[dict[str, Any]]:
-    offered = decided[decided["offer_pct"] > 0]
+    offered = decided[decided["arm"] != NO_CONTACT_ID]
     churners, kept = float(decided["risk"].sum()), float((offered["risk"] - offered["risk_if_offered"]).sum())
     return [
         {"stage": "customers", "customers": len(decided)},
@@ -152,17 +164,19 @@ def _funnel(decided: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _offers(decided: pd.DataFrame) -> list[dict[str, Any]]:
-    grouped = decided.groupby("offer_pct")
+def _offers(decided: pd.DataFrame, menu: Menu) -> list[dict[str, Any]]:
+    grouped = decided.groupby("arm")
     return [
         {
-            "offer": f"{offer:.0%}" if offer else "no contact",
+            "offer": arm.label,
             "customers": len(rows),
             "share": len(rows) / len(decided),
             "mean_risk": float(rows["risk"].mean()),
             "mean_expected_value": float(rows["expected_value"].mean()),
         }
-        for offer, rows in grouped
+        for arm in menu
+        if arm.id in grouped.groups
+        for rows in (grouped.get_group(arm.id),)
     ]
 
 
@@ -175,7 +189,7 @@ def _changes(
 ) -> list[dict[str, Any]]:
     """Versions, metrics and decisions of the champion beside ours."""
     try:
-        led, before_forms = load_deciding(store, champion)
+        led, before = load_release(store, champion)
         theirs = {asset: store.manifest(member.version) for asset, member in led.members.items()}
     except StoreError as error:
         return [{"what": "the champion cannot be loaded", "champion": str(error), "this": ""}]
@@ -189,19 +203,19 @@ def _changes(
             rows.append({"what": asset, "champion": "the same bytes", "this": "the same bytes"})
             continue
         rows.append({"what": asset, "champion": other.version, "this": ours.version})
-        before, now = other.provenance.metrics, ours.provenance.metrics
+        were, now = other.provenance.metrics, ours.provenance.metrics
         rows += [
-            {"what": f"{asset}: {name}", "champion": before.get(name), "this": value}
+            {"what": f"{asset}: {name}", "champion": were.get(name), "this": value}
             for name, value in now.items()
-            if before.get(name) != value
+            if were.get(name) != value
         ]
-    if before_forms.schema.names != tuple(unseen.columns[1:]):
+    if before.schema.names != tuple(unseen.columns[1:]):
         return [
             *rows,
             {"what": "customers with another offer", "champion": "reads other features", "this": ""},
         ]
-    before_offers = decide(unseen, before_forms, champion, GOLDEN_AT)["offer_pct"].to_numpy()
-    moved = int((before_offers != decided["offer_pct"].to_numpy()).sum())
+    before_arms = decide_table(unseen, Decider(before, str(champion)), GOLDEN_AT)["arm"].to_numpy()
+    moved = int((before_arms != decided["arm"].to_numpy()).sum())
     rows.append({"what": "held-out customers with another offer", "champion": len(unseen), "this": moved})
     return rows
 

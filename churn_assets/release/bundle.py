@@ -6,12 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 
+from churn_assets.deciding.files import DESCRIPTION, load_models, save_models
+from churn_assets.deciding.messages import Writing
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.flow.asset import Branch
 from churn_assets.flow.registry import registry
-from churn_assets.message.config import ProfileConfig, SafetyRules
-from churn_assets.message.training.config import Sampling
-from churn_assets.release.derived import Derived
-from churn_assets.release.derived_files import DESCRIPTION, load_derived, save_derived
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
 from churn_assets.store.files import read_json, write_json
@@ -49,26 +48,6 @@ class Golden(_Frozen):
     customers: list[dict[str, JsonValue]]
     decisions: list[dict[str, JsonValue]]
     messages: list[dict[str, JsonValue]]
-
-
-class Writing(_Frozen):
-    """How a release's messages are written.
-
-    Attributes:
-        safety: What every text must keep to be sent, and the template that is sent in place of one that does not.
-        months: How long a discount runs.
-        profile: How a customer's row becomes what a prompt says of them; None without the message branch.
-        max_new_tokens: Most tokens of a message; 0 without the message branch.
-        sampling: Which tokens are drawn, and how.
-        seed: Of the model's draws.
-    """
-
-    safety: SafetyRules
-    months: int
-    profile: ProfileConfig | None
-    max_new_tokens: int
-    sampling: Sampling
-    seed: int
 
 
 class Bundle(_Frozen):
@@ -113,30 +92,30 @@ class Release(_Frozen):
     Attributes:
         bundle: What it is made of.
         report: HTML.
-        derived: What it decides with; a release without these forms passes no check and is not served.
+        models: What it decides with; a release without them passes no check and is not served.
     """
 
     bundle: Bundle
     report: str
-    derived: InstanceOf[Derived] | None = None
+    models: InstanceOf[ReleaseModels] | None = None
 
 
 class ReleaseFormat(ArtifactFormat[Release]):
-    """`bundle.json`, `report.html` and the files of the derived forms."""
+    """`bundle.json`, `report.html` and the files of the models that it decides with."""
 
-    loader = "release/3"
+    loader = "release/4"
 
     def save(self, value: Release, folder: Path) -> None:
         write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)
         (folder / REPORT_FILE).write_text(value.report, encoding="utf-8")
-        if value.derived is not None:
-            save_derived(value.derived, folder)
+        if value.models is not None:
+            save_models(value.models, folder)
 
     def load(self, folder: Path) -> Release:
         bundle = Bundle.model_validate(read_json(folder / _BUNDLE_FILE))
-        derived = load_derived(folder) if (folder / DESCRIPTION).exists() else None
+        models = load_models(folder) if (folder / DESCRIPTION).exists() else None
         report = (folder / REPORT_FILE).read_text(encoding="utf-8")
-        return Release(bundle=bundle, report=report, derived=derived)
+        return Release(bundle=bundle, report=report, models=models)
 
     def signature(self, value: Release) -> dict[str, Any]:
         return {"branches": list(value.bundle.branches), "members": sorted(value.bundle.members)}

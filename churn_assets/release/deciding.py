@@ -1,4 +1,4 @@
-"""A release as far as decisions need it: verified, in its derived forms. No member is read into memory."""
+"""A release as far as decisions need it: verified, in its own form. No member is read into memory."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from churn_assets.customers.features import FeatureError, RowEncoder
+from churn_assets.deciding.release_models import own_arms
 from churn_assets.decision.process import IDLE
 from churn_assets.release.bundle import RELEASE, Bundle, Golden, same
 from churn_assets.store.errors import CorruptArtifact, GoldenMismatch
@@ -14,13 +15,13 @@ from churn_assets.store.errors import CorruptArtifact, GoldenMismatch
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from churn_assets.release.derived import Derived
+    from churn_assets.deciding.release_models import ReleaseModels
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.manifest import Manifest
     from churn_assets.store.reference import ArtifactRef
 
 
-def load_deciding(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, Derived]:
+def load_release(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, ReleaseModels]:
     """Load what decides.
 
     The bytes of the release and of every member are verified, and the golden decisions made again: they must be what
@@ -29,17 +30,17 @@ def load_deciding(store: ArtifactStore, ref: ArtifactRef) -> tuple[Bundle, Deriv
     Raises:
         StoreError: The release or a member is missing or corrupt, or the release decides otherwise than when built.
     """
-    bundle, derived, _ = load_with_members(store, ref)
-    return bundle, derived
+    bundle, models, _ = load_with_members(store, ref)
+    return bundle, models
 
 
 def load_with_members(
     store: ArtifactStore, ref: ArtifactRef
-) -> tuple[Bundle, Derived, Mapping[str, Manifest]]:
-    """What decides, as `load_deciding` gives it, and the manifests of the verified members by asset.
+) -> tuple[Bundle, ReleaseModels, Mapping[str, Manifest]]:
+    """What decides, as `load_release` gives it, and the manifests of the verified members by asset.
 
     Raises:
-        StoreError: As of `load_deciding`.
+        StoreError: As of `load_release`.
     """
     release = store.load(ref, RELEASE)
     manifests = {asset: store.verify(member.version) for asset, member in release.bundle.members.items()}
@@ -47,32 +48,32 @@ def load_with_members(
         found = manifests[asset].digest
         if found != member.digest:
             raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
-    if release.derived is None:
-        raise CorruptArtifact("derived forms", "none", "forms to decide with", str(ref))
-    replay_golden(release.bundle.golden, release.derived, ref)
-    return release.bundle, release.derived, manifests
+    if release.models is None:
+        raise CorruptArtifact("models", "none", "models to decide with", str(ref))
+    replay_golden(release.bundle.golden, release.models, ref)
+    return release.bundle, release.models, manifests
 
 
-def replay_golden(golden: Golden, derived: Derived, ref: ArtifactRef) -> None:
+def replay_golden(golden: Golden, models: ReleaseModels, ref: ArtifactRef) -> None:
     """Decide again for the golden customers.
 
     Raises:
         GoldenMismatch: A decision is not what it was when the release was built.
         CorruptArtifact: A golden customer is none of the schema's.
     """
-    encoder, customers = RowEncoder(derived.schema), golden.customers
+    encoder, customers = RowEncoder(models.schema), golden.customers
     if not customers:
         return
     try:
         rows = [encoder.row({name: row[name] for name in encoder.names if name in row}) for row in customers]
     except FeatureError as error:
         raise CorruptArtifact("golden customers", f"{error}", "customers of the schema", str(ref)) from error
-    n, process = len(rows), derived.process
-    outlooks, _ = derived.outlooks(np.array(rows), [0] * n)
-    arms = derived.preferred(outlooks, [IDLE] * n, [0] * n, [list(range(process.n_arms))] * n, 0.0)
+    n, menu = len(rows), models.process.menu
+    outlooks, _ = models.outlooks(np.array(rows), [0] * n)
+    arms = models.preferred(outlooks, [IDLE] * n, [0] * n, own_arms(outlooks), 0.0)
     for arm, outlook, kept in zip(arms, outlooks, golden.decisions, strict=True):
         found = {
-            "offer_pct": process.menu[arm],
+            "arm": menu.ids[arm],
             "risk": float(outlook["risk"]),
             "acceptance": float(outlook["acceptance"][IDLE, arm]),
             "expected_value": float(outlook["value"][IDLE, arm]),

@@ -7,13 +7,19 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 
+import numpy as np
 import pandas as pd
 
-from churn_assets.customers.table import prepare
+from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.customers.table import CustomerTable, prepare
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.files import packed
+from churn_assets.deciding.outlook import Outlooks
+from churn_assets.deciding.release_models import ReleaseModels, canonical
+from churn_assets.deciding.table import decide_table
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.release.bundle import Bundle, Release, same
-from churn_assets.release.decide import decide
-from churn_assets.release.derived import Derived
 from churn_assets.release.evidence import Evidence
 from churn_assets.release.loaded import Models
 from churn_assets.store.manifest import Manifest
@@ -25,7 +31,12 @@ _EXTERNAL = re.compile(
 )
 GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
-COMPARED = ("customer_id", "offer_pct", "risk", "acceptance", "expected_value")
+COMPARED = ("customer_id", "arm", "risk", "acceptance", "expected_value")
+TABLED = 400
+"""Customers whose tabled outlooks are computed again."""
+LARGEST_TABLED = 1e-4
+"""Of anything tabled from what is computed, where it is above 1 relative: none on the processor that tabled it, and
+single precision rounds otherwise on another."""
 MESSAGES = 8
 """Golden customers that are written to."""
 
@@ -86,15 +97,63 @@ def report_stands(release: Release) -> Outcome:
     )
 
 
-def decides_as_built(bundle: Bundle, derived: Derived, ref: ArtifactRef) -> Outcome:
-    """End to end: the forms as loaded decide for golden customers as they did when the release was built."""
+def models_are_members(models: ReleaseModels, members: Models, customers: CustomerTable) -> Outcome:
+    """What the release decides with are its members, number for number, and the outlooks it tabled are theirs.
+
+    Args:
+        models: As loaded with the release.
+        members: As loaded from their own versions.
+        customers: Whom the release knows.
+    """
+    responses = ResponseModels.of(members.risk, members.accept, members.effect, members.policy.process)
+    theirs = ReleaseModels(responses, members.policy, models.known)
+    differing = _differing(models, theirs)
+    X = canonical(customers.X)
+    tabled, known = models.outlooks(X, [0] * len(X))
+    chosen = np.random.default_rng(0).permutation(len(X))[:TABLED]
+    computed = theirs.compute(X[chosen], [0] * len(chosen))
+    return Outcome(
+        (
+            Gate("parts_that_differ", len(differing), "==", 0, ", ".join(differing)),
+            Gate(
+                "customers_not_known", len(known) - sum(known), "==", 0, "of those the release was built on"
+            ),
+            Gate("tabled_difference", _largest_difference(tabled[chosen], computed), "<=", LARGEST_TABLED),
+        )
+    )
+
+
+def _differing(models: ReleaseModels, theirs: ReleaseModels) -> list[str]:
+    """Names of arrays and of parts of the description that are not the same on both sides."""
+    (described, arrays), (told, numbers) = packed(models), packed(theirs)
+    names = [name for name in {**described, **told} if described.get(name) != told.get(name)]
+    for name in {**arrays, **numbers}:
+        ours, other = arrays.get(name), numbers.get(name)
+        if ours is None or other is None or ours.tobytes() != other.tobytes():
+            names.append(name)
+    return names
+
+
+def _largest_difference(tabled: Outlooks, computed: Outlooks) -> float:
+    """Of any field; relative where it is above 1."""
+    found = []
+    for name in computed.dtype.names or ():
+        ours, theirs = tabled[name].astype(np.float64), computed[name].astype(np.float64)
+        difference = np.abs(ours - theirs) / np.maximum(np.abs(theirs), 1)
+        # Written so that NaN is no agreement.
+        found.append(float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0)))
+    return max(found)
+
+
+def decides_as_built(bundle: Bundle, decider: Decider) -> Outcome:
+    """End to end: the decider as loaded decides for golden customers as it did when the release was built."""
     golden = bundle.golden
-    decided = golden_decisions(golden_frame(golden.customers), derived, ref)
+    decided = golden_decisions(golden_frame(golden.customers), decider)
     differing = sum(
         any(not same(found[name], kept[name]) for name in COMPARED)
         for found, kept in zip(decided, golden.decisions, strict=True)
     )
-    offered = sum(bool(row["offer_pct"]) for row in decided)
+    offered = sum(row["arm"] != NO_CONTACT_ID for row in decided)
     return Outcome(
         (
             Gate("golden_customers", len(golden.customers), ">=", 1),
@@ -143,27 +202,28 @@ def golden_frame(customers: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame([dict(row) for row in customers])
 
 
-def golden_decisions(customers: pd.DataFrame, derived: Derived, ref: ArtifactRef) -> list[dict[str, object]]:
+def golden_decisions(customers: pd.DataFrame, decider: Decider) -> list[dict[str, object]]:
     """What a release decides for golden customers, as JSON rows of the compared columns."""
-    decided = decide(customers, derived, ref, GOLDEN_AT)[list(COMPARED)]
+    decided = decide_table(customers, decider, GOLDEN_AT)[list(COMPARED)]
     return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
 
 
 def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
-    """What would be sent to golden customers, each made one of the offers in turn, and the rules that it breaks."""
+    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks."""
     table = prepare(customers.head(MESSAGES), models.schema)
-    menu = [level for level in models.policy.process.menu if level > 0]
+    arms = [arm for arm in models.policy.process.menu if arm.contacts]
     desk = models.desk
-    situations = desk.situations(table, [menu[row % len(menu)] for row in range(len(table))])
+    situations = desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
     return [
         {
             "customer_id": each.customer,
-            "offer": f"{each.offer.percent}% for {each.offer.duration}",
+            "arm": each.arm.id,
+            "offer": each.arm.label,
             "text": message.sent.text,
             "written_by": message.sent.written_by,
             "broken": ", ".join(
                 violation.rule
-                for violation in desk.safety.check(message.sent.text, each.profile, each.offer).blocking
+                for violation in desk.safety.check(message.sent.text, each.profile, each.arm).blocking
             ),
         }
         for each, (message,) in zip(situations, desk.write(situations), strict=True)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
 from churn_assets.release.bundle import Bundle, Member
-from churn_assets.release.messages import MessageDesk
 from churn_assets.store.errors import CorruptArtifact
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from churn_assets.customers.schema import CustomerSchema
+    from churn_assets.deciding.messages import MessageWriter
     from churn_assets.decision.policy import DecisionPolicy
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
@@ -41,7 +41,7 @@ class Models:
     accept: AcceptModel
     effect: EffectModel
     policy: DecisionPolicy
-    desk: MessageDesk
+    desk: MessageWriter
 
 
 def member_format(asset: str) -> ArtifactFormat[Any]:
@@ -62,14 +62,16 @@ def load_member(store: ArtifactStore, members: Mapping[str, Member], asset: str)
     return store.load(member.version, member_format(asset))
 
 
-def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageDesk:
+def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageWriter:
     """Load what writes a release's messages.
 
     Raises:
         StoreError: As of `load_member`.
     """
+    from churn_assets.deciding.messages import MessageWriter
+
     model = load_member(store, bundle.members, "ppo_text").model if "ppo_text" in bundle.members else None
-    return MessageDesk(bundle.writing, model)
+    return MessageWriter.of(bundle.writing, model)
 
 
 def load_models(store: ArtifactStore, bundle: Bundle) -> Models:

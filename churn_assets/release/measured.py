@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from churn_assets.customers.table import CustomerTable
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
-from churn_assets.release import agreement, gates
+from churn_assets.release import gates
 from churn_assets.release.bundle import MEMBERS, Release
-from churn_assets.release.derived import Derived
 from churn_assets.release.evidence import gather
 from churn_assets.release.loaded import Models, load_models
 from churn_assets.release.required import MEMBER_CHECKS
@@ -41,12 +42,12 @@ def members_keep_their_gates(release: Release, store: ArtifactStore) -> Outcome:
 
 def decides_as_built(release: Release, ref: ArtifactRef) -> Outcome:
     """It decides for golden customers as it did when it was built."""
-    return gates.decides_as_built(release.bundle, _forms(release), ref)
+    return gates.decides_as_built(release.bundle, Decider(_deciding(release), str(ref)))
 
 
-def derived_forms_agree(release: Release, models: Models, customers: CustomerTable) -> Outcome:
-    """What it decides with answers as its members do."""
-    return agreement.derived_forms_agree(_forms(release), models, customers)
+def models_are_members(release: Release, models: Models, customers: CustomerTable) -> Outcome:
+    """What it decides with are its members, number for number."""
+    return gates.models_are_members(_deciding(release), models, customers)
 
 
 def writes_as_built(release: Release, models: Models) -> Outcome:
@@ -54,7 +55,7 @@ def writes_as_built(release: Release, models: Models) -> Outcome:
     return gates.writes_as_built(release.bundle, models)
 
 
-def _forms(release: Release) -> Derived:
-    if release.derived is None:
-        raise ValueError("the release holds no derived forms, and decides with nothing else")
-    return release.derived
+def _deciding(release: Release) -> ReleaseModels:
+    if release.models is None:
+        raise ValueError("the release holds no models to decide with")
+    return release.models

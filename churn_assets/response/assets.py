@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     checks=ACCEPT_MODEL,
     branch="decision",
     kinds=("scikitlearn",),
-    description="P(accept | customer, offer, recent offers): rises with the offer, falls with recent offers.",
+    description="P(accept | customer, arm, recent offers): rises with the size of an arm, falls with recent offers.",
 )
 def accept_model(step: Step[AcceptModelConfig], customers: CustomerTable, offer_log: OfferLog) -> Made:
     from churn_assets.response.accept import AcceptModel
@@ -44,7 +44,7 @@ def accept_model(step: Step[AcceptModelConfig], customers: CustomerTable, offer_
     checks=EFFECT_MODEL,
     branch="decision",
     kinds=("numpy",),
-    description="Churn without contact as the log has it, and how contacting with each offer changes it (intention to "
+    description="Churn without contact as the log has it, and how contacting with each arm changes it (intention to "
     "treat), shrunken to what the log supports. The split between accepting and refusing is an assumption.",
 )
 def effect_model(

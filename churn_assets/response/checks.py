@@ -8,14 +8,14 @@ _GIVEN: Given = {"offers": "churn_assets.response.gates:held_out_offers"}
 ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="forecasts_acceptance",
-        description="Ranks and forecasts acceptance of held-out customers, overall and offer by offer.",
-        advice="Look at acceptance by offer; an offer rarely made, or drift in the log, is the usual reason.",
+        description="Ranks and forecasts acceptance of held-out customers, overall and arm by arm.",
+        advice="Look at acceptance by arm; an arm rarely made, or drift in the log, is the usual reason.",
         question="Are accepting customers ranked above refusing ones? (ROC AUC)",
         run="churn_assets.response.gates:acceptance",
         given=_GIVEN,
         plots=(
             Plot(
-                "acceptance_by_offer", "line", "offer_pct", ("observed", "predicted"), "Acceptance by offer", "offer",
+                "acceptance_by_arm", "bar", "label", ("observed", "predicted"), "Acceptance by arm", "arm",
                 "share accepted",
             ),
             Plot(
@@ -30,7 +30,7 @@ ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="rises_with_the_offer",
-        description="Real predictions: 0 without an offer, rising in the offer, falling in recent offers.",
+        description="Real predictions: 0 without an offer, rising with an arm's size, falling in recent offers.",
         advice="The monotone constraints were lost between training and saving: materialize it again.",
         run="churn_assets.response.gates:accept_integrity",
         given=_GIVEN,
@@ -54,8 +54,8 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
         given=_GIVEN,
         plots=(
             Plot(
-                "effect_by_offer", "line", "who", ("predicted", "doubly_robust"),
-                "Effect of contact on churn, by offer (95 % interval)", "offer", "change in churn",
+                "effect_by_arm", "line", "arm", ("predicted", "doubly_robust"),
+                "Effect of contact on churn, by arm (95 % interval)", "arm", "change in churn",
                 band=("lower", "upper"),
             ),
             Plot(

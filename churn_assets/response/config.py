@@ -17,7 +17,7 @@ class AcceptGates(BaseModel):
         min_auc: Least ROC AUC of acceptance among contacted rows.
         max_calibration_ratio: Largest calibration error (ECE), in multiples of what the 95th percentile of a
             perfectly calibrated model would be.
-        max_arm_deviation: Largest |observed - expected| acceptances of one offer, in standard errors
+        max_arm_deviation: Largest |observed - expected| acceptances of one arm, in standard errors
             clustered by customer.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same rows may be
             (nats).
@@ -32,7 +32,7 @@ class AcceptGates(BaseModel):
 
 
 class AcceptModelConfig(BaseModel):
-    """P(accept | customer, offer): boosting, increasing in the offer and decreasing in recent offers.
+    """P(accept | customer, arm): boosting, increasing in an arm's size within its family, decreasing in recent offers.
 
     On two logs of the demo world seven settings were within .0004 nats of each other, cross-fitted; the defaults
     have the fewest leaves to ask among them.
@@ -40,7 +40,7 @@ class AcceptModelConfig(BaseModel):
     Attributes:
         learning_rate: As in scikit-learn's HistGradientBoostingClassifier, like the next four.
         max_iter: Number of trees.
-        max_leaf_nodes: Leaves of a tree; 64 is the most that a release's derived forms hold.
+        max_leaf_nodes: Leaves of a tree; 64 is the most that a predictor holds.
         min_samples_leaf: Fewest rows of a leaf.
         l2_regularization: Ridge penalty on leaf values.
         cross_fits: Refits whose predictions on the customers left out become the out-of-fold acceptance.

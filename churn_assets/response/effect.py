@@ -9,7 +9,7 @@ Model. Contact changes churn through two probabilities. Of customers who accept,
 shift of the logit of the baseline. Of customers who refuse, it is the mean of such a shift and of a
 second form in which would-be churners still leave and a would-be stayer is *woken*, and leaves, with a
 ridge-penalised logistic probability: the sleeping dogs. Every part is averaged over a few penalties rather
-than selected. The level of an offer acts through the chance that it is accepted. The effect of contacting
+than selected. What an arm offers acts through the chance that it is accepted. The effect of contacting
 with arm a (intention to
 treat: what the propensities identify) is therefore
 
@@ -26,21 +26,26 @@ pooled size. Without evidence that the predicted effects are real at all, every 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate
 from churn_assets.offers.log import OfferLog
+from churn_assets.predictors.conversion import additive_curves, cuts, made_up_rows, require_forest
+from churn_assets.predictors.forest import Forest
+from churn_assets.predictors.grid import Grid, edges_of
 from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
-from churn_assets.response.evidence import realised_size, slope
+from churn_assets.response.evidence import over_eligible, realised_size, slope
+from churn_assets.response.predictor import EffectPredictor
 from churn_assets.response.segments import Segments
 
 Floats = NDArray[np.float64]
@@ -63,11 +68,6 @@ class Baseline:
     shifts: Floats
     realised: Estimate
     size: float
-
-    def churn(self, X: Floats, risk: Floats) -> Floats:
-        """(n,) churn without contact of customers (n, F) at (n,) risk."""
-        base = _logit(risk)
-        return _shrunken(risk, _shifted(self.basis.transform(X, base), self.shifts, base), self.size)
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,13 @@ class Consequences:
         return accepted, (shifted + baseline + (1 - baseline) * woken) / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EffectModel:
-    """How contact with each offer changes P(churn in the label window).
+    """How contact with each arm changes P(churn in the label window).
 
     Attributes:
         schema: The customer features, in the order of the columns of X.
-        arms: The offers of the log it was trained on; arms[0] is no contact.
+        arms: Ids of the arms of the log it was trained on, no contact first.
         baseline: Churn without contact.
         fitted: The consequences of contact before shrinking.
         segments: Where the size of the effect was estimated.
@@ -113,7 +113,7 @@ class EffectModel:
     """
 
     schema: CustomerSchema
-    arms: tuple[float, ...]
+    arms: tuple[str, ...]
     baseline: Baseline
     fitted: Consequences
     segments: Segments
@@ -140,6 +140,10 @@ class EffectModel:
             risk: (n,) out-of-fold churn risk of each log row's customer.
             acceptance: (n, A) out-of-fold acceptance of every arm on each log row, any float type.
             config: Penalties, basis, segments, evidence asked for.
+
+        Raises:
+            RuntimeError: A regression did not converge.
+            ConversionError: The arrays that predict answer otherwise than the regressions.
         """
         customer = log.positions(table.ids)
         group = cross_fit_groups(table, customer, config.cross_fits)
@@ -186,7 +190,7 @@ class EffectModel:
             consequences = solve(~held).churn(X[held], no_contact[held])
             effects[held] = _intention_to_treat(no_contact[held], *consequences, acceptance[held])
 
-        mean_contact = effects[:, 1:].mean(axis=1)
+        mean_contact = over_eligible(effects, propensities)
         segments = Segments.fit(
             table.schema, X, mean_contact, most=config.segments, least_rows=config.min_segment_rows
         )
@@ -205,9 +209,9 @@ class EffectModel:
         overall = size_of(everyone)
         raw = tuple(size_of(segment == each) for each in range(segments.count))
         size, size_sd = pooled_sizes(overall, raw, config.evidence_z)
-        return cls(
+        model = cls(
             table.schema,
-            log.arms,
+            log.menu.ids,
             baseline,
             solve(everyone),
             segments,
@@ -217,21 +221,57 @@ class EffectModel:
             overall,
             config.evidence_z,
         )
+        model.converted(X)
+        return model
+
+    @cached_property
+    def predictor(self) -> EffectPredictor:
+        """What predicts, made from the regressions and the segments: plain arrays on a grid.
+
+        Raises:
+            ConversionError: They answer otherwise on made-up rows.
+        """
+        return self.converted(np.empty((0, len(self.schema.names))))
+
+    def converted(self, X: Floats) -> EffectPredictor:
+        """As `predictor`, compared with the regressions on the rows X (n, F) too."""
+        fitted, basis, segments = self.fitted, self.fitted.basis, self.segments
+        parts = (self.baseline.shifts, fitted.accepted, fitted.refused, fitted.woken)
+        coefficients = np.concatenate(parts)
+        tree = segments.tree(self.size)
+        edges = cuts([tree], len(basis.names))
+        for feature, knots in enumerate(basis.knots):
+            # A value at a knot lies in the bin above it.
+            edges[feature] += np.nextafter(knots, -np.inf).tolist()
+        grid = Grid(edges_of(edges), basis.levels)
+        size, rows = Forest.build([tree], 0.0, grid), np.concatenate([X, made_up_rows(grid, X)])
+        require_forest(size, grid, rows, lambda X: self.size[segments.assign(X)], "effect_model, size")
+        return EffectPredictor(
+            grid=grid,
+            curves=additive_curves(_shifts(basis, coefficients), 1, grid, X, "effect_model, shifts"),
+            slopes=coefficients[:, 1],
+            centre=basis.risk_centre,
+            counts=(len(parts[0]), len(parts[1]), len(parts[2]), len(parts[3])),
+            baseline_size=self.baseline.size,
+            size=size,
+        )
 
     def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:
         """P(churn in the label window) without contact, of a contacted customer who accepts, and of one who refuses.
 
         Args:
-            X: (n, F) customer features, columns in the order of `schema`.
+            X: (n, F) customer features, columns in the order of `schema`; NaN for a blank.
             risk: (n,) churn risk by the risk model.
 
         Returns:
             (n,) churn without contact, (n,) if accepted and (n,) if refused, strictly within (0, 1).
+
+        Raises:
+            ValueError: X has another number of columns than the schema.
         """
-        idle = self.baseline.churn(X, risk)
-        accepted, refused = self.fitted.churn(X, idle)
-        size = self.size[self.segments.assign(X)]
-        return idle, _shrunken(idle, accepted, size), _shrunken(idle, refused, size)
+        if X.shape[1] != len(self.schema.names):
+            raise ValueError(f"effect_model: found {X.shape[1]} features, expected {len(self.schema.names)}")
+        return self.predictor.consequences(X, risk)
 
     def effects(self, X: Floats, risk: Floats, acceptance: Floats) -> Floats:
         """(n, A) change in churn by contact with each arm, given (n, A) acceptance; column 0 is 0."""
@@ -327,10 +367,17 @@ def ridge_woken(columns: Floats, risk: Floats, outcome: Floats, penalty: float) 
         log_likelihood = (outcome * np.log(churn) + (1 - outcome) * np.log1p(-churn)).sum()
         return 0.5 * float((ridge * away**2).sum()) - float(log_likelihood), used.T @ slope + ridge * away
 
+    from scipy.optimize import minimize  # predicting needs no scipy
+
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500})
     if not found.success:
         raise RuntimeError(f"effect_model: the regression of churn after refusing failed: {found.message}")
     return np.asarray(found.x)
+
+
+def _shifts(basis: EffectBasis, coefficients: Floats) -> Callable[[Floats], Floats]:
+    """Shifts of the logit at the centre of the risk, where its own logit adds nothing."""
+    return lambda X: basis.transform(X, np.full(len(X), basis.risk_centre)) @ coefficients.T
 
 
 def _intention_to_treat(baseline: Floats, accepted: Floats, refused: Floats, acceptance: Floats) -> Floats:

@@ -24,7 +24,8 @@ def doubly_robust_effects(
     Args:
         outcome: (n,) observed outcome.
         arm: (n,) index of the logged arm; 0 is no contact.
-        propensities: (n, A) probability of every arm, each above 0.
+        propensities: (n, A) probability of every arm; 0 for an arm that a row's customer may not get, which is never
+            the logged one.
         no_contact: (n,) modelled outcome without contact.
         effects: (n, A) modelled effects; column 0 is 0.
 
@@ -36,6 +37,12 @@ def doubly_robust_effects(
     residual = outcome - scores[rows, arm]
     scores[rows, arm] += residual / propensities[rows, arm]
     return scores - scores[:, :1]
+
+
+def over_eligible(effects: Floats, propensities: Floats) -> Floats:
+    """(n, A) effects -> (n,) mean over the arms that contact and that the row's customer may get; 0 without any."""
+    may = propensities[:, 1:] > 0
+    return np.asarray((effects[:, 1:] * may).sum(axis=1) / np.maximum(may.sum(axis=1), 1))
 
 
 def realised_size(

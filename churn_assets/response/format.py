@@ -1,4 +1,4 @@
-"""Files of `accept_model` and `effect_model`: skops, safetensors, JSON and Parquet."""
+"""Files of `accept_model` and `effect_model`: safetensors, JSON and Parquet."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
-from sklearn.ensemble import HistGradientBoostingClassifier
 
+from churn_assets.arms import Arm, ArmError, Menu
 from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.estimates import Estimate
+from churn_assets.predictors.arrays import ArrayError, pack_forest, pack_grid, unpack_forest, unpack_grid
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.effect import Baseline, Consequences, EffectModel
+from churn_assets.response.predictor import AcceptPredictor
 from churn_assets.response.segments import Segments, Split
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
@@ -23,18 +25,16 @@ from churn_assets.store.formats import (
     GoldenRows,
     read_json,
     read_parquet,
-    read_skops,
     read_tensors,
     write_json,
     write_parquet,
-    write_skops,
     write_tensors,
 )
 
 D = TypeVar("D", bound=BaseModel)
 
-CLASSIFIER, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
-    "classifier.skops",
+ARRAYS, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
+    "predictor.safetensors",
     "model.json",
     "out_of_fold.parquet",
     "coefficients.safetensors",
@@ -45,43 +45,56 @@ class _AcceptDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     customer_schema: CustomerSchema
-    arms: tuple[float, ...]
+    menu: tuple[Arm, ...]
 
 
 class AcceptModelFormat(ArtifactFormat[AcceptModel]):
     """Golden rows: every arm for a handful of made-up customers, without and with a recent offer."""
 
-    loader: ClassVar[str] = "accept_model/1"
-    packages: ClassVar[tuple[str, ...]] = ("scikit-learn", "skops", "numpy")
+    loader: ClassVar[str] = "accept_model/2"
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
+    """What predicts, and what fitted: another version of the latter gives another model from the same log."""
 
     def save(self, value: AcceptModel, folder: Path) -> None:
-        """Writes the classifier, its description and the out-of-fold acceptance."""
-        write_skops(value.classifier, folder / CLASSIFIER)
-        described = _AcceptDescription(customer_schema=value.schema, arms=value.arms)
+        """Writes the predictor, its description and the out-of-fold acceptance."""
+        predictor = value.predictor
+        arrays = pack_grid("grid", predictor.grid) | pack_forest("forest", predictor.forest)
+        write_tensors(arrays, folder / ARRAYS)
+        described = _AcceptDescription(customer_schema=value.schema, menu=value.menu.arms)
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
-        columns = [f"arm_{index}" for index in range(len(value.arms))]
-        write_parquet(pd.DataFrame(value.out_of_fold, columns=columns), folder / OUT_OF_FOLD)
+        write_parquet(pd.DataFrame(value.out_of_fold, columns=list(value.menu.ids)), folder / OUT_OF_FOLD)
 
     def load(self, folder: Path) -> AcceptModel:
         """Reads the three files; CorruptArtifact where they do not fit together."""
         described = _described(_AcceptDescription, folder)
-        classifier = read_skops(folder / CLASSIFIER)
-        if not isinstance(classifier, HistGradientBoostingClassifier):
-            raise CorruptArtifact(CLASSIFIER, type(classifier).__name__, "a HistGradientBoostingClassifier")
-        out_of_fold = read_parquet(folder / OUT_OF_FOLD).to_numpy()
-        if out_of_fold.dtype != np.float32 or out_of_fold.shape[1] != len(described.arms):
-            found = f"{out_of_fold.dtype} of shape {out_of_fold.shape}"
-            raise CorruptArtifact(
-                OUT_OF_FOLD, found, f"float32, one column for each of {len(described.arms)} arms"
-            )
-        return AcceptModel(described.customer_schema, described.arms, classifier, out_of_fold)
+        try:
+            menu = Menu(described.menu)
+        except ArmError as error:
+            raise CorruptArtifact(DESCRIPTION, f"{error}", "the menu of an offer log") from error
+        arrays = read_tensors(folder / ARRAYS)
+        families = [len(menu.families)] if len(menu.families) > 1 else []
+        customers = [len(feature.categories) for feature in described.customer_schema.features]
+        try:
+            grid = unpack_grid("grid", arrays, [*customers, 0, *families, 0])
+            predictor = AcceptPredictor(grid, unpack_forest("forest", arrays, grid), menu)
+        except ArrayError as error:
+            raise CorruptArtifact(ARRAYS, f"{error}", "arrays that fit together") from error
+        out_of_fold = read_parquet(folder / OUT_OF_FOLD)
+        if list(out_of_fold.columns) != list(menu.ids) or set(out_of_fold.dtypes) != {np.dtype(np.float32)}:
+            found = f"{ {str(name): str(kind) for name, kind in out_of_fold.dtypes.items()} }"
+            raise CorruptArtifact(OUT_OF_FOLD, found, f"a float32 column for each arm: {', '.join(menu.ids)}")
+        acceptance = out_of_fold.to_numpy()
+        if not ((acceptance >= 0) & (acceptance <= 1)).all():
+            raise CorruptArtifact(OUT_OF_FOLD, "an acceptance outside [0, 1]", "probabilities")
+        return AcceptModel(described.customer_schema, predictor, acceptance)
 
     def signature(self, value: AcceptModel) -> dict[str, JsonValue]:
-        """Features in order, then recent offers and the offer; the acceptance."""
+        """Features in order, then recent offers and the arm; the acceptance."""
+        arms: list[JsonValue] = [{"id": arm.id, "family": arm.family, "size": arm.size} for arm in value.menu]
         return {
-            "inputs": [*_features(value.schema), {"name": "recent_offers"}, {"name": "offer_pct"}],
+            "inputs": [*_features(value.schema), {"name": "recent_offers"}, {"name": "arm"}],
             "outputs": [{"name": "acceptance"}],
-            "arms": list(value.arms),
+            "arms": arms,
         }
 
     def golden(self, value: AcceptModel) -> GoldenRows:
@@ -92,7 +105,7 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
     def replay(self, value: AcceptModel, inputs: JsonValue) -> JsonValue:
         """The acceptance of every arm, without and with one recent offer, for rows of a design matrix."""
         X = np.array(inputs, dtype=np.float64)
-        return [_as_json(value.predict_arms(X, np.full(len(X), recent), value.arms)) for recent in (0.0, 1.0)]
+        return [_as_json(value.predict_arms(X, np.full(len(X), recent), value.menu)) for recent in (0.0, 1.0)]
 
 
 class _Estimate(BaseModel):
@@ -127,7 +140,7 @@ class _EffectDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     customer_schema: CustomerSchema
-    arms: tuple[float, ...]
+    arms: tuple[str, ...]
     basis: _Basis
     baseline_realised: _Estimate
     baseline_size: float
@@ -141,8 +154,9 @@ class _EffectDescription(BaseModel):
 class EffectModelFormat(ArtifactFormat[EffectModel]):
     """Golden rows: the consequences for made-up customers at three levels of risk."""
 
-    loader: ClassVar[str] = "effect_model/2"
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "safetensors")
+    loader: ClassVar[str] = "effect_model/3"
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
+    """What predicts, and what grouped the customers into segments."""
 
     def save(self, value: EffectModel, folder: Path) -> None:
         """Writes the coefficients and the description."""
@@ -182,6 +196,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         nodes = tuple(node if isinstance(node, int) else Split(**dict(node)) for node in described.nodes)
         segments = Segments(nodes, described.fill)
         _check_tree(nodes)
+        _check_basis(described)
         probes = golden_customers(described.customer_schema)
         columns = basis.transform(probes, np.zeros(len(probes))).shape[1]
         shapes = {name: array.shape for name, array in tensors.items()}
@@ -200,7 +215,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         realised = Estimate(**dict(described.baseline_realised))
         baseline = Baseline(basis, tensors["idle"], realised, described.baseline_size)
         fitted = Consequences(basis, tensors["accepted"], tensors["refused"], tensors["woken"])
-        return EffectModel(
+        model = EffectModel(
             described.customer_schema,
             described.arms,
             baseline,
@@ -212,6 +227,13 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             Estimate(**dict(described.overall)),
             described.evidence_z,
         )
+        try:
+            model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now
+        except ValueError as error:
+            raise CorruptArtifact(
+                TENSORS, f"{error}", "regressions and segments that fit together"
+            ) from error
+        return model
 
     def signature(self, value: EffectModel) -> dict[str, JsonValue]:
         """Features in order, then the risk; churn without contact, the two consequences, and their window."""
@@ -261,6 +283,30 @@ def _check_tree(nodes: tuple[Split | int, ...]) -> None:
         raise CorruptArtifact(
             DESCRIPTION, f"segment nodes {nodes!r:.80}", "a tree whose children follow parents"
         )
+
+
+def _check_basis(described: _EffectDescription) -> None:
+    """The basis and the segments read the features of the schema, as what they are."""
+    schema, basis = described.customer_schema, described.basis
+    levels = tuple(len(feature.categories) for feature in schema.features)
+    sizes = {len(each) for each in (basis.knots, basis.centre, basis.scale, described.fill)}
+    if basis.names != tuple(schema.names) or basis.levels != levels or sizes != {len(levels)}:
+        raise CorruptArtifact(DESCRIPTION, f"a basis of {basis.names!r:.80}", "one of the schema's features")
+    ascending = all((np.diff(knots) > 0).all() for knots in basis.knots)
+    if not ascending or min(basis.scale, default=1.0) <= 0:
+        raise CorruptArtifact(
+            DESCRIPTION, "knots out of order or a scale of 0", "ascending knots, scales above 0"
+        )
+    for node in described.nodes:
+        if isinstance(node, int):
+            continue
+        inside = 0 <= node.feature < len(levels)
+        if (
+            not inside
+            or (node.threshold is None) != (node.level is not None)
+            or bool(levels[node.feature]) != (node.level is not None)
+        ):
+            raise CorruptArtifact(DESCRIPTION, f"segment split {node!r:.80}", "a rule about a feature")
 
 
 def _features(schema: CustomerSchema) -> list[JsonValue]:

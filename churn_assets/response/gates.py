@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ from churn_assets.gates.metrics import (
     log_losses,
     roc_rows,
 )
-from churn_assets.gates.report import Gate, Outcome
+from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import AcceptGates, EffectGates
@@ -25,6 +27,7 @@ from churn_assets.response.effect import EffectModel, pooled_sizes
 from churn_assets.response.evidence import (
     doubly_robust_effects,
     effect_loss,
+    over_eligible,
     realised_size,
 )
 from churn_assets.risk.model import RiskModel
@@ -35,7 +38,7 @@ NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
 
 MONOTONE_GRID = 31
-"""Offers tried between none and the largest of the log."""
+"""Sizes tried of each family between none and the largest of the log."""
 
 PROBED_ROWS = 300
 """Customers on whom monotonicity is tried."""
@@ -62,6 +65,10 @@ class HeldOutOffers:
         held_out = table.held_out[customer]
         return cls(log.where(held_out), customer[held_out], table.X[customer[held_out]])
 
+    def where(self, rows: NDArray[np.bool_]) -> HeldOutOffers:
+        """The rows that a mask (n,) keeps."""
+        return HeldOutOffers(self.log.where(rows), self.customer[rows], self.X[rows])
+
 
 def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOffers:
     """What every gate is measured on."""
@@ -69,22 +76,23 @@ def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOff
 
 
 def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) -> Outcome:
-    """Ranks and forecasts acceptance of held-out customers, overall and offer by offer."""
+    """Ranks and forecasts acceptance of held-out customers, overall and arm by arm."""
     contacted = offers.log.arm > 0
     accepted = offers.log.accepted[contacted]
     forecast = _forecast(model, offers)[contacted]
     arm, customer = offers.log.arm[contacted], offers.customer[contacted]
     floor = calibration_noise(forecast, np.random.default_rng(NOISE_SEED))
     seldom, error = float(np.quantile(floor, 0.95)), calibration_error(accepted, forecast)
-    rows = []
-    for index, offer in enumerate(offers.log.arms):
+    rows: list[dict[str, Any]] = []
+    for index, each in enumerate(offers.log.menu):
         chosen = arm == index
-        if index == 0 or not chosen.any():
+        if not chosen.any():
             continue
         gap = clustered_mean(accepted[chosen] - forecast[chosen], customer[chosen])
         rows.append(
             {
-                "offer_pct": offer,
+                "arm": each.id,
+                "label": each.label,
                 "offers": int(chosen.sum()),
                 "observed": float(accepted[chosen].mean()),
                 "predicted": float(forecast[chosen].mean()),
@@ -108,11 +116,11 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
                 abs(worst["deviation"]),
                 "<=",
                 gates.max_arm_deviation,
-                f"standard errors, at an offer of {worst['offer_pct']:.0%}",
+                f"standard errors, {worst['arm']} ({worst['label']})",
             ),
         ),
         {
-            "acceptance_by_offer": rows,
+            "acceptance_by_arm": rows,
             "roc": roc_rows(accepted, forecast),
             "calibration": calibration_rows(accepted, forecast),
         },
@@ -120,33 +128,56 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
 
 
 def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
-    """Real predictions: probabilities, 0 without an offer, rising in the offer, falling in recent offers."""
+    """Real predictions: probabilities, 0 without an offer, rising with an arm's size, falling in recent offers."""
     X = offers.X[:PROBED_ROWS]
-    grid = np.linspace(0, model.arms[-1], MONOTONE_GRID)
     none_recent, two_recent = np.zeros(len(X)), np.full(len(X), 2.0)
-    by_offer = model.predict_arms(X, none_recent, tuple(float(offer) for offer in grid))
-    fatigued = model.predict_arms(X, two_recent, tuple(float(offer) for offer in grid))
+    rested = model.predict_arms(X, none_recent, model.menu)
+    tired = model.predict_arms(X, two_recent, model.menu)
+    left_alone = [not arm.contacts for arm in model.menu]
     return Outcome(
         (
-            Gate("largest", float(by_offer.max()), "<=", 1.0),
-            Gate("smallest", float(by_offer.min()), ">=", 0.0),
-            Gate("without_offer", float(np.abs(by_offer[:, 0]).max()), "==", 0.0, "acceptance of no offer"),
-            Gate("spread", float(by_offer[:, -1].std()), ">=", 0.01, "standard deviation over customers"),
-            Gate("fall_in_offer", float(-np.diff(by_offer, axis=1).min()), "<=", 1e-9, "largest step down"),
-            Gate("rise_in_fatigue", float((fatigued - by_offer).max()), "<=", 1e-9, "by two recent offers"),
+            Gate("largest", float(rested.max()), "<=", 1.0),
+            Gate("smallest", float(rested.min()), ">=", 0.0),
+            Gate(
+                "without_offer", float(np.abs(rested[:, left_alone]).max()), "==", 0.0, "acceptance of none"
+            ),
+            Gate("spread", float(rested.mean(axis=1).std()), ">=", 0.01, "standard deviation over customers"),
+            *_falls_within_families(model, X),
+            Gate("rise_in_fatigue", float((tired - rested).max()), "<=", 1e-9, "by two recent offers"),
         )
     )
+
+
+def _falls_within_families(model: AcceptModel, X: Floats) -> Iterator[Gate]:
+    """One gate for all families in which arms are ordered; none where no family has two."""
+    steps = {}
+    for code, family in enumerate(model.menu.families):
+        sizes = [arm.size for arm in model.menu if arm.family == family]
+        if len(sizes) < 2:
+            continue
+        grid = np.linspace(0, max(sizes), MONOTONE_GRID)
+        for recent in (0.0, 2.0):
+            tried = model.predictor.predict(
+                X, np.full(len(X), recent), np.full(len(grid), code, np.int64), grid
+            )
+            steps[family, recent] = float(-np.diff(tried, axis=1).min())
+    if steps:
+        worst = max(steps, key=lambda key: steps[key])
+        yield Gate("fall_in_size", steps[worst], "<=", 1e-9, f"largest step down, family {worst[0]}")
 
 
 def accept_no_worse_than(
     model: AcceptModel, champion: AcceptModel, offers: HeldOutOffers, gates: AcceptGates
 ) -> Outcome:
-    """Against the champion on the same contacted rows of held-out customers."""
-    contacted = offers.log.arm > 0
-    accepted = offers.log.accepted[contacted]
-    ours = log_losses(accepted, _forecast(model, offers)[contacted])
-    theirs = log_losses(accepted, _forecast(champion, offers)[contacted])
-    excess = clustered_mean(ours - theirs, offers.customer[contacted])
+    """Against the champion on the same contacted rows of held-out customers: those whose arms it can predict too."""
+    both = np.array([arm.contacts and champion.predictor.knows(arm) for arm in offers.log.menu])
+    compared = offers.where(both[offers.log.arm])
+    if not len(compared.log):
+        return no_champion()
+    accepted = compared.log.accepted
+    ours = log_losses(accepted, _forecast(model, compared))
+    theirs = log_losses(accepted, _forecast(champion, compared))
+    excess = clustered_mean(ours - theirs, compared.customer)
     return Outcome(
         (
             Gate(
@@ -154,7 +185,7 @@ def accept_no_worse_than(
                 excess.value,
                 "<=",
                 gates.champion_log_loss_tolerance,
-                f"nats over the champion's, standard error {excess.standard_error:.5f}",
+                f"nats over the champion's, standard error {excess.standard_error:.5f}, {len(accepted)} offers",
             ),
         )
     )
@@ -189,14 +220,14 @@ def effect(
     idle = (log.arm == 0) / log.propensities[:, 0]
     no_contact = _compared("no contact", base, base + idle * (churned - base), customer)
     by_arm = [
-        _compared(f"{arm:.0%}", effects[:, index], scores[:, index], customer)
-        for index, arm in enumerate(log.arms)
-        if index
+        _compared(arm.label, effects[may, index], scores[may, index], customer[may]) | {"arm": arm.id}
+        for index, arm in enumerate(log.menu)
+        if arm.contacts and (may := log.propensities[:, index] > 0).any()
     ]
-    contact = effects[:, 1:].mean(axis=1)
+    contact = over_eligible(effects, log.propensities)
     order = np.argsort(contact, kind="stable")
     third = len(order) // 3
-    mean_scores = scores[:, 1:].mean(axis=1)
+    mean_scores = over_eligible(scores, log.propensities)
     groups = {"helped most": order[:third], "between": order[third:-third], "harmed most": order[-third:]}
     by_group = [
         _compared(name, contact[chosen], mean_scores[chosen], customer[chosen])
@@ -212,7 +243,7 @@ def effect(
         found.append(Gate(name, abs(float(worst["deviation"])), "<=", limit, detail))
     return Outcome(
         tuple(found),
-        {"effect_by_offer": by_arm, "effect_by_group": by_group, "segments": segment_rows(model)},
+        {"effect_by_arm": by_arm, "effect_by_group": by_group, "segments": segment_rows(model)},
     )
 
 
@@ -281,7 +312,8 @@ def segment_rows(model: EffectModel) -> list[dict[str, object]]:
 
 
 def _forecast(model: AcceptModel, offers: HeldOutOffers) -> Floats:
-    return model.predict(offers.X, offers.log.offer_pct, offers.log.prior_offers.astype(np.float64))
+    recent = offers.log.prior_offers.astype(np.float64)
+    return model.predict(offers.X, offers.log.arm, recent, offers.log.menu)
 
 
 def _predicted(
@@ -291,7 +323,7 @@ def _predicted(
     scored = risk.predict(offers.X)
     base, *_ = model.consequences(offers.X, scored)
     recent = offers.log.prior_offers.astype(np.float64)
-    return base, model.effects(offers.X, scored, accept.predict_arms(offers.X, recent, offers.log.arms))
+    return base, model.effects(offers.X, scored, accept.predict_arms(offers.X, recent, offers.log.menu))
 
 
 def _compared(

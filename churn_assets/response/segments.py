@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.tree import DecisionTreeRegressor
 
 from churn_assets.customers.schema import CustomerSchema
+from churn_assets.predictors.forest import Branch, Tree
 
 Floats = NDArray[np.float64]
 
@@ -41,6 +41,8 @@ class Segments:
         cls, schema: CustomerSchema, X: Floats, target: Floats, *, most: int, least_rows: int
     ) -> Segments:
         """Groups rows of X (n, F) with similar target (n,): at most `most` groups of `least_rows` or more."""
+        from sklearn.tree import DecisionTreeRegressor  # predicting needs no scikit-learn
+
         fill = [
             float(np.nanmean(column)) if spec.kind == "numeric" and not np.isnan(column).all() else 0.0
             for column, spec in zip(X.T, schema.features, strict=True)
@@ -97,6 +99,19 @@ class Segments:
                 answer = value == node.level
             pending += [(node.yes, rows[answer]), (node.no, rows[~answer])]
         return segment
+
+    def tree(self, values: Floats) -> Tree:
+        """The segments as a tree whose leaves are their (S,) values."""
+
+        def rule(split: Split) -> Branch:
+            threshold, level, fill = split.threshold, split.level, self.fill[split.feature]
+
+            def goes_left(x: Floats) -> NDArray[np.bool_]:
+                return x == level if threshold is None else np.where(np.isnan(x), fill, x) <= threshold
+
+            return Branch(split.feature, threshold, goes_left, split.yes, split.no)
+
+        return [float(values[node]) if isinstance(node, int) else rule(node) for node in self.nodes]
 
     def describe(self, schema: CustomerSchema) -> list[str]:
         """One line a segment, e.g. `Contract is Month-to-month, tenure > 6.5`."""

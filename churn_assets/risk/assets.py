@@ -24,4 +24,4 @@ def risk_model(step: Step[RiskModelConfig], customers: CustomerTable) -> Made:
     from churn_assets.risk.model import RiskModel
 
     model = RiskModel.fit(customers, step.config)
-    return Made(model, metrics={"kind": model.estimator.kind, **model.metrics})
+    return Made(model, metrics={"kind": model.predictor.kind, **model.metrics})

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
+SIGNS = {"increasing": 1, "decreasing": -1}
+"""Of a step in the direction of `monotone`."""
+
 
 class SplineLogisticConfig(BaseModel):
     """Ridge logistic regression on splines of the numbers and on the categories, all scaled to unit variance.
@@ -30,8 +33,8 @@ class SplineLogisticConfig(BaseModel):
 class BoostingConfig(BaseModel):
     """Small histogram gradient boosting; keys are scikit-learn's own names.
 
-    The defaults were tuned on the Telco table by repeated stratified 5-fold. A release's derived forms hold trees of
-    at most 64 leaves.
+    The defaults were tuned on the Telco table by repeated stratified 5-fold. A predictor holds trees of at most 64
+    leaves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,10 +1,10 @@
-"""Fitting the estimators behind the churn risk. Knows design matrices, no tables and no folds."""
+"""Fitting the churn risk with scikit-learn, and its arrays. Knows design matrices, no tables and no folds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,13 @@ from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScal
 
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.metrics import log_losses
-from churn_assets.risk.config import RiskModelConfig, SplineLogisticConfig
+from churn_assets.predictors.conversion import additive_curves, boosting_forest, cuts
+from churn_assets.predictors.fitted import boosting_trees, spline_degree, spline_knots, spline_logit
+from churn_assets.predictors.grid import Grid, edges_of
+from churn_assets.risk.config import SIGNS, RiskModelConfig, SplineLogisticConfig
+from churn_assets.risk.predictor import Kind, RiskPredictor
 
 Floats = NDArray[np.float64]
-Kind = Literal["logit_mean", "spline_logistic", "boosting"]
 
 SPLINE = "spline_logistic"
 BOOSTING = "boosting"
@@ -31,12 +34,11 @@ PARTS: Mapping[Kind, tuple[str, ...]] = {
     "spline_logistic": (SPLINE,),
     "boosting": (BOOSTING,),
 }
-SIGNS = {"increasing": 1, "decreasing": -1}
 
 
 @dataclass(frozen=True)
 class RiskEstimator:
-    """Fitted scikit-learn classifiers whose mean logit is the logit of the risk.
+    """Fitted scikit-learn classifiers whose mean logit is the logit of the risk; a model keeps only their arrays.
 
     Attributes:
         kind: Which classifiers.
@@ -78,6 +80,31 @@ class RiskEstimator:
         """Returns P(churn in the label window), (n,) float64 in (0, 1), of the rows of a design matrix."""
         logits = np.mean([_logit(part.predict_proba(X)[:, 1]) for part in self.parts.values()], axis=0)
         return np.asarray(1 / (1 + np.exp(-logits)), dtype=np.float64)
+
+    def converted(self, X: Floats, schema: CustomerSchema) -> RiskPredictor:
+        """The same risk as plain arrays.
+
+        Args:
+            X: (n, F) rows on which the arrays are compared with the classifiers, beside made-up ones.
+            schema: The features of X.
+
+        Raises:
+            ConversionError: They differ by more than rounding.
+        """
+        spline, boosting = self.parts.get(SPLINE), self.parts.get(BOOSTING)
+        levels = tuple(len(feature.categories) for feature in schema.features)
+        trees = [] if boosting is None else boosting_trees(boosting, max(levels))
+        edges = cuts(trees, len(levels))
+        for feature, knots in spline_knots(spline):
+            edges[feature] += knots
+        grid = Grid(edges_of(edges), levels)
+        forest = curves = None
+        if boosting is not None:
+            forest = boosting_forest(boosting, trees, grid, X, "risk_model, boosting")
+        if spline is not None:
+            name = "risk_model, spline_logistic"
+            curves = additive_curves(spline_logit(spline), spline_degree(spline), grid, X, name)
+        return RiskPredictor(grid, forest, curves)
 
 
 def monotone_signs(schema: CustomerSchema, config: RiskModelConfig) -> NDArray[np.int8]:

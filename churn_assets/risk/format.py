@@ -1,10 +1,10 @@
-"""Files of `risk_model`: skops estimators, JSON for schema and metrics, Parquet for out-of-fold risks."""
+"""Files of `risk_model`: safetensors for the predictor, JSON for schema and metrics, Parquet for out-of-fold risks."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -13,27 +13,36 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.schema import ID, CustomerSchema
-from churn_assets.risk.estimators import PARTS, RiskEstimator
+from churn_assets.predictors.arrays import (
+    ArrayError,
+    pack_curves,
+    pack_forest,
+    pack_grid,
+    unpack_curves,
+    unpack_forest,
+    unpack_grid,
+)
 from churn_assets.risk.model import RiskModel
+from churn_assets.risk.predictor import Kind, RiskPredictor
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
     ArtifactFormat,
     GoldenRows,
     read_json,
     read_parquet,
-    read_skops,
+    read_tensors,
     write_json,
     write_parquet,
-    write_skops,
+    write_tensors,
 )
 
-ESTIMATORS, DESCRIPTION, OUT_OF_FOLD = "estimators.skops", "model.json", "out_of_fold.parquet"
+TENSORS, DESCRIPTION, OUT_OF_FOLD = "predictor.safetensors", "model.json", "out_of_fold.parquet"
 
 
 class _Description(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["logit_mean", "spline_logistic", "boosting"]
+    kind: Kind
     schema_: CustomerSchema
     metrics: dict[str, float]
 
@@ -41,13 +50,14 @@ class _Description(BaseModel):
 class RiskModelFormat(ArtifactFormat[RiskModel]):
     """Golden rows are made from the schema: extremes and mean of numbers, every category, a blank."""
 
-    loader: ClassVar[str] = "risk_model/1"
-    packages: ClassVar[tuple[str, ...]] = ("scikit-learn", "skops", "numpy")
+    loader: ClassVar[str] = "risk_model/2"
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
+    """What predicts, and what fitted: another version of the latter gives another model from the same table."""
 
     def save(self, value: RiskModel, folder: Path) -> None:
         """Writes the three files."""
-        write_skops(dict(value.estimator.parts), folder / ESTIMATORS)
-        described = _Description(kind=value.estimator.kind, schema_=value.schema, metrics=dict(value.metrics))
+        write_tensors(_packed(value.predictor), folder / TENSORS)
+        described = _Description(kind=value.predictor.kind, schema_=value.schema, metrics=dict(value.metrics))
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
         write_parquet(value.out_of_fold, folder / OUT_OF_FOLD)
 
@@ -59,14 +69,10 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
             raise CorruptArtifact(
                 DESCRIPTION, f"{error}", "kind, schema and metrics of a risk model"
             ) from error
-        parts = read_skops(folder / ESTIMATORS)
-        names = PARTS[described.kind]
-        if not isinstance(parts, Mapping) or set(parts) != set(names):
-            raise CorruptArtifact(ESTIMATORS, f"{parts!r:.80}", f"estimators {', '.join(names)}")
-        estimator = RiskEstimator(described.kind, {name: parts[name] for name in names})
+        predictor = _unpacked(described, read_tensors(folder / TENSORS))
         out_of_fold = read_parquet(folder / OUT_OF_FOLD)
         _check_risks(out_of_fold)
-        return RiskModel(described.schema_, estimator, out_of_fold, described.metrics)
+        return RiskModel(described.schema_, predictor, out_of_fold, described.metrics)
 
     def signature(self, value: RiskModel) -> dict[str, JsonValue]:
         """Features in order with kind and categories; the risk and its window."""
@@ -91,6 +97,31 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
 
 
 RISK_MODEL = RiskModelFormat()
+
+
+def _packed(predictor: RiskPredictor) -> dict[str, NDArray[Any]]:
+    arrays = pack_grid("grid", predictor.grid)
+    if predictor.boosting is not None:
+        arrays |= pack_forest("boosting", predictor.boosting)
+    if predictor.spline is not None:
+        arrays |= pack_curves("spline", predictor.spline)
+    return arrays
+
+
+def _unpacked(described: _Description, arrays: Mapping[str, NDArray[Any]]) -> RiskPredictor:
+    levels = [len(feature.categories) for feature in described.schema_.features]
+    try:
+        grid = unpack_grid("grid", arrays, levels)
+        predictor = RiskPredictor(
+            grid,
+            None if described.kind == "spline_logistic" else unpack_forest("boosting", arrays, grid),
+            None if described.kind == "boosting" else unpack_curves("spline", arrays, grid, 1),
+        )
+    except ArrayError as error:
+        raise CorruptArtifact(TENSORS, f"{error}", "arrays that fit together") from error
+    if unknown := sorted(set(arrays) - set(_packed(predictor))):
+        raise CorruptArtifact(TENSORS, f"arrays {unknown}", f"those of kind {described.kind} only")
+    return predictor
 
 
 def _check_risks(out_of_fold: pd.DataFrame) -> None:

@@ -20,8 +20,7 @@ from churn_assets.gates.metrics import (
     roc_rows,
 )
 from churn_assets.gates.report import Gate, Outcome
-from churn_assets.risk.config import RiskGates, RiskModelConfig
-from churn_assets.risk.estimators import monotone_signs
+from churn_assets.risk.config import SIGNS, RiskGates, RiskModelConfig
 from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
@@ -209,7 +208,7 @@ def _violation(model: RiskModel, table: CustomerTable, name: str, config: RiskMo
     """Largest step against the direction along a grid over half as much again as the feature's range."""
     position = model.schema.names.index(name)
     feature = model.schema.features[position]
-    sign = int(monotone_signs(model.schema, config)[position])
+    sign = SIGNS[config.monotone[name]]
     margin = (feature.maximum - feature.minimum) / 4
     grid = np.linspace(feature.minimum - margin, feature.maximum + margin, GRID)
     X = np.repeat(table.X[:PROBED_ROWS], GRID, axis=0)

@@ -15,12 +15,9 @@ from churn_assets.customers.schema import ID, CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.metrics import auc, brier, log_losses
 from churn_assets.risk.config import RiskModelConfig
-from churn_assets.risk.estimators import RiskEstimator
+from churn_assets.risk.predictor import RiskPredictor
 
 Floats = NDArray[np.float64]
-
-CHUNK = 50_000
-"""Rows predicted at once: bounds the memory of the spline basis to about 20 MB."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +26,7 @@ class RiskModel:
 
     Attributes:
         schema: The customers it reads.
-        estimator: Fitted on every customer that is not held out.
+        predictor: Fitted on every customer that is not held out; plain arrays.
         out_of_fold: `customer_id` and `risk` of every customer of its table, by an estimator that never saw
             them: the final one for held-out customers, one fitted without their fold for others. The
             only risk that may be a feature of another model.
@@ -38,7 +35,7 @@ class RiskModel:
     """
 
     schema: CustomerSchema
-    estimator: RiskEstimator
+    predictor: RiskPredictor
     out_of_fold: pd.DataFrame
     metrics: Mapping[str, float]
 
@@ -52,19 +49,23 @@ class RiskModel:
 
         Raises:
             ValueError: Only one label among the customers to fit on, or `monotone` names no numeric feature.
+            ConversionError: The arrays of a fit answer otherwise than scikit-learn.
         """
+        from churn_assets.risk.estimators import RiskEstimator  # predicting needs no scikit-learn
+
         X, y, fold, held_out = table.X, table.y, table.fold, table.held_out
         seed = table.schema.folds.seed
 
-        def fitted_on(rows: NDArray[np.bool_]) -> RiskEstimator:
-            return RiskEstimator.fit(X[rows], y[rows], table.schema, config, seed=seed)
+        def fitted_on(rows: NDArray[np.bool_]) -> RiskPredictor:
+            estimator = RiskEstimator.fit(X[rows], y[rows], table.schema, config, seed=seed)
+            return estimator.converted(X[rows], table.schema)
 
         final = fitted_on(~held_out)
         risk = np.empty(len(table))
-        risk[held_out] = _predict(final, X[held_out])
+        risk[held_out] = final.predict(X[held_out])
         for left_out in np.unique(fold[~held_out]):
             rows = fold == left_out
-            risk[rows] = _predict(fitted_on(~held_out & ~rows), X[rows])
+            risk[rows] = fitted_on(~held_out & ~rows).predict(X[rows])
         out_of_fold = pd.DataFrame({ID: table.ids, "risk": risk})
         metrics = _metrics("out_of_fold", y[~held_out], risk[~held_out])
         metrics |= _metrics("held_out", y[held_out], risk[held_out])
@@ -79,7 +80,8 @@ class RiskModel:
         """Returns the risk of each row, (n,) float64 in (0, 1).
 
         Args:
-            X: (n, F) design matrix of `schema`: columns in the order of `features`, NaN for a blank.
+            X: (n, F) design matrix of `schema`: columns in the order of `features`, NaN for a blank; a category
+                that is not in the schema is one too.
 
         Raises:
             ValueError: Another number of columns, or an infinite value.
@@ -89,7 +91,7 @@ class RiskModel:
         if np.isinf(X).any():
             column = int(np.flatnonzero(np.isinf(X).any(axis=0))[0])
             raise ValueError(f"risk_model: feature {self.features[column]!r}: found an infinite value")
-        return _predict(self.estimator, X)
+        return self.predictor.predict(X)
 
     def predict_customers(self, table: CustomerTable) -> Floats:
         """Returns the risk of each customer of a table that has the features, matched by name, (n,)."""
@@ -104,12 +106,6 @@ class RiskModel:
                 f"risk_model: no out-of-fold risk of customers {unknown[:3]} ({len(unknown)} in all)"
             )
         return np.asarray(known.loc[ids], dtype=np.float64)
-
-
-def _predict(estimator: RiskEstimator, X: Floats) -> Floats:
-    if not len(X):
-        return np.empty(0)
-    return np.concatenate([estimator.predict(X[start : start + CHUNK]) for start in range(0, len(X), CHUNK)])
 
 
 def _metrics(prefix: str, y: NDArray[np.int8], risk: Floats) -> dict[str, float]:

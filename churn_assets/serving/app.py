@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -19,11 +18,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from churn_assets.offers.records import decision_payload
-from churn_assets.offers.segments import DECISIONS, OUTCOMES, SegmentError, recover
-from churn_assets.serving import openapi
-from churn_assets.serving.config import ServingConfig
-from churn_assets.serving.core import (
+from churn_assets.deciding.decider import (
     POLICY,
     Budget,
     Contact,
@@ -32,6 +27,10 @@ from churn_assets.serving.core import (
     Decision,
     Rollout,
 )
+from churn_assets.offers.records import decision_payload
+from churn_assets.offers.segments import DECISIONS, OUTCOMES, SegmentError, recover
+from churn_assets.serving import openapi
+from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
 from churn_assets.serving.docs_page import show_docs
 from churn_assets.serving.messages import Wanted
@@ -42,12 +41,9 @@ from churn_assets.serving.schemas import (
     CustomerQuestion,
     DecisionsAnswer,
     DecisionsQuestion,
-    DecisionView,
     MessageView,
-    OfferView,
     OutcomesAnswer,
     OutcomesQuestion,
-    ReasonView,
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
@@ -219,7 +215,7 @@ class DecisionDesk:
                 decided_at=parts.clock(),
                 kill_switch=parts.rollout.kill_switch,
                 durable=parts.config.decision_log.flush,
-                decisions=_views(decided, messages),
+                decisions=served.answers.views(decided, messages),
             )
         )
         await self._log(DECISIONS, *decision_payload(body, answer))
@@ -246,7 +242,7 @@ class DecisionDesk:
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
         budget = Budget(question.budget_price, question.remaining_budget)
         try:
-            return served.core.decide(batch, self._parts.rollout, budget)
+            return served.decider.decide(batch, self._parts.rollout, budget)
         except CustomerError as error:
             place = f"customers[{error.index}]: {error.field}"
             detail = f"{place}: found {error.found}, expected {error.expected}"
@@ -264,7 +260,7 @@ class DecisionDesk:
 
     def _count(self, decided: Sequence[Decision], messages: dict[int, MessageView | None]) -> None:
         metrics = self._parts.metrics
-        metrics.decisions([decision.chosen.offer_pct for decision in decided], [d.risk for d in decided])
+        metrics.decisions([decision.chosen.arm.id for decision in decided], [d.risk for d in decided])
         for decision in decided:
             if decision.assigned != "policy":
                 metrics.flagged(decision.assigned)
@@ -311,41 +307,7 @@ def _input(customer: CustomerQuestion) -> CustomerInput:
 
 
 def _wanted(customer: CustomerQuestion, decision: Decision) -> Wanted:
-    return Wanted(customer.features, decision.chosen.offer_pct, customer.local_time)
-
-
-def _views(decided: Sequence[Decision], messages: dict[int, MessageView | None]) -> list[DecisionView]:
-    call = secrets.token_hex(12)
-    views = []
-    for i, decision in enumerate(decided):
-        chosen = decision.offers[decision.arm]
-        views.append(
-            DecisionView(
-                f"{call}-{i}",
-                decision.customer_id,
-                decision.arm > 0,
-                decision.arm,
-                chosen.offer_pct,
-                decision.delay_months,
-                decision.risk,
-                decision.retention_probability,
-                chosen.acceptance,
-                chosen.expected_value,
-                chosen.propensity,
-                [ReasonView(*reason) for reason in decision.reasons],
-                decision.assigned,
-                decision.offers[decision.policy_arm].offer_pct,
-                decision.assigned == "holdout",
-                decision.assigned == "exploration",
-                decision.known,
-                [
-                    OfferView(pct, forbidden, propensity, acceptance, risk, value)
-                    for pct, forbidden, acceptance, risk, value, propensity in decision.offers
-                ],
-                messages.get(i),
-            )
-        )
-    return views
+    return Wanted(customer.features, decision.chosen.arm, customer.local_time)
 
 
 def _flag(query: bytes, name: str, *, default: bool) -> bool:

@@ -28,9 +28,7 @@ class Metrics:
         self._seconds = Histogram(
             "churn_request_seconds", "Time from headers to answer.", ["route"], buckets=_SECONDS, registry=own
         )
-        self._offers = Counter(
-            "churn_decisions", "Decisions, by offer (0 is no contact).", ["offer"], registry=own
-        )
+        self._arms = Counter("churn_decisions", "Decisions, by arm.", ["arm"], registry=own)
         self._risk = Counter(
             "churn_decisions_by_risk", "Decisions, by band of churn risk.", ["risk"], registry=own
         )
@@ -67,7 +65,7 @@ class Metrics:
         )
         self._request_of = cache(self._requests.labels)
         self._seconds_of = cache(self._seconds.labels)
-        self._offer_of = cache(self._offers.labels)
+        self._arm_of = cache(self._arms.labels)
         self._risk_of = cache(self._risk.labels)
 
     def request(self, route: str, status: int, seconds: float) -> None:
@@ -75,10 +73,10 @@ class Metrics:
         self._request_of(route, str(status)).inc()
         self._seconds_of(route).observe(seconds)
 
-    def decisions(self, offers: Iterable[float], risks: Iterable[float]) -> None:
-        """Customers were decided for: each one's offer, and risk of churn without contact."""
-        for offer, number in _counted(f"{offer:g}" for offer in offers):
-            self._offer_of(offer).inc(number)
+    def decisions(self, arms: Iterable[str], risks: Iterable[float]) -> None:
+        """Customers were decided for: id of each one's arm, and risk of churn without contact."""
+        for arm, number in _counted(arms):
+            self._arm_of(arm).inc(number)
         for band, number in _counted(_band(risk) for risk in risks):
             self._risk_of(band).inc(number)
 

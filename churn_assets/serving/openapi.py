@@ -7,7 +7,9 @@ from typing import Any
 import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 
+from churn_assets.arms import Terms
 from churn_assets.serving.problems import PROBLEM_JSON, ProblemDetails
 from churn_assets.serving.schemas import (
     DecisionsAnswer,
@@ -18,7 +20,7 @@ from churn_assets.serving.schemas import (
 from churn_assets.serving.views import ModelView, ReadyView, ReleaseView
 
 DESCRIPTION = (
-    "For each customer: whether to contact, which offer, why, and what may be said, from exactly one verified "
+    "For each customer: whether to contact, with which arm, why, and what may be said, from exactly one verified "
     "release. Every answer is in the decision log before it leaves. Send `Authorization: Bearer <key>` where the "
     "server asks for keys. Refusals are problem details (RFC 9457)."
 )
@@ -68,7 +70,7 @@ _DECISION_EXAMPLES = {
             "customers": [
                 {
                     **EXAMPLE_CUSTOMER,
-                    "eligible": [0.05, 0.1],
+                    "eligible": ["percent_5", "percent_10"],
                     "last_contact": {"months_ago": 4},
                     "offers_used": 1,
                     "local_time": "14:30:00",
@@ -184,6 +186,15 @@ METRICS: dict[str, Any] = {
 }
 
 
+def _terms() -> dict[str, Any]:
+    """Schemas of the kinds of terms, and `Terms`, which is one of them. Answers leave out no field."""
+    terms = TypeAdapter(Terms).json_schema(ref_template=_REF.replace("{name}", "{model}"))
+    kinds = terms.pop("$defs")
+    for kind in kinds.values():
+        kind["required"] = list(kind["properties"])
+    return {**kinds, "Terms": terms}
+
+
 def describe(app: FastAPI, *, keys: bool) -> None:
     """Make the application's OpenAPI document hold the schemas of what it really reads and writes.
 
@@ -201,7 +212,7 @@ def describe(app: FastAPI, *, keys: bool) -> None:
             described["paths"] = posted | described["paths"]
             _, schemas = msgspec.json.schema_components(_TYPES, ref_template=_REF)
             components = described.setdefault("components", {})
-            components["schemas"] = schemas
+            components["schemas"] = schemas | _terms()
             if keys:
                 components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
                 described["security"] = [{"key": []}]

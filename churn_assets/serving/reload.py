@@ -9,12 +9,14 @@ from datetime import datetime
 from typing import Literal
 
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.messages import MessageWriter
 from churn_assets.message.text.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
 from churn_assets.release.loaded import member_format
-from churn_assets.serving.core import DecisionCore
-from churn_assets.serving.messages import Messages, ModelWriter
+from churn_assets.serving.answers import Answers
+from churn_assets.serving.messages import Messages
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import (
@@ -45,7 +47,8 @@ class Served:
         ref: Which.
         bundle: Its members.
         manifests: Of every member that is a model.
-        core: Decides.
+        decider: Decides.
+        answers: Says what was decided.
         messages: Writes.
         loaded_at: When this process began to answer with it.
     """
@@ -53,7 +56,8 @@ class Served:
     ref: ArtifactRef
     bundle: Bundle
     manifests: Mapping[str, Manifest]
-    core: DecisionCore
+    decider: Decider
+    answers: Answers
     messages: Messages
     loaded_at: datetime
 
@@ -126,7 +130,7 @@ class ReleaseFollower:
         try:
             served = self._load(ref)
             if self.served is not None:
-                refuse_other_schema(self.served.core.schema, served.core.schema)
+                refuse_other_schema(self.served.decider.schema, served.decider.schema)
         except _MAY_PASS as error:
             self._stay(Trouble(str(ref), type(error).__name__, str(error)), "unreachable")
             return False
@@ -161,14 +165,14 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
         StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
         ProfileError: Its messages speak of columns that it has not.
     """
-    bundle, derived, manifests = load_with_members(store, ref)
-    core = DecisionCore(derived, str(ref))
-    writer = None
+    bundle, models, manifests = load_with_members(store, ref)
+    decider = Decider(models, str(ref))
+    answers = Answers(decider.menu, bundle.writing.currency, decider.process.value_horizon_months)
+    text = None
     if "ppo_text" in bundle.members:
-        text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text"))
-        writer = ModelWriter(text.model, bundle.writing)
-    messages = Messages(core.schema, bundle.writing, writer, message_seconds)
-    return Served(ref, bundle, manifests, core, messages, now)
+        text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text")).model
+    messages = Messages(decider.schema, MessageWriter.of(bundle.writing, text), message_seconds)
+    return Served(ref, bundle, manifests, decider, answers, messages, now)
 
 
 def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 import msgspec
 import uvicorn
 
+from churn_assets.deciding.decider import Rollout
 from churn_assets.serving.app import Parts, create_app, utc_now
 from churn_assets.serving.config import ServingConfig
-from churn_assets.serving.core import Rollout
 from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
 from churn_assets.serving.protocol import BoundedProtocol

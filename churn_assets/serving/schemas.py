@@ -17,6 +17,8 @@ PERSONAL = {"personal": True}
 MAX_CUSTOMERS = 1_000
 MAX_OUTCOMES = 1_000
 _MAX_FEATURES = 1_000
+TERMS_REF = "#/components/schemas/Terms"
+"""Where the interface describes the kinds of terms."""
 _PRINTABLE = r"^[^\x00-\x1f\x7f]*$"
 
 Text = Annotated[str, Meta(max_length=200, pattern=_PRINTABLE)]
@@ -34,7 +36,7 @@ CustomerId = Annotated[
 DecisionId = Annotated[
     str, Meta(pattern=r"^[0-9a-f]{24}-[0-9]{1,3}$", examples=["6f1c0d2e9b7a45c8d3e2f1a0-0"])
 ]
-Share = Annotated[float, Meta(ge=0, le=1)]
+ArmId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["percent_20"])]
 Number = Annotated[int, Meta(ge=0, le=1000)]
 Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
 FeatureValue = Annotated[str, Meta(max_length=200)] | Annotated[float, Meta(ge=-1e15, le=1e15)] | None
@@ -45,7 +47,7 @@ class ContactQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 
     months_ago: Annotated[Number, Meta(description="Whole months since.")]
     accepted: Annotated[
-        Share | None, Meta(description="The offer that was accepted then; null for a refusal or no answer.")
+        ArmId | None, Meta(description="The arm that was accepted then; null for a refusal or no answer.")
     ] = None
 
 
@@ -63,8 +65,11 @@ class CustomerQuestion(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     eligible: Annotated[
-        Annotated[list[Share], Meta(max_length=100)] | None,
-        Meta(description="Offers that may be made, as shares of the price; null: the release's whole menu."),
+        Annotated[list[ArmId], Meta(max_length=100)] | None,
+        Meta(
+            description="Arms that may be decided (GET /v1/release lists them), no contact apart, which always may; "
+            "null: every arm whose own conditions the features keep. A condition is asked for either way."
+        ),
     ] = None
     opted_out: Annotated[bool, Meta(description="May not be contacted.")] = False
     last_contact: Annotated[
@@ -101,18 +106,45 @@ class DecisionsQuestion(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
 
 
-class OfferView(Struct, frozen=True):
-    """What the models say about one arm for this customer."""
+class ExpectedValueView(Struct, frozen=True):
+    """Money that an arm is expected to add over never contacting."""
 
-    offer_pct: Annotated[float, Meta(description="Share of the list price; 0 is no contact.")]
+    amount: float
+    currency: Annotated[str, Meta(description="ISO 4217; that of the prices.", examples=["USD"])]
+    horizon_months: Annotated[
+        int, Meta(description="Months of a retained customer's margin that are counted.")
+    ]
+
+
+class ArmView(Struct, frozen=True):
+    """What is done with this customer."""
+
+    id: ArmId
+    label: Annotated[str, Meta(description="In a few words, for people.", examples=["20% off for 6 months"])]
+    terms: Annotated[
+        msgspec.Raw,
+        Meta(description="What the customer gets, by its `kind`.", extra_json_schema={"$ref": TERMS_REF}),
+    ]
+    channel: Annotated[str | None, Meta(description="How the customer is contacted; null for no contact.")]
+    cost: Annotated[
+        float, Meta(description="The most that it can cost for this customer, the contact included.")
+    ]
+    expected_value: ExpectedValueView
+
+
+class OutlookView(Struct, frozen=True):
+    """What the models say about one arm of the menu for this customer."""
+
+    id: ArmId
     forbidden: Annotated[
-        str | None, Meta(description="The rule that forbids it now; null where it may be made.")
+        str | None, Meta(description="The rule that forbids it now; null where it may be decided.")
     ]
     propensity: Annotated[float, Meta(description="Probability with which it is chosen.")]
     acceptance_probability: float
     churn_risk: Annotated[float, Meta(description="P(churn) in the label window given this arm.")]
     expected_value: Annotated[
-        float, Meta(description="What it adds over never contacting, in the price's currency.")
+        float,
+        Meta(description="Amount that it adds over never contacting; see the arm decided for its unit."),
     ]
 
 
@@ -120,7 +152,7 @@ class ReasonView(Struct, frozen=True):
     """Why, as data."""
 
     code: str
-    offer_pct: Annotated[float | None, Meta(description="The offer that it is about, if any.")]
+    arm: Annotated[str | None, Meta(description="Id of the arm that it is about, if any.")]
     figure: float | None
 
 
@@ -150,8 +182,7 @@ class DecisionView(Struct, frozen=True):
     decision_id: str
     customer_id: str
     contact: bool
-    offer_level: Annotated[int, Meta(description="Position in the release's menu; 0 is no contact.")]
-    offer_pct: float
+    arm: ArmView
     delay_months: Annotated[
         int | None,
         Meta(description="0: now. Else months until the rules allow the next offer; null: no time is set."),
@@ -160,23 +191,22 @@ class DecisionView(Struct, frozen=True):
     retention_probability: Annotated[
         float, Meta(description="P(staying) in the label window given this decision.")
     ]
-    acceptance_probability: Annotated[float, Meta(description="Of the offer made; 0 without one.")]
-    expected_value: float
+    acceptance_probability: Annotated[float, Meta(description="Of the arm decided; 0 for no contact.")]
     propensity: Annotated[float, Meta(description="Probability with which this arm is chosen.")]
     reasons: list[ReasonView]
     assigned: Annotated[
         Literal["policy", "holdout", "exploration", "kill_switch"],
         Meta(
-            description="Who chose: the policy, a random group, or the switch. `policy_offer_pct` is its own choice."
+            description="Who chose: the policy, a random group, or the switch. `policy_arm` is the policy's choice."
         ),
     ]
-    policy_offer_pct: float
+    policy_arm: ArmId
     holdout: Annotated[bool, Meta(description="Never contacted, so that what contact does can be measured.")]
     exploration: Annotated[
         bool, Meta(description="An allowed arm at random, so that later models can learn.")
     ]
     known: Annotated[bool, Meta(description="The features are those the release was built with.")]
-    offers: list[OfferView]
+    arms: Annotated[list[OutlookView], Meta(description="All of the release's menu, in order.")]
     message: Annotated[
         MessageView | None, Meta(description="Null without contact, or where none was asked for.")
     ]
@@ -208,9 +238,7 @@ class OutcomeReport(Struct, frozen=True, forbid_unknown_fields=True):
     ] = None
     margin: Annotated[
         Money | None,
-        Meta(
-            description="Value in money, costs deducted; null: computed from price, offer and the economics."
-        ),
+        Meta(description="Value in money, costs deducted; null: computed from price, arm and the economics."),
     ] = None
 
 

@@ -6,11 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta, Struct
 
+from churn_assets.arms import Arm
+from churn_assets.serving.answers import terms_json
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.problems import Problem
 from churn_assets.serving.reload import ReleaseFollower, Served
+from churn_assets.serving.schemas import TERMS_REF, ArmId
 
 RELEASE_MODEL = "release"
 
@@ -25,13 +29,39 @@ class FeatureView(Struct, frozen=True):
     highest: float | None
 
 
+class ConditionView(Struct, frozen=True):
+    """A condition on a feature. With no comparison, the feature must say yes."""
+
+    column: str
+    one_of: Annotated[list[str | float | bool] | None, Meta(description="Values that are meant.")]
+    at_least: float | None
+    at_most: float | None
+
+
+class MenuArmView(Struct, frozen=True):
+    """An arm that the release may decide."""
+
+    id: ArmId
+    label: str
+    terms: Annotated[
+        msgspec.Raw,
+        Meta(description="What the customer gets, by its `kind`.", extra_json_schema={"$ref": TERMS_REF}),
+    ]
+    channel: str | None
+    contact_cost: Annotated[float, Meta(description="Money that the contact costs, whatever comes of it.")]
+    eligible: Annotated[
+        list[ConditionView], Meta(description="All conditions that a customer's features must keep.")
+    ]
+
+
 class RulesView(Struct, frozen=True):
-    """What holds whoever chooses the offer. Months."""
+    """What holds whoever chooses the arm, and what expected values count. Months."""
 
     cooldown_months: int
-    discount_months: int
     max_offers: int
     label_window_months: float
+    value_horizon_months: int
+    currency: Annotated[str, Meta(description="ISO 4217.")]
 
 
 class TroubleView(Struct, frozen=True):
@@ -52,7 +82,7 @@ class ReleaseView(Struct, frozen=True):
     simulated: Annotated[bool, Meta(description="It learned from a demo world's answers to offers.")]
     loaded_at: datetime | None
     members: Annotated[dict[str, str], Meta(description="Exact version of every asset.")]
-    menu: Annotated[list[float], Meta(description="Offers as shares of the price; the first is no contact.")]
+    menu: Annotated[list[MenuArmView], Meta(description="Arms in order; the first is no contact.")]
     features: list[FeatureView]
     rules: RulesView | None
     holdout_share: float
@@ -97,7 +127,7 @@ class ModelView(Struct, frozen=True):
 def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseView:
     """The release that answers; a view without one where none does."""
     served, trouble = follower.served, follower.trouble
-    core = served.core if served else None
+    decider = served.decider if served else None
     return ReleaseView(
         release=str(served.ref) if served else None,
         channel=follower.channel.name,
@@ -106,25 +136,37 @@ def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseVie
         simulated=served.bundle.simulated if served else False,
         loaded_at=served.loaded_at if served else None,
         members={asset: member.ref for asset, member in served.bundle.members.items()} if served else {},
-        menu=list(core.menu) if core else [],
+        menu=[_menu_arm(arm) for arm in decider.menu] if decider else [],
         features=[
-            FeatureView(f.name, f.kind, list(f.categories), f.lowest, f.highest) for f in core.schema.features
+            FeatureView(f.name, f.kind, list(f.categories), f.lowest, f.highest)
+            for f in decider.schema.features
         ]
-        if core
+        if decider
         else [],
         rules=RulesView(
-            core.process.cooldown_months,
-            core.process.discount_months,
-            core.process.max_offers,
-            core.process.window_months,
+            decider.process.cooldown_months,
+            decider.process.max_offers,
+            decider.process.window_months,
+            decider.process.value_horizon_months,
+            served.bundle.writing.currency,
         )
-        if core
+        if served and decider
         else None,
         holdout_share=config.holdout_share,
         exploration_share=config.exploration_share,
         kill_switch=config.kill_switch,
         trouble=TroubleView(trouble.release, trouble.kind, trouble.detail) if trouble else None,
     )
+
+
+def _menu_arm(arm: Arm) -> MenuArmView:
+    conditions = [
+        ConditionView(
+            each.column, None if each.one_of is None else list(each.one_of), each.at_least, each.at_most
+        )
+        for each in arm.eligible
+    ]
+    return MenuArmView(arm.id, arm.label, terms_json(arm), arm.channel, arm.contact_cost, conditions)
 
 
 def ready_view(follower: ReleaseFollower, *, log_stalled: bool) -> ReadyView:
@@ -145,13 +187,13 @@ def model_view(served: Served, name: str) -> ModelView:
     Raises:
         Problem: The release has no such model.
     """
-    outputs = _outputs(len(served.core.menu))
+    outputs = _outputs(len(served.decider.menu))
     known = [RELEASE_MODEL, *(asset for asset in served.manifests if asset in outputs)]
     if name not in known:
         raise Problem(404, "no such model", f"expected one of {', '.join(known)}")
     inputs = [
         TensorView(feature.name, "FP64" if feature.kind == "numeric" else "BYTES", [-1])
-        for feature in served.core.schema.features
+        for feature in served.decider.schema.features
     ]
     if name == RELEASE_MODEL:
         return ModelView(name, [served.ref.version], "release", inputs, outputs["ppo_decision"])
@@ -166,7 +208,7 @@ def _outputs(arms: int) -> Mapping[str, list[TensorView]]:
         "accept_model": [TensorView("acceptance_probability", "FP64", [-1, arms])],
         "effect_model": [TensorView("churn_risk_if_offered", "FP64", [-1, arms])],
         "ppo_decision": [
-            TensorView("offer_level", "INT64", [-1]),
+            TensorView("arm", "BYTES", [-1]),
             TensorView("propensity", "FP64", [-1, arms]),
         ],
         "ppo_text": [TensorView("message", "BYTES", [-1])],

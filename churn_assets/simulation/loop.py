@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from churn_assets.simulation.project import Scratch
 from churn_assets.simulation.score import WaveScore, score
 from churn_assets.simulation.server import Served, Server
-from churn_assets.simulation.waves import Forward, Wave, arms_of
+from churn_assets.simulation.waves import Forward, Wave
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def play(
     leader = scratch.leader
     if leader is None:
         raise NothingLeadsError(f"{scratch.root}: no release leads before the first wave")
-    static = scratch.core(leader)
+    static = scratch.decider(leader)
     for number in range(1, waves + 1):
         wave = forward.wave(number)
         served = serve(scratch, forward, wave)
@@ -66,7 +66,7 @@ def serve(scratch: Scratch, forward: Forward, wave: Wave) -> Served:
         scratch.change({"serving.assignment_epoch": f"wave-{wave.number}.{number}"})
         with Server(scratch.root, scratch.name, secret=f"simulation-of-seed-{forward.seed}") as server:
             decided = server.decide(forward.questions(wave, places))
-            offered = arms_of(decided.column("offer_pct"))
+            offered = forward.arms(decided.arms)
             answers.append(forward.answer(wave, offered, places))
             server.report(decided, answers[-1])
         served += decided

@@ -13,7 +13,7 @@ _LINES = (
     ("optimum", "optimum (knows the world)", "#888888", "--"),
     ("ours", "ours", "#0b6e4f", "-"),
     ("static", "first release, never retrained", "#c2571a", "-"),
-    ("top_risk", "30 % riskiest at 20 %", "#3b5b92", ":"),
+    ("top_risk", "30 % riskiest, one offer for all", "#3b5b92", ":"),
 )
 
 

@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from churn_assets.customers.table import EMBEDDED
+from churn_assets.deciding.decider import Decider
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.world import Answers
-from churn_assets.release.deciding import load_deciding
-from churn_assets.serving.core import DecisionCore
+from churn_assets.release.deciding import load_release
 from churn_assets.simulation.server import Served
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
@@ -109,10 +109,10 @@ class Scratch:
         head = self.channel.head()
         return None if head is None else head.ref
 
-    def core(self, release: ArtifactRef) -> DecisionCore:
+    def decider(self, release: ArtifactRef) -> Decider:
         """A release as it decides."""
-        _, derived = load_deciding(self.store, release)
-        return DecisionCore(derived, str(release))
+        _, models = load_release(self.store, release)
+        return Decider(models, str(release))
 
     @property
     def _path(self) -> Path:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.offers.world import ARMS
+from churn_assets.deciding.decider import CustomerInput, Decider
 from churn_assets.serving.config import ServingConfig
-from churn_assets.serving.core import NO_ROLLOUT, CustomerInput, DecisionCore
 from churn_assets.simulation.server import Served
-from churn_assets.simulation.waves import Forward, Wave, arms_of
+from churn_assets.simulation.waves import Forward, Wave
 
 RISKIEST = 0.3
-"""The share of customers whom the rule of thumb contacts, at 20 %."""
+"""The share of customers whom the rule of thumb contacts."""
+RULE_ARM = "percent_20"
+"""What it offers; the menu's last arm where there is no such arm."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class WaveScore:
         ours: Of the policy's own choices.
         as_served: With the customers who are held out or explore.
         static: Of the first release, which never learns.
-        top_risk: Of the riskiest by our own risk model at 20 %.
+        top_risk: Of the riskiest by our own risk model with one arm for all.
         optimum: Of knowing the world, though not what is latent.
         holdout: Share that was held out.
         exploration: Share that explored.
@@ -62,9 +63,7 @@ class WaveScore:
         return self.ours / self.optimum
 
 
-def score(
-    forward: Forward, wave: Wave, served: Served, static: DecisionCore, config: ServingConfig
-) -> WaveScore:
+def score(forward: Forward, wave: Wave, served: Served, static: Decider, config: ServingConfig) -> WaveScore:
     """Score the decisions of a wave.
 
     Args:
@@ -75,9 +74,11 @@ def score(
         config: Under which it was served.
     """
     cohort = wave.cohort
-    policy = arms_of(served.column("policy_offer_pct"))
+    policy = forward.arms(served.column("policy_arm").tolist())
     risk = served.column("churn_risk")
-    risky = risk >= np.quantile(risk, 1 - RISKIEST)
+    menu = forward.world.menu
+    rule = menu.position.get(RULE_ARM, len(menu) - 1)
+    risky = (risk >= np.quantile(risk, 1 - RISKIEST)) & cohort.allowed[:, rule]
     held, explored = served.column("holdout"), served.column("exploration")
     groups = ((held.mean(), config.holdout_share), (explored.mean(), config.exploration_share))
     return WaveScore(
@@ -86,13 +87,13 @@ def score(
         release=", ".join(served.releases),
         decisions=len(cohort),
         ours=cohort.lift(policy),
-        as_served=cohort.lift(arms_of(served.column("offer_pct"))),
+        as_served=cohort.lift(forward.arms(served.arms)),
         static=cohort.lift(choices(static, forward, wave)),
-        top_risk=cohort.lift(np.where(risky, ARMS.index(0.20), 0)),
-        optimum=cohort.lift(cohort.expected.argmax(1)),
+        top_risk=cohort.lift(np.where(risky, rule, 0)),
+        optimum=cohort.lift(cohort.best),
         holdout=float(held.mean()),
         exploration=float(explored.mean()),
-        propensity_error=_propensity_error(served, policy, config),
+        propensity_error=_propensity_error(forward, wave, served, config),
         group_z=max(
             abs(float(found) - share) / np.sqrt(share * (1 - share) / len(cohort))
             for found, share in groups
@@ -101,22 +102,25 @@ def score(
     )
 
 
-def choices(core: DecisionCore, forward: Forward, wave: Wave) -> NDArray[np.int64]:
-    """(n,) index into ARMS of what a release would decide for everybody of a wave."""
+def choices(decider: Decider, forward: Forward, wave: Wave) -> NDArray[np.int64]:
+    """(n,) index into the world's menu of what a release would decide for everybody of a wave."""
     asked = [
         CustomerInput(each["customer_id"], each["features"], prior_offers=each["prior_offers"])
         for batch in forward.questions(wave, range(len(wave.cohort)))
         for each in batch
     ]
-    return arms_of(np.array([decision.chosen.offer_pct for decision in core.decide(asked, NO_ROLLOUT)]))
+    return forward.arms([decision.chosen.arm.id for decision in decider.decide(asked)])
 
 
-def _propensity_error(served: Served, policy: NDArray[np.int64], config: ServingConfig) -> float:
-    """Nothing forbids an arm in this world, so every propensity follows from the policy's choice and two shares."""
-    stated = np.array([[offer.propensity for offer in each.offers] for each in served.decisions])
+def _propensity_error(forward: Forward, wave: Wave, served: Served, config: ServingConfig) -> float:
+    """Only an arm's own conditions forbid it in this world: propensities follow from the choice and two shares."""
+    menu = [outlook.id for outlook in served.decisions[0].arms]
+    stated = np.array([[outlook.propensity for outlook in each.arms] for each in served.decisions])
     held, explored = config.holdout_share, config.exploration_share
-    expected = np.full_like(stated, explored / len(ARMS))
+    allowed = wave.cohort.allowed[:, forward.arms(menu)]
+    expected = explored * allowed / allowed.sum(1, keepdims=True)
     expected[:, 0] += held
-    expected[np.arange(len(policy)), policy] += 1 - held - explored
-    made = stated[np.arange(len(policy)), arms_of(served.column("offer_pct"))]
+    rows = np.arange(len(stated))
+    expected[rows, [menu.index(each.policy_arm) for each in served.decisions]] += 1 - held - explored
+    made = stated[rows, [menu.index(each) for each in served.arms]]
     return float(max(np.abs(stated - expected).max(), np.abs(made - served.column("propensity")).max()))

@@ -48,6 +48,11 @@ class Served:
         releases = dict.fromkeys((*self.releases, *other.releases))
         return Served(tuple(releases), [*self.decisions, *other.decisions])
 
+    @property
+    def arms(self) -> list[str]:
+        """Ids of the arms decided, in the same order."""
+        return [decision.arm.id for decision in self.decisions]
+
     def column(self, name: str) -> NDArray[Any]:
         """(n,) a field of every decision."""
         return np.array([getattr(decision, name) for decision in self.decisions])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
-from churn_assets.offers.config import Drift
-from churn_assets.offers.economics import Economics
-from churn_assets.offers.world import ARMS, Answers, Cohort, DemoWorld
+from churn_assets.experiment import Experiment
+from churn_assets.offers.config import Drift, OfferLogConfig
+from churn_assets.offers.economics import catalogue
+from churn_assets.offers.world import Answers, Cohort, DemoWorld, DemoWorldError
 from churn_assets.release.build import as_raw
 from churn_assets.serving.schemas import MAX_CUSTOMERS
 
@@ -57,19 +58,21 @@ class Forward:
     def build(
         cls,
         table: CustomerTable,
-        economics: Economics,
+        experiment: Experiment,
         *,
         seed: int,
         size: int,
         drift: Drift,
         drift_at: int | None,
     ) -> Forward:
-        """A world on these customers.
+        """A world on these customers, with the economics of an experiment and the arms of its past policy.
 
         Raises:
             DemoWorldError: They lack a feature that the world needs.
         """
-        return cls(table, DemoWorld(table, economics, drift=drift), seed, size, drift_at)
+        menu = experiment.section(OfferLogConfig).demo_menu(catalogue(experiment.arms, experiment.economics))
+        world = DemoWorld(table, experiment.economics, menu, drift=drift)
+        return cls(table, world, seed, size, drift_at)
 
     def wave(self, number: int) -> Wave:
         """The wave of that number."""
@@ -88,9 +91,23 @@ class Forward:
             yield [self._question(wave.cohort, row) for row in rows]
 
     def answer(self, wave: Wave, arms: Ints, places: range) -> Answers:
-        """What these customers of a wave do who are offered `arms` (n,) index into ARMS."""
+        """What these customers of a wave do who are offered `arms` (n,) index into the world's menu."""
         luck = np.random.default_rng([self._seed(wave.number), places.start, 1])
         return self.world.answer(wave.cohort.truth.of(slice(places.start, places.stop)), arms, luck)
+
+    def arms(self, arm_ids: Sequence[str]) -> Ints:
+        """(n,) index into the world's menu of arms by id.
+
+        Raises:
+            DemoWorldError: The world does not answer to one of them.
+        """
+        menu = self.world.menu
+        strange = next((each for each in arm_ids if each not in menu.position), None)
+        if strange is not None:
+            raise DemoWorldError(
+                f"found the arm {strange}, expected one of the world's, {', '.join(menu.ids)}"
+            )
+        return np.array([menu.position[each] for each in arm_ids], np.int64)
 
     def _question(self, cohort: Cohort, row: int) -> dict[str, Any]:
         customer = int(cohort.customer[row])
@@ -110,12 +127,3 @@ class Forward:
             }
             for row in plain
         ]
-
-
-def arms_of(offers: NDArray[np.float64]) -> Ints:
-    """(n,) index into ARMS of offers, which must be arms."""
-    arms = np.abs(offers[:, None] - np.asarray(ARMS)).argmin(1)
-    strange = np.abs(np.asarray(ARMS)[arms] - offers) > 1e-9
-    if strange.any():
-        raise ValueError(f"found the offer {offers[strange][0]:g}, expected one of {list(ARMS)}")
-    return np.asarray(arms, np.int64)

@@ -15,18 +15,15 @@ from churn_assets.store.files import (
     write_tensors,
 )
 from churn_assets.store.manifest import GoldenRows
-from churn_assets.store.skops_files import read_skops, write_skops
 
 __all__ = [
     "ArtifactFormat",
     "GoldenRows",
     "read_json",
     "read_parquet",
-    "read_skops",
     "read_tensors",
     "write_json",
     "write_parquet",
-    "write_skops",
     "write_tensors",
 ]
 

@@ -130,9 +130,14 @@ def test_decide_adds_decision_offer_reasons_value_propensity_and_release(project
     pd.testing.assert_frame_equal(decided[given.columns.tolist()], given)
     assert (decided["release"] == str(channel(project).head().ref)).all()
     assert decided["decision_id"].is_unique
-    assert set(decided["offer_pct"]) <= {0.0, 0.1, 0.3}
-    assert ((decided["decision"] == "offer") == (decided["offer_pct"] > 0)).all()
-    assert (decided.loc[decided["offer_pct"] == 0, "expected_value"] == 0).all()
+    labels = {
+        "no_contact": "no contact",
+        "percent_10": "10% off for 6 months",
+        "percent_30": "30% off for 6 months",
+    }
+    assert (decided["offer"] == decided["arm"].map(labels)).all()
+    assert ((decided["decision"] == "offer") == (decided["arm"] != "no_contact")).all()
+    assert (decided.loc[decided["arm"] == "no_contact", "expected_value"] == 0).all()
     assert decided["propensity"].between(0, 1).all()
     assert decided["reasons"].str.contains("risk").all()
     assert (decided["responses"] == "simulated").all()
@@ -161,7 +166,7 @@ def test_nobody_who_opted_out_is_offered_anything(project, some, tmp_path):
     out = tmp_path / "decided.csv"
     assert project.churn("decide", some, "--release", "latest", "--out", out).exit_code == 0
     decided = pd.read_csv(out)
-    assert (decided["offer_pct"] == 0).all()
+    assert (decided["arm"] == "no_contact").all()
     assert decided["reasons"].str.contains("opted out").all()
 
 
@@ -173,7 +178,7 @@ def test_recent_offers_lower_acceptance(project, some, tmp_path):
         out = tmp_path / f"{prior}.csv"
         assert project.churn("decide", some, "--release", "latest", "--out", out).exit_code == 0
         decided = pd.read_csv(out)
-        means.append(decided.loc[decided["offer_pct"] == 0.1, "acceptance"].max())
+        means.append(decided.loc[decided["arm"] == "percent_10", "acceptance"].max())
     assert means[1] < means[0] or pd.isna(means[1])
 
 
@@ -210,10 +215,10 @@ def test_a_customer_table_that_is_not_what_was_trained_on_is_refused_and_nothing
 
 
 def test_a_corrupt_release_decides_nothing(project, some):
-    project.spoil("accept_model", "classifier.skops")
+    project.spoil("accept_model", "predictor.safetensors")
     result = project.churn("decide", some, "--release", "latest")
     assert result.exit_code == 3
-    assert "classifier.skops" in result.output
+    assert "predictor.safetensors" in result.output
 
 
 def test_another_experiment_is_another_store_view(project):
@@ -239,9 +244,11 @@ def test_the_exit_codes_are_documented_in_the_help():
 
 
 def test_write_shows_texts_rewards_and_what_would_be_sent(project):
-    shown = project.churn("write", "7590-VHVEG", "--release", "latest", "--offer", "10", "--n", "2", "--json")
+    command = ("write", "7590-VHVEG", "--release", "latest", "--n", "2", "--json")
+    shown = project.churn(*command, "--arm", "percent_10")
     assert shown.exit_code == 0, shown.output
     told = json.loads(shown.output)
+    assert told["arm"] == "percent_10"
     assert "Offer: 10% off for 6 months" in told["prompt"]
     assert len(told["messages"]) == 2
     for message in told["messages"]:
@@ -250,6 +257,7 @@ def test_write_shows_texts_rewards_and_what_would_be_sent(project):
             message["sent"] == "template"
         )  # a model that was hardly trained writes nothing that may be sent
         assert "10% off" in message["as sent"]
+    assert json.loads(project.churn(*command, "--offer", "10").output) == told
 
 
 def test_write_puts_a_name_in_only_if_it_is_one(project):
@@ -265,8 +273,10 @@ def test_write_puts_a_name_in_only_if_it_is_one(project):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("7590-VHVE", "--offer", "10"), "did you mean 7590-VHVEG"),
-        (("7590-VHVEG", "--offer", "15"), "expected one of 10, 30"),
+        (("7590-VHVE", "--arm", "percent_10"), "did you mean 7590-VHVEG"),
+        (("7590-VHVEG", "--arm", "free_month"), "expected one of percent_10, percent_30"),
+        (("7590-VHVEG", "--offer", "15"), "arm percent_15 is not on the menu"),
+        (("7590-VHVEG", "--offer", "10", "--arm", "percent_10"), "expected one of them"),
     ],
 )
 def test_write_refuses_whom_and_what_the_release_does_not_know(project, arguments, said):
@@ -280,9 +290,9 @@ def test_decide_writes_to_everybody_who_is_made_an_offer_and_to_nobody_else(proj
     done = project.churn("decide", some, "--release", "latest", "--messages", "--out", out)
     assert done.exit_code == 0, done.output
     decided = pd.read_csv(out, keep_default_na=False)
-    offered = decided["offer_pct"] > 0
+    offered = decided["arm"] != "no_contact"
     assert offered.any()
     assert (decided.loc[~offered, "message"] == "").all()
     for row in decided[offered].itertuples():
-        assert f"{row.offer_pct:.0%} off" in row.message
+        assert row.offer.split(" for ")[0] in row.message
         assert row.written_by in ("model", "template")

@@ -142,7 +142,7 @@ def test_messages_of_a_release_with_a_text_model_say_who_wrote_them_and_keep_the
         assert (message["reason"] == "") == (message["written_by"] == "model")
         if message["written_by"] == "model":
             assert message["safety"]["safe"]
-        assert f"{decision['offer_pct']:.0%}" in message["text"]
+        assert f"{decision['arm']['terms']['share']:.0%}" in message["text"]
     assert "no text model" not in json.dumps(answer)
     assert took < MESSAGE_SECONDS + 5.0  # the decisions themselves, and a step of the model that is under way
     assert "churn_messages_total" in counted

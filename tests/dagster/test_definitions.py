@@ -25,7 +25,6 @@ HEAVY = (
     "gymnasium",
     "sklearn",
     "scipy",
-    "skops",
     "matplotlib",
     "pandera",
     "accelerate",

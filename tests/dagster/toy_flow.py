@@ -14,6 +14,7 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict
 
+from churn_assets.deciding.messages import Writing
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.flow.asset import AssetSpec, Made, Step, asset
 from churn_assets.flow.check import CheckSpec
@@ -22,7 +23,7 @@ from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.bundle import Bundle, Golden, Member, Release, Writing
+from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.canonical import sha256_file
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
@@ -40,9 +41,7 @@ def toy_release(experiment: str, members: Mapping[str, Member]) -> Release:
         evidence={},
         champion=None,
         simulated=True,
-        writing=Writing(
-            safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
-        ),
+        writing=Writing(safety=SafetyRules(), profile=None, max_new_tokens=0, sampling=Sampling(), seed=0),
         golden=Golden(customers=[], decisions=[], messages=[]),
         report_sha256=sha256(page.encode()).hexdigest(),
     )

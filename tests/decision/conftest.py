@@ -8,24 +8,34 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churn_assets.arms import AmountOff, ArmConfig, Catalogue, Contact, FreeMonths, Gift, PercentOff
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import ResponseTables
 
 MONTHLY = RetentionProcess(
-    menu=(0.0, 0.05, 0.10, 0.20, 0.30),
+    menu=Catalogue().menu([0.0, 0.05, 0.10, 0.20, 0.30]),
     horizon=30,
     step_months=1,
     window_months=3,
     cooldown_months=2,
     recent_window_months=3,
-    discount_months=6,
     max_offers=4,
     discount_factor=0.99,
     margin=0.5,
-    contact_cost=1.0,
     value_horizon_months=12,
 )
 ONE_WINDOW = replace(MONTHLY, horizon=1, step_months=3, discount_factor=1.0)
+FIVE_KINDS = Catalogue(
+    declared=(
+        ArmConfig(id="ten_off", terms=PercentOff(share=0.1, months=6), channel="email", contact_cost=0.2),
+        ArmConfig(id="eight_dollars", terms=AmountOff(amount=8.0, months=3)),
+        ArmConfig(id="free_month", terms=FreeMonths(months=1)),
+        ArmConfig(id="router", terms=Gift(gift="a new router", cost=40.0)),
+        ArmConfig(id="call", terms=Contact(), channel="phone", contact_cost=4.0),
+    )
+).menu(["no_contact", "ten_off", "eight_dollars", "free_month", "router", "call"])
+"""A menu of every kind of arm."""
+ANY_OFFER = replace(MONTHLY, menu=FIVE_KINDS)
 
 
 def sigmoid(x):
@@ -48,7 +58,8 @@ def synthetic_tables(
         (-2.3 + 1.5 * monthly + 0.8 * fibre + 0.5 * electronic - 0.4 * support)[:, None] - 0.028 * ages
     )
     sensitivity = 0.6 * z[:, None] - 0.016 * (ages - 32)
-    levels = 1 - np.exp(-np.asarray(process.menu) / 0.12)
+    worth = process.menu.commitment(price) / price[:, None] / 6
+    levels = (1 - np.exp(-worth / 0.12))[:, None, None, :]
     acceptance = sigmoid(
         -3.1
         + (2.6 + 0.5 * sensitivity)[:, :, None, None] * levels
@@ -79,6 +90,17 @@ def synthetic_tables(
 @pytest.fixture(scope="session")
 def monthly() -> RetentionProcess:
     return MONTHLY
+
+
+@pytest.fixture(scope="session")
+def any_offer() -> RetentionProcess:
+    """The same with a menu of every kind of arm."""
+    return ANY_OFFER
+
+
+@pytest.fixture(scope="session", params=[MONTHLY, ANY_OFFER], ids=["percents", "five kinds"])
+def process(request) -> RetentionProcess:
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,11 @@ import pytest
 
 from churn_assets.decision.budget import (
     budget_bound,
-    commitments,
     price_for_budget,
     run_campaign,
     within_budget,
 )
-from churn_assets.decision.observation import Observer
+from churn_assets.decision.observation import Observer, regret_columns
 from churn_assets.decision.optimum import evaluate, never, solve
 from churn_assets.decision.policy import DecisionPolicy
 
@@ -33,7 +32,7 @@ def observer(tables, monthly):
 def least_regret(monthly, observer):
     """The policy that takes the arm of least regret, as training starts with."""
     skip = np.zeros((monthly.n_arms, observer.width), np.float32)
-    skip[:, observer.regret_columns] = 16 * np.eye(monthly.n_arms)
+    skip[:, regret_columns(observer.n_features, monthly)] = 16 * np.eye(monthly.n_arms)
     nothing = (np.zeros((monthly.n_arms, observer.width), np.float32), np.zeros(monthly.n_arms, np.float32))
     return DecisionPolicy(monthly, observer.names, (nothing,), skip)
 
@@ -111,7 +110,7 @@ def test_without_a_limit_a_campaign_spends_what_the_exact_evaluation_expects(lea
 
 
 def test_the_full_discount_and_the_contact_are_committed(monthly):
-    most = commitments(monthly, np.array([100.0]))
+    most = monthly.commitments(np.array([100.0]))
 
     assert most[0] == pytest.approx([0, 31, 61, 121, 181])
 

@@ -17,7 +17,7 @@ def optimal_actions(tables, process, budget_price=0.0):
     actions = solve(tables, process, budget_price).actions
 
     def act(core, _observations):
-        view = core.process.view[core.status]
+        view = core.process.view[core.state]
         return actions[core.step_number, view, core.used, core.customer].astype(np.int64)
 
     return act
@@ -70,7 +70,7 @@ def test_no_offer_earns_no_incremental_reward_and_an_offer_what_it_adds(monthly,
     actions = np.arange(50) % monthly.n_arms
     rewards = core.step(actions).rewards
 
-    expected = incremental(tables, monthly).net(0.3)[np.arange(50), 0, 0, actions]
+    expected = incremental(tables.responses, monthly).net(0.3)[np.arange(50), 0, 0, actions]
     assert rewards == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert (rewards[actions == 0] == 0).all()
 
@@ -89,7 +89,7 @@ def test_the_rules_hold_under_random_actions(monthly, make_tables):
         assert (step.masked == (actions > 0) & ~step.offered).all()
         assert (t - last[step.offered] >= monthly.cooldown).all()
         assert not discount[step.offered].any()
-        discount = np.where(step.accepted, monthly.discount, np.maximum(discount, 0)) - 1
+        discount = np.where(step.accepted, 6, np.maximum(discount, 0)) - 1
         discount = np.maximum(discount, 0)
         last[step.offered] = t
         offers += step.offered
@@ -138,18 +138,18 @@ def test_the_horizon_and_churn_both_finish_an_episode(monthly, make_tables):
             assert (step.finished == step.churned).all()
     assert step.finished[core.step_number == 0].all()
     assert step.lengths.max() == 3
-    assert (core.status == IDLE).all()
+    assert (core.state == IDLE).all()
 
 
-def test_an_episode_can_start_from_any_customer_status_and_price(monthly, make_tables):
+def test_an_episode_can_start_from_any_customer_state_and_price(monthly, make_tables):
     core = RetentionCore(make_tables(40, monthly), monthly, 1, np.random.default_rng(0))
 
-    core.reset(customer=3, status=monthly.discounted(2, 1), offers_used=2, budget_price=1.5)
+    core.reset(customer=3, state=monthly.accepted(2, 1), offers_used=2, budget_price=1.5)
 
     assert core.customer.tolist() == [3]
     assert core.used.tolist() == [2]
     assert core.budget_price.tolist() == [1.5]
-    for wrong in ({"customer": 40}, {"status": 99}, {"offers_used": -1}, {"budget_price": -1.0}):
+    for wrong in ({"customer": 40}, {"state": 99}, {"offers_used": -1}, {"budget_price": -1.0}):
         with pytest.raises(ValueError, match=next(iter(wrong))):
             core.reset(**wrong)
 
@@ -184,7 +184,7 @@ def test_prepared_rows_are_what_the_observer_writes_for_the_same_decisions(month
         seen = core.step(rng.integers(0, 5, 128)).observations
 
         expected = core.observer.observe(
-            core.customer, core.step_number, core.status, core.used, core.budget_price
+            core.customer, core.step_number, core.state, core.used, core.budget_price
         )
         assert (seen == expected).all()
 

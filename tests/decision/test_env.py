@@ -11,6 +11,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+from churn_assets.arms import Catalogue
 from churn_assets.decision.env import ENV_ID, RetentionEnv, RetentionVectorEnv
 
 
@@ -44,7 +45,7 @@ def test_the_docstring_gives_the_width_and_order_of_the_observation(tables, mont
     env = RetentionEnv(tables, monthly)
     features, arms = len(tables.feature_names), monthly.n_arms
 
-    assert env.observation_space.shape == (features + 5 * arms + 4,)
+    assert env.observation_space.shape == (features + 6 * arms + 1,)
     groups = list(dict.fromkeys(name.split(":")[0] for name in env.observer.names))
     documented = [
         line.split("|")[2].strip().strip("`").removesuffix(":…")
@@ -56,7 +57,7 @@ def test_the_docstring_gives_the_width_and_order_of_the_observation(tables, mont
 
 def test_a_forbidden_action_is_no_offer_and_says_so(tables, monthly):
     env = RetentionEnv(tables, monthly)
-    env.reset(seed=0, options={"customer": 3, "status": monthly.refused(1)})
+    env.reset(seed=0, options={"customer": 3, "state": monthly.refused(1)})
 
     _, reward, _, _, info = env.step(4)
 
@@ -69,7 +70,7 @@ def test_tables_of_another_horizon_or_menu_are_refused(tables, monthly):
     with pytest.raises(ValueError, match="30 steps and 5 arms: expected 12 and 5"):
         RetentionEnv(tables, replace(monthly, horizon=12))
     with pytest.raises(ValueError, match="30 steps and 5 arms: expected 30 and 2"):
-        RetentionEnv(tables, replace(monthly, menu=(0.0, 0.1)))
+        RetentionEnv(tables, replace(monthly, menu=Catalogue().menu([0.0, 0.1])))
 
 
 def test_the_horizon_terminates_and_never_truncates(make_tables, monthly):

@@ -70,7 +70,7 @@ def test_weights_that_do_not_fit_are_refused_by_file_name(folder):
 def test_a_description_of_another_process_is_refused_by_file_name(folder):
     described = read_json(folder / "policy.json")
     for change in (
-        {"process": {**described["process"], "discount_months": 1}},
+        {"process": {**described["process"], "max_offer": 1}},
         {"process": {}},
         {"extra": 1},
     ):

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churn_assets.arms import Catalogue
 from churn_assets.decision import gates
 from churn_assets.decision.config import DecisionGates
-from churn_assets.decision.observation import Observer
+from churn_assets.decision.observation import Observer, regret_columns
 from churn_assets.decision.policy import DecisionPolicy
 
 LIMITS = DecisionGates(min_gain_captured=0.9)
@@ -33,7 +34,7 @@ def linear(process, observer, skip=None, bias=None):
 def good(monthly, trial):
     """Takes the arm of least regret."""
     skip = np.zeros((monthly.n_arms, trial.observer.width))
-    skip[:, trial.observer.regret_columns] = np.eye(monthly.n_arms)
+    skip[:, regret_columns(trial.observer.n_features, monthly)] = np.eye(monthly.n_arms)
     return linear(monthly, trial.observer, skip)
 
 
@@ -73,7 +74,7 @@ def test_a_policy_that_ignores_what_it_is_shown_is_stopped_for_every_model(silen
 
 def test_a_policy_that_looks_at_acceptance_alone_does_not_prove_the_use_of_the_others(monthly, trial):
     skip = np.zeros((monthly.n_arms, trial.observer.width))
-    skip[2, trial.observer.names.index("acceptance:0.1")] = 1
+    skip[2, trial.observer.names.index("acceptance:percent_10")] = 1
     policy = linear(monthly, trial.observer, skip, bias=[0, -9, 0.35, -9, -9])
 
     stopped = failed(gates.proof_of_use(policy, trial, LIMITS))
@@ -116,7 +117,7 @@ def test_a_policy_worse_than_the_champion_is_stopped(silent, good, trial):
 
 
 def test_a_champion_of_another_menu_is_not_compared_here(good, monthly, make_tables, trial):
-    process = replace(monthly, menu=(0.0, 0.2))
+    process = replace(monthly, menu=Catalogue().menu([0.0, 0.2]))
     observer = Observer(make_tables(10, process), process)
 
     assert failed(gates.no_worse_than(good, linear(process, observer), trial, LIMITS)) == []
@@ -127,9 +128,13 @@ def test_the_table_lists_every_baseline_beside_policy_and_optimum(good, trial):
 
     assert rows["optimum"]["gain_captured"] == 1
     assert rows["no offer"]["gain_captured"] == 0
-    assert {"policy", "random", "everyone 30%", "riskiest 30% at 20%", "highest incremental value"} <= set(
-        rows
-    )
+    assert {
+        "policy",
+        "random",
+        "everyone: 30% off for 6 months",
+        "riskiest 30%: 20% off for 6 months",
+        "highest incremental value",
+    } <= set(rows)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import dr_coverage, true_lift
+from churn_assets.arms import Catalogue
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import read_customers
 from churn_assets.decision.off_policy import (
@@ -17,7 +18,7 @@ from churn_assets.decision.off_policy import (
     cross_fitted_outcomes,
     decide_release,
     off_policy_outcome,
-    on_arms,
+    on_log,
     outcome_design,
 )
 from churn_assets.offers.economics import Economics
@@ -321,10 +322,10 @@ def test_what_is_no_policy_is_refused(wrong, message):
 
 
 def test_a_menu_is_spread_over_the_logs_arms():
-    spread = on_arms((0.0, 0.10, 0.30), np.array([[0.2, 0.3, 0.5]]), ARMS)
+    spread = on_log(Catalogue().menu([0.0, 0.10, 0.30]), np.array([[0.2, 0.3, 0.5]]), ARMS)
     assert spread.tolist() == [[0.2, 0, 0.3, 0, 0, 0, 0.5]]
 
 
 def test_an_offer_that_the_log_never_tried_is_refused():
     with pytest.raises(OffPolicyError, match="the menu offers 12%, which the log never tried"):
-        on_arms((0.0, 0.12), np.array([[0.5, 0.5]]), ARMS)
+        on_log(Catalogue().menu([0.0, 0.12]), np.array([[0.5, 0.5]]), ARMS)

@@ -8,48 +8,56 @@ from itertools import product
 import numpy as np
 import pytest
 
+from churn_assets.arms import Catalogue
 from churn_assets.decision.baselines import baselines, constant
-from churn_assets.decision.incremental import incremental
+from churn_assets.decision.incremental import incremental, value_of_waiting, waiting_first
+from churn_assets.decision.observation import KNOT_PRICES
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
-from churn_assets.decision.process import ACCEPTED, BASE, REFUSED
+from churn_assets.decision.process import ACCEPTED, BASE, IDLE, REFUSED
 
 
 def toy_value(tables, process, policy, t=0, state=("idle", 0, 0), used=0):
-    """Value and spend of one customer by walking every branch: the rules, without the status maps."""
+    """Value and spend of one customer by walking every branch: the rules, without the state maps."""
     name, age, arm = state
     price, months = tables.price[0], process.step_months
     if t == process.horizon:
-        owed = (process.discount - age) * months * process.menu[arm] * price if name == "discount" else 0.0
+        benefit = process.menu.monthly(price)[arm] if name == "accepted" else 0.0
+        owed = max(process.running_steps[arm] - age, 0) * months * benefit
         return process.margin * price * (process.value_horizon_months - months) - owed, owed
-    can = name == "idle" or (name == "refused" and age >= process.cooldown)
+    running = name == "accepted" and age < process.running_steps[arm]
+    can = name == "idle" or (age >= process.cooldown and not running)
     action = policy(t, state, used) if can and used < process.max_offers else 0
     if action == 0:
         branches = [(1.0, state)]
     else:
-        recent = int(name == "refused" and age < process.recent)
+        recent = int(name != "idle" and age < process.recent)
         q = tables.acceptance[0, t, recent, action]
-        branches = [(q, ("discount", 0, action)), (1 - q, ("refused", 0, 0))]
-    value, spend = (-process.contact_cost, process.contact_cost) if action else (0.0, 0.0)
+        branches = [(q, ("accepted", 0, action)), (1 - q, ("refused", 0, 0))]
+    spend = 0.0
+    if action:
+        spend = process.menu[action].contact_cost + q * process.menu[action].terms.given_once
+    value = -spend
     for chance, (now, now_age, now_arm) in branches:
         kind = (
-            {"idle": BASE, "discount": ACCEPTED, "refused": REFUSED}[now]
+            {"idle": BASE, "accepted": ACCEPTED, "refused": REFUSED}[now]
             if now_age < process.window
             else BASE
         )
         churn = (tables.risk, tables.churn_if_accepted, tables.churn_if_refused)[kind][0, t]
         survive = (1 - churn) ** (months / process.window_months)
-        limit = process.discount if now == "discount" else process.memory
+        limit = process.remembered_steps[now_arm] if now == "accepted" else process.memory
         following = ("idle", 0, 0) if now == "idle" or now_age + 1 >= limit else (now, now_age + 1, now_arm)
         v, c = toy_value(tables, process, policy, t + 1, following, used + (action > 0))
-        pct = process.menu[now_arm]
+        runs = now == "accepted" and now_age < process.running_steps[now_arm]
+        given = process.menu.monthly(price)[now_arm] * months * runs
         gamma = process.discount_factor
-        value += chance * survive * ((process.margin - pct) * price * months + gamma * v)
-        spend += chance * survive * (pct * price * months + gamma * c)
+        value += chance * survive * (process.margin * price * months - given + gamma * v)
+        spend += chance * survive * (given + gamma * c)
     return value, spend
 
 
 def reachable(tables, process):
-    """Every (step, status, offers used) at which some policy has a choice."""
+    """Every (step, state, offers used) at which some policy has a choice."""
     seen, rng = set(), np.random.default_rng(0)
 
     def wander(*decision):
@@ -64,8 +72,8 @@ def reachable(tables, process):
 @pytest.mark.parametrize("budget_price", [0.0, 0.7])
 def test_the_optimum_equals_enumeration_of_every_policy_on_three_steps(monthly, make_tables, budget_price):
     process = replace(
-        monthly, menu=(0.0, 0.1, 0.3), horizon=3, window_months=2, recent_window_months=2, cooldown_months=1,
-        discount_months=2, max_offers=2, discount_factor=0.9,
+        monthly, menu=Catalogue(discount_months=2).menu([0.0, 0.1, 0.3]), horizon=3, window_months=2,
+        recent_window_months=2, cooldown_months=1, max_offers=2, discount_factor=0.9,
     )  # fmt: skip
     for customer in range(3):
         tables = make_tables(5, process, seed=3).subset(np.array([customer]))
@@ -82,17 +90,29 @@ def test_the_optimum_equals_enumeration_of_every_policy_on_three_steps(monthly, 
         assert found.value[0] - budget_price * found.spend[0] == pytest.approx(best, rel=1e-12)
 
 
-def test_any_policy_is_worth_what_walking_every_branch_says(monthly, make_tables):
-    process = replace(monthly, horizon=9)
+def test_any_policy_is_worth_what_walking_every_branch_says(process, make_tables):
+    process = replace(process, horizon=9)
     tables = make_tables(4, process, seed=1)
-    arms = {0: 3, 1: 1}
+
+    def chosen(state):
+        """Another arm in every open state: after a refusal, or once something accepted no longer runs."""
+        name, age, arm = state
+        return {"idle": 3, "refused": 1, "accepted": 1 + (arm + age) % (process.n_arms - 1)}[name]
+
+    states = {IDLE: ("idle", 0, 0)}
+    for age in range(process.memory):
+        states[process.refused(age)] = ("refused", age, 0)
+    for arm in range(1, process.n_arms):
+        for age in range(process.remembered_steps[arm]):
+            states[process.accepted(arm, age)] = ("accepted", age, arm)
+    weights = np.zeros((len(process.open_states), 1, process.n_arms, 1))
+    for view, state in enumerate(process.open_states.tolist()):
+        weights[view, :, chosen(states[state])] = 1
 
     for customer in range(4):
         alone = tables.subset(np.array([customer]))
-        value, spend = toy_value(alone, process, lambda _t, s, _u: arms[int(s[0] == "refused")])
+        value, spend = toy_value(alone, process, lambda _t, state, _u: chosen(state))
 
-        weights = np.zeros((2, 1, process.n_arms, 1))
-        weights[0, :, 3], weights[1, :, 1] = 1, 1
         found = evaluate(alone, process, lambda _t, weights=weights: weights)
 
         assert found.value[0] == pytest.approx(value, rel=1e-12)
@@ -106,7 +126,7 @@ def test_with_one_step_as_long_as_the_window_the_value_is_the_one_window_reward(
     assert evaluate(tables, one_window, never(one_window)).value == pytest.approx(
         (1 - risk) * 0.5 * price * 12
     )
-    for arm, pct in list(enumerate(one_window.menu))[1:]:
+    for arm, pct in list(enumerate(one_window.menu.size))[1:]:
         q = tables.acceptance[:, 0, 0, arm]
         accepted, refused = tables.churn_if_accepted[:, 0], tables.churn_if_refused[:, 0]
         churn = q * accepted + (1 - q) * refused
@@ -118,12 +138,12 @@ def test_with_one_step_as_long_as_the_window_the_value_is_the_one_window_reward(
         assert found.spend == pytest.approx(q * (1 - accepted) * pct * price * 6 + 1.0)
 
 
-def test_the_optimum_is_at_least_every_baseline_for_every_customer(monthly, make_tables):
-    tables = make_tables(300, monthly)
-    best = solve(tables, monthly).evaluation.value
+def test_the_optimum_is_at_least_every_baseline_for_every_customer(process, make_tables):
+    tables = make_tables(300, process)
+    best = solve(tables, process).evaluation.value
 
-    for name, choice in baselines(tables, monthly).items():
-        assert (evaluate(tables, monthly, choice).value <= best + 1e-9).all(), name
+    for name, choice in baselines(tables, process).items():
+        assert (evaluate(tables, process, choice).value <= best + 1e-9).all(), name
 
 
 def test_there_are_customers_worth_an_offer_and_sleeping_dogs_best_left_alone(monthly, make_tables):
@@ -144,18 +164,71 @@ def test_following_the_optimal_actions_gives_the_optimal_value(monthly, make_tab
     assert found.first.sum(axis=1) == pytest.approx(1)
 
 
-def test_incremental_value_is_one_offer_followed_by_none_less_no_offer(monthly, make_tables):
-    tables = make_tables(20, monthly)
-    none = evaluate(tables, monthly, never(monthly))
-    added = incremental(tables, monthly)
+def test_incremental_value_is_one_offer_followed_by_none_less_no_offer(process, make_tables):
+    tables = make_tables(40, process)
+    none = evaluate(tables, process, never(process))
+    added = incremental(tables.responses, process)
 
-    for arm in range(1, monthly.n_arms):
-        once = np.zeros((1, 1, monthly.n_arms, 1))
+    for arm in range(1, process.n_arms):
+        once = np.zeros((1, 1, process.n_arms, 1))
         once[:, :, arm] = 1
-        found = evaluate(tables, monthly, lambda t, once=once: once if t == 0 else never(monthly)(t))
+        found = evaluate(tables, process, lambda t, once=once: once if t == 0 else never(process)(t))
 
         assert added.value[:, 0, 0, arm] == pytest.approx(found.value - none.value, abs=1e-3)
         assert added.spend[:, 0, 0, arm] == pytest.approx(found.spend - none.spend, abs=1e-3)
+
+
+def test_incremental_value_in_every_open_state_is_what_walking_every_branch_says(any_offer, make_tables):
+    process = replace(any_offer, horizon=5)
+    tables = make_tables(3, process, seed=4)
+    added = incremental(tables.responses, process)
+    free = process.menu.position["free_month"]
+    opened = {0: ("idle", 0, 0)}
+    for view, state in enumerate(process.open_states.tolist()[1:], start=1):
+        name = "accepted" if process.arm[state] else "refused"
+        opened[view] = (name, int(process.age[state]), int(process.arm[state]))
+
+    for customer in range(3):
+        alone = tables.subset(np.array([customer]))
+        for view, state in opened.items():
+            none = toy_value(alone, process, lambda *_: 0, 1, state, 1)
+            once = toy_value(alone, process, lambda t, *_: free * (t == 1), 1, state, 1)
+            gained = once[0] - none[0], once[1] - none[1]
+            assert added.value[customer, 1, view, free] == pytest.approx(gained[0], abs=1e-4)
+            assert added.spend[customer, 1, view, free] == pytest.approx(gained[1], abs=1e-4)
+
+
+def test_waiting_is_worth_the_best_single_offer_at_any_later_step(process, make_tables):
+    tables = make_tables(60, process)
+    added = incremental(tables.responses, process)
+    prices = np.array([0.0, 0.5, 4.0])
+    survival = process.discount_factor * (1 - process.hazard(tables.risk))
+    expected = np.zeros((60, process.horizon, len(prices)))
+    for t in reversed(range(process.horizon - 1)):
+        net = added.value[:, t + 1, 0, :, None] - prices * added.spend[:, t + 1, 0, :, None]
+        best = np.maximum(expected[:, t + 1], net.max(axis=1))
+        expected[:, t] = survival[:, t, None] * best
+
+    assert value_of_waiting(added, prices) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def test_a_figure_is_the_same_bits_for_one_customer_and_for_many(process, make_tables):
+    responses = make_tables(100, process).responses
+    together = incremental(responses, process)
+
+    for i in (0, 50, 99):
+        alone = incremental(responses.of(slice(i, i + 1)), process)
+        assert (alone.value[0] == together.value[i]).all()
+        assert (alone.spend[0] == together.spend[i]).all()
+        first = waiting_first(
+            *(each[:1, :, 0, 1:].swapaxes(1, 2) for each in (alone.value, alone.spend)),
+            alone.survival,
+            KNOT_PRICES,
+        )
+        assert (
+            first.astype(np.float32).tolist()
+            == value_of_waiting(together, KNOT_PRICES)[i : i + 1, 0].tolist()
+        )
 
 
 def test_an_arm_that_is_not_allowed_is_no_offer(monthly, make_tables):

@@ -39,11 +39,11 @@ def policy(monthly, observer):
 
 def observe(observer, process, m=500, seed=0):
     rng = np.random.default_rng(seed)
-    statuses = rng.integers(0, process.n_statuses, m)
+    states = rng.integers(0, process.n_states, m)
     return observer.observe(
         rng.integers(0, observer.size, m),
         rng.integers(0, process.horizon, m),
-        statuses,
+        states,
         rng.integers(0, process.max_offers + 1, m),
         rng.random(m).astype(np.float32),
     )
@@ -76,7 +76,7 @@ def test_the_choice_is_the_action_at_every_decision(policy, tables, observer, mo
     rows = observer.observe(
         np.arange(n),
         np.full(n, 4),
-        np.full(n, monthly.open_statuses[1]),
+        np.full(n, monthly.open_states[1]),
         np.full(n, 2),
         np.zeros(n, np.float32),
     )

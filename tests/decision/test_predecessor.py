@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
-from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.core import RetentionCore
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import UPSTREAM, build_tables
 
 
@@ -33,53 +33,71 @@ def test_what_every_upstream_model_says_reaches_the_reward(make_tables, monthly,
     assert not np.array_equal(ours, rewards(other, monthly, "expected_incremental"))
 
 
-@dataclass
-class Model:
-    """Stands where each of the three models stands; says one number, or fails."""
+@pytest.fixture(scope="module")
+def customers(small):
+    return small.table.where(np.arange(len(small.table)) < 20)
 
-    says: float = 0.2
+
+CHANGES = {
+    "risk": lambda small: {
+        "risk": replace(small.risk, predictor=shifted(small.risk.predictor, "spline", 0.5)),
+    },
+    "acceptance": lambda small: {
+        "accept": replace(small.accept, predictor=lowered(small.accept.predictor)),
+    },
+}
+
+
+def shifted(predictor, part, by):
+    curves = getattr(predictor, part)
+    return replace(predictor, **{part: replace(curves, intercept=curves.intercept + by)})
+
+
+def lowered(predictor):
+    forest = predictor.forest
+    return replace(predictor, forest=replace(forest, baseline=forest.baseline - 1.0))
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_a_trained_model_is_passed_to_the_environment_not_just_loaded(customers, small, field):
+    before = getattr(build_tables(customers, small.models.responses), field)
+    models = {"risk": small.risk, "accept": small.accept, "effect": small.effect} | CHANGES[field](small)
+    after = getattr(build_tables(customers, ResponseModels.of(**models, process=small.policy.process)), field)
+
+    assert (np.abs(after - before)[before > 0] > 1e-6).all()
+
+
+@dataclass
+class Source:
+    """Stands where the trained models stand; says what it is told to, or fails."""
+
+    models: ResponseModels
+    says: dict[str, float]
     fails: bool = False
 
-    def predict(self, X, *_):
+    @property
+    def schema(self):
+        return self.models.schema
+
+    @property
+    def process(self):
+        return self.models.process
+
+    def responses(self, X, prior):
         if self.fails:
             raise RuntimeError("the model cannot predict")
-        return np.full(len(X), self.says)
-
-    def consequences(self, X, risk):
-        return risk, self.predict(X), self.predict(X)
-
-
-@pytest.fixture(scope="module")
-def customers() -> CustomerTable:
-    from pathlib import Path
-
-    from churn_assets.customers.table import read_customers
-    from churn_assets.experiment import load_experiment
-
-    root = Path(__file__).parents[2]
-    experiment = load_experiment("quickstart", root / "configs")
-    table = read_customers(experiment.customers, seed=0, root=root)
-    return table.where(np.arange(len(table)) < 20)
+        found = self.models.responses(X, prior)
+        return found._replace(
+            **{name: np.full_like(getattr(found, name), by) for name, by in self.says.items()}
+        )
 
 
-@pytest.mark.parametrize(
-    ("place", "field"), [(0, "risk"), (1, "acceptance"), (2, "churn_if_accepted"), (2, "churn_if_refused")]
-)
-def test_a_trained_model_is_passed_to_the_environment_not_just_loaded(customers, monthly, place, field):
-    models = [Model(), Model(), Model()]
-    before = getattr(build_tables(customers, *models, monthly), field)
-    models[place] = Model(says=0.3)
-    after = getattr(build_tables(customers, *models, monthly), field)
-    assert np.allclose(after[before > 0], 0.3)
-
-
-@pytest.mark.parametrize("place", [0, 1, 2], ids=UPSTREAM)
-def test_a_prediction_that_fails_stops_the_step_and_no_number_is_invented(customers, monthly, place):
-    models = [Model(fails=number == place) for number in range(3)]
+def test_a_prediction_that_fails_stops_the_step_and_no_number_is_invented(customers, small):
     with pytest.raises(RuntimeError, match="the model cannot predict"):
-        build_tables(customers, *models, monthly)
+        build_tables(customers, Source(small.models.responses, {}, fails=True))
 
 
-def test_a_prediction_that_is_no_probability_stops_the_step_by_name(customers, monthly):
-    with pytest.raises(ValueError, match="risk"):
-        build_tables(customers, Model(says=float("nan")), Model(), Model(), monthly)
+@pytest.mark.parametrize("field", ["risk", "acceptance", "churn_if_accepted", "churn_if_refused"])
+def test_a_prediction_that_is_no_probability_stops_the_step_by_name(customers, small, field):
+    with pytest.raises(ValueError, match=field):
+        build_tables(customers, Source(small.models.responses, {field: float("nan")}))

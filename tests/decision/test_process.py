@@ -1,4 +1,4 @@
-"""The status numbering: which status follows which, and what each means."""
+"""The state numbering: which state follows which, and what each means."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from churn_assets.decision.process import ACCEPTED, BASE, IDLE, REFUSED, Retenti
 from churn_assets.offers.economics import Economics
 
 
-def walk(process, status, steps):
-    path = [status]
+def walk(process, state, steps):
+    path = [state]
     for _ in range(steps):
         path.append(int(process.successor[path[-1]]))
     return path
@@ -27,29 +27,56 @@ def test_a_refusal_uses_its_own_hazard_for_the_label_window_and_is_then_forgotte
 
 
 def test_a_discount_runs_its_months_and_changes_the_hazard_only_within_the_label_window(monthly):
-    path = walk(monthly, monthly.discounted(3, 0), 6)
+    path = walk(monthly, monthly.accepted(3, 0), 6)
 
-    assert [monthly.discount_pct[s] for s in path] == [0.2] * 6 + [0.0]
+    assert [monthly.spend([100.0])[s, 0] for s in path] == pytest.approx([20.0] * 6 + [0.0])
     assert [monthly.hazard_kind[s] for s in path] == [ACCEPTED] * 3 + [BASE] * 4
     assert [monthly.months_owed[s] for s in path] == [6, 5, 4, 3, 2, 1, 0]
 
 
 def test_a_new_offer_waits_for_the_cooldown_and_for_the_end_of_a_discount(monthly):
     refused = walk(monthly, monthly.refused_now, 3)
-    discount = walk(monthly, monthly.discounted(1, 0), 6)
+    discount = walk(monthly, monthly.accepted(1, 0), 6)
 
     assert [bool(monthly.open[s]) for s in refused] == [False, False, True, True]
     assert [bool(monthly.open[s]) for s in discount] == [False] * 6 + [True]
 
 
 def test_a_contact_is_recent_for_the_recent_window(monthly):
-    assert monthly.open_statuses.tolist() == [IDLE, monthly.refused(2)]
+    assert monthly.open_states.tolist() == [IDLE, monthly.refused(2)]
     assert monthly.recently_contacted.tolist() == [0, 1]
 
 
-def test_during_a_cooldown_the_first_open_status_after_it_is_shown(monthly):
+def test_during_a_cooldown_the_first_open_state_after_it_is_shown(monthly):
     assert monthly.view[monthly.refused(1)] == monthly.view[monthly.refused(2)] == 1
-    assert monthly.view[IDLE] == monthly.view[monthly.discounted(2, 4)] == 0
+    assert monthly.view[IDLE] == monthly.view[monthly.accepted(2, 4)] == 0
+
+
+def test_what_is_given_at_once_is_remembered_as_long_as_a_refusal_and_nothing_runs(any_offer):
+    for name in ("router", "call"):
+        path = walk(any_offer, any_offer.accepted(any_offer.menu.position[name], 0), 3)
+        assert not any_offer.running[path].any()
+        assert [any_offer.hazard_kind[s] for s in path] == [ACCEPTED, ACCEPTED, ACCEPTED, BASE]
+        assert [bool(any_offer.open[s]) for s in path] == [False, False, True, True]
+
+
+def test_a_short_benefit_runs_out_before_its_contact_is_forgotten(any_offer):
+    path = walk(any_offer, any_offer.accepted(any_offer.menu.position["free_month"], 0), 3)
+
+    assert any_offer.spend([80.0])[path, 0].tolist() == [80.0, 0.0, 0.0, 0.0]
+    assert path[-1] == IDLE
+    assert any_offer.recently_contacted[any_offer.view[path[2]]] == 1
+
+
+def test_an_amount_is_never_more_than_the_price(any_offer):
+    state = any_offer.accepted(any_offer.menu.position["eight_dollars"], 0)
+
+    assert any_offer.spend([5.0, 50.0])[state].tolist() == [5.0, 8.0]
+    assert any_offer.owed([50.0])[state, 0] == 24.0
+
+
+def test_the_most_that_an_arm_can_cost(any_offer):
+    assert any_offer.commitments([50.0])[0].tolist() == pytest.approx([0.0, 30.2, 25.0, 51.0, 41.0, 4.0])
 
 
 def test_window_probability_is_the_chance_of_leaving_in_any_of_its_steps(monthly):
@@ -58,9 +85,9 @@ def test_window_probability_is_the_chance_of_leaving_in_any_of_its_steps(monthly
     assert 1 - (1 - monthly.hazard(p)) ** 3 == pytest.approx(p)
 
 
-def test_a_step_as_long_as_the_window_needs_one_status_of_refusal(one_window):
+def test_a_step_as_long_as_the_window_needs_one_state_of_refusal(one_window):
     assert one_window.memory == 1
-    assert one_window.discount == 2
+    assert one_window.running_steps.tolist() == [0, 2, 2, 2, 2]
     assert one_window.hazard([0.3]) == pytest.approx([0.3])
 
 
@@ -68,16 +95,20 @@ def test_the_process_survives_json(monthly):
     assert RetentionProcess.from_json(monthly.to_json()) == monthly
 
 
+def test_a_process_of_any_arms_survives_json(any_offer):
+    assert RetentionProcess.from_json(any_offer.to_json()) == any_offer
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
         ({"window_months": 0}, "window_months"),
-        ({"discount_months": 2}, "discount_months"),
+        ({"step_months": 4}, "arm percent_5 runs 6 months: expected a multiple of step_months 4"),
         ({"cooldown_months": 1}, "cooldown_months"),
         ({"value_horizon_months": 0}, "value_horizon_months"),
     ],
 )
-def test_durations_that_the_statuses_cannot_hold_are_refused_by_name(monthly, change, named):
+def test_durations_that_the_states_cannot_hold_are_refused_by_name(monthly, change, named):
     with pytest.raises(ValueError, match=named):
         replace(monthly, **change)
 
@@ -85,7 +116,7 @@ def test_durations_that_the_statuses_cannot_hold_are_refused_by_name(monthly, ch
 @pytest.mark.parametrize(
     ("section", "key", "value", "resolved"),
     [
-        ("decision", "menu", (0.0, 0.15), lambda p: p.menu),
+        ("decision", "menu", ("no_contact", 0.15), lambda p: (p.menu.ids[0], *p.menu.size[1:])),
         ("decision", "episode_length", 7, lambda p: p.horizon),
         ("decision", "step_months", 2, lambda p: p.step_months),
         ("decision", "cooldown_months", 4, lambda p: p.cooldown_months),
@@ -93,9 +124,9 @@ def test_durations_that_the_statuses_cannot_hold_are_refused_by_name(monthly, ch
         ("decision", "recent_window_months", 1, lambda p: p.recent_window_months),
         ("decision", "discount_factor", 0.9, lambda p: p.discount_factor),
         ("economics", "margin", 0.3, lambda p: p.margin),
-        ("economics", "contact_cost", 2.5, lambda p: p.contact_cost),
+        ("economics", "contact_cost", 2.5, lambda p: p.menu[1].contact_cost),
         ("economics", "value_horizon_months", 24, lambda p: p.value_horizon_months),
-        ("economics", "discount_months", 8, lambda p: p.discount_months),
+        ("economics", "discount_months", 8, lambda p: p.menu[1].months),
     ],
 )
 def test_every_key_of_the_process_reaches_the_parameter_it_names(section, key, value, resolved):
@@ -115,6 +146,8 @@ def test_every_key_of_the_process_reaches_the_parameter_it_names(section, key, v
     "wrong",
     [
         {"menu": (0.05, 0.1)},
+        {"menu": ("no_contact", "Ten Off")},
+        {"menu": (0.0, "call", "call")},
         {"menu": (0.0, 0.2, 0.1)},
         {"menu": (0.0,)},
         {"cooldown_months": 1},

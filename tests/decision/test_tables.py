@@ -3,90 +3,85 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.ensemble import HistGradientBoostingClassifier
 
+from churn_assets.arms import ArmConfig, ArmError, Catalogue, Condition, Gift, PercentOff
 from churn_assets.customers.features import aged
-from churn_assets.customers.table import read_customers
-from churn_assets.decision.tables import UPSTREAM, build_tables, policy_features
-from churn_assets.experiment import load_experiment
-
-ROOT = Path(__file__).parents[2]
+from churn_assets.decision.responses import ResponseModels
+from churn_assets.decision.tables import UPSTREAM, build_tables, feature_scaling, policy_features
 
 
 @pytest.fixture(scope="module")
-def customers():
-    experiment = load_experiment("quickstart", ROOT / "configs")
-    table = read_customers(experiment.customers, seed=0, root=ROOT)
-    return table.where(np.arange(len(table)) < 300)
-
-
-class Risk:
-    """A small boosting model on the real customers, as the risk model is."""
-
-    def __init__(self, customers):
-        self.model = HistGradientBoostingClassifier(max_iter=10, random_state=0).fit(customers.X, customers.y)
-
-    def predict(self, X):
-        return self.model.predict_proba(X)[:, 1]
-
-
-class Accept:
-    """A small boosting model of made-up answers, on customer features, recent offers and the offer."""
-
-    def __init__(self, customers):
-        rng = np.random.default_rng(0)
-        X = np.repeat(customers.X, 5, axis=0)
-        offer, recent = rng.choice([0.05, 0.1, 0.2, 0.3], len(X)), rng.poisson(0.6, len(X))
-        accepted = rng.random(len(X)) < 0.1 + offer - 0.05 * recent.clip(0, 2)
-        inputs = np.column_stack([X, recent, offer])
-        self.model = HistGradientBoostingClassifier(max_iter=10, random_state=0).fit(inputs, accepted)
-
-    def predict(self, X, offer_pct, recent_offers):
-        return self.model.predict_proba(np.column_stack([X, recent_offers, offer_pct]))[:, 1]
-
-
-class Effect:
-    def consequences(self, X, risk):
-        return 0.9 * risk, 0.4 * risk, np.minimum(1.05 * risk + 0.01 * (X[:, 0] > 0), 1)
+def customers(small):
+    return small.everyone.where(np.arange(len(small.everyone)) < 300)
 
 
 @pytest.fixture(scope="module")
-def models(customers):
-    return Risk(customers), Accept(customers), Effect()
+def models(small):
+    return small.models.responses
 
 
-def test_tabled_probabilities_equal_live_predictions_row_by_row(customers, models, monthly):
-    risk, accept, effect = models
+def test_tabled_probabilities_equal_live_predictions_row_by_row(customers, small, models):
+    process = models.process
     prior = np.arange(len(customers)) % 3
-    tables = build_tables(customers, risk, accept, effect, monthly, prior_offers=prior)
+    tables = build_tables(customers, models, prior_offers=prior)
 
     for i in (0, 1, 2, 117, 299):
         for t in (0, 2, 3, 29):
             x = aged(customers.X[i : i + 1], customers.schema, t)
-            idle, accepted, refused = effect.consequences(x, risk.predict(x))
+            idle, accepted, refused = small.effect.consequences(x, small.risk.predict(x))
             assert tables.risk[i, t] == pytest.approx(idle[0], abs=1e-12)
             assert tables.churn_if_accepted[i, t] == pytest.approx(accepted[0], abs=1e-12)
             assert tables.churn_if_refused[i, t] == pytest.approx(refused[0], abs=1e-12)
             for own in (0, 1):
-                recent = own + (prior[i] if t < monthly.recent_window_months else 0)
-                for arm, offer in enumerate(monthly.menu[1:], start=1):
-                    q = accept.predict(x, np.array([offer]), np.array([recent]))
-                    assert tables.acceptance[i, t, own, arm] == pytest.approx(q[0], abs=1e-12)
+                recent = own + (prior[i] if t < process.recent_window_months else 0)
+                live = small.accept.predict_arms(x, np.array([float(recent)]), process.menu)
+                assert tables.acceptance[i, t, own] == pytest.approx(live[0], abs=1e-12)
     assert (tables.acceptance[..., 0] == 0).all()
 
 
-def test_customers_are_asked_about_in_chunks_with_the_same_answers(customers, models, monthly, monkeypatch):
-    whole = build_tables(customers, *models, monthly)
-    monkeypatch.setattr("churn_assets.decision.tables.ROWS_A_CALL", 1000)
+def test_customers_are_asked_about_in_chunks_with_the_same_bits(customers, models, monkeypatch):
+    whole = build_tables(customers, models)
+    monkeypatch.setattr("churn_assets.decision.tables.CHUNK", 7)
 
-    chunked = build_tables(customers, *models, monthly)
+    chunked = build_tables(customers, models)
 
     for name in whole.rowwise:
         assert (getattr(whole, name) == getattr(chunked, name)).all(), name
+
+
+def test_whoever_does_not_keep_an_arms_condition_is_not_allowed_it(customers, small, models):
+    menu = Catalogue(
+        declared=(
+            ArmConfig(
+                id="fibre_only",
+                terms=PercentOff(share=0.2, months=6),
+                eligible=(Condition(column="InternetService", one_of=("Fiber optic",)),),
+            ),
+            ArmConfig(
+                id="loyal",
+                terms=PercentOff(share=0.3, months=6),
+                eligible=(Condition(column="tenure", at_least=12),),
+            ),
+        )
+    ).menu([0.0, "fibre_only", "loyal"])
+    process = replace(models.process, menu=menu)
+
+    tables = build_tables(customers, ResponseModels.of(small.risk, small.accept, small.effect, process))
+
+    assert (tables.allowed[:, 1] == (customers.frame["InternetService"] == "Fiber optic")).all()
+    assert (tables.allowed[:, 2] == (customers.frame["tenure"] >= 12)).all()
+
+
+def test_an_arm_of_a_family_that_was_never_tried_is_refused_by_name(small, models):
+    menu = Catalogue(declared=(ArmConfig(id="router", terms=Gift(gift="a router", cost=40.0)),)).menu(
+        [0.0, "router"]
+    )
+
+    with pytest.raises(ArmError, match="router"):
+        ResponseModels.of(small.risk, small.accept, small.effect, replace(models.process, menu=menu))
 
 
 def test_the_policys_features_are_standardised_bounded_and_never_blank(customers):
@@ -95,7 +90,7 @@ def test_the_policys_features_are_standardised_bounded_and_never_blank(customers
     X[0] = np.nan
     X[1, schema.tenure_index] = 1e9
 
-    features = policy_features(X, schema)
+    features = policy_features(X, feature_scaling(schema))
 
     assert (features[0] == 0).all()
     assert features[1, schema.tenure_index] == 10
@@ -105,10 +100,10 @@ def test_the_policys_features_are_standardised_bounded_and_never_blank(customers
     assert (features[:, ~np.array(numeric)] <= 1).all()
 
 
-def test_tenure_advances_by_a_month_in_the_units_of_the_features(customers, models, monthly):
-    tables = build_tables(customers, *models, monthly)
+def test_tenure_advances_by_a_month_in_the_units_of_the_features(customers, models):
+    tables = build_tables(customers, models)
 
-    later = policy_features(aged(customers.X, customers.schema, 5), customers.schema)
+    later = policy_features(aged(customers.X, customers.schema, 5), feature_scaling(customers.schema))
 
     column = tables.tenure_column
     assert later[:, column] - tables.features[:, column] == pytest.approx(5 * tables.tenure_step, abs=1e-5)

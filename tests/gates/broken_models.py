@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, TypeVar
@@ -13,7 +12,6 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 import yaml
-from sklearn.base import clone
 
 from benchmarks.stages import ROOT, InMemory, project_folder
 from churn_assets.customers.schema import CHURNED, FOLD, FeatureSpec
@@ -26,6 +24,8 @@ from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
 from churn_assets.message.model.language_model import LanguageModel, RewardNetwork
 from churn_assets.release.bundle import MEMBERS
+from churn_assets.response.classifier import classifier_inputs, converted, new_classifier
+from churn_assets.response.config import AcceptModelConfig
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
 
@@ -183,7 +183,7 @@ def _refitted_risk(healthy: Values, X: Any, y: Any) -> Values:
     model, rows = healthy["risk_model"], ~healthy["customers"].held_out
     config = RiskModelConfig(kind="spline_logistic")
     estimator = RiskEstimator.fit(X[rows], y[rows], model.schema, config, seed=0)
-    return {"risk_model": replace(model, estimator=estimator)}
+    return {"risk_model": replace(model, predictor=estimator.converted(X[rows], model.schema))}
 
 
 def _risk_of_shuffled_labels(healthy: Values) -> Values:
@@ -194,11 +194,8 @@ def _risk_of_shuffled_labels(healthy: Values) -> Values:
 def _risk_too_high(healthy: Values) -> Values:
     """Every logit lies one higher, as weights on churners would have it."""
     model = healthy["risk_model"]
-    parts = deepcopy(dict(model.estimator.parts))
-    logistic = parts["spline_logistic"].named_steps["logistic"]
-    logistic.intercept_ = logistic.intercept_ + 1
-    estimator = RiskEstimator("spline_logistic", {"spline_logistic": parts["spline_logistic"]})
-    return {"risk_model": replace(model, estimator=estimator)}
+    spline = replace(model.predictor.spline, intercept=model.predictor.spline.intercept + 1)
+    return {"risk_model": replace(model, predictor=replace(model.predictor, boosting=None, spline=spline))}
 
 
 def _one_slice_misjudged(healthy: Values) -> Values:
@@ -224,9 +221,12 @@ def _refitted_acceptance(healthy: Values, accepted: Any, **parameters: Any) -> V
     model, table, log = (healthy[name] for name in ("accept_model", "customers", "offer_log"))
     rows = log.arm > 0
     X = table.X[log.positions(table.ids)][rows]
-    inputs = np.column_stack([X, log.prior_offers[rows].astype(float), log.offer_pct[rows]])
-    classifier = clone(model.classifier).set_params(max_iter=30, **parameters).fit(inputs, accepted)
-    return {"accept_model": replace(model, classifier=classifier)}
+    inputs = classifier_inputs(X, log.prior_offers[rows].astype(float), log.arm[rows], log.menu)
+    classifier = new_classifier(table.schema, log.menu, AcceptModelConfig(max_iter=30)).set_params(
+        **parameters
+    )
+    predictor = converted(classifier.fit(inputs, accepted), inputs, table.schema, log.menu)
+    return {"accept_model": replace(model, predictor=predictor)}
 
 
 def _acceptance_of_shuffled_answers(healthy: Values) -> Values:
@@ -237,7 +237,7 @@ def _acceptance_of_shuffled_answers(healthy: Values) -> Values:
 def _acceptance_falls_in_the_offer(healthy: Values) -> Values:
     """Fitted without its constraints on customers who like small offers."""
     log = healthy["offer_log"]
-    likes_small = (log.offer_pct[log.arm > 0] < 0.2).astype(int)
+    likes_small = (log.menu.size[log.arm[log.arm > 0]] < 0.2).astype(int)
     return _refitted_acceptance(healthy, likes_small, monotonic_cst=None)
 
 

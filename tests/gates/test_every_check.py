@@ -10,12 +10,13 @@ import pytest
 from broken_models import ALSO, BREAK, CHECKS, HEALTHY_BESIDE, OFFER, Trained, train_all
 from small_models import policy_by_hand
 
+from churn_assets.arms import Catalogue
+from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.message.training.config import Sampling
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import RELEASE_ASSET, Bundle, Golden, Writing
+from churn_assets.release.bundle import RELEASE_ASSET, Bundle, Golden
 from churn_assets.release.gates import golden_frame, golden_messages, writes_as_built
 from churn_assets.release.loaded import Models
-from churn_assets.release.messages import MessageDesk
 
 TESTS = Path(__file__).parents[1]
 
@@ -32,9 +33,9 @@ RELEASE_CHECKS = {
         "release/test_every_gate.py",
         "test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped",
     ),
-    "derived_forms_agree": (
-        "release/test_derived.py",
-        "test_a_form_that_answers_otherwise_than_its_model_is_not_passed",
+    "models_are_members": (
+        "release/test_every_gate.py",
+        "test_a_release_that_decides_with_other_numbers_than_its_members_is_stopped",
     ),
     "writes_as_built": (
         "gates/test_every_check.py",
@@ -92,19 +93,18 @@ def test_a_release_that_writes_otherwise_than_when_it_was_built_is_stopped(train
     experiment = trained.experiments["ppo_text"]
     writing = Writing(
         safety=experiment.safety,
-        months=experiment.economics.discount_months,
         profile=experiment.messages.profile,
         max_new_tokens=experiment.ppo_text.max_new_tokens,
         sampling=Sampling(),
         seed=experiment.seed,
     )
 
-    process = replace(trained.values["ppo_decision"].process, menu=(0.0, OFFER))
+    process = replace(trained.values["ppo_decision"].process, menu=Catalogue().menu([0.0, OFFER]))
     one_offer = policy_by_hand(table, process)
     others = [trained.values[name] for name in ("risk_model", "accept_model", "effect_model")]
 
     def writer(model) -> Models:
-        return Models(table.schema, *others, one_offer, MessageDesk(writing, model))
+        return Models(table.schema, *others, one_offer, MessageWriter.of(writing, model))
 
     raw = as_raw(table).head(8)
     customers = raw.astype(object).where(raw.notna(), None).to_dict("records")

@@ -11,14 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from number_words import in_words
-from telco_texts import MENU
+from telco_texts import MENU, percent
 
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.corpus.data import situations
 from churn_assets.message.corpus.sentences import EDITS, Choices, offers_of, write_draft
 from churn_assets.message.model import audit
 from churn_assets.message.model.audit import said, says_another, says_only
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Safety
 
 OFFER_RULES = {"wrong_discount", "wrong_duration", "other_number"}
@@ -36,7 +35,7 @@ OFFER_RULES = {"wrong_discount", "wrong_duration", "other_number"}
         ("one and a half years", set(), {18}, set()),
         ("two and a half months", set(), {Fraction(5, 2)}, set()),
         ("12.5 percent for the next month", {Fraction(25, 2)}, {1}, set()),
-        ("one hundred and five dollars", set(), set(), {105}),
+        ("one hundred and five dollars", set(), set(), set()),
         ("two hundred, 1,000 points and a dozen films", set(), set(), {200, 1000, 12}),
         ("one of us, no one, another one", set(), set(), set()),
         ("20-30% off", {30}, set(), {20}),
@@ -53,11 +52,12 @@ def test_the_reader_knows_what_is_said(text, percents, months, others):
 
 
 def test_only_the_offer_is_only_the_offer():
-    assert says_only("Enjoy 12.5% off for six months.", 0.125, 6)
-    assert not says_only("Enjoy 12.5% off.", 0.125, 6)
-    assert not says_only("Enjoy 12.5% off for six months and 2 films.", 0.125, 6)
-    assert says_another("Enjoy 12.5% off for six months and 2 films.", 0.125, 6)
-    assert not says_another("Enjoy 12.5% off.", 0.125, 6)
+    offer = percent(0.125, 6)
+    assert says_only("Enjoy 12.5% off for six months.", offer, "USD")
+    assert not says_only("Enjoy 12.5% off.", offer, "USD")
+    assert not says_only("Enjoy 12.5% off for six months and 2 films.", offer, "USD")
+    assert says_another("Enjoy 12.5% off for six months and 2 films.", offer, "USD")
+    assert not says_another("Enjoy 12.5% off.", offer, "USD")
 
 
 def test_the_reader_shares_no_code_with_the_rules():
@@ -65,17 +65,17 @@ def test_the_reader_shares_no_code_with_the_rules():
     imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)} | {
         name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names
     }
-    assert not {name for name in imported if name and name.startswith("churn_assets")}
+    assert {name for name in imported if name and name.startswith("churn_assets")} <= {"churn_assets.arms"}
     assert "re" not in imported
 
 
 def test_reader_and_rules_agree_on_the_messages_of_the_corpus(messages, config):
     safety = Safety(SafetyRules(), config.profile.service_texts)
-    known = situations(messages.of("test"), messages.profiles)
+    known = messages.situations(messages.of("test"))
     for (profile, offer), text in zip(known, messages.of("test")["completion"], strict=True):
         rules = set(safety.check(text, profile, offer).rules)
-        assert bool(rules & OFFER_RULES) == says_another(text, offer.pct, offer.months), text
-        assert (not rules & {*OFFER_RULES, "missing_offer"}) == says_only(text, offer.pct, offer.months), text
+        assert bool(rules & OFFER_RULES) == says_another(text, offer, "USD"), text
+        assert (not rules & {*OFFER_RULES, "missing_offer"}) == says_only(text, offer, "USD"), text
 
 
 def test_reader_and_rules_agree_on_every_edit(config):
@@ -88,7 +88,7 @@ def test_reader_and_rules_agree_on_every_edit(config):
                 write_draft(profile, offer, choices, 1.0, rng), profile, offer, choices, rng
             ).completion
             rules = set(safety.check(text, profile, offer).rules)
-            assert bool(rules & OFFER_RULES) == says_another(text, offer.pct, offer.months), text
+            assert bool(rules & OFFER_RULES) == says_another(text, offer, "USD"), text
 
 
 NUMBERS = st.integers(1, 99).flatmap(lambda n: st.sampled_from([str(n), in_words(n), f"{n}.0"]))
@@ -113,12 +113,12 @@ PHRASES = st.one_of(
 def test_reader_and_rules_agree_on_any_mixture_of_numbers(phrases, pct, months):
     text = f"Hi {{name}}, you get a discount: {', '.join(phrases)}. Thank you, the care team."
     safety = Safety(SafetyRules(), ("fiber internet",))
-    found = safety.check(text, Profile("fiber internet", 57.0), Offer(pct, months)).violations
+    found = safety.check(text, Profile("fiber internet", 57.0), percent(pct, months)).violations
     numbers = any(
         each.rule in OFFER_RULES and "as a discount" not in each.reason and "can be read" not in each.reason
         for each in found
     )
-    assert numbers == says_another(text, pct, months)
+    assert numbers == says_another(text, percent(pct, months), "USD")
 
 
 @given(text=st.text(max_size=200))

@@ -7,20 +7,24 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from telco_texts import MENU, PROFILE
+from telco_texts import MENU, PROFILE, percent
 
+from churn_assets.arms import Catalogue
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.corpus import gold
+from churn_assets.message.corpus import gold, phrases
 from churn_assets.message.corpus import sentences as corpus
-from churn_assets.message.corpus.data import SPLITS, situations, splits_of
+from churn_assets.message.corpus.data import SPLITS, splits_of
 from churn_assets.message.corpus.gates import agrees_with_gold
-from churn_assets.message.corpus.sentences import AGENTS, EDITS, Choices, CorpusError, offers_of, write_draft
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.corpus.sentences import AGENTS, EDITS, Choices, CorpusError, edits_of, write_draft
+from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Safety
+from churn_assets.message.text.terms import offers_of
 
 CHOICES = Choices(offers_of(MENU, (3, 6, 12)), tuple(rule["text"] for rule in PROFILE["services"]))
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
-OFFER = Offer(0.2, 6)
+OFFER = percent(0.2, 6)
+ONE = Catalogue().menu((0.0, 0.2))
+OWN_EDITS = tuple(dict.fromkeys(edits_of(CHOICES, OFFER)))
 
 
 def drafts(care: float, number: int = 400) -> list[str]:
@@ -33,12 +37,12 @@ def quality(texts: list[str]) -> float:
 
 
 def templates() -> list[str]:
-    """Every sentence that the corpus is composed of."""
-    by_tone = (*corpus.OPENINGS.values(), corpus.LOYAL_OPENINGS.values(), *corpus.SIGN_OFFS.values())
+    """Every sentence that a message about a percent off is composed of."""
+    by_tone = (*phrases.OPENINGS.values(), phrases.LOYAL_OPENINGS.values(), *phrases.SIGN_OFFS.values())
     slots = (
-        corpus.PLAIN_OPENINGS, corpus.ACKNOWLEDGEMENTS, corpus.RUDE_ACKNOWLEDGEMENTS, corpus.OFFERS,
-        corpus.PLAIN_OFFERS, corpus.VAGUE_OFFERS, corpus.PROMISES, corpus.FILLERS, corpus.CALLS_TO_ACTION,
-        corpus.PRESSING_CALLS, corpus.OPT_OUTS, corpus.GUSHES,
+        phrases.PLAIN_OPENINGS, phrases.ACKNOWLEDGEMENTS, phrases.RUDE_ACKNOWLEDGEMENTS, phrases.OFFERS,
+        phrases.PLAIN_OFFERS, phrases.VAGUE_OFFERS, phrases.PROMISES, phrases.FILLERS, phrases.CALLS_TO_ACTION,
+        phrases.PRESSING_CALLS, phrases.OPT_OUTS, phrases.GUSHES,
     )  # fmt: skip
     return [sentence for group in (*by_tone, *slots) for sentence in group]
 
@@ -62,7 +66,7 @@ def test_thousands_of_messages_differ_in_more_than_offer_and_service(messages):
 
 def test_every_tone_is_used_about_equally_often(messages):
     shares = messages.frame["tone"].value_counts(normalize=True)
-    assert set(shares.index) == set(corpus.TONES)
+    assert set(shares.index) == set(phrases.TONES)
     assert shares.min() > 0.2
 
 
@@ -78,7 +82,7 @@ def test_customers_and_prompts_stand_on_one_side_of_the_split_of_both_tables(tab
 
 
 def test_every_offer_is_told_equally_often(messages):
-    told = messages.of("train").groupby(["offer_pct", "offer_months"]).size()
+    told = messages.of("train").groupby(["arm", "months"]).size()
     assert len(told) == 12
     assert told.max() - told.min() <= 1
 
@@ -91,7 +95,7 @@ def test_careful_agents_write_better_messages_and_faultless_ones_nearly_the_best
 
 
 def test_the_mixture_leaves_room_to_learn(messages):
-    known = situations(messages.frame, messages.profiles)
+    known = messages.situations()
     totals = [
         gold.score(*who, text).total for who, text in zip(known, messages.frame["completion"], strict=True)
     ]
@@ -103,7 +107,7 @@ def test_a_faultless_draft_is_safe():
     assert all(safety.check(text, PERSON, OFFER).violations == () for text in drafts(1.0))
 
 
-@pytest.mark.parametrize("rule", EDITS)
+@pytest.mark.parametrize("rule", OWN_EDITS)
 def test_a_single_edit_costs_quality(rule):
     rng = np.random.default_rng(3)
     falls = []
@@ -128,7 +132,7 @@ def test_a_single_edit_costs_quality(rule):
 def test_an_edit_breaks_the_rule_that_it_is_named_after(rule, component, preferences):
     frame = preferences.frame[preferences.frame["rule"] == rule]
     for who, chosen, rejected in zip(
-        situations(frame, preferences.profiles), frame["chosen"], frame["rejected"], strict=True
+        preferences.situations(frame), frame["chosen"], frame["rejected"], strict=True
     ):
         before, after = gold.score(*who, chosen), gold.score(*who, rejected)
         if before.total < after.total:
@@ -145,21 +149,21 @@ def test_hard_pairs_differ_in_one_edit_only(preferences):
 
 
 def test_labels_agree_with_the_hidden_rules_but_for_the_noise(preferences):
-    turned = 1 - agrees_with_gold(preferences.frame, preferences.profiles).mean()
+    turned = 1 - agrees_with_gold(preferences).mean()
     assert turned == pytest.approx(PreferencesConfig().label_noise, abs=0.01)
 
 
 def test_without_noise_every_label_agrees(telco, config):
     wanted = PreferencesConfig(label_noise=0.0, rows={"train": 300, "validation": 20, "test": 40})
     pairs = corpus.write_preferences(telco, config, wanted, SafetyRules(), MENU, seed=0)
-    assert agrees_with_gold(pairs.frame, pairs.profiles).all()
+    assert agrees_with_gold(pairs).all()
 
 
 def test_a_safe_text_loses_to_an_unsafe_one_by_noise_only(preferences):
     safety = Safety(SafetyRules(), CHOICES.services)
-    agreed = preferences.frame[agrees_with_gold(preferences.frame, preferences.profiles)]
+    agreed = preferences.frame[agrees_with_gold(preferences)]
     for who, chosen, rejected in zip(
-        situations(agreed, preferences.profiles), agreed["chosen"], agreed["rejected"], strict=True
+        preferences.situations(agreed), agreed["chosen"], agreed["rejected"], strict=True
     ):
         assert safety.check(chosen, *who).safe or not safety.check(rejected, *who).safe
 
@@ -176,7 +180,7 @@ def test_every_key_of_the_pairs_reaches_them(telco, config):
     gaps = [
         gold.score(*who, chosen).total - gold.score(*who, rejected).total
         for who, chosen, rejected in zip(
-            situations(pairs.frame, pairs.profiles),
+            pairs.situations(),
             pairs.frame["chosen"],
             pairs.frame["rejected"],
             strict=True,
@@ -191,7 +195,7 @@ def test_every_key_of_the_messages_reaches_them(telco):
     )
     made = corpus.write_messages(telco, config, MENU, seed=0)
     assert made.frame["split"].value_counts().to_dict() == {"train": 50, "test": 30, "validation": 20}
-    assert set(made.frame["offer_months"]) == {2.0, 9.0}
+    assert set(made.frame["months"]) == {2.0, 9.0}
 
 
 def test_one_seed_writes_one_corpus_and_another_writes_another(telco, config, messages):
@@ -204,11 +208,11 @@ def test_one_seed_writes_one_corpus_and_another_writes_another(telco, config, me
 def test_more_messages_than_can_be_written_are_refused(telco, config, monkeypatch):
     monkeypatch.setattr(corpus, "TRIES", 1)
     with pytest.raises(CorpusError, match=r"messages\.rows: found \d+ different messages"):
-        corpus.write_messages(telco, config, (0.0, 0.2), seed=0)
+        corpus.write_messages(telco, config, ONE, seed=0)
 
 
 def test_one_offer_and_one_service_still_make_pairs(telco):
     config = MessagesConfig.model_validate({"profile": {"services": [{"text": "plan"}]}, "durations": [6]})
     wanted = PreferencesConfig(rows={"train": 100, "validation": 10, "test": 10}, edit_share=1.0)
-    pairs = corpus.write_preferences(telco, config, wanted, SafetyRules(), (0.0, 0.2), seed=0)
+    pairs = corpus.write_preferences(telco, config, wanted, SafetyRules(), ONE, seed=0)
     assert not set(pairs.frame["rule"]) & {"percent", "months", "service"}

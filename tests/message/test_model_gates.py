@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from telco_texts import percent
 
 from churn_assets.message.model import gates
 from churn_assets.message.model.writing import Message, Situation
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Verdict, Violation
 from churn_assets.message.text.template import Outgoing
 from churn_assets.message.training.config import PpoTextConfig
@@ -18,7 +19,7 @@ from churn_assets.message.training.rollouts import shaped_reward
 N = 200
 SITUATIONS = [
     Situation(
-        f"c{n}", Profile("phone plan" if n % 2 else "home internet", 50.0), Offer((0.1, 0.3)[n % 4 // 2], 6)
+        f"c{n}", Profile("phone plan" if n % 2 else "home internet", 50.0), percent((0.1, 0.3)[n % 4 // 2], 6)
     )
     for n in range(N)
 ]
@@ -138,7 +139,9 @@ def test_messages_that_are_no_better_than_before_are_caught():
 
 
 def test_a_gain_that_one_slice_pays_for_is_caught_and_the_slice_named():
-    paid = np.array([each.profile.service == "phone plan" and each.offer.pct == 0.3 for each in SITUATIONS])
+    paid = np.array(
+        [each.profile.service == "phone plan" and each.arm.terms.share_off == 0.3 for each in SITUATIONS]
+    )
     gain = np.where(paid, -0.5, 0.6) + noise(12)
     services = np.where([each.profile.service == "phone plan" for each in SITUATIONS], -0.1, 0.6) + noise(13)
     assert failed(gates.better_than_sft(SITUATIONS, gain, np.zeros(N), "gold", PPO)) == set()

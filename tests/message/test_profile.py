@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from telco_texts import PROFILE
+from telco_texts import PROFILE, percent
 
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, ProfileConfig
-from churn_assets.message.text.profile import Offer, Profile, ProfileError, profiles_of, prompt_of
+from churn_assets.message.text.profile import Profile, ProfileError, profiles_of, prompt_of
 
 
 def test_a_prompt_says_profile_and_offer_and_ends_without_a_space():
-    prompt = prompt_of(Profile("fiber internet", 57.4, 34, "monthly"), Offer(0.2, 6))
+    prompt = prompt_of(Profile("fiber internet", 57.4, 34, "monthly"), percent(0.2, 6))
     assert prompt == (
         "Service: fiber internet | Contract: monthly | Months with us: 34 | Bill: 57 | "
         "Offer: 20% off for 6 months\nMessage:"
@@ -18,7 +18,7 @@ def test_a_prompt_says_profile_and_offer_and_ends_without_a_space():
 
 
 def test_what_a_table_does_not_know_is_left_out():
-    assert prompt_of(Profile("plan", 20.0), Offer(0.125, 1)) == (
+    assert prompt_of(Profile("plan", 20.0), percent(0.125, 1)) == (
         "Service: plan | Bill: 20 | Offer: 12.5% off for 1 month\nMessage:"
     )
 

@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from telco_texts import MENU
+from telco_texts import MENU, percent
 
 from churn_assets.message.corpus.data import SPLITS, splits_of
 from churn_assets.message.corpus.read import MessageFileError, read_messages, read_preferences
-from churn_assets.message.text.profile import Offer, profiles_of, prompt_of
+from churn_assets.message.text.profile import profiles_of, prompt_of
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def read(telco, config, write):
 
 
 def told(telco, config, customer, **other):
-    prompt = prompt_of(profiles_of(telco, config.profile)[customer], Offer(0.2, 6))
+    prompt = prompt_of(profiles_of(telco, config.profile)[customer], percent(0.2, 6))
     row = {"prompt": prompt, "completion": f"Hi {customer}.", "customer_id": customer}
     return row | {"offer_pct": 0.2, "offer_months": 6} | other
 
@@ -44,7 +44,7 @@ def test_rows_without_a_customer_are_split_by_their_prompt(read, plain_rows):
     made = read(plain_rows)
     assert not made.simulated
     assert set(made.frame["split"]) == set(SPLITS)
-    assert made.frame["offer_pct"].isna().all()
+    assert (made.frame["arm"] == "").all()
     assert list(made.profiles) == []
     again = read(plain_rows[::-1]).frame.set_index("prompt")["split"]
     assert again.to_dict() == made.frame.set_index("prompt")["split"].to_dict()
@@ -61,7 +61,7 @@ def test_rows_of_customers_are_split_as_they_are_and_carry_their_profile(telco, 
     made = read(rows.values())
     assert (made.frame["split"] == made.frame["customer_id"].map(splits_of(telco))).all()
     assert set(made.profiles) == set(made.frame["customer_id"])
-    assert np.unique(made.frame["offer_pct"]).tolist() == [0.2]
+    assert set(made.frame["arm"]) == {"percent_20"}
 
 
 @pytest.mark.parametrize(

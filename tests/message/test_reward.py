@@ -114,7 +114,7 @@ def test_the_record_tells_who_was_trained_on_how_much(tiny_reward, some_preferen
 def test_a_counterfactual_differs_in_one_fact_that_is_another_prompts(some_preferences):
     pairs = some_preferences.of("train")
 
-    made = counterfactuals(pairs, some_preferences.profiles, 120, seed=0, alone=False)
+    made = counterfactuals(pairs, some_preferences.situations(pairs), 120, seed=0, alone=False)
 
     whole = dict(zip(pairs["prompt"], pairs["chosen"], strict=True))
     assert len(made) == 120
@@ -130,14 +130,14 @@ def test_a_counterfactual_differs_in_one_fact_that_is_another_prompts(some_prefe
 def test_a_fact_alone_is_its_prompts_over_another_prompts(some_preferences):
     pairs = some_preferences.of("train")
 
-    made = counterfactuals(pairs, some_preferences.profiles, 120, seed=0, alone=True)
+    made = counterfactuals(pairs, some_preferences.situations(pairs), 120, seed=0, alone=True)
 
     assert len(made) == 120
     for prompt, chosen, rejected in made.itertuples(index=False):
         assert chosen in prompt
         assert rejected not in prompt
     assert set(quantities_that_differ(made)) == {0, 1}
-    others = counterfactuals(pairs, some_preferences.profiles, 120, seed=0, alone=False)
+    others = counterfactuals(pairs, some_preferences.situations(pairs), 120, seed=0, alone=False)
     assert made["prompt"].tolist() != others["prompt"].tolist(), "another draw than the next lesson's"
 
 
@@ -147,9 +147,9 @@ def quantities_that_differ(pairs):
 
 
 def test_pairs_that_tell_no_fact_make_no_counterfactuals(some_preferences):
-    pairs = some_preferences.of("train").assign(offer_pct=np.nan, offer_months=np.nan)
+    pairs = some_preferences.of("train").assign(arm="")
 
-    assert counterfactuals(pairs, some_preferences.profiles, 50, seed=0, alone=True).empty
+    assert counterfactuals(pairs, some_preferences.situations(pairs), 50, seed=0, alone=True).empty
 
 
 def test_a_pair_longer_than_allowed_is_an_error_and_not_dropped(tiny_sft, some_preferences):

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from number_words import in_words
-from telco_texts import PROFILE
+from telco_texts import PROFILE, percent
 
 from churn_assets.message.config import BANNED, MessagesConfig, SafetyRules
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Request, Safety
 
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
-OFFER = Offer(0.2, 6)
+OFFER = percent(0.2, 6)
 SERVICES = MessagesConfig.model_validate({"profile": PROFILE}).profile.service_texts
 SAFETY = Safety(SafetyRules(), SERVICES)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import time
 
 import pytest
-from telco_texts import MENU
+from telco_texts import MENU, percent
 
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.corpus.sentences import offers_of
 from churn_assets.message.model.audit import says_only
-from churn_assets.message.text.profile import Offer, Profile, profiles_of
+from churn_assets.message.text.profile import Profile, profiles_of
 from churn_assets.message.text.safety import Request, Safety
 from churn_assets.message.text.template import RenderError, TemplateError, outgoing, plain_text, render
 
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
-OFFER = Offer(0.2, 6)
+OFFER = percent(0.2, 6)
 GOOD = "Hi {name}, enjoy 20% off your fiber internet for 6 months. Kind regards, the care team. Reply STOP to opt out."
 
 
@@ -28,10 +28,10 @@ def test_the_template_is_safe_for_every_service_and_offer(telco, config, safety)
     people = {profile.service: profile for profile in profiles_of(telco, config.profile).values()}
     assert len(people) == 8
     for profile in people.values():
-        for offer in (*offers_of(MENU, (1, 3, 6, 12)), Offer(0.125, 24)):
+        for offer in (*offers_of(MENU, (1, 3, 6, 12)), percent(0.125, 24)):
             text = plain_text(profile, offer, safety)
             assert safety.check(text, profile, offer).violations == ()
-            assert says_only(text, offer.pct, offer.months)
+            assert says_only(text, offer, "USD")
 
 
 def test_a_safe_text_is_sent_as_it_was_written(safety):

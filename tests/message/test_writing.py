@@ -1,16 +1,17 @@
 """What is sent: the model's text where the rules allow it, else the template; whom it is written to."""
 
 import pytest
+from telco_texts import percent
 
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.writing import Situation, situations_of, template_message, write_messages
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Safety
 from churn_assets.message.training.config import Sampling
 
 PROFILES = {name: Profile("phone plan", 40.0 + number) for number, name in enumerate("abc")}
-OFFERS = (Offer(0.1, 3), Offer(0.2, 6))
+OFFERS = (percent(0.1, 3), percent(0.2, 6))
 SAFETY = Safety(SafetyRules(), ("phone plan",))
 GOOD = " Hi {name}, thank you. You can now get 10% off your phone plan for 3 months. Reply STOP to opt out."
 
@@ -18,7 +19,7 @@ GOOD = " Hi {name}, thank you. You can now get 10% off your phone plan for 3 mon
 def test_everybody_is_written_to_once_before_anybody_is_again_and_then_about_another_offer():
     found = situations_of(PROFILES, "abc", OFFERS, 5)
     assert [each.customer for each in found] == ["a", "b", "c", "a", "b"]
-    assert found[0].offer != found[3].offer
+    assert found[0].arm != found[3].arm
     assert len(situations_of(PROFILES, "abc", OFFERS, 100)) == 6
 
 
@@ -53,7 +54,7 @@ def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, m
     ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling())
     assert message.sent.written_by == writer
     assert message.raw == text
-    assert SAFETY.check(message.sent.text, situation.profile, situation.offer).safe
+    assert SAFETY.check(message.sent.text, situation.profile, situation.arm).safe
 
 
 def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
@@ -65,7 +66,7 @@ def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
     for situation, messages in zip(situations, written, strict=True):
         for message in messages:
             assert message.sent.written_by == "template"
-            assert SAFETY.check(message.sent.text, situation.profile, situation.offer).safe
+            assert SAFETY.check(message.sent.text, situation.profile, situation.arm).safe
 
 
 def test_without_time_everybody_gets_the_template(tiny_sft):

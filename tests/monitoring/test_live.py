@@ -21,8 +21,8 @@ def served(rng, rows=2_000, *, effect=0.0, gain=0.0, risk_off=0.0, acceptance_of
         {
             "customer_id": rng.integers(0, rows, rows).astype(str),
             "assigned": np.where(held_out, "holdout", "policy"),
-            "offer_pct": np.where(contacted, 0.1, 0.0),
-            "propensity_0": np.where(risk > 0.25, holdout, 1.0),
+            "arm": np.where(contacted, "percent_10", "no_contact"),
+            "propensity_no_contact": np.where(risk > 0.25, holdout, 1.0),
             "risk": risk,
             "acceptance": acceptance,
             "accepted": np.where(contacted, rng.random(rows) < acceptance + acceptance_off, np.nan),
@@ -85,7 +85,7 @@ def test_an_error_of_no_consequence_calls_for_nothing(rng):
 
 def test_no_outcome_of_a_kind_is_no_wrong_forecast(rng):
     quiet = served(rng)
-    quiet = quiet[quiet["offer_pct"] == 0]
+    quiet = quiet[quiet["arm"] == "no_contact"]
     churn, acceptance = forecasts(quiet)
     assert (churn.rows, acceptance.rows, acceptance.p) == (len(quiet), 0, 1.0)
 
@@ -104,7 +104,7 @@ def test_a_release_that_costs_more_than_it_brings_breaks_a_guardrail(rng):
 
 def test_decisions_that_could_not_be_left_without_contact_do_not_hide_harm_in_the_others(rng):
     harmful = served(rng, 4_000, effect=0.3)
-    harmful.loc[harmful.index[harmful["offer_pct"] > 0][:2], "propensity_0"] = 0.0
+    harmful.loc[harmful.index[harmful["arm"] != "no_contact"][:2], "propensity_no_contact"] = 0.0
     assert earned(harmful) is None
     assert first_breach(harmful, CONFIG) is not None
 

@@ -8,15 +8,21 @@ import msgspec
 
 from churn_assets.offers.records import decision_payload
 from churn_assets.offers.segments import DECISIONS, OUTCOMES, Record
-from churn_assets.serving.schemas import DecisionsAnswer, DecisionView, OfferView
+from churn_assets.serving.schemas import (
+    ArmView,
+    DecisionsAnswer,
+    DecisionView,
+    ExpectedValueView,
+    OutlookView,
+)
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
-MENU = (0.0, 0.1, 0.3)
+MENU = ("no_contact", "percent_10", "percent_30")
 
 
 def decided(
     name,
-    offer=0.1,
+    arm="percent_10",
     *,
     at=NOW,
     propensities=(0.2, 0.6, 0.2),
@@ -25,16 +31,18 @@ def decided(
     last=None,
     customer=None,
     feature="price",
+    features=None,
 ):
     """The record of one decision; `name` is also the customer's, unless that is given."""
-    arm, who = menu.index(offer), customer or name
-    question = {"customers": [{"customer_id": who, "features": {feature: price}, "last_contact": last}]}
+    who = customer or name
+    asked = {feature: price} | (features or {})
+    question = {"customers": [{"customer_id": who, "features": asked, "last_contact": last}]}
+    made = ArmView(arm, arm, msgspec.Raw(b"{}"), "sms", 60.0, ExpectedValueView(1.5, "USD", 12))
     view = DecisionView(
-        decision_id=f"{name:0>24}-0", customer_id=who, contact=offer > 0, offer_level=arm, offer_pct=offer,
-        delay_months=0, churn_risk=0.3, retention_probability=0.8, acceptance_probability=0.4, expected_value=1.5,
-        propensity=propensities[arm], reasons=[], assigned="policy", policy_offer_pct=offer, holdout=False,
-        exploration=False, known=True, message=None,
-        offers=[OfferView(pct, None, p, 0.4, 0.3, 1.0) for pct, p in zip(menu, propensities, strict=True)],
+        decision_id=f"{name:0>24}-0", customer_id=who, contact=arm != "no_contact", arm=made, delay_months=0,
+        churn_risk=0.3, retention_probability=0.8, acceptance_probability=0.4, propensity=propensities[menu.index(arm)],
+        reasons=[], assigned="policy", policy_arm=arm, holdout=False, exploration=False, known=True, message=None,
+        arms=[OutlookView(each, None, p, 0.4, 0.3, 1.0) for each, p in zip(menu, propensities, strict=True)],
     )  # fmt: skip
     answer = DecisionsAnswer(
         release="toy/release/1", policy="ppo_decision", simulated=False, decided_at=at, kill_switch=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
+from churn_assets.arms import ArmConfig, Catalogue, Contact
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
 
@@ -19,9 +20,16 @@ def test_a_path_is_not_simulated():
     assert not OfferLogConfig(source="data/offers.parquet", columns={"margin": "profit"}).simulated
 
 
-@pytest.mark.parametrize("key", ["rows", "drift", "effects", "seed_offset", "start"])
+@pytest.mark.parametrize("key", ["rows", "menu", "drift", "effects", "seed_offset", "start"])
 def test_a_demo_setting_is_refused_beside_a_log_of_ones_own(key):
-    value = {"rows": 100, "drift": "none", "effects": False, "seed_offset": 1, "start": "2026-03-02"}[key]
+    value = {
+        "rows": 100,
+        "menu": (0.0, 0.1),
+        "drift": "none",
+        "effects": False,
+        "seed_offset": 1,
+        "start": "2026-03-02",
+    }[key]
     with pytest.raises(ValidationError, match=f"{key} has no meaning with source: offers.csv"):
         OfferLogConfig(source="offers.csv", **{key: value})
 
@@ -39,3 +47,27 @@ def test_a_mapping_of_an_unknown_column_names_the_columns_there_are():
 def test_a_mistyped_key_is_refused():
     with pytest.raises(ValidationError, match="contact_costs"):
         Economics(contact_costs=2.0)
+
+
+def test_a_mapping_may_speak_arm_ids_or_percents_and_not_both():
+    for columns in (
+        {"arm": "what", "propensity_free_month": "p"},
+        {"offer_pct": "pct", "propensity_12.5": "p"},
+    ):
+        assert OfferLogConfig(source="offers.csv", columns=columns).columns == columns
+    with pytest.raises(ValidationError, match="maps both arm and offer_pct"):
+        OfferLogConfig(source="offers.csv", columns={"arm": "what", "offer_pct": "pct"})
+
+
+def test_the_demo_world_offers_what_is_declared_or_percents():
+    call = ArmConfig(id="call", terms=Contact(), channel="phone")
+    assert OfferLogConfig().demo_menu(Catalogue()).ids[::3] == ("no_contact", "percent_15", "percent_30")
+    assert OfferLogConfig().demo_menu(Catalogue((call,))).ids == ("no_contact", "call")
+    chosen = OfferLogConfig(menu=("no_contact", 0.1, "call"))
+    assert chosen.demo_menu(Catalogue((call,))).ids == ("no_contact", "percent_10", "call")
+
+
+def test_a_currency_is_a_code():
+    assert Economics(currency="EUR").currency == "EUR"
+    with pytest.raises(ValidationError, match="currency"):
+        Economics(currency="euro")

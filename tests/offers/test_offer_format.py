@@ -11,7 +11,7 @@ def test_a_stored_log_comes_back_equal(draw, tmp_path):
     OFFER_LOG.save(draw.log, tmp_path)
     read = OFFER_LOG.load(tmp_path)
     pd.testing.assert_frame_equal(read.frame, draw.log.frame)
-    assert (read.arms, read.simulated) == (draw.log.arms, True)
+    assert (read.menu, read.simulated) == (draw.log.menu, True)
     assert OFFER_LOG.signature(read) == OFFER_LOG.signature(draw.log)
 
 
@@ -27,7 +27,7 @@ def test_the_files_hold_the_log_and_nothing_else(draw, tmp_path):
     OFFER_LOG.save(draw.log, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["offer_log.json", "offers.parquet"]
     assert set(pd.read_parquet(tmp_path / "offers.parquet").columns) == {
-        *("customer_id", "decided_at", "wave", "offer_pct", "propensity", "policy_version", "prior_offers"),
-        *(f"propensity_{p}" for p in (0, 5, 10, 15, 20, 25, 30)),
+        *("customer_id", "decided_at", "wave", "arm", "propensity", "policy_version", "prior_offers"),
+        *(f"propensity_{arm}" for arm in draw.log.menu.ids),
         *("accepted", "churned", "margin"),
     }

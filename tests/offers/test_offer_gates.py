@@ -16,9 +16,9 @@ def failed(outcome) -> list[str]:
 
 def with_propensities(log: OfferLog, propensities: np.ndarray) -> OfferLog:
     frame = log.frame.copy()
-    frame[[propensity_column(arm) for arm in log.arms]] = propensities
+    frame[[propensity_column(arm.id) for arm in log.menu]] = propensities
     frame["propensity"] = propensities[np.arange(len(frame)), log.arm]
-    return OfferLog(frame, log.arms, log.simulated)
+    return OfferLog(frame, log.menu, log.simulated)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -65,7 +65,7 @@ def test_a_short_log_and_one_without_holdout_fail_volume(draw):
 def test_an_acceptance_of_nothing_fails(draw):
     frame = draw.log.frame.copy()
     frame["accepted"] = 1
-    log = OfferLog(frame, draw.log.arms, simulated=True)
+    log = OfferLog(frame, draw.log.menu, simulated=True)
     assert failed(volume_gates(log, OfferLogGates())) == ["accepted_without_offer"]
 
 
@@ -79,3 +79,20 @@ def test_weighting_undoes_the_choice_of_whom_to_leave_alone(draw):
 
 def test_the_report_says_that_the_log_is_simulated(draw):
     assert "simulated" in volume_gates(draw.log, OfferLogGates()).gates[0].detail
+
+
+def test_what_a_condition_kept_from_customers_does_not_count_against_an_arm(draw):
+    """Only gates that look at every propensity would find one of 0; calibration of the others stays true."""
+    barred = draw.log.propensities.copy()
+    never = (draw.log.arm != 6) & (np.arange(len(barred)) % 2 == 0)
+    possible = barred[never, :6].sum(1, keepdims=True)
+    barred[never, :6] /= possible
+    barred[never, 6] = 0
+    log = with_propensities(draw.log, barred)
+    outcome = propensity_gates(log, OfferLogGates(max_propensity_z=1e9))
+    assert failed(outcome) == []
+    assert (
+        sum(row["rows"] for row in outcome.tables["calibration"] if row["arm"] == "percent_30")
+        == (~never).sum()
+    )
+    assert volume_gates(log, OfferLogGates()).tables["arms"][6]["least_propensity"] > 0.04

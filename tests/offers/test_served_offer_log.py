@@ -17,7 +17,7 @@ from churn_assets.store.location import open_store
 from resources.stage import UNCHANGED
 
 ROOT = Path(__file__).parents[2]
-ARMS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)
+ARMS = ("no_contact", *(f"percent_{percent}" for percent in (5, 10, 15, 20, 25, 30)))
 EVEN = tuple(1 / 7 for _ in ARMS)
 
 
@@ -58,11 +58,12 @@ def test_decisions_enter_the_log_once_their_window_is_over_and_late_outcomes_at_
     two_days_ago = datetime.now(UTC) - timedelta(days=2)
     with dg.instance_for_test() as instance:
         assert make(project, instance)["metric/served"] == 0
-        older = [decided(n, 0.0, at=two_days_ago, menu=ARMS, propensities=EVEN, customer=c, feature="MonthlyCharges")
+        older = [decided(n, "no_contact", at=two_days_ago, menu=ARMS, propensities=EVEN, customer=c,
+                         feature="MonthlyCharges")
                  for n, c in (("a", "7590-VHVEG"), ("b", "5575-GNVDE"))]  # fmt: skip
         new = decided(
             "c",
-            0.0,
+            "no_contact",
             at=datetime.now(UTC),
             menu=ARMS,
             propensities=EVEN,

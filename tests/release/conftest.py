@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
+from churn_assets.deciding.messages import Writing
 from churn_assets.flow.check import LOADS_AND_AGREES, CheckSpec
 from churn_assets.gates.report import Gate, GateReport, Outcome
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release, Writing
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
 from churn_assets.release.config import Branch
 from churn_assets.release.evidence import gather
 from churn_assets.release.promotion import promote, rollback
@@ -131,9 +132,9 @@ class Shelf:
             champion=None if champion is None else str(champion),
             simulated=True,
             writing=Writing(
-                safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
+                safety=SafetyRules(), profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
             ),
-            golden=Golden(customers=[{"id": "a"}], decisions=[{"offer_pct": 0.0}], messages=[]),
+            golden=Golden(customers=[{"id": "a"}], decisions=[{"arm": "no_contact"}], messages=[]),
             report_sha256=sha256(report.encode()).hexdigest(),
         )
         ref = self.publish("release", Release(bundle=bundle, report=report), RELEASE)

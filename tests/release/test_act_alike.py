@@ -1,8 +1,9 @@
 """Releases that act alike: nothing changes where one takes the other's place."""
 
+from churn_assets.deciding.messages import Writing
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.bundle import Bundle, Golden, Member, Writing, act_alike
+from churn_assets.release.bundle import Bundle, Golden, Member, act_alike
 
 BUNDLE = Bundle(
     experiment="toy",
@@ -11,9 +12,7 @@ BUNDLE = Bundle(
     evidence={},
     champion=None,
     simulated=True,
-    writing=Writing(
-        safety=SafetyRules(), months=6, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0
-    ),
+    writing=Writing(safety=SafetyRules(), profile=None, max_new_tokens=0, sampling=Sampling(), seed=0),
     golden=Golden(customers=[], decisions=[], messages=[]),
     report_sha256="0" * 64,
 )
@@ -32,4 +31,4 @@ def test_a_later_version_of_the_same_bytes_that_was_compared_with_another_champi
 def test_another_model_or_another_rule_acts_otherwise():
     other = BUNDLE.members["risk_model"].model_copy(update={"digest": "b" * 64})
     assert not act_alike(BUNDLE, changed(members={"risk_model": other}))
-    assert not act_alike(BUNDLE, changed(writing=BUNDLE.writing.model_copy(update={"months": 12})))
+    assert not act_alike(BUNDLE, changed(writing=BUNDLE.writing.model_copy(update={"currency": "EUR"})))

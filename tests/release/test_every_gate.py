@@ -5,12 +5,20 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.release_models import Known
 from churn_assets.flow.registry import registry
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, Bundle, Golden
-from churn_assets.release.gates import decides_as_built, golden_decisions, golden_frame
+from churn_assets.release.gates import (
+    decides_as_built,
+    golden_decisions,
+    golden_frame,
+    models_are_members,
+)
 from churn_assets.store.errors import PromotionRefused
 
 REQUIRED = dict(registry().checks)
@@ -60,14 +68,42 @@ def test_a_failed_check_stops_the_promotion_and_is_named(shelf, whole, asset, ch
     assert shelf.channel.head() is None
 
 
+def test_a_release_that_decides_with_other_numbers_than_its_members_is_stopped(small):
+    def failed(models):
+        outcome = models_are_members(models, small, small.table)
+        return {gate.name: gate.detail for gate in outcome.gates if not gate.passed}
+
+    models, risk = small.models, small.models.responses.risk
+    assert failed(models) == {}
+    first, *others = models.policy.layers
+    policy = replace(models.policy, layers=((first[0] + np.float32(1e-3), first[1]), *others))
+    assert failed(replace(models, policy=policy))["parts_that_differ"] == "policy.0.weight"
+    spline = replace(risk.spline, intercept=risk.spline.intercept + 1e-9)
+    responses = replace(models.responses, risk=replace(risk, spline=spline))
+    assert set(failed(replace(models, responses=responses))) == {"parts_that_differ"}
+
+
+def test_a_release_that_does_not_know_its_customers_or_says_otherwise_of_them_is_stopped(small):
+    def failed(known):
+        models = replace(small.models, known=known)
+        return [gate.name for gate in models_are_members(models, small, small.table).gates if not gate.passed]
+
+    known = small.models.known
+    assert failed(Known(known.digests[1:], known.outlooks[1:])) == ["customers_not_known"]
+    outlooks = known.outlooks.copy()
+    outlooks["value"] += 1
+    assert failed(Known(known.digests, outlooks)) == ["tabled_difference"]
+
+
 def test_a_release_that_decides_otherwise_than_when_it_was_built_is_stopped(small):
     raw = as_raw(small.table).head(12)
     customers = raw.astype(object).where(raw.notna(), None).to_dict("records")
-    built = golden_decisions(golden_frame(customers), small.derived, "toy")
+    decider = Decider(small.models, "toy")
+    built = golden_decisions(golden_frame(customers), decider)
     bundle = Bundle.model_construct(golden=Golden(customers=customers, decisions=built, messages=[]))
-    outlooks = small.derived.known.outlooks.copy()
+    outlooks = small.models.known.outlooks.copy()
     outlooks["risk"] *= 1.01
-    other = replace(small.derived, known=replace(small.derived.known, outlooks=outlooks))
-    assert all(gate.passed for gate in decides_as_built(bundle, small.derived, "toy").gates)
-    stopped = [gate.name for gate in decides_as_built(bundle, other, "toy").gates if not gate.passed]
+    other = replace(small.models, known=replace(small.models.known, outlooks=outlooks))
+    assert all(gate.passed for gate in decides_as_built(bundle, decider).gates)
+    stopped = [gate.name for gate in decides_as_built(bundle, Decider(other, "toy")).gates if not gate.passed]
     assert stopped == ["decisions_differing"]

@@ -7,21 +7,23 @@ import pytest
 
 from churn_assets.gates.estimates import Estimate
 from churn_assets.gates.metrics import log_losses
-from churn_assets.offers.log import as_log, propensity_column
-from churn_assets.offers.world import ARMS, DemoWorld
+from churn_assets.offers.log import checked_log, propensity_column
+from churn_assets.offers.world import DemoWorld
+from churn_assets.predictors.conversion import ConversionError
+from churn_assets.predictors.curves import Curves
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.effect import EffectModel, pooled_sizes, ridge_shift, ridge_woken
 from churn_assets.response.format import EFFECT_MODEL
 from churn_assets.store.artifacts import stage
 from churn_assets.store.errors import CorruptArtifact
-from churn_assets.store.formats import read_json, write_json
+from churn_assets.store.formats import read_json, read_tensors, write_json, write_tensors
 
 
 def predicted(fitted, rows):
     X = fitted.table.X[fitted.truth.customer[rows]]
     risk = fitted.risk.predict(X)
-    acceptance = fitted.accept.predict_arms(X, fitted.log.prior_offers[rows].astype(float), fitted.log.arms)
+    acceptance = fitted.accept.predict_arms(X, fitted.log.prior_offers[rows].astype(float), fitted.log.menu)
     return fitted.effect.effects(X, risk, acceptance)
 
 
@@ -55,7 +57,7 @@ def test_it_finds_nothing_where_there_is_nothing(without_effects):
 def test_an_effect_is_what_acceptance_makes_of_its_two_consequences(fitted):
     X = fitted.table.X[:500]
     risk = fitted.risk.predict(X)
-    acceptance = fitted.accept.predict_arms(X, np.zeros(500), fitted.log.arms)
+    acceptance = fitted.accept.predict_arms(X, np.zeros(500), fitted.log.menu)
     idle, accepted, refused = fitted.effect.consequences(X, risk)
     effects = fitted.effect.effects(X, risk, acceptance)
     mixed = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - idle[:, None]
@@ -68,7 +70,7 @@ def test_outcomes_of_held_out_customers_do_not_reach_the_model(fitted):
     held_out = fitted.table.held_out[fitted.log.positions(fitted.table.ids)]
     frame = fitted.log.frame.copy()
     frame.loc[held_out, "churned"] = 1
-    poisoned = type(fitted.log)(frame, fitted.log.arms, fitted.log.simulated)
+    poisoned = replace(fitted.log, frame=frame)
     risk = fitted.risk.risk_of(fitted.log.customer_id)
     again = EffectModel.fit(
         fitted.table, poisoned, risk, fitted.accept.out_of_fold, fitted.experiment.effect_model
@@ -123,6 +125,82 @@ def test_a_segment_tree_that_never_ends_is_refused(fitted, tmp_path):
         EFFECT_MODEL.load(tmp_path)
 
 
+def test_the_arrays_answer_as_the_regressions_also_far_outside_the_table(fitted, shocked):
+    for model in (fitted.effect, shocked.effect):
+        baseline, regressions = model.baseline, model.fitted
+        far = fitted.table.X[:500].copy()
+        far[:, [i for i, each in enumerate(fitted.table.schema.features) if each.kind == "numeric"]] *= 1e6
+        for X in (fitted.table.X[:500], far):
+            risk = fitted.risk.predict(X)
+            logit = np.log(risk / (1 - risk))
+            moved = logit[:, None] + baseline.basis.transform(X, logit) @ baseline.shifts.T
+            with np.errstate(over="ignore"):
+                unmoved = (1 / (1 + np.exp(-moved))).mean(axis=1)
+                idle = np.clip(risk + baseline.size * (unmoved - risk), 1e-6, 1 - 1e-6)
+                size = model.size[model.segments.assign(X)]
+                contacted = [idle + size * (churn - idle) for churn in regressions.churn(X, idle)]
+            expected = [idle, *np.clip(contacted, 1e-6, 1 - 1e-6)]
+            np.testing.assert_allclose(model.consequences(X, risk), expected, rtol=0, atol=1e-8)
+
+
+def test_a_row_gets_the_same_bits_alone_and_in_any_company(fitted):
+    X = fitted.table.X[:600]
+    risk = fitted.risk.predict(X)
+    together = np.stack(fitted.effect.consequences(X, risk))
+    alone = [np.stack(fitted.effect.consequences(X[i : i + 1], risk[i : i + 1]))[:, 0] for i in range(len(X))]
+    np.testing.assert_array_equal(np.transpose(alone), together)
+
+
+def test_arrays_that_answer_otherwise_than_the_regressions_are_no_model(fitted, monkeypatch):
+    build = Curves.build
+
+    def perturbed(*arguments):
+        built = build(*arguments)
+        built.coefficients[0, 3, 2] += 1e-9
+        return built
+
+    monkeypatch.setattr(Curves, "build", perturbed)
+    with pytest.raises(ConversionError, match="effect_model, shifts: the arrays answer"):
+        replace(fitted.effect).predictor  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("accepted", lambda array: array[:, :-1]),
+        ("idle", lambda array: array[:0]),
+        ("woken", lambda array: array * np.nan),
+        ("size", lambda array: array.astype(np.float32)),
+    ],
+)
+def test_a_tampered_array_is_refused(fitted, tmp_path, name, change):
+    EFFECT_MODEL.save(fitted.effect, tmp_path)
+    arrays = read_tensors(tmp_path / "coefficients.safetensors")
+    write_tensors(arrays | {name: change(arrays[name])}, tmp_path / "coefficients.safetensors")
+    with pytest.raises(CorruptArtifact, match=r"coefficients\.safetensors"):
+        EFFECT_MODEL.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda described: described["basis"]["names"].pop(),
+        lambda described: described["basis"]["knots"].reverse(),
+        lambda described: described["basis"]["scale"].__setitem__(0, 0.0),
+        lambda described: described["fill"].pop(),
+        lambda described: described["nodes"][0].update(feature=99),
+        lambda described: described["nodes"][0].update(threshold=None, level=None),
+    ],
+)
+def test_a_description_that_does_not_fit_its_schema_is_refused(fitted, tmp_path, change):
+    EFFECT_MODEL.save(fitted.effect, tmp_path)
+    described = read_json(tmp_path / "model.json")
+    change(described)
+    write_json(described, tmp_path / "model.json")
+    with pytest.raises(CorruptArtifact, match=r"model\.json|coefficients\.safetensors"):
+        EFFECT_MODEL.load(tmp_path)
+
+
 def test_customers_are_in_the_segment_whose_description_they_meet(fitted):
     segments, schema = fitted.effect.segments, fitted.table.schema
     found = segments.assign(fitted.table.X)
@@ -172,7 +250,7 @@ def test_outcomes_that_have_nothing_to_do_with_customers_are_fitted_too():
 def test_noise_gives_no_effects(fitted):
     """Outcomes of the whole log in another order: nothing is told about anybody."""
     churned = np.random.default_rng(0).permutation(fitted.log.frame["churned"].to_numpy())
-    noise = type(fitted.log)(fitted.log.frame.assign(churned=churned), fitted.log.arms, fitted.log.simulated)
+    noise = replace(fitted.log, frame=fitted.log.frame.assign(churned=churned))
     risk = fitted.risk.risk_of(fitted.log.customer_id)
     again = EffectModel.fit(
         fitted.table, noise, risk, fitted.accept.out_of_fold, fitted.experiment.effect_model
@@ -185,24 +263,25 @@ def shocked(fitted):
     """A log from after a competitor's offers, of which the customer table knows nothing; its truth; its model."""
     world = DemoWorld(fitted.table, fitted.experiment.economics, drift="competitor_shock")
     cohort = world.cohort(40_000, seed=11, shifted=True)
+    menu = fitted.log.menu
     propensities = world.logging_policy()[cohort.customer]
     rng = np.random.default_rng(12)
-    arm = (rng.random(len(cohort))[:, None] > propensities.cumsum(1)).sum(1).clip(0, len(ARMS) - 1)
+    arm = (rng.random(len(cohort))[:, None] > propensities.cumsum(1)).sum(1).clip(0, len(menu) - 1)
     answers = world.answer(cohort.truth, arm, rng)
     columns = {
         "customer_id": fitted.table.ids[cohort.customer],
         "decided_at": pd.date_range("2026-03-01", periods=len(arm), freq="min", tz="UTC"),
         "wave": np.zeros(len(arm), np.int64),
-        "offer_pct": np.asarray(ARMS)[arm],
+        "arm": np.array(menu.ids, object)[arm],
         "propensity": propensities[np.arange(len(arm)), arm],
-        **{propensity_column(each): propensities[:, k] for k, each in enumerate(ARMS)},
+        **{propensity_column(each): propensities[:, k] for k, each in enumerate(menu.ids)},
         "policy_version": np.full(len(arm), "rules", object),
         "prior_offers": cohort.prior_offers,
         "accepted": answers.accepted,
         "churned": answers.churned,
         "margin": answers.margin,
     }
-    log = as_log(pd.DataFrame(columns), fitted.table.ids, simulated=True, origin="shock")
+    log = checked_log(pd.DataFrame(columns), fitted.table.ids, menu, simulated=True, origin="shock")
     accept = AcceptModel.fit(fitted.table, log, fitted.experiment.accept_model)
     effect = EffectModel.fit(
         fitted.table,
@@ -232,7 +311,9 @@ def test_effects_are_found_beside_a_risk_that_is_out_of_date(fitted, shocked):
     held_out = np.flatnonzero(fitted.table.held_out[shocked.truth.customer])
     X = fitted.table.X[shocked.truth.customer[held_out]]
     recent = shocked.log.prior_offers[held_out].astype(float)
-    effects = shocked.effect.effects(X, fitted.risk.predict(X), shocked.accept.predict_arms(X, recent, ARMS))
+    effects = shocked.effect.effects(
+        X, fitted.risk.predict(X), shocked.accept.predict_arms(X, recent, fitted.log.menu)
+    )
     truth = (shocked.truth.churn - shocked.truth.churn[:, :1])[held_out]
     np.testing.assert_allclose(effects.mean(axis=0), truth.mean(axis=0), atol=0.01)
     assert shocked.effect.size.min() > 0.7

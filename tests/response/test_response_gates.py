@@ -6,6 +6,7 @@ from churn_assets.gates.estimates import clustered_mean
 from churn_assets.response.evidence import (
     doubly_robust_effects,
     effect_loss,
+    over_eligible,
     realised_size,
 )
 from churn_assets.response.gates import (
@@ -16,23 +17,14 @@ from churn_assets.response.gates import (
 )
 
 
-class Stuck:
-    """A classifier that ignores its inputs."""
-
-    def predict_proba(self, inputs):
-        return np.tile([0.75, 0.25], (len(inputs), 1))
-
-
-class Inverted:
-    """A classifier that likes small offers."""
-
-    def predict_proba(self, inputs):
-        accepted = 0.4 - inputs[:, -1]
-        return np.column_stack([1 - accepted, accepted])
-
-
 def failed(outcome):
     return {gate.name for gate in outcome.gates if not gate.passed}
+
+
+def with_values(model, change):
+    """The acceptance with other values of its leaves."""
+    forest = replace(model.predictor.forest, values=change(model.predictor.forest.values))
+    return replace(model, predictor=replace(model.predictor, forest=forest))
 
 
 def test_the_fitted_acceptance_passes_every_gate(fitted):
@@ -43,7 +35,7 @@ def test_the_fitted_acceptance_passes_every_gate(fitted):
 
 
 def test_a_constant_acceptance_is_stopped_by_name(fitted):
-    stuck = replace(fitted.accept, classifier=Stuck())
+    stuck = with_values(fitted.accept, np.zeros_like)
     gates = fitted.experiment.accept_model.gates
     assert {"auc", "arm_deviation"} <= failed(acceptance(stuck, fitted.held_out, gates))
     assert "spread" in failed(accept_integrity(stuck, fitted.held_out))
@@ -51,8 +43,8 @@ def test_a_constant_acceptance_is_stopped_by_name(fitted):
 
 
 def test_an_acceptance_that_falls_with_the_offer_is_stopped_by_name(fitted):
-    inverted = replace(fitted.accept, classifier=Inverted())
-    assert "fall_in_offer" in failed(accept_integrity(inverted, fitted.held_out))
+    inverted = with_values(fitted.accept, np.negative)
+    assert "fall_in_size" in failed(accept_integrity(inverted, fitted.held_out))
 
 
 def test_a_candidate_without_effects_is_worse_than_a_champion_that_found_them(fitted):
@@ -116,3 +108,9 @@ def test_the_effect_loss_is_least_for_the_true_effects():
         effect_loss(outcome, arm, propensities, mean_outcome, scale * effects) for scale in (0.0, 1.0, 2.0)
     ]
     assert losses[1] < min(losses[0], losses[2])
+
+
+def test_an_arm_that_a_customer_may_not_get_counts_neither_for_nor_against_it():
+    effects = np.array([[0.0, -0.1, 0.4], [0.0, -0.1, 0.4], [0.0, -0.1, 0.4]])
+    propensities = np.array([[0.5, 0.5, 0.0], [0.2, 0.4, 0.4], [1.0, 0.0, 0.0]])
+    np.testing.assert_allclose(over_eligible(effects, propensities), [-0.1, 0.15, 0.0])

@@ -13,17 +13,17 @@ from churn_assets.risk.model import RiskModel
 
 
 class Bent:
-    """The fitted estimator with its risks bent by a function."""
+    """The fitted predictor with its risks bent by a function."""
 
-    def __init__(self, estimator, bend) -> None:
-        self.estimator, self.bend, self.kind, self.parts = estimator, bend, estimator.kind, estimator.parts
+    def __init__(self, predictor, bend) -> None:
+        self.predictor, self.bend = predictor, bend
 
     def predict(self, X):
-        return self.bend(self.estimator.predict(X), X)
+        return self.bend(self.predictor.predict(X), X)
 
 
 def bent(model: RiskModel, bend) -> RiskModel:
-    return replace(model, estimator=Bent(model.estimator, bend))
+    return replace(model, predictor=Bent(model.predictor, bend))
 
 
 def failed(outcome) -> set[str]:

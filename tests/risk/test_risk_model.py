@@ -6,12 +6,22 @@ import pytest
 
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.predictors.conversion import ConversionError
+from churn_assets.predictors.curves import Curves
+from churn_assets.predictors.forest import Forest
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.estimators import RiskEstimator
-from churn_assets.risk.format import DESCRIPTION, ESTIMATORS, OUT_OF_FOLD, RISK_MODEL
-from churn_assets.risk.model import CHUNK, RiskModel
-from churn_assets.store.errors import ContentError
-from churn_assets.store.formats import read_json, read_parquet, write_json, write_parquet
+from churn_assets.risk.format import DESCRIPTION, OUT_OF_FOLD, RISK_MODEL, TENSORS
+from churn_assets.risk.model import RiskModel
+from churn_assets.store.errors import ContentError, CorruptArtifact
+from churn_assets.store.formats import (
+    read_json,
+    read_parquet,
+    read_tensors,
+    write_json,
+    write_parquet,
+    write_tensors,
+)
 from churn_assets.store.staging import stage
 
 SMALL = RiskModelConfig(boosting={"max_iter": 5})
@@ -54,13 +64,53 @@ def test_the_same_seed_gives_the_same_bytes(table, tmp_path):
     assert first.digest == second.digest
 
 
-def test_rows_are_predicted_alike_alone_and_together(model, table):
-    many = np.tile(table.X, (CHUNK // len(table) + 2, 1))
-    together = model.predict(many)
-    assert together.shape == (len(many),)
-    np.testing.assert_allclose(together[:5], [model.predict(row[None])[0] for row in table.X[:5]], rtol=1e-12)
-    np.testing.assert_allclose(together[-len(table) :], together[: len(table)], rtol=1e-12)
-    assert model.predict(many[:0]).shape == (0,)
+def test_a_row_gets_the_same_bits_alone_and_in_any_company(model, table):
+    together = model.predict(table.X)
+    alone = np.concatenate([model.predict(row[None]) for row in table.X[:700]])
+    np.testing.assert_array_equal(alone, together[:700])
+    np.testing.assert_array_equal(model.predict(table.X[5:]), together[5:])
+    assert model.predict(table.X[:0]).shape == (0,)
+
+
+def test_a_category_that_is_not_in_the_schema_is_a_blank(model, table):
+    for feature in [i for i, each in enumerate(table.schema.features) if each.kind == "categorical"]:
+        X, unknown = table.X[:50].copy(), table.X[:50].copy()
+        X[:, feature] = np.nan
+        for code in (len(table.schema.features[feature].categories), 1e9, -1.0):
+            unknown[:, feature] = code
+            np.testing.assert_array_equal(model.predict(unknown), model.predict(X))
+
+
+@pytest.mark.parametrize("kind", ["logit_mean", "spline_logistic", "boosting"])
+def test_the_arrays_answer_as_scikit_learn_also_far_outside_the_table(table, kind):
+    """Cubic splines once answered 1e-9 otherwise at a million: rounding that was cut off grew again."""
+    few, config = table.where(np.arange(len(table)) < 800), RiskModelConfig(kind=kind)
+    estimator = RiskEstimator.fit(few.X, few.y, few.schema, config, seed=1)
+    predictor = estimator.converted(few.X, few.schema)
+    assert predictor.kind == kind
+    far = table.X.copy()
+    far[:, [i for i, each in enumerate(table.schema.features) if each.kind == "numeric"]] *= 1e6
+    for X in (table.X, far):
+        np.testing.assert_allclose(predictor.predict(X), estimator.predict(X), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("part", ["boosting", "spline_logistic"])
+def test_arrays_that_answer_otherwise_than_the_fitted_model_are_no_model(table, monkeypatch, part):
+    few = table.where(np.arange(len(table)) < 800)
+    estimator = RiskEstimator.fit(few.X, few.y, few.schema, RiskModelConfig(kind=part), seed=1)
+    build = {"boosting": Forest.build, "spline_logistic": Curves.build}[part]
+
+    def perturbed(*arguments):
+        built = build(*arguments)
+        if part == "boosting":
+            built.values[3, 0] += 1e-9
+        else:
+            built.coefficients[0, 7] += 1e-9
+        return built
+
+    monkeypatch.setattr(Forest if part == "boosting" else Curves, "build", perturbed)
+    with pytest.raises(ConversionError, match=rf"risk_model, {part}: the arrays answer .* the fitted model"):
+        estimator.converted(few.X, few.schema)
 
 
 def test_blanks_are_predicted(model, table):
@@ -159,11 +209,44 @@ def change_json(path, **changes):
         lambda folder: write_parquet(
             read_parquet(folder / OUT_OF_FOLD).rename(columns={"risk": "p"}), folder / OUT_OF_FOLD
         ),
-        lambda folder: (folder / ESTIMATORS).write_bytes(b"PK\x05\x06" + b"\0" * 18),
+        lambda folder: (folder / TENSORS).write_bytes(b"PK\x05\x06" + b"\0" * 18),
     ],
 )
 def test_files_that_do_not_fit_together_are_refused(model, tmp_path, tamper):
     stage("risk_model", model, RISK_MODEL, tmp_path / "saved")
     tamper(tmp_path / "saved")
     with pytest.raises(ContentError):
+        RISK_MODEL.load(tmp_path / "saved")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("grid.edges", lambda array: array[::-1].copy()),
+        ("grid.counts", lambda array: array + 1),
+        ("grid.levels", lambda array: array * 0),
+        ("boosting.reachable", lambda array: array[:-1]),
+        ("boosting.reachable", lambda array: array * 0),
+        ("boosting.reachable", lambda array: array | 1),
+        ("boosting.reachable", lambda array: array | 128),
+        ("boosting.values", lambda array: array.astype(np.float32)),
+        ("boosting.baseline", lambda array: array * np.nan),
+        ("spline.intercept", lambda array: np.zeros(2)),
+        ("spline.coefficients", lambda array: array[:, :-1]),
+    ],
+)
+def test_a_tampered_array_is_refused_by_name(model, tmp_path, name, change):
+    stage("risk_model", model, RISK_MODEL, tmp_path / "saved")
+    path = tmp_path / "saved" / TENSORS
+    arrays = read_tensors(path)
+    write_tensors(arrays | {name: change(arrays[name])}, path)
+    with pytest.raises(CorruptArtifact, match=rf"{TENSORS}: found {name.split('.')[0]}\."):
+        RISK_MODEL.load(tmp_path / "saved")
+
+
+def test_an_array_that_no_part_reads_is_refused(model, tmp_path):
+    stage("risk_model", model, RISK_MODEL, tmp_path / "saved")
+    path = tmp_path / "saved" / TENSORS
+    write_tensors(read_tensors(path) | {"more": np.zeros(1)}, path)
+    with pytest.raises(CorruptArtifact, match="more"):
         RISK_MODEL.load(tmp_path / "saved")

@@ -68,15 +68,36 @@ def test_a_decision_says_what_why_and_what_else_could_have_been(client, customer
     assert contacted
     assert len(contacted) < len(found)
     for each in found:
-        chosen = each["offers"][each["offer_level"]]
-        assert chosen["offer_pct"] == each["offer_pct"]
+        (chosen,) = [outlook for outlook in each["arms"] if outlook["id"] == each["arm"]["id"]]
         assert chosen["propensity"] == each["propensity"]
-        assert chosen["expected_value"] == each["expected_value"]
+        assert chosen["expected_value"] == each["arm"]["expected_value"]["amount"]
         assert chosen["acceptance_probability"] == each["acceptance_probability"]
         assert each["retention_probability"] == 1 - chosen["churn_risk"]
-        assert abs(sum(offer["propensity"] for offer in each["offers"]) - 1) < 1e-12
-        assert each["reasons"][0] == {"code": "risk", "offer_pct": None, "figure": each["churn_risk"]}
+        assert abs(sum(outlook["propensity"] for outlook in each["arms"]) - 1) < 1e-12
+        assert each["reasons"][0] == {"code": "risk", "arm": None, "figure": each["churn_risk"]}
+        assert {reason["arm"] for reason in each["reasons"][1:]} <= {o["id"] for o in each["arms"]} | {None}
         assert each["known"]
+
+
+def test_an_arm_says_its_terms_its_channel_and_what_it_can_cost_this_customer(client, customers):
+    found = decisions(client, *customers[:200])
+    price = {c["customer_id"]: c["features"]["MonthlyCharges"] for c in customers}
+    for each in found:
+        arm = each["arm"]
+        value = arm.pop("expected_value")
+        assert (value["currency"], value["horizon_months"]) == ("USD", 12)
+        if not each["contact"]:
+            nothing = {"kind": "no_contact", "months": 0}
+            assert arm == {
+                "id": "no_contact", "label": "no contact", "terms": nothing, "channel": None, "cost": 0.0,
+            }  # fmt: skip
+            assert value["amount"] == 0
+            continue
+        percent = int(arm["id"].removeprefix("percent_"))
+        assert arm["label"] == f"{percent}% off for 6 months"
+        assert arm["terms"] == {"kind": "percent_off", "months": 6, "share": percent / 100}
+        assert arm["channel"] == "sms"
+        assert arm["cost"] == pytest.approx(percent / 100 * price[each["customer_id"]] * 6 + 1)
 
 
 def test_who_is_contacted_gets_a_safe_message_marked_as_the_template(client, customers):
@@ -87,7 +108,7 @@ def test_who_is_contacted_gets_a_safe_message_marked_as_the_template(client, cus
         message = each["message"]
         assert (message["written_by"], message["reason"]) == ("template", "no text model in the release")
         assert message["safety"] == {"safe": True, "violations": []}
-        assert f"{100 * each['offer_pct']:g}%" in message["text"]
+        assert f"{100 * each['arm']['terms']['share']:g}%" in message["text"]
         assert not message["waits"]
 
 
@@ -111,24 +132,22 @@ def test_in_quiet_hours_a_message_waits_until_they_end(client, customers):
         ({"opted_out": True}, "opted_out"),
         ({"eligible": []}, "not_eligible"),
         ({"last_contact": {"months_ago": 1}}, "cooldown"),
-        ({"last_contact": {"months_ago": 2, "accepted": 0.1}}, "discount_running"),
+        ({"last_contact": {"months_ago": 2, "accepted": "percent_10"}}, "offer_running"),
         ({"offers_used": 1000}, "cap_reached"),
     ],
 )
 def test_hard_rules_forbid_every_offer_and_say_so(client, customers, change, rule):
     for each in decisions(client, *(c | change for c in customers[:60])):
         assert not each["contact"]
-        assert {offer["forbidden"] for offer in each["offers"][1:]} == {rule}
+        assert {outlook["forbidden"] for outlook in each["arms"][1:]} == {rule}
         assert rule in {reason["code"] for reason in each["reasons"]}
 
 
 def test_a_budget_is_never_overrun(client, customers):
     asked = customers[:300]
-    price = {c["customer_id"]: c["features"]["MonthlyCharges"] for c in asked}
     for budget in (0.0, 50.0, 500.0):
         found = [d for d in decisions(client, *asked, remaining_budget=budget) if d["contact"]]
-        most = sum(d["offer_pct"] * price[d["customer_id"]] * 6 + 1 for d in found)
-        assert most <= budget
+        assert sum(d["arm"]["cost"] for d in found) <= budget
         assert bool(found) == (budget > 0)
 
 
@@ -153,10 +172,10 @@ def test_offline_and_online_agree_on_every_customer_of_the_embedded_table(client
     for start in range(0, len(everybody), 1000):
         for each in decisions(client, *everybody[start : start + 1000]):
             row = offline.loc[each["customer_id"]]
-            assert each["offer_pct"] == row["offer_pct"]
+            assert (each["arm"]["id"], each["arm"]["label"]) == (row["arm"], row["offer"])
             assert each["churn_risk"] == row["risk"]
             assert each["acceptance_probability"] == row["acceptance"]
-            assert each["expected_value"] == row["expected_value"]
+            assert each["arm"]["expected_value"]["amount"] == row["expected_value"]
 
 
 def test_a_feature_never_seen_is_computed_and_marked(client, customers):
@@ -175,8 +194,9 @@ def test_a_feature_never_seen_is_computed_and_marked(client, customers):
         ({"features": {"tenure": True}}, ["bool"]),
         ({"features": {"MonthlyCharges": None}}, ["MonthlyCharges"]),
         ({"features": {"shoe_size": 44}}, ["shoe_size"]),
-        ({"eligible": [0.07]}, ["eligible", "0.07"]),
-        ({"last_contact": {"months_ago": 1, "accepted": 0.07}}, ["last_contact"]),
+        ({"eligible": ["percent_7"]}, ["eligible", "percent_7", "percent_10"]),
+        ({"eligible": [0.1]}, ["eligible", "str"]),
+        ({"last_contact": {"months_ago": 1, "accepted": "percent_7"}}, ["last_contact", "percent_7"]),
         ({"opted_out": 1}, ["opted_out", "bool"]),
         ({"offers_used": 1.5}, ["offers_used", "int"]),
         ({"offers_used": 10**30}, ["offers_used"]),
@@ -250,7 +270,18 @@ def test_the_release_says_what_a_question_needs(client, standing, customers):
     found = client.get("/v1/release").json()
     assert found["release"] == str(standing.project.first)
     assert [f["name"] for f in found["features"]] == list(customers[0]["features"])
-    assert found["menu"] == [0.0, 0.05, 0.1, 0.2, 0.3]
+    assert [arm["id"] for arm in found["menu"]] == [
+        "no_contact", "percent_5", "percent_10", "percent_20", "percent_30",
+    ]  # fmt: skip
+    assert found["menu"][3] == {
+        "id": "percent_20",
+        "label": "20% off for 6 months",
+        "terms": {"kind": "percent_off", "months": 6, "share": 0.2},
+        "channel": "sms",
+        "contact_cost": 1.0,
+        "eligible": [],
+    }
+    assert (found["rules"]["currency"], found["rules"]["value_horizon_months"]) == ("USD", 12)
     assert found["members"]["risk_model"].startswith("quickstart/risk_model/")
     assert found["trouble"] is None
 
@@ -272,9 +303,9 @@ def test_every_answer_is_counted(client, customers):
     told = {key: after[key] - before.get(key, 0) for key in after}
     assert told["churn_requests_total", "/v1/decisions", "200"] == 1
     assert told["churn_requests_total", "/v1/decisions", "422"] == 1
-    for each in {d["offer_pct"] for d in found}:
-        number = sum(d["offer_pct"] == each for d in found)
-        assert told["churn_decisions_total", f"{each:g}"] == number
+    for arm in {d["arm"]["id"] for d in found}:
+        number = sum(d["arm"]["id"] == arm for d in found)
+        assert told["churn_decisions_total", arm] == number
     assert sum(value for key, value in told.items() if key[0] == "churn_decisions_by_risk_total") == 50
     texts = sum(d["contact"] for d in found)
     assert told["churn_messages_total", "no text model in the release", "template"] == texts
@@ -328,7 +359,7 @@ def test_holdout_and_exploration_are_flagged_with_exact_propensities(shop, custo
     for flag, share in (("holdout", 0.2), ("exploration", 0.3)):
         assert abs(sum(d[flag] for d in found) / len(found) - share) < 0.05
     for each in found:
-        assert all(offer["propensity"] >= 0.3 / 5 - 1e-12 for offer in each["offers"])
+        assert all(outlook["propensity"] >= 0.3 / 5 - 1e-12 for outlook in each["arms"])
         if each["holdout"]:
             assert not each["contact"]
 

@@ -14,7 +14,7 @@ from shop import Server
 
 ROOT = Path(__file__).parents[2]
 ONLY_TRAINING = (
-    "accelerate", "dagster", "datasets", "gymnasium", "matplotlib", "peft", "scipy", "sklearn", "skops",
+    "accelerate", "dagster", "datasets", "gymnasium", "matplotlib", "peft", "scipy", "sklearn",
     "stable_baselines3", "trl",
 )  # fmt: skip
 ONLY_TEXTS = ("torch", "transformers")

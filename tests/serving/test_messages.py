@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from benchmarks.served import questions
+from churn_assets.arms import Catalogue
 from churn_assets.customers.table import read_customers
+from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.experiment import load_experiment
-from churn_assets.message.text.profile import ProfileError, profiles_of
+from churn_assets.message.text.profile import ProfileError, ProfileReader, profiles_of
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.bundle import Writing
-from churn_assets.serving.messages import Messages, ProfileReader, Wanted
+from churn_assets.serving.messages import Messages, Wanted
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,7 +35,6 @@ def table(experiment):
 def writing(experiment):
     return Writing(
         safety=experiment.safety,
-        months=6,
         profile=experiment.messages.profile,
         max_new_tokens=40,
         sampling=Sampling(),
@@ -43,20 +43,21 @@ def writing(experiment):
 
 
 class Says:
-    """A writer of one text."""
+    """A text model of one text."""
 
     def __init__(self, text, seconds=0.0):
-        self.text, self.seconds = text, seconds
+        self.text, self.seconds, self.ended = text, seconds, True
 
-    def write(self, asked, seconds):
+    def write(self, prompts, n, deadline_s):
         time.sleep(self.seconds)
-        return [self.text] * len(asked)
+        return [[self] * n for _ in prompts]
 
 
-def written(table, writing, writer, *, seconds=5.0, local_time=None):
+def written(table, writing, texts, *, arm="percent_20", seconds=5.0, local_time=None):
     features = questions(table.where(table.ids == "7590-VHVEG"))[0]["features"]
-    messages = Messages(table.schema, writing, writer, seconds)
-    return asyncio.run(messages.write([Wanted(features, 0.2, local_time)]))[0]
+    messages = Messages(table.schema, MessageWriter(writing, texts), seconds)
+    wanted = Wanted(features, Catalogue().arm(arm), local_time)
+    return asyncio.run(messages.write([wanted]))[0]
 
 
 SAFE = (

@@ -12,8 +12,8 @@ import pytest
 from shop import Load, Server, wait_until
 
 from churn_assets.customers.schema import CustomerSchema
+from churn_assets.deciding.decider import CustomerInput
 from churn_assets.serving.app import utc_now
-from churn_assets.serving.core import CustomerInput
 from churn_assets.serving.reload import UnservableError, load_served, refuse_other_schema
 
 ASKED = 25
@@ -21,21 +21,22 @@ ASKED = 25
 
 def offline(shop, ref, customers):
     """What a release decides for customers, without a server."""
-    core = load_served(shop.store, ref, 1.0, utc_now()).core
-    return core.decide([CustomerInput(c["customer_id"], c["features"]) for c in customers])
+    decider = load_served(shop.store, ref, 1.0, utc_now()).decider
+    return decider.decide([CustomerInput(c["customer_id"], c["features"]) for c in customers])
 
 
 def same(online, offline):
     """Bit for bit: JSON keeps every digit of a float."""
     return (
         online["customer_id"] == offline.customer_id
-        and online["offer_level"] == offline.arm
+        and online["arm"]["id"] == offline.chosen.arm.id
+        and online["arm"]["cost"] == offline.cost
         and online["churn_risk"] == offline.risk
         and online["retention_probability"] == offline.retention_probability
         and [
-            (o["offer_pct"], o["forbidden"], o["acceptance_probability"], o["churn_risk"], o["expected_value"],
-             o["propensity"]) for o in online["offers"]
-        ] == [tuple(offer) for offer in offline.offers]
+            (o["id"], o["forbidden"], o["acceptance_probability"], o["churn_risk"], o["expected_value"],
+             o["propensity"]) for o in online["arms"]
+        ] == [(outlook.arm.id, *outlook[1:]) for outlook in offline.arms]
     )  # fmt: skip
 
 
@@ -101,7 +102,9 @@ def test_a_release_that_no_longer_answers_leaves_memory_at_once(built):
     gc.disable()  # a search for what refers to itself stops all answers, so none may be needed
     try:
         served = load_served(built.store, built.first, 1.0, utc_now())
-        parts = [weakref.ref(part) for part in (served, served.core, served.core.derived, served.messages)]
+        parts = [
+            weakref.ref(part) for part in (served, served.decider, served.decider.models, served.messages)
+        ]
         del served
         assert [part() for part in parts] == [None] * 4
     finally:
@@ -133,7 +136,7 @@ def schema_with(schema: CustomerSchema, name, /, **changes):
 
 @pytest.fixture(scope="session")
 def schema(built):
-    return load_served(built.store, built.first, 1.0, utc_now()).core.schema
+    return load_served(built.store, built.first, 1.0, utc_now()).decider.schema
 
 
 def test_a_release_that_takes_all_that_callers_send_may_come(schema):

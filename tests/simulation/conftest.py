@@ -22,6 +22,4 @@ def scratch(tmp_path) -> Scratch:
 def forward(scratch) -> Forward:
     experiment = scratch.experiment
     table = read_customers(experiment.customers, seed=experiment.seed, root=scratch.root)
-    return Forward.build(
-        table, experiment.economics, seed=1, size=8_000, drift="competitor_shock", drift_at=2
-    )
+    return Forward.build(table, experiment, seed=1, size=8_000, drift="competitor_shock", drift_at=2)

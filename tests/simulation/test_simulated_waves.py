@@ -3,58 +3,69 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
+from churn_assets.customers.table import read_customers
+from churn_assets.deciding.decider import NO_ROLLOUT, ArmOutlook, Decider, Decision
+from churn_assets.experiment import load_experiment
 from churn_assets.offers.outcome_file import read_outcome_file
-from churn_assets.offers.world import ARMS
+from churn_assets.offers.world import DemoWorldError
 from churn_assets.serving.config import ServingConfig
-from churn_assets.serving.core import Decision, DecisionCore, Offer
-from churn_assets.serving.schemas import DecisionView, OfferView
+from churn_assets.serving.schemas import ArmView, DecisionView, ExpectedValueView, OutlookView
 from churn_assets.simulation.picture import draw
 from churn_assets.simulation.score import WaveScore, score
 from churn_assets.simulation.server import Served
-from churn_assets.simulation.waves import arms_of
+from churn_assets.simulation.waves import Forward
 
+ROOT = Path(__file__).parents[2]
+TEN = "percent_10"
 HELD, EXPLORED = 0.10, 0.35
 CONFIG = ServingConfig(holdout_share=HELD, exploration_share=EXPLORED)
 
 
-class AlwaysTenPercent(DecisionCore):
+class AlwaysTenPercent(Decider):
     """Stands for a release."""
 
-    def __init__(self):
-        pass
+    def __init__(self, menu):
+        self.menu = menu
 
-    def decide(self, batch, rollout, budget=None):
-        offers = tuple(Offer(arm, None, 0.2, 0.2, 0.0, float(arm == 0.1)) for arm in ARMS)
-        made = {"known": True, "delay_months": 0, "release": "toy"}
+    def decide(self, batch, rollout=NO_ROLLOUT, budget=None):
+        arms = tuple(ArmOutlook(arm, None, 0.2, 0.2, 0.0, float(arm.id == TEN)) for arm in self.menu)
+        made = {"known": True, "delay_months": 0, "release": "toy", "cost": 1.0}
+        ten = self.menu.position[TEN]
         return [
-            Decision(each.customer_id, ARMS.index(0.1), offers, 0.3, 2, "policy", **made) for each in batch
+            Decision(each.customer_id, ten, arms, risk=0.3, policy_arm=ten, assigned="policy", **made)
+            for each in batch
         ]
 
 
-def served(wave, forward, rng, error=0.0):
-    """What a server that always prefers 10 % answers to a wave."""
-    preferred, decisions = ARMS.index(0.10), []
-    propensities = np.full(len(ARMS), EXPLORED / len(ARMS))
-    propensities[0] += HELD
-    propensities[preferred] += 1 - HELD - EXPLORED + error
-    for number, asked in enumerate(
-        each for call in forward.questions(wave, range(len(wave.cohort))) for each in call
-    ):
+def served(wave, forward, rng, error=0.0, preferred=TEN):
+    """What a server that always prefers one arm answers to a wave."""
+    menu, decisions = forward.world.menu, []
+    value = ExpectedValueView(1.0, "USD", 12)
+    asked = [each for call in forward.questions(wave, range(len(wave.cohort))) for each in call]
+    for number, (customer, may) in enumerate(zip(asked, wave.cohort.allowed, strict=True)):
+        allowed = np.flatnonzero(may)
+        choice = menu.position[preferred] if may[menu.position[preferred]] else 0
+        propensities = EXPLORED * may / len(allowed)
+        propensities[0] += HELD
+        propensities[choice] += 1 - HELD - EXPLORED + error
         group = rng.random()
         held, explored = group < HELD, HELD <= group < HELD + EXPLORED
-        arm = 0 if held else int(rng.integers(len(ARMS))) if explored else preferred
+        arm = 0 if held else int(rng.choice(allowed)) if explored else choice
+        made = menu[arm]
         decisions.append(
             DecisionView(
-                decision_id=f"{number:024x}-0", customer_id=asked["customer_id"], contact=arm > 0, offer_level=arm,
-                offer_pct=ARMS[arm], delay_months=0, churn_risk=rng.random(), retention_probability=0.8,
-                acceptance_probability=0.2, expected_value=1.0, propensity=propensities[arm], reasons=[],
-                assigned="policy", policy_offer_pct=ARMS[preferred], holdout=held, exploration=explored, known=True,
-                offers=[OfferView(a, None, p, 0.2, 0.2, 0.0) for a, p in zip(ARMS, propensities, strict=True)],
-                message=None,
+                decision_id=f"{number:024x}-0", customer_id=customer["customer_id"], contact=arm > 0,
+                arm=ArmView(made.id, made.label, msgspec.Raw(b"{}"), made.channel, 1.0, value), delay_months=0,
+                churn_risk=rng.random(), retention_probability=0.8, acceptance_probability=0.2,
+                propensity=propensities[arm], reasons=[], assigned="policy", policy_arm=menu.ids[choice],
+                holdout=held, exploration=explored, known=True, message=None,
+                arms=[OutlookView(a, None, p, 0.2, 0.2, 0.0) for a, p in zip(menu.ids, propensities, strict=True)],
             )
         )  # fmt: skip
     return Served(("toy",), decisions)
@@ -81,8 +92,14 @@ def test_everybody_is_asked_about_once_a_round_in_calls_that_the_server_takes(fo
 
 def test_the_score_of_a_wave_is_the_worlds_own_expectation(forward):
     wave = forward.wave(1)
-    found = score(forward, wave, served(wave, forward, np.random.default_rng(0)), AlwaysTenPercent(), CONFIG)
-    ten = wave.cohort.lift(np.full(len(wave.cohort), ARMS.index(0.10)))
+    found = score(
+        forward,
+        wave,
+        served(wave, forward, np.random.default_rng(0)),
+        AlwaysTenPercent(forward.world.menu),
+        CONFIG,
+    )
+    ten = wave.cohort.lift(np.full(len(wave.cohort), forward.world.menu.position[TEN]))
     assert (found.ours, found.static) == (pytest.approx(ten), pytest.approx(ten))
     assert found.vs_static == pytest.approx(1)
     assert found.as_served < found.ours < found.optimum
@@ -93,19 +110,34 @@ def test_the_score_of_a_wave_is_the_worlds_own_expectation(forward):
 def test_a_wrong_propensity_shows_in_the_score(forward):
     wave = forward.wave(1)
     spoiled = served(wave, forward, np.random.default_rng(0), error=0.01)
-    found = score(forward, wave, spoiled, AlwaysTenPercent(), CONFIG)
+    found = score(forward, wave, spoiled, AlwaysTenPercent(forward.world.menu), CONFIG)
     assert found.propensity_error == pytest.approx(0.01)
 
 
-def test_an_offer_that_is_no_arm_is_an_error():
-    with pytest.raises(ValueError, match=r"found the offer 0\.12, expected one of"):
-        arms_of(np.array([0.1, 0.12]))
+def test_an_arm_that_the_world_does_not_answer_to_is_an_error(forward):
+    with pytest.raises(
+        DemoWorldError, match="found the arm percent_12, expected one of the world's, no_contact, "
+    ):
+        forward.arms([TEN, "percent_12"])
+
+
+def test_a_wave_of_every_kind_of_arm_is_scored_by_what_each_customer_may_get():
+    experiment = load_experiment("any_offer", ROOT / "configs")
+    table = read_customers(experiment.customers, seed=experiment.seed, root=ROOT)
+    forward = Forward.build(table, experiment, seed=1, size=4_000, drift="none", drift_at=None)
+    wave = forward.wave(1)
+    decided = served(wave, forward, np.random.default_rng(0), preferred="faster_router")
+    found = score(forward, wave, decided, AlwaysTenPercent(forward.world.menu), CONFIG)
+    assert found.propensity_error < 1e-12
+    assert found.optimum > max(found.ours, found.static, found.top_risk)
+    answers = forward.answer(wave, forward.arms(decided.arms), range(len(wave.cohort)))
+    assert answers.accepted.mean() > 0.05
 
 
 def test_a_wave_is_added_to_the_crms_file(scratch, forward):
     wave = forward.wave(1)
     decided = served(wave, forward, np.random.default_rng(0))
-    answers = forward.answer(wave, arms_of(decided.column("offer_pct")), range(len(wave.cohort)))
+    answers = forward.answer(wave, forward.arms(decided.arms), range(len(wave.cohort)))
     assert read_outcome_file(scratch.outcomes) == []
     scratch.book(decided, [answers])
     told = read_outcome_file(scratch.outcomes)

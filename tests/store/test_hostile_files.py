@@ -1,13 +1,10 @@
 """Files made to exhaust memory or to run code: refused by name, from every backend, in little memory."""
 
-import io
-import json
 import os
 import pickle
 import struct
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,8 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import skops.io
-from sklearn.linear_model import Ridge
 from store_cases import ASSET, NOW, provenance
 
 from churn_assets.store.artifacts import ArtifactStore, StagedArtifact
@@ -29,13 +24,11 @@ from churn_assets.store.formats import (
     ArtifactFormat,
     read_json,
     read_parquet,
-    read_skops,
     read_tensors,
-    write_skops,
 )
 from churn_assets.store.manifest import FileEntry, content_digest
 
-READERS = {".parquet": read_parquet, ".skops": read_skops, ".safetensors": read_tensors, ".json": read_json}
+READERS = {".parquet": read_parquet, ".safetensors": read_tensors, ".json": read_json}
 ALLOWED_MB = 200
 
 
@@ -82,49 +75,6 @@ def zeros_under_a_modest_footer(path: Path) -> None:
     path.write_bytes(body + footer.replace(varint(claimed), modest))
 
 
-def one_array_many_times(path: Path) -> None:
-    """A model of one 2 MB array that 2,000 objects claim to be made of."""
-    write_skops({"x": np.zeros(250_000)}, path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    schema = json.loads(members["schema.json"])
-    node = schema["content"]["x"]
-    copies = [{**node, "__id__": 1000 + number} for number in range(2000)]
-    schema["content"]["x"] = {
-        "__class__": "list",
-        "__module__": "builtins",
-        "__loader__": "ListNode",
-        "__id__": 999,
-        "content": copies,
-    }
-    members["schema.json"] = json.dumps(schema).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
-
-
-def compressed_members(path: Path) -> None:
-    write_skops(Ridge().fit([[0.0], [1.0]], [0, 1]), path)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("999.npy", b"\0" * (400 << 20))
-
-
-def overlapping_members(path: Path) -> None:
-    """Members whose places in the archive are one and the same: each is sound by itself."""
-    content = io.BytesIO()
-    np.save(content, np.zeros(500_000))
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("schema.json", b"{}")
-        archive.writestr("0.npy", content.getvalue())
-        entry = archive.getinfo("0.npy")
-        for number in range(1, 400):
-            twin = zipfile.ZipInfo(f"{number}.npy")
-            for field in ("CRC", "compress_size", "file_size", "header_offset"):
-                setattr(twin, field, getattr(entry, field))
-            archive.filelist.append(twin)
-            archive.NameToInfo[twin.filename] = twin
-
-
 def oversized_header(path: Path) -> None:
     with path.open("wb") as stream:
         stream.write(struct.pack("<Q", 90 << 20))
@@ -136,9 +86,6 @@ BOMBS: dict[str, Callable[[Path], None]] = {
     "cells.parquet": equal_cells,
     "text.parquet": one_text_in_every_row,
     "modest.parquet": zeros_under_a_modest_footer,
-    "shared.skops": one_array_many_times,
-    "packed.skops": compressed_members,
-    "overlapping.skops": overlapping_members,
     "header.safetensors": oversized_header,
 }
 READ_AND_MEASURE = """
@@ -153,8 +100,6 @@ def status(field):
 
 path = Path(sys.argv[1])
 read = getattr(formats, sys.argv[2])
-if path.suffix == ".skops":  # what reading imports is no part of the file
-    import skops.io, churn_assets.store.compiled_arrays
 import pyarrow.compute, pyarrow.parquet, safetensors.numpy
 idle = status("VmRSS")
 Path("/proc/self/clear_refs").write_text("5")
@@ -248,9 +193,7 @@ class OneFile(ArtifactFormat[Path]):
 
 def hostile(name: str, folder: Path) -> Path:
     path = folder / name
-    if name == "foreign.skops":
-        path.write_bytes(skops.io.dumps({"run": os.system}))
-    elif name in BOMBS:
+    if name in BOMBS:
         BOMBS[name](path)
     else:
         path.write_bytes(pickle.dumps(Marked(folder.parent / "exploded")))
@@ -259,10 +202,7 @@ def hostile(name: str, folder: Path) -> Path:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        *("pickle.skops", "pickle.parquet", "pickle.safetensors", "pickle.json", "foreign.skops"),
-        *("text.parquet", "shared.skops", "overlapping.skops"),
-    ],
+    ["pickle.parquet", "pickle.safetensors", "pickle.json", "text.parquet", "header.safetensors"],
 )
 def test_a_hostile_file_under_a_sound_manifest_is_refused_and_runs_nothing(
     name: str, backend: Backend, tmp_path: Path

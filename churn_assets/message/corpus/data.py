@@ -1,21 +1,22 @@
-"""The tables `messages` and `preferences` as values. They are written by corpus.py or read by read.py."""
+"""The tables `messages` and `preferences` as values. They are written by sentences.py or read by read.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
+from churn_assets.arms import Arm, Menu
 from churn_assets.customers.schema import FoldsSpec
 from churn_assets.customers.table import CustomerTable
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.message.text.profile import Profile
+from churn_assets.message.text.terms import lasting
 
 SPLITS = ("train", "validation", "test")
-MESSAGE_COLUMNS = ("customer_id", "split", "prompt", "completion", "offer_pct", "offer_months", "tone")
+MESSAGE_COLUMNS = ("customer_id", "split", "prompt", "completion", "arm", "months", "tone")
 PREFERENCE_COLUMNS = (
-    "customer_id", "split", "prompt", "chosen", "rejected", "offer_pct", "offer_months", "kind", "rule",
+    "customer_id", "split", "prompt", "chosen", "rejected", "arm", "months", "kind", "rule",
 )  # fmt: skip
 
 
@@ -25,14 +26,16 @@ class Messages:
 
     Attributes:
         frame: One row a message: customer_id (text, empty where unknown), split (train, validation or test),
-            prompt, completion (starts with a space), offer_pct (share of the list price, NaN where unknown),
-            offer_months (float, NaN where unknown), tone (text, empty where unknown).
+            prompt, completion (starts with a space), arm (id, empty where unknown), months that it runs (float, 0
+            for what does not run, NaN where unknown), tone (text, empty where unknown).
         profiles: Profile of every customer in `frame`, by id.
+        arms: Every arm that a row may name, by id.
         simulated: The embedded generator wrote them.
     """
 
     frame: pd.DataFrame
     profiles: Mapping[str, Profile]
+    arms: Mapping[str, Arm]
     simulated: bool
 
     def __len__(self) -> int:
@@ -41,6 +44,10 @@ class Messages:
     def of(self, split: str) -> pd.DataFrame:
         """The rows of one side of the split."""
         return _of(self.frame, split)
+
+    def situations(self, frame: pd.DataFrame | None = None) -> list[tuple[Profile, Arm] | None]:
+        """Customer and arm of each row (of some of the rows); None where the row's source does not say them."""
+        return _situations(self.frame if frame is None else frame, self.profiles, self.arms)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +56,16 @@ class Preferences:
 
     Attributes:
         frame: One row a pair: customer_id, split, prompt, chosen, rejected (both start with a space),
-            offer_pct, offer_months, as in `Messages`; kind (`pair`: two texts written apart, `edit`: a text and
-            the same with one edit) and rule (what the edit breaks, else empty).
+            arm, months, as in `Messages`; kind (`pair`: two texts written apart, `edit`: a text and the same with
+            one edit) and rule (what the edit breaks, else empty).
         profiles: Profile of every customer in `frame`, by id.
+        arms: Every arm that a row may name, by id.
         simulated: The embedded generator wrote and labelled them.
     """
 
     frame: pd.DataFrame
     profiles: Mapping[str, Profile]
+    arms: Mapping[str, Arm]
     simulated: bool
 
     def __len__(self) -> int:
@@ -66,6 +75,10 @@ class Preferences:
         """The rows of one side of the split."""
         return _of(self.frame, split)
 
+    def situations(self, frame: pd.DataFrame | None = None) -> list[tuple[Profile, Arm] | None]:
+        """Customer and arm of each row (of some of the rows); None where the row's source does not say them."""
+        return _situations(self.frame if frame is None else frame, self.profiles, self.arms)
+
 
 def _of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     if split not in SPLITS:
@@ -73,16 +86,23 @@ def _of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
     return frame[frame["split"] == split].reset_index(drop=True)
 
 
-def situations(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> list[tuple[Profile, Offer] | None]:
-    """Customer and offer of each row; None where the row's source does not say them."""
+def _situations(
+    frame: pd.DataFrame, profiles: Mapping[str, Profile], arms: Mapping[str, Arm]
+) -> list[tuple[Profile, Arm] | None]:
+    known = {
+        (arm, months): lasting(arms[arm], int(months))
+        for arm, months in set(zip(frame["arm"], frame["months"], strict=True))
+        if arm
+    }
     return [
-        None
-        if np.isnan(pct) or customer not in profiles
-        else (profiles[customer], Offer(float(pct), int(months)))
-        for customer, pct, months in zip(
-            frame["customer_id"], frame["offer_pct"], frame["offer_months"], strict=True
-        )
+        None if not arm or customer not in profiles else (profiles[customer], known[arm, months])
+        for customer, arm, months in zip(frame["customer_id"], frame["arm"], frame["months"], strict=True)
     ]
+
+
+def arms_of(menu: Menu) -> dict[str, Arm]:
+    """The arms of a menu that contact, by id."""
+    return {arm.id: arm for arm in menu if arm.contacts}
 
 
 def split_of_fold(fold: int, folds: FoldsSpec) -> str:

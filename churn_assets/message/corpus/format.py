@@ -1,4 +1,4 @@
-"""Files of `messages` and `preferences`: their rows as Parquet, profiles and provenance as JSON."""
+"""Files of `messages` and `preferences`: their rows as Parquet, profiles, arms and provenance as JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import ClassVar, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, JsonValue
 
+from churn_assets.arms import Arm
 from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
@@ -33,6 +34,7 @@ class _Profile(BaseModel):
     bill: float
     tenure_months: int | None
     contract: str | None
+    currency: str
 
 
 class _About(BaseModel):
@@ -40,10 +42,11 @@ class _About(BaseModel):
 
     simulated: bool
     profiles: dict[str, _Profile]
+    arms: dict[str, Arm]
 
 
 class _TableFormat(ArtifactFormat[T]):
-    """`rows.parquet` and `about.json` (simulated, profiles of the customers in the rows)."""
+    """`rows.parquet` and `about.json` (simulated, profiles of the customers in the rows, arms)."""
 
     packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow")
     kind: type[T]
@@ -52,7 +55,8 @@ class _TableFormat(ArtifactFormat[T]):
     def save(self, value: T, folder: Path) -> None:
         """Writes the two files."""
         profiles = {customer: dataclasses.asdict(profile) for customer, profile in value.profiles.items()}
-        write_json({"simulated": value.simulated, "profiles": profiles}, folder / ABOUT)
+        arms = {arm_id: arm.model_dump(mode="json") for arm_id, arm in value.arms.items()}
+        write_json({"simulated": value.simulated, "profiles": profiles, "arms": arms}, folder / ABOUT)
         write_parquet(value.frame, folder / ROWS)
 
     def load(self, folder: Path) -> T:
@@ -63,8 +67,8 @@ class _TableFormat(ArtifactFormat[T]):
             raise CorruptArtifact(ABOUT, str(error), "profiles and provenance of a table of texts") from error
         frame = read_parquet(folder / ROWS)
         profiles = {customer: Profile(**profile.model_dump()) for customer, profile in about.profiles.items()}
-        _check(frame, self.columns, profiles)
-        return self.kind(frame, profiles, about.simulated)
+        _check(frame, self.columns, profiles, about.arms)
+        return self.kind(frame, profiles, about.arms, about.simulated)
 
     def signature(self, value: T) -> dict[str, JsonValue]:
         """Columns with their types, and whether the embedded generator wrote the rows."""
@@ -74,7 +78,9 @@ class _TableFormat(ArtifactFormat[T]):
         }
 
 
-def _check(frame: pd.DataFrame, columns: tuple[str, ...], profiles: Mapping[str, Profile]) -> None:
+def _check(
+    frame: pd.DataFrame, columns: tuple[str, ...], profiles: Mapping[str, Profile], arms: Mapping[str, Arm]
+) -> None:
     if tuple(frame.columns) != columns:
         raise CorruptArtifact(ROWS, f"columns {list(frame.columns)}", f"columns {list(columns)}")
     unknown = sorted(set(frame["split"]) - set(SPLITS))
@@ -85,12 +91,15 @@ def _check(frame: pd.DataFrame, columns: tuple[str, ...], profiles: Mapping[str,
         raise CorruptArtifact(
             ROWS, f"customer {strangers[0]!r} without a profile", "a profile of each customer"
         )
+    others = sorted(set(frame["arm"]) - set(arms) - {""})
+    if others:
+        raise CorruptArtifact(ROWS, f"arm {others[0]!r}", f"one of {', '.join(arms)}")
 
 
 class MessagesFormat(_TableFormat[Messages]):
     """How `messages` are stored."""
 
-    loader: ClassVar[str] = "messages/1"
+    loader: ClassVar[str] = "messages/2"
     kind = Messages
     columns = MESSAGE_COLUMNS
 
@@ -98,7 +107,7 @@ class MessagesFormat(_TableFormat[Messages]):
 class PreferencesFormat(_TableFormat[Preferences]):
     """How `preferences` are stored."""
 
-    loader: ClassVar[str] = "preferences/1"
+    loader: ClassVar[str] = "preferences/2"
     kind = Preferences
     columns = PREFERENCE_COLUMNS
 

@@ -13,9 +13,9 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, RuleId
 from churn_assets.message.corpus import gold
-from churn_assets.message.corpus.data import SPLITS, Messages, Preferences, situations, splits_of
-from churn_assets.message.text.profile import Profile
+from churn_assets.message.corpus.data import SPLITS, Messages, Preferences, splits_of
 from churn_assets.message.text.safety import Safety, Verdict
+from churn_assets.message.text.terms import prompt_words
 
 NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
 """Rules that no text to learn from may break: a model could repeat it."""
@@ -24,15 +24,16 @@ NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
 def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
     """Enough different texts, and every offer told about equally often."""
     frame, train = messages.frame, messages.of("train")
-    told = Counter(zip(train["offer_pct"], train["offer_months"], strict=True))
-    offers = {offer: rows for offer, rows in told.items() if not np.isnan(offer[0])}
+    told = Counter(
+        prompt_words(arm, profile.currency) for profile, arm in filter(None, messages.situations(train))
+    )
     origin = "written by the embedded generator" if messages.simulated else "the user's"
     measured = [
         Gate("distinct_messages", int(frame["completion"].nunique()), ">=", gates.min_distinct, origin),
         Gate("rows_twice", int(frame.duplicated(["prompt", "completion"]).sum()), "==", 0),
     ]
-    if offers:
-        balance = min(offers.values()) * len(offers) / sum(offers.values())
+    if told:
+        balance = min(told.values()) * len(told) / sum(told.values())
         measured.append(
             Gate("offer_balance", balance, ">=", gates.min_offer_balance, "rarest offer, of an equal share")
         )
@@ -52,17 +53,14 @@ def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
                 {"tone": tone or "unknown", "messages": len(rows), "words": float(words[rows.index].mean())}
                 for tone, rows in frame.groupby("tone")
             ],
-            "offers": [
-                {"offer": f"{pct:.0%} for {months:.0f} months", "messages": rows}
-                for (pct, months), rows in sorted(offers.items())
-            ],
+            "offers": [{"offer": offer, "messages": rows} for offer, rows in told.items()],
         },
     )
 
 
 def message_wording(messages: Messages, safety: Safety, gates: MessagesGates) -> Outcome:
     """No text that a model must not repeat, and enough that could be sent as they are."""
-    verdicts = _verdicts(messages.frame, messages.profiles, messages.frame["completion"], safety)
+    verdicts = _verdicts(messages, messages.frame["completion"], safety)
     broken = Counter(rule for verdict in verdicts for rule in set(verdict.rules))
     measured = [Gate(rule, broken[rule], "==", 0, "texts") for rule in NEVER]
     safe = sum(verdict.safe for verdict in verdicts) / max(1, len(verdicts))
@@ -112,8 +110,8 @@ def pair_volume(preferences: Preferences, gates: PreferencesGates) -> Outcome:
 def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesConfig) -> Outcome:
     """A text that may be sent is rarely rejected for one that must not be; simulated labels are as noisy as said."""
     frame, gates = preferences.frame, config.gates
-    chosen = _verdicts(frame, preferences.profiles, frame["chosen"], safety)
-    rejected = _verdicts(frame, preferences.profiles, frame["rejected"], safety)
+    chosen = _verdicts(preferences, frame["chosen"], safety)
+    rejected = _verdicts(preferences, frame["rejected"], safety)
     worse = float(np.mean([b.safe and not a.safe for a, b in zip(chosen, rejected, strict=True)]))
     measured = [
         Gate(
@@ -126,7 +124,7 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
     ]
     tables: dict[str, Sequence[Mapping[str, Any]]] = {}
     if preferences.simulated:
-        turned = ~agrees_with_gold(frame, preferences.profiles)
+        turned = ~agrees_with_gold(preferences)
         spread = np.sqrt(config.label_noise * (1 - config.label_noise) / len(frame))
         z = abs(turned.mean() - config.label_noise) / spread if spread else float(turned.any()) * np.inf
         measured.append(
@@ -163,17 +161,13 @@ def separate_splits(value: Messages | Preferences, customers: CustomerTable) -> 
     )
 
 
-def agrees_with_gold(frame: pd.DataFrame, profiles: Mapping[str, Profile]) -> pd.Series:
+def agrees_with_gold(preferences: Preferences) -> pd.Series:
     """Whether the hidden rules prefer the chosen text, row by row; its mean is the most that a reward can agree.
 
-    Args:
-        frame: Pairs of which customer and offer are known.
-        profiles: The customers'.
-
     Raises:
-        ValueError: a row does not say customer and offer.
+        ValueError: a row does not say customer and arm.
     """
-    known = situations(frame, profiles)
+    frame, known = preferences.frame, preferences.situations()
     if None in known:
         raise ValueError(
             f"row {known.index(None)}: customer and offer are unknown, so the gold rules cannot judge it"
@@ -193,18 +187,16 @@ def _on_two(values: pd.Series, sides: pd.Series) -> int:
     return int((sides.groupby(values).nunique() > 1).sum())
 
 
-def _verdicts(
-    frame: pd.DataFrame, profiles: Mapping[str, Profile], texts: pd.Series, safety: Safety
-) -> list[Verdict]:
+def _verdicts(table: Messages | Preferences, texts: pd.Series, safety: Safety) -> list[Verdict]:
     return [
         safety.check_wording(text) if situation is None else safety.check(text, *situation)
-        for situation, text in zip(situations(frame, profiles), texts, strict=True)
+        for situation, text in zip(table.situations(), texts, strict=True)
     ]
 
 
 def _quality(messages: Messages) -> list[dict[str, Any]]:
     """Quality by the hidden rules, where customer and offer are known."""
-    known = situations(messages.frame, messages.profiles)
+    known = messages.situations()
     totals = [
         gold.score(*situation, text).total
         for situation, text in zip(known, messages.frame["completion"], strict=True)

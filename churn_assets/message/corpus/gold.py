@@ -9,7 +9,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.arms import Arm
+from churn_assets.message.text.profile import Profile
+from churn_assets.message.text.terms import duration_words, facts_of, worth_words
 
 WORDS = (25, 60)
 TOO_SHORT, TOO_LONG = 12, 75
@@ -25,6 +27,9 @@ _RUDE = re.compile(
 _SIGN_OFF = re.compile(r"\b(regards,|wishes,|team\.|support\.)")
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)%")
 _MONTHS = re.compile(r"(\d+) months?\b")
+_FREE = re.compile(r"(\d+) free months?\b")
+_MONEY = re.compile(r"(\d+(?:\.\d+)?) ([A-Z]{3})\b|\$(\d+)")
+_OFFERED = re.compile(r"\b(discount|gift|free|offer|price|lower bill)\b", re.I)
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,15 @@ class Gold:
     components: Mapping[str, float]
 
 
-def score(profile: Profile, offer: Offer, text: str) -> Gold:
-    """Judges a raw text (the name still a placeholder) that was written for this customer and offer."""
+def score(profile: Profile, arm: Arm, text: str) -> Gold:
+    """Judges a raw text (the name still a placeholder) that was written for this customer and arm."""
     words = text.split()
     polite = len(_POLITE.findall(text))
-    percents, months = set(_PERCENT.findall(text)), set(_MONTHS.findall(text))
+    worth, lasts, wrong = _offer(profile, arm, text)
     components = {
-        "exact_offer": 0.30 * (offer.percent in percents),
-        "months": 0.10 * (str(offer.months) in months),
-        "wrong_offer": -0.30 * bool(percents - {offer.percent} or months - {str(offer.months)}),
+        "exact_offer": 0.30 * worth,
+        "months": 0.10 * lasts,
+        "wrong_offer": -0.30 * wrong,
         "service": 0.15 * (profile.service in text),
         "name": 0.10 * ("{name}" in text),
         "polite": 0.10 * min(polite, 2),
@@ -62,6 +67,27 @@ def score(profile: Profile, offer: Offer, text: str) -> Gold:
         "unfinished": -0.10 * (not text.rstrip().endswith((".", "!", "?"))),
     }
     return Gold(sum(components.values()), components)
+
+
+def _offer(profile: Profile, arm: Arm, text: str) -> tuple[bool, bool, bool]:
+    """Whether a text says what the arm gives, for how long (once given, what does not run), and anything else."""
+    facts, worth, duration = (
+        facts_of(arm, profile.currency),
+        worth_words(arm, profile.currency),
+        duration_words(arm),
+    )
+    told = [
+        *(f"{number}%" for number in _PERCENT.findall(text)),
+        *(f"{amount or sign} {code or 'USD'}" for amount, code, sign in _MONEY.findall(text)),
+        *(f"{number} free month{'' if number == '1' else 's'}" for number in _FREE.findall(text)),
+    ]
+    spans = [f"{number} month{'' if number == '1' else 's'}" for number in _MONTHS.findall(text)]
+    other = bool(set(told) - {worth} or set(spans) - {duration})
+    if facts.nothing:
+        offered = other or bool(_OFFERED.search(text))
+        return not offered, not offered, offered
+    given = worth in text if facts.gift is not None else worth in told
+    return given, duration in spans if facts.discount else given, other
 
 
 def _length(words: int) -> float:

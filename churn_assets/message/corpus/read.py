@@ -1,16 +1,17 @@
 """Reads the user's own messages and preference pairs from JSONL, row by row. Writes and judges none.
 
 A row is one JSON object a line. Required are the texts, in TRL's names: `prompt` and `completion`, or `prompt`,
-`chosen` and `rejected`. `customer_id`, `offer_pct` (a share) and `offer_months` come together or not at all: with them,
-the prompt must be the one that this platform writes for that customer and offer, and the row is split as the customer
-is; without them, a hash of the prompt splits it, and no gate can say whether the text tells the right offer. `tone` is
-a free label of a message. A completion may start with or without its space.
+`chosen` and `rejected`. `customer_id` and `arm` (its id) come together or not at all, with `months` where the arm is
+told for several durations; for a percent off, `offer_pct` (a share) and `offer_months` may stand instead. With them,
+the prompt must be the one that this platform writes for that customer and arm, and the row is split as the customer
+is; without them, a hash of the prompt splits it, and no gate can say whether the text tells the right offer. `tone`
+is a free label of a message. A completion may start with or without its space.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from churn_assets.arms import Arm, Menu
 from churn_assets.customers.folds import folds
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import MessagesConfig
@@ -27,12 +29,16 @@ from churn_assets.message.corpus.data import (
     SPLITS,
     Messages,
     Preferences,
+    arms_of,
     split_of_fold,
     splits_of,
 )
-from churn_assets.message.text.profile import Offer, Profile, profiles_of, prompt_of
+from churn_assets.message.text.profile import Profile, profiles_of, prompt_of
+from churn_assets.message.text.terms import offers_of
 
-SITUATION = ("customer_id", "offer_pct", "offer_months")
+SITUATION = ("customer_id", "arm", "months")
+BY_SHARE = ("customer_id", "offer_pct", "offer_months")
+"""The same for a percent off, named by its share."""
 SHOWN = 5
 
 
@@ -54,14 +60,16 @@ class _Row:
     line: int
     values: Mapping[str, Any]
     split: str
+    arm: Arm | None
 
 
 def read_messages(
     path: Path,
     table: CustomerTable,
     config: MessagesConfig,
-    menu: Sequence[float],
+    menu: Menu,
     where: str | None = None,
+    currency: str = "USD",
 ) -> Messages:
     """Reads messages, one `{"prompt", "completion"}` a line; see the module for the optional fields.
 
@@ -69,13 +77,14 @@ def read_messages(
         path: The file.
         table: The customers that rows may name; their folds decide the split.
         config: The `messages:` section: profile and durations.
-        menu: Discounts as shares of the list price.
+        menu: What may be offered.
         where: What errors call the file, if not by its path.
+        currency: Of all money, ISO 4217.
 
     Raises:
         MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
     """
-    profiles, where = profiles_of(table, config.profile), where or str(path)
+    profiles, where = profiles_of(table, config.profile, currency), where or str(path)
     rows = _rows(path, where, ("completion",), ("tone",), table, profiles, config, menu)
     frame = pd.DataFrame(
         [
@@ -83,29 +92,30 @@ def read_messages(
                 *_who(row),
                 row.values["prompt"],
                 row.values["completion"],
-                *_offer(row),
+                *_arm(row),
                 row.values.get("tone", ""),
             )
             for row in rows
         ],
         columns=list(MESSAGE_COLUMNS),
     )
-    return Messages(frame, _used(profiles, frame), simulated=False)
+    return Messages(frame, _used(profiles, frame), arms_of(menu), simulated=False)
 
 
 def read_preferences(
     path: Path,
     table: CustomerTable,
     config: MessagesConfig,
-    menu: Sequence[float],
+    menu: Menu,
     where: str | None = None,
+    currency: str = "USD",
 ) -> Preferences:
     """Reads pairs, one `{"prompt", "chosen", "rejected"}` a line; else as `read_messages`.
 
     Raises:
         MessageFileError: as of `read_messages`, or both texts of a row are the same.
     """
-    profiles, where = profiles_of(table, config.profile), where or str(path)
+    profiles, where = profiles_of(table, config.profile, currency), where or str(path)
     rows = _rows(path, where, ("chosen", "rejected"), (), table, profiles, config, menu)
     same = [row for row in rows if row.values["chosen"] == row.values["rejected"]]
     if same:
@@ -117,7 +127,7 @@ def read_preferences(
             (
                 *_who(row),
                 *(row.values[name] for name in ("prompt", "chosen", "rejected")),
-                *_offer(row),
+                *_arm(row),
                 "pair",
                 "",
             )
@@ -125,15 +135,15 @@ def read_preferences(
         ],
         columns=list(PREFERENCE_COLUMNS),
     )
-    return Preferences(frame, _used(profiles, frame), simulated=False)
+    return Preferences(frame, _used(profiles, frame), arms_of(menu), simulated=False)
 
 
 def _who(row: _Row) -> tuple[str, str]:
     return row.values.get("customer_id", ""), row.split
 
 
-def _offer(row: _Row) -> tuple[float, float]:
-    return float(row.values.get("offer_pct", np.nan)), float(row.values.get("offer_months", np.nan))
+def _arm(row: _Row) -> tuple[str, float]:
+    return ("", np.nan) if row.arm is None else (row.arm.id, float(row.arm.months))
 
 
 def _used(profiles: Mapping[str, Profile], frame: pd.DataFrame) -> dict[str, Profile]:
@@ -148,19 +158,19 @@ def _rows(
     table: CustomerTable,
     profiles: Mapping[str, Profile],
     config: MessagesConfig,
-    menu: Sequence[float],
+    menu: Menu,
 ) -> list[_Row]:
     if not path.is_file():
         raise MessageFileError([f"{where}: there is no such file"])
     splits = splits_of(table)
-    offers = {Offer(pct, months) for pct in menu if pct > 0 for months in config.durations}
+    offers = offers_of(menu, config.durations)
     problems: list[str] = []
     rows: list[_Row] = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             values = _parsed(line)
             _check_fields(values, ("prompt", *texts), labels)
-            _check_situation(values, profiles, offers)
+            arm = _situation(values, profiles, offers)
         except _RowError as wrong:
             problems.append(f"{where}:{number}: {wrong}")
             continue
@@ -173,7 +183,7 @@ def _rows(
                 int(folds([values["prompt"]], schema.folds.seed, schema.folds.count)[0]), schema.folds
             )
         )
-        rows.append(_Row(number, values, split))
+        rows.append(_Row(number, values, split, arm))
     problems = problems or _repeated(where, rows, texts) or _leaked(where, rows, texts)
     problems = problems or [
         f"{where}: found no row for {split} among {len(rows)}, expected at least one"
@@ -210,7 +220,7 @@ def _no_number(name: str) -> float:
 
 
 def _check_fields(values: Mapping[str, Any], texts: Sequence[str], labels: Sequence[str]) -> None:
-    known = (*texts, *SITUATION, *labels)
+    known = (*texts, *SITUATION, *BY_SHARE[1:], *labels)
     for name in values:
         if name not in known:
             raise _RowError(f"{name}: found an unknown field, expected one of {', '.join(known)}")
@@ -226,31 +236,58 @@ def _check_fields(values: Mapping[str, Any], texts: Sequence[str], labels: Seque
             raise _RowError(f"{name}: found {_shown(values[name])}, expected a text")
 
 
-def _check_situation(values: Mapping[str, Any], profiles: Mapping[str, Profile], offers: set[Offer]) -> None:
-    given = [name for name in SITUATION if name in values]
-    if not given:
-        return
-    if len(given) < len(SITUATION):
-        missing = next(name for name in SITUATION if name not in values)
+def _situation(
+    values: Mapping[str, Any], profiles: Mapping[str, Profile], offers: Sequence[Arm]
+) -> Arm | None:
+    """The arm of a row; None where it names neither customer nor arm."""
+    if not any(name in values for name in (*SITUATION, *BY_SHARE)):
+        return None
+    by_share = any(name in values for name in BY_SHARE[1:])
+    needed = BY_SHARE if by_share else SITUATION[:2]
+    for name in SITUATION[1:]:
+        if by_share and name in values:
+            raise _RowError(
+                f"{name}: found beside offer_pct and offer_months, expected one way to name the arm"
+            )
+    given = [name for name in needed if name in values]
+    if len(given) < len(needed):
+        missing = next(name for name in needed if name not in values)
         raise _RowError(f"{missing}: found nothing, expected a value beside {' and '.join(given)}")
-    customer, pct, months = (values[name] for name in SITUATION)
+    customer = values["customer_id"]
     if not isinstance(customer, str) or customer not in profiles:
         raise _RowError(
             f"customer_id: found {_shown(customer)}, expected one of the {len(profiles)} customers"
         )
-    kinds: tuple[tuple[str, Any, Callable[[Offer], float]], ...] = (
-        ("offer_pct", pct, lambda offer: offer.pct),
-        ("offer_months", months, lambda offer: offer.months),
-    )
-    for name, value, part in kinds:
-        allowed = sorted({part(offer) for offer in offers})
-        if isinstance(value, bool) or value not in allowed:
-            raise _RowError(f"{name}: found {_shown(value)}, expected one of {allowed}")
-    expected = prompt_of(profiles[customer], Offer(float(pct), int(months)))
+    arm = _by_share(values, offers) if by_share else _by_id(values, offers)
+    expected = prompt_of(profiles[customer], arm)
     if values["prompt"] != expected:
         raise _RowError(
             f"prompt: found {_shown(values['prompt'])}, expected {expected!r} for customer and offer"
         )
+    return arm
+
+
+def _by_share(values: Mapping[str, Any], offers: Sequence[Arm]) -> Arm:
+    percents = [arm for arm in offers if arm.terms.share_off is not None]
+    _one_of("offer_pct", values["offer_pct"], [arm.terms.share_off for arm in percents])
+    fitting = [arm for arm in percents if arm.terms.share_off == values["offer_pct"]]
+    _one_of("offer_months", values["offer_months"], [arm.months for arm in fitting])
+    return next(arm for arm in fitting if arm.months == values["offer_months"])
+
+
+def _by_id(values: Mapping[str, Any], offers: Sequence[Arm]) -> Arm:
+    _one_of("arm", values["arm"], [arm.id for arm in offers])
+    fitting = [arm for arm in offers if arm.id == values["arm"]]
+    if len(fitting) == 1 and "months" not in values:
+        return fitting[0]
+    _one_of("months", values.get("months"), [arm.months for arm in fitting])
+    return next(arm for arm in fitting if arm.months == values["months"])
+
+
+def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
+    expected = sorted(set(allowed))
+    if isinstance(value, bool) or value not in expected:
+        raise _RowError(f"{name}: found {_shown(value)}, expected one of {expected}")
 
 
 def _shown(value: object) -> str:

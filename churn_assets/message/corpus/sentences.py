@@ -14,6 +14,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
+from churn_assets.arms import NO_CONTACT, Arm, Menu, PercentOff
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.corpus import gold
@@ -23,10 +24,40 @@ from churn_assets.message.corpus.data import (
     SPLITS,
     Messages,
     Preferences,
+    arms_of,
     splits_of,
 )
-from churn_assets.message.text.profile import Offer, Profile, profiles_of, prompt_of
-from churn_assets.message.text.safety import Safety
+from churn_assets.message.corpus.phrases import (
+    ACKNOWLEDGEMENTS,
+    CALLS_TO_ACTION,
+    CONTACT_ACKNOWLEDGEMENTS,
+    CONTACT_CALLS,
+    FILLERS,
+    GUSHES,
+    LOYAL_OPENINGS,
+    OPENINGS,
+    OPT_OUTS,
+    OTHER_GIFTS,
+    OTHER_NAMES,
+    PLAIN_OPENINGS,
+    PRESSING_CALLS,
+    PROMISES,
+    RUDE_ACKNOWLEDGEMENTS,
+    SAID,
+    SIGN_OFFS,
+    TONES,
+    VAGUE_OFFERS,
+)
+from churn_assets.message.text.profile import Profile, profiles_of, prompt_of
+from churn_assets.message.text.safety import Safety, safety_of
+from churn_assets.message.text.terms import (
+    amount_words,
+    duration_words,
+    facts_of,
+    lasting,
+    offers_of,
+    worth_words,
+)
 
 _T = TypeVar("_T")
 
@@ -40,180 +71,6 @@ ACKNOWLEDGED_SHARE = 0.8
 LOYAL_MONTHS = 24
 LEAST_EDIT_GAP = 0.05
 TRIES = 200
-
-TONES = ("warm", "formal", "friendly", "brief")
-
-OPENINGS: Mapping[str, tuple[str, ...]] = {
-    "warm": (
-        "Hi {name}, thank you for being with us.",
-        "Hi {name}, we really appreciate having you as a customer.",
-        "Hello {name}, thank you for your trust in us.",
-        "Hello {name}, it means a lot that you are with us, thank you.",
-        "Hi {name}, thank you for letting us look after you.",
-    ),
-    "formal": (
-        "Dear {name}, thank you for being a valued customer.",
-        "Dear {name}, we appreciate your trust in our service.",
-        "Dear {name}, thank you for choosing our company.",
-        "Dear {name}, please accept our thanks for your custom.",
-        "Dear {name}, your custom is something we truly appreciate.",
-    ),
-    "friendly": (
-        "Hey {name}, thank you for being part of the family.",
-        "Hey {name}, it is good to have you here.",
-        "Hi {name}, we are glad that you are our customer.",
-        "Hey {name}, a big thank you from all of us.",
-        "Hi {name}, thank you for sharing your day with us.",
-    ),
-    "brief": (
-        "Hi {name}, a quick note of thanks.",
-        "Hello {name}, we have good news for you.",
-        "Hello {name}, thank you.",
-        "Hi {name}, good news and a thank you.",
-        "Hello {name}, we appreciate you.",
-    ),
-}
-LOYAL_OPENINGS: Mapping[str, str] = {
-    "warm": "Hi {name}, thank you for all the years with us.",
-    "formal": "Dear {name}, we appreciate your loyalty over the years.",
-    "friendly": "Hey {name}, we go back a long way, thank you.",
-    "brief": "Hi {name}, thank you for staying so long.",
-}
-PLAIN_OPENINGS = (
-    "Dear customer.",
-    "Hello.",
-    "Hi {name}.",
-    "Attention {name}.",
-    "{name}, our records say you may leave.",
-)
-ACKNOWLEDGEMENTS = (
-    "We know that a fair price matters to you.",
-    "We are sorry if your bill has felt high.",
-    "We understand that costs add up, and we are sorry.",
-    "We want your {service} to be worth every bill.",
-    "Our team looked at your account with care.",
-    "You asked for better value, and we listened.",
-    "We have been thinking about how to give you more value.",
-    "We see how much you use your {service}.",
-    "Bills are not fun, and we are sorry for that.",
-    "We would like your {service} to cost you less.",
-)
-RUDE_ACKNOWLEDGEMENTS = (
-    "Everyone deals with high bills sometimes.",
-    "Your complaint about the bill was noted.",
-    "You should have read the terms.",
-    "You should have called us before.",
-)
-OFFERS = (
-    "We would like to offer you {percent}% off your {service} for the next {duration}.",
-    "As a small thank you, please enjoy {percent}% off your {service} for {duration}.",
-    "You can now get {percent}% off your {service} for {duration}.",
-    "We have set aside {percent}% off your {service} for {duration}.",
-    "For the next {duration} you get {percent}% off your {service}.",
-    "Take {percent}% off your {service} for {duration}.",
-    "Please enjoy your {service} with {percent}% off for {duration}.",
-    "Your {service} comes with {percent}% off for the next {duration}.",
-    "We are happy to take {percent}% off your {service} for {duration}.",
-    "For {duration} we take {percent}% off your {service}.",
-    "Here is {percent}% off your {service} for the next {duration}.",
-    "Starting now you have {percent}% off your {service} for {duration}.",
-)
-PLAIN_OFFERS = (
-    "You get {percent}% off for {duration}.",
-    "There is {percent}% off for you for {duration}.",
-    "Your account shows {percent}% off for the next {duration}.",
-)
-VAGUE_OFFERS = (
-    "We have a special discount for you.",
-    "You can save on your plan if you stay.",
-    "There is an offer on your account.",
-    "Ask us about a better price for your {service}.",
-    "Something good is waiting on your account.",
-    "Call us to hear about a lower bill.",
-    "A better price for your {service} may be possible.",
-    "Your loyalty may be worth a discount.",
-)
-PROMISES = (
-    "We guarantee you will never have a problem again.",
-    "This price is locked forever.",
-    "You will never pay more, guaranteed.",
-    "We promise the fastest speeds forever.",
-    "We promise that your bill will never rise.",
-)
-FILLERS = (
-    "Our network covers many cities and we keep growing every year.",
-    "We also have many other products that you can buy in our stores.",
-    "You can read about our history on the company page.",
-    "Our stores are open every day and our staff can show you new devices.",
-)
-CALLS_TO_ACTION = (
-    "Please reply YES to accept.",
-    "Just reply YES and we will apply it today.",
-    "Please call us any time if you have questions.",
-    "Reply YES and we will set it up for you.",
-    "Please tell us if you would like it.",
-    "Let us know and we will take care of it.",
-    "If you like it, please reply YES.",
-    "A short YES from you is all we need.",
-    "Please let us know what you think.",
-    "Say YES and we will do the rest.",
-    "Please write back if it suits you.",
-    "We will set it up as soon as you reply YES.",
-)
-PRESSING_CALLS = (
-    "Reply now or lose it.",
-    "This is your last chance.",
-    "Act now.",
-    "Do not wait, act now or pay more.",
-)
-SIGN_OFFS: Mapping[str, tuple[str, ...]] = {
-    "warm": (
-        "Thank you, the care team.",
-        "With warm wishes, the care team.",
-        "Warm regards, the care team.",
-        "With thanks, your care team.",
-    ),
-    "formal": (
-        "Kind regards, your support team.",
-        "Best regards, the customer care team.",
-        "With kind regards, the customer team.",
-        "Yours, the support team.",
-    ),
-    "friendly": (
-        "Talk soon, the care team.",
-        "Thank you, your friends in support.",
-        "See you soon, the care team.",
-        "Cheers, your support team.",
-    ),
-    "brief": ("Thanks, the care team.", "Your care team.", "Best, the support team.", "Thank you, the team."),
-}
-OPT_OUTS = (
-    "Reply STOP to opt out.",
-    "Text STOP to opt out.",
-    "To opt out, reply STOP.",
-    "To opt out, text STOP.",
-    "You can opt out with STOP.",
-    "Send STOP to opt out.",
-)
-GUSHES = (
-    "Thank you, thank you so much, please enjoy, thank you.",
-    "Please, please enjoy it, we appreciate you, thank you, thank you.",
-)
-OTHER_NAMES = (
-    "Maria",
-    "James",
-    "Aisha",
-    "Wei",
-    "Carlos",
-    "Priya",
-    "Tom",
-    "Elena",
-    "Omar",
-    "Hannah",
-    "Kofi",
-    "Grace",
-)
-"""Whom a message greets by mistake."""
 
 
 class CorpusError(ValueError):
@@ -252,22 +109,21 @@ class Draft:
 
 @dataclass(frozen=True)
 class Choices:
-    """What else a message might have said: all offers, all services."""
+    """What else a message might have said: all offers (each arm for each duration), all services."""
 
-    offers: tuple[Offer, ...]
+    offers: tuple[Arm, ...]
     services: tuple[str, ...]
+    currency: str = "USD"
+
+    @property
+    def only_percents(self) -> bool:
+        """Whether nothing but percents off is offered."""
+        return all(arm.terms.share_off is not None for arm in self.offers)
 
 
-def offers_of(menu: Sequence[float], durations: Sequence[int]) -> tuple[Offer, ...]:
-    """Every offer that a message can be about: each discount of the menu but 0, for each duration."""
-    return tuple(Offer(pct, months) for pct in menu if pct > 0 for months in durations)
-
-
-def write_draft(
-    profile: Profile, offer: Offer, choices: Choices, care: float, rng: np.random.Generator
-) -> Draft:
+def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: np.random.Generator) -> Draft:
     """One message by an agent who gets each slot right with probability `care`; 1 makes no mistake."""
-    tone = _one(TONES, rng)
+    tone, bare = _one(TONES, rng), facts_of(arm, profile.currency).nothing
 
     def right() -> bool:
         return bool(rng.random() < care)
@@ -275,27 +131,31 @@ def write_draft(
     parts: list[tuple[str, str]] = []
 
     def say(slot: str, sentences: Sequence[str]) -> None:
-        parts.append((slot, _fill(_one(sentences, rng), profile, offer)))
+        parts.append((slot, _fill(_one(sentences, rng), profile, arm)))
 
     loyal = profile.tenure_months is not None and profile.tenure_months >= LOYAL_MONTHS
     greetings = (*OPENINGS[tone], LOYAL_OPENINGS[tone]) if loyal else OPENINGS[tone]
     say("opening", greetings if right() else PLAIN_OPENINGS)
     if rng.random() < ACKNOWLEDGED_SHARE:
-        say("acknowledgement", ACKNOWLEDGEMENTS if right() else RUDE_ACKNOWLEDGEMENTS)
+        kind = CONTACT_ACKNOWLEDGEMENTS if bare else ACKNOWLEDGEMENTS
+        say("acknowledgement", kind if right() else RUDE_ACKNOWLEDGEMENTS)
     if not right() and rng.random() < FILLER_SHARE:
         for sentence in rng.permutation(FILLERS)[: rng.integers(1, 3)]:
             parts.append(("filler", str(sentence)))
     if right():
-        say("offer", OFFERS)
+        say("offer", SAID[arm.terms.kind].told)
     else:
         mistake = rng.random()
         if mistake < WRONG_SHARE:
-            parts.append(("offer", _fill(_one(OFFERS, rng), profile, _mistaken(offer, choices, rng))))
+            place, wrong = rng.random(), _mistaken(arm, choices, rng)
+            told = SAID[wrong.terms.kind].told
+            parts.append(("offer", _fill(told[int(place * len(told))], profile, wrong)))
         else:
-            say("offer", VAGUE_OFFERS if mistake < WRONG_SHARE + VAGUE_SHARE else PLAIN_OFFERS)
+            vague = mistake < WRONG_SHARE + VAGUE_SHARE
+            say("offer", VAGUE_OFFERS if vague else SAID[arm.terms.kind].plain)
     if not right() and rng.random() < PROMISE_SHARE:
         say("promise", PROMISES)
-    say("call", CALLS_TO_ACTION if right() else PRESSING_CALLS)
+    say("call", (CONTACT_CALLS if bare else CALLS_TO_ACTION) if right() else PRESSING_CALLS)
     if right():
         say("sign_off", SIGN_OFFS[tone])
     if right() or rng.random() >= NO_OPT_OUT_SHARE:
@@ -303,68 +163,117 @@ def write_draft(
     return Draft(tuple(parts), tone)
 
 
-def _mistaken(offer: Offer, choices: Choices, rng: np.random.Generator) -> Offer:
-    """Another offer: mostly another discount, sometimes another duration."""
-    levels = [each for each in choices.offers if each.pct != offer.pct and each.months == offer.months]
-    spans = [each for each in choices.offers if each.pct == offer.pct and each.months != offer.months]
+def _mistaken(arm: Arm, choices: Choices, rng: np.random.Generator) -> Arm:
+    """Another offer: mostly of another worth, sometimes for another duration."""
+    offered = [each for each in choices.offers if not facts_of(each, choices.currency).nothing]
+    worth = worth_words(arm, choices.currency)
+    levels, spans = [], []
+    for each in offered:
+        same = worth_words(each, choices.currency) == worth
+        if not same and each.months == arm.months:
+            levels.append(each)
+        elif same and each.months != arm.months:
+            spans.append(each)
     wrong = levels if levels and (not spans or rng.random() < 0.7) else spans
-    return _one(wrong, rng) if wrong else Offer(offer.pct / 2, offer.months)
+    wrong = wrong or [each for each in offered if worth_words(each, choices.currency) != worth]
+    return _one(wrong, rng) if wrong else _invented(arm)
+
+
+def _invented(arm: Arm) -> Arm:
+    """An offer that no menu has, where a menu has only one: half of it, or a percent off."""
+    share = arm.terms.share_off
+    terms = PercentOff(share=0.1 if share is None else share / 2, months=max(1, arm.months))
+    return arm.model_copy(update={"terms": terms})
 
 
 def _one(options: Sequence[_T], rng: np.random.Generator) -> _T:
     return options[int(rng.random() * len(options))]
 
 
-def _fill(sentence: str, profile: Profile, offer: Offer) -> str:
+def _fill(sentence: str, profile: Profile, arm: Arm) -> str:
     """The sentence with service and offer; `{name}` stays, it is resolved when a message is sent."""
     return (
         sentence.replace("{service}", profile.service)
-        .replace("{percent}", offer.percent)
-        .replace("{duration}", offer.duration)
+        .replace("{worth}", worth_words(arm, profile.currency))
+        .replace("{duration}", duration_words(arm))
     )
 
 
-Edit = Callable[[Draft, Profile, Offer, Choices, np.random.Generator], Draft]
+Edit = Callable[[Draft, Profile, Arm, Choices, np.random.Generator], Draft]
 
 
-def _other_percent(
-    draft: Draft, _: Profile, offer: Offer, choices: Choices, rng: np.random.Generator
+def _other_percent(draft: Draft, _: Profile, arm: Arm, choices: Choices, rng: np.random.Generator) -> Draft:
+    own = worth_words(arm, choices.currency)
+    others = {worth_words(each, choices.currency) for each in choices.offers} - {own}
+    return draft.putting(own, _one(sorted(others), rng))
+
+
+def _other_terms(
+    draft: Draft, profile: Profile, arm: Arm, choices: Choices, rng: np.random.Generator
 ) -> Draft:
-    others = sorted({each.percent for each in choices.offers} - {offer.percent})
-    return draft.putting(f"{offer.percent}%", f"{_one(others, rng)}%")
+    """Another worth of the same kind, in the very words; an offer, where a bare contact has none."""
+    facts, own = facts_of(arm, choices.currency), worth_words(arm, choices.currency)
+    if facts.nothing:
+        offered = [each for each in choices.offers if not facts_of(each, choices.currency).nothing]
+        other = _one(offered, rng) if offered else _invented(arm)
+        return draft.after("offer", _fill(_one(SAID[other.terms.kind].plain, rng), profile, other))
+    menu = {
+        worth_words(each, choices.currency) for each in choices.offers if each.terms.kind == arm.terms.kind
+    }
+    others = sorted((menu | set(_near(arm, choices.currency))) - {own})
+    return draft.putting(own, _one(others, rng))
 
 
-def _other_months(
-    draft: Draft, _: Profile, offer: Offer, choices: Choices, rng: np.random.Generator
-) -> Draft:
-    others = sorted({each.duration for each in choices.offers} - {offer.duration})
-    return draft.putting(offer.duration, _one(others, rng))
+def _near(arm: Arm, currency: str) -> tuple[str, ...]:
+    """What is easily said instead of an arm's worth: half or twice of it, other money, another gift."""
+    terms = arm.terms
+    if terms.share_off is not None:
+        return (worth_words(_invented(arm), currency),)
+    if terms.amount_off is not None:
+        other = "USD" if currency != "USD" else "EUR"
+        amount = terms.amount_off
+        return (
+            f"{amount_words(amount)} {other}",
+            *(f"{amount_words(amount * by)} {currency}" for by in (0.5, 2)),
+        )
+    if terms.gift_words is not None:
+        return OTHER_GIFTS
+    return tuple(
+        worth_words(lasting(arm, months), currency) for months in (1, 2, 3, 6) if months != arm.months
+    )
+
+
+def _other_months(draft: Draft, _: Profile, arm: Arm, choices: Choices, rng: np.random.Generator) -> Draft:
+    own = duration_words(arm)
+    others = sorted({duration_words(each) for each in choices.offers} - {own, ""})
+    return draft.putting(own, _one(others, rng))
 
 
 def _other_service(
-    draft: Draft, profile: Profile, _: Offer, choices: Choices, rng: np.random.Generator
+    draft: Draft, profile: Profile, _: Arm, choices: Choices, rng: np.random.Generator
 ) -> Draft:
     return draft.putting(profile.service, _one([s for s in choices.services if s != profile.service], rng))
 
 
-def _truncated(draft: Draft, _: Profile, __: Offer, ___: Choices, rng: np.random.Generator) -> Draft:
+def _truncated(draft: Draft, _: Profile, __: Arm, ___: Choices, rng: np.random.Generator) -> Draft:
     words = draft.completion.split()
     kept = words[: -int(rng.integers(7, max(8, len(words) // 2)))]
     return replace(draft, parts=(("", " ".join(kept).rstrip(".,")),))
 
 
-def _repeated(draft: Draft, _: Profile, __: Offer, ___: Choices, rng: np.random.Generator) -> Draft:
+def _repeated(draft: Draft, _: Profile, __: Arm, ___: Choices, rng: np.random.Generator) -> Draft:
     slot, sentence = max(draft.parts, key=lambda part: len(part[1]))
     return draft.after(slot, " ".join([sentence] * int(rng.integers(1, 3))))
 
 
 EDITS: Mapping[str, Edit] = {
     "percent": _other_percent,
+    "terms": _other_terms,
     "months": _other_months,
     "name": lambda draft, _, __, ___, rng: draft.putting("{name}", _one(OTHER_NAMES, rng)),
     "service": _other_service,
-    "vague_offer": lambda draft, profile, offer, _, rng: draft.saying(
-        "offer", _fill(_one(VAGUE_OFFERS, rng), profile, offer)
+    "vague_offer": lambda draft, profile, arm, _, rng: draft.saying(
+        "offer", _fill(_one(VAGUE_OFFERS, rng), profile, arm)
     ),
     "promise": lambda draft, _, __, ___, rng: draft.after("offer", _one(PROMISES, rng)),
     "pressure": lambda draft, _, __, ___, rng: draft.saying("call", _one(PRESSING_CALLS, rng)),
@@ -374,45 +283,54 @@ EDITS: Mapping[str, Edit] = {
     "repetition": _repeated,
     "gush": lambda draft, _, __, ___, rng: draft.after("call", _one(GUSHES, rng)),
 }
-"""Single edits of a message without mistakes, by the rule that each breaks."""
+"""Single edits of a message without mistakes, by the rule that each breaks. `percent` is said of menus of percents
+alone, `terms` of any other."""
 
 
-def edits_of(choices: Choices) -> tuple[str, ...]:
-    """The edits that there is something else to say for."""
-    values = {
-        "percent": len({offer.percent for offer in choices.offers}),
-        "months": len({offer.months for offer in choices.offers}),
-        "service": len(choices.services),
+def edits_of(choices: Choices, arm: Arm) -> tuple[str, ...]:
+    """The edits of a text about an arm that there is something else to say for.
+
+    One that only some arms know stands the more often for those, so that every rule gets about as many pairs.
+    """
+    shares = {
+        "percent": float(choices.only_percents and len({arm.terms.share_off for arm in choices.offers}) > 1),
+        "terms": float(not choices.only_percents),
+        "service": float(len(choices.services) > 1),
+        "months": 0.0,
     }
-    return tuple(rule for rule in EDITS if values.get(rule, 2) > 1)
+    if duration_words(arm):
+        spans = [duration_words(each) for each in choices.offers]
+        running = [span for span in spans if span]
+        shares["months"] = len(running) / len(spans) if len(set(running)) > 1 else 0.0
+    repeats = {rule: round(1 / share) if share else 0 for rule, share in shares.items()}
+    return tuple(rule for rule in EDITS for _ in range(repeats.get(rule, 1)))
 
 
 def write_messages(
-    table: CustomerTable, config: MessagesConfig, menu: Sequence[float], seed: int
+    table: CustomerTable, config: MessagesConfig, menu: Menu, seed: int, currency: str = "USD"
 ) -> Messages:
     """Writes the embedded messages: no text twice, no prompt or customer in two splits.
 
     Args:
         table: The customers; their folds decide the split.
         config: The `messages:` section.
-        menu: Discounts as shares of the list price; 0, no offer, is left out.
+        menu: What may be offered.
         seed: Of everything that is drawn.
+        currency: Of all money, ISO 4217.
 
     Raises:
         CorpusError: a split has no customer, or too few different messages can be written.
     """
-    profiles = profiles_of(table, config.profile)
-    choices = Choices(offers_of(menu, config.durations), config.profile.service_texts)
+    profiles = profiles_of(table, config.profile, currency)
+    choices = Choices(offers_of(menu, config.durations), config.profile.service_texts, currency)
     rng = np.random.default_rng([seed, 1])
     written: set[str] = set()
     rows = []
     for split, customers in _customers(table, profiles).items():
-        for customer, offer in _situations(
-            customers, choices.offers, getattr(config.rows, split), split, rng
-        ):
+        for customer, arm in _situations(customers, choices.offers, getattr(config.rows, split), split, rng):
             profile = profiles[customer]
             for _ in range(TRIES):
-                draft = write_draft(profile, offer, choices, _one(AGENTS, rng), rng)
+                draft = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
                 if draft.completion not in written:
                     break
             else:
@@ -421,12 +339,10 @@ def write_messages(
                     "expected fewer rows, or more services, discounts or durations"
                 )
             written.add(draft.completion)
-            prompt = prompt_of(profile, offer)
-            rows.append(
-                (customer, split, prompt, draft.completion, offer.pct, float(offer.months), draft.tone)
-            )
+            prompt = prompt_of(profile, arm)
+            rows.append((customer, split, prompt, draft.completion, arm.id, float(arm.months), draft.tone))
     frame = pd.DataFrame(rows, columns=list(MESSAGE_COLUMNS))
-    return Messages(frame, _used(profiles, frame), simulated=True)
+    return Messages(frame, _used(profiles, frame), arms_of(menu), simulated=True)
 
 
 def write_preferences(
@@ -434,8 +350,9 @@ def write_preferences(
     messages: MessagesConfig,
     config: PreferencesConfig,
     rules: SafetyRules,
-    menu: Sequence[float],
+    menu: Menu,
     seed: int,
+    currency: str = "USD",
 ) -> Preferences:
     """Writes the embedded pairs: the better text by the hidden rules is chosen, but for the label noise.
 
@@ -447,27 +364,26 @@ def write_preferences(
         messages: The `messages:` section: profile and durations.
         config: The `preferences:` section.
         rules: The `safety:` section.
-        menu: Discounts as shares of the list price; 0, no offer, is left out.
+        menu: What may be offered.
         seed: Of everything that is drawn.
+        currency: Of all money, ISO 4217.
 
     Raises:
         CorpusError: a split has no customer, or no pair can be written.
     """
-    profiles = profiles_of(table, messages.profile)
-    choices = Choices(offers_of(menu, messages.durations), messages.profile.service_texts)
-    safety = Safety(rules, choices.services)
-    edits = edits_of(choices)
+    profiles = profiles_of(table, messages.profile, currency)
+    choices = Choices(offers_of(menu, messages.durations), messages.profile.service_texts, currency)
+    safety = safety_of(rules, choices.services, menu)
+    edits = {arm: edits_of(choices, arm) for arm in choices.offers}
     owner: dict[str, str] = {}
     rng = np.random.default_rng([seed, 2])
     rows = []
     for split, customers in _customers(table, profiles).items():
-        for customer, offer in _situations(
-            customers, choices.offers, getattr(config.rows, split), split, rng
-        ):
+        for customer, arm in _situations(customers, choices.offers, getattr(config.rows, split), split, rng):
             profile = profiles[customer]
-            rule = _one(edits, rng) if rng.random() < config.edit_share else ""
+            rule = _one(edits[arm], rng) if rng.random() < config.edit_share else ""
             for _ in range(TRIES):
-                better, worse = _pair(profile, offer, choices, rule, config.min_gap, safety, rng)
+                better, worse = _pair(profile, arm, choices, rule, config.min_gap, safety, rng)
                 if owner.get(better, split) == split == owner.get(worse, split):
                     break
             else:
@@ -479,15 +395,15 @@ def write_preferences(
             if rng.random() < config.label_noise:
                 better, worse = worse, better
             kind = "edit" if rule else "pair"
-            situation = (customer, split, prompt_of(profile, offer))
-            rows.append((*situation, better, worse, offer.pct, float(offer.months), kind, rule))
+            situation = (customer, split, prompt_of(profile, arm))
+            rows.append((*situation, better, worse, arm.id, float(arm.months), kind, rule))
     frame = pd.DataFrame(rows, columns=list(PREFERENCE_COLUMNS))
-    return Preferences(frame, _used(profiles, frame), simulated=True)
+    return Preferences(frame, _used(profiles, frame), arms_of(menu), simulated=True)
 
 
 def _pair(
     profile: Profile,
-    offer: Offer,
+    arm: Arm,
     choices: Choices,
     rule: str,
     min_gap: float,
@@ -498,17 +414,17 @@ def _pair(
     least = LEAST_EDIT_GAP if rule else min_gap
     for _ in range(TRIES):
         if rule:
-            first = write_draft(profile, offer, choices, 1.0, rng)
-            second = EDITS[rule](first, profile, offer, choices, rng)
+            first = write_draft(profile, arm, choices, 1.0, rng)
+            second = EDITS[rule](first, profile, arm, choices, rng)
         else:
-            first = write_draft(profile, offer, choices, _one(AGENTS, rng), rng)
-            second = write_draft(profile, offer, choices, _one(AGENTS, rng), rng)
+            first = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
+            second = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
         better, worse = first.completion, second.completion
-        gap = gold.score(profile, offer, better).total - gold.score(profile, offer, worse).total
+        gap = gold.score(profile, arm, better).total - gold.score(profile, arm, worse).total
         if not rule and gap < 0:
             better, worse, gap = worse, better, -gap
         if gap >= least and (
-            safety.check(better, profile, offer).safe or not safety.check(worse, profile, offer).safe
+            safety.check(better, profile, arm).safe or not safety.check(worse, profile, arm).safe
         ):
             return better, worse
     wanted = f"an edit that breaks {rule!r}" if rule else f"two messages that differ by {min_gap}"
@@ -526,18 +442,15 @@ def _customers(table: CustomerTable, profiles: Mapping[str, Profile]) -> dict[st
     found: dict[str, list[str]] = {split: [] for split in SPLITS}
     for customer, profile in profiles.items():
         split = splits[customer]
-        if owner.setdefault(prompt_of(profile, _ANY), split) == split:
+        if owner.setdefault(prompt_of(profile, NO_CONTACT), split) == split:
             found[split].append(customer)
     return found
 
 
-_ANY = Offer(0.0, 0)
-
-
 def _situations(
-    customers: Sequence[str], offers: Sequence[Offer], rows: int, split: str, rng: np.random.Generator
-) -> Iterator[tuple[str, Offer]]:
-    """`rows` customers and offers: every offer equally often, a customer again (with another) only after all."""
+    customers: Sequence[str], offers: Sequence[Arm], rows: int, split: str, rng: np.random.Generator
+) -> Iterator[tuple[str, Arm]]:
+    """`rows` customers and arms: every offer equally often, a customer again (with another) only after all."""
     if not customers:
         raise CorpusError(
             f"customers: found none in split {split!r}, expected at least one; see customers.folds"

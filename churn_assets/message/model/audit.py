@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-Kind = Literal["number", "part", "percent", "time", "hyphen", "and", "article", "slash", "stop", "word"]
+from churn_assets.arms import Arm
+
+Kind = Literal[
+    "number", "part", "percent", "time", "money", "hyphen", "and", "article", "slash", "stop", "word"
+]
 
 _LOOKALIKES = str.maketrans(
     "аеорсухіјѕԁһⅼΑΒΕΖΗΙΚΜΝΟΡΤΥΧοаνΙІЕТАОРСНКМВХ٪％﹪",
@@ -36,8 +40,16 @@ _TIME = {"day": Fraction(12, 365), "week": Fraction(12, 52), "month": Fraction(1
          "fortnight": Fraction(24, 52), "decade": Fraction(120)}  # fmt: skip
 _SHORT = {"mo": "month", "mth": "month", "wk": "week", "yr": "year"}
 _PASSED_OVER = frozenset(
-    {"full", "whole", "entire", "more", "calendar", "extra", "additional", "straight", "of"}
+    {"full", "whole", "entire", "more", "calendar", "extra", "additional", "straight", "of", "free"}
 )
+_SIGNS = {"$": "dollar", "€": "euro", "£": "pound", "¥": "yen", "₹": "rupee"}
+_COUNTRIES = {
+    "dollar": "usaunzcahksgtw", "euro": "eu", "pound": "gbeg", "yen": "jpcn", "rupee": "inpklknp", "franc": "chxaxo",
+    "peso": "mxarclcoph", "krona": "seis", "krone": "nodk", "zloty": "pl",
+}  # fmt: skip
+"""Names of money, and the first two letters of the ISO codes that each may mean, one after the other."""
+_OFFERING = frozenset({"discount", "offer", "gift", "free", "voucher", "bonus"})
+"""What a contact that brings nothing does not say."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,15 @@ class Said:
         percents: Every percentage, a part of a price included.
         months: Every duration, in months.
         others: Every other number.
+        amounts: Every number of money, with the name of the money in small letters (`euro`, or an ISO code).
+        free: Those of the durations that are said to cost nothing.
     """
 
     percents: frozenset[Fraction]
     months: frozenset[Fraction]
     others: frozenset[Fraction]
+    amounts: frozenset[tuple[Fraction, str]] = frozenset()
+    free: frozenset[Fraction] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -64,44 +80,105 @@ class _Mark:
     value: Fraction = Fraction(0)
 
 
-def said(text: str) -> Said:
-    """Reads every number of a text and what it counts."""
-    tape = [_mark(word) for word in _words(text)]
+def said(text: str, currency: str = "") -> Said:
+    """Reads every number of a text and what it counts; an ISO code beside a number is money if it is `currency`."""
+    tape = [_mark(word, currency.lower()) for word in _words(text)]
     tape = _join_numbers(tape)
     tape = _join_parts(tape)
     percents: set[Fraction] = set()
     months: set[Fraction] = set()
     others: set[Fraction] = set()
+    amounts: set[tuple[Fraction, str]] = set()
+    free: set[Fraction] = set()
     for place, mark in enumerate(tape):
         if mark.kind not in ("number", "part"):
             if _is_lone_time(tape, place):
                 months.add(_TIME[_singular(mark.word)])
+                free |= {_TIME[_singular(mark.word)]} if _is_free(tape, place, place) else set()
             continue
         counted = _counted(tape, place)
+        money = _money(tape, place)
         if counted is not None and counted.kind == "time":
             months.add(mark.value * counted.value)
+            free |= (
+                {mark.value * counted.value} if _is_free(tape, place, tape.index(counted, place)) else set()
+            )
         elif mark.kind == "part":
             percents.add(100 * mark.value)
         elif counted is not None:
             percents.add(mark.value)
+        elif money is not None:
+            amounts.add((mark.value, money))
         elif mark.word != "one":
             others.add(mark.value)
-    return Said(frozenset(percents), frozenset(months), frozenset(others))
-
-
-def says_only(text: str, pct: float, months: int) -> bool:
-    """Whether a text offers this discount (a share) for this long, and names no other number."""
-    offered = Said(
-        frozenset({Fraction(str(round(100 * pct, 6)))}), frozenset({Fraction(months)}), frozenset()
+    return Said(
+        frozenset(percents), frozenset(months), frozenset(others), frozenset(amounts), frozenset(free)
     )
-    return said(text) == offered
 
 
-def says_another(text: str, pct: float, months: int) -> bool:
-    """Whether a text names a discount or a duration that is not this offer's, or any other number."""
-    found = said(text)
-    percents = found.percents - {Fraction(str(round(100 * pct, 6)))}
-    return bool(percents or found.months - {Fraction(months)} or found.others)
+def says_only(text: str, arm: Arm, currency: str) -> bool:
+    """Whether a text says what this arm brings, and names no other number (nor any, where it brings nothing counted).
+
+    Args:
+        text: With its placeholders.
+        arm: What is offered.
+        currency: Of amounts, ISO 4217.
+    """
+    apart, gift = _without_gift(text, arm)
+    found, wanted = said(apart, currency), _offered(arm)
+    amounts = {value for value, _ in found.amounts}
+    return (
+        not says_another(text, arm, currency)
+        and (found.percents, found.months, amounts) == (wanted.percents, wanted.months, _values(wanted))
+        and gift
+        and wanted.free <= found.free
+    )
+
+
+def says_another(text: str, arm: Arm, currency: str) -> bool:
+    """Whether a text names a discount, an amount or a duration that is not this arm's, or any other number."""
+    found, wanted = said(_without_gift(text, arm)[0], currency), _offered(arm)
+    foreign = [money for _, money in found.amounts if not _is_money(money, currency.lower())]
+    amounts = {value for value, _ in found.amounts} - _values(wanted)
+    other = found.percents - wanted.percents or found.months - wanted.months or found.others
+    nothing = wanted == Said(frozenset(), frozenset(), frozenset()) and arm.terms.gift_words is None
+    return bool(other or amounts or foreign) or (nothing and not _OFFERING.isdisjoint(_words(text)))
+
+
+def _offered(arm: Arm) -> Said:
+    """What a text that says just this arm is read as; the money is named as nothing."""
+    terms = arm.terms
+    none: frozenset[Fraction] = frozenset()
+    months = frozenset({Fraction(terms.months)}) if terms.months else none
+    share, amount = terms.share_off, terms.amount_off
+    return Said(
+        percents=none if share is None else frozenset({Fraction(str(round(100 * share, 6)))}),
+        months=months,
+        others=none,
+        amounts=frozenset() if amount is None else frozenset({(Fraction(str(amount)), "")}),
+        free=months if terms.kind == "free_months" else none,
+    )
+
+
+def _values(offered: Said) -> set[Fraction]:
+    return {value for value, _ in offered.amounts}
+
+
+def _without_gift(text: str, arm: Arm) -> tuple[str, bool]:
+    """The text without the words of the arm's gift, and whether they stood there (or none is given)."""
+    if arm.terms.gift_words is None:
+        return text, True
+    wanted = [word for word in _words(arm.terms.gift_words) if word not in ("a", "an", "the", "your", "our")]
+    words, rest = list(_words(text)), list[str]()
+    found, place = False, 0
+    while place < len(words):
+        if words[place : place + len(wanted)] == wanted:
+            found, place = True, place + len(wanted)
+            rest.append("it")
+        else:
+            rest.append(words[place])
+            place += 1
+    return " ".join(rest), found
 
 
 def _words(text: str) -> Iterator[str]:
@@ -132,7 +209,7 @@ def _singular(word: str) -> str:
     return _SHORT.get(word, word)
 
 
-def _mark(word: str) -> _Mark:
+def _mark(word: str, code: str) -> _Mark:
     if word[0].isdecimal():
         return _Mark("number", word, _value(word))
     if word in _UNITS:
@@ -145,6 +222,8 @@ def _mark(word: str) -> _Mark:
         return _Mark("percent", word)
     if _singular(word) in _TIME:
         return _Mark("time", word, _TIME[_singular(word)])
+    if word in _SIGNS or _singular(word) in _COUNTRIES or (word == code != ""):
+        return _Mark("money", _SIGNS.get(word, word if word == code else _singular(word)))
     signs: dict[str, Kind] = {
         "-": "hyphen", "‐": "hyphen", "‑": "hyphen", "–": "hyphen", "and": "and", "a": "article", "an": "article",
         "the": "article", "/": "slash", "⁄": "slash", ".": "stop", "!": "stop", "?": "stop",
@@ -228,6 +307,36 @@ def _counted(tape: list[_Mark], place: int) -> _Mark | None:
         if not (passed or (part and mark.kind == "article")):
             return None
     return None
+
+
+def _money(tape: list[_Mark], place: int) -> str | None:
+    """The name of the money that a number counts: right behind it, a hyphen between or not, or right before."""
+    behind = place + 1
+    while behind < len(tape) and (tape[behind].kind == "hyphen" or tape[behind].word in _PASSED_OVER):
+        behind += 1
+    if behind < len(tape) and tape[behind].kind == "money":
+        return tape[behind].word
+    return tape[place - 1].word if place and tape[place - 1].kind == "money" else None
+
+
+def _is_money(name: str, code: str) -> bool:
+    """Whether a name of money may mean the currency of a code in small letters."""
+    if name == code:
+        return True
+    starts = _COUNTRIES.get(name, "")
+    return code[:2] in {starts[place : place + 2] for place in range(0, len(starts), 2)}
+
+
+def _is_free(tape: list[_Mark], first: int, last: int) -> bool:
+    """Whether a duration is said to be free: before its unit, or in one of the next words of its sentence."""
+    if any(mark.word == "free" for mark in tape[max(0, first - 1) : last]):
+        return True
+    for mark in tape[last + 1 : last + 8]:
+        if mark.kind == "stop":
+            return False
+        if mark.word == "free":
+            return True
+    return False
 
 
 def _is_lone_time(tape: list[_Mark], place: int) -> bool:

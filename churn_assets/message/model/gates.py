@@ -13,6 +13,7 @@ from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.corpus import gold
 from churn_assets.message.model.writing import Message, Situation
+from churn_assets.message.text.terms import prompt_words, worth_words
 from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
 from churn_assets.message.training.over_optimisation import judge_verdict
 
@@ -31,7 +32,7 @@ EXAMPLES = 12
 def gold_scores(situations: Sequence[Situation], texts: Sequence[str]) -> Floats:
     """(n,) quality of raw texts by the hidden gold rules, about -1 to 1."""
     pairs = zip(situations, texts, strict=True)
-    return np.array([gold.score(each.profile, each.offer, text).total for each, text in pairs])
+    return np.array([gold.score(each.profile, each.arm, text).total for each, text in pairs])
 
 
 def labels_by_gold(
@@ -176,7 +177,7 @@ def better_than_sft(
     rows = [_slice_row("all", "", overall, ours, theirs, len(gain))]
     slices: list[Gate] = []
     for kind, names in {
-        "offer": [f"{each.offer.percent}%" for each in situations],
+        "offer": [worth_words(each.arm, each.profile.currency) or each.arm.label for each in situations],
         "service": [each.profile.service for each in situations],
     }.items():
         for name in sorted(set(names)):
@@ -429,7 +430,7 @@ def _examples(
     shown = [row for row in order.tolist() if not (only_wrong and right[row])][:EXAMPLES]
     return [
         {
-            "offer": f"{situations[row].offer.percent}% for {situations[row].offer.months} months",
+            "offer": prompt_words(situations[row].arm, situations[row].profile.currency),
             "text": texts[row].strip(),
             "right": bool(right[row]),
         }

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from churn_assets.message.text.profile import Offer, Profile, prompt_of
+from churn_assets.arms import Arm
+from churn_assets.message.text.profile import Profile, prompt_of
 from churn_assets.message.text.safety import Request, Safety
 from churn_assets.message.text.template import Outgoing, outgoing
 from churn_assets.message.training.config import Sampling
@@ -14,19 +15,22 @@ from churn_assets.message.training.config import Sampling
 if TYPE_CHECKING:
     from churn_assets.message.model.generation import Writer
 
+NOT_IN_TIME, NO_MODEL = "not written in time", "no text model in the release"
+"""Why the template is sent where no text was judged."""
+
 
 @dataclass(frozen=True)
 class Situation:
-    """A customer and the offer that a message is to make."""
+    """A customer and the arm that a message is about."""
 
     customer: str
     profile: Profile
-    offer: Offer
+    arm: Arm
 
     @property
     def prompt(self) -> str:
         """What a model is given."""
-        return prompt_of(self.profile, self.offer)
+        return prompt_of(self.profile, self.arm)
 
 
 @dataclass(frozen=True)
@@ -37,17 +41,19 @@ class Message:
         raw: What the model wrote; empty where none did.
         ended: The model ended it by itself, within the tokens and the time allowed.
         sent: What is sent in the end.
+        reason: Why the template is; empty for the model's text.
     """
 
     raw: str
     ended: bool
     sent: Outgoing
+    reason: str = ""
 
 
 def situations_of(
     profiles: Mapping[str, Profile],
     customers: Sequence[str],
-    offers: Sequence[Offer],
+    offers: Sequence[Arm],
     count: int,
     known: Collection[str] = (),
 ) -> list[Situation]:
@@ -116,16 +122,24 @@ def write_messages(
         deadline_s=deadline_s,
     )
     return [
-        [
-            Message(
-                text.text,
-                text.ended,
-                outgoing(text.text if text.ended else None, each.profile, each.offer, safety, request),
-            )
-            for text in texts
-        ]
+        [judged_message(each, text.text, safety, request, ended=text.ended) for text in texts]
         for each, texts in zip(situations, written, strict=True)
     ]
+
+
+def judged_message(
+    situation: Situation, raw: str, safety: Safety, request: Request | None = None, *, ended: bool
+) -> Message:
+    """What is sent of a raw text: itself if it was finished and keeps the rules, else the template.
+
+    Raises:
+        TemplateError: The template is needed and breaks a rule itself.
+    """
+    sent = outgoing(raw if ended else None, situation.profile, situation.arm, safety, request)
+    reason = ""
+    if sent.written_by == "template":
+        reason = ", ".join(each.rule for each in sent.verdict.blocking) if ended else NOT_IN_TIME
+    return Message(raw, ended, sent, reason)
 
 
 def template_message(situation: Situation, safety: Safety, request: Request | None = None) -> Message:
@@ -134,4 +148,5 @@ def template_message(situation: Situation, safety: Safety, request: Request | No
     Raises:
         TemplateError: The template breaks a rule itself.
     """
-    return Message("", ended=False, sent=outgoing(None, situation.profile, situation.offer, safety, request))
+    sent = outgoing(None, situation.profile, situation.arm, safety, request)
+    return Message("", ended=False, sent=sent, reason=NO_MODEL)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-import pandas as pd
-
+from churn_assets.arms import Arm
 from churn_assets.customers.columns import as_text
+from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import ProfileConfig
+from churn_assets.message.text.terms import prompt_words
+
+Features = Mapping[str, float | str | None]
 
 
 class ProfileError(ValueError):
@@ -26,33 +29,17 @@ class Profile:
         bill: List price a month, in the table's currency.
         tenure_months: Whole months since joining; None where the table does not say.
         contract: The kind of contract, in words; None where the table does not say.
+        currency: Of the bill and of whatever is taken off it, ISO 4217.
     """
 
     service: str
     bill: float
     tenure_months: int | None = None
     contract: str | None = None
+    currency: str = "USD"
 
 
-@dataclass(frozen=True, order=True)
-class Offer:
-    """A discount: share of the list price (0.2 is 20 %), and for how many months."""
-
-    pct: float
-    months: int
-
-    @property
-    def percent(self) -> str:
-        """The discount as it is written before a percent sign: `20`, `12.5`."""
-        return f"{round(100 * self.pct, 6):g}"
-
-    @property
-    def duration(self) -> str:
-        """The duration in words: `1 month`, `6 months`."""
-        return _months(self.months)
-
-
-def prompt_of(profile: Profile, offer: Offer) -> str:
+def prompt_of(profile: Profile, arm: Arm) -> str:
     """The prompt that every message is written for, in training and serving alike.
 
     Ends without a space: a completion starts with one, as the tokenizers of GPT-like models expect.
@@ -62,68 +49,113 @@ def prompt_of(profile: Profile, offer: Offer) -> str:
         "Contract": profile.contract,
         "Months with us": profile.tenure_months,
         "Bill": f"{profile.bill:.0f}",
-        "Offer": f"{offer.percent}% off for {offer.duration}",
+        "Offer": prompt_words(arm, profile.currency),
     }
     return " | ".join(f"{key}: {value}" for key, value in told.items() if value is not None) + "\nMessage:"
 
 
-def _months(number: int) -> str:
-    return f"{number} month" if number == 1 else f"{number} months"
+class ProfileReader:
+    """Reads what a message may say of a customer, from one customer's features or from a table, by the same rules.
+
+    Args:
+        schema: Of the customers.
+        config: Which columns mean what.
+        currency: Of their bills, ISO 4217.
+
+    Raises:
+        ProfileError: A column that the config names is no feature.
+    """
+
+    def __init__(self, schema: CustomerSchema, config: ProfileConfig, currency: str = "USD") -> None:
+        self._schema = schema
+        self._currency = currency
+        self._contract = config.contract
+        self._services = tuple(
+            (rule.text, tuple((column, as_text(value)) for column, value in rule.where.items()))
+            for rule in config.services
+        )
+        for number, rule in enumerate(config.services):
+            for column in rule.where:
+                self._known(column, f"messages.profile.services.{number}.where")
+        if config.contract is not None:
+            self._known(config.contract.column, "messages.profile.contract.column")
+
+    def profile(self, features: Features) -> Profile | None:
+        """One customer's; None where no rule names the service, so that nothing can be said.
+
+        A kind of contract without words is left out: whoever asks may know a new one.
+        """
+        service = self._service({name: as_text(features[name]) for name in self._service_columns})
+        if service is None:
+            return None
+        contract = None
+        if self._contract is not None:
+            contract = self._contract.texts.get(as_text(features[self._contract.column]))
+        tenure = features[self._schema.tenure] if self._schema.tenure else None
+        return self._profile(service, contract, tenure, features[self._schema.monthly_revenue] or 0)
+
+    def profiles(self, table: CustomerTable) -> list[Profile]:
+        """(n,) the profile of each row.
+
+        Raises:
+            ProfileError: No service rule fits a customer, or a kind of contract has no words.
+        """
+        columns = {name: table.frame[name].map(as_text).tolist() for name in self._service_columns}
+        rows = range(len(table))
+        services = [self._service({name: texts[row] for name, texts in columns.items()}) for row in rows]
+        contracts = self._contracts(table)
+        tenure = table.frame[self._schema.tenure].tolist() if self._schema.tenure else [None] * len(table)
+        found = [
+            None if service is None else self._profile(service, contract, months, price)
+            for service, contract, months, price in zip(services, contracts, tenure, table.price, strict=True)
+        ]
+        if None in found:
+            raise ProfileError(
+                f"messages.profile.services: no rule fits customer {table.ids[found.index(None)]} "
+                f"({found.count(None)} in all); expected a last rule without conditions, or one for them"
+            )
+        return [profile for profile in found if profile is not None]
+
+    @cached_property
+    def _service_columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(column for _, where in self._services for column, _ in where))
+
+    def _service(self, texts: Mapping[str, str]) -> str | None:
+        for service, where in self._services:
+            if all(texts[column] == value for column, value in where):
+                return service
+        return None
+
+    def _contracts(self, table: CustomerTable) -> list[str | None]:
+        if self._contract is None:
+            return [None] * len(table)
+        words, column = self._contract.texts, self._contract.column
+        found = table.frame[column].map(as_text).tolist()
+        unknown = sorted(set(found) - set(words))
+        if unknown:
+            raise ProfileError(
+                f"messages.profile.contract.texts: found {unknown[0]!r} in column {column!r}, "
+                f"expected one of {sorted(words)}"
+            )
+        return [words[text] for text in found]
+
+    def _profile(
+        self, service: str, contract: str | None, tenure: float | str | None, bill: float | str
+    ) -> Profile:
+        months = None if tenure is None or tenure != tenure else int(float(tenure))
+        return Profile(service, float(bill), months, contract, self._currency)
+
+    def _known(self, column: str, key: str) -> None:
+        if column not in self._schema.names:
+            raise ProfileError(f"{key}: found column {column!r}, expected one of {list(self._schema.names)}")
 
 
-def profiles_of(table: CustomerTable, config: ProfileConfig) -> dict[str, Profile]:
+def profiles_of(table: CustomerTable, config: ProfileConfig, currency: str = "USD") -> dict[str, Profile]:
     """The profile of each customer, by id.
 
     Raises:
-        ProfileError: a column that the config names is missing, no service rule fits a customer, or a kind of
+        ProfileError: A column that the config names is missing, no service rule fits a customer, or a kind of
             contract has no words.
     """
-    services = _services(table, config)
-    contracts = _contracts(table, config)
-    tenure = table.schema.tenure
-    months = None if tenure is None else table.frame[tenure].to_numpy(np.float64)
-    return {
-        str(customer): Profile(
-            service=services[row],
-            bill=float(table.price[row]),
-            tenure_months=None if months is None else int(months[row]),
-            contract=contracts[row],
-        )
-        for row, customer in enumerate(table.ids)
-    }
-
-
-def _services(table: CustomerTable, config: ProfileConfig) -> list[str]:
-    found = np.full(len(table), "", dtype=object)
-    for number, rule in enumerate(config.services):
-        fits = np.ones(len(table), dtype=bool)
-        for column, value in rule.where.items():
-            fits &= _texts(table, column, f"messages.profile.services.{number}.where") == as_text(value)
-        found[fits & (found == "")] = rule.text
-    if (found == "").any():
-        customer = table.ids[found == ""][0]
-        raise ProfileError(
-            f"messages.profile.services: no rule fits customer {customer} ({int((found == '').sum())} in all); "
-            "expected a last rule without conditions, or one for them"
-        )
-    return [str(text) for text in found]
-
-
-def _contracts(table: CustomerTable, config: ProfileConfig) -> list[str | None]:
-    if config.contract is None:
-        return [None] * len(table)
-    words: Mapping[str, str] = config.contract.texts
-    found = _texts(table, config.contract.column, "messages.profile.contract.column")
-    unknown = sorted(set(found) - set(words))
-    if unknown:
-        raise ProfileError(
-            f"messages.profile.contract.texts: found {unknown[0]!r} in column {config.contract.column!r}, "
-            f"expected one of {sorted(words)}"
-        )
-    return [words[text] for text in found]
-
-
-def _texts(table: CustomerTable, column: str, key: str) -> pd.Series:
-    if column not in table.schema.names:
-        raise ProfileError(f"{key}: found column {column!r}, expected one of {list(table.schema.names)}")
-    return table.frame[column].map(as_text)
+    found = ProfileReader(table.schema, config, currency).profiles(table)
+    return dict(zip(map(str, table.ids), found, strict=True))

@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
-Unit = Literal["percent", "months", "none"]
+from churn_assets.message.text.currencies import BEFORE, CODES, HUNDREDTHS, MEANT, ONE_OF
+
+Unit = Literal["percent", "months", "money", "none"]
 
 _ONES = (
     "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
@@ -44,7 +46,9 @@ _DURATIONS: Mapping[str, float] = {
     **dict.fromkeys(("decade", "decades"), 120.0),
 }
 """Months of each unit: a year is 12 months, 52 weeks or 365 days."""
-_BETWEEN = frozenset({"-", "full", "whole", "entire", "more", "calendar", "extra", "additional", "straight"})
+_BETWEEN = frozenset(
+    {"-", "full", "whole", "entire", "more", "calendar", "extra", "additional", "straight", "free"}
+)
 _ARTICLES = frozenset({"a", "an", "of", "the"})
 _LENGTHS = frozenset({"weeks", "wks", "months", "mos", "mths", "years", "yrs", "decades"})
 """What always has a number in front: a `good day` or a `new year` promises nothing."""
@@ -80,16 +84,18 @@ class Quantity(NamedTuple):
     """A number in a text.
 
     Attributes:
-        value: In percent, months, or as it stands.
+        value: In percent, months, money, or as it stands.
         unit: What it counts.
         start: Its first token.
         end: The token after it and its unit.
+        currencies: ISO codes that the words may mean, where it is money.
     """
 
     value: float
     unit: Unit
     start: int
     end: int
+    currencies: frozenset[str] = frozenset()
 
 
 class Quantities(NamedTuple):
@@ -110,7 +116,8 @@ def read_quantities(text: str) -> Quantities:
     """Finds every number in a text, and what it counts.
 
     A fraction of anything but time is a percentage: `half price` is 50 percent. `for a year` and `next month` count
-    one; the word `one` without a unit is no number.
+    one; the word `one` without a unit is no number. Money has its currency before or behind it: `$10`, `10 EUR`,
+    `ten euros`, `50 cents`.
     """
     tokens = _TOKEN.findall(unicodedata.normalize("NFKC", text.translate(_VULGAR)).casefold())
     found: list[Quantity] = []
@@ -119,7 +126,7 @@ def read_quantities(text: str) -> Quantities:
     for place, token in enumerate(tokens):
         if place < behind or not (token in _TELLING or token[0].isdigit()):
             continue
-        quantity = _quantity(tokens, place)
+        quantity = _quantity(tokens, place, behind)
         if quantity is not None:
             found.append(quantity)
             behind = quantity.end
@@ -130,7 +137,7 @@ def read_quantities(text: str) -> Quantities:
     return Quantities(tuple(found), tuple(loose), tuple(tokens))
 
 
-def _quantity(tokens: Sequence[str], place: int) -> Quantity | None:
+def _quantity(tokens: Sequence[str], place: int, behind: int) -> Quantity | None:
     token = tokens[place]
     if token in ("a", "an", "next", "coming") and place:
         return _one_of(tokens, place)
@@ -152,7 +159,27 @@ def _quantity(tokens: Sequence[str], place: int) -> Quantity | None:
             return Quantity(value, "percent", place, unit + (2 if tokens[unit] == "per" else 1))
     if fraction:
         return Quantity(100 * value, "percent", place, end)
-    return None if token == "one" and end == place + 1 else Quantity(value, "none", place, end)
+    lone = token == "one" and end == place + 1
+    if lone and (unit >= len(tokens) or tokens[unit] not in ONE_OF):
+        return None
+    return _money(tokens, place, value, end, unit, behind) or Quantity(value, "none", place, end)
+
+
+def _money(
+    tokens: Sequence[str], place: int, value: float, end: int, unit: int, behind: int
+) -> Quantity | None:
+    """The number as money, where a currency stands before it (and belongs to no number before) or behind it."""
+    sign = tokens[place - 1] if place > behind else ""
+    before = MEANT[sign] if sign in BEFORE else None
+    name = tokens[unit] if unit < len(tokens) else ""
+    if name in HUNDREDTHS:
+        return Quantity(value / 100, "money", place, unit + 1, CODES)
+    after = MEANT.get(name)
+    if before is None and after is None:
+        return None
+    currencies = before if after is None else after if before is None else before & after
+    start, stop = place - (before is not None), end if after is None else unit + 1
+    return Quantity(value, "money", start, stop, currencies or frozenset())
 
 
 def _one_of(tokens: Sequence[str], place: int) -> Quantity | None:

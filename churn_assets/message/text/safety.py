@@ -5,10 +5,11 @@ Where a sentence could be read in two ways, it counts as broken: the plain templ
 
 | Rule | Broken when |
 |---|---|
-| wrong_discount | a percentage or fraction is not the offer's, cannot be read, or is not said as a discount |
+| wrong_discount | a percentage, fraction or amount is not the offer's, cannot be read, or is not said as a discount |
 | wrong_duration | a duration is not the offer's (the customer's tenure is none either), or cannot be read |
-| missing_offer | discount or duration is not said, where `required` |
-| unclear_offer | the discount is hedged ("up to"), denied or conditional |
+| missing_offer | discount and duration, free months or gift (whatever the arm brings) are not said, where `required` |
+| unclear_offer | the offer is hedged ("up to"), denied, conditional, or an amount is not said to be off every month |
+| other_offer | something else is offered: another gift, a discount where none is meant, anything by a bare contact |
 | other_number | any other number is named, in digits or words |
 | placeholder | a placeholder is unknown or malformed |
 | missing_name, missing_service | not said, where `required` |
@@ -27,57 +28,35 @@ Where a sentence could be read in two ways, it counts as broken: the plain templ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time
 from typing import Literal
 
+from churn_assets.arms import Arm, Menu
 from churn_assets.message.config import Channel, QuietHours, RuleId, SafetyRules
-from churn_assets.message.text.profile import Offer, Profile
-from churn_assets.message.text.quantities import Quantities, Quantity, read_quantities
+from churn_assets.message.text.gifts import gift_pattern, gift_words, others
+from churn_assets.message.text.offer_rules import GIFT, Found, judge_offer
+from churn_assets.message.text.profile import Profile
+from churn_assets.message.text.quantities import Quantities, read_quantities
+from churn_assets.message.text.terms import Facts, facts_of
 
 Severity = Literal["block", "warn"]
 
 NAME, SERVICE = "{name}", "{service}"
-
-_Found = Iterator[tuple[RuleId, str]]
-
-_CLOSE = 1e-6
-"""Months and percents are small numbers: what differs by less is the same."""
-_DISCOUNT = frozenset(
-    {
-        "off",
-        "discount",
-        "less",
-        "lower",
-        "cheaper",
-        "save",
-        "saving",
-        "savings",
-        "reduced",
-        "reduction",
-        "price",
-    }
-)
-_DEARER = frozenset(
-    {"increase", "increased", "raise", "raised", "rise", "rises", "higher", "more", "above", "dearer", "pricier",
-     "expensive", "surcharge", "fee", "fees", "penalty", "interest", "tax", "added", "markup"}
-)  # fmt: skip
-_DENIED = frozenset(
-    {"not", "no", "never", "without", "cannot", "neither", "nor", "hardly", "except", "excluding"}
-)
-_CONDITIONAL = frozenset({"if", "unless", "provided", "maybe", "perhaps", "might", "could", "almost"})
-_HEDGES = (
-    "up to", "at least", "as much as", "about", "around", "approximately", "roughly", "almost", "nearly", "more than",
-    "less than", "fewer than", "over", "under", "from", "between", "minimum of", "maximum of", "some",
-)  # fmt: skip
-_HEDGED = re.compile(rf"(?:^| )(?:{'|'.join(_HEDGES)})(?: (?:a|an|the|another|\$))*$")
-_SENTENCE_ENDS = frozenset(".!?")
+_ASKED: Channel = "sms"
+"""The channel of a text of which no arm is known."""
+_FREE_MONTHS = frozenset({"free month", "free months", "month free", "months free"})
+"""Banned phrases that are the very offer of an arm of free months: its own rules judge them."""
 
 _BRACES = re.compile(r"[{}\[\]<>]|%s\b|\$\w*name\b", re.I)
 _OFF_WHAT = re.compile(
     r"(?:\boff|discount on) (?:of )?(?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
-    r"(?= (?:for|over|during|if|when|and)\b|[^a-z ]|$)"
+    r"(?= (?:for|over|during|if|when|and|each|every|per|a month)\b|[^a-z ]|$)"
+)
+_FREE_OF = re.compile(
+    r"\bfree months? (?:of|on) (?:your|the|our) ([a-z ]+?)"
+    r"(?= (?:for|during|if|when|and|on us|is|are)\b|[^a-z ]|$)"
 )
 _ADDRESS = re.compile(r"@|://|www\.|\.(?:com|net|org|io|co|info|biz|app|me|ly|gg|link)\b", re.I)
 _LONG_NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){6,}")
@@ -110,11 +89,11 @@ class Request:
     """How and when a text would be sent.
 
     Attributes:
-        channel: The way it takes.
+        channel: The way it takes; the arm's where None.
         local_time: The customer's clock; None where nothing is about to be sent, so no hour is quiet.
     """
 
-    channel: Channel = "sms"
+    channel: Channel | None = None
     local_time: time | None = None
 
 
@@ -152,38 +131,52 @@ class Verdict:
 class Safety:
     """The rules of an experiment, ready to judge texts."""
 
-    def __init__(self, rules: SafetyRules, services: Sequence[str]) -> None:
+    def __init__(self, rules: SafetyRules, services: Sequence[str], gifts: Sequence[str] = ()) -> None:
         """Prepares the rules.
 
         Args:
             rules: The `safety:` section.
             services: Every service that a profile can name (`ProfileConfig.service_texts`).
+            gifts: Every gift of the menu: where there is one, no text may speak of another than its arm's.
         """
         self.rules = rules
         self._services = tuple(service.casefold() for service in services)
         self._generic = frozenset(text.casefold() for text in rules.generic_services)
+        self._gifts = tuple(gifts)
+        self._given = _phrases(rules.gift_phrases)
         self._banned = _phrases(rules.banned_phrases)
+        self._banned_but_free = _phrases(
+            [each for each in rules.banned_phrases if each.casefold() not in _FREE_MONTHS]
+        )
         self._pressing = _phrases(rules.pressure_phrases)
         self._opt_out = _phrases(rules.opt_out_phrases)
         self._names = frozenset(rules.first_names)
         self._foreign = re.compile(rf"[^\n -~{re.escape(rules.extra_characters)}]")
         self._warn = frozenset(rules.warn)
 
-    def check(self, text: str, profile: Profile, offer: Offer, request: Request | None = None) -> Verdict:
-        """Judges a text with its placeholders, written for this customer and offer."""
+    def check(self, text: str, profile: Profile, arm: Arm, request: Request | None = None) -> Verdict:
+        """Judges a text with its placeholders, written for this customer and arm."""
+        request, facts = request or Request(), facts_of(arm, profile.currency)
+        text = text if facts.gift is None else gift_pattern(facts.gift).sub(GIFT, text)
         read, folded = read_quantities(text), text.casefold()
         return self._verdict(
             [
-                *self._offer(read, offer),
+                *judge_offer(
+                    read if facts.discount else read_quantities(_plain(folded, profile)),
+                    facts,
+                    required="offer" in self.rules.required,
+                ),
+                *self._other_gifts(folded, profile, facts),
                 *self._services_named(folded, profile),
-                *self._wording(text, folded, read, request or Request()),
+                *self._wording(text, folded, read, request, request.channel or arm.channel or _ASKED, facts),
             ]
         )
 
     def check_wording(self, text: str, request: Request | None = None) -> Verdict:
-        """Judges a text of which customer and offer are unknown, by the rules that need neither."""
+        """Judges a text of which customer and arm are unknown, by the rules that need neither."""
+        request, read = request or Request(), read_quantities(text)
         return self._verdict(
-            list(self._wording(text, text.casefold(), read_quantities(text), request or Request()))
+            list(self._wording(text, text.casefold(), read, request, request.channel or _ASKED))
         )
 
     def _verdict(self, found: list[tuple[RuleId, str]]) -> Verdict:
@@ -193,50 +186,45 @@ class Safety:
             )
         )
 
-    def _wording(self, text: str, folded: str, read: Quantities, request: Request) -> _Found:
+    def _wording(
+        self,
+        text: str,
+        folded: str,
+        read: Quantities,
+        request: Request,
+        channel: Channel,
+        facts: Facts | None = None,
+    ) -> Found:
         yield from self._placeholders(text)
         yield from self._form(text, read)
-        yield from self._said(folded, request)
+        yield from self._said(folded, channel, facts)
         yield from self._people(text)
         if request.local_time is not None and _is_quiet(request.local_time, self.rules.quiet_hours):
             yield "quiet_hours", f"{request.local_time:%H:%M} is within the quiet hours"
 
-    def _offer(self, read: Quantities, offer: Offer) -> _Found:
-        said: set[str] = set()
-        for quantity in read.found:
-            told = " ".join(read.tokens[quantity.start : quantity.end])
-            if quantity.unit == "percent":
-                if abs(quantity.value - 100 * offer.pct) > _CLOSE:
-                    yield "wrong_discount", f"says {told!r}, expected {offer.percent}%"
-                elif problem := _misused(read, quantity):
-                    yield problem
-                else:
-                    said.add("discount")
-            elif quantity.unit == "months":
-                if abs(quantity.value - offer.months) > _CLOSE:
-                    yield "wrong_duration", f"says {told!r}, expected {offer.duration}"
-                elif _is_hedged(read, quantity):
-                    yield "unclear_offer", f"says neither more nor less than {told!r}, expected plain words"
-                else:
-                    said.add("duration")
-            else:
-                yield "other_number", f"says {told!r}, expected no number but the offer's"
-        for unit, place in read.loose:
-            rule: RuleId = "wrong_discount" if unit == "percent" else "wrong_duration"
-            yield rule, f"says {read.tokens[place]!r} without a number that can be read"
-        if "offer" in self.rules.required:
-            for part in ("discount", "duration"):
-                if part not in said:
-                    yield "missing_offer", f"does not say the {part}"
+    def _other_gifts(self, folded: str, profile: Profile, facts: Facts) -> Found:
+        """Gifts that are not the arm's, by name or by a word for such things; `GIFT` stands for its own."""
+        if facts.discount and not self._gifts:
+            return
+        plain, own = _plain(folded, profile), facts.gift
+        for gift in others(own, self._gifts):
+            if gift_pattern(gift).search(plain):
+                yield "other_offer", f"says {gift!r}, expected {own or 'no gift'!r}"
+                return
+        meant = frozenset() if own is None else gift_words(own) | {"gift", "gifts"}
+        for phrase in self._given.finditer(plain) if self._given else ():
+            if not meant.issuperset(re.split(r"[\s-]+", phrase.group())):
+                yield "other_offer", f"says {phrase.group()!r}, expected {own or 'no gift'!r}"
+                return
 
-    def _placeholders(self, text: str) -> _Found:
+    def _placeholders(self, text: str) -> Found:
         rest = text.replace(NAME, "").replace(SERVICE, "")
         if odd := _BRACES.search(rest):
             yield "placeholder", f"found {odd.group()!r}, expected {NAME} or {SERVICE} and no other"
         if "name" in self.rules.required and NAME not in text:
             yield "missing_name", f"does not say {NAME}"
 
-    def _services_named(self, folded: str, profile: Profile) -> _Found:
+    def _services_named(self, folded: str, profile: Profile) -> Found:
         own = profile.service.casefold()
         plain = folded.replace(SERVICE, own)
         if "service" in self.rules.required and own not in plain:
@@ -245,13 +233,14 @@ class Safety:
             if service in plain and service != own:
                 yield "wrong_service", f"says {service!r}, expected {profile.service!r}"
                 return
-        for match in _OFF_WHAT.finditer(plain):
-            what = match.group(1).strip()
-            if what != own and what not in self._generic:
-                yield "wrong_service", f"a discount on {what!r}, expected {profile.service!r}"
-                return
+        for what, words in (("discount on", _OFF_WHAT), ("free month of", _FREE_OF)):
+            for match in words.finditer(plain):
+                named = match.group(1).strip()
+                if named != own and named not in self._generic:
+                    yield "wrong_service", f"a {what} {named!r}, expected {profile.service!r}"
+                    return
 
-    def _form(self, text: str, read: Quantities) -> _Found:
+    def _form(self, text: str, read: Quantities) -> Found:
         words = len(text.split())
         rules = self.rules
         if not rules.min_words <= words <= rules.max_words:
@@ -270,16 +259,18 @@ class Safety:
         elif spelled := _SPELLED.search(text):
             yield "characters", f"found {spelled.group()!r}, a word letter by letter"
 
-    def _said(self, folded: str, request: Request) -> _Found:
-        if self._banned and (phrase := self._banned.search(folded)):
+    def _said(self, folded: str, channel: Channel, facts: Facts | None) -> Found:
+        free = facts is not None and facts.free_months is not None
+        banned = self._banned_but_free if free else self._banned
+        if banned and (phrase := banned.search(folded)):
             yield "banned_phrase", f"says {phrase.group()!r}"
         if self._pressing and (phrase := self._pressing.search(folded)):
             yield "pressure", f"says {phrase.group()!r}"
         channels = self.rules.opt_out_channels
-        if request.channel in channels and self._opt_out and not self._opt_out.search(folded):
-            yield "opt_out", f"does not say how to opt out, as {request.channel} needs"
+        if channel in channels and self._opt_out and not self._opt_out.search(folded):
+            yield "opt_out", f"does not say how to opt out, as {channel} needs"
 
-    def _people(self, text: str) -> _Found:
+    def _people(self, text: str) -> Found:
         if private := _ADDRESS.search(text) or _LONG_NUMBER.search(text):
             yield "personal_data", f"found {private.group()!r}"
         elif codes := [word for word in text.split() if len(word) >= _CODE_LENGTH and _is_code(word)]:
@@ -311,22 +302,16 @@ def _stutter(tokens: Sequence[str]) -> str:
     return ""
 
 
-def _misused(read: Quantities, quantity: Quantity) -> tuple[RuleId, str] | None:
-    """What is wrong with a discount of the right size, if anything."""
-    start, end = quantity.start, quantity.end
-    while start and read.tokens[start - 1] not in _SENTENCE_ENDS:
-        start -= 1
-    while end < len(read.tokens) and read.tokens[end] not in _SENTENCE_ENDS:
-        end += 1
-    sentence = set(read.tokens[start:end])
-    if not sentence & _DISCOUNT or sentence & _DEARER:
-        return "wrong_discount", "does not say the percentage as a discount"
-    odd = sentence & (_DENIED | _CONDITIONAL) or {word for word in sentence if word.endswith("n't")}
-    if odd or _is_hedged(read, quantity):
-        return "unclear_offer", f"does not say the discount plainly{f' ({min(odd)})' if odd else ''}"
-    return None
+def _plain(folded: str, profile: Profile) -> str:
+    """A casefolded text in which the customer's own service is just that: its words offer nothing."""
+    return folded.replace(SERVICE, "service").replace(profile.service.casefold(), "service")
 
 
-def _is_hedged(read: Quantities, quantity: Quantity) -> bool:
-    before = " ".join(read.tokens[max(0, quantity.start - 4) : quantity.start])
-    return _HEDGED.search(before) is not None
+def safety_of(rules: SafetyRules, services: Sequence[str], menu: Menu) -> Safety:
+    """The rules for texts about a menu's arms."""
+    return Safety(rules, services, gifts_of(menu))
+
+
+def gifts_of(menu: Menu) -> tuple[str, ...]:
+    """Every gift of a menu, in the words of a message."""
+    return tuple(dict.fromkeys(arm.terms.gift_words for arm in menu if arm.terms.gift_words))

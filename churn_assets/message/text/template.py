@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from churn_assets.message.text.profile import Offer, Profile
+from churn_assets.arms import Arm, percents
+from churn_assets.message.config import SafetyRules
+from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import read_quantities
 from churn_assets.message.text.safety import NAME, SERVICE, Request, Safety, Verdict
+from churn_assets.message.text.terms import duration_words, facts_of, offer_words
 
 WAITING = frozenset({"quiet_hours"})
 """Rules that another text would break as well: the message waits."""
@@ -18,7 +22,7 @@ _LONGEST_NAME = 40
 
 
 class TemplateError(ValueError):
-    """The plain template breaks the rules that it stands in for: nothing can be sent."""
+    """The plain template breaks the rules that it stands in for, or cannot say an arm: nothing can be sent."""
 
 
 class RenderError(ValueError):
@@ -42,34 +46,66 @@ class Outgoing:
     waits: bool
 
 
-def plain_text(profile: Profile, offer: Offer, safety: Safety) -> str:
-    """The template's text for a customer and an offer, with the placeholder of the name.
+def plain_text(profile: Profile, arm: Arm, safety: Safety) -> str:
+    """The template's text for a customer and an arm, with the placeholder of the name.
 
     Raises:
-        TemplateError: it breaks a rule itself.
+        TemplateError: it cannot say the arm, or breaks a rule itself.
     """
-    text = safety.rules.template.replace("{percent}", offer.percent).replace("{duration}", offer.duration)
-    text = text.replace(SERVICE, profile.service)
-    broken = safety.check(text, profile, offer).blocking
+    key, text = _template(safety.rules, arm)
+    share = arm.terms.share_off
+    for placeholder, words in (
+        ("{offer}", offer_words(arm, profile.currency)),
+        ("{percent}", "" if share is None else percents(share)),
+        ("{duration}", duration_words(arm)),
+        (SERVICE, profile.service),
+    ):
+        text = text.replace(placeholder, words)
+    broken = safety.check(text, profile, arm).blocking
     if broken:
-        raise TemplateError(f"safety.template: {broken[0].rule}: {broken[0].reason}; found {text!r}")
+        raise TemplateError(f"{key}: {broken[0].rule}: {broken[0].reason}; found {text!r}")
     return text
 
 
+def check_templates(rules: SafetyRules, arms: Iterable[Arm]) -> None:
+    """Whether every arm that contacts can be said by the templates.
+
+    Raises:
+        TemplateError: one cannot; names the key, the arm and what is expected.
+    """
+    for arm in arms:
+        if arm.contacts:
+            _template(rules, arm)
+
+
+def _template(rules: SafetyRules, arm: Arm) -> tuple[str, str]:
+    """Key and text of the template that says an arm."""
+    facts = facts_of(arm, "")
+    if facts.nothing:
+        return "safety.contact_template", rules.contact_template
+    for placeholder, known in (("{percent}", facts.percent), ("{duration}", facts.months)):
+        if placeholder in rules.template and known is None:
+            raise TemplateError(
+                f"safety.template: found {placeholder}, which says nothing of arm {arm.id!r} ({arm.label}); "
+                "expected {offer}, which says any arm"
+            )
+    return "safety.template", rules.template
+
+
 def outgoing(
-    written: str | None, profile: Profile, offer: Offer, safety: Safety, request: Request | None = None
+    written: str | None, profile: Profile, arm: Arm, safety: Safety, request: Request | None = None
 ) -> Outgoing:
     """Decides what is sent: the text that a model wrote (None: there is no model) if it is safe, else the template.
 
     Raises:
         TemplateError: the template is needed and breaks a rule itself.
     """
-    text = plain_text(profile, offer, safety) if written is None else written.strip()
-    verdict = safety.check(text, profile, offer, request)
+    text = plain_text(profile, arm, safety) if written is None else written.strip()
+    verdict = safety.check(text, profile, arm, request)
     waits = not WAITING.isdisjoint(verdict.rules)
     if written is not None and {violation.rule for violation in verdict.blocking} <= WAITING:
         return Outgoing(text, "model", verdict, waits)
-    return Outgoing(plain_text(profile, offer, safety), "template", verdict, waits)
+    return Outgoing(plain_text(profile, arm, safety), "template", verdict, waits)
 
 
 def render(text: str, profile: Profile, name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import pandas as pd
 import torch
 import trl
 
-from churn_assets.message.corpus.data import Preferences, situations
+from churn_assets.arms import Arm
+from churn_assets.message.corpus.data import Preferences
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.language_model import (
     ARCHITECTURES,
@@ -34,6 +35,7 @@ from churn_assets.message.model.language_model import (
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.message.text.profile import Profile
+from churn_assets.message.text.terms import duration_words, worth_words
 from churn_assets.message.training.checkpoint import checkpoint_folder
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import RewardModelConfig
@@ -88,7 +90,7 @@ def train_reward(
     """
     train, held_out = preferences.of("train"), preferences.of("validation").head(HELD_OUT_ROWS)
     judged = judges_pairs(train["customer_id"], config.judge_share, seed)
-    lessons = _lessons(train, held_out, preferences.profiles, config, seed)
+    lessons = _lessons(train, held_out, preferences, config, seed)
     parts = (*lessons, _Part("reward", train[~judged], held_out), _Part("judge", train[judged], held_out))
     steps = {part.name: part.steps(config) for part in parts}
     total = sum(steps.values())
@@ -155,16 +157,21 @@ def judges_pairs(customers: pd.Series, share: float, seed: int) -> npt.NDArray[n
 
 
 def counterfactuals(
-    pairs: pd.DataFrame, profiles: Mapping[str, Profile], count: int, seed: int, *, alone: bool
+    pairs: pd.DataFrame,
+    situations: Sequence[tuple[Profile, Arm] | None],
+    count: int,
+    seed: int,
+    *,
+    alone: bool,
 ) -> pd.DataFrame:
-    """Pairs of a preferred text over the same with one fact of another prompt: discount, duration or service.
+    """Pairs of a preferred text over the same with one fact of another prompt: what is given, for how long, or service.
 
     Most texts are cut off behind the fact, so that what differs is the last that is read. Each kind of fact is drawn
     equally often, where any text tells it and prompts differ in it; there are no pairs where none does.
 
     Args:
-        pairs: With customer_id, prompt, chosen, offer_pct and offer_months.
-        profiles: Profile of each customer.
+        pairs: With prompt and chosen.
+        situations: Customer and arm of each, where they are known.
         count: How many are made.
         seed: Of the draws.
         alone: Whether a text is nothing but the fact.
@@ -172,19 +179,22 @@ def counterfactuals(
     Returns:
         Columns prompt, chosen and rejected.
     """
-    told: dict[str, list[tuple[int, str]]] = {"percent": [], "duration": [], "service": []}
+    told: dict[str, list[tuple[int, str]]] = {"worth": [], "duration": [], "service": []}
     values: dict[str, set[str]] = {kind: set() for kind in told}
     prompts, texts = pairs["prompt"].tolist(), pairs["chosen"].tolist()
-    for row, situation in enumerate(situations(pairs, profiles)):
+    for row, situation in enumerate(situations):
         if situation is None:
             continue
-        profile, offer = situation
+        profile, arm = situation
         facts = {
-            "percent": f" {offer.percent}%",
-            "duration": f" {offer.duration}",
-            "service": f" {profile.service}",
+            "worth": worth_words(arm, profile.currency),
+            "duration": duration_words(arm),
+            "service": profile.service,
         }
-        for kind, fact in facts.items():
+        for kind, words in facts.items():
+            if not words:
+                continue
+            fact = f" {words}"
             values[kind].add(fact)
             if fact in texts[row]:
                 told[kind].append((row, fact))
@@ -293,7 +303,7 @@ class _Part:
 def _lessons(
     train: pd.DataFrame,
     held_out: pd.DataFrame,
-    profiles: Mapping[str, Profile],
+    preferences: Preferences,
     config: RewardModelConfig,
     seed: int,
 ) -> tuple[_Part, ...]:
@@ -302,7 +312,7 @@ def _lessons(
 
     def lesson(name: str, count: int, *, alone: bool) -> _Part:
         learned, measured = (
-            counterfactuals(pairs, profiles, size, seed, alone=alone)
+            counterfactuals(pairs, preferences.situations(pairs), size, seed, alone=alone)
             for pairs, size in ((train, count), (held_out, len(held_out)))
         )
         return _Part(name, learned, measured, "constant_with_warmup")

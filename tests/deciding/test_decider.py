@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 
 from churn_assets.customers.features import RowEncoder
-from churn_assets.decision.budget import commitments, within_budget
+from churn_assets.deciding.decider import Budget, Contact, CustomerError, CustomerInput, Decider, Rollout
+from churn_assets.deciding.files import save_models
+from churn_assets.deciding.table import decide_table
+from churn_assets.decision.budget import within_budget
 from churn_assets.release.build import as_raw
-from churn_assets.release.decide import decide
-from churn_assets.release.derived_files import save_derived
-from churn_assets.serving.core import Budget, Contact, CustomerError, CustomerInput, DecisionCore, Rollout
-from churn_assets.store.reference import ArtifactRef
 
 KEY = b"a secret of this test"
-RELEASE = ArtifactRef("toy", "release", "20260101T000000Z-000000000000")
+RELEASE = "toy/release/20260101T000000Z-000000000000"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
@@ -30,7 +29,7 @@ def inputs(table, **fields):
 
 @pytest.fixture(scope="module")
 def core(small):
-    return DecisionCore(small.derived, str(RELEASE))
+    return Decider(small.models, RELEASE)
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +85,9 @@ def test_a_decision_is_the_same_alone_and_in_any_batch(core, customers, size):
 
 
 def test_the_command_decides_as_the_server_does_for_every_real_customer(core, small):
-    offline = decide(as_raw(small.everyone), small.derived, RELEASE, NOW)
+    offline = decide_table(as_raw(small.everyone), core, NOW)
     online = core.decide(inputs(small.everyone))
-    assert [each.chosen.offer_pct for each in online] == offline["offer_pct"].tolist()
+    assert [each.chosen.arm.id for each in online] == offline["arm"].tolist()
     assert [each.risk for each in online] == offline["risk"].tolist()
     for name, column in (
         ("acceptance", "acceptance"),
@@ -96,14 +95,14 @@ def test_the_command_decides_as_the_server_does_for_every_real_customer(core, sm
         ("expected_value", "expected_value"),
     ):
         assert [getattr(each.chosen, name) for each in online] == offline[column].tolist()
-    assert len({each.chosen.offer_pct for each in online}) > 2
+    assert len({each.arm for each in online}) > 2
 
 
 def test_prior_offers_lower_the_acceptance_of_the_next(core, persuadable):
     before, after = one(core, persuadable), one(core, replace(persuadable, prior_offers=4))
     assert before.known
     assert not after.known
-    assert after.offers[2].acceptance < before.offers[2].acceptance
+    assert after.arms[2].acceptance < before.arms[2].acceptance
 
 
 @pytest.mark.parametrize(
@@ -112,12 +111,12 @@ def test_prior_offers_lower_the_acceptance_of_the_next(core, persuadable):
         ({"opted_out": True}, "opted_out", None),
         ({"last_contact": Contact(0)}, "cooldown", 1),
         ({"last_contact": Contact(1)}, "cooldown", 1),
-        ({"last_contact": Contact(1, accepted=0.1)}, "discount_running", 5),
-        ({"last_contact": Contact(5, accepted=0.3)}, "discount_running", 1),
+        ({"last_contact": Contact(1, accepted="percent_10")}, "offer_running", 5),
+        ({"last_contact": Contact(5, accepted="percent_30")}, "offer_running", 1),
         ({"offers_used": 4}, "cap_reached", None),
         ({"offers_used": 9}, "cap_reached", None),
         ({"eligible": ()}, "not_eligible", None),
-        ({"eligible": (0.0,)}, "not_eligible", None),
+        ({"eligible": ("no_contact",)}, "not_eligible", None),
     ],
 )
 def test_a_rule_that_forbids_an_offer_is_kept_and_named_whoever_chooses(
@@ -127,29 +126,37 @@ def test_a_rule_that_forbids_an_offer_is_kept_and_named_whoever_chooses(
     for rollout in (Rollout(b""), Rollout(KEY, exploration_share=1.0)):
         decision = one(core, forbidden, rollout)
         assert (decision.arm, decision.propensities) == (0, (1.0, 0.0, 0.0, 0.0, 0.0))
-        assert [offer.forbidden for offer in decision.offers] == [None, *[rule] * 4]
+        assert [outlook.forbidden for outlook in decision.arms] == [None, *[rule] * 4]
         assert decision.delay_months == delay
         assert rule in [reason.code for reason in decision.reasons]
 
 
 @pytest.mark.parametrize(
     "contact",
-    [None, Contact(2), Contact(3), Contact(400), Contact(6, accepted=0.1), Contact(2, accepted=0.0)],
+    [
+        None,
+        Contact(2),
+        Contact(3),
+        Contact(400),
+        Contact(6, accepted="percent_10"),
+        Contact(2, accepted="no_contact"),
+    ],
 )
 def test_an_old_contact_forbids_nothing(core, persuadable, contact):
     decision = one(core, replace(persuadable, last_contact=contact))
-    assert not any(offer.forbidden for offer in decision.offers)
+    assert not any(outlook.forbidden for outlook in decision.arms)
 
 
 def test_a_recent_contact_that_is_no_longer_in_the_cooldown_still_lowers_acceptance(core, persuadable):
     recent, old = (one(core, replace(persuadable, last_contact=Contact(months))) for months in (2, 3))
-    assert recent.offers[1].acceptance < old.offers[1].acceptance
+    assert recent.arms[1].acceptance < old.arms[1].acceptance
 
 
 def test_only_eligible_offers_are_made_also_at_random(core, customers):
-    few = [replace(each, eligible=(0.05, 0.3)) for each in customers]
+    few = [replace(each, eligible=("percent_5", "percent_30")) for each in customers]
     for rollout in (Rollout(b""), Rollout(KEY, exploration_share=1.0)):
-        assert {decision.chosen.offer_pct for decision in core.decide(few, rollout)} <= {0.0, 0.05, 0.3}
+        decided = {decision.chosen.arm.id for decision in core.decide(few, rollout)}
+        assert decided <= {"no_contact", "percent_5", "percent_30"}
 
 
 def test_the_kill_switch_stops_all_offers_and_every_answer_says_so(core, customers):
@@ -160,7 +167,7 @@ def test_the_kill_switch_stops_all_offers_and_every_answer_says_so(core, custome
 
 
 def test_propensities_are_the_frequencies_with_which_keys_draw(core, persuadable):
-    customer = replace(persuadable, eligible=(0.05, 0.1, 0.3))
+    customer = replace(persuadable, eligible=("percent_5", "percent_10", "percent_30"))
     rollouts = [Rollout(f"key {i}".encode(), "e", 0.15, 0.3) for i in range(4000)]
     decisions = [one(core, customer, rollout) for rollout in rollouts]
     expected = np.array(decisions[0].propensities)
@@ -202,7 +209,7 @@ def test_groups_are_not_drawn_without_a_secret():
 
 def full_costs(core, customers):
     price = np.array([each.features["MonthlyCharges"] for each in customers])
-    return commitments(core.process, price)
+    return core.process.commitments(price)
 
 
 @pytest.mark.parametrize("remaining", [0.0, 5.0, 100.0, 1000.0])
@@ -215,7 +222,9 @@ def test_offers_never_commit_more_than_the_budget(core, customers, remaining, ex
         assert sum(each.propensities) == pytest.approx(1, abs=1e-12)
         assert each.propensities[each.arm] > 0
         assert all(
-            offer.forbidden == "budget" for arm, offer in enumerate(each.offers) if costs[i, arm] > remaining
+            outlook.forbidden == "budget"
+            for arm, outlook in enumerate(each.arms)
+            if costs[i, arm] > remaining
         )
 
 
@@ -290,8 +299,8 @@ def test_a_missing_feature_is_refused_by_name(core, customers):
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"eligible": (0.07,)}, "eligible"),
-        ({"last_contact": Contact(1, accepted=0.07)}, "last_contact"),
+        ({"eligible": ("percent_7",)}, "eligible"),
+        ({"last_contact": Contact(1, accepted="percent_7")}, "last_contact"),
         ({"last_contact": Contact(-1)}, "last_contact"),
         ({"offers_used": -1}, "offers_used"),
         ({"prior_offers": 10**9}, "prior_offers"),
@@ -306,18 +315,18 @@ def test_a_history_that_cannot_be_is_refused_by_name(core, persuadable, fields, 
 def test_extreme_but_allowed_numbers_give_finite_answers(core, customers):
     features = {**customers[0].features, "MonthlyCharges": 1e15, "tenure": 1e15, "SeniorCitizen": -1e15}
     decision = one(core, replace(customers[0], features=features))
-    assert np.isfinite([figure for offer in decision.offers for figure in (*offer[2:],)]).all()
+    assert np.isfinite([figure for outlook in decision.arms for figure in outlook[2:]]).all()
 
 
 def test_reasons_name_the_figures_of_the_decision(core, persuadable):
     decision = one(core, persuadable)
-    figures = {reason.code: (reason.offer_pct, reason.figure) for reason in decision.reasons}
+    figures = {reason.code: (reason.arm, reason.figure) for reason in decision.reasons}
     chosen = decision.chosen
     assert figures == {
         "risk": (None, decision.risk),
-        "acceptance": (chosen.offer_pct, chosen.acceptance),
-        "risk_if_offered": (chosen.offer_pct, chosen.risk_if_offered),
-        "expected_value": (chosen.offer_pct, chosen.expected_value),
+        "acceptance": (chosen.arm.id, chosen.acceptance),
+        "risk_if_offered": (chosen.arm.id, chosen.risk_if_offered),
+        "expected_value": (chosen.arm.id, chosen.expected_value),
     }
 
 
@@ -328,18 +337,18 @@ def test_an_empty_batch_has_no_decisions(core):
 _ALONE = """
 import sys
 from pathlib import Path
-from churn_assets.release.derived_files import load_derived
-from churn_assets.serving.core import CustomerInput, DecisionCore
-core = DecisionCore(load_derived(Path(sys.argv[1])), "toy")
+from churn_assets.deciding.files import load_models
+from churn_assets.deciding.decider import CustomerInput, Decider
+core = Decider(load_models(Path(sys.argv[1])), "toy")
 features = {f.name: f.categories[0] if f.categories else f.mean for f in core.schema.features}
-assert core.decide([CustomerInput("a", features)])[0].offers
-training = {"sklearn", "scipy", "torch", "stable_baselines3", "gymnasium", "skops", "transformers", "trl", "dagster"}
+assert core.decide([CustomerInput("a", features)])[0].arms
+training = {"sklearn", "scipy", "torch", "stable_baselines3", "gymnasium", "transformers", "trl", "dagster"}
 print(sorted(training & set(sys.modules)))
 """
 
 
 def test_deciding_imports_no_library_that_trains(small, tmp_path):
-    save_derived(small.derived, tmp_path)
+    save_models(small.models, tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", _ALONE, tmp_path], capture_output=True, text=True, check=False
     )

@@ -1,6 +1,7 @@
 """From customers to decisions with one loaded release: models, policy, rules, holdout and exploration.
 
-No clock, no web, no log here, and no library that trains.
+The one decider: the server, the command line, reports, gates and simulations ask it. No clock, no web, no log here, and
+no library that trains.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from churn_assets.arms import Arm, Menu
 from churn_assets.customers.features import FeatureError, RowEncoder
-from churn_assets.decision.budget import PRICE_LIMIT, commitments
+from churn_assets.deciding.reasons import Reason, reasons
+from churn_assets.deciding.release_models import ReleaseModels, own_arms
+from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.process import IDLE, RetentionProcess
-from churn_assets.release.derived import Derived
-from churn_assets.release.reasons import Reason, reasons
 
 POLICY = "ppo_decision"
 
-Rule = Literal["opted_out", "not_eligible", "discount_running", "cooldown", "cap_reached", "budget"]
+Rule = Literal["opted_out", "not_eligible", "offer_running", "cooldown", "cap_reached", "budget"]
 """Why an offer may not be made now; the first that applies."""
 
 Assigned = Literal["policy", "holdout", "exploration", "kill_switch"]
@@ -35,11 +37,11 @@ class Contact:
 
     Attributes:
         months_ago: Whole months since, at least 0.
-        accepted: The offer that was accepted then, as a fraction of the price; None for a refusal or no answer.
+        accepted: Id of the arm that was accepted then; None for a refusal or no answer.
     """
 
     months_ago: int
-    accepted: float | None = None
+    accepted: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class CustomerInput:
     Attributes:
         customer_id: As text; draws holdout and exploration.
         features: Exactly the features of the release's signature: numbers, texts, None for a blank.
-        eligible: Offers that may be made, as fractions of the price; None for the whole menu.
+        eligible: Ids of the arms that may be offered; None for all whose own conditions the customer keeps.
         opted_out: May not be contacted.
         last_contact: None where there was none within the process's memory.
         offers_used: Contacts in the running episode; the release's cap counts them.
@@ -58,7 +60,7 @@ class CustomerInput:
 
     customer_id: str
     features: Mapping[str, float | str | None]
-    eligible: Sequence[float] | None = None
+    eligible: Sequence[str] | None = None
     opted_out: bool = False
     last_contact: Contact | None = None
     offers_used: int = 0
@@ -120,11 +122,11 @@ NO_ROLLOUT = Rollout(key=b"")
 """Everybody is left to the policy, as in `churn decide`."""
 
 
-class Offer(NamedTuple):
+class ArmOutlook(NamedTuple):
     """One arm of the menu, for one customer.
 
     Attributes:
-        offer_pct: Fraction of the list price; 0 is no contact.
+        arm: The arm.
         forbidden: The rule that forbids it now; None where it may be made.
         acceptance: P(accept); 0 for no contact.
         risk_if_offered: P(churn) within the label window after it; the risk itself for no contact.
@@ -132,7 +134,7 @@ class Offer(NamedTuple):
         propensity: P(this arm is decided), over the draw of holdout and exploration.
     """
 
-    offer_pct: float
+    arm: Arm
     forbidden: Rule | None
     acceptance: float
     risk_if_offered: float
@@ -145,8 +147,9 @@ class Decision(NamedTuple):
 
     Attributes:
         customer_id: Who.
-        arm: Index into `offers`; 0 is no contact.
-        offers: All arms of the menu in order.
+        arm: Index into `arms`; 0 is no contact.
+        arms: All arms of the menu in order.
+        cost: The most that the arm decided can cost for this customer, its contact among it.
         risk: P(churn) within the label window without contact.
         policy_arm: What the policy prefers among the allowed arms, whoever chose in the end.
         assigned: Who chose.
@@ -158,7 +161,8 @@ class Decision(NamedTuple):
 
     customer_id: str
     arm: int
-    offers: tuple[Offer, ...]
+    arms: tuple[ArmOutlook, ...]
+    cost: float
     risk: float
     policy_arm: int
     assigned: Assigned
@@ -167,35 +171,35 @@ class Decision(NamedTuple):
     release: str
 
     @property
-    def chosen(self) -> Offer:
+    def chosen(self) -> ArmOutlook:
         """The arm decided."""
-        return self.offers[self.arm]
+        return self.arms[self.arm]
 
     @property
     def propensities(self) -> tuple[float, ...]:
         """(K,) of every arm; they add up to 1."""
-        return tuple(offer.propensity for offer in self.offers)
+        return tuple(each.propensity for each in self.arms)
 
     @property
     def retention_probability(self) -> float:
         """P(the customer stays for the label window) given this decision."""
-        return 1.0 - self.offers[self.arm].risk_if_offered
+        return 1.0 - self.arms[self.arm].risk_if_offered
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why, the most telling last."""
-        by_policy, menu = self.assigned == "policy", self.offers
+        by_policy, menu = self.assigned == "policy", self.arms
         rules: list[str] = [] if by_policy else [self.assigned]
-        rules += dict.fromkeys(offer.forbidden for offer in menu if offer.forbidden)
+        rules += dict.fromkeys(each.forbidden for each in menu if each.forbidden)
         return reasons(
             self.arm,
             self.risk,
             rules,
-            [arm for arm, offer in enumerate(menu) if arm and by_policy and offer.forbidden is None],
-            [offer.offer_pct for offer in menu],
-            [offer.acceptance for offer in menu],
-            [offer.risk_if_offered for offer in menu],
-            [offer.expected_value for offer in menu],
+            [arm for arm, each in enumerate(menu) if arm and by_policy and each.forbidden is None],
+            [each.arm.id for each in menu],
+            [each.acceptance for each in menu],
+            [each.risk_if_offered for each in menu],
+            [each.expected_value for each in menu],
         )
 
 
@@ -217,30 +221,31 @@ class CustomerError(ValueError):
 class _Situation(NamedTuple):
     """What the rules say about one customer, before anybody chooses."""
 
-    status: int
+    state: int
     used: int
     forbidden: tuple[Rule | None, ...]
     allowed: list[int]
 
 
-class DecisionCore:
+class Decider:
     """Decides with one release; immutable, so any number of threads may ask.
 
     Args:
-        derived: The release's derived forms.
+        models: What the release decides with.
         release: Its name, for answers.
     """
 
-    def __init__(self, derived: Derived, release: str) -> None:
-        self.derived, self.release = derived, release
-        self.process: RetentionProcess = derived.process
-        self.schema = derived.schema
-        self.menu = tuple(float(offer) for offer in self.process.menu)
-        self._encoder = RowEncoder(derived.schema)
-        self._arms = {offer: arm for arm, offer in enumerate(self.menu)}
+    def __init__(self, models: ReleaseModels, release: str) -> None:
+        self.models, self.release = models, release
+        self.process: RetentionProcess = models.process
+        self.schema = models.schema
+        self.menu: Menu = self.process.menu
+        self._encoder = RowEncoder(models.schema)
         self._free: tuple[Rule | None, ...] = (None,) * len(self.menu)
         self._all = list(range(len(self.menu)))
         self._views: list[int] = self.process.view.tolist()
+        self._open: list[bool] = self.process.open.tolist()
+        self._running: list[bool] = self.process.running.tolist()
 
     def decide(
         self, batch: Sequence[CustomerInput], rollout: Rollout = NO_ROLLOUT, budget: Budget = Budget()
@@ -264,100 +269,109 @@ class DecisionCore:
             )
         if not batch:
             return []
-        rows, situations = self._read(batch)
+        rows = self._rows(batch)
         prior = [customer.prior_offers for customer in batch]
-        outlooks, known = self.derived.outlooks(np.array(rows), prior)
-        costs: list[list[float]] | None = None
+        found, known = self.models.outlooks(np.array(rows), prior)
+        own = own_arms(found)
+        situations = [
+            self._situation(index, customer, arms)
+            for index, (customer, arms) in enumerate(zip(batch, own, strict=True))
+        ]
+        costs: list[list[float]] = found["cost"].tolist()
+        limited = budget.remaining is not None
         if budget.remaining is not None:
-            costs = commitments(self.process, outlooks["price"]).tolist()
             situations = [
                 self._affordable(situation, cost, budget.remaining)
                 for situation, cost in zip(situations, costs, strict=True)
             ]
-        status = [situation.status for situation in situations]
-        preferred = self.derived.preferred(
-            outlooks,
-            status,
+        states = [situation.state for situation in situations]
+        preferred = self.models.preferred(
+            found,
+            states,
             [situation.used for situation in situations],
             [situation.allowed for situation in situations],
             budget.price,
         )
         figures = _Figures(
-            outlooks["risk"].tolist(),
-            outlooks["churn_if_accepted"].tolist(),
-            outlooks["churn_if_refused"].tolist(),
-            [each[self._views[s]] for each, s in zip(outlooks["acceptance"].tolist(), status, strict=True)],
-            [each[self._views[s]] for each, s in zip(outlooks["value"].tolist(), status, strict=True)],
+            found["risk"].tolist(),
+            found["churn_if_accepted"].tolist(),
+            found["churn_if_refused"].tolist(),
+            [each[self._views[s]] for each, s in zip(found["acceptance"].tolist(), states, strict=True)],
+            [each[self._views[s]] for each, s in zip(found["value"].tolist(), states, strict=True)],
+            costs,
         )
-        order = range(len(batch)) if costs is None else _by_value(preferred, figures.value, costs)
+        order = _by_value(preferred, figures.value, costs) if limited else range(len(batch))
         left = math.inf if budget.remaining is None else budget.remaining
         decided: list[Decision | None] = [None] * len(batch)
         for i in order:
             situation = situations[i]
-            if costs is not None:
+            if limited:
                 situation = self._affordable(situation, costs[i], left)
             decision = self._choose(batch[i], situation, preferred[i], figures, i, known[i], rollout)
-            if costs is not None:
-                left -= costs[i][decision.arm]
+            left -= costs[i][decision.arm]
             decided[i] = decision
         return [decision for decision in decided if decision is not None]
 
-    def _read(self, batch: Sequence[CustomerInput]) -> tuple[list[list[float]], list[_Situation]]:
-        rows, situations = [], []
+    def _rows(self, batch: Sequence[CustomerInput]) -> list[list[float]]:
+        rows = []
         for index, customer in enumerate(batch):
+            for field in ("offers_used", "prior_offers"):
+                if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
+                    found = f"{getattr(customer, field)!r:.40}"
+                    raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
             try:
                 rows.append(self._encoder.row(customer.features))
             except FeatureError as error:
                 raise CustomerError(index, error.feature, error.found, error.expected) from error
-            situations.append(self._situation(index, customer))
-        return rows, situations
+        return rows
 
-    def _situation(self, index: int, customer: CustomerInput) -> _Situation:
-        """What timing, cap, opt-out and eligibility forbid; every rule that must hold whoever chooses."""
+    def _situation(self, index: int, customer: CustomerInput, own: list[int]) -> _Situation:
+        """What timing, cap, opt-out and eligibility forbid; every rule that must hold whoever chooses.
+
+        Args:
+            index: Position in the batch.
+            customer: Who.
+            own: Arms whose conditions the customer keeps.
+        """
         process = self.process
-        for field in ("offers_used", "prior_offers"):
-            if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
-                found = f"{getattr(customer, field)!r:.40}"
-                raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
-        status = IDLE if customer.last_contact is None else self._status(index, customer.last_contact)
+        state = IDLE if customer.last_contact is None else self._state(index, customer.last_contact)
         # A contact that is still remembered was one of the episode's.
-        used = min(max(customer.offers_used, int(status != IDLE)), process.max_offers)
+        used = min(max(customer.offers_used, int(state != IDLE)), process.max_offers)
         rule: Rule | None = None
         if customer.opted_out:
             rule = "opted_out"
-        elif not process.open[status]:
-            rule = "discount_running" if process.arm[status] else "cooldown"
+        elif not self._open[state]:
+            rule = "offer_running" if self._running[state] else "cooldown"
         elif used >= process.max_offers:
             rule = "cap_reached"
+        if customer.eligible is not None:
+            asked = {self._arm(index, "eligible", arm) for arm in customer.eligible}
+            own = [arm for arm in own if arm == 0 or arm in asked]
         if rule is not None:
-            return _Situation(status, used, (None, *(rule,) * (len(self.menu) - 1)), [0])
-        if customer.eligible is None:
-            return _Situation(status, used, self._free, self._all)
-        eligible = {self._arm(index, "eligible", offer) for offer in customer.eligible}
-        return _situation(
-            status, used, [None if arm in eligible else "not_eligible" for arm in range(1, len(self.menu))]
-        )
+            return _Situation(state, used, (None, *(rule,) * (len(self.menu) - 1)), [0])
+        if len(own) == len(self.menu):
+            return _Situation(state, used, self._free, self._all)
+        return _situation(state, used, [None if arm in own else "not_eligible" for arm in self._all[1:]])
 
-    def _status(self, index: int, contact: Contact) -> int:
+    def _state(self, index: int, contact: Contact) -> int:
         if not 0 <= contact.months_ago <= LARGEST_COUNT:
             found = f"{contact.months_ago!r:.40}"
             raise CustomerError(index, "last_contact", found, f"months from 0 to {LARGEST_COUNT}")
         # Within the month of an offer the next decision is a step away, so its rules apply.
         age = max(contact.months_ago // self.process.step_months, 1)
-        if not contact.accepted:
-            return self.process.refused(age)
-        return self.process.discounted(self._arm(index, "last_contact", contact.accepted), age)
+        accepted = 0 if contact.accepted is None else self._arm(index, "last_contact", contact.accepted)
+        return self.process.accepted(accepted, age) if accepted else self.process.refused(age)
 
-    def _arm(self, index: int, field: str, offer: float) -> int:
-        arm = self._arms.get(offer)
-        if arm is None:
-            raise CustomerError(index, field, f"{offer!r:.40}", f"one of {list(self.menu)}")
-        return arm
+    def _arm(self, index: int, field: str, arm: str) -> int:
+        found = self.menu.position.get(arm)
+        if found is None:
+            raise CustomerError(index, field, f"{arm!r:.80}", f"one of {', '.join(self.menu.ids)}")
+        return found
 
     def _affordable(self, situation: _Situation, costs: Sequence[float], remaining: float) -> _Situation:
         rules = zip(situation.forbidden[1:], costs[1:], strict=True)
         return _situation(
-            situation.status,
+            situation.state,
             situation.used,
             [rule if rule is not None or cost <= remaining else "budget" for rule, cost in rules],
         )
@@ -395,28 +409,33 @@ class DecisionCore:
                 elif group < held + explored:
                     assigned, arm = "exploration", allowed[int(which * len(allowed))]
         risk, accepted, refused = figures.risk[i], figures.accepted[i], figures.refused[i]
-        offers = tuple(
-            Offer(offer, rule, q, q * accepted + (1 - q) * refused if offer else risk, value, p)
-            for offer, rule, q, value, p in zip(
-                self.menu, forbidden, figures.acceptance[i], figures.value[i], propensity, strict=True
+        arms = tuple(
+            ArmOutlook(each, rule, q, q * accepted + (1 - q) * refused if number else risk, value, p)
+            for number, (each, rule, q, value, p) in enumerate(
+                zip(self.menu, forbidden, figures.acceptance[i], figures.value[i], propensity, strict=True)
             )
         )
         delay = (
-            0
-            if arm
-            else self._delay(situation)
-            if forbidden[-1] in ("cooldown", "discount_running")
-            else None
+            0 if arm else self._delay(situation) if forbidden[-1] in ("cooldown", "offer_running") else None
         )
         return Decision(
-            customer.customer_id, arm, offers, risk, preferred, assigned, known, delay, self.release
+            customer.customer_id,
+            arm,
+            arms,
+            figures.cost[i][arm],
+            risk,
+            preferred,
+            assigned,
+            known,
+            delay,
+            self.release,
         )
 
     def _delay(self, situation: _Situation) -> int:
         """Months until timing permits an offer again."""
-        status, months = situation.status, 0
-        while not self.process.open[status]:
-            status, months = int(self.process.successor[status]), months + self.process.step_months
+        state, months = situation.state, 0
+        while not self._open[state]:
+            state, months = int(self.process.successor[state]), months + self.process.step_months
         return months
 
 
@@ -432,12 +451,13 @@ class _Figures(NamedTuple):
     refused: list[float]
     acceptance: list[list[float]]
     value: list[list[float]]
+    cost: list[list[float]]
 
 
-def _situation(status: int, used: int, rules: Sequence[Rule | None]) -> _Situation:
+def _situation(state: int, used: int, rules: Sequence[Rule | None]) -> _Situation:
     """From the rules about offers; no contact is always allowed."""
     return _Situation(
-        status, used, (None, *rules), [0, *(arm for arm, rule in enumerate(rules, 1) if rule is None)]
+        state, used, (None, *rules), [0, *(arm for arm, rule in enumerate(rules, 1) if rule is None)]
     )
 
 

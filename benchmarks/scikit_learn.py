@@ -1,0 +1,86 @@
+"""The quickstart's models as scikit-learn and the regressions themselves answer: what predictors are compared with.
+
+A model keeps only its arrays, so the estimators are fitted once more: on the same rows, with the same seeds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.quickstart import Quickstart
+from churn_assets.arms import Menu
+from churn_assets.customers.features import aged
+from churn_assets.decision.incremental import Responses
+from churn_assets.response.classifier import classifier_inputs, fit_classifier
+from churn_assets.response.effect import EffectModel
+from churn_assets.risk.estimators import RiskEstimator
+
+Floats = NDArray[np.float64]
+
+
+ROWS_A_CALL = 200_000
+"""Rows of acceptance asked for at once: what one call of scikit-learn costs hardly counts, and memory is bounded."""
+
+
+@dataclass(frozen=True)
+class ScikitLearn:
+    """Estimators behind the three models, asked as they are.
+
+    Attributes:
+        estimator: Of the risk.
+        classifier: Of the acceptance.
+        effect: Regressions, evaluated as products of matrices.
+        log_menu: The arms that the classifier knows.
+    """
+
+    estimator: RiskEstimator
+    classifier: Any
+    effect: EffectModel
+    log_menu: Menu
+
+    @classmethod
+    def fit(cls, models: Quickstart) -> ScikitLearn:
+        """Fits risk and acceptance on the customers that are not held out."""
+        table, config, log = models.customers, models.experiment, models.log
+        rows, seed = ~table.held_out, table.schema.folds.seed
+        estimator = RiskEstimator.fit(
+            table.X[rows], table.y[rows], table.schema, config.risk_model, seed=seed
+        )
+        classifier, _ = fit_classifier(table, log, config.accept_model)
+        return cls(estimator, classifier, models.effect, log.menu)
+
+    def responses(self, X: Floats, models: Quickstart) -> Responses:
+        """All that tables of responses hold, for customers (n, F) without prior offers."""
+        process, schema = models.process, models.customers.schema
+        horizon, offered = process.horizon, process.n_arms - 1
+        arms = np.array([self.log_menu.position[each] for each in process.menu.ids[1:]])
+        found = []
+        chunk = max(1, ROWS_A_CALL // (horizon * 2 * offered))
+        for start in range(0, len(X), chunk):
+            rows = X[start : start + chunk]
+            months = [aged(rows, schema, step * process.step_months) for step in range(horizon)]
+            flat = np.stack(months, axis=1).reshape(len(rows) * horizon, -1)
+            shape = (len(rows), horizon, 2, offered)
+            recent = np.broadcast_to(np.arange(2.0)[:, None], shape).reshape(-1)
+            arm = np.broadcast_to(arms, shape).reshape(-1)
+            inputs = classifier_inputs(np.repeat(flat, 2 * offered, axis=0), recent, arm, self.log_menu)
+            acceptance = self.classifier.predict_proba(inputs)[:, 1].reshape(shape)
+            churn = self.consequences(flat, self.estimator.predict(flat))
+            price = rows[:, schema.names.index(schema.monthly_revenue)]
+            churns = (each.reshape(len(rows), -1) for each in churn)
+            found.append(Responses(price, *churns, acceptance[:, :, 0], acceptance[:, :, 1]))
+        return Responses(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+    def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:
+        """(n,) churn without contact, if accepted and if refused."""
+        baseline, fitted, segments = self.effect.baseline, self.effect.fitted, self.effect.segments
+        logit = np.log(risk / (1 - risk))
+        moved = logit[:, None] + baseline.basis.transform(X, logit) @ baseline.shifts.T
+        idle = risk + baseline.size * ((1 / (1 + np.exp(-moved))).mean(axis=1) - risk)
+        size = self.effect.size[segments.assign(X)]
+        accepted, refused = (idle + size * (churn - idle) for churn in fitted.churn(X, idle))
+        return idle, accepted, refused

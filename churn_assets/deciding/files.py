@@ -1,0 +1,152 @@
+"""The models of a release as files: numbers as safetensors, names and rules as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from churn_assets.arms import Menu
+from churn_assets.customers.schema import CustomerSchema
+from churn_assets.deciding.outlook import outlook_dtype
+from churn_assets.deciding.release_models import DIGEST_BYTES, Known, ReleaseModels
+from churn_assets.decision.policy import DecisionPolicy
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.responses import ResponseModels
+from churn_assets.predictors.arrays import (
+    Array,
+    pack_curves,
+    pack_forest,
+    pack_grid,
+    take,
+    unpack_curves,
+    unpack_forest,
+    unpack_grid,
+)
+from churn_assets.response.predictor import AcceptPredictor, EffectPredictor
+from churn_assets.risk.predictor import RiskPredictor
+from churn_assets.store.errors import CorruptArtifact
+from churn_assets.store.files import read_json, read_tensors, write_json, write_tensors
+
+TENSORS, DESCRIPTION = "models.safetensors", "models.json"
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customer_schema: CustomerSchema
+    process: dict[str, Any]
+    observation: tuple[str, ...]
+    layers: int
+    boosting: bool
+    spline: bool
+    tried: list[dict[str, Any]]
+    effect_centre: float
+    effect_counts: tuple[int, int, int, int]
+    effect_baseline_size: float
+
+
+def save_models(models: ReleaseModels, folder: Path) -> None:
+    """Writes both files."""
+    described, tensors = packed(models)
+    write_tensors(tensors, folder / TENSORS)
+    write_json(described, folder / DESCRIPTION)
+
+
+def packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
+    """What the two files hold: a description and arrays by name."""
+    responses, policy, known = models.responses, models.policy, models.known
+    risk, accept, effect = responses.risk, responses.accept, responses.effect
+    tensors: dict[str, Array] = {
+        **pack_grid("grid", responses.grid),
+        **pack_forest("accept", accept.forest),
+        **pack_forest("size", effect.size),
+        **pack_curves("effect", effect.curves),
+        "effect.slopes": effect.slopes,
+        "policy.skip": policy.skip,
+        "known.digests": known.digests,
+    }
+    if risk.boosting is not None:
+        tensors |= pack_forest("boosting", risk.boosting)
+    if risk.spline is not None:
+        tensors |= pack_curves("spline", risk.spline)
+    for i, (weight, bias) in enumerate(policy.layers):
+        tensors |= {f"policy.{i}.weight": weight, f"policy.{i}.bias": bias}
+    for field in known.outlooks.dtype.names or ():
+        tensors[f"known.{field}"] = np.ascontiguousarray(known.outlooks[field])
+    described = _Description(
+        customer_schema=responses.schema,
+        process=models.process.to_json(),
+        observation=policy.observation_names,
+        layers=len(policy.layers),
+        boosting=risk.boosting is not None,
+        spline=risk.spline is not None,
+        tried=accept.menu.to_json(),
+        effect_centre=effect.centre,
+        effect_counts=effect.counts,
+        effect_baseline_size=effect.baseline_size,
+    )
+    return described.model_dump(mode="json"), tensors
+
+
+def load_models(folder: Path) -> ReleaseModels:
+    """Reads both files.
+
+    Raises:
+        CorruptArtifact: They do not fit together.
+    """
+    try:
+        described = _Description.model_validate(read_json(folder / DESCRIPTION))
+        process, tried = RetentionProcess.from_json(described.process), Menu.from_json(described.tried)
+    except (ValidationError, ValueError) as error:
+        raise CorruptArtifact(DESCRIPTION, str(error), "the description of a release's models") from error
+    tensors = read_tensors(folder / TENSORS)
+    try:
+        return _assembled(described, process, tried, tensors)
+    except (KeyError, ValueError) as error:
+        raise CorruptArtifact(TENSORS, f"{error}", "arrays that fit the description") from error
+
+
+def _assembled(
+    described: _Description, process: RetentionProcess, tried: Menu, tensors: Mapping[str, Array]
+) -> ReleaseModels:
+    """KeyError or ValueError where the arrays are not those described."""
+    schema = described.customer_schema
+    families = (len(tried.families),) if len(tried.families) > 1 else ()
+    levels = (*(len(feature.categories) for feature in schema.features), 0, *families, 0)
+    grid = unpack_grid("grid", tensors, levels)
+    outputs = sum(described.effect_counts)
+    responses = ResponseModels(
+        schema=schema,
+        process=process,
+        grid=grid,
+        risk=RiskPredictor(
+            grid,
+            unpack_forest("boosting", tensors, grid) if described.boosting else None,
+            unpack_curves("spline", tensors, grid, 1) if described.spline else None,
+        ),
+        accept=AcceptPredictor(grid, unpack_forest("accept", tensors, grid), tried),
+        effect=EffectPredictor(
+            grid=grid,
+            curves=unpack_curves("effect", tensors, grid, outputs),
+            slopes=take("effect.slopes", tensors, (outputs,), np.float64),
+            centre=described.effect_centre,
+            counts=described.effect_counts,
+            baseline_size=described.effect_baseline_size,
+            size=unpack_forest("size", tensors, grid),
+        ),
+    )
+    layers = tuple(
+        (tensors[f"policy.{i}.weight"], tensors[f"policy.{i}.bias"]) for i in range(described.layers)
+    )
+    policy = DecisionPolicy(process, described.observation, layers, tensors["policy.skip"])
+    digests = take("known.digests", tensors, (None, DIGEST_BYTES), np.uint8)
+    dtype = outlook_dtype(process, len(schema.features))
+    known = np.empty(len(digests), dtype)
+    for name in dtype.names or ():
+        kind = dtype[name].base.type
+        known[name] = take(f"known.{name}", tensors, (len(digests), *dtype[name].shape), kind)
+    return ReleaseModels(responses, policy, Known(digests, known))

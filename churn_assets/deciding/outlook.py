@@ -1,0 +1,115 @@
+"""One record a customer: all that the models say about it at the first step, as a decision and its answer need it.
+
+Made of the very functions that training and gates use; each is of one customer alone, so that a record is the same to
+the last bit whoever else is asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_assets.decision.incremental import Responses, Worths, waiting_first
+from churn_assets.decision.observation import (
+    KNOT_PRICES,
+    PRICE_KNOTS,
+    Observations,
+    observation,
+    price_knot,
+    shown_by_models,
+    value_unit,
+)
+from churn_assets.decision.process import Bools, RetentionProcess
+
+Outlooks = npt.NDArray[np.void]
+"""(n,) records of `outlook_dtype`."""
+
+
+def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.void]:
+    """The fields of an outlook; O open states, K arms.
+
+    `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
+    budget price, as most are. `acceptance`, `value` (expected customer value that an arm adds) and `models` (what a
+    policy is shown of the models) are by open state; `cost` is the most that an arm can cost; `waiting` is the value
+    of waiting by price knot, in units; `allowed` says which arms' conditions the customer keeps.
+    """
+    views, arms = len(process.open_states), process.n_arms
+    return np.dtype(
+        [
+            ("price", "<f8"),
+            ("risk", "<f8"),
+            ("churn_if_accepted", "<f8"),
+            ("churn_if_refused", "<f8"),
+            ("logits", "<f4", (arms,)),
+            ("acceptance", "<f8", (views, arms)),
+            ("value", "<f4", (views, arms)),
+            ("cost", "<f8", (arms,)),
+            ("waiting", "<f4", (PRICE_KNOTS + 1,)),
+            ("features", "<f4", (n_features,)),
+            ("models", "<f4", (views, 1 + 4 * (arms - 1))),
+            ("allowed", "|b1", (arms,)),
+        ]
+    )
+
+
+def outlooks(
+    responses: Responses, features: Observations, allowed: Bools, process: RetentionProcess
+) -> Outlooks:
+    """The outlooks of n customers, but for their logits.
+
+    Args:
+        responses: What the models say; acceptance after a recent contact at the first step at least.
+        features: (n, F) as of `policy_features`.
+        allowed: (n, K) arms whose conditions each customer keeps.
+        process: The rules.
+    """
+    worths, price = Worths(responses, process), responses.price
+    out = np.zeros(len(price), outlook_dtype(process, features.shape[1]))
+    unit = value_unit(price, process)
+    spends = np.empty((len(price), len(process.open_states), process.n_arms - 1))
+    for view, recently in enumerate(process.recently_contacted.tolist()):
+        # While idle every step, for the value of waiting; in another open state the first step.
+        gained, spent = worths.gained(view, process.horizon if view == 0 else 1)
+        if view == 0:
+            waiting = waiting_first(
+                gained.astype(np.float32), spent.astype(np.float32), worths.survival, KNOT_PRICES
+            )
+        asked = responses.acceptance_again if recently else responses.acceptance
+        out["acceptance"][:, view, 1:] = asked[:, 0]
+        out["value"][:, view, 1:], spends[:, view] = gained[:, :, 0], spent[:, :, 0]
+    out["waiting"][:, :-1] = waiting / unit[:, None]
+    out["price"], out["features"], out["allowed"] = price, features, allowed
+    out["cost"] = process.commitments(price)
+    for name in ("risk", "churn_if_accepted", "churn_if_refused"):
+        out[name] = getattr(responses, name)[:, 0]
+    risk, accepted, refused = (
+        out[name][:, None, None] for name in ("risk", "churn_if_accepted", "churn_if_refused")
+    )
+    acceptance, value = (out[name][:, :, 1:] for name in ("acceptance", "value"))
+    out["models"] = shown_by_models(risk, accepted, refused, acceptance, value, spends, unit[:, None, None])
+    return out
+
+
+def observations(
+    found: Outlooks, view: Sequence[int], situation: Observations, budget_price: float
+) -> Observations:
+    """What the policy is shown of m customers at the first step.
+
+    Args:
+        found: (m,) outlooks.
+        view: m, index of the open state whose acceptance and gains are shown.
+        situation: (m, 2 K) rows of `situation_rows`, arms that may not be offered now set to 0.
+        budget_price: λ ≥ 0.
+    """
+    price = np.full(len(found), budget_price, np.float32)
+    models = found["models"][np.arange(len(found)), view]
+    if budget_price:
+        knot, beyond = price_knot(price / (1 + price))
+        everyone = np.arange(len(found))
+        below, above = found["waiting"][everyone, knot], found["waiting"][everyone, knot + 1]
+        wait = below + beyond * (above - below)
+    else:
+        wait = found["waiting"][:, 0]
+    return observation(found["features"], np.zeros_like(price), models, wait, price, situation)

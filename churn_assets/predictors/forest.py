@@ -1,0 +1,124 @@
+"""Sums of regression trees over the cells of a grid: one table look-up a tree and feature, for one row or many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_assets.predictors.grid import Bools, Floats, Grid, Ints
+
+Words = npt.NDArray[Any]
+
+MOST_LEAVES = 64
+"""Leaves of one tree: they are the bits of one word."""
+
+_WORDS = (np.uint8, np.uint16, np.uint32, np.uint64)
+_FRACTION_BITS, _EXPONENT_BIAS = 52, 1023
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An inner node of a tree: a rule about one feature, and where it leads.
+
+    Attributes:
+        feature: Number of the feature.
+        edge: Number at which the rule changes, itself below the edge; None for a category.
+        goes_left: (m,) values of that feature, NaN for a blank, to whether each goes left.
+        left: Index of the left child; it comes after its parent.
+        right: Index of the right child, likewise.
+    """
+
+    feature: int
+    edge: float | None
+    goes_left: Callable[[Floats], Bools]
+    left: int
+    right: int
+
+
+Tree = Sequence[Branch | float]
+"""Nodes of a tree, the root first; a leaf is its value."""
+
+
+@dataclass(frozen=True, eq=False)
+class Forest:
+    """Sum of regression trees, by which of their leaves can still be reached.
+
+    Every leaf of a tree is a bit of a word. A cell of a feature leaves those leaves that its rules do not exclude; the
+    leaves left by all features together are one in each tree (after QuickScorer, Lucchese et al. 2015).
+
+    Attributes:
+        baseline: Added to every sum.
+        reachable: (cells, trees) leaves that each cell leaves, as bits.
+        values: (trees, leaves) of the leaves.
+    """
+
+    baseline: float
+    reachable: Words
+    values: Floats
+
+    @classmethod
+    def build(cls, trees: Sequence[Tree], baseline: float, grid: Grid) -> Forest:
+        """The form of fitted trees.
+
+        Raises:
+            ValueError: A tree has more than `MOST_LEAVES` leaves.
+        """
+        most = max((sum(isinstance(node, float) for node in tree) for tree in trees), default=1)
+        if most > MOST_LEAVES:
+            raise ValueError(f"found a tree of {most} leaves, expected at most {MOST_LEAVES}")
+        word = next(kind for kind in _WORDS if np.iinfo(kind).bits >= most)
+        values = np.zeros((len(trees), most))
+        reachable: Words = np.full((grid.size, len(trees)), np.iinfo(word).max, word)
+        for number, tree in enumerate(trees):
+            below = [0] * len(tree)
+            bit = 0
+            for node in reversed(range(len(tree))):
+                rule = tree[node]
+                if isinstance(rule, float):
+                    below[node], values[number, bit] = 1 << bit, rule
+                    bit += 1
+                    continue
+                below[node] = below[rule.left] | below[rule.right]
+                cells = slice(grid.starts[rule.feature], grid.starts[rule.feature + 1])
+                left = rule.goes_left(grid.representatives(rule.feature))
+                reachable[cells, number] &= np.where(left, ~word(below[rule.right]), ~word(below[rule.left]))
+            reachable[:, number] &= word(below[0])
+        return cls(baseline, reachable, values)
+
+    def left_by(self, cells: Ints) -> Words:
+        """(…, f) cells of f features -> (…, trees) leaves that all of them leave."""
+        return np.asarray(np.bitwise_and.reduce(self.reachable.take(cells, axis=0), axis=-2))
+
+    def total(self, leaves: Words) -> Floats:
+        """(…, trees) words in which one leaf is left of each tree -> (…) sums of their values."""
+        # The exponent of a power of two as a float is the number of its only bit.
+        index = leaves.astype(np.float64).view(np.int64)
+        index >>= _FRACTION_BITS
+        index += self._first
+        return np.asarray(self.baseline + np.add.reduce(self.values.take(index), axis=-1))
+
+    @cached_property
+    def _first(self) -> Ints:
+        return np.asarray(np.arange(len(self.values)) * self.values.shape[1] - _EXPONENT_BIAS)
+
+    @cached_property
+    def alike(self) -> Ints:
+        """(cells,) a number by which cells that leave the same leaves of every tree are alike."""
+        return np.unique(self.reachable, axis=0, return_inverse=True)[1].reshape(-1)
+
+    def predict(self, grid: Grid, X: Floats) -> Floats:
+        """(n,) sums for the rows of (n, F), F being all features of the grid that the trees were built on."""
+        found = [self.total(self.left_by(cells)) for cells, _ in grid.chunks(X)]
+        return np.concatenate(found) if found else np.empty(0)
+
+    def on(self, grid: Grid, finer: Grid) -> Forest:
+        """The same sum over the cells of a finer grid than the one it was built on."""
+        counterpart = grid.counterparts(finer)
+        everything = np.bitwise_or.reduce(self.reachable, axis=0)
+        reachable = np.where((counterpart >= 0)[:, None], self.reachable[counterpart], everything)
+        return Forest(self.baseline, reachable, self.values)

@@ -1,0 +1,89 @@
+"""Fitting the acceptance with scikit-learn, and its arrays. Knows design matrices, arms and no folds."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from churn_assets.arms import Menu
+from churn_assets.customers.schema import CustomerSchema
+from churn_assets.customers.table import CustomerTable
+from churn_assets.offers.log import OfferLog
+from churn_assets.predictors.conversion import boosting_forest, cuts
+from churn_assets.predictors.fitted import boosting_trees
+from churn_assets.predictors.grid import Grid, edges_of
+from churn_assets.response.config import AcceptModelConfig
+from churn_assets.response.predictor import AcceptPredictor
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+def classifier_inputs(X: Floats, recent: Floats, arm: Ints, menu: Menu) -> Floats:
+    """What the classifier reads: customer features, recent offers, family where there are several, and size.
+
+    Args:
+        X: (n, F) customer features.
+        recent: (n,) recent offers.
+        arm: (n,) index into `menu`, above 0.
+        menu: The arms of the log.
+    """
+    family = [menu.family[arm].astype(np.float64)] if len(menu.families) > 1 else []
+    return np.column_stack([X, recent, *family, menu.size[arm]])
+
+
+def fit_classifier(
+    table: CustomerTable, log: OfferLog, config: AcceptModelConfig
+) -> tuple[HistGradientBoostingClassifier, Floats]:
+    """Fits on all contacted rows of customers that are not held out.
+
+    Returns:
+        The classifier and the (n, columns) inputs that it was fitted on.
+    """
+    customer = log.positions(table.ids)
+    rows = (log.arm > 0) & ~table.held_out[customer]
+    recent = log.prior_offers[rows].astype(np.float64)
+    inputs = classifier_inputs(table.X[customer[rows]], recent, log.arm[rows], log.menu)
+    classifier = new_classifier(table.schema, log.menu, config)
+    return classifier.fit(inputs, log.accepted[rows]), inputs
+
+
+def new_classifier(
+    schema: CustomerSchema, menu: Menu, config: AcceptModelConfig
+) -> HistGradientBoostingClassifier:
+    """Unfitted: rises in the size, falls in recent offers."""
+    categorical = [spec.kind == "categorical" for spec in schema.features]
+    families = [True] if len(menu.families) > 1 else []
+    return HistGradientBoostingClassifier(
+        learning_rate=config.learning_rate,
+        max_iter=config.max_iter,
+        max_leaf_nodes=config.max_leaf_nodes,
+        min_samples_leaf=config.min_samples_leaf,
+        l2_regularization=config.l2_regularization,
+        categorical_features=[*categorical, False, *families, False],
+        monotonic_cst=[0] * len(categorical) + [-1] + [0] * len(families) + [1],
+        early_stopping=False,
+        random_state=schema.folds.seed,
+    )
+
+
+def converted(
+    classifier: HistGradientBoostingClassifier, inputs: Floats, schema: CustomerSchema, menu: Menu
+) -> AcceptPredictor:
+    """The same acceptance as plain arrays.
+
+    Args:
+        classifier: Fitted.
+        inputs: (n, columns) rows on which the arrays are compared with it, beside made-up ones.
+        schema: The customer features.
+        menu: The arms of the log.
+
+    Raises:
+        ConversionError: They differ by more than rounding.
+    """
+    families = [len(menu.families)] if len(menu.families) > 1 else []
+    levels = (*(len(feature.categories) for feature in schema.features), 0, *families, 0)
+    trees = boosting_trees(classifier, max(levels))
+    grid = Grid(edges_of(cuts(trees, len(levels))), levels)
+    return AcceptPredictor(grid, boosting_forest(classifier, trees, grid, inputs, "accept_model"), menu)

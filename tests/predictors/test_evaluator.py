@@ -1,0 +1,91 @@
+"""Trees and curves over the cells of a grid answer as the functions that they were made of, on finer grids too."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from churn_assets.predictors.curves import Curves
+from churn_assets.predictors.fitted import boosting_baseline, boosting_trees
+from churn_assets.predictors.forest import Forest
+from churn_assets.predictors.grid import Grid, edges_of, union
+
+
+def made_up(leaves, seed=0):
+    """Rows with blanks, and a boosting of trees with so many leaves on them."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(0, 1, (3000, 4)).round(1)
+    X[rng.random(X.shape) < 0.05] = np.nan
+    y = np.nan_to_num(X).prod(axis=1) + rng.normal(0, 0.3, len(X)) > 0
+    boosting = HistGradientBoostingClassifier(max_iter=7, max_leaf_nodes=leaves, min_samples_leaf=3)
+    return X, boosting.fit(X, y)
+
+
+def as_forest(boosting):
+    trees = boosting_trees(boosting)
+    edges = [
+        [node.edge for tree in trees for node in tree if getattr(node, "feature", None) == f]
+        for f in range(4)
+    ]
+    grid = Grid(edges_of(edges), (0, 0, 0, 0))
+    return grid, Forest.build(trees, boosting_baseline(boosting), grid)
+
+
+@pytest.mark.parametrize("leaves", [2, 8, 9, 31, 64])
+def test_trees_of_up_to_64_leaves_fit_into_words(leaves):
+    X, boosting = made_up(leaves)
+    grid, forest = as_forest(boosting)
+
+    assert np.abs(forest.predict(grid, X) - boosting.decision_function(X)).max() < 1e-12
+
+
+def test_a_tree_of_more_leaves_is_refused():
+    branch = SimpleNamespace(feature=0)
+    with pytest.raises(ValueError, match="a tree of 65 leaves, expected at most 64"):
+        Forest.build([[branch] * 64 + [1.0] * 65], 0.0, Grid((np.zeros(0),), (0,)))
+
+
+def test_joined_grids_change_no_answer():
+    X, boosting = made_up(9)
+    grid, forest = as_forest(boosting)
+    others = Grid(edges_of([[0.05, -0.3], [], [7.0], [0.11], [1.0, 2.0]]), (0, 0, 0, 0, 0))
+    joined = union([grid, others])
+
+    moved = forest.on(grid, joined)
+
+    wider = np.column_stack([X, np.zeros(len(X))])
+    assert (moved.predict(joined, wider) == forest.predict(grid, X)).all()
+
+
+@pytest.mark.parametrize("degree", [1, 3])
+def test_curves_on_a_finer_grid_are_the_same_curves(degree):
+    rng = np.random.default_rng(degree)
+    knots = [-1.0, 0.0, 0.5, 2.0]
+    bends = rng.normal(0, 1, (2, len(knots)))
+
+    def function(X):
+        """Two outputs; bent at the knots, straight outside of them; a category; blanks add nothing."""
+        number, category = X[:, 0], X[:, 1]
+        value = np.where(np.isnan(number), 0.0, np.clip(number, -3, 4))
+        bent = np.maximum(value[:, None, None] - np.array(knots), 0) ** degree * bends
+        bent[np.isnan(number)] = 0.0
+        return bent.sum(axis=2) + np.where(np.isnan(category), 0.0, category)[:, None] * [1.0, -2.0]
+
+    grid = Grid(edges_of([[*knots, -3.0, 4.0], []]), (0, 3))
+    curves = Curves.build(function, degree, 2, grid)
+    finer = union([grid, Grid(edges_of([[-2.7, 0.1, 0.2, np.nextafter(0.5, 0), 3.3], []]), (0, 3))])
+    X = np.column_stack([rng.uniform(-3, 4, 4000).round(2), rng.integers(0, 3, 4000)]).astype(float)
+    X[rng.random(X.shape) < 0.05] = np.nan
+
+    assert curves.predict(grid, X) == pytest.approx(function(X), abs=1e-9)
+    assert curves.on(grid, finer).predict(finer, X) == pytest.approx(function(X), abs=1e-9)
+
+
+def test_every_row_gets_the_same_bits_alone_and_among_others():
+    X, boosting = made_up(8)
+    grid, forest = as_forest(boosting)
+
+    together = forest.predict(grid, X)
+
+    assert [forest.predict(grid, X[i : i + 1])[0] for i in range(40)] == together[:40].tolist()

@@ -26,12 +26,12 @@ from benchmarks.report import Figure, main  # first: it sets the number of threa
 import httpx  # isort: skip
 import msgspec
 import numpy as np
-from churn_assets.deciding.decider import CustomerInput
 
 from benchmarks.decision_core import core_figures
 from benchmarks.served import ROOT, Project, Server, new_project, publish_release, questions
 from benchmarks.trivial_endpoint import ANSWER_BYTES
 from churn_assets.customers.table import read_customers
+from churn_assets.deciding.decider import CustomerInput
 from churn_assets.serving.app import utc_now
 from churn_assets.serving.reload import load_served
 from churn_assets.serving.run import SERVED, Plan

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from churn_assets.deciding.decider import Budget, Contact, CustomerError, CustomerInput, Decider, Rollout
 
 from churn_assets.customers.features import RowEncoder
+from churn_assets.deciding.decider import Budget, Contact, CustomerError, CustomerInput, Decider, Rollout
 from churn_assets.deciding.files import save_models
 from churn_assets.deciding.table import decide_table
 from churn_assets.decision.budget import within_budget

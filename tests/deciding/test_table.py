@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
-from churn_assets.deciding.decider import CustomerInput, Decider
 
 from churn_assets.customers.columns import CustomerTableError
 from churn_assets.deciding import table
+from churn_assets.deciding.decider import CustomerInput, Decider
 from churn_assets.deciding.table import decide_table
 from churn_assets.release.build import as_raw
 

@@ -38,19 +38,19 @@ def digests():
 def changed(now):
     return {kind: [name for name in now[kind] if now[kind][name] != before[kind][name]] for kind in now}
 
-before, found = digests(), {}
+before, found = digests(), []
 for name, old, new in json.load(sys.stdin):
     path = Path(name)
     text = path.read_text()
     path.write_text(text.replace(old, new, 1) if old else text + new)
-    found[name] = changed(digests())
+    found.append(changed(digests()))
     path.write_text(text)
 print(json.dumps(found))
 """
 
 
-def probed(folder: Path, changes: list[tuple[str, str, str]]) -> dict[str, dict[str, list[str]]]:
-    """Assets of which a digest changes with each change of a file, in a copy of the library."""
+def probed(folder: Path, changes: list[tuple[str, str, str]]) -> list[dict[str, list[str]]]:
+    """Assets of which a digest changes with each change of a file (old text, new text), in a copy of the library."""
     shutil.copytree(
         ROOT / "churn_assets", folder / "churn_assets", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -161,10 +161,31 @@ def judged_with(asset) -> set[str]:
     return closure({module_of(each) for each in functions if isinstance(each, str)})
 
 
+ASSETS = "churn_assets/message/assets.py"
+BODIES = {
+    "one function": ("    from churn_assets.message.training.sft import train_sft\n", {"sft_model"}),
+    "one that others use": ("    names = list(dict.fromkeys(", LANGUAGE_MODELS),
+    "one that reads the source": (
+        "    if step.config.simulated:\n        return",
+        {"messages", "preferences"},
+    ),
+    "a decorator": ('    kinds=("transformers", "safetensors"),\n', {"ppo_text"}),
+}
+"""Lines of a file of assets, and the assets that use the function they stand in."""
+
+
 @pytest.fixture(scope="module")
-def commented(tmp_path_factory) -> dict[str, dict[str, list[str]]]:
+def remade(tmp_path_factory) -> list[dict[str, list[str]]]:
+    """Assets of which a digest changes with a comment at the end of each file, and above each line of `BODIES`."""
+    ends = [(file, "", "\n# a comment\n") for file in FILES]
+    inside = [(ASSETS, line, f"    # a comment\n{line}") for line, _ in BODIES.values()]
+    return probed(tmp_path_factory.mktemp("library"), [*ends, *inside])
+
+
+@pytest.fixture(scope="module")
+def commented(remade) -> dict[str, dict[str, list[str]]]:
     """Assets of which a digest changes with a comment at the end of each file."""
-    return probed(tmp_path_factory.mktemp("library"), [(file, "", "\n# a comment\n") for file in FILES])
+    return dict(zip(FILES, remade, strict=False))
 
 
 def test_a_comment_remakes_just_the_assets_whose_imports_lead_to_the_file(commented):
@@ -193,23 +214,11 @@ def test_a_threshold_is_no_reason_to_train_again(commented):
     assert commented["churn_assets/risk/gates.py"] == {"training": [], "verdict": ["risk_model"]}
 
 
-BODIES = {
-    "one function": ("    from churn_assets.message.training.sft import train_sft\n", {"sft_model"}),
-    "one that others use": ("    names = list(dict.fromkeys(", LANGUAGE_MODELS),
-    "one that reads the source": (
-        "    if step.config.simulated:\n        return",
-        {"messages", "preferences"},
-    ),
-    "a decorator": ('    kinds=("transformers", "safetensors"),\n', {"ppo_text"}),
-}
-
-
-@pytest.mark.parametrize(("line", "remade"), BODIES.values(), ids=BODIES)
-def test_within_a_file_of_assets_a_change_counts_for_those_that_use_the_function(tmp_path, line, remade):
-    file = "churn_assets/message/assets.py"
-    assert line in (ROOT / file).read_text()
-    found = probed(tmp_path, [(file, line, f"    # a comment\n{line}")])
-    assert set(found[file]["training"]) == remade
+def test_within_a_file_of_assets_a_change_counts_for_those_that_use_the_function(remade):
+    text = (ROOT / ASSETS).read_text()
+    for (line, assets), found in zip(BODIES.values(), remade[len(FILES) :], strict=True):
+        assert line in text
+        assert set(found["training"]) == assets, line
 
 
 def test_digests_are_the_same_each_time_and_differ_between_assets():

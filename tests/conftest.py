@@ -27,15 +27,18 @@ settings.load_profile("repeatable")
 # stands in one of these files.
 _WHOLE_FIXTURES = frozenset(
     {
-        "address", "built", "calm_shop", "checking_server", "daemon", "empty", "forward", "gcs_server", "kept", "loop",
-        "mortal_server", "project", "shop", "standing", "tiny_policy", "tiny_reward", "tiny_sft", "toy", "trained",
+        "address", "built", "calm_shop", "checking_server", "daemon", "empty", "fitted", "forward", "gcs_server",
+        "kept", "loop", "mortal_server", "project", "shop", "standing", "tiny_policy", "tiny_reward", "tiny_sft",
+        "toy", "trained",
     }
 )  # fmt: skip
 _WHOLE_FILES = frozenset(
     {
-        "test_automation", "test_concurrency", "test_crashes", "test_dg", "test_every_check", "test_gcs_end_to_end",
-        "test_generation", "test_grpo", "test_likelihood", "test_model_gates", "test_predecessor", "test_pretrained",
-        "test_production", "test_protocol_model", "test_resume", "test_reward", "test_served", "test_sft",
+        "test_accept_model", "test_automation", "test_concurrency", "test_crashes", "test_dg",
+        "test_effect_model", "test_every_check", "test_gcs_end_to_end", "test_generation", "test_grpo",
+        "test_likelihood", "test_model_gates", "test_ppo", "test_predecessor", "test_pretrained",
+        "test_production", "test_protocol_model", "test_response_gates", "test_resume", "test_reward",
+        "test_risk_config", "test_risk_gates", "test_risk_model", "test_served", "test_sft",
         "test_simulate_command", "test_simulated_waves", "test_supervised", "test_text_formats", "test_text_ppo",
         "test_training_config", "test_ui", "test_watched_shop", "test_writing",
     }

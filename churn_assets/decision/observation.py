@@ -100,7 +100,10 @@ class Observer:
         waiting = value_of_waiting(self.added, KNOT_PRICES) / unit[:, None, None]
         self._waiting = np.concatenate([waiting, np.zeros_like(waiting[..., :1])], axis=-1).reshape(-1)
         steps = np.arange(process.horizon + 1, dtype=np.float32)
-        self._tenure_gain, self._time = steps * np.float32(tables.tenure_step), steps / process.horizon
+        self._tenure_gain, self._time = (
+            steps * np.float32(tables.tenure_step),
+            steps / np.float32(process.horizon),
+        )
         self.situations = situation_rows(process)
         self._allowed = None if tables.allowed.all() else np.ascontiguousarray(tables.allowed[:, 1:])
 

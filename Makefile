@@ -79,7 +79,7 @@ lint: $(STAMP)  ## Style, types and the rules of the house.
 test: lint  ## Lint, then run every test but the slow one.
 	$(BIN)/pytest $(PYTEST_ARGS)
 
-test-fast: $(STAMP)  ## Tests that train nothing and start no server: at most three minutes.
+test-fast: $(STAMP)  ## Tests that train and simulate nothing and start no server: at most three minutes.
 	$(BIN)/pytest $(PYTEST_ARGS) -m 'not slow and not extras and not whole'
 
 test-extras: $(STAMP)  ## Install what serving needs into fresh folders, and serve from there.

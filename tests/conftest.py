@@ -34,12 +34,13 @@ _WHOLE_FIXTURES = frozenset(
 )  # fmt: skip
 _WHOLE_FILES = frozenset(
     {
-        "test_accept_model", "test_automation", "test_concurrency", "test_crashes", "test_dg",
-        "test_effect_model", "test_every_check", "test_gcs_end_to_end", "test_generation", "test_grpo",
-        "test_likelihood", "test_model_gates", "test_ppo", "test_predecessor", "test_pretrained",
-        "test_production", "test_protocol_model", "test_response_gates", "test_resume", "test_reward",
-        "test_risk_config", "test_risk_gates", "test_risk_model", "test_served", "test_sft",
-        "test_simulate_command", "test_simulated_waves", "test_supervised", "test_text_formats", "test_text_ppo",
+        "test_accept_model", "test_automation", "test_concurrency", "test_corpus", "test_crashes",
+        "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check",
+        "test_gcs_end_to_end", "test_generation", "test_grpo", "test_likelihood", "test_live", "test_model_gates",
+        "test_offer_panel", "test_ppo", "test_predecessor", "test_pretrained", "test_production",
+        "test_protocol_model", "test_response_gates", "test_resume", "test_reward", "test_risk_config",
+        "test_risk_gates", "test_risk_model", "test_served", "test_sft", "test_simulate_command",
+        "test_simulated_waves", "test_supervised", "test_table_gates", "test_text_formats", "test_text_ppo",
         "test_training_config", "test_ui", "test_watched_shop", "test_writing",
     }
 )  # fmt: skip
@@ -58,7 +59,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what trains models, or starts a server, a daemon, a browser or a fresh Python; the longest come first."""
+    """Marks what trains, simulates at length, or starts a server, daemon or browser as `whole`; the longest come first."""
     started = {stem: place for place, stem in enumerate(_LONGEST)}
     items.sort(key=lambda item: started.get(item.path.stem, len(started)))
     for item in items:

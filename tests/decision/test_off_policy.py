@@ -21,10 +21,12 @@ from churn_assets.decision.off_policy import (
     on_log,
     outcome_design,
 )
+from churn_assets.offers.config import DEMO_OFFERS
 from churn_assets.offers.economics import Economics
-from churn_assets.offers.world import ARMS, DemoWorld
+from churn_assets.offers.world import DemoWorld
 
 ROOT = Path(__file__).parents[2]
+LOGGED = Catalogue().menu(DEMO_OFFERS)
 
 
 @pytest.fixture(scope="module")
@@ -194,8 +196,8 @@ def test_intervals_cover(world, telco):
 
 
 def test_the_true_lift_integrates_what_a_draw_samples(world, draw):
-    assert true_lift(world, np.full(7043, ARMS.index(0.10))) == pytest.approx(
-        draw.truth.one_window_lift(np.full(50_000, ARMS.index(0.10))), abs=0.3
+    assert true_lift(world, np.full(7043, DEMO_OFFERS.index(0.10))) == pytest.approx(
+        draw.truth.one_window_lift(np.full(50_000, DEMO_OFFERS.index(0.10))), abs=0.3
     )
 
 
@@ -322,10 +324,10 @@ def test_what_is_no_policy_is_refused(wrong, message):
 
 
 def test_a_menu_is_spread_over_the_logs_arms():
-    spread = on_log(Catalogue().menu([0.0, 0.10, 0.30]), np.array([[0.2, 0.3, 0.5]]), ARMS)
+    spread = on_log(Catalogue().menu([0.0, 0.10, 0.30]), np.array([[0.2, 0.3, 0.5]]), LOGGED)
     assert spread.tolist() == [[0.2, 0, 0.3, 0, 0, 0, 0.5]]
 
 
 def test_an_offer_that_the_log_never_tried_is_refused():
-    with pytest.raises(OffPolicyError, match="the menu offers 12%, which the log never tried"):
-        on_log(Catalogue().menu([0.0, 0.12]), np.array([[0.5, 0.5]]), ARMS)
+    with pytest.raises(OffPolicyError, match="the menu has percent_12, which the log never tried"):
+        on_log(Catalogue().menu([0.0, 0.12]), np.array([[0.5, 0.5]]), LOGGED)

@@ -96,18 +96,21 @@ def test_every_setting_has_the_type_that_the_experiment_gives_it():
 
 def plain(kind: Any) -> Any:
     """A type without the bounds of its values."""
-    if get_origin(kind) is tuple:
-        return tuple, tuple(plain(each) for each in get_args(kind))
-    return getattr(kind, "__origin__", kind) if hasattr(kind, "__metadata__") else kind
+    if hasattr(kind, "__metadata__"):
+        return plain(kind.__origin__)
+    if get_origin(kind) in (Union, types.UnionType):
+        return Union, frozenset(map(plain, get_args(kind)))
+    return (tuple, tuple(map(plain, get_args(kind)))) if get_origin(kind) is tuple else kind
 
 
 def test_a_verdict_depends_on_the_sections_that_are_asked_for_by_way_of_others_too():
     checks = {(asset.name, spec.name): spec for asset, spec in CHECKS}
     assert sections_of(checks["ppo_decision", "captures_the_gain"], "ppo_decision") == {
-        "ppo_decision", "economics",
+        "ppo_decision", "economics", "arms",
     }  # fmt: skip
     assert sections_of(checks["ppo_text", "well_formed"], "ppo_text") == {
-        "ppo_text", "messages", "safety", "seed", "ppo_decision.menu",
+        "ppo_text", "messages", "safety", "seed", "ppo_decision.menu", "arms",
+        "economics.discount_months", "economics.currency",
     }  # fmt: skip
     assert sections_of(checks["ppo_decision", "off_policy"], "ppo_decision") == set()
 

@@ -59,7 +59,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what trains, simulates at length, or starts a server, daemon or browser as `whole`; the longest come first."""
+    """Marks what trains, simulates at length or starts a server or a browser as `whole`; the longest come first."""
     started = {stem: place for place, stem in enumerate(_LONGEST)}
     items.sort(key=lambda item: started.get(item.path.stem, len(started)))
     for item in items:

@@ -243,6 +243,7 @@ class Decider:
         self._encoder = RowEncoder(models.schema)
         self._free: tuple[Rule | None, ...] = (None,) * len(self.menu)
         self._all = list(range(len(self.menu)))
+        self._conditional = any(arm.eligible for arm in self.menu)
         self._views: list[int] = self.process.view.tolist()
         self._open: list[bool] = self.process.open.tolist()
         self._running: list[bool] = self.process.running.tolist()
@@ -272,7 +273,7 @@ class Decider:
         rows = self._rows(batch)
         prior = [customer.prior_offers for customer in batch]
         found, known = self.models.outlooks(np.array(rows), prior)
-        own = own_arms(found)
+        own = own_arms(found) if self._conditional else [self._all] * len(batch)
         situations = [
             self._situation(index, customer, arms)
             for index, (customer, arms) in enumerate(zip(batch, own, strict=True))

@@ -151,6 +151,8 @@ class ReleaseModels:
 
     def _restricted(self, found: Outlooks, allowed: Sequence[Sequence[int]]) -> bool:
         """Whether anybody is refused an arm by more than its conditions; with a single arm nothing is preferred."""
+        if all(len(arms) in (1, self.process.n_arms) for arms in allowed):
+            return False
         own = found["allowed"].sum(axis=1).tolist()
         return any(len(arms) not in (1, count) for arms, count in zip(allowed, own, strict=True))
 

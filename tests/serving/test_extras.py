@@ -78,7 +78,9 @@ def test_the_extra_is_all_that_serving_needs(extra, shop, customers, tmp_path):
     if extra == "serve":
         size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())
         assert size < LARGEST
-    if extra == "serve-text":  # the shop's releases write nothing: what reads a model that does is imported at least
+    if (
+        extra == "serve-text"
+    ):  # the shop's releases write nothing: what reads a model that does is imported at least
         subprocess.run([python, "-c", READS_TEXT_MODELS], check=True, env=alone, cwd=tmp_path)
     with Server(shop, environment={"PYTHONPATH": ""}, churn=folder / "bin" / "churn").start() as server:
         decides(server, customers)

@@ -18,6 +18,7 @@ ONLY_TRAINING = (
     "stable_baselines3", "trl",
 )  # fmt: skip
 ONLY_TEXTS = ("torch", "transformers")
+READS_TEXT_MODELS = "import churn_assets.message.model.format, churn_assets.message.model.generation"
 LARGEST = 600_000_000
 """Bytes of all that is installed to serve without messages; 450 MB, half of it pyarrow and pandas. To train: 2.4 GB."""
 HIDES = f"""
@@ -77,5 +78,9 @@ def test_the_extra_is_all_that_serving_needs(extra, shop, customers, tmp_path):
     if extra == "serve":
         size = sum(file.stat().st_size for file in packages.rglob("*") if file.is_file())
         assert size < LARGEST
+    if (
+        extra == "serve-text"
+    ):  # the shop's releases write nothing: what reads a model that does is imported at least
+        subprocess.run([python, "-c", READS_TEXT_MODELS], check=True, env=alone, cwd=tmp_path)
     with Server(shop, environment={"PYTHONPATH": ""}, churn=folder / "bin" / "churn").start() as server:
         decides(server, customers)

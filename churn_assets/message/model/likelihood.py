@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import peft
 import torch
 
 from churn_assets.message.model.generation import Writer
@@ -38,8 +37,9 @@ def completion_log_probs(
 def hidden_states(network: Any, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """(n, length, width) last hidden states; positions count tokens, wherever the padding is."""
     places = (mask.cumsum(1) - 1).clamp(min=0)
-    # Adapters sit within the layers: without peft's wrapper the network is the same.
-    plain = network.get_base_model() if isinstance(network, peft.PeftModel) else network
+    # Adapters sit within the layers: without peft's wrapper the network is the same. peft is not imported for it, as
+    # whoever reads a saved model comes by here, and serving does without peft.
+    plain = network.get_base_model() if hasattr(network, "get_base_model") else network
     found: torch.Tensor = plain.base_model(
         input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False
     ).last_hidden_state

@@ -90,6 +90,12 @@ class CorruptArtifact(ContentError):
 class IncompatibleArtifact(ContentError):
     """Sound content that this code cannot read: a newer schema, or another loader."""
 
+    def __str__(self) -> str:
+        return (
+            f"{super().__str__()}: another version of churn-assets wrote it. "
+            "Make it again with `churn run`, or read it with the version that wrote it"
+        )
+
 
 class UntrustedContent(ContentError):
     """Content that could run code or crash the process; nothing of it was constructed or handed over."""

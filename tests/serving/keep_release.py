@@ -1,6 +1,7 @@
 """Makes a stored release, small, that every later version must decide and serve.
 
-Run `PYTHONPATH=. python tests/serving/keep_release.py` once when the format of a release changes; what was kept before stays as it is.
+Run `PYTHONPATH=. python tests/serving/keep_release.py` once when the format of a release changes; what was kept before
+stays as it is.
 """
 
 from __future__ import annotations

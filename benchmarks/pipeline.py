@@ -2,7 +2,8 @@
 
 Three warm measurements in one process, on a fresh project folder each: the library alone (the same stages and
 checks and the release's decisions, called as functions on values in memory), the job with its store, checks, plots
-and release, and the same job again with nothing changed.
+and release, and the same job again with nothing changed. Beside them, the environment's tables by the models' arrays
+against scikit-learn's own answers to the same rows.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
 
+from benchmarks.quickstart import quickstart
 from benchmarks.report import Figure, main
+from benchmarks.scikit_learn import ScikitLearn
 from benchmarks.stages import call_stages, project_folder
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.messages import MessageWriter, Writing
@@ -28,6 +32,8 @@ from resources.stage import UNCHANGED
 
 EXPERIMENT = "quickstart"
 IN_FLOW = (*MEMBERS["decision"], RELEASE_ASSET)
+TABLED = 1000
+"""Customers whose tables are built both ways."""
 ROUNDS = 2
 """Both are measured this often, in turn, and the faster time of each is used: noise only adds."""
 
@@ -76,6 +82,23 @@ def call_library(root: Path) -> float:
     return time.perf_counter() - start
 
 
+def tables_vs_scikit_learn() -> tuple[float, float]:
+    """How many times faster the tables are by arrays, and the largest difference."""
+    models = quickstart()
+    fitted = ScikitLearn.fit(models)
+    some = models.customers.where(np.arange(len(models.customers)) < TABLED)
+    theirs, ours = [], []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        expected = fitted.responses(some.X, models)
+        theirs.append(time.process_time() - start)
+        start = time.process_time()
+        tables = models.tables(some)
+        ours.append(time.process_time() - start)
+    pairs = zip(tables.responses, expected, strict=True)
+    return min(theirs) / min(ours), max(float(np.abs(a - b).max()) for a, b in pairs)
+
+
 def measure() -> list[Figure]:
     """Warms up with the job, then measures both in turn."""
     with decision_folder() as root, dg.instance_for_test() as instance:
@@ -91,7 +114,10 @@ def measure() -> list[Figure]:
             seconds, made_again, skipped = run_job(root, instance)
             again.append(seconds)
             retrained += made_again + (len(IN_FLOW) - made) + (len(IN_FLOW) - skipped)
+    faster, difference = tables_vs_scikit_learn()
     return [
+        Figure("tables_vs_scikit_learn", faster, ">=", 8, "the same rows, one process, CPU time"),
+        Figure("tables_max_abs_diff", difference, "<=", 1e-12),
         Figure("wall_seconds", min(job), "<=", 90, "the whole job: stages, store, checks, release"),
         Figure("library_seconds", min(library), note="stages, checks and decisions as function calls"),
         Figure("overhead_vs_library", min(job) / min(library), "<=", 1.15),

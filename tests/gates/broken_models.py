@@ -170,7 +170,7 @@ def _propensities_halved(healthy: Values) -> Values:
     columns = [name for name in log.frame.columns if name.startswith("propensity_")]
     none, largest = columns[0], columns[-1]
     half = log.frame[largest] / 2
-    stated = log.frame["propensity"].where(log.arm < len(log.arms) - 1, half)
+    stated = log.frame["propensity"].where(log.arm < len(log.menu) - 1, half)
     frame = log.frame.assign(**{largest: half, none: log.frame[none] + half, "propensity": stated})
     return {"offer_log": replace(log, frame=frame)}
 

@@ -229,6 +229,10 @@ class Condition(_Frozen):
         ranged = self.at_least is not None or self.at_most is not None
         if ranged and self.one_of is not None:
             raise ValueError("one_of stands beside at_least or at_most; a column is a text or a number")
+        if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
+            raise ValueError(
+                f"at_least {self.at_least:g} lies above at_most {self.at_most:g}: nobody keeps it"
+            )
         return self
 
     def holds(self, value: float | str | None) -> bool:

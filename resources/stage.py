@@ -188,8 +188,15 @@ def _package_changes(manifest: Manifest) -> list[str]:
     return [
         f"{package} was {then}, is {now}"
         for package, then in manifest.packages.items()
-        if (now := importlib.metadata.version(package)) != then
+        if (now := _installed(package)) != then
     ]
+
+
+def _installed(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _shown_before(

@@ -39,6 +39,7 @@ _CODES = {
     "MessageFileError": USAGE,
     "ProfileError": USAGE,
     "RenderError": USAGE,
+    "TemplateError": USAGE,
     "ServingError": USAGE,
     "KeyFileError": USAGE,
     "SegmentError": STORE,

@@ -465,9 +465,12 @@ def _situation(state: int, used: int, rules: Sequence[Rule | None]) -> _Situatio
 def _by_value(
     preferred: Sequence[int], value: Sequence[Sequence[float]], costs: Sequence[Sequence[float]]
 ) -> list[int]:
-    """Who is served first from a shared budget: the highest value a dollar, as the policy would have it."""
+    """Who is served first from a shared budget: what costs nothing, then the highest value for money."""
 
     def priority(i: int) -> float:
-        return value[i][preferred[i]] / costs[i][preferred[i]] if preferred[i] else -math.inf
+        if not preferred[i]:
+            return -math.inf
+        cost = costs[i][preferred[i]]
+        return value[i][preferred[i]] / cost if cost > 0 else math.inf
 
     return sorted(range(len(preferred)), key=priority, reverse=True)

@@ -111,6 +111,11 @@ def price_for_budget(
     return _lowest_price(lambda p: evaluate(tables, process, policy.choice(observer, p)), budget, rounds)
 
 
+def value_per_unit(value: Floats, cost: Floats) -> Floats:
+    """(m,) priorities of offers that share a budget: value for money, and first of all what costs nothing."""
+    return np.divide(value, cost, out=np.full(len(cost), np.inf), where=cost > 0)
+
+
 def within_budget(commitment: Floats, remaining: float, priority: Floats) -> Bools:
     """Reserve one commitment after the other, the highest priority first, skipping what no longer fits.
 
@@ -171,7 +176,7 @@ def run_campaign(
         wanted = np.flatnonzero(arm)
         cost = full[wanted, arm[wanted]]
         gain = observer.added.value[wanted, t, process.view[state[wanted]], arm[wanted]].astype(np.float64)
-        granted = within_budget(cost, remaining, gain / cost)
+        granted = within_budget(cost, remaining, value_per_unit(gain, cost))
         stopped += int((~granted).sum())
         arm[wanted[~granted]] = 0
         contacted = arm > 0

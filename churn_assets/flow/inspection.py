@@ -43,19 +43,17 @@ class Inspection:
 
     def report(self, spec: CheckSpec) -> tuple[GateReport, bool]:
         """The report of one check, and whether a stored one still holds."""
-        leader = (
-            self.workspace.champion(self.ref.experiment, self.ref.asset) if spec.against_champion else None
-        )
+        leader, unknown = self._leading() if spec.against_champion else (None, "")
         key = self._key(spec)
         if not spec.every_run and (stored := self._stored(spec.name, key, leader)) is not None:
             return stored, True
         self._leader = None if leader == self.ref else leader
-        self.broken_champion = ""
+        self.broken_champion = unknown
         outcome = measure(spec, self)
         tables = dict(outcome.tables)
         if self.broken_champion:
             tables[BROKEN_CHAMPION] = [
-                {"champion": str(self._leader), "cannot be loaded": self.broken_champion}
+                {"champion": str(self._leader or "the release"), "cannot be loaded": self.broken_champion}
             ]
         report = GateReport(
             check=spec.name,
@@ -70,6 +68,13 @@ class Inspection:
         )
         self.store.add_gate_report(self.ref, spec.name, report.to_json())
         return report, False
+
+    def _leading(self) -> tuple[ArtifactRef | None, str]:
+        """The champion's version of this asset, and why the release that leads does not say which it is."""
+        try:
+            return self.workspace.champion(self.ref.experiment, self.ref.asset), ""
+        except BROKEN as error:
+            return None, f"{type(error).__name__}: {error}"
 
     def upstream(self, asset: str) -> Any:
         """The value of an asset at the version that this one was trained from, directly or through others."""

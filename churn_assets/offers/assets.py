@@ -75,10 +75,13 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
     from churn_assets.offers.economics import catalogue
+    from churn_assets.offers.eligibility import Eligibility
     from churn_assets.offers.log import read_log
     from churn_assets.offers.offer_rows import append
 
     config, arms = step.config, catalogue(step.read(_ARMS), step.read(_ECONOMICS))
+    # A condition that nobody can keep is refused here, not after the models are trained.
+    Eligibility.of([arms.arm(each.id) for each in arms.declared], customers.schema)
     if config.simulated:
         from churn_assets.offers.world import DemoWorld
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.arms import ArmError, Condition, Menu
+from churn_assets.arms import Arm, ArmError, Condition, Menu
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,11 +35,12 @@ class Eligibility:
     conditions: tuple[tuple[int, int, Bools | Condition], ...]
 
     @classmethod
-    def of(cls, menu: Menu, schema: CustomerSchema) -> Eligibility:
-        """Prepares a menu for the customers of a schema.
+    def of(cls, menu: Sequence[Arm] | Menu, schema: CustomerSchema) -> Eligibility:
+        """Prepares a menu, or arms that may stand on one, for the customers of a schema.
 
         Raises:
-            ArmError: A condition is on a column that is no feature, or compares numbers with a column of texts.
+            ArmError: A condition is on a column that is no feature, compares numbers with a column of texts, or is kept
+                by none of a column's categories.
         """
         found: list[tuple[int, int, Bools | Condition]] = []
         for index, arm in enumerate(menu):
@@ -55,6 +56,8 @@ class Eligibility:
                     message = f"arm {arm.id}, eligible: column {condition.column!r} holds texts, expected one_of for it"
                     raise ArmError(message)
                 kept = [condition.holds(category) for category in feature.categories]
+                if not any(kept):
+                    raise _kept_by_none(arm.id, condition, feature.categories)
                 found.append((index, position, np.array([*kept, False])))
         return cls(len(menu), tuple(found))
 
@@ -92,6 +95,16 @@ def _keeps(condition: Condition, customers: pd.DataFrame, arm_id: str) -> Bools:
         raise _no_column(arm_id, condition.column, [str(name) for name in customers.columns])
     values = customers[condition.column].astype(object).tolist()
     return np.fromiter(map(condition.holds, values), dtype=bool, count=len(values))
+
+
+def _kept_by_none(arm_id: str, condition: Condition, categories: Sequence[str]) -> ArmError:
+    wanted = ["yes"] if condition.one_of is None else list(map(str, condition.one_of))
+    near = difflib.get_close_matches(wanted[0], categories, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return ArmError(
+        f"arm {arm_id}, eligible: column {condition.column!r}: found one_of {', '.join(wanted)}, which nobody has, "
+        f"expected one of {', '.join(categories)}{hint}"
+    )
 
 
 def _no_column(arm_id: str, column: str, names: Sequence[str]) -> ArmError:

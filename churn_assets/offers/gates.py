@@ -79,6 +79,8 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     rows = []
     for arm, offered in enumerate(log.menu):
         could = log.propensities[:, arm] > 0
+        if not could.any():
+            continue  # its effective share is 0, and fails the gate
         stated = log.propensities[could, arm]
         realised = (log.arm[could] == arm).astype(np.float64)
         edges = np.quantile(stated, np.linspace(0, 1, BINS + 1)[1:-1])

@@ -7,7 +7,7 @@ import dagster as dg
 from churn_assets.definitions import Overrides, build_defs
 from churn_assets.gates.report import Gate, GateReport, Outcome
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.errors import StoreUnreachable
+from churn_assets.store.errors import IncompatibleArtifact, StoreUnreachable
 from resources.artifacts import ArtifactIOManager
 
 
@@ -143,6 +143,23 @@ def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(t
     assert shown.passed
     (row,) = shown.metadata["table/broken_champion"].records
     assert "CorruptArtifact" in row.data["cannot be loaded"]
+
+
+def test_a_leading_release_of_another_format_does_not_block_its_successor_and_the_report_says_so(toy):
+    def of_another_format(*_):
+        raise IncompatibleArtifact(
+            "manifest.json", "loader 'release/3'", "loader 'release/4'", "toy/release/1"
+        )
+
+    toy.project = replace(toy.project, leader=of_another_format)
+    toy.defs = build_defs(Overrides(root=toy.root, flow=toy.flow), toy.project)
+    result = toy.run()
+    assert result.success
+    shown = evaluations(result)["not_worse"]
+    assert shown.passed
+    (row,) = shown.metadata["table/broken_champion"].records
+    assert row.data["champion"] == "the release"
+    assert "found loader 'release/3'" in row.data["cannot be loaded"]
 
 
 def test_a_champion_that_was_mended_is_compared_after_all(toy):

@@ -1,5 +1,6 @@
 """A run trains, publishes, checks and hands over exact versions; a rerun does nothing that it need not do."""
 
+import importlib.metadata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -84,6 +85,19 @@ def test_what_changed_is_trained_again_and_the_reason_is_shown(toy, metadata_of,
     again = toy.run()
     assert toy.calls.bodies == trained
     assert reason in metadata_of(again, "risk_model")["made_because"]
+
+
+def test_a_version_written_with_a_package_that_is_gone_is_made_again(toy, metadata_of, monkeypatch):
+    toy.run()
+
+    def version(package, installed=importlib.metadata.version):
+        if package == "numpy":
+            raise importlib.metadata.PackageNotFoundError(package)
+        return installed(package)
+
+    monkeypatch.setattr("resources.stage.importlib.metadata.version", version)
+    result = toy.run("customers")
+    assert "numpy was " in metadata_of(result, "customers")["made_because"]
 
 
 def test_a_threshold_is_judged_again_without_training(toy):

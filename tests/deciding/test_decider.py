@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from churn_assets.customers.features import RowEncoder
-from churn_assets.deciding.decider import Budget, Contact, CustomerError, CustomerInput, Decider, Rollout
+from churn_assets.deciding.decider import (
+    Budget,
+    Contact,
+    CustomerError,
+    CustomerInput,
+    Decider,
+    Rollout,
+    _by_value,
+)
 from churn_assets.deciding.files import save_models
 from churn_assets.deciding.table import decide_table
 from churn_assets.decision.budget import within_budget
@@ -226,6 +234,15 @@ def test_offers_never_commit_more_than_the_budget(core, customers, remaining, ex
             for arm, outlook in enumerate(each.arms)
             if costs[i, arm] > remaining
         )
+
+
+def test_an_arm_that_costs_nothing_is_served_first_and_no_contact_last():
+    assert _by_value([0, 1, 1, 1], [[0, 9], [0, 6], [0, 1], [0, 8]], [[0, 1], [0, 3], [0, 0], [0, 2]]) == [
+        2,
+        3,
+        1,
+        0,
+    ]
 
 
 def test_without_exploration_the_budget_is_shared_by_the_rule_of_campaigns(core, customers):

@@ -11,6 +11,7 @@ from churn_assets.decision.budget import (
     budget_bound,
     price_for_budget,
     run_campaign,
+    value_per_unit,
     within_budget,
 )
 from churn_assets.decision.observation import Observer, regret_columns
@@ -113,6 +114,13 @@ def test_the_full_discount_and_the_contact_are_committed(monthly):
     most = monthly.commitments(np.array([100.0]))
 
     assert most[0] == pytest.approx([0, 31, 61, 121, 181])
+
+
+def test_what_costs_nothing_is_always_granted_and_first():
+    cost = np.array([50.0, 0.0, 30.0])
+    priority = value_per_unit(np.array([100.0, 1.0, 90.0]), cost)
+    assert priority.tolist() == [2.0, np.inf, 3.0]
+    assert within_budget(cost, 40.0, priority).tolist() == [False, True, True]
 
 
 def test_what_does_not_fit_is_skipped_and_the_highest_priority_goes_first():

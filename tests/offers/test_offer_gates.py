@@ -56,6 +56,16 @@ def test_an_arm_never_chosen_fails_the_effective_sample_size(draw):
     assert "effective_share" in failed(propensity_gates(never, OfferLogGates()))
 
 
+def test_an_arm_that_nobody_may_get_fails_the_effective_sample_size_and_is_not_calibrated(draw):
+    log = draw.log.where(draw.log.arm != 3)
+    barred = log.propensities.copy()
+    barred[:, 0] += barred[:, 3]
+    barred[:, 3] = 0.0
+    outcome = propensity_gates(with_propensities(log, barred), OfferLogGates())
+    assert "effective_share" in failed(outcome)
+    assert log.menu.ids[3] not in {row["arm"] for row in outcome.tables["calibration"]}
+
+
 def test_a_short_log_and_one_without_holdout_fail_volume(draw):
     assert failed(volume_gates(draw.log.where(np.arange(50_000) < 19_999), OfferLogGates())) == ["rows"]
     contacted = draw.log.where(draw.log.arm > 0)

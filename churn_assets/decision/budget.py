@@ -113,7 +113,7 @@ def price_for_budget(
 
 def value_per_unit(value: Floats, cost: Floats) -> Floats:
     """(m,) priorities of offers that share a budget: value for money, and first of all what costs nothing."""
-    return np.divide(value, cost, out=np.full(len(cost), np.inf), where=cost > 0)
+    return np.asarray(np.divide(value, cost, out=np.full(len(cost), np.inf), where=cost > 0))
 
 
 def within_budget(commitment: Floats, remaining: float, priority: Floats) -> Bools:

@@ -28,7 +28,6 @@ Words = Annotated[str, Field(min_length=1, max_length=120)]
 
 NO_CONTACT_ID = "no_contact"
 _PERCENT = "percent_"
-_SAME = 1e-9
 
 
 class ArmError(ValueError):

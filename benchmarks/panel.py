@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-from churn_assets.offers.responses import COMPETITOR_TAKES, sigmoid
+from churn_assets.offers.responses import COMPETITOR_TAKES, Someone, sigmoid
 from churn_assets.offers.world import (
     FRAILTY_SD,
     PRIOR_OFFERS_MEAN,
@@ -160,7 +160,7 @@ def run_panel(
         if answers.drift == "competitor_shock":
             hazard = hazard + (1 - hazard) * COMPETITOR_TAKES * answers.flags.fibre[customer]
         sensitivity = answers.sensitivity(customer, tenure, latent)
-        saved, woken = answers.saved(customer, tenure, sensitivity, shifted), answers.woken(customer, tenure)
+        stays_by_answer = answers.stays(Someone(customer, tenure, sensitivity, shifted)).of(arm)
         worth = answers.worth[customer, arm][:, None]
         accepts = [
             answers.acceptance(customer, sensitivity, np.full(len(customer), y), prior, shifted, worth)[:, 0]
@@ -171,10 +171,7 @@ def run_panel(
         # P(would churn | accepted or not), then P(stay) given that.
         answered = [np.where(accepted, q, 1 - q) for q in accepts]
         churner = hazard * answered[1] / ((1 - hazard) * answered[0] + hazard * answered[1])
-        stays = sum(
-            share * answers.stays(np.full(len(customer), y), contacted, accepted, saved, woken)
-            for y, share in ((0, 1 - churner), (1, churner))
-        )
+        stays = stays_by_answer.given(churner[:, None], accepted[:, None].astype(np.float64))[:, 0]
 
         since = np.where(contacted, 0.0, since) + months
         used = used + contacted

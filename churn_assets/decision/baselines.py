@@ -48,7 +48,7 @@ def uplift_threshold(
 
     def choice(t: int) -> Floats:
         q = tables.acceptance[:, t, 0, arm]
-        churn = q * tables.churn_if_accepted[:, t] + (1 - q) * tables.churn_if_refused[:, t]
+        churn = q * tables.churn_if_accepted[:, t, arm - 1] + (1 - q) * tables.churn_if_refused[:, t, arm - 1]
         return _one_arm(process, (tables.risk[:, t] - churn > threshold) * arm)
 
     return choice
@@ -59,7 +59,7 @@ def highest_incremental_value(
 ) -> Choice:
     """The arm that adds most if no other offer followed: the exact one-offer optimum, repeated."""
     best = incremental(tables.responses, process).net(budget_price).argmax(axis=-1)
-    return lambda t: _arms(process, best[:, t].T)
+    return lambda t: _arms(process, best[:, t, process.view[process.open_states]].T)
 
 
 def best_time_for_one_offer(
@@ -70,7 +70,7 @@ def best_time_for_one_offer(
     net = added.net(budget_price)
     waiting = value_of_waiting(added, np.array([budget_price]))
     best = np.where(net.max(axis=-1) > waiting, net.argmax(axis=-1), 0)
-    return lambda t: _arms(process, best[:, t].T)
+    return lambda t: _arms(process, best[:, t, process.view[process.open_states]].T)
 
 
 def baselines(tables: ResponseTables, process: RetentionProcess) -> Mapping[str, Choice]:

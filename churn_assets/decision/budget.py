@@ -202,8 +202,7 @@ def run_campaign(
 def _acceptance(
     tables: ResponseTables, process: RetentionProcess, t: int, state: Ints, arm: Ints
 ) -> npt.NDArray[np.float64]:
-    recent = process.recently_contacted[process.view[state]]
-    return np.asarray(tables.acceptance[np.arange(len(tables)), t, recent, arm])
+    return np.asarray(tables.acceptance[np.arange(len(tables)), t, process.view[state], arm])
 
 
 def _lowest_price(evaluate_at: Callable[[float], Evaluation], budget: float, rounds: int) -> Priced:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -11,6 +12,9 @@ from churn_assets.arms import NO_CONTACT_ID, Slug
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
 Months = Annotated[int, Field(ge=1)]
+
+USUAL_COOLDOWN = 2
+"""Months."""
 
 
 class _Section(BaseModel):
@@ -85,8 +89,9 @@ class PpoDecisionConfig(_Section):
     episode_length: PositiveInt = 30
     """Steps; the horizon ends the episode (terminated, never truncated)."""
     step_months: Months = 1
-    cooldown_months: Annotated[int, Field(ge=0)] = 2
-    """Months after a contact without another one."""
+    cooldown_months: Annotated[int, Field(ge=0)] | None = None
+    """Months after a contact without another one, the label window at least: no log tells what a contact does within
+    the window of another. None: two months, or the label window where that is longer."""
     max_offers: PositiveInt = 4
     """Contacts allowed an episode."""
     recent_window_months: Annotated[int, Field(ge=0)] = 3
@@ -106,12 +111,8 @@ class PpoDecisionConfig(_Section):
             raise ValueError(msg)
         return menu
 
-    @model_validator(mode="after")
-    def _one_recent_contact_at_most(self) -> PpoDecisionConfig:
-        if 2 * self.cooldown_months < self.recent_window_months:
-            msg = (
-                f"cooldown_months {self.cooldown_months} is under half of recent_window_months "
-                f"{self.recent_window_months}: two contacts could be recent at once"
-            )
-            raise ValueError(msg)
-        return self
+    def cooldown(self, window_months: float) -> int:
+        """Months after a contact without another one, where effects are on churn within `window_months`."""
+        if self.cooldown_months is None:
+            return max(USUAL_COOLDOWN, math.ceil(window_months))
+        return self.cooldown_months

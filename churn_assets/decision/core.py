@@ -106,12 +106,12 @@ class RetentionCore:
         self._everyone = np.arange(size)
 
     def _tabulate(self, tables: ResponseTables) -> None:
-        """Rows over (customer, step 0 … T, open state), and where in them stands what."""
+        """Rows over (customer, step 0 … T, whether contacted recently), and where in them stands what."""
         process, observer = self.process, self.observer
-        n, views, arms = len(tables), len(process.open_states), self._arms
+        n, views, arms = len(tables), len(process.recent_at), self._arms
         parts: list[npt.NDArray[np.floating]] = [
             hazards(tables, process)[:, :, None].repeat(views, axis=2),
-            tables.acceptance[:, :, process.recently_contacted],
+            tables.acceptance[:, :, process.recent_at],
         ]
         if self._reward == "expected_incremental":
             scale = self._scale[:, None, None, None]
@@ -130,8 +130,8 @@ class RetentionCore:
             rows[:, :-1, :, width : width + part.shape[-1]] = part
             width += part.shape[-1]
         hazard = self._prepared
-        self._hazard, self._acceptance = hazard, hazard + 3
-        self._value, self._spend = hazard + 3 + arms, hazard + 3 + 2 * arms
+        self._hazard, self._acceptance = hazard, hazard + process.n_hazards
+        self._value, self._spend = self._acceptance + arms, self._acceptance + 2 * arms
         self._row_start = np.arange(self.size) * rows.shape[-1]
 
     def _tabulate_situations(self) -> None:
@@ -291,7 +291,7 @@ class RetentionCore:
     def _fetch(self, customer: Ints, step: Ints, situation: Ints) -> Singles:
         row = customer * (self.process.horizon + 1)
         row += step
-        row *= len(self.process.open_states)
+        row *= len(self.process.recent_at)
         row += self._view.take(situation)
         return self._rows.take(row, axis=0)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.process import ACCEPTED, BASE, IDLE, Floats, RetentionProcess
+from churn_assets.decision.process import Floats, RetentionProcess
 
 Singles = npt.NDArray[np.float32]
 
@@ -29,9 +29,9 @@ class Responses(NamedTuple):
     Attributes:
         price: (n,) list price a month.
         risk: (n, T) P(churn) at the list price without contact.
-        churn_if_accepted: (n, T) P(churn) once an offer is accepted.
-        churn_if_refused: (n, T) P(churn) once an offer is refused.
-        acceptance: (n, T, K - 1) P(accept) of the arms that contact, without a recent contact of the policy itself.
+        churn_if_accepted: (n, T, K - 1) P(churn) once an arm that contacts is accepted.
+        churn_if_refused: (n, T, K - 1) P(churn) once it is refused.
+        acceptance: (n, T, K - 1) P(accept), without a recent contact of the policy itself.
         acceptance_again: (n, T, K - 1) the same with one; or fewer steps, where fewer are wanted.
     """
 
@@ -52,8 +52,9 @@ class Incremental:
     """Gain and spend of one offer followed by none, less those of no offer at all, in the price's currency.
 
     Attributes:
-        value: (n, T, O, K) expected discounted customer value added; 0 for arm 0.
-        spend: (n, T, O, K) expected discounted spend added (benefits and contact costs); 0 for arm 0.
+        value: (n, T, V, K) expected discounted customer value added; 0 for arm 0. The last contact of the policy itself
+            is not recent, or (where V is 2) is.
+        spend: (n, T, V, K) expected discounted spend added (benefits and contact costs); 0 for arm 0.
         survival: (n, T) discounted probability of surviving each step without contact.
     """
 
@@ -62,14 +63,14 @@ class Incremental:
     survival: Floats
 
     def net(self, budget_price: float) -> Singles:
-        """(n, T, O, K) value less spend at a price of the budget."""
+        """(n, T, V, K) value less spend at a price of the budget."""
         return self.value - np.float32(budget_price) * self.spend
 
 
 def incremental(responses: Responses, process: RetentionProcess) -> Incremental:
-    """Exact incremental value and spend of every offer at every step in every open state."""
+    """Exact incremental value and spend of every offer at every step."""
     n, horizon = responses.risk.shape
-    shape = (n, horizon, len(process.open_states), process.n_arms)
+    shape = (n, horizon, len(process.recent_at), process.n_arms)
     value, spend = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     survival = np.empty((n, horizon))
     for start in range(0, n, BLOCK):
@@ -83,7 +84,7 @@ def incremental(responses: Responses, process: RetentionProcess) -> Incremental:
 
 
 class Worths:
-    """What customers are worth who are never contacted again, from every state and step; O open states, K arms.
+    """What customers are worth who are contacted once, at any step, and never again; K arms.
 
     Args:
         responses: of n customers.
@@ -94,34 +95,25 @@ class Worths:
         self.process = process
         self._acceptance = (responses.acceptance, responses.acceptance_again)
         price = responses.price
-        stays = 1 - process.hazard(np.stack(responses[1:4], axis=1))
-        self.survival: Floats = process.discount_factor * stays[:, BASE]
+        answered = (responses.churn_if_accepted, responses.churn_if_refused)
+        stays = 1 - process.hazard(responses.risk)
+        contacted = 1 - process.hazard(np.stack([each.swapaxes(1, 2) for each in answered], axis=1))
+        self.survival: Floats = process.discount_factor * stays
         self._paid = (process.margin * process.step_months) * price
         self._last = (process.margin * (process.value_horizon_months - process.step_months)) * price
-        self._idle = self._idle_worth(stays[:, BASE])
-        self._refused = self._refused_worth(stays)
-        self._accepted, self._given, self._afterwards = self._accepted_worth(stays, price)
+        self._idle = self._idle_worth(stays)
+        self._answered, self._given = self._contacted_worth(contacted, price)
 
-    def gained(self, view: int, steps: int) -> tuple[Floats, Floats]:
-        """(n, K - 1, steps) value and spend that each arm adds in an open state at the first steps."""
+    def gained(self, recently: int, steps: int) -> tuple[Floats, Floats]:
+        """(n, K - 1, steps) value and spend that each arm adds at the first steps; `recently` contacted: 1, else 0."""
         process = self.process
-        state, recently = int(process.open_states[view]), int(process.recently_contacted[view])
         q = self._acceptance[recently][:, :steps].swapaxes(1, 2)
-        cost, given = process.menu.contact_cost[1:, None], process.menu.given_once[1:, None]
-        gained = q * (self._accepted[:, :, :steps] - given)
-        gained += (1 - q) * self._refused[0][:, None, :steps] - cost
-        gained -= self._now(state)[:, None, :steps]
-        spent = q * (self._given[:, :, :steps] + given) + cost
-        return gained, spent
-
-    def _now(self, state: int) -> Floats:
-        """(n, T + 1) worth of a customer in an open state who is not contacted: nothing runs any more."""
-        process = self.process
-        if state == IDLE:
-            return self._idle
-        if process.arm[state]:
-            return self._afterwards[int(process.age[state])]
-        return self._refused[int(process.age[state])]
+        cost, once = process.menu.contact_cost[1:, None], process.menu.given_once[1:, None]
+        accepted, refused = self._answered[:, 0, :, :steps], self._answered[:, 1, :, :steps]
+        gained = q * (accepted - once - refused)
+        gained += refused - cost
+        gained -= self._idle[:, None, :steps]
+        return gained, q * (self._given[:, :, :steps] + once) + cost
 
     def _idle_worth(self, survival: Floats) -> Floats:
         """(n, T + 1) of a customer who is idle."""
@@ -142,14 +134,39 @@ class Worths:
             worth[row] = backwards[::-1]
         return worth
 
-    def _refused_worth(self, stays: Floats) -> list[Floats]:
-        """By age of the refusal, (n, T + 1)."""
+    def _contacted_worth(self, stays: Floats, price: Floats) -> tuple[Floats, Floats]:
+        """(n, 2, K - 1, T + 1) worth of who accepts and refuses each arm; (n, K - 1, T + 1) what the former is given.
+
+        Args:
+            stays: (n, 2, K - 1, T) chances to survive a step of the label window once accepted and once refused.
+            price: (n,) list price a month.
+        """
+        process, shape = self.process, (len(price), 3, self.process.n_arms - 1)
+        monthly = process.menu.monthly(price)[:, 1:]
+        paid, last = np.zeros(shape), np.zeros(shape)
+        worths = np.zeros((*shape, self._idle.shape[1]))
+        worths[:, 2] = self._given_later(monthly)
+        worths[:, :2] = self._idle[:, None, None]
+        worths[:, 0] -= worths[:, 2]
+        survived = stays.take([0, 1, 0], axis=1)
+        for months, owed in zip(*(each[::-1] for each in process.months_in_window), strict=True):
+            paid[:, 2], last[:, 2] = months * monthly, owed * monthly
+            for each, usual in ((paid, self._paid), (last, self._last)):
+                each[:, :2] = usual[:, None, None]
+                each[:, 0] -= each[:, 2]
+            worths = self._step_before(worths, survived, paid, last)
+        return worths[:, :2], worths[:, 2]
+
+    def _given_later(self, monthly: Floats) -> Floats:
+        """(n, K - 1, T + 1) what is given of each arm's (n, K - 1) monthly benefit from the end of the window on."""
         process = self.process
-        worths = [self._idle]
-        for age in reversed(range(process.memory)):
-            kind = int(process.hazard_kind[process.refused(age)])
-            worths.append(self._step_before(worths[-1], stays[:, kind], self._paid, self._last))
-        return worths[:0:-1]
+        steps = np.maximum(process.running_steps[1:] - process.window, 0)
+        months = float(process.step_months)
+        given = [np.zeros_like(self._idle)]
+        base, each = self.survival / process.discount_factor, np.full(len(monthly), months)
+        for left in range(1, int(steps.max()) + 1):
+            given.append(self._step_before(given[-1], base, each, left * each))
+        return np.stack([given[left] for left in steps], axis=1) * monthly[:, :, None]
 
     def _step_before(self, following: Floats, stays: Floats, paid: Floats, last: Floats) -> Floats:
         """(…, T + 1) worth in a state whose successor's worth is `following`; paid and last are of its other axes."""
@@ -160,27 +177,6 @@ class Worths:
         ahead *= stays
         worth[..., -1] = last
         return worth
-
-    def _accepted_worth(self, stays: Floats, price: Floats) -> tuple[Floats, Floats, dict[int, Floats]]:
-        """(n, K - 1, T + 1) worth of who accepts each arm, and what it is given; and worth by age once nothing runs."""
-        process = self.process
-        benefit = process.menu.monthly(price)[:, 1:]
-        # By age, of a customer's worth and of what is given: what a step pays, and what the horizon leaves.
-        given, owed = (months[:, None] * benefit for months in process.months_by_age)
-        paid = np.stack([self._paid[:, None] - given, given], axis=2)
-        last = np.stack([self._last[:, None] - owed, owed], axis=2)
-        both = np.zeros((len(price), 2, process.n_arms - 1, self._idle.shape[1]))
-        both[:, 0] = self._idle[:, None]
-        afterwards: dict[int, Floats] = {}
-        kinds = stays[:, :, None, None]
-        over, shortest = int(process.running_steps[1:].min()), int(process.running_steps[1:].argmin())
-        for age in reversed(range(len(paid))):
-            # Every arm's acceptance has one hazard, that of the window; ages count alike.
-            kind = kinds[:, ACCEPTED if age < process.window else BASE]
-            both = self._step_before(both, kind, paid[age], last[age])
-            if over <= age < process.memory:
-                afterwards[age] = both[:, 0, shortest]
-        return both[:, 0], both[:, 1], afterwards
 
 
 def value_of_waiting(added: Incremental, budget_prices: npt.NDArray[np.floating]) -> Singles:

@@ -82,16 +82,16 @@ class Observer:
         self.width = len(self.names)
         self.added: Incremental = incremental(tables.responses, process)
         self.n_features, self._offers = len(tables.feature_names), process.n_arms - 1
-        self._views = len(process.open_states)
+        self._views = len(process.recent_at)
         self._view = process.view
         self._tenure = tables.tenure_column
         self._features = np.ascontiguousarray(tables.features)
         unit = value_unit(tables.price, process)
         shown = shown_by_models(
             tables.risk[:, :, None, None],
-            tables.churn_if_accepted[:, :, None, None],
-            tables.churn_if_refused[:, :, None, None],
-            tables.acceptance[:, :, process.recently_contacted, 1:],
+            tables.churn_if_accepted[:, :, None],
+            tables.churn_if_refused[:, :, None],
+            tables.acceptance[:, :, process.recent_at, 1:],
             self.added.value[..., 1:],
             self.added.spend[..., 1:],
             unit[:, None, None, None],
@@ -153,15 +153,18 @@ class Observer:
         )
 
     def write_rows(self, budget_price: Observations, out: Observations) -> None:
-        """Every customer's observations at one price each, at every step and in every open state.
+        """Every customer's observations at one price each, at every step, contacted recently or not.
 
         Environments that keep their prices copy from them; only `situations` differ between states.
 
         Args:
             budget_price: (n,) λ.
-            out: (n · (T + 1) · O, width), written to.
+            out: (n · (T + 1) · V, width), written to.
         """
-        states = self.process.open_states
+        states = [
+            int(self.process.open_states[self.process.view[self.process.open_states] == recent][0])
+            for recent in self.process.recent_at
+        ]
         shape = (self.size, self.process.horizon + 1, len(states))
         for start in range(0, len(out), BLOCK):
             stop = min(start + BLOCK, len(out))
@@ -219,8 +222,8 @@ def shown_by_models(
 
     Args:
         risk: (…, 1) P(churn) without contact.
-        accepted: (…, 1) once an offer is accepted.
-        refused: (…, 1) once it is refused.
+        accepted: (…, K - 1) once an arm is accepted.
+        refused: (…, K - 1) once it is refused.
         acceptance: (…, K - 1).
         value: (…, K - 1) money.
         spend: (…, K - 1) money.

@@ -104,8 +104,9 @@ def _backward(
     n, arms, used = len(tables), process.n_arms, process.max_offers + 1
     survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
     kind, successor = process.hazard_kind, process.successor
-    states, recent = process.open_states, process.recently_contacted
-    granted = np.array([process.accepted(arm, 0) for arm in range(1, arms)])
+    states = process.open_states
+    recent = process.view[states]
+    rejected, granted = process.after_offer[IDLE, 1:].T
     after = np.minimum(np.arange(used) + 1, used - 1)
     allowed = np.broadcast_to(tables.allowed.T, (len(states), used, arms, n)).copy()
     allowed[:, -1, 1:] = False
@@ -126,9 +127,11 @@ def _backward(
             during *= process.discount_factor
             during += step
             during *= survival
-            refused = during[process.refused_now][after][:, None]
+            refused, taken = (
+                during[answered][:, after].transpose(1, 0, 2) for answered in (rejected, granted)
+            )
+            taken += sign * once
             q[i, :, :, 0] = during[states]
-            taken = during[granted][:, after].transpose(1, 0, 2) + sign * once
             q[i, :, :, 1:] = refused + accept * (taken - refused) + sign * contact
             totals[i] = during
         weights = choose(t, q[0], q[1], allowed)

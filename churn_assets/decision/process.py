@@ -29,8 +29,8 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 IDLE = 0
-BASE, ACCEPTED, REFUSED = 0, 1, 2
-"""Kinds of hazard, the last axis of `ResponseTables.hazards`."""
+BASE = 0
+"""Kind of the hazard without contact; behind it those of each arm once accepted, then of each once refused."""
 
 
 def _as_menu(found: Any) -> Menu:
@@ -45,23 +45,22 @@ StoredMenu = Annotated[Menu, PlainValidator(_as_menu), PlainSerializer(Menu.to_j
 class RetentionProcess:
     """One customer's months under a retention policy.
 
-    A *state* is one integer: 0 idle; a contact refused `age` steps ago; or arm k accepted `age` steps ago. Ages run
-    from 0, the step of the offer itself, so that the state *during* a step and the state *at* a decision (age ≥ 1, or
-    idle) share one numbering. A state forgets itself once nothing depends on it any more: a refusal after cooldown,
-    label window and recent window; an accepted arm after its benefit has run out, too.
+    A *state* is one integer: 0 idle; arm k refused, or accepted, `age` steps ago; or contacted `age` steps ago with
+    nothing of it left but that it is recent. Ages run from 0, the step of the contact itself, so that the state
+    *during* a step and the state *at* a decision (age ≥ 1, or idle) share one numbering.
 
-    While a benefit runs no new offer is made. During a step the hazard of churn is that of the window in which it was
-    measured: refusals and accepted arms use theirs for the label window, then the customer's own risk applies again.
-    A customer who survives the step pays; one who survives the horizon is worth the rest of the value horizon, less
-    what is still owed of a benefit. What an arm gives at once is paid for when it is accepted. Customer value, spend
-    and rewards are in the price's currency.
+    The effect of a contact is on churn within the label window, so that during it no other is made; nor while a benefit
+    runs. During a step of that window the hazard of churn is that of the arm as it was answered, then the customer's
+    own risk applies again. A customer who survives the step pays; one who survives the horizon is worth the rest of the
+    value horizon, less what is still owed of a benefit. What an arm gives at once is paid for when it is accepted.
+    Customer value, spend and rewards are in the price's currency.
 
     Args:
         menu: what may be offered; K arms, the first no contact.
         horizon: steps of an episode, T.
         step_months: months a step.
         window_months: label window of the churn probabilities.
-        cooldown_months: months after a contact without another one.
+        cooldown_months: months after a contact without another one; the label window at least.
         recent_window_months: how long a contact counts as recent for acceptance.
         max_offers: contacts allowed an episode.
         discount_factor: of one step, γ.
@@ -92,6 +91,13 @@ class RetentionProcess:
                 raise ValueError(msg)
         if self.window_months <= 0:
             msg = f"window_months is {self.window_months}: expected more than 0"
+            raise ValueError(msg)
+        if self.cooldown < self.window:
+            msg = (
+                f"cooldown_months is {self.cooldown_months}, within the label window of {self.window_months:g} months: "
+                "no log tells the effect of a contact within the window of another one; expected at least "
+                f"{math.ceil(self.window_months)}"
+            )
             raise ValueError(msg)
         if self.recent > 2 * self.cooldown:
             msg = f"cooldown_months is {self.cooldown_months}: two contacts could be recent at once"
@@ -127,7 +133,7 @@ class RetentionProcess:
             horizon=config.episode_length,
             step_months=config.step_months,
             window_months=window_months,
-            cooldown_months=config.cooldown_months,
+            cooldown_months=config.cooldown(window_months),
             recent_window_months=config.recent_window_months,
             max_offers=config.max_offers,
             discount_factor=config.discount_factor,
@@ -168,7 +174,7 @@ class RetentionProcess:
     @property
     def memory(self) -> int:
         """Steps after which a contact is forgotten of which nothing runs any more."""
-        return max(self.cooldown, self.window, self.recent)
+        return max(self.cooldown, self.recent)
 
     @cached_property
     def running_steps(self) -> Ints:
@@ -176,54 +182,69 @@ class RetentionProcess:
         return np.array([self._steps(arm.months) for arm in self.menu], np.int64)
 
     @cached_property
-    def remembered_steps(self) -> Ints:
-        """(K,) steps after which an accepted arm is forgotten; 0 for no contact."""
-        remembered = np.maximum(self.running_steps, self.memory)
-        remembered[0] = 0
-        return remembered
+    def accepted_steps(self) -> Ints:
+        """(K,) steps for which it matters which arm was accepted; 0 for no contact."""
+        steps = np.maximum(self.running_steps, self.window)
+        steps[0] = 0
+        return steps
 
     @cached_property
-    def months_by_age(self) -> tuple[Ints, Ints]:
-        """(ages, K - 1) months of each arm's benefit that a step of that age gives, and that are owed at its start."""
-        left = np.maximum(self.running_steps[1:] - np.arange(self.remembered_steps.max())[:, None], 0)
+    def months_in_window(self) -> tuple[Ints, Ints]:
+        """(window, K - 1) months of each arm's benefit that a step of that age gives, and that are owed at its start."""
+        left = np.maximum(self.running_steps[1:] - np.arange(self.window)[:, None], 0)
         return (left > 0) * self.step_months, left * self.step_months
 
     @cached_property
-    def _first_state(self) -> Ints:
-        """(K,) state in which an arm was accepted just now; meaningless for no contact."""
-        return 1 + self.memory + np.concatenate([[0], np.cumsum(self.remembered_steps)[:-1]])
+    def _first_states(self) -> tuple[int, Ints, Ints]:
+        """The state that a contact leaves once its answer does not matter any more, were it made now; then (K,) those
+        in which an arm was refused and accepted just now, meaningless for no contact.
+        """
+        refused = 1 + self.memory - self.window + self.window * (np.arange(self.n_arms) - 1)
+        accepted = 1 + self.memory + self.window * (self.n_arms - 2) + self.accepted_steps.cumsum()
+        return 1 - self.window, refused, accepted - self.accepted_steps
 
     @cached_property
     def n_states(self) -> int:
-        return 1 + self.memory + int(self.remembered_steps.sum())
+        return 1 + self.memory + self.window * (self.n_arms - 2) + int(self.accepted_steps.sum())
 
-    @property
-    def refused_now(self) -> int:
-        """State during the step of an offer that was refused."""
-        return 1
+    def contacted(self, age: int) -> int:
+        """State at a decision `age` steps after a contact of which only that it is recent is left, idle once forgotten.
 
-    def refused(self, age: int) -> int:
-        """State after a refusal `age` steps ago, idle once forgotten."""
-        return 1 + age if age < self.memory else IDLE
+        Within the label window it is that after a refusal: no decision depends on whose.
+        """
+        if age >= self.memory:
+            return IDLE
+        return self._first_states[0] + age if age >= self.window else self.refused(1, age)
+
+    def refused(self, arm: int, age: int) -> int:
+        """State after an arm was refused `age` steps ago, idle once forgotten."""
+        self._check_arm(arm)
+        return int(self._first_states[1][arm]) + age if age < self.window else self.contacted(age)
 
     def accepted(self, arm: int, age: int) -> int:
         """State after an arm was accepted `age` steps ago, idle once forgotten."""
+        self._check_arm(arm)
+        first = self._first_states[2]
+        return int(first[arm]) + age if age < self.accepted_steps[arm] else self.contacted(age)
+
+    def _check_arm(self, arm: int) -> None:
         if not 1 <= arm < self.n_arms:
-            msg = f"arm {arm}: what is accepted has an arm from 1 to {self.n_arms - 1}"
+            msg = f"arm {arm}: what is answered has an arm from 1 to {self.n_arms - 1}"
             raise ValueError(msg)
-        return int(self._first_state[arm]) + age if age < self.remembered_steps[arm] else IDLE
 
     @cached_property
     def age(self) -> Ints:
         """(S,) steps since the contact; 0 where idle."""
-        accepted = [np.arange(steps) for steps in self.remembered_steps[1:]]
-        return np.concatenate([[0], np.arange(self.memory), *accepted]).astype(np.int64)
+        refused = [np.arange(self.window)] * (self.n_arms - 1)
+        accepted = [np.arange(steps) for steps in self.accepted_steps[1:]]
+        left = np.arange(self.window, self.memory)
+        return np.concatenate([[0], left, *refused, *accepted]).astype(np.int64)
 
     @cached_property
     def arm(self) -> Ints:
         """(S,) arm that was accepted, 0 for none."""
-        accepted = np.repeat(np.arange(self.n_arms), self.remembered_steps)
-        return np.concatenate([np.zeros(1 + self.memory, np.int64), accepted])
+        accepted = np.repeat(np.arange(self.n_arms), self.accepted_steps)
+        return np.concatenate([np.zeros(self.n_states - len(accepted), np.int64), accepted])
 
     @cached_property
     def running(self) -> Bools:
@@ -245,15 +266,25 @@ class RetentionProcess:
     @cached_property
     def successor(self) -> Ints:
         """(S,) state at the next decision after a survived step in this state."""
-        following = np.arange(self.n_states) + 1
-        last = np.where(self.arm > 0, self.remembered_steps[self.arm], self.memory) - 1
-        return np.where((np.arange(self.n_states) == IDLE) | (self.age == last), IDLE, following)
+        after = [IDLE, *(self.contacted(age + 1) for age in range(self.window, self.memory))]
+        for arm in range(1, self.n_arms):
+            after += [self.refused(arm, age + 1) for age in range(self.window)]
+        for arm in range(1, self.n_arms):
+            after += [self.accepted(arm, age + 1) for age in range(self.accepted_steps[arm])]
+        return np.array(after, np.int64)
+
+    @property
+    def n_hazards(self) -> int:
+        """Kinds of hazard: without contact, of each arm accepted, of each arm refused."""
+        return 2 * self.n_arms - 1
 
     @cached_property
     def hazard_kind(self) -> Ints:
-        """(S,) BASE, ACCEPTED or REFUSED: which hazard applies during a step in this state."""
-        kind = np.where(self.arm > 0, ACCEPTED, REFUSED)
-        kind[(self.age >= self.window) | (np.arange(self.n_states) == IDLE)] = BASE
+        """(S,) which hazard applies during a step in this state: `BASE`, k for arm k accepted, K - 1 + k for refused."""
+        left = self.memory - self.window
+        refused = np.repeat(np.arange(1, self.n_arms), self.window) + self.n_arms - 1
+        kind = np.concatenate([np.full(1 + left, BASE), refused, self.arm[1 + left + len(refused) :]])
+        kind[self.age >= self.window] = BASE
         return kind
 
     @cached_property
@@ -269,8 +300,13 @@ class RetentionProcess:
         return np.flatnonzero(self.open)
 
     @cached_property
+    def recent_at(self) -> Ints:
+        """(V,) 0, and 1 where an offer may be made while the last contact is still recent: what acceptance depends on."""
+        return np.arange(2 if self.recent > self.cooldown else 1)
+
+    @cached_property
     def view(self) -> Ints:
-        """(S,) index into `open_states`: whose acceptance and gains an observation shows.
+        """(S,) index into `recent_at`: whose acceptance and gains an observation shows.
 
         A state that is closed shows those of the first open one that follows it.
         """
@@ -279,22 +315,16 @@ class RetentionProcess:
             following = state
             while not self.open[following]:
                 following = int(self.successor[following])
-            shown[state] = np.searchsorted(self.open_states, following)
+            shown[state] = following != IDLE and self.age[following] < self.recent
         return shown
-
-    @cached_property
-    def recently_contacted(self) -> Ints:
-        """(O,) 1 where the last contact is still recent at a decision in this open state."""
-        states = self.open_states
-        return np.asarray((states != IDLE) & (self.age[states] < self.recent), np.int64)
 
     @cached_property
     def after_offer(self) -> Ints:
         """(S, K, 2) state during the step, by state at the decision, arm, and whether it was accepted."""
         after = np.empty((self.n_states, self.n_arms, 2), np.int64)
         after[:, 0, :] = np.arange(self.n_states)[:, None]
-        after[:, 1:, 0] = self.refused_now
-        after[:, 1:, 1] = self._first_state[1:]
+        _, refused, accepted = self._first_states
+        after[:, 1:, 0], after[:, 1:, 1] = refused[1:], accepted[1:]
         return after
 
     def spend(self, price: npt.ArrayLike) -> Floats:

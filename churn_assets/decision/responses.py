@@ -43,7 +43,7 @@ class AcceptModelLike(Protocol):
 
 
 class EffectModelLike(Protocol):
-    """P(churn within the label window) without contact by the offer log, after an accepted and a refused offer."""
+    """P(churn within the label window) without contact by the offer log, once an arm is accepted, once it is refused."""
 
     @property
     def predictor(self) -> EffectPredictor: ...
@@ -59,7 +59,7 @@ class ResponseModels:
         grid: The customers' features in order, then recent offers, the arm's family where there are several, its size.
         risk: On that grid, as the others.
         accept: Acceptance.
-        effect: What contact does to churn.
+        effect: What contact with the menu's arms does to churn.
     """
 
     schema: CustomerSchema
@@ -82,7 +82,7 @@ class ResponseModels:
         Raises:
             ArmError: The menu has an arm of a family that the acceptance model never saw.
         """
-        parts = (risk.predictor, accept.predictor, effect.predictor)
+        parts = (risk.predictor, accept.predictor, effect.predictor.of(process.menu))
         grid = union([part.grid for part in parts])
         joined = cls(risk.schema, process, grid, parts[0].on(grid), parts[1].on(grid), parts[2].on(grid))
         joined._offered  # noqa: B018 - refused here, not at the first customer
@@ -110,7 +110,7 @@ class ResponseModels:
 
         scored = np.broadcast_to(self._risk(total, lines), shape)
         risk, accepted, refused = self.effect.combined(
-            scored, lines(self.effect.curves), total(self.effect.size)
+            scored, lines(self.effect.curves), total(self.effect.boosted)
         )
         forest = self.accept.forest
         left = forest.left_by(fixed)

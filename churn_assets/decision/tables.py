@@ -53,8 +53,8 @@ class ResponseTables:
         risk: (n, T) P(churn) at the list price without contact.
         acceptance: (n, T, 2, K) P(accept arm), without and with a recent contact of the policy itself; 0 for
             arm 0.
-        churn_if_accepted: (n, T) P(churn) once an offer is accepted.
-        churn_if_refused: (n, T) P(churn) once an offer is refused.
+        churn_if_accepted: (n, T, K - 1) P(churn) once an arm that contacts is accepted.
+        churn_if_refused: (n, T, K - 1) P(churn) once it is refused.
         allowed: (n, K) arms that eligibility and opt-out permit; arm 0 always.
 
     Raises:
@@ -78,8 +78,8 @@ class ResponseTables:
             "price": (n,),
             "features": (n, len(self.feature_names)),
             "acceptance": (n, horizon, 2, self.allowed.shape[-1]),
-            "churn_if_accepted": (n, horizon),
-            "churn_if_refused": (n, horizon),
+            "churn_if_accepted": (n, horizon, self.allowed.shape[-1] - 1),
+            "churn_if_refused": (n, horizon, self.allowed.shape[-1] - 1),
             "allowed": (n, self.allowed.shape[-1]),
         }
         for name, shape in expected.items():
@@ -145,7 +145,8 @@ class ResponseTables:
             acceptance[..., 1:] = np.take_along_axis(self.acceptance[order], offers[:, None, None], axis=3)
             return replace(self, acceptance=acceptance)
         accepted, refused = (
-            _logit(churn) - _logit(self.risk) for churn in (self.churn_if_accepted, self.churn_if_refused)
+            _logit(churn) - _logit(self.risk)[:, :, None]
+            for churn in (self.churn_if_accepted, self.churn_if_refused)
         )
         if upstream == "risk_model":
             risk = self.risk[order]
@@ -157,8 +158,8 @@ class ResponseTables:
         return replace(
             self,
             risk=risk,
-            churn_if_accepted=_expit(_logit(risk) + accepted),
-            churn_if_refused=_expit(_logit(risk) + refused),
+            churn_if_accepted=_expit(_logit(risk)[:, :, None] + accepted),
+            churn_if_refused=_expit(_logit(risk)[:, :, None] + refused),
         )
 
 
@@ -177,13 +178,14 @@ def check_fits(tables: ResponseTables, process: RetentionProcess) -> None:
 
 
 def hazards(tables: ResponseTables, process: RetentionProcess) -> Floats:
-    """(n, T, 3) hazard of churn in one step: base, after an accepted and after a refused offer.
+    """(n, T, 2 K - 1) hazards of churn in one step: without contact, once each arm is accepted, once it is refused.
 
     Raises:
         ValueError: the tables were built for another horizon or menu.
     """
     check_fits(tables, process)
-    return process.hazard(np.stack([tables.risk, tables.churn_if_accepted, tables.churn_if_refused], axis=-1))
+    kinds = (tables.risk[:, :, None], tables.churn_if_accepted, tables.churn_if_refused)
+    return process.hazard(np.concatenate(kinds, axis=-1))
 
 
 def feature_scaling(schema: CustomerSchema) -> tuple[Floats, Floats]:
@@ -236,7 +238,7 @@ def build_tables(
         rows = slice(number * CHUNK, number * CHUNK + CHUNK)
         acceptance[rows, :, 0, 1:], acceptance[rows, :, 1, 1:] = part.acceptance, part.acceptance_again
     joined = [np.concatenate(parts) for parts in zip(*(part[:4] for part in found), strict=True)]
-    price, risk, accepted, refused = joined if found else _nobody(horizon)
+    price, risk, accepted, refused = joined if found else _nobody(horizon, arms)
     tenure = schema.tenure_index
     return ResponseTables(
         price=price,
@@ -252,8 +254,8 @@ def build_tables(
     )
 
 
-def _nobody(horizon: int) -> list[Floats]:
-    return [np.empty(0), *(np.empty((0, horizon)) for _ in range(3))]
+def _nobody(horizon: int, arms: int) -> list[Floats]:
+    return [np.empty(0), np.empty((0, horizon)), *(np.empty((0, horizon, arms - 1)) for _ in range(2))]
 
 
 def _logit(p: Floats) -> Floats:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -45,6 +45,47 @@ class Flags:
     senior: Bools
     fibre: Bools
     tech_support: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class Someone:
+    """n situations of customers, as far as what they do depends on them.
+
+    Attributes:
+        customer: (n,) row of the customer.
+        tenure: (n,) months.
+        sensitivity: (n,) to price, latent.
+        shifted: (n,) whether the drift has happened.
+    """
+
+    customer: Ints
+    tenure: Floats
+    sensitivity: Floats
+    shifted: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class Stays:
+    """(n, K) chances to stay in the window by arm, of those who would churn without contact and of those who would stay."""
+
+    churner_accepting: Floats
+    churner_refusing: Floats
+    stayer_accepting: Floats
+    stayer_refusing: Floats
+
+    def given(self, would_churn: Floats, acceptance: Floats) -> Floats:
+        """(n, K) P(stay), where P(would churn) (n, 1) and P(accept) (n, K or 1) are known."""
+        churner = acceptance * self.churner_accepting + (1 - acceptance) * self.churner_refusing
+        stayer = acceptance * self.stayer_accepting + (1 - acceptance) * self.stayer_refusing
+        return would_churn * churner + (1 - would_churn) * stayer
+
+    def __getitem__(self, rows: slice) -> Stays:
+        return Stays(*(getattr(self, each.name)[rows] for each in fields(self)))
+
+    def of(self, arm: Ints) -> Stays:
+        """The same of one arm (n,) a situation, (n, 1)."""
+        at = arm[:, None]
+        return Stays(*(np.take_along_axis(getattr(self, each.name), at, axis=1) for each in fields(self)))
 
 
 class Responses:
@@ -126,13 +167,22 @@ class Responses:
         """P(stays | would churn, contacted and refused)."""
         return 0.02 if self.effects else 0.0
 
-    def stays(
-        self, would_churn: Ints, contacted: Bools, accepted: Bools, saved: Floats, woken: Floats
-    ) -> Floats:
-        """(n,) P(stay in the window) once it is known who accepted."""
-        churner = np.where(accepted, saved, np.where(contacted, self.nudge, 0.0))
-        stayer = np.where(contacted & ~accepted, 1 - woken, 1.0)
-        return np.where(would_churn == 1, churner, stayer)
+    def stays(self, who: Someone) -> Stays:
+        """P(stay in the window) by arm and answer: here an accepted arm saves, a refused contact wakes."""
+        contacted = self.contacts
+        saved = self.saved(who.customer, who.tenure, who.sensitivity, who.shifted)
+        woken = self.woken(who.customer, who.tenure)
+        return Stays(
+            churner_accepting=saved[:, None] * contacted,
+            churner_refusing=np.full((len(saved), 1), self.nudge) * contacted,
+            stayer_accepting=np.ones((len(saved), len(contacted))),
+            stayer_refusing=1 - woken[:, None] * contacted,
+        )
+
+    @property
+    def contacts(self) -> Floats:
+        """(K,) 1 for the arms that contact."""
+        return np.array([float(arm.contacts) for arm in self.menu])
 
 
 def _flags(customers: pd.DataFrame) -> Flags:

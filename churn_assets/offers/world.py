@@ -34,6 +34,8 @@ from churn_assets.offers.responses import (
     NUMERIC,
     REFERENCE,
     Responses,
+    Someone,
+    Stays,
     sigmoid,
 )
 
@@ -76,6 +78,7 @@ class Truth:
         saved: (n,) P(stays | would churn, accepted), κ.
         woken: (n,) P(churns | would stay, contacted and refused).
         strata: (n,) one of STRATA.
+        stays: By arm and answer.
     """
 
     customer: Ints
@@ -87,6 +90,7 @@ class Truth:
     saved: Floats
     woken: Floats
     strata: NDArray[np.str_]
+    stays: Stays
 
     def of(self, rows: slice) -> Truth:
         """The same of some of the situations."""
@@ -181,6 +185,7 @@ class DemoWorld:
         menu: what the past policy offered and the world answers to; by default 5 to 30 % off.
         drift: what changes late in the log.
         effects: False for a world where no offer changes churn.
+        responses: How its customers answer.
 
     Raises:
         DemoWorldError: the table lacks a feature that the response functions need.
@@ -195,6 +200,7 @@ class DemoWorld:
         *,
         drift: Drift = "none",
         effects: bool = True,
+        responses: type[Responses] = Responses,
     ) -> None:
         missing = [name for name in (*NUMERIC, *CATEGORICAL) if name not in table.schema.names]
         if missing:
@@ -208,7 +214,7 @@ class DemoWorld:
         self.ids = table.ids
         self.would_churn: Ints = table.y.astype(np.int64)
         self.frame = table.frame.drop(columns=[CHURNED])
-        self.responses = Responses(self.frame, self.menu, drift=drift, effects=effects)
+        self.responses = responses(self.frame, self.menu, drift=drift, effects=effects)
         self.price, self.tenure = self.responses.price, self.responses.tenure
         self.allowed: Bools = may_get(self.menu, self.frame)
         self._score, self._score_fold = _fit_score(self._score_columns(self.tenure), self.would_churn)
@@ -249,12 +255,10 @@ class DemoWorld:
         accept = answers.acceptance(*person, answers.worth[customer])
         saved = answers.saved(customer, tenure, sensitivity, shifted)
         woken = answers.woken(customer, tenure)
-        contacted = np.arange(len(self.menu)) > 0
-        churner = would_churn[:, None] == 1
-        stays_accepting = np.where(churner, accept * saved[:, None], accept)
-        stays_refusing = np.where(churner, answers.nudge * contacted, 1 - woken[:, None] * contacted) * (
-            1 - accept
-        )
+        stays = answers.stays(Someone(customer, tenure, sensitivity, shifted))
+        leaving = would_churn[:, None].astype(np.float64)
+        stays_accepting = stays.given(leaving, np.ones_like(accept)) * accept
+        stays_refusing = stays.given(leaving, np.zeros_like(accept)) * (1 - accept)
         price = self.price[customer]
         reward = (
             (stays_accepting + stays_refusing) * self._worth(price)[:, None]
@@ -269,7 +273,7 @@ class DemoWorld:
             np.where(woken > 0.05, "sleeping_dog", "sure_thing"),
         )
         churn = 1 - stays_accepting - stays_refusing
-        return Truth(customer, would_churn, price, accept, churn, reward, saved, woken, strata)
+        return Truth(customer, would_churn, price, accept, churn, reward, saved, woken, strata, stays)
 
     def _worth(self, price: Floats) -> Floats:
         return self.economics.margin * price * self.economics.value_horizon_months
@@ -343,7 +347,7 @@ class DemoWorld:
                 "conditions they do not keep"
             )
         accepted = (rng.random(n) < truth.acceptance[np.arange(n), arm]).astype(np.int64)
-        stays = self.responses.stays(truth.would_churn, arm > 0, accepted == 1, truth.saved, truth.woken)
+        stays = truth.stays.of(arm).given(truth.would_churn[:, None], accepted[:, None])[:, 0]
         churned = (rng.random(n) >= stays).astype(np.int64)
         return Answers(
             accepted,

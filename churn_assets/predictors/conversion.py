@@ -49,7 +49,8 @@ def boosting_forest(boosting: Any, trees: Sequence[Tree], grid: Grid, X: Floats,
         ConversionError: The arrays answer otherwise.
     """
     forest = Forest.build(trees, boosting_baseline(boosting), grid)
-    require_forest(forest, grid, np.concatenate([X, made_up_rows(grid, X)]), boosting.decision_function, name)
+    answers = getattr(boosting, "decision_function", boosting.predict)  # of a classifier, of a regressor
+    require_forest(forest, grid, np.concatenate([X, made_up_rows(grid, X)]), answers, name)
     return forest
 
 

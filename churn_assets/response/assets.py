@@ -45,7 +45,7 @@ def accept_model(step: Step[AcceptModelConfig], customers: CustomerTable, offer_
     branch="decision",
     kinds=("numpy",),
     description="Churn without contact as the log has it, and how contacting with each arm changes it (intention to "
-    "treat), shrunken to what the log supports. The split between accepting and refusing is an assumption.",
+    "treat): forms stacked by what they explain. The split between accepting and refusing is an assumption.",
 )
 def effect_model(
     step: Step[EffectModelConfig],
@@ -70,6 +70,7 @@ def effect_model(
             "baseline_size": model.baseline.size,
             "overall_size": float(model.overall.value),
             "overall_size_standard_error": float(model.overall.standard_error),
-            "segments": len(model.size),
+            "size": model.size,
+            **{f"weight of {name}": weight for name, weight in model.weights.items()},
         },
     )

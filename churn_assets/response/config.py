@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
+PenaltyPair = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Penalties = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
@@ -69,6 +70,8 @@ class EffectGates(BaseModel):
         max_group_deviation: The same for the third of customers whom contact is predicted to harm most, and
             for the third whom it helps most.
         champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted.
+        least_p_value: What is left of the outcome may depend on contact, on what is given and on the risk by chance, at
+            least this often: one sound model in 1 / `least_p_value` is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,23 +81,27 @@ class EffectGates(BaseModel):
     max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
     max_group_deviation: Annotated[float, Field(gt=0)] = 3.5
     champion_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
+    least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.001
 
 
 class EffectModelConfig(BaseModel):
-    """How contact changes churn: averaged ridge regressions, shrunken by segment to what the log supports.
+    """How contact changes churn: several forms, stacked by what they explain on customers left out.
 
     Attributes:
         baseline_penalties: Ridge penalties of the shift of the risk logit of customers without contact; the fits are
             averaged.
         shift_penalties: Ridge penalties of the shifts of the baseline's logit; the fits are averaged.
         woken_penalties: Ridge penalties of the chance that a refusing would-be stayer is woken; averaged too.
+        linear_penalties: Ridge penalties of each linear R-learner, on what arms share and on what one differs by, in rows.
+        learning_rate: Of the boosted R-learner, as in scikit-learn's HistGradientBoostingRegressor, like the next four.
+        max_iter: Number of trees.
+        max_leaf_nodes: Leaves of a tree; 64 is the most that a predictor holds.
+        min_samples_leaf: Fewest rows of a leaf.
+        l2_regularization: Ridge penalty on leaf values.
         knots: Quantile bins of a numeric feature; one fewer is the number of hinges of its effect.
         cross_fits: Refits whose effects on the customers left out are compared with the log.
-        segments: Most segments for which the size of the effect is estimated before pooling.
-        min_segment_rows: Fewest rows of the log in a segment.
         evidence_z: Below this many standard errors of evidence for any effect at all, every effect is zero; and below
             as many for any shift of the baseline, it is the risk.
-            Eight demo worlds without effects gave -2.0 to 1.6, the same worlds with effects 11 to 15.
         gates: What the model must prove.
     """
 
@@ -103,9 +110,15 @@ class EffectModelConfig(BaseModel):
     baseline_penalties: Penalties = (10.0, 30.0, 100.0)
     shift_penalties: Penalties = (100.0, 300.0, 1000.0)
     woken_penalties: Penalties = (3.0, 10.0, 30.0)
+    linear_penalties: Annotated[tuple[PenaltyPair, ...], Field(min_length=1)] = (
+        (2_000.0, 1e7), (20_000.0, 1e7), (2_000.0, 2e4), (20_000.0, 2e5),
+    )  # fmt: skip
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.05
+    max_iter: Annotated[int, Field(ge=1)] = 60
+    max_leaf_nodes: Annotated[int, Field(ge=2, le=64)] = 6
+    min_samples_leaf: Annotated[int, Field(ge=1)] = 300
+    l2_regularization: Annotated[float, Field(ge=0)] = 50.0
     knots: Annotated[int, Field(ge=2, le=20)] = 5
     cross_fits: Annotated[int, Field(ge=2, le=20)] = 4
-    segments: Annotated[int, Field(ge=2, le=32)] = 8
-    min_segment_rows: Annotated[int, Field(ge=50)] = 2000
     evidence_z: Annotated[float, Field(ge=0)] = 4.0
     gates: EffectGates = EffectGates()

@@ -5,8 +5,11 @@ Estimators only; no model is fitted here. Every standard error is clustered by c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import chdtrc, chdtri
 
 from churn_assets.gates.estimates import Estimate
 
@@ -73,6 +76,65 @@ def slope(regressor: Floats, target: Floats, cluster: Integers) -> Estimate:
     value = float((regressor * target).sum()) / weight
     scores = np.bincount(cluster, weights=regressor * (target - value * regressor))
     return Estimate(value, float(np.sqrt((scores**2).sum())) / weight)
+
+
+@dataclass(frozen=True)
+class Misspecification:
+    """A score test: what the effects should explain and leave in the outcome.
+
+    Attributes:
+        statistic: χ², clustered by customer.
+        degrees: Its degrees of freedom.
+    """
+
+    statistic: float
+    degrees: int
+
+    @property
+    def p_value(self) -> float:
+        """How often chance alone leaves as much."""
+        return float(chdtrc(self.degrees, self.statistic)) if self.degrees else 1.0
+
+    def limit(self, p_value: float) -> float:
+        """The statistic that chance exceeds that often."""
+        return float(chdtri(self.degrees, p_value)) if self.degrees else 0.0
+
+
+def misspecification(
+    outcome: Floats,
+    arm: Integers,
+    propensities: Floats,
+    no_contact: Floats,
+    effects: Floats,
+    given: Floats,
+    cluster: Integers,
+) -> Misspecification:
+    """Whether contact, what is given and both times the churn without contact add to what the effects say.
+
+    Each is centred by the propensities, so that a wrong `no_contact` does no harm. Arguments as of `realised_size`, and
+    `given`: (A,) what each arm gives.
+    """
+    contact = (np.arange(len(given)) > 0).astype(np.float64)
+    rows = np.arange(len(arm))
+    residual = outcome - no_contact - effects[rows, arm]
+    terms = []
+    for what in (contact, given):
+        centred = what[arm] - propensities @ what
+        terms += [centred, centred * no_contact]
+    scores = np.stack(terms, axis=1) * residual[:, None]
+    sums = np.stack([np.bincount(cluster, weights=each) for each in scores.T], axis=1)
+    variance = sums.T @ sums
+    scale = np.sqrt(np.diag(variance))
+    used = scale > 0
+    variance = variance[np.ix_(used, used)] / np.outer(scale[used], scale[used])
+    total = sums.sum(axis=0)[used] / scale[used]
+    degrees = int(np.linalg.matrix_rank(variance, tol=_COLLINEAR, hermitian=True)) if used.any() else 0
+    inverse = np.linalg.pinv(variance, rcond=_COLLINEAR, hermitian=True)
+    return Misspecification(float(total @ inverse @ total), degrees)
+
+
+_COLLINEAR = 1e-8
+"""Terms whose scores differ by no more than rounding are one."""
 
 
 def effect_loss(

@@ -13,12 +13,21 @@ from churn_assets.arms import Arm, ArmError, Menu
 from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.estimates import Estimate
-from churn_assets.predictors.arrays import ArrayError, pack_forest, pack_grid, unpack_forest, unpack_grid
+from churn_assets.predictors.arrays import (
+    ArrayError,
+    pack_forest,
+    pack_grid,
+    take,
+    unpack_forest,
+    unpack_grid,
+)
+from churn_assets.predictors.conversion import ConversionError
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.basis import EffectBasis
-from churn_assets.response.effect import Baseline, Consequences, EffectModel
+from churn_assets.response.direct import Boosted
+from churn_assets.response.effect import MEDIATED, Direct, EffectModel
+from churn_assets.response.mediated import Baseline, Mediated
 from churn_assets.response.predictor import AcceptPredictor
-from churn_assets.response.segments import Segments, Split
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
     ArtifactFormat,
@@ -67,10 +76,7 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
     def load(self, folder: Path) -> AcceptModel:
         """Reads the three files; CorruptArtifact where they do not fit together."""
         described = _described(_AcceptDescription, folder)
-        try:
-            menu = Menu(described.menu)
-        except ArmError as error:
-            raise CorruptArtifact(DESCRIPTION, f"{error}", "the menu of an offer log") from error
+        menu = _menu(described.menu)
         arrays = read_tensors(folder / ARRAYS)
         families = [len(menu.families)] if len(menu.families) > 1 else []
         customers = [len(feature.categories) for feature in described.customer_schema.features]
@@ -115,16 +121,6 @@ class _Estimate(BaseModel):
     standard_error: float
 
 
-class _Split(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    feature: int
-    threshold: float | None
-    level: int | None
-    yes: int
-    no: int
-
-
 class _Basis(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -140,13 +136,12 @@ class _EffectDescription(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     customer_schema: CustomerSchema
-    arms: tuple[str, ...]
+    menu: tuple[Arm, ...]
     basis: _Basis
     baseline_realised: _Estimate
     baseline_size: float
-    nodes: tuple[_Split | int, ...]
-    fill: tuple[float, ...]
-    raw_size: tuple[_Estimate, ...]
+    weights: dict[str, float]
+    size: float
     overall: _Estimate
     evidence_z: float
 
@@ -154,35 +149,32 @@ class _EffectDescription(BaseModel):
 class EffectModelFormat(ArtifactFormat[EffectModel]):
     """Golden rows: the consequences for made-up customers at three levels of risk."""
 
-    loader: ClassVar[str] = "effect_model/3"
-    packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
-    """What predicts, and what grouped the customers into segments."""
+    loader: ClassVar[str] = "effect_model/4"
+    packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn", "scipy")
+    """What predicts, and what fitted."""
 
     def save(self, value: EffectModel, folder: Path) -> None:
-        """Writes the coefficients and the description."""
-        fitted = value.fitted
-        write_tensors(
-            {
-                "idle": value.baseline.shifts,
-                "accepted": fitted.accepted,
-                "refused": fitted.refused,
-                "woken": fitted.woken,
-                "size": value.size,
-                "size_sd": value.size_sd,
-            },
-            folder / TENSORS,
-        )
+        """Writes the coefficients, the trees and the description."""
+        mediated, direct = value.mediated, value.direct
+        coefficients = {
+            "idle": value.baseline.shifts,
+            "accepted": mediated.accepted,
+            "refused": mediated.refused,
+            "woken": mediated.woken,
+            "kept": direct.kept,
+            "driven": direct.driven,
+            "accepting": direct.accepting,
+        }
+        trees = pack_grid("grid", value.boosted.grid) | pack_forest("boosted", value.boosted.forest)
+        write_tensors(coefficients | trees, folder / TENSORS)
         described = _EffectDescription(
             customer_schema=value.schema,
-            arms=value.arms,
-            basis=_Basis(**vars(fitted.basis)),
+            menu=value.menu.arms,
+            basis=_Basis(**vars(mediated.basis)),
             baseline_realised=_Estimate(**vars(value.baseline.realised)),
             baseline_size=value.baseline.size,
-            nodes=tuple(
-                node if isinstance(node, int) else _Split(**vars(node)) for node in value.segments.nodes
-            ),
-            fill=value.segments.fill,
-            raw_size=tuple(_Estimate(**vars(each)) for each in value.raw_size),
+            weights=dict(value.weights),
+            size=value.size,
             overall=_Estimate(**vars(value.overall)),
             evidence_z=value.evidence_z,
         )
@@ -191,48 +183,44 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
     def load(self, folder: Path) -> EffectModel:
         """Reads the two files; CorruptArtifact where they do not fit together."""
         described = _described(_EffectDescription, folder)
-        tensors = read_tensors(folder / TENSORS)
-        basis = EffectBasis(**dict(described.basis))
-        nodes = tuple(node if isinstance(node, int) else Split(**dict(node)) for node in described.nodes)
-        segments = Segments(nodes, described.fill)
-        _check_tree(nodes)
+        menu, schema = _menu(described.menu), described.customer_schema
         _check_basis(described)
-        probes = golden_customers(described.customer_schema)
-        columns = basis.transform(probes, np.zeros(len(probes))).shape[1]
-        shapes = {name: array.shape for name, array in tensors.items()}
-        wanted = dict.fromkeys(("idle", "accepted", "refused", "woken"), columns)
-        if (
-            set(shapes) != {*wanted, "size", "size_sd"}
-            or any(shapes[name][1:] != (width,) or not shapes[name][0] for name, width in wanted.items())
-            or {shapes["size"], shapes["size_sd"]} != {(segments.count,)}
-            or len(described.raw_size) != segments.count
-            or not all(np.isfinite(array).all() and array.dtype == np.float64 for array in tensors.values())
-        ):
-            expected = (
-                f"finite float64: {', '.join(wanted)} (·, {columns}), size, size_sd ({segments.count},)"
-            )
-            raise CorruptArtifact(TENSORS, str(shapes), expected)
-        realised = Estimate(**dict(described.baseline_realised))
-        baseline = Baseline(basis, tensors["idle"], realised, described.baseline_size)
-        fitted = Consequences(basis, tensors["accepted"], tensors["refused"], tensors["woken"])
-        model = EffectModel(
-            described.customer_schema,
-            described.arms,
-            baseline,
-            fitted,
-            segments,
-            tensors["size"],
-            tensors["size_sd"],
-            tuple(Estimate(**dict(each)) for each in described.raw_size),
-            Estimate(**dict(described.overall)),
-            described.evidence_z,
-        )
+        basis = EffectBasis(**dict(described.basis))
+        tensors = read_tensors(folder / TENSORS)
+        probes = golden_customers(schema)
+        columns, arms = basis.transform(probes, np.zeros(len(probes))).shape[1], len(menu) - 1
         try:
+            parts = {
+                name: take(name, tensors, (rows, columns), np.float64)
+                for name, rows in {
+                    **dict.fromkeys(("idle", "accepted", "refused", "woken")),
+                    "kept": arms,
+                    "driven": arms,
+                }.items()
+            }
+            accepting = take("accepting", tensors, (2, arms), np.float64)
+            grid = unpack_grid("grid", tensors, [len(feature.categories) for feature in schema.features])
+            boosted = Boosted(grid, unpack_forest("boosted", tensors, grid))
+            model = EffectModel(
+                schema=schema,
+                menu=menu,
+                baseline=Baseline(
+                    basis,
+                    parts["idle"],
+                    Estimate(**dict(described.baseline_realised)),
+                    described.baseline_size,
+                ),
+                mediated=Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
+                direct=Direct(parts["kept"], parts["driven"], accepting),
+                boosted=boosted,
+                weights=described.weights,
+                size=described.size,
+                overall=Estimate(**dict(described.overall)),
+                evidence_z=described.evidence_z,
+            )
             model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now
-        except ValueError as error:
-            raise CorruptArtifact(
-                TENSORS, f"{error}", "regressions and segments that fit together"
-            ) from error
+        except (ArrayError, ConversionError) as error:
+            raise CorruptArtifact(TENSORS, f"{error}", "regressions and trees that fit together") from error
         return model
 
     def signature(self, value: EffectModel) -> dict[str, JsonValue]:
@@ -245,7 +233,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 {"name": "churn_if_accepted", "window_months": window},
                 {"name": "churn_if_refused", "window_months": window},
             ],
-            "arms": list(value.arms),
+            "arms": list(value.menu.ids),
         }
 
     def golden(self, value: EffectModel) -> GoldenRows:
@@ -254,9 +242,13 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: EffectModel, inputs: JsonValue) -> JsonValue:
-        """The consequences at risks of .05, .3 and .7, for rows of a design matrix."""
+        """Churn without contact, then of each arm if accepted and if refused, at risks of .05, .3 and .7."""
         X = np.array(inputs, dtype=np.float64)
-        return [_as_json(np.stack(value.consequences(X, np.full(len(X), risk)))) for risk in (0.05, 0.3, 0.7)]
+        found: list[JsonValue] = []
+        for risk in (0.05, 0.3, 0.7):
+            churn, accepted, refused = value.consequences(X, np.full(len(X), risk))
+            found.append(_as_json(np.column_stack([churn, accepted, refused])))
+        return found
 
 
 ACCEPT_MODEL = AcceptModelFormat()
@@ -270,26 +262,18 @@ def _described(kind: type[D], folder: Path) -> D:
         raise CorruptArtifact(DESCRIPTION, str(error), "the description of a response model") from error
 
 
-def _check_tree(nodes: tuple[Split | int, ...]) -> None:
-    """Children follow their parent, so walking the tree ends; leaves are numbered without a gap."""
-    leaves = sorted(node for node in nodes if isinstance(node, int))
-    forward = all(
-        index < child < len(nodes)
-        for index, node in enumerate(nodes)
-        if not isinstance(node, int)
-        for child in (node.yes, node.no)
-    )
-    if not forward or leaves != list(range(len(leaves))) or not leaves:
-        raise CorruptArtifact(
-            DESCRIPTION, f"segment nodes {nodes!r:.80}", "a tree whose children follow parents"
-        )
+def _menu(arms: tuple[Arm, ...]) -> Menu:
+    try:
+        return Menu(arms)
+    except ArmError as error:
+        raise CorruptArtifact(DESCRIPTION, f"{error}", "the menu of an offer log") from error
 
 
 def _check_basis(described: _EffectDescription) -> None:
     """The basis and the segments read the features of the schema, as what they are."""
     schema, basis = described.customer_schema, described.basis
     levels = tuple(len(feature.categories) for feature in schema.features)
-    sizes = {len(each) for each in (basis.knots, basis.centre, basis.scale, described.fill)}
+    sizes = {len(each) for each in (basis.knots, basis.centre, basis.scale)}
     if basis.names != tuple(schema.names) or basis.levels != levels or sizes != {len(levels)}:
         raise CorruptArtifact(DESCRIPTION, f"a basis of {basis.names!r:.80}", "one of the schema's features")
     ascending = all((np.diff(knots) > 0).all() for knots in basis.knots)
@@ -297,16 +281,12 @@ def _check_basis(described: _EffectDescription) -> None:
         raise CorruptArtifact(
             DESCRIPTION, "knots out of order or a scale of 0", "ascending knots, scales above 0"
         )
-    for node in described.nodes:
-        if isinstance(node, int):
-            continue
-        inside = 0 <= node.feature < len(levels)
-        if (
-            not inside
-            or (node.threshold is None) != (node.level is not None)
-            or bool(levels[node.feature]) != (node.level is not None)
-        ):
-            raise CorruptArtifact(DESCRIPTION, f"segment split {node!r:.80}", "a rule about a feature")
+    if described.weights.get(MEDIATED) is None or min(described.weights.values()) < 0:
+        raise CorruptArtifact(
+            DESCRIPTION,
+            f"weights {described.weights}",
+            "weights of at least 0, that of the mediated form among them",
+        )
 
 
 def _features(schema: CustomerSchema) -> list[JsonValue]:

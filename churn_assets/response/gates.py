@@ -23,10 +23,11 @@ from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import AcceptGates, EffectGates
-from churn_assets.response.effect import EffectModel, pooled_sizes
+from churn_assets.response.effect import EffectModel, believed_size, given_shares
 from churn_assets.response.evidence import (
     doubly_robust_effects,
     effect_loss,
+    misspecification,
     over_eligible,
     realised_size,
 )
@@ -207,8 +208,19 @@ def effect(
     log, customer = offers.log, offers.customer
     churned = log.churned.astype(np.float64)
     scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
-    found: list[Gate] = []
-    if np.any(model.size):
+    given = given_shares(log.menu, offers.X[:, model.schema.names.index(model.schema.monthly_revenue)])
+    misfit = misspecification(churned, log.arm, log.propensities, base, effects, given, customer)
+    found = [
+        Gate(
+            "misspecification",
+            misfit.statistic,
+            "<=",
+            misfit.limit(gates.least_p_value),
+            f"χ² of {misfit.degrees} terms that contact, what is given and the risk should not add; "
+            f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed",
+        )
+    ]
+    if model.size:
         size = realised_size(churned, log.arm, log.propensities, base, effects, customer)
         low, high = size.interval
         detail = f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}"
@@ -243,25 +255,26 @@ def effect(
         found.append(Gate(name, abs(float(worst["deviation"])), "<=", limit, detail))
     return Outcome(
         tuple(found),
-        {"effect_by_arm": by_arm, "effect_by_group": by_group, "segments": segment_rows(model)},
+        {"effect_by_arm": by_arm, "effect_by_group": by_group, "forms": form_rows(model)},
     )
 
 
 def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk_model: RiskModel) -> Outcome:
     """Real predictions are probabilities, and effects have the sizes that the model's own evidence supports."""
-    every = np.concatenate(model.consequences(offers.X, risk_model.predict(offers.X)))
-    supported, _ = pooled_sizes(model.overall, model.raw_size, model.evidence_z)
+    every = np.concatenate(
+        [each.ravel() for each in model.consequences(offers.X, risk_model.predict(offers.X))]
+    )
+    supported = believed_size(model.overall, model.evidence_z)
     return Outcome(
         (
             Gate("smallest", float(every.min()), ">=", 0.0),
             Gate("largest", float(every.max()), "<=", 1.0),
             Gate(
                 "size_beyond_evidence",
-                float(np.abs(model.size - supported).max()),
+                abs(model.size - supported),
                 "<=",
                 1e-9,
-                f"largest difference in {len(supported)} segments; overall {model.overall.z:.1f} standard errors, "
-                f"{model.evidence_z:g} needed for any effect",
+                f"{model.overall.z:.1f} standard errors of evidence, {model.evidence_z:g} needed for any effect",
             ),
         )
     )
@@ -295,19 +308,11 @@ def effect_no_worse_than(
     )
 
 
-def segment_rows(model: EffectModel) -> list[dict[str, object]]:
-    """A table of the segments: who they are, the size of the effect before and after pooling."""
+def form_rows(model: EffectModel) -> list[dict[str, object]]:
+    """A table of the forms of the effect that were tried, and how much of each is believed."""
     return [
-        {
-            "segment": who,
-            "size_alone": raw.value,
-            "standard_error": raw.standard_error,
-            "size_pooled": float(pooled),
-            "posterior_sd": float(sd),
-        }
-        for who, raw, pooled, sd in zip(
-            model.segments.describe(model.schema), model.raw_size, model.size, model.size_sd, strict=True
-        )
+        {"form": name, "weight": weight, "believed": weight * model.size}
+        for name, weight in model.weights.items()
     ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,16 +106,23 @@ class AcceptPredictor:
 
 @dataclass(frozen=True, eq=False)
 class EffectPredictor:
-    """What contact does to churn: shifts of the logit, by penalty, that add up over features and the risk's own logit.
+    """What contact with each arm does to churn. A - 1 arms contact.
+
+    Through acceptance: shifts of the logit, by penalty, that add up over features and the risk's own logit. Beside that:
+    shares of would-be churners and stayers, which add up likewise, and trees.
 
     Attributes:
         grid: The customers' features, in the order of their schema.
-        curves: Outputs are those of no contact, of accepting, of refusing and of waking, one a penalty each.
-        slopes: (r,) on the centred logit of the risk, of all but the first those on the logit of churn without contact.
+        curves: Outputs are shifts without contact, by accepting, by refusing and of waking, one a penalty each; then the
+            share of would-be churners that each arm changes, and that of would-be stayers.
+        slopes: (r,) of those on the logit of the risk (of shifts without contact) or of churn without contact, centred.
         centre: Of that logit.
-        counts: Penalties of the four.
+        counts: Penalties of the first four.
         baseline_size: How much of the shift without contact is believed.
-        size: How much of the fitted effect is believed, a tree of segments.
+        mediated: How much of what acts through acceptance is believed.
+        accepting: (2, A - 1) shares of would-be churners and of stayers that change among those who accept alone.
+        boosted: What any contact does.
+        menu: The arms, no contact first.
     """
 
     grid: Grid
@@ -124,52 +131,95 @@ class EffectPredictor:
     centre: float
     counts: tuple[int, int, int, int]
     baseline_size: float
-    size: Forest
+    mediated: float
+    accepting: Floats
+    boosted: Forest
+    menu: Menu
 
     def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:
-        """(n, F) features and (n,) risks -> (n,) churn without contact, if accepted and if refused."""
-        found = [np.empty((3, 0))]
+        """(n, F) features and (n,) risks -> (n,) churn without contact, (n, A - 1) if accepted and if refused."""
+        arms = len(self.menu) - 1
+        churn, accepted, refused = np.empty(len(X)), np.empty((len(X), arms)), np.empty((len(X), arms))
         for start in range(0, len(X), CHUNK):
             rows = slice(start, start + CHUNK)
             for cells, within in self.grid.chunks(X[rows]):
-                size = self.size.total(self.size.left_by(cells))
-                found.append(np.stack(self.combined(risk[rows], self.curves.total(cells, within), size)))
-        idle, accepted, refused = np.concatenate(found, axis=1)
-        return idle, accepted, refused
+                boosted = self.boosted.total(self.boosted.left_by(cells))
+                found = self.combined(risk[rows], self.curves.total(cells, within), boosted)
+                churn[rows], accepted[rows], refused[rows] = found
+        return churn, accepted, refused
 
-    def combined(self, risk: Floats, shifts: Floats, size: Floats) -> tuple[Floats, Floats, Floats]:
-        """Churn without contact, of those who accept and of those who refuse, each (…).
+    def combined(self, risk: Floats, shifts: Floats, boosted: Floats) -> tuple[Floats, Floats, Floats]:
+        """Churn without contact (…), of those who accept and of those who refuse each arm (…, A - 1).
 
         Args:
             risk: (…) by the risk model.
             shifts: (…, r) totals of the curves.
-            size: (…) how much of the effect is believed.
+            boosted: (…) what any contact does, by the trees.
         """
-        idle, first, second, _ = self.counts
+        idle, first, second, woken = self.counts
         base = logit(risk, LEAST)
         moved = shifts[..., :idle] + (base - self.centre)[..., None] * self.slopes[:idle]
         unmoved = mean(logistic(moved + base[..., None]))
         churn = between(LEAST, risk + self.baseline_size * (unmoved - risk), 1 - LEAST)
         base = logit(churn, LEAST)
         moved = shifts[..., idle:] + (base - self.centre)[..., None] * self.slopes[idle:]
-        contacted = logistic(moved[..., : first + second] + base[..., None])
-        woken = mean(logistic(moved[..., first + second :]))
+        answers, direct = moved[..., : first + second + woken], moved[..., first + second + woken :]
+        contacted = logistic(answers[..., : first + second] + base[..., None])
+        waking = mean(logistic(answers[..., first + second :]))
         accepted, shifted = mean(contacted[..., :first]), mean(contacted[..., first:])
-        refused = (shifted + churn + (1 - churn) * woken) / 2
+        refused = (shifted + churn + (1 - churn) * waking) / 2
+        arms, leaving = len(self.menu) - 1, churn[..., None]
+        staying = 1 - leaving
+        whatever = leaving + boosted[..., None] + leaving * direct[..., :arms] + staying * direct[..., arms:]
+        if_accepted = self.mediated * (accepted - churn)[..., None] + leaving * self.accepting[0]
         return (
             churn,
-            between(LEAST, churn + size * (accepted - churn), 1 - LEAST),
-            between(LEAST, churn + size * (refused - churn), 1 - LEAST),
+            between(LEAST, whatever + if_accepted + staying * self.accepting[1], 1 - LEAST),
+            between(LEAST, whatever + self.mediated * (refused - churn)[..., None], 1 - LEAST),
         )
 
     def on(self, finer: Grid) -> EffectPredictor:
         """The same consequences over the cells of a finer grid, which may have further features."""
-        return EffectPredictor(
-            finer,
-            self.curves.on(self.grid, finer),
-            self.slopes,
-            self.centre,
-            self.counts,
-            self.baseline_size,
-            self.size.on(self.grid, finer),
+        boosted = self.boosted.on(self.grid, finer)
+        return replace(self, grid=finer, curves=self.curves.on(self.grid, finer), boosted=boosted)
+
+    def of(self, menu: Menu) -> EffectPredictor:
+        """The same for another menu: an arm that was not tried lies between its family's sizes, or at their end.
+
+        Raises:
+            ArmError: A family was never tried.
+        """
+        if menu.ids == self.menu.ids:
+            return self
+        shares, arms = np.stack([_as_tried(arm, self.menu) for arm in menu.arms[1:]]), len(self.menu) - 1
+        first = sum(self.counts)
+        twice = (slice(first, first + arms), slice(first + arms, first + 2 * arms))
+
+        def mixed(values: Floats) -> Floats:
+            return np.concatenate(
+                [values[..., :first], *(values[..., each] @ shares.T for each in twice)], axis=-1
+            )
+
+        curves = Curves(mixed(self.curves.intercept), mixed(self.curves.coefficients))
+        return replace(
+            self, curves=curves, slopes=mixed(self.slopes), accepting=self.accepting @ shares.T, menu=menu
         )
+
+
+def _as_tried(arm: Arm, tried: Menu) -> Floats:
+    """(A - 1,) shares of the arms that were tried that make up another arm."""
+    if arm.id in tried.position:
+        return np.asarray(np.arange(1, len(tried)) == tried.position[arm.id], np.float64)
+    family = [index for index, each in enumerate(tried.arms) if each.contacts and each.family == arm.family]
+    if not family:
+        message = (
+            f"effect_model: found arm {arm.id} of family {arm.family!r}, which was never tried; expected one of the "
+            f"families {', '.join(tried.families)}"
+        )
+        raise ArmError(message)
+    family.sort(key=lambda index: tried[index].size)
+    sizes = [tried[index].size for index in family]
+    shares = np.zeros(len(tried) - 1)
+    for place, index in enumerate(family):
+        shares[index - 1] = np.interp(arm.size, sizes, np.arange(len(sizes)) == place)
+    return shares

@@ -1,0 +1,185 @@
+"""The direct form of an effect: R-learners that ask nobody whether an offer was accepted (Nie & Wager 2021).
+
+The effect of contact with an arm is a share of would-be churners who are kept, and one of would-be stayers who are driven
+away, each linear in the customer's features and in the chance of acceptance. Arms share coefficients, and differ from
+them by penalised ones of their own: arms whose order means nothing are no exception. The second learner boosts trees for
+what the arms have in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn_assets.predictors.conversion import boosting_forest, cuts
+from churn_assets.predictors.fitted import boosting_trees
+from churn_assets.predictors.forest import Forest
+from churn_assets.predictors.grid import Grid, edges_of
+
+if TYPE_CHECKING:
+    from churn_assets.customers.schema import CustomerSchema
+    from churn_assets.response.config import EffectModelConfig
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ROWS = 4096
+"""Rows whose products are summed at once: bounds the memory."""
+
+LIGHTLY = 0.01
+"""Share of the penalty on what every customer and arm have in common."""
+
+LEAST_CENTRED = 1e-3
+"""Rows on which contact was all but certain, or certainly not made, tell the boosting nothing."""
+
+
+@dataclass(frozen=True)
+class LogRows:
+    """What the learners are shown: n rows of a log, A arms, no contact the first.
+
+    Attributes:
+        columns: (n, p) of `EffectBasis`.
+        churn: (n,) churn without contact, by the baseline.
+        acceptance: (n, A) out of fold.
+        arm: (n,) logged.
+        propensities: (n, A).
+        residual: (n,) outcome less its mean given the customer.
+        group: (n,) cross-fit group.
+        groups: How many.
+    """
+
+    columns: Floats
+    churn: Floats
+    acceptance: Floats
+    arm: Ints
+    propensities: Floats
+    residual: Floats
+    group: Ints
+    groups: int
+
+    @property
+    def arms(self) -> int:
+        """A - 1, those that contact."""
+        return self.propensities.shape[1] - 1
+
+    def centred(self, effects: Floats) -> Floats:
+        """(n,) the (n, A) effects of the logged arm less their mean over the arms: what the residual is regressed on."""
+        logged = np.take_along_axis(effects, self.arm[:, None], axis=1)[:, 0]
+        return np.asarray(logged - (self.propensities * effects).sum(axis=1))
+
+    def chance(self, arm: int, rows: slice | Ints = slice(None)) -> Floats:
+        """(m,) 1 where the arm was logged, else 0, less its propensity."""
+        return np.asarray((self.arm[rows] == arm) - self.propensities[rows, arm])
+
+    def terms(self, arm: int, rows: slice | Ints = slice(None)) -> Floats:
+        """(m, 2 p + 2) what an arm's effect is linear in."""
+        churn, columns = self.churn[rows, None], self.columns[rows]
+        accepted = self.acceptance[rows, arm][:, None]
+        return np.concatenate(
+            [churn * columns, (1 - churn) * columns, accepted * churn, accepted * (1 - churn)], axis=1
+        )
+
+
+class RidgeSums:
+    """Sums of products of every cross-fit group, from which all ridge regressions are solved."""
+
+    def __init__(self, seen: LogRows) -> None:
+        self._width = 2 * seen.columns.shape[1] + 2
+        self._arms = seen.arms
+        size = self._width * (1 + seen.arms)
+        self._gram, self._moment = np.zeros((seen.groups, size, size)), np.zeros((seen.groups, size))
+        for group in range(seen.groups):
+            for rows in _chunks(np.flatnonzero(seen.group == group)):
+                own = [seen.terms(a, rows) * seen.chance(a, rows)[:, None] for a in range(1, seen.arms + 1)]
+                design = np.concatenate([np.sum(own, axis=0), *own], axis=1)
+                self._gram[group] += design.T @ design
+                self._moment[group] += design.T @ seen.residual[rows]
+        self._scale = np.sqrt(np.einsum("gii->i", self._gram) / max(len(seen.arm), 1))
+        self._scale[self._scale == 0] = 1.0
+
+    def coefficients(self, left_out: int | None, common: float, own: float) -> Floats:
+        """(A - 1, 2 p + 2) of every arm, fitted without a group.
+
+        Args:
+            left_out: Number of the group; None: all are fitted on.
+            common: Ridge penalty of what the arms share, in rows of columns of unit size.
+            own: Of what an arm differs by.
+        """
+        gram, moment = self._gram.sum(axis=0), self._moment.sum(axis=0)
+        if left_out is not None:
+            gram, moment = gram - self._gram[left_out], moment - self._moment[left_out]
+        penalty = np.full(len(moment), own)
+        penalty[: self._width] = common
+        columns = (self._width - 2) // 2
+        penalty[[0, columns, self._width - 2, self._width - 1]] *= LIGHTLY
+        scaled = gram / self._scale[:, None] / self._scale + np.diag(penalty)
+        found = np.linalg.solve(scaled, moment / self._scale) / self._scale
+        return np.asarray(found[: self._width] + found[self._width :].reshape(self._arms, self._width))
+
+
+def linear_effects(seen: LogRows, coefficients: Floats, rows: slice | Ints = slice(None)) -> Floats:
+    """(m, A) effects by coefficients (A - 1, 2 p + 2); 0 without contact."""
+    found = [seen.terms(arm, rows) @ coefficients[arm - 1] for arm in range(1, seen.arms + 1)]
+    return np.stack([np.zeros_like(found[0]), *found], axis=1)
+
+
+@dataclass(frozen=True, eq=False)
+class Boosted:
+    """What contact does whatever the arm, by trees.
+
+    Attributes:
+        grid: The customers' features.
+        forest: (n,) changes of churn.
+    """
+
+    grid: Grid
+    forest: Forest
+
+    @classmethod
+    def fit(
+        cls, schema: CustomerSchema, X: Floats, seen: LogRows, rows: Ints, config: EffectModelConfig
+    ) -> Boosted:
+        """Fits on some rows of the log; X is (n, F).
+
+        Raises:
+            ConversionError: The arrays of the fit answer otherwise than scikit-learn.
+        """
+        from sklearn.ensemble import HistGradientBoostingRegressor  # predicting needs no scikit-learn
+
+        contact = (seen.arm[rows] > 0) - (1 - seen.propensities[rows, 0])
+        told = np.abs(contact) >= LEAST_CENTRED
+        rows, contact = rows[told], contact[told]
+        boosting = HistGradientBoostingRegressor(
+            learning_rate=config.learning_rate,
+            max_iter=config.max_iter,
+            max_leaf_nodes=config.max_leaf_nodes,
+            min_samples_leaf=config.min_samples_leaf,
+            l2_regularization=config.l2_regularization,
+            categorical_features=[spec.kind == "categorical" for spec in schema.features],
+            early_stopping=False,
+            random_state=schema.folds.seed,
+        )
+        boosting.fit(X[rows], seen.residual[rows] / contact, sample_weight=contact**2)
+        levels = tuple(len(feature.categories) for feature in schema.features)
+        trees = boosting_trees(boosting, max(levels))
+        grid = Grid(edges_of(cuts(trees, len(levels))), levels)
+        return cls(grid, boosting_forest(boosting, trees, grid, X[rows], "effect_model, boosting"))
+
+    def effects(self, X: Floats, arms: int) -> Floats:
+        """(n, 1 + arms) the same for every arm that contacts, 0 without contact."""
+        found = self.forest.predict(self.grid, X)
+        return np.concatenate([np.zeros((len(X), 1)), np.repeat(found[:, None], arms, axis=1)], axis=1)
+
+    def times(self, factor: float) -> Boosted:
+        """The same, larger or smaller."""
+        forest = self.forest
+        return Boosted(self.grid, Forest(factor * forest.baseline, forest.reachable, factor * forest.values))
+
+
+def _chunks(rows: Ints) -> Iterator[Ints]:
+    for start in range(0, len(rows), ROWS):
+        yield rows[start : start + ROWS]

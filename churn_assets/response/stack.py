@@ -1,0 +1,85 @@
+"""Which form of an effect to believe, and how much: a stack of candidates by the R-loss. Fits no candidate itself.
+
+Weights are at least 0 and minimise the squared error of the residual-on-residual fit with known propensities (Nie & Wager
+2021), on effects that were predicted for customers left out of the candidates' fits. Beside the candidates stand four
+corrections of either sign, penalised: of what contact does, and of what giving more does, to would-be churners and to
+would-be stayers. A candidate that ranks customers rightly and is wrong in the mean needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from churn_assets.response.direct import LogRows
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+PRIOR_ROWS = 300.0
+"""Ridge penalty of the corrections, in rows of columns of unit size."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How much of each candidate is believed.
+
+    Attributes:
+        weights: By candidate, at least 0.
+        corrections: (2, 2) changes of churn by contact and by a unit of `given`, of would-be churners and stayers.
+        given: (A,) what each arm gives, as a share of a usual price; 0 for no contact.
+    """
+
+    weights: Mapping[str, float]
+    corrections: Floats
+    given: Floats
+
+    @classmethod
+    def fit(cls, seen: LogRows, candidates: Mapping[str, Floats], given: Floats, rows: Bools) -> Stack:
+        """Weighs candidates.
+
+        Args:
+            seen: n rows of the log.
+            candidates: (n, A) effects by name, each row's by a fit without its customer.
+            given: (A,) what each arm gives.
+            rows: (n,) those to weigh by.
+        """
+        from scipy.optimize import nnls  # predicting needs no scipy
+
+        believed = np.stack([seen.centred(each)[rows] for each in candidates.values()], axis=1)
+        corrected = np.stack([seen.centred(each)[rows] for each in _corrections(seen.churn, given)], axis=1)
+        size = np.sqrt((corrected**2).mean(axis=0))
+        size[size == 0] = np.inf
+        corrected = corrected / size
+        pulled = np.concatenate([np.zeros((4, len(candidates))), np.eye(4), -np.eye(4)], axis=1)
+        design = np.concatenate(
+            [np.concatenate([believed, corrected, -corrected], axis=1), np.sqrt(PRIOR_ROWS) * pulled]
+        )
+        found, _ = nnls(design, np.concatenate([seen.residual[rows], np.zeros(4)]))
+        count = len(candidates)
+        corrections = (found[count : count + 4] - found[count + 4 :]) / size
+        return cls(
+            dict(zip(candidates, found[:count].tolist(), strict=True)), corrections.reshape(2, 2), given
+        )
+
+    def effects(self, churn: Floats, candidates: Mapping[str, Floats]) -> Floats:
+        """(n, A) effects by those of the candidates and churn without contact (n,)."""
+        found = np.stack([weight * candidates[name] for name, weight in self.weights.items()]).sum(axis=0)
+        for size, each in zip(self.corrections.ravel(), _corrections(churn, self.given), strict=True):
+            found += size * each
+        return np.asarray(found)
+
+    @property
+    def shares(self) -> Floats:
+        """(2, A - 1) what the corrections add to each arm's change of churn, of would-be churners and of stayers."""
+        by_contact, by_given = self.corrections
+        return np.asarray(by_contact[:, None] + by_given[:, None] * self.given[1:])
+
+
+def _corrections(churn: Floats, given: Floats) -> list[Floats]:
+    """(n, A) by contact and by what is given, each of would-be churners and of would-be stayers."""
+    contact = (np.arange(len(given)) > 0).astype(np.float64)
+    return [np.outer(who, what) for what in (contact, given) for who in (churn, 1 - churn)]

@@ -295,10 +295,10 @@ class Decider:
         )
         figures = _Figures(
             found["risk"].tolist(),
-            found["churn_if_accepted"].tolist(),
-            found["churn_if_refused"].tolist(),
-            [each[self._views[s]] for each, s in zip(found["acceptance"].tolist(), states, strict=True)],
-            [each[self._views[s]] for each, s in zip(found["value"].tolist(), states, strict=True)],
+            *(
+                [each[self._views[s]] for each, s in zip(found[name].tolist(), states, strict=True)]
+                for name in ("acceptance", "churn", "value")
+            ),
             costs,
         )
         order = _by_value(preferred, figures.value, costs) if limited else range(len(batch))
@@ -361,7 +361,7 @@ class Decider:
         # Within the month of an offer the next decision is a step away, so its rules apply.
         age = max(contact.months_ago // self.process.step_months, 1)
         accepted = 0 if contact.accepted is None else self._arm(index, "last_contact", contact.accepted)
-        return self.process.accepted(accepted, age) if accepted else self.process.refused(age)
+        return self.process.accepted(accepted, age) if accepted else self.process.contacted(age)
 
     def _arm(self, index: int, field: str, arm: str) -> int:
         found = self.menu.position.get(arm)
@@ -409,13 +409,8 @@ class Decider:
                     assigned, arm = "holdout", 0
                 elif group < held + explored:
                     assigned, arm = "exploration", allowed[int(which * len(allowed))]
-        risk, accepted, refused = figures.risk[i], figures.accepted[i], figures.refused[i]
-        arms = tuple(
-            ArmOutlook(each, rule, q, q * accepted + (1 - q) * refused if number else risk, value, p)
-            for number, (each, rule, q, value, p) in enumerate(
-                zip(self.menu, forbidden, figures.acceptance[i], figures.value[i], propensity, strict=True)
-            )
-        )
+        outlook = (figures.acceptance[i], figures.churn[i], figures.value[i])
+        arms = tuple(map(ArmOutlook, self.menu, forbidden, *outlook, propensity))
         delay = (
             0 if arm else self._delay(situation) if forbidden[-1] in ("cooldown", "offer_running") else None
         )
@@ -424,7 +419,7 @@ class Decider:
             arm,
             arms,
             figures.cost[i][arm],
-            risk,
+            figures.risk[i],
             preferred,
             assigned,
             known,
@@ -448,9 +443,8 @@ class _Figures(NamedTuple):
     """Model outputs of a batch as Python's own numbers, a customer each."""
 
     risk: list[float]
-    accepted: list[float]
-    refused: list[float]
     acceptance: list[list[float]]
+    churn: list[list[float]]
     value: list[list[float]]
     cost: list[list[float]]
 

@@ -47,6 +47,7 @@ class _Description(BaseModel):
     effect_centre: float
     effect_counts: tuple[int, int, int, int]
     effect_baseline_size: float
+    effect_mediated: float
 
 
 def save_models(models: ReleaseModels, folder: Path) -> None:
@@ -63,9 +64,10 @@ def packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
     tensors: dict[str, Array] = {
         **pack_grid("grid", responses.grid),
         **pack_forest("accept", accept.forest),
-        **pack_forest("size", effect.size),
+        **pack_forest("boosted", effect.boosted),
         **pack_curves("effect", effect.curves),
         "effect.slopes": effect.slopes,
+        "effect.accepting": effect.accepting,
         "policy.skip": policy.skip,
         "known.digests": known.digests,
     }
@@ -88,6 +90,7 @@ def packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
         effect_centre=effect.centre,
         effect_counts=effect.counts,
         effect_baseline_size=effect.baseline_size,
+        effect_mediated=effect.mediated,
     )
     return described.model_dump(mode="json"), tensors
 
@@ -118,7 +121,8 @@ def _assembled(
     families = (len(tried.families),) if len(tried.families) > 1 else ()
     levels = (*(len(feature.categories) for feature in schema.features), 0, *families, 0)
     grid = unpack_grid("grid", tensors, levels)
-    outputs = sum(described.effect_counts)
+    offered = process.n_arms - 1
+    outputs = sum(described.effect_counts) + 2 * offered
     responses = ResponseModels(
         schema=schema,
         process=process,
@@ -136,7 +140,10 @@ def _assembled(
             centre=described.effect_centre,
             counts=described.effect_counts,
             baseline_size=described.effect_baseline_size,
-            size=unpack_forest("size", tensors, grid),
+            mediated=described.effect_mediated,
+            accepting=take("effect.accepting", tensors, (2, offered), np.float64),
+            boosted=unpack_forest("boosted", tensors, grid),
+            menu=process.menu,
         ),
     )
     layers = tuple(

@@ -28,22 +28,22 @@ Outlooks = npt.NDArray[np.void]
 
 
 def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.void]:
-    """The fields of an outlook; O open states, K arms.
+    """The fields of an outlook; K arms, V views (without a recent contact, and with one where that can be).
 
     `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
-    budget price, as most are. `acceptance`, `value` (expected customer value that an arm adds) and `models` (what a
-    policy is shown of the models) are by open state; `cost` is the most that an arm can cost; `waiting` is the value
-    of waiting by price knot, in units; `allowed` says which arms' conditions the customer keeps.
+    budget price, as most are. `acceptance`, `churn` (once contacted; of no contact the risk), `value` (expected customer
+    value that an arm adds) and `models` (what a policy is shown of the models) are by view; `cost` is the most that an
+    arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms' conditions the
+    customer keeps.
     """
-    views, arms = len(process.open_states), process.n_arms
+    views, arms = len(process.recent_at), process.n_arms
     return np.dtype(
         [
             ("price", "<f8"),
             ("risk", "<f8"),
-            ("churn_if_accepted", "<f8"),
-            ("churn_if_refused", "<f8"),
             ("logits", "<f4", (arms,)),
             ("acceptance", "<f8", (views, arms)),
+            ("churn", "<f8", (views, arms)),
             ("value", "<f4", (views, arms)),
             ("cost", "<f8", (arms,)),
             ("waiting", "<f4", (PRICE_KNOTS + 1,)),
@@ -68,27 +68,30 @@ def outlooks(
     worths, price = Worths(responses, process), responses.price
     out = np.zeros(len(price), outlook_dtype(process, features.shape[1]))
     unit = value_unit(price, process)
-    spends = np.empty((len(price), len(process.open_states), process.n_arms - 1))
-    for view, recently in enumerate(process.recently_contacted.tolist()):
-        # While idle every step, for the value of waiting; in another open state the first step.
-        gained, spent = worths.gained(view, process.horizon if view == 0 else 1)
+    spends = np.empty((len(price), len(process.recent_at), process.n_arms - 1))
+    for view in process.recent_at.tolist():
+        # Without a recent contact every step, for the value of waiting; with one the first step.
+        gained, spent = worths.gained(view, 1 if view else process.horizon)
         if view == 0:
             waiting = waiting_first(
                 gained.astype(np.float32), spent.astype(np.float32), worths.survival, KNOT_PRICES
             )
-        asked = responses.acceptance_again if recently else responses.acceptance
+        asked = responses.acceptance_again if view else responses.acceptance
         out["acceptance"][:, view, 1:] = asked[:, 0]
         out["value"][:, view, 1:], spends[:, view] = gained[:, :, 0], spent[:, :, 0]
     out["waiting"][:, :-1] = waiting / unit[:, None]
     out["price"], out["features"], out["allowed"] = price, features, allowed
     out["cost"] = process.commitments(price)
-    for name in ("risk", "churn_if_accepted", "churn_if_refused"):
-        out[name] = getattr(responses, name)[:, 0]
-    risk, accepted, refused = (
-        out[name][:, None, None] for name in ("risk", "churn_if_accepted", "churn_if_refused")
+    out["risk"] = responses.risk[:, 0]
+    risk, acceptance, value = out["risk"][:, None, None], out["acceptance"][:, :, 1:], out["value"][:, :, 1:]
+    accepted, refused = (
+        each[:, None, 0] for each in (responses.churn_if_accepted, responses.churn_if_refused)
     )
-    acceptance, value = (out[name][:, :, 1:] for name in ("acceptance", "value"))
-    out["models"] = shown_by_models(risk, accepted, refused, acceptance, value, spends, unit[:, None, None])
+    out["churn"][:, :, :1] = risk
+    out["churn"][:, :, 1:] = acceptance * accepted + (1 - acceptance) * refused
+    out["models"] = shown_by_models(
+        risk, out["churn"][:, :, 1:], acceptance, value, spends, unit[:, None, None]
+    )
     return out
 
 
@@ -99,7 +102,7 @@ def observations(
 
     Args:
         found: (m,) outlooks.
-        view: m, index of the open state whose acceptance and gains are shown.
+        view: m, whether the last contact is recent where acceptance and gains are shown.
         situation: (m, 2 K) rows of `situation_rows`, arms that may not be offered now set to 0.
         budget_price: λ ≥ 0.
     """

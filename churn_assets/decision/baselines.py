@@ -47,9 +47,8 @@ def uplift_threshold(
     """One arm to everyone whose churn probability it lowers by more than a threshold."""
 
     def choice(t: int) -> Floats:
-        q = tables.acceptance[:, t, 0, arm]
-        churn = q * tables.churn_if_accepted[:, t, arm - 1] + (1 - q) * tables.churn_if_refused[:, t, arm - 1]
-        return _one_arm(process, (tables.risk[:, t] - churn > threshold) * arm)
+        saved = tables.risk[:, t] - tables.churn_if_contacted[:, t, 0, arm - 1]
+        return _one_arm(process, (saved > threshold) * arm)
 
     return choice
 

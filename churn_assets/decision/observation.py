@@ -89,8 +89,7 @@ class Observer:
         unit = value_unit(tables.price, process)
         shown = shown_by_models(
             tables.risk[:, :, None, None],
-            tables.churn_if_accepted[:, :, None],
-            tables.churn_if_refused[:, :, None],
+            tables.churn_if_contacted[:, :, process.recent_at],
             tables.acceptance[:, :, process.recent_at, 1:],
             self.added.value[..., 1:],
             self.added.spend[..., 1:],
@@ -161,10 +160,7 @@ class Observer:
             budget_price: (n,) λ.
             out: (n · (T + 1) · V, width), written to.
         """
-        states = [
-            int(self.process.open_states[self.process.view[self.process.open_states] == recent][0])
-            for recent in self.process.recent_at
-        ]
+        states = self.process.shown_at
         shape = (self.size, self.process.horizon + 1, len(states))
         for start in range(0, len(out), BLOCK):
             stop = min(start + BLOCK, len(out))
@@ -211,8 +207,7 @@ def observation(
 
 def shown_by_models(
     risk: Floats,
-    accepted: Floats,
-    refused: Floats,
+    churn: Floats,
     acceptance: Floats,
     value: npt.NDArray[np.floating],
     spend: npt.NDArray[np.floating],
@@ -222,8 +217,7 @@ def shown_by_models(
 
     Args:
         risk: (…, 1) P(churn) without contact.
-        accepted: (…, K - 1) once an arm is accepted.
-        refused: (…, K - 1) once it is refused.
+        churn: (…, K - 1) once an arm is offered.
         acceptance: (…, K - 1).
         value: (…, K - 1) money.
         spend: (…, K - 1) money.
@@ -233,7 +227,7 @@ def shown_by_models(
     out = np.empty((*acceptance.shape[:-1], 1 + 4 * offers), np.float32)
     probabilities = np.empty((*acceptance.shape[:-1], 1 + 2 * offers))
     probabilities[..., :1] = risk
-    probabilities[..., 1 : 1 + offers] = acceptance * accepted + (1 - acceptance) * refused
+    probabilities[..., 1 : 1 + offers] = churn
     probabilities[..., 1 + offers :] = acceptance
     out[..., : 1 + 2 * offers] = shown_probability(probabilities)
     out[..., 1 + 2 * offers : 1 + 3 * offers] = value / unit

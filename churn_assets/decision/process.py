@@ -190,15 +190,13 @@ class RetentionProcess:
 
     @cached_property
     def months_in_window(self) -> tuple[Ints, Ints]:
-        """(window, K - 1) months of each arm's benefit that a step of that age gives, and that are owed at its start."""
+        """(window, K - 1) months of each arm's benefit that a step of that age gives, and that its start owes."""
         left = np.maximum(self.running_steps[1:] - np.arange(self.window)[:, None], 0)
         return (left > 0) * self.step_months, left * self.step_months
 
     @cached_property
     def _first_states(self) -> tuple[int, Ints, Ints]:
-        """The state that a contact leaves once its answer does not matter any more, were it made now; then (K,) those
-        in which an arm was refused and accepted just now, meaningless for no contact.
-        """
+        """Where the states begin that a contact leaves, and (K,) those of each arm refused and accepted just now."""
         refused = 1 + self.memory - self.window + self.window * (np.arange(self.n_arms) - 1)
         accepted = 1 + self.memory + self.window * (self.n_arms - 2) + self.accepted_steps.cumsum()
         return 1 - self.window, refused, accepted - self.accepted_steps
@@ -280,7 +278,7 @@ class RetentionProcess:
 
     @cached_property
     def hazard_kind(self) -> Ints:
-        """(S,) which hazard applies during a step in this state: `BASE`, k for arm k accepted, K - 1 + k for refused."""
+        """(S,) which hazard applies during a step in this state: `BASE`, k for arm k accepted, K - 1 + k if refused."""
         left = self.memory - self.window
         refused = np.repeat(np.arange(1, self.n_arms), self.window) + self.n_arms - 1
         kind = np.concatenate([np.full(1 + left, BASE), refused, self.arm[1 + left + len(refused) :]])
@@ -301,8 +299,13 @@ class RetentionProcess:
 
     @cached_property
     def recent_at(self) -> Ints:
-        """(V,) 0, and 1 where an offer may be made while the last contact is still recent: what acceptance depends on."""
+        """(V,) 0, and 1 where an offer may be made while the last contact is recent: what acceptance depends on."""
         return np.arange(2 if self.recent > self.cooldown else 1)
+
+    @cached_property
+    def shown_at(self) -> Ints:
+        """(V,) an open state of each view."""
+        return np.array([self.open_states[self.view[self.open_states] == each][0] for each in self.recent_at])
 
     @cached_property
     def view(self) -> Ints:

@@ -43,7 +43,7 @@ class AcceptModelLike(Protocol):
 
 
 class EffectModelLike(Protocol):
-    """P(churn within the label window) without contact by the offer log, once an arm is accepted, once it is refused."""
+    """P(churn within the label window) without contact by the log, once each arm is accepted, once it is refused."""
 
     @property
     def predictor(self) -> EffectPredictor: ...

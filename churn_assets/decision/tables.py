@@ -109,6 +109,14 @@ class ResponseTables:
         """The attributes with one row a customer."""
         return tuple(f.name for f in fields(self) if isinstance(getattr(self, f.name), np.ndarray))
 
+    @cached_property
+    def churn_if_contacted(self) -> Floats:
+        """(n, T, 2, K - 1) P(churn) once an arm is offered, without and with a recent contact of the policy itself."""
+        q = self.acceptance[..., 1:]
+        return np.asarray(
+            q * self.churn_if_accepted[:, :, None] + (1 - q) * self.churn_if_refused[:, :, None]
+        )
+
     @property
     def responses(self) -> Responses:
         """The same without what a policy is shown beside it."""

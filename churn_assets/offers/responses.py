@@ -66,7 +66,7 @@ class Someone:
 
 @dataclass(frozen=True, eq=False)
 class Stays:
-    """(n, K) chances to stay in the window by arm, of those who would churn without contact and of those who would stay."""
+    """(n, K) chances to stay in the window by arm, of those who would churn without contact and who would stay."""
 
     churner_accepting: Floats
     churner_refusing: Floats

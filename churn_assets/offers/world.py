@@ -347,8 +347,10 @@ class DemoWorld:
                 "conditions they do not keep"
             )
         accepted = (rng.random(n) < truth.acceptance[np.arange(n), arm]).astype(np.int64)
-        stays = truth.stays.of(arm).given(truth.would_churn[:, None], accepted[:, None])[:, 0]
-        churned = (rng.random(n) >= stays).astype(np.int64)
+        stays = truth.stays.of(arm).given(
+            *(each[:, None].astype(np.float64) for each in (truth.would_churn, accepted))
+        )
+        churned = (rng.random(n) >= stays[:, 0]).astype(np.int64)
         return Answers(
             accepted,
             churned,

@@ -92,7 +92,7 @@ class EffectModelConfig(BaseModel):
             averaged.
         shift_penalties: Ridge penalties of the shifts of the baseline's logit; the fits are averaged.
         woken_penalties: Ridge penalties of the chance that a refusing would-be stayer is woken; averaged too.
-        linear_penalties: Ridge penalties of each linear R-learner, on what arms share and on what one differs by, in rows.
+        linear_penalties: Ridge penalties of each linear R-learner: on what arms share, on what one differs by, in rows.
         learning_rate: Of the boosted R-learner, as in scikit-learn's HistGradientBoostingRegressor, like the next four.
         max_iter: Number of trees.
         max_leaf_nodes: Leaves of a tree; 64 is the most that a predictor holds.

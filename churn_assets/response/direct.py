@@ -1,9 +1,9 @@
 """The direct form of an effect: R-learners that ask nobody whether an offer was accepted (Nie & Wager 2021).
 
-The effect of contact with an arm is a share of would-be churners who are kept, and one of would-be stayers who are driven
-away, each linear in the customer's features and in the chance of acceptance. Arms share coefficients, and differ from
-them by penalised ones of their own: arms whose order means nothing are no exception. The second learner boosts trees for
-what the arms have in common.
+The effect of contact with an arm is a share of would-be churners who are kept, and one of would-be stayers who are
+driven away, each linear in the customer's features and in the chance of acceptance. Arms share coefficients, and differ
+from them by penalised ones of their own: arms whose order means nothing are no exception. The second learner boosts
+trees for what the arms have in common.
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ class LogRows:
     @property
     def arms(self) -> int:
         """A - 1, those that contact."""
-        return self.propensities.shape[1] - 1
+        return len(self.propensities[0]) - 1
 
     def centred(self, effects: Floats) -> Floats:
-        """(n,) the (n, A) effects of the logged arm less their mean over the arms: what the residual is regressed on."""
+        """(n,) the (n, A) effects of the logged arm less their mean over the arms: what explains the residual."""
         logged = np.take_along_axis(effects, self.arm[:, None], axis=1)[:, 0]
         return np.asarray(logged - (self.propensities * effects).sum(axis=1))
 

@@ -11,9 +11,9 @@ The effect of contact is what the propensities identify. How it splits between t
 an assumption, for acceptance is the customer's choice; only what an offer costs depends on it. What the mediated form
 says of either is kept, everything else is the same for both.
 
-Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with what
-the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it does
-not certainly show: then every effect is zero.
+Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with
+what the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it
+does not certainly show: then every effect is zero.
 """
 
 from __future__ import annotations
@@ -247,27 +247,24 @@ class _Fitting:
         config: EffectModelConfig,
     ) -> _Fitting:
         customer, group = customer[rows], group[rows]
-        X, acceptance = table.X[customer], acceptance.astype(np.float64)
+        X, q = table.X[customer], acceptance.astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0
         arm, propensities = log.arm[rows], log.propensities[rows]
         scored = logit(risk, LEAST)
         basis = EffectBasis.fit(table.schema, X, scored, config.knots)
         baseline, churn = _baseline(basis, X, risk, churned, arm == 0, customer, group, config)
         columns = basis.transform(X, logit(churn, LEAST))
-        effects = np.zeros_like(acceptance)
+        effects = np.zeros_like(q)
         for left_out in range(config.cross_fits):
             held = group == left_out
             refused = (arm > 0) & ~accepted & ~held
             fit = Mediated.fit(basis, columns, churn, churned, accepted & ~held, refused, config)
-            answers = (
-                np.repeat(each[:, None], acceptance.shape[1] - 1, axis=1)
-                for each in fit.churn(columns[held], churn[held])
-            )
-            effects[held] = intention_to_treat(churn[held], *answers, acceptance[held])
+            if_accepted, if_refused = (each[:, None] for each in fit.churn(columns[held], churn[held]))
+            effects[held] = intention_to_treat(churn[held], if_accepted, if_refused, q[held])
         # As the mean given the customer anything will do, for arms are centred by their propensities: the closer it is,
         # the less noise is left.
         residual = churned - churn - (propensities * effects).sum(axis=1)
-        seen = LogRows(columns, churn, acceptance, arm, propensities, residual, group, config.cross_fits)
+        seen = LogRows(columns, churn, q, arm, propensities, residual, group, config.cross_fits)
         return cls(table.schema, config, X, baseline, seen, churned, accepted, effects)
 
     @cached_property
@@ -338,7 +335,7 @@ def believed_size(overall: Estimate, evidence_z: float) -> float:
 
 
 def intention_to_treat(baseline: Floats, accepted: Floats, refused: Floats, acceptance: Floats) -> Floats:
-    """(n, A) effects of contact by churn without (n,), if accepted and refused (n, A - 1), and acceptance (n, A)."""
+    """(n, A) effects of contact by churn without (n,), if accepted or refused (n, A - 1 or 1), and acceptance (n, A)."""
     q = acceptance[:, 1:]
     effects = np.zeros_like(acceptance)
     effects[:, 1:] = q * accepted + (1 - q) * refused - baseline[:, None]

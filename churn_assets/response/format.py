@@ -190,14 +190,15 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         probes = golden_customers(schema)
         columns, arms = basis.transform(probes, np.zeros(len(probes))).shape[1], len(menu) - 1
         try:
-            parts = {
-                name: take(name, tensors, (rows, columns), np.float64)
-                for name, rows in {
-                    **dict.fromkeys(("idle", "accepted", "refused", "woken")),
-                    "kept": arms,
-                    "driven": arms,
-                }.items()
+            rows = {
+                "idle": None,
+                "accepted": None,
+                "refused": None,
+                "woken": None,
+                "kept": arms,
+                "driven": arms,
             }
+            parts = {name: take(name, tensors, (many, columns), np.float64) for name, many in rows.items()}
             accepting = take("accepting", tensors, (2, arms), np.float64)
             grid = unpack_grid("grid", tensors, [len(feature.categories) for feature in schema.features])
             boosted = Boosted(grid, unpack_forest("boosted", tensors, grid))
@@ -282,11 +283,8 @@ def _check_basis(described: _EffectDescription) -> None:
             DESCRIPTION, "knots out of order or a scale of 0", "ascending knots, scales above 0"
         )
     if described.weights.get(MEDIATED) is None or min(described.weights.values()) < 0:
-        raise CorruptArtifact(
-            DESCRIPTION,
-            f"weights {described.weights}",
-            "weights of at least 0, that of the mediated form among them",
-        )
+        expected = f"weights of at least 0, that of {MEDIATED} among them"
+        raise CorruptArtifact(DESCRIPTION, f"weights {described.weights}", expected)
 
 
 def _features(schema: CustomerSchema) -> list[JsonValue]:

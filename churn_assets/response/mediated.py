@@ -1,9 +1,9 @@
 """The mediated form of an effect: contact acts through whoever accepts, and through whom a refused contact wakes.
 
-Of customers who accept, churn is a ridge-penalised shift of the logit of churn without contact. Of customers who refuse,
-it is the mean of such a shift and of a second form in which would-be churners still leave and a would-be stayer is
-*woken*, and leaves, with a ridge-penalised logistic probability: the sleeping dogs. Every part is averaged over a few
-penalties rather than selected. All arms share it: what an arm offers acts through the chance that it is accepted.
+Of customers who accept, churn is a ridge-penalised shift of the logit of churn without contact. Of customers who
+refuse, it is the mean of such a shift and of a second form in which would-be churners still leave and a would-be stayer
+is *woken*, and leaves, with a ridge-penalised logistic probability: the sleeping dogs. Every part is averaged over a
+few penalties rather than selected. All arms share it: what an arm offers acts through the chance that it is accepted.
 """
 
 from __future__ import annotations

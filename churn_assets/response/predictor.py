@@ -108,13 +108,13 @@ class AcceptPredictor:
 class EffectPredictor:
     """What contact with each arm does to churn. A - 1 arms contact.
 
-    Through acceptance: shifts of the logit, by penalty, that add up over features and the risk's own logit. Beside that:
-    shares of would-be churners and stayers, which add up likewise, and trees.
+    Through acceptance: shifts of the logit, by penalty, that add up over features and the risk's own logit. Beside
+    that: shares of would-be churners and stayers, which add up likewise, and trees.
 
     Attributes:
         grid: The customers' features, in the order of their schema.
-        curves: Outputs are shifts without contact, by accepting, by refusing and of waking, one a penalty each; then the
-            share of would-be churners that each arm changes, and that of would-be stayers.
+        curves: Outputs are shifts without contact, by accepting, by refusing and of waking, one a penalty each; then
+            the share of would-be churners that each arm changes, and that of would-be stayers.
         slopes: (r,) of those on the logit of the risk (of shifts without contact) or of churn without contact, centred.
         centre: Of that logit.
         counts: Penalties of the first four.

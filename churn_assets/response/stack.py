@@ -1,9 +1,9 @@
 """Which form of an effect to believe, and how much: a stack of candidates by the R-loss. Fits no candidate itself.
 
-Weights are at least 0 and minimise the squared error of the residual-on-residual fit with known propensities (Nie & Wager
-2021), on effects that were predicted for customers left out of the candidates' fits. Beside the candidates stand four
-corrections of either sign, penalised: of what contact does, and of what giving more does, to would-be churners and to
-would-be stayers. A candidate that ranks customers rightly and is wrong in the mean needs them.
+Weights are at least 0 and minimise the squared error of the residual-on-residual fit with known propensities (Nie &
+Wager 2021), on effects that were predicted for customers left out of the candidates' fits. Beside the candidates stand
+four corrections of either sign, penalised: of what contact does, and of what giving more does, to would-be churners and
+to would-be stayers. A candidate that ranks customers rightly and is wrong in the mean needs them.
 """
 
 from __future__ import annotations

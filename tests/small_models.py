@@ -64,7 +64,10 @@ def fit_models(customers: CustomersConfig, risk_config: RiskModelConfig, share: 
         table, log, risk.risk_of(log.customer_id), accept.out_of_fold, experiment.effect_model
     )
     process = RetentionProcess.build(
-        experiment.ppo_decision, experiment.economics, table.schema.label_window_months
+        # A contact that is recent after the cooldown: what acceptance then depends on is tried too.
+        experiment.ppo_decision.model_copy(update={"recent_window_months": 5}),
+        experiment.economics,
+        table.schema.label_window_months,
     )
     policy = policy_by_hand(table, process)
     responses = ResponseModels.of(risk, accept, effect, process)

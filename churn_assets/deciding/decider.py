@@ -293,14 +293,11 @@ class Decider:
             [situation.allowed for situation in situations],
             budget.price,
         )
-        figures = _Figures(
-            found["risk"].tolist(),
-            *(
-                [each[self._views[s]] for each, s in zip(found[name].tolist(), states, strict=True)]
-                for name in ("acceptance", "churn", "value")
-            ),
-            costs,
+        acceptance, churn, value = (
+            [each[self._views[s]] for each, s in zip(found[name].tolist(), states, strict=True)]
+            for name in ("acceptance", "churn", "value")
         )
+        figures = _Figures(found["risk"].tolist(), acceptance, churn, value, costs)
         order = _by_value(preferred, figures.value, costs) if limited else range(len(batch))
         left = math.inf if budget.remaining is None else budget.remaining
         decided: list[Decision | None] = [None] * len(batch)

@@ -117,8 +117,9 @@ def test_prior_offers_lower_the_acceptance_of_the_next(core, persuadable):
     ("fields", "rule", "delay"),
     [
         ({"opted_out": True}, "opted_out", None),
-        ({"last_contact": Contact(0)}, "cooldown", 1),
-        ({"last_contact": Contact(1)}, "cooldown", 1),
+        ({"last_contact": Contact(0)}, "cooldown", 2),
+        ({"last_contact": Contact(1)}, "cooldown", 2),
+        ({"last_contact": Contact(2)}, "cooldown", 1),
         ({"last_contact": Contact(1, accepted="percent_10")}, "offer_running", 5),
         ({"last_contact": Contact(5, accepted="percent_30")}, "offer_running", 1),
         ({"offers_used": 4}, "cap_reached", None),
@@ -143,11 +144,11 @@ def test_a_rule_that_forbids_an_offer_is_kept_and_named_whoever_chooses(
     "contact",
     [
         None,
-        Contact(2),
         Contact(3),
+        Contact(4),
         Contact(400),
         Contact(6, accepted="percent_10"),
-        Contact(2, accepted="no_contact"),
+        Contact(3, accepted="no_contact"),
     ],
 )
 def test_an_old_contact_forbids_nothing(core, persuadable, contact):
@@ -156,7 +157,7 @@ def test_an_old_contact_forbids_nothing(core, persuadable, contact):
 
 
 def test_a_recent_contact_that_is_no_longer_in_the_cooldown_still_lowers_acceptance(core, persuadable):
-    recent, old = (one(core, replace(persuadable, last_contact=Contact(months))) for months in (2, 3))
+    recent, old = (one(core, replace(persuadable, last_contact=Contact(months))) for months in (4, 5))
     assert recent.arms[1].acceptance < old.arms[1].acceptance
 
 

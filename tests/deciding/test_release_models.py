@@ -94,7 +94,7 @@ def test_they_come_back_from_their_files_as_they_were(small, tmp_path):
         ("spline.coefficients", lambda array: array * np.nan),
         ("policy.0.weight", lambda array: array.T.copy()),
         ("grid.counts", lambda array: array + 1),
-        ("size.values", lambda array: array.astype(np.int64)),
+        ("boosted.values", lambda array: array.astype(np.int64)),
     ],
 )
 def test_arrays_that_do_not_fit_together_are_refused_by_name(small, tmp_path, name, change):

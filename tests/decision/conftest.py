@@ -17,14 +17,14 @@ MONTHLY = RetentionProcess(
     horizon=30,
     step_months=1,
     window_months=3,
-    cooldown_months=2,
-    recent_window_months=3,
+    cooldown_months=3,
+    recent_window_months=5,
     max_offers=4,
     discount_factor=0.99,
     margin=0.5,
     value_horizon_months=12,
 )
-ONE_WINDOW = replace(MONTHLY, horizon=1, step_months=3, discount_factor=1.0)
+ONE_WINDOW = replace(MONTHLY, horizon=1, step_months=3, recent_window_months=3, discount_factor=1.0)
 FIVE_KINDS = Catalogue(
     declared=(
         ArmConfig(id="ten_off", terms=PercentOff(share=0.1, months=6), channel="email", contact_cost=0.2),
@@ -72,6 +72,7 @@ def synthetic_tables(
     lost = sigmoid(competitor[:, None] - 1.4 * (ages > 12) - 0.9 * sensitivity)
     saved = effect * np.clip(0.92 - 0.88 * lost, 0.03, 0.95)
     dog = effect * np.where(monthly & automatic, 0.10, np.where(monthly & fibre, 0.06, 0.004))[:, None]
+    stronger = np.linspace(0.9, 1.0, process.n_arms - 1)
     features = np.stack([(tenure - 32) / 24, z, monthly, fibre, support, electronic, automatic], axis=1)
     return ResponseTables(
         price=price,
@@ -81,8 +82,9 @@ def synthetic_tables(
         tenure_step=process.step_months / 24,
         risk=risk,
         acceptance=acceptance,
-        churn_if_accepted=risk * (1 - saved),
-        churn_if_refused=risk * (1 - 0.02 * effect) + (1 - risk) * dog,
+        churn_if_accepted=risk[:, :, None] * (1 - saved[:, :, None] * stronger),
+        churn_if_refused=((1 - 0.02 * effect) * risk + (1 - risk) * dog)[:, :, None]
+        * (1 - 0.01 * effect * np.arange(process.n_arms - 1)),
         allowed=np.ones((n, process.n_arms), bool),
     )
 

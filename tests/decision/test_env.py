@@ -57,7 +57,7 @@ def test_the_docstring_gives_the_width_and_order_of_the_observation(tables, mont
 
 def test_a_forbidden_action_is_no_offer_and_says_so(tables, monthly):
     env = RetentionEnv(tables, monthly)
-    env.reset(seed=0, options={"customer": 3, "state": monthly.refused(1)})
+    env.reset(seed=0, options={"customer": 3, "state": monthly.refused(2, 1)})
 
     _, reward, _, _, info = env.step(4)
 

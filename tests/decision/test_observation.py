@@ -62,13 +62,13 @@ def test_a_budget_price_lowers_every_net_value(observer, monthly):
 
 def test_a_recent_contact_shows_the_lower_acceptance_and_a_cooldown_masks(observer, monthly):
     idle, cooling, open_ = (
-        shown(observer, monthly, step=4, state=s) for s in (0, monthly.refused(1), monthly.refused(2))
+        shown(observer, monthly, step=4, state=s) for s in (0, monthly.refused(1, 1), monthly.contacted(3))
     )
 
     assert open_["acceptance:percent_20"] < idle["acceptance:percent_20"]
     assert [row["allowed:percent_20"] for row in (idle, cooling, open_)] == [1, 0, 1]
     assert idle["months_since_contact"] == 1
-    assert open_["months_since_contact"] == pytest.approx(2 / 3)
+    assert open_["months_since_contact"] == pytest.approx(3 / 5)
 
 
 def test_caps_eligibility_and_the_remaining_budget_mask_their_arms(tables, monthly):

@@ -13,7 +13,7 @@ from churn_assets.decision.baselines import baselines, constant
 from churn_assets.decision.incremental import incremental, value_of_waiting, waiting_first
 from churn_assets.decision.observation import KNOT_PRICES
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
-from churn_assets.decision.process import ACCEPTED, BASE, IDLE, REFUSED
+from churn_assets.decision.process import IDLE
 
 
 def toy_value(tables, process, policy, t=0, state=("idle", 0, 0), used=0):
@@ -32,20 +32,20 @@ def toy_value(tables, process, policy, t=0, state=("idle", 0, 0), used=0):
     else:
         recent = int(name != "idle" and age < process.recent)
         q = tables.acceptance[0, t, recent, action]
-        branches = [(q, ("accepted", 0, action)), (1 - q, ("refused", 0, 0))]
+        branches = [(q, ("accepted", 0, action)), (1 - q, ("refused", 0, action))]
     spend = 0.0
     if action:
         spend = process.menu[action].contact_cost + q * process.menu[action].terms.given_once
     value = -spend
     for chance, (now, now_age, now_arm) in branches:
-        kind = (
-            {"idle": BASE, "accepted": ACCEPTED, "refused": REFUSED}[now]
-            if now_age < process.window
-            else BASE
-        )
-        churn = (tables.risk, tables.churn_if_accepted, tables.churn_if_refused)[kind][0, t]
+        churn = tables.risk[0, t]
+        if now != "idle" and now_age < process.window:
+            answered = tables.churn_if_accepted if now == "accepted" else tables.churn_if_refused
+            churn = answered[0, t, now_arm - 1]
         survive = (1 - churn) ** (months / process.window_months)
-        limit = process.remembered_steps[now_arm] if now == "accepted" else process.memory
+        limit = process.memory
+        if now == "accepted":
+            limit = max(limit, process.running_steps[now_arm])
         following = ("idle", 0, 0) if now == "idle" or now_age + 1 >= limit else (now, now_age + 1, now_arm)
         v, c = toy_value(tables, process, policy, t + 1, following, used + (action > 0))
         runs = now == "accepted" and now_age < process.running_steps[now_arm]
@@ -73,12 +73,12 @@ def reachable(tables, process):
 def test_the_optimum_equals_enumeration_of_every_policy_on_three_steps(monthly, make_tables, budget_price):
     process = replace(
         monthly, menu=Catalogue(discount_months=2).menu([0.0, 0.1, 0.3]), horizon=3, window_months=2,
-        recent_window_months=2, cooldown_months=1, max_offers=2, discount_factor=0.9,
+        recent_window_months=4, cooldown_months=2, max_offers=2, discount_factor=0.9,
     )  # fmt: skip
     for customer in range(3):
         tables = make_tables(5, process, seed=3).subset(np.array([customer]))
         decisions = reachable(tables, process)
-        assert len(decisions) == 6
+        assert len(decisions) == 7
         best = -np.inf
         for choices in product(range(3), repeat=len(decisions)):
             table = dict(zip(decisions, choices, strict=True))
@@ -95,19 +95,13 @@ def test_any_policy_is_worth_what_walking_every_branch_says(process, make_tables
     tables = make_tables(4, process, seed=1)
 
     def chosen(state):
-        """Another arm in every open state: after a refusal, or once something accepted no longer runs."""
-        name, age, arm = state
-        return {"idle": 3, "refused": 1, "accepted": 1 + (arm + age) % (process.n_arms - 1)}[name]
+        """Another arm in every open state: idle, or so long after a contact."""
+        name, age, _ = state
+        return 3 if name == "idle" else 1 + age % (process.n_arms - 1)
 
-    states = {IDLE: ("idle", 0, 0)}
-    for age in range(process.memory):
-        states[process.refused(age)] = ("refused", age, 0)
-    for arm in range(1, process.n_arms):
-        for age in range(process.remembered_steps[arm]):
-            states[process.accepted(arm, age)] = ("accepted", age, arm)
     weights = np.zeros((len(process.open_states), 1, process.n_arms, 1))
-    for view, state in enumerate(process.open_states.tolist()):
-        weights[view, :, chosen(states[state])] = 1
+    for place, state in enumerate(process.open_states.tolist()):
+        weights[place, :, chosen(("idle" if state == IDLE else "refused", int(process.age[state]), 0))] = 1
 
     for customer in range(4):
         alone = tables.subset(np.array([customer]))
@@ -128,7 +122,9 @@ def test_with_one_step_as_long_as_the_window_the_value_is_the_one_window_reward(
     )
     for arm, pct in list(enumerate(one_window.menu.size))[1:]:
         q = tables.acceptance[:, 0, 0, arm]
-        accepted, refused = tables.churn_if_accepted[:, 0], tables.churn_if_refused[:, 0]
+        accepted, refused = (
+            churn[:, 0, arm - 1] for churn in (tables.churn_if_accepted, tables.churn_if_refused)
+        )
         churn = q * accepted + (1 - q) * refused
         expected = (1 - churn) * 0.5 * price * 12 - q * (1 - accepted) * pct * price * 6 - 1.0
 
@@ -178,19 +174,19 @@ def test_incremental_value_is_one_offer_followed_by_none_less_no_offer(process, 
         assert added.spend[:, 0, 0, arm] == pytest.approx(found.spend - none.spend, abs=1e-3)
 
 
-def test_incremental_value_in_every_open_state_is_what_walking_every_branch_says(any_offer, make_tables):
+def test_incremental_value_after_a_recent_contact_is_what_walking_every_branch_says(any_offer, make_tables):
     process = replace(any_offer, horizon=5)
     tables = make_tables(3, process, seed=4)
     added = incremental(tables.responses, process)
     free = process.menu.position["free_month"]
-    opened = {0: ("idle", 0, 0)}
-    for view, state in enumerate(process.open_states.tolist()[1:], start=1):
-        name = "accepted" if process.arm[state] else "refused"
-        opened[view] = (name, int(process.age[state]), int(process.arm[state]))
+    assert process.recent_at.tolist() == [0, 1]
+    opened = [(0, ("idle", 0, 0))]
+    for age in (3, 4):
+        opened += [(1, ("refused", age, 1)), (1, ("accepted", age, free))]
 
     for customer in range(3):
         alone = tables.subset(np.array([customer]))
-        for view, state in opened.items():
+        for view, state in opened:
             none = toy_value(alone, process, lambda *_: 0, 1, state, 1)
             once = toy_value(alone, process, lambda t, *_: free * (t == 1), 1, state, 1)
             gained = once[0] - none[0], once[1] - none[1]

@@ -28,13 +28,16 @@ def test_tabled_probabilities_equal_live_predictions_row_by_row(customers, small
     prior = np.arange(len(customers)) % 3
     tables = build_tables(customers, models, prior_offers=prior)
 
+    def on_menu(churn):
+        return churn[[small.effect.menu.position[arm] - 1 for arm in process.menu.ids[1:]]]
+
     for i in (0, 1, 2, 117, 299):
         for t in (0, 2, 3, 29):
             x = aged(customers.X[i : i + 1], customers.schema, t)
             idle, accepted, refused = small.effect.consequences(x, small.risk.predict(x))
             assert tables.risk[i, t] == pytest.approx(idle[0], abs=1e-12)
-            assert tables.churn_if_accepted[i, t] == pytest.approx(accepted[0], abs=1e-12)
-            assert tables.churn_if_refused[i, t] == pytest.approx(refused[0], abs=1e-12)
+            assert tables.churn_if_accepted[i, t] == pytest.approx(on_menu(accepted[0]), abs=1e-12)
+            assert tables.churn_if_refused[i, t] == pytest.approx(on_menu(refused[0]), abs=1e-12)
             for own in (0, 1):
                 recent = own + (prior[i] if t < process.recent_window_months else 0)
                 live = small.accept.predict_arms(x, np.array([float(recent)]), process.menu)
@@ -127,8 +130,9 @@ def test_permuting_the_risk_keeps_the_effects_as_differences(permuted):
     assert (after.risk != tables.risk).any()
     assert (after.acceptance == tables.acceptance).all()
     for name in ("churn_if_accepted", "churn_if_refused"):
-        before = logit(getattr(tables, name)) - logit(tables.risk)
-        assert logit(getattr(after, name)) - logit(after.risk) == pytest.approx(before, abs=1e-6)
+        before = logit(getattr(tables, name)) - logit(tables.risk)[:, :, None]
+        found = logit(getattr(after, name)) - logit(after.risk)[:, :, None]
+        assert found == pytest.approx(before, abs=1e-6)
 
 
 def test_permuting_the_acceptance_gives_other_customers_and_offers(permuted):
@@ -149,7 +153,9 @@ def test_permuting_the_effects_keeps_risk_and_acceptance(permuted):
 
     assert (after.risk == tables.risk).all()
     assert (after.acceptance == tables.acceptance).all()
-    shifts = [np.sort(logit(t.churn_if_accepted) - logit(t.risk), axis=0) for t in (tables, after)]
+    shifts = [
+        np.sort(logit(t.churn_if_accepted) - logit(t.risk)[:, :, None], axis=0) for t in (tables, after)
+    ]
     assert shifts[0] == pytest.approx(shifts[1], abs=1e-6)
     assert (after.churn_if_refused != tables.churn_if_refused).any()
 

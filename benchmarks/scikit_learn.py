@@ -16,7 +16,8 @@ from churn_assets.arms import Menu
 from churn_assets.customers.features import aged
 from churn_assets.decision.incremental import Responses
 from churn_assets.response.classifier import classifier_inputs, fit_classifier
-from churn_assets.response.effect import EffectModel
+from churn_assets.response.effect import MEDIATED, EffectModel
+from churn_assets.response.predictor import LEAST
 from churn_assets.risk.estimators import RiskEstimator
 
 Floats = NDArray[np.float64]
@@ -69,18 +70,28 @@ class ScikitLearn:
             arm = np.broadcast_to(arms, shape).reshape(-1)
             inputs = classifier_inputs(np.repeat(flat, 2 * offered, axis=0), recent, arm, self.log_menu)
             acceptance = self.classifier.predict_proba(inputs)[:, 1].reshape(shape)
-            churn = self.consequences(flat, self.estimator.predict(flat))
+            idle, *answers = self.consequences(flat, self.estimator.predict(flat))
             price = rows[:, schema.names.index(schema.monthly_revenue)]
-            churns = (each.reshape(len(rows), -1) for each in churn)
-            found.append(Responses(price, *churns, acceptance[:, :, 0], acceptance[:, :, 1]))
+            churns = (each[:, arms - 1].reshape(len(rows), horizon, -1) for each in answers)
+            risk = idle.reshape(len(rows), horizon)
+            found.append(Responses(price, risk, *churns, acceptance[:, :, 0], acceptance[:, :, 1]))
         return Responses(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:
-        """(n,) churn without contact, if accepted and if refused."""
-        baseline, fitted, segments = self.effect.baseline, self.effect.fitted, self.effect.segments
+        """(n,) churn without contact; (n, A - 1) if each arm of the log is accepted, and if it is refused."""
+        model = self.effect
+        baseline, mediated, direct = model.baseline, model.mediated, model.direct
         logit = np.log(risk / (1 - risk))
         moved = logit[:, None] + baseline.basis.transform(X, logit) @ baseline.shifts.T
         idle = risk + baseline.size * ((1 / (1 + np.exp(-moved))).mean(axis=1) - risk)
-        size = self.effect.size[segments.assign(X)]
-        accepted, refused = (idle + size * (churn - idle) for churn in fitted.churn(X, idle))
+        columns, leaving = mediated.basis.transform(X, logit), risk[:, None]
+        shares = leaving * (columns @ direct.kept.T) + (1 - leaving) * (columns @ direct.driven.T)
+        shares += model.boosted.forest.predict(model.boosted.grid, X)[:, None]
+        accepting = leaving * direct.accepting[0] + (1 - leaving) * direct.accepting[1]
+        contacted = mediated.churn(mediated.basis.transform(X, np.log(idle / (1 - idle))), idle)
+        answers = (
+            idle[:, None] + model.size * (shares + more + model.weights[MEDIATED] * (churn - idle)[:, None])
+            for churn, more in zip(contacted, (accepting, 0.0), strict=True)
+        )
+        accepted, refused = (np.clip(each, LEAST, 1 - LEAST) for each in answers)
         return idle, accepted, refused

@@ -31,9 +31,9 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
     """The fields of an outlook; K arms, V views (without a recent contact, and with one where that can be).
 
     `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
-    budget price, as most are. `acceptance`, `churn` (once contacted; of no contact the risk), `value` (expected customer
-    value that an arm adds) and `models` (what a policy is shown of the models) are by view; `cost` is the most that an
-    arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms' conditions the
+    budget price, as most are. `acceptance`, `churn` (once contacted; of no contact the risk), `value` (expected value
+    that an arm adds) and `models` (what a policy is shown of the models) are by view; `cost` is the most that an arm
+    can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms' conditions the
     customer keeps.
     """
     views, arms = len(process.recent_at), process.n_arms

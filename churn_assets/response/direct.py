@@ -42,7 +42,9 @@ class LogRows:
     """What the learners are shown: n rows of a log, A arms, no contact the first.
 
     Attributes:
-        columns: (n, p) of `EffectBasis`.
+        columns: (n, p) of `EffectBasis`, by the risk.
+        risk: (n,) out of fold. No churn that was fitted on the log: the rows of one cross-fit group would then show
+            what happened in another.
         churn: (n,) churn without contact, by the baseline.
         acceptance: (n, A) out of fold.
         arm: (n,) logged.
@@ -53,6 +55,7 @@ class LogRows:
     """
 
     columns: Floats
+    risk: Floats
     churn: Floats
     acceptance: Floats
     arm: Ints
@@ -77,10 +80,10 @@ class LogRows:
 
     def terms(self, arm: int, rows: slice | Ints = slice(None)) -> Floats:
         """(m, 2 p + 2) what an arm's effect is linear in."""
-        churn, columns = self.churn[rows, None], self.columns[rows]
+        risk, columns = self.risk[rows, None], self.columns[rows]
         accepted = self.acceptance[rows, arm][:, None]
         return np.concatenate(
-            [churn * columns, (1 - churn) * columns, accepted * churn, accepted * (1 - churn)], axis=1
+            [risk * columns, (1 - risk) * columns, accepted * risk, accepted * (1 - risk)], axis=1
         )
 
 

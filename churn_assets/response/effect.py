@@ -134,7 +134,7 @@ class EffectModel:
             held = seen.group == each
             parts = {name: effects[held] for name, effects in candidates.items()}
             stack = Stack.fit(seen, candidates, given, ~held)
-            honest[held] = stack.effects(seen.churn[held], parts)
+            honest[held] = stack.effects(seen.risk[held], parts)
         overall = realised_size(
             fitting.churned, seen.arm, seen.propensities, seen.churn, honest, customer[rows]
         )
@@ -178,8 +178,9 @@ class EffectModel:
     def converted(self, X: Floats) -> EffectPredictor:
         """As `predictor`, compared with the regressions on the rows X (n, F) too."""
         basis, mediated, direct = self.mediated.basis, self.mediated, self.direct
+        shares = (self.size * direct.kept, self.size * direct.driven)
         parts = (self.baseline.shifts, mediated.accepted, mediated.refused, mediated.woken)
-        coefficients = np.concatenate([*parts, self.size * direct.kept, self.size * direct.driven])
+        coefficients = np.concatenate([parts[0], *shares, *parts[1:]])
         # A value at a knot lies in the bin above it.
         bends = Grid(edges_of([np.nextafter(knots, -np.inf) for knots in basis.knots]), basis.levels)
         grid = union([bends, self.boosted.grid])
@@ -264,7 +265,8 @@ class _Fitting:
         # As the mean given the customer anything will do, for arms are centred by their propensities: the closer it is,
         # the less noise is left.
         residual = churned - churn - (propensities * effects).sum(axis=1)
-        seen = LogRows(columns, churn, q, arm, propensities, residual, group, config.cross_fits)
+        at_risk = basis.transform(X, scored)
+        seen = LogRows(at_risk, risk, churn, q, arm, propensities, residual, group, config.cross_fits)
         return cls(table.schema, config, X, baseline, seen, churned, accepted, effects)
 
     @cached_property
@@ -281,7 +283,8 @@ class _Fitting:
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""
         seen, refused = self.seen, (self.seen.arm > 0) & ~self.accepted
-        parts = (self.baseline.basis, seen.columns, seen.churn, self.churned, self.accepted, refused)
+        columns = self.baseline.basis.transform(self.X, logit(seen.churn, LEAST))
+        parts = (self.baseline.basis, columns, seen.churn, self.churned, self.accepted, refused)
         return Mediated.fit(*parts, self.config)
 
     def boosted(self, rows: Ints) -> Boosted:
@@ -335,7 +338,7 @@ def believed_size(overall: Estimate, evidence_z: float) -> float:
 
 
 def intention_to_treat(baseline: Floats, accepted: Floats, refused: Floats, acceptance: Floats) -> Floats:
-    """(n, A) effects of contact by churn without (n,), if accepted or refused (n, A - 1 or 1), and acceptance (n, A)."""
+    """(n, A) effects of contact by churn without (n,), if accepted or refused (n, A - 1 or 1), acceptance (n, A)."""
     q = acceptance[:, 1:]
     effects = np.zeros_like(acceptance)
     effects[:, 1:] = q * accepted + (1 - q) * refused - baseline[:, None]

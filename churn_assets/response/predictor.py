@@ -113,11 +113,11 @@ class EffectPredictor:
 
     Attributes:
         grid: The customers' features, in the order of their schema.
-        curves: Outputs are shifts without contact, by accepting, by refusing and of waking, one a penalty each; then
-            the share of would-be churners that each arm changes, and that of would-be stayers.
-        slopes: (r,) of those on the logit of the risk (of shifts without contact) or of churn without contact, centred.
+        curves: Outputs are shifts without contact, one a penalty; the share of would-be churners that each arm changes,
+            and that of would-be stayers; shifts by accepting, by refusing and of waking, one a penalty each.
+        slopes: (r,) of those on the centred logit of the risk; of shifts by contact on that of churn without it.
         centre: Of that logit.
-        counts: Penalties of the first four.
+        counts: Penalties of the shifts, in that order.
         baseline_size: How much of the shift without contact is believed.
         mediated: How much of what acts through acceptance is believed.
         accepting: (2, A - 1) shares of would-be churners and of stayers that change among those who accept alone.
@@ -156,26 +156,28 @@ class EffectPredictor:
             shifts: (…, r) totals of the curves.
             boosted: (…) what any contact does, by the trees.
         """
-        idle, first, second, woken = self.counts
+        idle, accepting, refusing, _ = self.counts
+        arms = len(self.menu) - 1
+        by_risk = idle + 2 * arms
         base = logit(risk, LEAST)
-        moved = shifts[..., :idle] + (base - self.centre)[..., None] * self.slopes[:idle]
-        unmoved = mean(logistic(moved + base[..., None]))
+        moved = shifts[..., :by_risk] + (base - self.centre)[..., None] * self.slopes[:by_risk]
+        unmoved = mean(logistic(moved[..., :idle] + base[..., None]))
         churn = between(LEAST, risk + self.baseline_size * (unmoved - risk), 1 - LEAST)
+        kept, driven = moved[..., idle : idle + arms], moved[..., idle + arms :]
         base = logit(churn, LEAST)
-        moved = shifts[..., idle:] + (base - self.centre)[..., None] * self.slopes[idle:]
-        answers, direct = moved[..., : first + second + woken], moved[..., first + second + woken :]
-        contacted = logistic(answers[..., : first + second] + base[..., None])
-        waking = mean(logistic(answers[..., first + second :]))
-        accepted, shifted = mean(contacted[..., :first]), mean(contacted[..., first:])
+        moved = shifts[..., by_risk:] + (base - self.centre)[..., None] * self.slopes[by_risk:]
+        contacted = logistic(moved[..., : accepting + refusing] + base[..., None])
+        waking = mean(logistic(moved[..., accepting + refusing :]))
+        accepted, shifted = mean(contacted[..., :accepting]), mean(contacted[..., accepting:])
         refused = (shifted + churn + (1 - churn) * waking) / 2
-        arms, leaving = len(self.menu) - 1, churn[..., None]
+        leaving = risk[..., None]
         staying = 1 - leaving
-        whatever = leaving + boosted[..., None] + leaving * direct[..., :arms] + staying * direct[..., arms:]
+        either = (churn + boosted)[..., None] + leaving * kept + staying * driven
         if_accepted = self.mediated * (accepted - churn)[..., None] + leaving * self.accepting[0]
         return (
             churn,
-            between(LEAST, whatever + if_accepted + staying * self.accepting[1], 1 - LEAST),
-            between(LEAST, whatever + self.mediated * (refused - churn)[..., None], 1 - LEAST),
+            between(LEAST, either + if_accepted + staying * self.accepting[1], 1 - LEAST),
+            between(LEAST, either + self.mediated * (refused - churn)[..., None], 1 - LEAST),
         )
 
     def on(self, finer: Grid) -> EffectPredictor:
@@ -192,12 +194,13 @@ class EffectPredictor:
         if menu.ids == self.menu.ids:
             return self
         shares, arms = np.stack([_as_tried(arm, self.menu) for arm in menu.arms[1:]]), len(self.menu) - 1
-        first = sum(self.counts)
-        twice = (slice(first, first + arms), slice(first + arms, first + 2 * arms))
+        first = self.counts[0]
+        last = first + 2 * arms
 
         def mixed(values: Floats) -> Floats:
+            kept, driven = values[..., first : first + arms], values[..., first + arms : last]
             return np.concatenate(
-                [values[..., :first], *(values[..., each] @ shares.T for each in twice)], axis=-1
+                [values[..., :first], kept @ shares.T, driven @ shares.T, values[..., last:]], axis=-1
             )
 
         curves = Curves(mixed(self.curves.intercept), mixed(self.curves.coefficients))

@@ -50,7 +50,7 @@ class Stack:
         from scipy.optimize import nnls  # predicting needs no scipy
 
         believed = np.stack([seen.centred(each)[rows] for each in candidates.values()], axis=1)
-        corrected = np.stack([seen.centred(each)[rows] for each in _corrections(seen.churn, given)], axis=1)
+        corrected = np.stack([seen.centred(each)[rows] for each in _corrections(seen.risk, given)], axis=1)
         size = np.sqrt((corrected**2).mean(axis=0))
         size[size == 0] = np.inf
         corrected = corrected / size
@@ -65,10 +65,10 @@ class Stack:
             dict(zip(candidates, found[:count].tolist(), strict=True)), corrections.reshape(2, 2), given
         )
 
-    def effects(self, churn: Floats, candidates: Mapping[str, Floats]) -> Floats:
-        """(n, A) effects by those of the candidates and churn without contact (n,)."""
+    def effects(self, risk: Floats, candidates: Mapping[str, Floats]) -> Floats:
+        """(n, A) effects by those of the candidates and the risk (n,)."""
         found = np.stack([weight * candidates[name] for name, weight in self.weights.items()]).sum(axis=0)
-        for size, each in zip(self.corrections.ravel(), _corrections(churn, self.given), strict=True):
+        for size, each in zip(self.corrections.ravel(), _corrections(risk, self.given), strict=True):
             found += size * each
         return np.asarray(found)
 
@@ -79,7 +79,7 @@ class Stack:
         return np.asarray(by_contact[:, None] + by_given[:, None] * self.given[1:])
 
 
-def _corrections(churn: Floats, given: Floats) -> list[Floats]:
+def _corrections(risk: Floats, given: Floats) -> list[Floats]:
     """(n, A) by contact and by what is given, each of would-be churners and of would-be stayers."""
     contact = (np.arange(len(given)) > 0).astype(np.float64)
-    return [np.outer(who, what) for what in (contact, given) for who in (churn, 1 - churn)]
+    return [np.outer(who, what) for what in (contact, given) for who in (risk, 1 - risk)]

@@ -244,7 +244,7 @@ def _acceptance_falls_in_the_offer(healthy: Values) -> Values:
 def _effects_turned_round(healthy: Values) -> Values:
     """Contact is said to harm whom it helps."""
     effect = healthy["effect_model"]
-    return {"effect_model": replace(effect, size=-effect.size)}
+    return {"effect_model": replace(effect, size=-1.0)}
 
 
 def _effects_without_evidence(healthy: Values) -> Values:
@@ -256,7 +256,7 @@ def _effects_without_evidence(healthy: Values) -> Values:
 
 def _no_effects(healthy: Values) -> Values:
     effect = healthy["effect_model"]
-    return {"effect_model": replace(effect, size=np.zeros_like(effect.size))}
+    return {"effect_model": replace(effect, size=0.0)}
 
 
 # Decisions

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from churn_assets.arms import ArmConfig, ArmError, Catalogue, Contact
 from churn_assets.gates.estimates import Estimate
 from churn_assets.gates.metrics import log_losses
 from churn_assets.offers.log import checked_log, propensity_column
@@ -13,8 +14,9 @@ from churn_assets.predictors.conversion import ConversionError
 from churn_assets.predictors.curves import Curves
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import EffectModelConfig
-from churn_assets.response.effect import EffectModel, pooled_sizes, ridge_shift, ridge_woken
+from churn_assets.response.effect import BOOSTED, MEDIATED, EffectModel, believed_size
 from churn_assets.response.format import EFFECT_MODEL
+from churn_assets.response.mediated import ridge_shift, ridge_woken
 from churn_assets.store.artifacts import stage
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import read_json, read_tensors, write_json, write_tensors
@@ -50,8 +52,8 @@ def test_it_finds_the_sleeping_dogs(fitted):
 
 
 def test_it_finds_nothing_where_there_is_nothing(without_effects):
-    assert (without_effects.effect.size == 0).all()
-    assert np.abs(predicted(without_effects, np.arange(1000))).max() == 0
+    assert without_effects.effect.size == 0
+    assert np.abs(predicted(without_effects, np.arange(1000))).max() < 1e-12
 
 
 def test_an_effect_is_what_acceptance_makes_of_its_two_consequences(fitted):
@@ -60,8 +62,8 @@ def test_an_effect_is_what_acceptance_makes_of_its_two_consequences(fitted):
     acceptance = fitted.accept.predict_arms(X, np.zeros(500), fitted.log.menu)
     idle, accepted, refused = fitted.effect.consequences(X, risk)
     effects = fitted.effect.effects(X, risk, acceptance)
-    mixed = acceptance * accepted[:, None] + (1 - acceptance) * refused[:, None] - idle[:, None]
-    np.testing.assert_allclose(effects[:, 1:], mixed[:, 1:], atol=1e-12)
+    mixed = acceptance[:, 1:] * accepted + (1 - acceptance[:, 1:]) * refused - idle[:, None]
+    np.testing.assert_allclose(effects[:, 1:], mixed, atol=1e-12)
     assert (effects[:, 0] == 0).all()
     assert ((accepted > 0) & (accepted < 1) & (refused > 0) & (refused < 1)).all()
 
@@ -75,8 +77,9 @@ def test_outcomes_of_held_out_customers_do_not_reach_the_model(fitted):
     again = EffectModel.fit(
         fitted.table, poisoned, risk, fitted.accept.out_of_fold, fitted.experiment.effect_model
     )
-    np.testing.assert_array_equal(again.fitted.accepted, fitted.effect.fitted.accepted)
-    np.testing.assert_array_equal(again.size, fitted.effect.size)
+    np.testing.assert_array_equal(again.mediated.accepted, fitted.effect.mediated.accepted)
+    np.testing.assert_array_equal(again.direct.kept, fitted.effect.direct.kept)
+    assert (again.size, again.weights) == (fitted.effect.size, fitted.effect.weights)
 
 
 def refit(fitted, **changes) -> EffectModel:
@@ -89,14 +92,26 @@ def test_every_key_changes_what_it_names(fitted):
     base = fitted.effect
     one = refit(fitted, baseline_penalties=(40.0, 50.0), shift_penalties=(50.0,), woken_penalties=(5.0, 6.0))
     assert one.baseline.shifts.shape[0] == 2
-    assert one.fitted.accepted.shape[0] == one.fitted.refused.shape[0] == 1
-    assert one.fitted.woken.shape[0] == 2
-    knots = refit(fitted, knots=3, segments=2, min_segment_rows=5000, cross_fits=2)
-    assert max(len(inner) for inner in knots.fitted.basis.knots) == 2
-    assert knots.segments.count == 2
+    assert one.mediated.accepted.shape[0] == one.mediated.refused.shape[0] == 1
+    assert one.mediated.woken.shape[0] == 2
+    knots = refit(fitted, knots=3, cross_fits=2, linear_penalties=((50.0, 60.0),), max_iter=3)
+    assert max(len(inner) for inner in knots.mediated.basis.knots) == 2
     assert knots.overall != base.overall  # another number of cross-fits compares other refits
-    assert (refit(fitted, evidence_z=100.0).size == 0).all()
-    assert refit(fitted, min_segment_rows=30_000).segments.count == 1
+    assert list(knots.weights) == [MEDIATED, BOOSTED, "linear, 50 and 60"]
+    assert len(knots.boosted.forest.values) == 3
+    assert refit(fitted, evidence_z=100.0).size == 0
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("learning_rate", 0.9), ("max_leaf_nodes", 2), ("min_samples_leaf", 9_000), ("l2_regularization", 1e4)],
+)
+def test_every_key_of_the_trees_shapes_them(fitted, key, value):
+    usual, other = (
+        refit(fitted, max_iter=4, cross_fits=2, linear_penalties=((50.0, 60.0),), **changes)
+        for changes in ({}, {key: value})
+    )
+    assert usual.weights[BOOSTED] != other.weights[BOOSTED]
 
 
 def test_the_same_data_and_config_give_the_same_digest_and_the_saved_model_the_same_bits(fitted, tmp_path):
@@ -115,19 +130,9 @@ def test_the_same_data_and_config_give_the_same_digest_and_the_saved_model_the_s
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_segment_tree_that_never_ends_is_refused(fitted, tmp_path):
-    EFFECT_MODEL.save(fitted.effect, tmp_path)
-    described = read_json(tmp_path / "model.json")
-    split = next(node for node in described["nodes"] if isinstance(node, dict))
-    split["yes"] = 0
-    write_json(described, tmp_path / "model.json")
-    with pytest.raises(CorruptArtifact, match="children follow parents"):
-        EFFECT_MODEL.load(tmp_path)
-
-
 def test_the_arrays_answer_as_the_regressions_also_far_outside_the_table(fitted, shocked):
     for model in (fitted.effect, shocked.effect):
-        baseline, regressions = model.baseline, model.fitted
+        baseline, mediated, direct = model.baseline, model.mediated, model.direct
         far = fitted.table.X[:500].copy()
         far[:, [i for i, each in enumerate(fitted.table.schema.features) if each.kind == "numeric"]] *= 1e6
         for X in (fitted.table.X[:500], far):
@@ -137,18 +142,30 @@ def test_the_arrays_answer_as_the_regressions_also_far_outside_the_table(fitted,
             with np.errstate(over="ignore"):
                 unmoved = (1 / (1 + np.exp(-moved))).mean(axis=1)
                 idle = np.clip(risk + baseline.size * (unmoved - risk), 1e-6, 1 - 1e-6)
-                size = model.size[model.segments.assign(X)]
-                contacted = [idle + size * (churn - idle) for churn in regressions.churn(X, idle)]
-            expected = [idle, *np.clip(contacted, 1e-6, 1 - 1e-6)]
-            np.testing.assert_allclose(model.consequences(X, risk), expected, rtol=0, atol=1e-8)
+                answers = mediated.churn(mediated.basis.transform(X, np.log(idle / (1 - idle))), idle)
+            columns = mediated.basis.transform(X, np.log(risk / (1 - risk)))
+            leaving, idle = risk[:, None], idle[:, None]
+            shares = leaving * (columns @ direct.kept.T) + (1 - leaving) * (columns @ direct.driven.T)
+            shares += model.boosted.forest.predict(model.boosted.grid, X)[:, None]
+            accepting = leaving * direct.accepting[0] + (1 - leaving) * direct.accepting[1]
+            expected = [
+                idle + model.size * (shares + more + model.weights[MEDIATED] * (churn[:, None] - idle))
+                for churn, more in zip(answers, (accepting, 0.0), strict=True)
+            ]
+            found = model.consequences(X, risk)
+            np.testing.assert_allclose(found[0], idle[:, 0], rtol=0, atol=1e-8)
+            for ours, theirs in zip(found[1:], np.clip(expected, 1e-6, 1 - 1e-6), strict=True):
+                np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-7)
 
 
 def test_a_row_gets_the_same_bits_alone_and_in_any_company(fitted):
     X = fitted.table.X[:600]
     risk = fitted.risk.predict(X)
-    together = np.stack(fitted.effect.consequences(X, risk))
-    alone = [np.stack(fitted.effect.consequences(X[i : i + 1], risk[i : i + 1]))[:, 0] for i in range(len(X))]
-    np.testing.assert_array_equal(np.transpose(alone), together)
+    together = np.column_stack(fitted.effect.consequences(X, risk))
+    alone = [
+        np.column_stack(fitted.effect.consequences(X[i : i + 1], risk[i : i + 1]))[0] for i in range(len(X))
+    ]
+    np.testing.assert_array_equal(alone, together)
 
 
 def test_arrays_that_answer_otherwise_than_the_regressions_are_no_model(fitted, monkeypatch):
@@ -170,7 +187,10 @@ def test_arrays_that_answer_otherwise_than_the_regressions_are_no_model(fitted, 
         ("accepted", lambda array: array[:, :-1]),
         ("idle", lambda array: array[:0]),
         ("woken", lambda array: array * np.nan),
-        ("size", lambda array: array.astype(np.float32)),
+        ("kept", lambda array: array.astype(np.float32)),
+        ("driven", lambda array: array[:-1]),
+        ("accepting", lambda array: array[:, :-1]),
+        ("boosted.values", lambda array: array * np.inf),
     ],
 )
 def test_a_tampered_array_is_refused(fitted, tmp_path, name, change):
@@ -187,9 +207,9 @@ def test_a_tampered_array_is_refused(fitted, tmp_path, name, change):
         lambda described: described["basis"]["names"].pop(),
         lambda described: described["basis"]["knots"].reverse(),
         lambda described: described["basis"]["scale"].__setitem__(0, 0.0),
-        lambda described: described["fill"].pop(),
-        lambda described: described["nodes"][0].update(feature=99),
-        lambda described: described["nodes"][0].update(threshold=None, level=None),
+        lambda described: described["menu"].pop(),
+        lambda described: described["weights"].pop("mediated"),
+        lambda described: described["weights"].update(boosted=-1.0),
     ],
 )
 def test_a_description_that_does_not_fit_its_schema_is_refused(fitted, tmp_path, change):
@@ -201,39 +221,11 @@ def test_a_description_that_does_not_fit_its_schema_is_refused(fitted, tmp_path,
         EFFECT_MODEL.load(tmp_path)
 
 
-def test_customers_are_in_the_segment_whose_description_they_meet(fitted):
-    segments, schema = fitted.effect.segments, fitted.table.schema
-    found = segments.assign(fitted.table.X)
-    for number, line in enumerate(segments.describe(schema)):
-        meets = np.ones(len(fitted.table), bool)
-        for condition in line.split(", "):
-            name, relation, value = condition.split(" ", 2)
-            column = fitted.table.frame[name]
-            if relation == "is":
-                negated = value.startswith("not ")
-                meets &= (column == value.removeprefix("not ")).to_numpy() != negated
-            else:
-                meets &= ((column <= float(value)) == (relation == "<=")).to_numpy()
-        np.testing.assert_array_equal(meets, found == number)
-
-
-def test_without_overall_evidence_every_size_is_zero():
-    sizes, _ = pooled_sizes(Estimate(0.9, 0.3), (Estimate(5.0, 0.1), Estimate(1.0, 0.1)), evidence_z=4.0)
-    assert (sizes == 0).all()
-
-
-def test_sizes_are_pooled_more_where_they_are_less_certain_and_never_reversed():
-    raw = (Estimate(0.2, 0.05), Estimate(1.8, 0.5), Estimate(-2.0, 0.05))
-    sizes, sd = pooled_sizes(Estimate(1.0, 0.05), raw, evidence_z=4.0)
-    assert abs(sizes[0] - 0.2) < 0.05
-    assert 1.0 < sizes[1] <= 1.5
-    assert sizes[2] == 0
-    assert sd[1] > sd[0]
-
-
-def test_equal_sizes_are_pooled_completely():
-    sizes, _ = pooled_sizes(Estimate(1.0, 0.05), (Estimate(1.02, 0.1), Estimate(0.97, 0.1)), evidence_z=4.0)
-    np.testing.assert_allclose(sizes, 1.0)
+def test_no_more_is_believed_than_shows_and_nothing_without_evidence():
+    assert believed_size(Estimate(0.9, 0.3), evidence_z=4.0) == 0
+    assert believed_size(Estimate(0.9, 0.1), evidence_z=4.0) == 0.9
+    assert believed_size(Estimate(1.3, 0.1), evidence_z=4.0) == 1
+    assert believed_size(Estimate(-2.0, 0.1), evidence_z=4.0) == 0
 
 
 def test_outcomes_that_have_nothing_to_do_with_customers_are_fitted_too():
@@ -255,7 +247,7 @@ def test_noise_gives_no_effects(fitted):
     again = EffectModel.fit(
         fitted.table, noise, risk, fitted.accept.out_of_fold, fitted.experiment.effect_model
     )
-    assert (again.size == 0).all()
+    assert again.size == 0
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +299,6 @@ def test_churn_without_contact_follows_the_log_where_the_table_is_out_of_date(fi
 
 
 def test_effects_are_found_beside_a_risk_that_is_out_of_date(fitted, shocked):
-    """Fitted beside that risk they were shrunken to a third in some segments, and to nothing in others."""
     held_out = np.flatnonzero(fitted.table.held_out[shocked.truth.customer])
     X = fitted.table.X[shocked.truth.customer[held_out]]
     recent = shocked.log.prior_offers[held_out].astype(float)
@@ -316,7 +307,7 @@ def test_effects_are_found_beside_a_risk_that_is_out_of_date(fitted, shocked):
     )
     truth = (shocked.truth.churn - shocked.truth.churn[:, :1])[held_out]
     np.testing.assert_allclose(effects.mean(axis=0), truth.mean(axis=0), atol=0.01)
-    assert shocked.effect.size.min() > 0.7
+    assert shocked.effect.size > 0.7
 
 
 def test_where_the_table_is_up_to_date_churn_without_contact_is_the_risk(fitted):
@@ -371,7 +362,7 @@ def test_a_model_that_reverses_the_effects_does_not_pass_its_gate(fitted):
         gate.passed
         for gate in effect(fitted.effect, fitted.held_out, fitted.risk, fitted.accept, gates).gates
     )
-    reversed_ = replace(fitted.effect, size=-fitted.effect.size)
+    reversed_ = replace(fitted.effect, size=-1.0)
     outcome = effect(reversed_, fitted.held_out, fitted.risk, fitted.accept, gates)
     failed = {gate.name for gate in outcome.gates if not gate.passed}
     assert {"size_upper_bound", "size_above_zero", "arm_deviation"} <= failed
@@ -393,3 +384,24 @@ def test_finding_nothing_passes_where_there_is_nothing(without_effects):
     gates = without_effects.experiment.effect_model.gates
     assert all(gate.passed for gate in effect(*parts, without_effects.accept, gates).gates)
     assert all(gate.passed for gate in effect_integrity(*parts).gates)
+
+
+def test_an_arm_between_two_sizes_of_its_family_has_an_effect_between_theirs(fitted):
+    X = fitted.table.X[:300]
+    risk = fitted.risk.predict(X)
+    arms = Catalogue().menu([0.0, 0.10, 0.12, 0.20, 0.50])
+    told = fitted.effect.predictor.consequences(X, risk)[1]
+    tried = [told[:, fitted.effect.menu.position[f"percent_{size}"] - 1] for size in (10, 20, 30)]
+    _, found, _ = fitted.effect.predictor.of(arms).consequences(X, risk)
+    np.testing.assert_allclose(found[:, 0], tried[0], rtol=1e-12)
+    low, high = np.minimum(*tried[:2]), np.maximum(*tried[:2])
+    assert ((low - 1e-12 <= found[:, 1]) & (found[:, 1] <= high + 1e-12)).all()
+    inside = low > 1e-5
+    np.testing.assert_allclose(found[inside, 1], (0.8 * tried[0] + 0.2 * tried[1])[inside], rtol=1e-9)
+    np.testing.assert_allclose(found[:, 3], tried[2], rtol=1e-12)  # never beyond the largest that was tried
+
+
+def test_an_arm_of_a_family_that_was_never_tried_is_refused_by_name(fitted):
+    call = Catalogue(declared=(ArmConfig(id="call", terms=Contact(), channel="phone", contact_cost=4.0),))
+    with pytest.raises(ArmError, match=r"effect_model: found arm call of family .* which was never tried"):
+        fitted.effect.predictor.of(call.menu(["no_contact", "call"]))

@@ -49,7 +49,7 @@ def test_an_acceptance_that_falls_with_the_offer_is_stopped_by_name(fitted):
 
 def test_a_candidate_without_effects_is_worse_than_a_champion_that_found_them(fitted):
     gates = fitted.experiment.effect_model.gates
-    blind = replace(fitted.effect, size=np.zeros_like(fitted.effect.size))
+    blind = replace(fitted.effect, size=0.0)
     parts = (fitted.held_out, fitted.risk, fitted.accept, gates)
     assert "relative_loss" in failed(effect_no_worse_than(blind, fitted.effect, *parts))
     assert failed(effect_no_worse_than(fitted.effect, blind, *parts)) == set()

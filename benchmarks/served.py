@@ -37,7 +37,7 @@ from churn_assets.offers.economics import catalogue
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release
-from churn_assets.release.gates import COMPARED, GOLDEN_AT
+from churn_assets.release.golden import COMPARED, GOLDEN_AT
 from churn_assets.release.loaded import member_format
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel

@@ -16,7 +16,7 @@ from churn_assets.decision.responses import ResponseModels
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
-from churn_assets.release.gates import COMPARED, GOLDEN_AT, golden_messages
+from churn_assets.release.golden import COMPARED, GOLDEN_AT, golden_messages
 from churn_assets.release.loaded import Models
 from churn_assets.release.report import MemberView, ReportInputs, render
 from churn_assets.store.errors import StoreError

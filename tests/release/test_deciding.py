@@ -6,7 +6,8 @@ from churn_assets.deciding.decider import Decider
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE, Golden, Release
 from churn_assets.release.deciding import load_release
-from churn_assets.release.gates import COMPARED, decides_as_built, golden_decisions
+from churn_assets.release.gates import decides_as_built
+from churn_assets.release.golden import COMPARED, golden_decisions
 from churn_assets.store.errors import CorruptArtifact, GoldenMismatch
 
 

@@ -13,12 +13,8 @@ from churn_assets.deciding.release_models import Known
 from churn_assets.flow.registry import registry
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import MEMBERS, Bundle, Golden
-from churn_assets.release.gates import (
-    decides_as_built,
-    golden_decisions,
-    golden_frame,
-    models_are_members,
-)
+from churn_assets.release.gates import decides_as_built, models_are_members
+from churn_assets.release.golden import golden_decisions, golden_frame
 from churn_assets.store.errors import PromotionRefused
 
 REQUIRED = dict(registry().checks)

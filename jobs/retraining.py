@@ -255,7 +255,7 @@ def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
     if not windows:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
     bundle, models = load_release(scene.store, leader)
-    table = scene.project.value(bundle.members["customers"].version)
+    table = scene.project.value(bundle.member("customers").version)
     reference = learned_from(table, Decider(models, str(leader)), scene.now)
     for window in windows:
         report = drift_report(reference, features_and_risk(live, window, models.schema), config)

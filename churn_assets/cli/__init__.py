@@ -15,7 +15,6 @@ from churn_assets.cli.place import (
     JsonOption,
     ReleaseArgument,
     open_place,
-    required_checks,
 )
 from churn_assets.cli.screen import figure, out, print_json, table
 
@@ -110,7 +109,8 @@ def show(
     ] = None,
 ) -> None:
     """Show a release: members, figures, and whether it could be promoted now."""
-    from churn_assets.release.bundle import MEMBERS, RELEASE
+    from churn_assets.flow.registry import registry
+    from churn_assets.release.bundle import RELEASE
     from churn_assets.release.promotion import consider
 
     place = open_place(context, experiment)
@@ -119,14 +119,13 @@ def show(
     responses = "[yellow]simulated[/]" if value.bundle.simulated else "observed"
     out.print(f"[bold]{ref}[/]  branches: {', '.join(value.bundle.branches)}  responses: {responses}")
     rows = []
-    in_flow_order = [asset for branch in value.bundle.branches for asset in MEMBERS[branch]]
-    for asset in in_flow_order:
+    for asset in registry().in_order(value.bundle.members):
         member = value.bundle.members[asset]
         metrics = place.store.manifest(member.version).provenance.metrics
         figures = ", ".join(f"{name} {figure(found)}" for name, found in metrics.items())
         rows.append({"member": asset, "version": member.version.version, "figures": figures})
     out.print(table(rows))
-    decision = consider(place.store, place.channel, ref, required_checks())
+    decision = consider(place.store, place.channel, ref, registry().checks)
     out.print(
         f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}"
     )
@@ -146,20 +145,19 @@ def checks(
     as_json: JsonOption = False,
 ) -> None:
     """Every check's verdict, figures and thresholds, as stored with the versions; exit 1 if one does not hold."""
-    from churn_assets.release.bundle import MEMBERS, RELEASE, RELEASE_ASSET
+    from churn_assets.flow.registry import registry
+    from churn_assets.release.bundle import RELEASE
     from churn_assets.release.evidence import gather
 
     place = open_place(context, experiment)
     if release is None:
-        assets = [asset for members in MEMBERS.values() for asset in members] + [RELEASE_ASSET]
-        newest = [place.store.versions(experiment, asset) for asset in assets]
+        newest = [place.store.versions(experiment, asset) for asset in registry().names]
         versions = [found[-1] for found in newest if found]
     else:
         ref = place.release(release)
-        bundle = place.store.load(ref, RELEASE).bundle
-        order = [asset for branch in bundle.branches for asset in MEMBERS[branch]]
-        versions = [*(bundle.members[asset].version for asset in order), ref]
-    evidence = [gather(place.store, version, required_checks()) for version in versions]
+        members = place.store.load(ref, RELEASE).bundle.members
+        versions = [*(members[asset].version for asset in registry().in_order(members)), ref]
+    evidence = [gather(place.store, version, registry().checks) for version in versions]
     problems = [problem for each in evidence for problem in each.problems]
     rows = [
         {

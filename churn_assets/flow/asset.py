@@ -181,9 +181,9 @@ class AssetSpec:
     Attributes:
         name: Name of the asset, and of its section of an experiment.
         stage: Folder of the flow that it belongs to.
-        body: (step, *inputs) -> Made.
-        inputs: Assets it is trained from; the body gets the values of those that are in the experiment, loaded at
-            their exact versions.
+        body: (step, **inputs) -> Made.
+        inputs: Assets it is trained from; the body gets the values of those that are in the experiment by their names,
+            loaded at their exact versions.
         config: Class of its section.
         reads: What it reads of the experiment besides.
         format: Import path (`module:ATTRIBUTE`) of its format.

@@ -40,10 +40,15 @@ class Registry:
             FlowError: Two have one name, an input is no asset, or they go round in a circle.
         """
         found = list(declared)
-        alone = _in_order([each for each in found if each.inputs != EVERY_MEMBER])
-        members = tuple(each.name for each in alone if each.branch is not None)
-        whole = [replace(each, inputs=members) if each.inputs == EVERY_MEMBER else each for each in found]
-        return cls(tuple(_in_order(whole)))
+        whole = {each.name for each in found if each.inputs == EVERY_MEMBER}
+
+        def completed(assets: Sequence[AssetSpec]) -> list[AssetSpec]:
+            members = tuple(each.name for each in assets if each.branch is not None)
+            return [replace(each, inputs=members) if each.name in whole else each for each in assets]
+
+        return cls(
+            tuple(completed(_in_order(completed(found))))
+        )  # once more: members are inputs in flow order
 
     def __getitem__(self, name: str) -> AssetSpec:
         for each in self.assets:
@@ -73,6 +78,11 @@ class Registry:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         """What each asset is made from."""
         return {each.name: each.inputs for each in self.assets}
+
+    def in_order(self, assets: Iterable[str]) -> list[str]:
+        """Names in flow order; those of no asset of this flow, as an older or newer release may hold, come last."""
+        place = {name: number for number, name in enumerate(self.names)}
+        return sorted(assets, key=lambda name: (place.get(name, len(place)), name))
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
-from churn_assets.release.bundle import Bundle, Member
+from churn_assets.release.bundle import Bundle
 from churn_assets.store.errors import CorruptArtifact
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.decision.policy import DecisionPolicy
@@ -49,13 +47,13 @@ def member_format(asset: str) -> ArtifactFormat[Any]:
     return resolve_format(registry()[asset].format)
 
 
-def load_member(store: ArtifactStore, members: Mapping[str, Member], asset: str) -> Any:
+def load_member(store: ArtifactStore, bundle: Bundle, asset: str) -> Any:
     """Load one member of a release: bytes verified, golden rows replayed, digest equal to the bundle's.
 
     Raises:
         StoreError: It is missing, corrupt, or not what the release was built from.
     """
-    member = members[asset]
+    member = bundle.member(asset)
     found = store.manifest(member.version).digest
     if found != member.digest:
         raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
@@ -70,7 +68,7 @@ def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageWriter:
     """
     from churn_assets.deciding.messages import MessageWriter
 
-    model = load_member(store, bundle.members, "ppo_text").model if "ppo_text" in bundle.members else None
+    model = load_member(store, bundle, "ppo_text").model if "ppo_text" in bundle.members else None
     return MessageWriter.of(bundle.writing, model)
 
 
@@ -82,7 +80,7 @@ def load_models(store: ArtifactStore, bundle: Bundle) -> Models:
     """
 
     def load(asset: str) -> Any:
-        return load_member(store, bundle.members, asset)
+        return load_member(store, bundle, asset)
 
     risk: RiskModel = load("risk_model")
     return Models(

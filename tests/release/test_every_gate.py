@@ -12,7 +12,7 @@ from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.release_models import Known
 from churn_assets.flow.registry import registry
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, Bundle, Golden
+from churn_assets.release.bundle import Bundle, Golden
 from churn_assets.release.gates import decides_as_built, models_are_members
 from churn_assets.release.golden import golden_decisions, golden_frame
 from churn_assets.store.errors import PromotionRefused
@@ -42,7 +42,7 @@ def whole(shelf, kept):
 
 def publish_all(shelf):
     members = {}
-    for asset in (*MEMBERS["decision"], *MEMBERS["message"]):
+    for asset in (*registry().members["decision"], *registry().members["message"]):
         members[asset] = shelf.publish(asset, asset)
         shelf.judge(members[asset])
     release = shelf.bundle(members, ("decision", "message"))

@@ -360,8 +360,13 @@ class Decider:
             raise CustomerError(index, "last_contact", found, f"months from 0 to {LARGEST_COUNT}")
         # Within the month of an offer the next decision is a step away, so its rules apply.
         age = max(contact.months_ago // self.process.step_months, 1)
-        accepted = 0 if contact.accepted is None else self._arm(index, "last_contact", contact.accepted)
-        return self.process.accepted(accepted, age) if accepted else self.process.refused(age)
+        if contact.accepted is None:
+            return self.process.refused(age)
+        accepted = self._arm(index, "last_contact", contact.accepted)
+        if not accepted:
+            expected = f"one of {', '.join(self.menu.ids[1:])}, or null for a refusal or no answer"
+            raise CustomerError(index, "last_contact", f"{contact.accepted!r} as accepted", expected)
+        return self.process.accepted(accepted, age)
 
     def _arm(self, index: int, field: str, arm: str) -> int:
         found = self.menu.position.get(arm)

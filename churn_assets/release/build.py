@@ -92,10 +92,12 @@ def build_release(
         required: Checks that each member needs.
 
     Raises:
-        ReleaseRefusedError: A member's bytes or gates do not hold.
+        ReleaseRefusedError: A member's bytes or gates do not hold, or the template cannot be sent with an arm.
         StoreError: A member cannot be loaded.
     """
     evidence = prove(store, members, required)
+    if problems := models.desk.unsendable(models.policy.process.menu):
+        raise ReleaseRefusedError(problems)
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))

@@ -157,7 +157,11 @@ def decides_as_built(bundle: Bundle, decider: Decider) -> Outcome:
 
 
 def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
-    """The desk as loaded writes to golden customers as it did when the release was built; no text breaks a rule."""
+    """The desk as loaded writes to golden customers as it did when the release was built; no text breaks a rule.
+
+    Nor does the template, which may stand in for any text: with any arm of the menu, for any service.
+    """
+    unsendable = models.desk.unsendable(models.policy.process.menu)
     written = golden_messages(golden_frame(bundle.golden.customers), models)
     differing = sum(found != kept for found, kept in zip(written, bundle.golden.messages, strict=True))
     return Outcome(
@@ -171,6 +175,7 @@ def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
                 0,
                 "of what would be sent",
             ),
+            Gate("unsendable_templates", len(unsendable), "==", 0, "; ".join(unsendable[:1])),
         ),
         {"messages": written},
     )

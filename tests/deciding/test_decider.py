@@ -147,12 +147,18 @@ def test_a_rule_that_forbids_an_offer_is_kept_and_named_whoever_chooses(
         Contact(3),
         Contact(400),
         Contact(6, accepted="percent_10"),
-        Contact(2, accepted="no_contact"),
     ],
 )
 def test_an_old_contact_forbids_nothing(core, persuadable, contact):
     decision = one(core, replace(persuadable, last_contact=contact))
     assert not any(outlook.forbidden for outlook in decision.arms)
+
+
+def test_no_contact_cannot_have_been_accepted_and_what_to_send_is_said(core, persuadable):
+    with pytest.raises(
+        CustomerError, match=r"'no_contact' as accepted, expected one of percent_5, .* null for a ref"
+    ):
+        one(core, replace(persuadable, last_contact=Contact(2, accepted="no_contact")))
 
 
 def test_a_recent_contact_that_is_no_longer_in_the_cooldown_still_lowers_acceptance(core, persuadable):

@@ -204,7 +204,7 @@ class Decision(NamedTuple):
 
 
 class CustomerError(ValueError):
-    """A customer that nothing can be decided for.
+    """A customer that nothing can be decided for. Its text says no value: it may reach a log.
 
     Attributes:
         index: Position in the batch.
@@ -215,7 +215,7 @@ class CustomerError(ValueError):
 
     def __init__(self, index: int, field: str, found: str, expected: str) -> None:
         self.index, self.field, self.found, self.expected = index, field, found, expected
-        super().__init__(f"customer {index}: {field}: found {found}, expected {expected}")
+        super().__init__(f"customer {index}: {field}: expected {expected}")
 
 
 class _Situation(NamedTuple):
@@ -323,7 +323,7 @@ class Decider:
             try:
                 rows.append(self._encoder.row(customer.features))
             except FeatureError as error:
-                raise CustomerError(index, error.feature, error.found, error.expected) from error
+                raise CustomerError(index, error.feature, error.found, error.expected) from None
         return rows
 
     def _situation(self, index: int, customer: CustomerInput, own: list[int]) -> _Situation:

@@ -16,7 +16,7 @@ from churn_assets.decision.responses import ResponseModels
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
-from churn_assets.release.golden import COMPARED, GOLDEN_AT, golden_messages
+from churn_assets.release.golden import COMPARED, GOLDEN_AT, golden_messages, unnamed
 from churn_assets.release.loaded import Models
 from churn_assets.release.report import MemberView, ReportInputs, render
 from churn_assets.store.errors import StoreError
@@ -119,7 +119,7 @@ def build_release(
             ],
             funnel=funnel,
             offers=offers,
-            messages=messages,
+            messages=unnamed(messages),
             champion=None if champion is None else str(champion),
             changes=[] if champion is None else _changes(store, champion, manifests, unseen, decided),
         )

@@ -18,7 +18,7 @@ from churn_assets.decision.responses import ResponseModels
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.release.bundle import Bundle, Release, same
 from churn_assets.release.evidence import Evidence
-from churn_assets.release.golden import COMPARED, golden_decisions, golden_frame, golden_messages
+from churn_assets.release.golden import COMPARED, golden_decisions, golden_frame, golden_messages, unnamed
 from churn_assets.release.loaded import Models
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
@@ -152,7 +152,7 @@ def decides_as_built(bundle: Bundle, decider: Decider) -> Outcome:
             Gate("golden_customers", len(golden.customers), ">=", 1),
             Gate("decisions_differing", differing, "==", 0, "from those when the release was built"),
         ),
-        {"golden": decided, "golden_offers": [{"customers": len(decided), "offered": offered}]},
+        {"golden": unnamed(decided), "golden_offers": [{"customers": len(decided), "offered": offered}]},
     )
 
 
@@ -177,7 +177,7 @@ def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
             ),
             Gate("unsendable_templates", len(unsendable), "==", 0, "; ".join(unsendable[:1])),
         ),
-        {"messages": written},
+        {"messages": unnamed(written)},
     )
 
 

@@ -50,3 +50,8 @@ def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, o
         }
         for each, (message,) in zip(situations, desk.write(situations), strict=True)
     ]
+
+
+def unnamed(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Rows about golden customers as a report may show them: it does not say who they are."""
+    return [{name: value for name, value in row.items() if name != "customer_id"} for row in rows]

@@ -17,7 +17,7 @@ import pytest
 from churn_assets.flow.paths import module_of
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import Setting
-from churn_assets.flow.source import JUDGES, shapes, training_digest, verdict_digest
+from churn_assets.flow.source import JUDGES, _reachable, shapes, training_digest, verdict_digest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "churn_assets").rglob("*.py"))
@@ -152,6 +152,36 @@ def trained_with(asset) -> set[str]:
 def judged_with(asset) -> set[str]:
     functions = [each for spec in asset.checks for each in (spec.run, *spec.given.values())]
     return closure({module_of(each) for each in functions if isinstance(each, str)})
+
+
+BY_ANY_WAY = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from churn_assets.store import retention
+else:
+    from churn_assets.store import names
+try:
+    from churn_assets.store import doctor
+except ImportError:
+    doctor = None
+SIZE = 1
+SIZE += 1
+
+def made(step, *, by=doctor, size=SIZE):
+    from churn_assets.store import files
+    return names, by, retention
+
+async def other():
+    return 2
+"""
+
+
+def test_what_a_function_uses_counts_however_it_was_given_its_name():
+    found = _reachable(BY_ANY_WAY, "made")
+    assert found.modules == {f"churn_assets.store.{name}" for name in ("names", "doctor", "files")}
+    assert "SIZE += 1" in found.text
+    assert "other" not in found.text
+    assert "return 2" in _reachable(BY_ANY_WAY, "other").text
 
 
 ASSETS = "churn_assets/message/assets.py"

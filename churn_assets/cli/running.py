@@ -114,7 +114,9 @@ class Followed:
         if kind == "STEP_START" and step == asset:
             progress.start_task(line.task)
             self._say(line, "works")
-        elif kind == "ASSET_OBSERVATION" and event.asset_observation_data is not None:
+        elif kind == "ASSET_OBSERVATION" and event.asset_key == dg.AssetKey(
+            asset
+        ):  # a source's is no progress
             told = event.asset_observation_data.asset_observation.metadata
             figures: dict[str, Any] = {name: value.value for name, value in told.items() if name != SAMPLES}
             share = min(1.0, figures.pop("step", 0) / figures.pop("total", 1))

@@ -31,6 +31,7 @@ from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import build_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
 from churn_assets.message.text.safety import gifts_of
 from churn_assets.message.training.config import Sampling
@@ -39,7 +40,6 @@ from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
 from churn_assets.release.golden import COMPARED, GOLDEN_AT
-from churn_assets.release.loaded import member_format
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.model import RiskModel
@@ -187,7 +187,7 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _publish(project: Project, asset: str, value: Any, made_from: Mapping[str, ArtifactRef]) -> ArtifactRef:
-    fmt = RELEASE if asset == "release" else member_format(asset)
+    fmt = RELEASE if asset == "release" else resolve_format(registry()[asset].format)
     folder = project.root / "staging" / asset
     staged = stage(asset, value, fmt, folder)
     upstream = {name: str(version) for name, version in made_from.items()}

@@ -16,7 +16,7 @@ from churn_assets.cli.place import (
     ReleaseArgument,
     open_place,
 )
-from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.screen import figure, out, print_json, table, writer_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,7 +168,7 @@ def checks(
             "figure": gate.figure,
             "bound": gate.bound,
             "threshold": gate.threshold,
-            "verdict": "passed" if gate.passed else "FAILED",
+            "verdict": gate.row["verdict"],
         }
         for each in evidence
         for check, report in each.reports.items()
@@ -221,9 +221,7 @@ def decide(
 
     place = open_place(context, experiment)
     target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
-    if target.suffix not in _WRITERS:
-        message = f"{target}: found suffix {target.suffix!r}, expected {' or '.join(_WRITERS)}"
-        raise UsageProblemError(message)
+    write = writer_of(target)
     raw = read_frame(file)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
@@ -245,7 +243,7 @@ def decide(
         message = f"{file}: column {taken[0]!r} would be overwritten; rename it or leave it out"
         raise UsageProblemError(message)
     result = raw.reset_index(drop=True).join(added)
-    getattr(result, _WRITERS[target.suffix])(target, index=False)
+    getattr(result, write)(target, index=False)
     found = decided.groupby("arm")["expected_value"].agg(["size", "sum"])
     rows = [
         {
@@ -264,9 +262,6 @@ def decide(
             "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
         )
     out.print(f"Written to {target}")
-
-
-_WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 
 
 for _command in (

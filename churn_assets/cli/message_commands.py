@@ -114,8 +114,7 @@ def _named(arm: str | None, percent: float | None) -> str | None:
 def _on_menu(arm_id: str, menu: Menu) -> Arm:
     offers = {arm.id: arm for arm in menu if arm.contacts}
     if arm_id not in offers:
-        message = f"arm {arm_id} is not on the menu"
-        raise UsageProblemError(message, f"expected one of {', '.join(offers)}")
+        raise UsageProblemError(f"arm {arm_id} is not on the menu", f"expected one of {', '.join(offers)}")
     return offers[arm_id]
 
 

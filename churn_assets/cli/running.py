@@ -191,12 +191,10 @@ def select_assets(defs: dg.Definitions, select: str) -> set[str]:
             names = [key.to_user_string() for key in graph.get_all_asset_keys()]
             keys = dg.AssetSelection.from_string(in_dagsters_words(select, names)).resolve(graph)
     except dg.DagsterError as error:
-        message = f"--select {select!r} names no asset, or is no selection"
-        raise UsageProblemError(message, hint) from error
+        raise UsageProblemError(f"--select {select!r} names no asset, or is no selection", hint) from error
     made = {key.to_user_string() for key in keys} & set(known)
     if not made:
-        message = f"--select {select!r} names no asset"
-        raise UsageProblemError(message, hint)
+        raise UsageProblemError(f"--select {select!r} names no asset", hint)
     return made
 
 

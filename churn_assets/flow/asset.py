@@ -127,10 +127,9 @@ class Step(Generic[C]):
         """
         value = self.find(setting)
         if value is None:
-            message = (
+            raise KeyError(
                 f"{self.asset.name} needs {setting.path!r}, which experiment {self.experiment!r} goes without"
             )
-            raise KeyError(message)
         return value
 
     def find(self, setting: Setting[T]) -> T | None:
@@ -140,8 +139,7 @@ class Step(Generic[C]):
             KeyError: The asset does not declare to read it.
         """
         if setting not in self.asset.reads:
-            message = f"{self.asset.name} reads {setting.path!r} without declaring it in its reads"
-            raise KeyError(message)
+            raise KeyError(f"{self.asset.name} reads {setting.path!r} without declaring it in its reads")
         value: T | None = self.workspace.section(self.experiment, setting.path)
         return value
 

@@ -131,8 +131,7 @@ def checks_by_name(specs: Sequence[CheckSpec]) -> Mapping[str, CheckSpec]:
     """The checks of an asset by name; two with one name are an error."""
     named = {spec.name: spec for spec in specs}
     if len(named) != len(specs):
-        message = f"two checks share a name: {sorted(spec.name for spec in specs)}"
-        raise ValueError(message)
+        raise ValueError(f"two checks share a name: {sorted(spec.name for spec in specs)}")
     return named
 
 

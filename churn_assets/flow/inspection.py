@@ -155,8 +155,7 @@ class Inspection:
             if found.asset not in seen:
                 seen[found.asset] = found
                 pending += self.store.manifest(found).provenance.upstream.values()
-        message = f"{ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}"
-        raise KeyError(message)
+        raise KeyError(f"{ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}")
 
 
 def loads_and_agrees() -> CheckSpec:

@@ -54,8 +54,7 @@ class Registry:
         for each in self.assets:
             if each.name == name:
                 return each
-        message = f"{name!r} is no asset: there are {', '.join(self.names)}"
-        raise KeyError(message)
+        raise KeyError(f"{name!r} is no asset: there are {', '.join(self.names)}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -113,12 +112,10 @@ def _in_order(assets: Sequence[AssetSpec]) -> list[AssetSpec]:
     """Each after its inputs; of those that could be next, by branch, then by depth, then by stage."""
     named = {each.name: each for each in assets}
     if len(named) != len(assets):
-        message = f"two assets share a name: {sorted(each.name for each in assets)}"
-        raise FlowError(message)
+        raise FlowError(f"two assets share a name: {sorted(each.name for each in assets)}")
     for each in assets:
         if unknown := [name for name in each.inputs if name not in named]:
-            message = f"{each.name} is made from {', '.join(unknown)}: there is no such asset"
-            raise FlowError(message)
+            raise FlowError(f"{each.name} is made from {', '.join(unknown)}: there is no such asset")
     depth = _depths(named)
     position = {each.name: number for number, each in enumerate(assets)}
 
@@ -147,8 +144,7 @@ def _depths(named: Mapping[str, AssetSpec]) -> dict[str, int]:
 
     def depth(name: str, way: tuple[str, ...]) -> int:
         if name in way:
-            message = f"assets go round in a circle: {' <- '.join((*way, name))}"
-            raise FlowError(message)
+            raise FlowError(f"assets go round in a circle: {' <- '.join((*way, name))}")
         if name not in depths:
             depths[name] = max((1 + depth(each, (*way, name)) for each in named[name].inputs), default=0)
         return depths[name]

@@ -12,7 +12,6 @@ from churn_assets.customers.schema import ID
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.table import decide_table
-from churn_assets.decision.responses import ResponseModels
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.decision.process import Floats
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.manifest import Manifest
@@ -101,7 +99,7 @@ def build_release(
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
-    deciding = models_to_decide_with(models, customers.X)
+    deciding = ReleaseModels.build(models.responses, models.policy, customers.X)
     decider = Decider(deciding, str(unborn))
     decided = decide_table(unseen, decider, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
@@ -140,12 +138,6 @@ def build_release(
         report_sha256=sha256(report.encode()).hexdigest(),
     )
     return Built(Release(bundle=bundle, report=report, models=deciding), funnel, offers)
-
-
-def models_to_decide_with(models: Models, X: Floats) -> ReleaseModels:
-    """The members of a release as it decides with them; it knows the customers of the design matrix (n, F)."""
-    responses = ResponseModels.of(models.risk, models.accept, models.effect, models.policy.process)
-    return ReleaseModels.build(responses, models.policy, X)
 
 
 def as_raw(customers: CustomerTable) -> pd.DataFrame:

@@ -11,10 +11,10 @@ from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.flow.asset import Branch
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
-from churn_assets.store.errors import IncompatibleArtifact
+from churn_assets.store.errors import CorruptArtifact, IncompatibleArtifact
 from churn_assets.store.files import read_json, write_json
 from churn_assets.store.formats import ArtifactFormat
-from churn_assets.store.manifest import Sha256
+from churn_assets.store.manifest import Manifest, Sha256
 from churn_assets.store.reference import ArtifactRef
 
 RELEASE_ASSET = "release"
@@ -36,6 +36,17 @@ class Member(_Frozen):
     def version(self) -> ArtifactRef:
         """`ref` as a reference."""
         return ArtifactRef.parse(self.ref)
+
+    def confirmed(self, found: Manifest) -> Manifest:
+        """Its manifest as found.
+
+        Raises:
+            CorruptArtifact: It is of other bytes than the release was built from.
+        """
+        if found.digest != self.digest:
+            expected = f"digest {self.digest}, which the release was built from"
+            raise CorruptArtifact(found.asset, f"digest {found.digest}", expected, self.ref)
+        return found
 
 
 class Golden(_Frozen):

@@ -43,11 +43,8 @@ def load_with_members(
         StoreError: As of `load_release`.
     """
     release = store.load(ref, RELEASE)
-    manifests = {asset: store.verify(member.version) for asset, member in release.bundle.members.items()}
-    for asset, member in release.bundle.members.items():
-        found = manifests[asset].digest
-        if found != member.digest:
-            raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
+    members = release.bundle.members.items()
+    manifests = {asset: member.confirmed(store.verify(member.version)) for asset, member in members}
     if release.models is None:
         raise CorruptArtifact("models", "none", "models to decide with", str(ref))
     replay_golden(release.bundle.golden, release.models, ref)

@@ -14,7 +14,6 @@ from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.files import packed
 from churn_assets.deciding.outlook import Outlooks
 from churn_assets.deciding.release_models import ReleaseModels, canonical
-from churn_assets.decision.responses import ResponseModels
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.release.bundle import Bundle, Release, same
 from churn_assets.release.evidence import Evidence
@@ -98,8 +97,7 @@ def models_are_members(models: ReleaseModels, members: Models, customers: Custom
         members: As loaded from their own versions.
         customers: Whom the release knows.
     """
-    responses = ResponseModels.of(members.risk, members.accept, members.effect, members.policy.process)
-    theirs = ReleaseModels(responses, members.policy, models.known)
+    theirs = ReleaseModels(members.responses, members.policy, models.known)
     differing = _differing(models, theirs)
     X = canonical(customers.X)
     tabled, known = models.outlooks(X, [0] * len(X))

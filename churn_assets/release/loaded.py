@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
 from churn_assets.release.bundle import Bundle
-from churn_assets.store.errors import CorruptArtifact
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.decision.policy import DecisionPolicy
+    from churn_assets.decision.responses import ResponseModels
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
     from churn_assets.risk.model import RiskModel
     from churn_assets.store.artifacts import ArtifactStore
-    from churn_assets.store.formats import ArtifactFormat
 
 
 @dataclass(frozen=True)
@@ -41,10 +40,12 @@ class Models:
     policy: DecisionPolicy
     desk: MessageWriter
 
+    @property
+    def responses(self) -> ResponseModels:
+        """What customers do."""
+        from churn_assets.decision.responses import ResponseModels
 
-def member_format(asset: str) -> ArtifactFormat[Any]:
-    """The format of a member; imports the libraries it needs."""
-    return resolve_format(registry()[asset].format)
+        return ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
 
 
 def load_member(store: ArtifactStore, bundle: Bundle, asset: str) -> Any:
@@ -54,10 +55,8 @@ def load_member(store: ArtifactStore, bundle: Bundle, asset: str) -> Any:
         StoreError: It is missing, corrupt, or not what the release was built from.
     """
     member = bundle.member(asset)
-    found = store.manifest(member.version).digest
-    if found != member.digest:
-        raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
-    return store.load(member.version, member_format(asset))
+    member.confirmed(store.manifest(member.version))
+    return store.load(member.version, resolve_format(registry()[asset].format))
 
 
 def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageWriter:

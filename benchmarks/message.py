@@ -26,6 +26,7 @@ import transformers
 from benchmarks.stages import ROOT, call_stages, project_folder
 from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
+from churn_assets.flow.registry import registry
 from churn_assets.message.corpus.data import Messages, Preferences
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import gold_scores, labels_by_gold
@@ -42,7 +43,6 @@ from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.ppo import PpoTrainer, train_ppo
 from churn_assets.message.training.rollouts import Judged, Jury, TextPolicy, prompts_of_step
 from churn_assets.offers.economics import catalogue
-from churn_assets.release.bundle import MEMBERS
 
 EXPERIMENT = "quickstart"
 SEEDS = range(3)
@@ -112,7 +112,7 @@ def branch(seed: int) -> Branch:
     """Tables, models and checks at the quickstart's settings, with this seed."""
     with project_folder(EXPERIMENT, {"seed": seed}) as root:
         project = build_project(Overrides(root=root))
-        called = call_stages(project, EXPERIMENT, ("customers", *MEMBERS["message"]))
+        called = call_stages(project, EXPERIMENT, ("customers", *registry().members["message"]))
         experiment = project.experiment(EXPERIMENT)
     values = called.values
     table, messages, config = values["customers"], values["messages"], experiment.messages
@@ -136,7 +136,7 @@ def branch(seed: int) -> Branch:
         values["reward_model"],
         values["ppo_text"],
         situations_of(profiles, list(profiles), offers, HELD_OUT, known),
-        {name: called.seconds[name] for name in MEMBERS["message"]},
+        {name: called.seconds[name] for name in registry().members["message"]},
         called.failed,
         seconds,
     )

@@ -22,16 +22,18 @@ from benchmarks.scikit_learn import ScikitLearn
 from benchmarks.stages import call_stages, project_folder
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.messages import MessageWriter, Writing
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.table import decide_table
 from churn_assets.definitions import Overrides, build_defs, build_project
+from churn_assets.flow.registry import registry
 from churn_assets.message.training.config import Sampling
-from churn_assets.release.build import as_raw, models_to_decide_with
-from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
+from churn_assets.release.build import as_raw
+from churn_assets.release.bundle import RELEASE_ASSET
 from churn_assets.release.loaded import Models
 from resources.stage import UNCHANGED
 
 EXPERIMENT = "quickstart"
-IN_FLOW = (*MEMBERS["decision"], RELEASE_ASSET)
+IN_FLOW = (*registry().members["decision"], RELEASE_ASSET)
 TABLED = 1000
 """Customers whose tables are built both ways."""
 ROUNDS = 2
@@ -40,7 +42,7 @@ ROUNDS = 2
 
 def decision_folder() -> AbstractContextManager[Path]:
     """An empty project with the quickstart, without its message branch: minutes of training would hide the cost."""
-    return project_folder(EXPERIMENT, {"release": {"branches": ["decision"]}}, MEMBERS["message"])
+    return project_folder(EXPERIMENT, {"release": {"branches": ["decision"]}}, registry().members["message"])
 
 
 def run_job(root: Path, instance: dg.DagsterInstance) -> tuple[float, int, int]:
@@ -77,7 +79,8 @@ def call_library(root: Path) -> float:
         desk=MessageWriter(writing),
     )
     unseen = as_raw(customers.where(customers.held_out))
-    decider = Decider(models_to_decide_with(models, customers.X), f"{EXPERIMENT}/release/in-memory")
+    deciding = ReleaseModels.build(models.responses, models.policy, customers.X)
+    decider = Decider(deciding, f"{EXPERIMENT}/release/in-memory")
     decide_table(unseen, decider, datetime.now(UTC))
     return time.perf_counter() - start
 

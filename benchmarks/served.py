@@ -31,14 +31,15 @@ from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import build_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.flow.paths import resolve_format
+from churn_assets.flow.registry import registry
 from churn_assets.message.text.safety import gifts_of
 from churn_assets.message.training.config import Sampling
 from churn_assets.offers.economics import catalogue
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
-from churn_assets.release.bundle import MEMBERS, RELEASE, Bundle, Golden, Member, Release
-from churn_assets.release.gates import COMPARED, GOLDEN_AT
-from churn_assets.release.loaded import member_format
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.release.golden import COMPARED, GOLDEN_AT
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
 from churn_assets.risk.model import RiskModel
@@ -101,7 +102,7 @@ def new_project(root: Path) -> Project:
     """The quickstart without its message branch."""
     (root / "configs").mkdir(parents=True)
     content = yaml.safe_load((ROOT / "configs" / f"{EXPERIMENT}.yaml").read_text())
-    decisions = {key: section for key, section in content.items() if key not in MEMBERS["message"]}
+    decisions = {key: section for key, section in content.items() if key not in registry().members["message"]}
     decisions["release"] = {"branches": ["decision"]}
     (root / "configs" / f"{EXPERIMENT}.yaml").write_text(yaml.safe_dump(decisions))
     return Project(root)
@@ -144,7 +145,7 @@ def publish_release(
     policy = change(train(learners, process, config, seed=seed).policy)
     values = (table, log, risk, accept, effect, policy)
     members: dict[str, ArtifactRef] = {}
-    for asset, value in zip(MEMBERS["decision"], values, strict=True):
+    for asset, value in zip(registry().members["decision"], values, strict=True):
         members[asset] = _publish(project, asset, value, members)
     digests = {asset: project.store.manifest(ref).digest for asset, ref in members.items()}
     writing = Writing(
@@ -186,7 +187,7 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _publish(project: Project, asset: str, value: Any, made_from: Mapping[str, ArtifactRef]) -> ArtifactRef:
-    fmt = RELEASE if asset == "release" else member_format(asset)
+    fmt = RELEASE if asset == "release" else resolve_format(registry()[asset].format)
     folder = project.root / "staging" / asset
     staged = stage(asset, value, fmt, folder)
     upstream = {name: str(version) for name, version in made_from.items()}

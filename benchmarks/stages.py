@@ -68,7 +68,8 @@ def call_stages(project: Project, experiment: str, assets: tuple[str, ...] = ())
             continue
         start = time.perf_counter()
         step = Step(asset, experiment, project)
-        called.values[asset.name] = asset.body(step, *(called.values[name] for name in asset.inputs)).value
+        inputs = {name: called.values[name] for name in asset.inputs}
+        called.values[asset.name] = asset.body(step, **inputs).value
         supply = InMemory(asset.name, called.values, lambda path: project.section(experiment, path))
         for check in asset.checks:
             called.outcomes[asset.name, check.name] = measure(check, supply)

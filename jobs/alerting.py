@@ -68,8 +68,6 @@ def _told(scene: Scene, alert: Alert, what: str) -> bool:
 
 def _too_old(scene: Scene) -> dict[str, Alert]:
     """By what was found, so that people hear again once the age has doubled."""
-    limits = scene.automation.max_age_days
-    newest = {asset: versions[-1] for asset in scene.inputs if (versions := scene.versions(asset))}
     again = (
         "It is made again by itself; where that finds it unchanged, bring newer data."
         if scene.automation.enabled
@@ -82,7 +80,7 @@ def _too_old(scene: Scene) -> dict[str, Alert]:
             what_to_do=again,
             link=_page(scene, *finding.assets),
         )
-        for finding in too_old(newest, limits, scene.now)
+        for finding in too_old(scene.newest(), scene.automation.max_age_days, scene.now)
     }
 
 

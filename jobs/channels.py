@@ -114,26 +114,13 @@ def _would_promote(
 def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
     """With the comparison on live decisions."""
     from churn_assets.deciding.decider import Decider
-    from churn_assets.monitoring.served import label_window
     from churn_assets.monitoring.shadow import shadow
-    from churn_assets.offers.economics import catalogue
-    from churn_assets.offers.offer_rows import offer_rows
     from churn_assets.release.deciding import load_release
-
-    store, experiment = scene.store, scene.experiment
 
     def find() -> dict[str, Any]:
         live = scene.live()
-        rows = offer_rows(
-            live,
-            experiment.economics,
-            catalogue(experiment.arms, experiment.economics),
-            experiment.customers.monthly_revenue,
-            now=scene.now,
-            window=label_window(experiment),
-        )
-        pair = [Decider(load_release(store, ref)[1], str(ref)) for ref in (standing.candidate, leader)]
-        return asdict(shadow(live, rows, *pair))
+        pair = [Decider(load_release(scene.store, ref)[1], str(ref)) for ref in (standing.candidate, leader)]
+        return asdict(shadow(live, scene.learnable(live), *pair))
 
     about = {"candidate": str(standing.candidate), "leader": str(leader)}
     found = scene.recall("shadow", about, scene.known(scene.segments()), find)

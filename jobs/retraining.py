@@ -137,7 +137,10 @@ def _lots_of_decisions(scene: Scene) -> int:
         return 0
     segments = scene.segments()
     learnable: int = scene.recall(
-        "learnable", served.model_dump(mode="json"), scene.known(segments), scene.learnable
+        "learnable",
+        served.model_dump(mode="json"),
+        scene.known(segments),
+        lambda: len(scene.learnable(scene.live()).frame),
     )
     every = scene.automation.new_decisions
     scene.told.append(f"{learnable} served decisions can be learned from; each {every} ask for a training")
@@ -162,8 +165,7 @@ def _sources(scene: Scene) -> list[tuple[str, str]]:
 def _freshness(scene: Scene) -> Found:
     from churn_assets.monitoring.freshness import too_old
 
-    newest = {asset: versions[-1] for asset in scene.inputs if (versions := scene.versions(asset))}
-    return Found(too_old(newest, scene.automation.max_age_days, scene.now))
+    return Found(too_old(scene.newest(), scene.automation.max_age_days, scene.now))
 
 
 def _failed_checks(scene: Scene, required: Required) -> Found:
@@ -255,7 +257,7 @@ def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
     if not windows:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
     bundle, models = load_release(scene.store, leader)
-    table = scene.project.value(bundle.members["customers"].version)
+    table = scene.project.value(bundle.member("customers").version)
     reference = learned_from(table, Decider(models, str(leader)), scene.now)
     for window in windows:
         report = drift_report(reference, features_and_risk(live, window, models.schema), config)

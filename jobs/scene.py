@@ -26,6 +26,7 @@ from resources.project import Project
 
 if TYPE_CHECKING:
     from churn_assets.offers.live import LiveLog
+    from churn_assets.offers.offer_rows import OfferRows
 
 # More than an experiment can be asked for in four months with the default cap: what lies further back is forgotten,
 # and the worst that follows is a run that finds everything unchanged.
@@ -108,6 +109,10 @@ class Scene:
             return None
         return getattr(self.experiment.offer_log, "decisions", None)
 
+    def newest(self) -> dict[str, ArtifactRef]:
+        """The newest version of every asset of the experiment that has one."""
+        return {asset: versions[-1] for asset in self.inputs if (versions := self.versions(asset))}
+
     def segments(self) -> list[str]:
         """Segments of the decision log in the store."""
         from churn_assets.offers.stored_log import stored_segments
@@ -124,21 +129,21 @@ class Scene:
         reports = outcome_reports(file, self.project.root)
         return live_decisions(self.store.backend, self.name, reports=reports)
 
-    def learnable(self) -> int:
-        """How many served decisions the offer log may learn from by now."""
+    def learnable(self, live: "LiveLog") -> "OfferRows":
+        """The served decisions that can be learned from by now."""
+        from churn_assets.monitoring.served import label_window
         from churn_assets.offers.economics import catalogue
         from churn_assets.offers.offer_rows import offer_rows
 
         experiment = self.experiment
-        rows = offer_rows(
-            self.live(),
+        return offer_rows(
+            live,
             experiment.economics,
             catalogue(experiment.arms, experiment.economics),
             experiment.customers.monthly_revenue,
             now=self.now,
-            window=timedelta(days=experiment.offer_log.decisions.window_days),
+            window=label_window(experiment),
         )
-        return len(rows.frame)
 
     def known(self, segments: Sequence[str]) -> dict[str, Any]:
         """What is known of decisions by now; of the hour too, as outcomes become whole by waiting."""

@@ -87,6 +87,5 @@ def _run_start(context: dg.OutputContext) -> datetime:
     record = context.step_context.instance.get_run_record_by_id(context.run_id)
     if record is None:
         asset = context.asset_key.to_user_string()
-        message = f"run {context.run_id} has no record, so {asset} has no time to be minted at"
-        raise LookupError(message)
+        raise LookupError(f"run {context.run_id} has no record, so {asset} has no time to be minted at")
     return record.create_timestamp.astimezone(UTC)

@@ -91,18 +91,7 @@ def report_metadata(
         "digest": dg.MetadataValue.text(report.digest),
         "artifact": dg.MetadataValue.text(str(ref)),
         _REPORT: dg.MetadataValue.text(report.sha256()),
-        "gates": _table(
-            [
-                {
-                    "gate": gate.name,
-                    "figure": "not measured" if gate.figure is None else f"{gate.figure:.6g}",
-                    "needed": f"{gate.bound} {gate.threshold:g}",
-                    "verdict": "passed" if gate.passed else "FAILED",
-                    "detail": gate.detail,
-                }
-                for gate in report.gates
-            ]
-        ),
+        "gates": _table([gate.row for gate in report.gates]),
         "what_to_do": dg.MetadataValue.text(report.advice),
     }
     if report.champion is not None:

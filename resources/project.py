@@ -136,18 +136,16 @@ class Project:
         wanted = dg.AssetRecordsFilter(asset_key=key, asset_partitions=[experiment])
         records = instance.fetch_materializations(wanted, limit=50).records
         if not records:
-            message = (
+            raise NeverMaterializedError(
                 f"{asset} of experiment {experiment!r} was never materialized: materialize it first "
                 f"(churn run {experiment} --select {asset})"
             )
-            raise NeverMaterializedError(message)
         record = next((record for record in records if record.run_id == run_id), records[0])
         materialization = record.asset_materialization
         if materialization is None or ARTIFACT not in materialization.metadata:
-            message = (
+            raise NeverMaterializedError(
                 f"{asset} of experiment {experiment!r}: its latest materialization names no stored version"
             )
-            raise NeverMaterializedError(message)
         return ArtifactRef.parse(str(materialization.metadata[ARTIFACT].value))
 
 
@@ -170,11 +168,10 @@ def require_project_folder(root: Path) -> None:
     home = os.environ.get("DAGSTER_HOME")
     own_instance = home is None or Path(home).resolve() == root
     if own_instance and Path.cwd().resolve() != root:
-        message = (
+        raise WrongFolderError(
             f"started in {Path.cwd()}: Dagster would keep a second, empty history here. "
             f"Start it in {root}, or set DAGSTER_HOME to a folder with its own dagster.yaml."
         )
-        raise WrongFolderError(message)
 
 
 @functools.lru_cache(maxsize=32)

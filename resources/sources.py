@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
+from churn_assets.experiment import ExperimentError
+from churn_assets.store.errors import StoreError
 from churn_assets.store.inputs import content_of
 
 if TYPE_CHECKING:
@@ -189,15 +191,25 @@ def _source_asset(source: Source, partitions: dg.PartitionsDefinition) -> Any:
         tags={f"dagster/kind/{source.kind}": ""},
     )
     def observe(context: dg.OpExecutionContext) -> dg.DataVersionsByPartition:
-        """Observes the experiment of the run, or every one where the run names none, as the UI's button does."""
+        """Observes the experiment of the run, or every one where the run names none, as the UI's button does.
+
+        Those that cannot be looked at are named together, after all others were observed.
+        """
         project: Project = context.resources.project
         named = [context.partition_key] if context.has_partition_key else project.names()
+        broken = []
         for experiment in named:
-            event = observation(project, experiment, source)
+            try:
+                event = observation(project, experiment, source)
+            except (ExperimentError, StoreError, OSError) as error:
+                broken.append(f"{experiment}: {error}")
+                continue
             if event is None:
                 context.log.info(f"{experiment} reads no {source.name}")
             else:
                 context.log_event(event)
+        if broken:
+            raise dg.Failure(description="\n".join(broken), allow_retries=False)
         return nothing_more
 
     return observe

@@ -108,8 +108,7 @@ def _materialize(
             )
     context.log.info(f"{asset.name} is made: {reason}")
     made = asset.body(
-        step,
-        *(handle if asset.lazy else handle.load() for handle in map(inputs.get, asset.inputs) if handle),
+        step, **{each: handle if asset.lazy else handle.load() for each, handle in inputs.items()}
     )
     folder = tempfile.TemporaryDirectory(prefix=f"churn-{asset.name}-")
     staged: StagedArtifact = stage(asset.name, made.value, project.format(asset.name), Path(folder.name))

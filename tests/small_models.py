@@ -48,6 +48,10 @@ class SmallModels:
     def schema(self):
         return self.table.schema
 
+    @property
+    def responses(self):
+        return ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
+
 
 def real_experiment() -> Experiment:
     return load_experiment("quickstart", ROOT / "configs")

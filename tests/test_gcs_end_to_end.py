@@ -12,7 +12,7 @@ import pytest
 import requests
 import yaml
 
-from churn_assets.release.bundle import MEMBERS
+from churn_assets.flow.registry import registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -26,7 +26,9 @@ def churn(gcs_server, tmp_path_factory):
         shutil.copy(ROOT / name, root / name)
     content = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
     uri = f"gs://{gcs_server.create_bucket()}/retention"
-    without = {name: section for name, section in content.items() if name not in MEMBERS["message"]}
+    without = {
+        name: section for name, section in content.items() if name not in registry().members["message"]
+    }
     without |= {"store": {"uri": uri}, "release": {"branches": ["decision"]}}
     (root / "configs" / "quickstart.yaml").write_text(yaml.safe_dump(without))
     named = ("DAGSTER_HOME", "CHURN_ROOT", "CHURN_STORE")

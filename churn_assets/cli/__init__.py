@@ -15,9 +15,8 @@ from churn_assets.cli.place import (
     JsonOption,
     ReleaseArgument,
     open_place,
-    required_checks,
 )
-from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.screen import figure, out, print_json, table, writer_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,7 +109,8 @@ def show(
     ] = None,
 ) -> None:
     """Show a release: members, figures, and whether it could be promoted now."""
-    from churn_assets.release.bundle import MEMBERS, RELEASE
+    from churn_assets.flow.registry import registry
+    from churn_assets.release.bundle import RELEASE
     from churn_assets.release.promotion import consider
 
     place = open_place(context, experiment)
@@ -119,14 +119,13 @@ def show(
     responses = "[yellow]simulated[/]" if value.bundle.simulated else "observed"
     out.print(f"[bold]{ref}[/]  branches: {', '.join(value.bundle.branches)}  responses: {responses}")
     rows = []
-    in_flow_order = [asset for branch in value.bundle.branches for asset in MEMBERS[branch]]
-    for asset in in_flow_order:
+    for asset in registry().in_order(value.bundle.members):
         member = value.bundle.members[asset]
         metrics = place.store.manifest(member.version).provenance.metrics
         figures = ", ".join(f"{name} {figure(found)}" for name, found in metrics.items())
         rows.append({"member": asset, "version": member.version.version, "figures": figures})
     out.print(table(rows))
-    decision = consider(place.store, place.channel, ref, required_checks())
+    decision = consider(place.store, place.channel, ref, registry().checks)
     out.print(
         f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}"
     )
@@ -146,20 +145,19 @@ def checks(
     as_json: JsonOption = False,
 ) -> None:
     """Every check's verdict, figures and thresholds, as stored with the versions; exit 1 if one does not hold."""
-    from churn_assets.release.bundle import MEMBERS, RELEASE, RELEASE_ASSET
+    from churn_assets.flow.registry import registry
+    from churn_assets.release.bundle import RELEASE
     from churn_assets.release.evidence import gather
 
     place = open_place(context, experiment)
     if release is None:
-        assets = [asset for members in MEMBERS.values() for asset in members] + [RELEASE_ASSET]
-        newest = [place.store.versions(experiment, asset) for asset in assets]
+        newest = [place.store.versions(experiment, asset) for asset in registry().names]
         versions = [found[-1] for found in newest if found]
     else:
         ref = place.release(release)
-        bundle = place.store.load(ref, RELEASE).bundle
-        order = [asset for branch in bundle.branches for asset in MEMBERS[branch]]
-        versions = [*(bundle.members[asset].version for asset in order), ref]
-    evidence = [gather(place.store, version, required_checks()) for version in versions]
+        members = place.store.load(ref, RELEASE).bundle.members
+        versions = [*(members[asset].version for asset in registry().in_order(members)), ref]
+    evidence = [gather(place.store, version, registry().checks) for version in versions]
     problems = [problem for each in evidence for problem in each.problems]
     rows = [
         {
@@ -170,7 +168,7 @@ def checks(
             "figure": gate.figure,
             "bound": gate.bound,
             "threshold": gate.threshold,
-            "verdict": "passed" if gate.passed else "FAILED",
+            "verdict": gate.row["verdict"],
         }
         for each in evidence
         for check, report in each.reports.items()
@@ -223,9 +221,7 @@ def decide(
 
     place = open_place(context, experiment)
     target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
-    if target.suffix not in _WRITERS:
-        message = f"{target}: found suffix {target.suffix!r}, expected {' or '.join(_WRITERS)}"
-        raise UsageProblemError(message)
+    write = writer_of(target)
     raw = read_frame(file)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
@@ -247,7 +243,7 @@ def decide(
         message = f"{file}: column {taken[0]!r} would be overwritten; rename it or leave it out"
         raise UsageProblemError(message)
     result = raw.reset_index(drop=True).join(added)
-    getattr(result, _WRITERS[target.suffix])(target, index=False)
+    getattr(result, write)(target, index=False)
     found = decided.groupby("arm")["expected_value"].agg(["size", "sum"])
     rows = [
         {
@@ -266,9 +262,6 @@ def decide(
             "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
         )
     out.print(f"Written to {target}")
-
-
-_WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 
 
 for _command in (

@@ -51,7 +51,7 @@ def write(
     bundle, models = load_release(place.store, ref)
     decider = Decider(models, str(ref))
     desk = load_desk(place.store, bundle)
-    everybody = load_member(place.store, bundle.members, "customers")
+    everybody = load_member(place.store, bundle, "customers")
     person = everybody.where(everybody.ids == customer)
     if not len(person):
         hint = nearest(customer, list(everybody.ids))
@@ -114,8 +114,7 @@ def _named(arm: str | None, percent: float | None) -> str | None:
 def _on_menu(arm_id: str, menu: Menu) -> Arm:
     offers = {arm.id: arm for arm in menu if arm.contacts}
     if arm_id not in offers:
-        message = f"arm {arm_id} is not on the menu"
-        raise UsageProblemError(message, f"expected one of {', '.join(offers)}")
+        raise UsageProblemError(f"arm {arm_id} is not on the menu", f"expected one of {', '.join(offers)}")
     return offers[arm_id]
 
 
@@ -128,7 +127,7 @@ def _rewards(
     from churn_assets.message.model.scoring import Scorer, score
     from churn_assets.release.loaded import load_member
 
-    model = load_member(store, bundle.members, "reward_model")
+    model = load_member(store, bundle, "reward_model")
     texts, ended = [each.raw for each in messages], [each.ended for each in messages]
     raw = score(Scorer.of(model), [situation.prompt] * len(messages), texts, ended)
     return [float(each) for each in model.reward.standardised(raw)]

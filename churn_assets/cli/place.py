@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -73,11 +73,3 @@ def open_uri(context: typer.Context, uri: str) -> ArtifactStore:
     from churn_assets.store.location import open_store
 
     return open_store(uri, root=context.obj, progress=transfers)
-
-
-def required_checks() -> Any:
-    """The checks that every asset of a release needs, the release included."""
-    from churn_assets.release.checks import RELEASE
-    from churn_assets.release.required import MEMBER_CHECKS
-
-    return {**MEMBER_CHECKS, "release": RELEASE}

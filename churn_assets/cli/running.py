@@ -114,7 +114,9 @@ class Followed:
         if kind == "STEP_START" and step == asset:
             progress.start_task(line.task)
             self._say(line, "works")
-        elif kind == "ASSET_OBSERVATION" and event.asset_observation_data is not None:
+        elif kind == "ASSET_OBSERVATION" and event.asset_key == dg.AssetKey(
+            asset
+        ):  # a source's is no progress
             told = event.asset_observation_data.asset_observation.metadata
             figures: dict[str, Any] = {name: value.value for name, value in told.items() if name != SAMPLES}
             share = min(1.0, figures.pop("step", 0) / figures.pop("total", 1))
@@ -189,12 +191,10 @@ def select_assets(defs: dg.Definitions, select: str) -> set[str]:
             names = [key.to_user_string() for key in graph.get_all_asset_keys()]
             keys = dg.AssetSelection.from_string(in_dagsters_words(select, names)).resolve(graph)
     except dg.DagsterError as error:
-        message = f"--select {select!r} names no asset, or is no selection"
-        raise UsageProblemError(message, hint) from error
+        raise UsageProblemError(f"--select {select!r} names no asset, or is no selection", hint) from error
     made = {key.to_user_string() for key in keys} & set(known)
     if not made:
-        message = f"--select {select!r} names no asset"
-        raise UsageProblemError(message, hint)
+        raise UsageProblemError(f"--select {select!r} names no asset", hint)
     return made
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from churn_assets.cli.errors import UsageProblemError, guarded
+from churn_assets.cli.errors import guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, open_place
-from churn_assets.cli.screen import out, table
+from churn_assets.cli.screen import out, table, writer_of
 
 if TYPE_CHECKING:
     from churn_assets.serving.security import ApiKey
@@ -96,9 +96,7 @@ def log(
     from churn_assets.offers.live import live_decisions
     from churn_assets.offers.offer_rows import offer_rows
 
-    writers = {".csv": "to_csv", ".parquet": "to_parquet"}
-    if output.suffix not in writers:
-        raise UsageProblemError(f"{output}: found suffix {output.suffix!r}, expected {' or '.join(writers)}")
+    write = writer_of(output)
     place = open_place(context, experiment)
     config = place.experiment
     folder = Path(context.obj) / config.serving.decision_log.folder
@@ -106,6 +104,6 @@ def log(
     price = config.section(CustomersConfig).monthly_revenue
     arms = catalogue(config.arms, config.economics)
     rows = offer_rows(live, config.economics, arms, price, now=datetime.now(UTC))
-    getattr(rows.frame, writers[output.suffix])(output, index=False)
+    getattr(rows.frame, write)(output, index=False)
     out.print(table([{"decisions": count, "": what} for what, count in rows.counts.items()]))
     out.print(f"Written to {output}")

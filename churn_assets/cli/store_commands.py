@@ -16,7 +16,6 @@ from churn_assets.cli.place import (
     ReleaseArgument,
     open_place,
     open_uri,
-    required_checks,
 )
 from churn_assets.cli.screen import figure, note, out, print_json, size, table, watched
 
@@ -36,6 +35,7 @@ def promote(
     actor: ActorOption = None,
 ) -> None:
     """Let a release lead a channel, after verifying everything about it again."""
+    from churn_assets.flow.registry import registry
     from churn_assets.release.promotion import promote as promote_release
 
     place = open_place(context, experiment)
@@ -43,7 +43,7 @@ def promote(
         place.store,
         place.other(channel),
         place.release(release),
-        required=required_checks(),
+        required=registry().checks,
         actor=actor or getpass.getuser(),
         reason=reason,
         now=datetime.now(UTC),

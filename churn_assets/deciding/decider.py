@@ -204,7 +204,7 @@ class Decision(NamedTuple):
 
 
 class CustomerError(ValueError):
-    """A customer that nothing can be decided for.
+    """A customer that nothing can be decided for. Its text says no value: it may reach a log.
 
     Attributes:
         index: Position in the batch.
@@ -215,7 +215,7 @@ class CustomerError(ValueError):
 
     def __init__(self, index: int, field: str, found: str, expected: str) -> None:
         self.index, self.field, self.found, self.expected = index, field, found, expected
-        super().__init__(f"customer {index}: {field}: found {found}, expected {expected}")
+        super().__init__(f"customer {index}: {field}: expected {expected}")
 
 
 class _Situation(NamedTuple):
@@ -320,7 +320,7 @@ class Decider:
             try:
                 rows.append(self._encoder.row(customer.features))
             except FeatureError as error:
-                raise CustomerError(index, error.feature, error.found, error.expected) from error
+                raise CustomerError(index, error.feature, error.found, error.expected) from None
         return rows
 
     def _situation(self, index: int, customer: CustomerInput, own: list[int]) -> _Situation:
@@ -357,8 +357,13 @@ class Decider:
             raise CustomerError(index, "last_contact", found, f"months from 0 to {LARGEST_COUNT}")
         # Within the month of an offer the next decision is a step away, so its rules apply.
         age = max(contact.months_ago // self.process.step_months, 1)
-        accepted = 0 if contact.accepted is None else self._arm(index, "last_contact", contact.accepted)
-        return self.process.accepted(accepted, age) if accepted else self.process.contacted(age)
+        if contact.accepted is None:
+            return self.process.contacted(age)
+        accepted = self._arm(index, "last_contact", contact.accepted)
+        if not accepted:
+            expected = f"one of {', '.join(self.menu.ids[1:])}, or null for a refusal or no answer"
+            raise CustomerError(index, "last_contact", f"{contact.accepted!r} as accepted", expected)
+        return self.process.accepted(accepted, age)
 
     def _arm(self, index: int, field: str, arm: str) -> int:
         found = self.menu.position.get(arm)

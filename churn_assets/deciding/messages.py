@@ -6,7 +6,7 @@ the rules; else the template stands in, and the message says why.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import time
 from functools import lru_cache, partial
@@ -26,7 +26,7 @@ from churn_assets.message.model.writing import (
 )
 from churn_assets.message.text.profile import Profile, ProfileReader
 from churn_assets.message.text.safety import Request, Safety
-from churn_assets.message.text.template import Outgoing, outgoing
+from churn_assets.message.text.template import Outgoing, TemplateError, outgoing
 from churn_assets.message.training.config import Sampling
 
 if TYPE_CHECKING:
@@ -162,6 +162,19 @@ class MessageWriter:
             ProfileError: The schema has not the columns that the messages speak of.
         """
         return ProfileReader(schema, self._profile_config, self.writing.currency)
+
+    def unsendable(self, arms: Iterable[Arm]) -> list[str]:
+        """Why the template cannot be sent: a line for each arm and service that it cannot say within the rules."""
+        problems = []
+        for arm in (each for each in arms if each.contacts):
+            for service in sorted(self._profile_config.service_texts):
+                try:
+                    self._plain(
+                        Situation("", Profile(service, 0.0, currency=self.writing.currency), arm), None
+                    )
+                except TemplateError as error:
+                    problems.append(f"arm {arm.id!r}, service {service!r}: {error}")
+        return problems
 
     def situations(self, table: CustomerTable, arms: Sequence[Arm]) -> list[Situation]:
         """Each customer with the arm that was decided.

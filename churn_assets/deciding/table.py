@@ -103,11 +103,10 @@ def _decided(decider: Decider, batch: Sequence[CustomerInput]) -> list[Decision]
     try:
         return decider.decide(batch)
     except CustomerError as error:
-        message = (
+        raise CustomerTableError(
             f"customers: column {error.field!r}: found {error.found} of customer "
             f"{batch[error.index].customer_id}; expected {error.expected}"
-        )
-        raise CustomerTableError(message) from error
+        ) from error
 
 
 def _values(column: pd.Series) -> list[Any]:

@@ -127,10 +127,9 @@ class Step(Generic[C]):
         """
         value = self.find(setting)
         if value is None:
-            message = (
+            raise KeyError(
                 f"{self.asset.name} needs {setting.path!r}, which experiment {self.experiment!r} goes without"
             )
-            raise KeyError(message)
         return value
 
     def find(self, setting: Setting[T]) -> T | None:
@@ -140,8 +139,7 @@ class Step(Generic[C]):
             KeyError: The asset does not declare to read it.
         """
         if setting not in self.asset.reads:
-            message = f"{self.asset.name} reads {setting.path!r} without declaring it in its reads"
-            raise KeyError(message)
+            raise KeyError(f"{self.asset.name} reads {setting.path!r} without declaring it in its reads")
         value: T | None = self.workspace.section(self.experiment, setting.path)
         return value
 
@@ -181,9 +179,9 @@ class AssetSpec:
     Attributes:
         name: Name of the asset, and of its section of an experiment.
         stage: Folder of the flow that it belongs to.
-        body: (step, *inputs) -> Made.
-        inputs: Assets it is trained from; the body gets the values of those that are in the experiment, loaded at
-            their exact versions.
+        body: (step, **inputs) -> Made.
+        inputs: Assets it is trained from; the body gets the values of those that are in the experiment by their names,
+            loaded at their exact versions.
         config: Class of its section.
         reads: What it reads of the experiment besides.
         format: Import path (`module:ATTRIBUTE`) of its format.

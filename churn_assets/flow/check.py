@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -66,8 +66,8 @@ class CheckSpec:
 
     @property
     def against_champion(self) -> bool:
-        """Whether it compares with the champion's version."""
-        return any(each.name.partition("_")[0] == "champion" for each in parameters(self.run)[1:])
+        """Whether it compares with the champion's version, itself or in what is made for it."""
+        return any(each.kind == "champion" for each in needs(self, ""))
 
 
 @dataclass(frozen=True)
@@ -123,16 +123,15 @@ class Supply(Protocol):
     def evidence(self, name: str) -> Any:
         """`ref`, `manifest` or `store` of the version under test."""
 
-    def once(self, name: str, arguments: Mapping[str, Any], make: Callable[[], Any]) -> Any:
-        """What `make` returns, called once for all checks of this version."""
+    def once(self, what: Hashable, arguments: Mapping[str, Any], make: Callable[[], Any]) -> Any:
+        """What `make` returns, called once for all checks of this version: for a function and what it asks for."""
 
 
 def checks_by_name(specs: Sequence[CheckSpec]) -> Mapping[str, CheckSpec]:
     """The checks of an asset by name; two with one name are an error."""
     named = {spec.name: spec for spec in specs}
     if len(named) != len(specs):
-        message = f"two checks share a name: {sorted(spec.name for spec in specs)}"
-        raise ValueError(message)
+        raise ValueError(f"two checks share a name: {sorted(spec.name for spec in specs)}")
     return named
 
 
@@ -180,19 +179,17 @@ def sections_of(spec: CheckSpec, asset: str) -> frozenset[str]:
 
 
 def modules_of(spec: CheckSpec) -> frozenset[str]:
-    """Modules of the check's functions that are named by their path."""
-    functions = (spec.run, *spec.given.values())
-    return frozenset(module_of(each) for each in functions if isinstance(each, str))
+    """Modules of the check's functions."""
+    functions = (spec.run, *(each for each in spec.given.values() if not isinstance(each, Setting)))
+    return frozenset(module_of(each) if isinstance(each, str) else each.__module__ for each in functions)
 
 
 def measure(spec: CheckSpec, supply: Supply) -> Outcome:
     """Calls the gate function of a check with what it asks for."""
-    asked = arguments_of(spec.run, spec, supply.asset)
-    values: dict[str, Any] = {}
-    for each in sorted(asked, key=lambda argument: argument.kind != "champion"):
-        values[each.name] = _value(each, spec, supply)
-        if each.kind == "champion" and values[each.name] is None and not each.optional:
+    for each in needs(spec, supply.asset):
+        if each.kind == "champion" and not each.optional and supply.champion(each.of) is None:
             return no_champion()
+    values = {each.name: _value(each, spec, supply) for each in arguments_of(spec.run, spec, supply.asset)}
     outcome: Outcome = _function(spec.run)(supply.subject, **values)
     return outcome
 
@@ -240,7 +237,8 @@ def _value(argument: Argument, spec: CheckSpec, supply: Supply) -> Any:
         case "made":
             asked = arguments_of(argument.of, spec, supply.asset)
             values = {each.name: _value(each, spec, supply) for each in asked}
-            return supply.once(argument.name, values, lambda: _function(argument.of)(**values))
+            what = (argument.of, *_needs(argument.of, spec, supply.asset))
+            return supply.once(what, values, lambda: _function(argument.of)(**values))
 
 
 def _function(function: Function) -> Callable[..., Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from churn_assets.flow.asset import Workspace
@@ -29,7 +29,7 @@ class Inspection:
         self.stored = self.store.gate_reports(ref)
         self.broken_champion = ""
         self._leader: ArtifactRef | None = None
-        self._made: dict[str, Any] = {}
+        self._made: dict[Hashable, Any] = {}
 
     @property
     def asset(self) -> str:
@@ -102,11 +102,11 @@ class Inspection:
         """`ref`, `manifest` or `store`."""
         return {"ref": self.ref, "manifest": self.manifest, "store": self.store}[name]
 
-    def once(self, name: str, arguments: Mapping[str, Any], make: Callable[[], Any]) -> Any:  # noqa: ARG002
+    def once(self, what: Hashable, arguments: Mapping[str, Any], make: Callable[[], Any]) -> Any:  # noqa: ARG002
         """What is made for all checks of this version."""
-        if name not in self._made:
-            self._made[name] = make()
-        return self._made[name]
+        if what not in self._made:
+            self._made[what] = make()
+        return self._made[what]
 
     def _stored(self, check: str, key: str, champion: ArtifactRef | None) -> GateReport | None:
         """The stored report where it still holds; one that contradicts itself is measured anew, never believed.
@@ -142,7 +142,7 @@ class Inspection:
         )
 
     def _load(self, ref: ArtifactRef) -> Any:
-        return self.once(str(ref), {}, lambda: self.workspace.value(ref))
+        return self.once(ref, {}, lambda: self.workspace.value(ref))
 
     def _origin(self, ref: ArtifactRef, asset: str) -> ArtifactRef:
         """The version of an asset that a version was trained from, directly or through others."""
@@ -155,8 +155,7 @@ class Inspection:
             if found.asset not in seen:
                 seen[found.asset] = found
                 pending += self.store.manifest(found).provenance.upstream.values()
-        message = f"{ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}"
-        raise KeyError(message)
+        raise KeyError(f"{ref.asset} was not trained from {asset!r}: its upstreams are {sorted(seen)}")
 
 
 def loads_and_agrees() -> CheckSpec:

@@ -32,8 +32,7 @@ def resolve_format(path: str) -> ArtifactFormat[Any]:
     """
     found = resolve(path)
     if not isinstance(found, ArtifactFormat):
-        message = f"{path} is not an artifact format"
-        raise TypeError(message)
+        raise TypeError(f"{path} is not an artifact format")
     return found
 
 
@@ -47,10 +46,8 @@ def function_in(path: str) -> ast.FunctionDef:
     module, _, name = path.partition(":")
     found = find_spec(module)
     if found is None or found.origin is None:
-        message = f"{path}: there is no module {module}"
-        raise LookupError(message)
+        raise LookupError(f"{path}: there is no module {module}")
     for statement in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
         if isinstance(statement, ast.FunctionDef) and statement.name == name:
             return statement
-    message = f"{path}: {module} has no function {name}"
-    raise LookupError(message)
+    raise LookupError(f"{path}: {module} has no function {name}")

@@ -40,17 +40,21 @@ class Registry:
             FlowError: Two have one name, an input is no asset, or they go round in a circle.
         """
         found = list(declared)
-        alone = _in_order([each for each in found if each.inputs != EVERY_MEMBER])
-        members = tuple(each.name for each in alone if each.branch is not None)
-        whole = [replace(each, inputs=members) if each.inputs == EVERY_MEMBER else each for each in found]
-        return cls(tuple(_in_order(whole)))
+        whole = {each.name for each in found if each.inputs == EVERY_MEMBER}
+
+        def completed(assets: Sequence[AssetSpec]) -> list[AssetSpec]:
+            members = tuple(each.name for each in assets if each.branch is not None)
+            return [replace(each, inputs=members) if each.name in whole else each for each in assets]
+
+        return cls(
+            tuple(completed(_in_order(completed(found))))
+        )  # once more: members are inputs in flow order
 
     def __getitem__(self, name: str) -> AssetSpec:
         for each in self.assets:
             if each.name == name:
                 return each
-        message = f"{name!r} is no asset: there are {', '.join(self.names)}"
-        raise KeyError(message)
+        raise KeyError(f"{name!r} is no asset: there are {', '.join(self.names)}")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,6 +77,11 @@ class Registry:
     def inputs(self) -> Mapping[str, tuple[str, ...]]:
         """What each asset is made from."""
         return {each.name: each.inputs for each in self.assets}
+
+    def in_order(self, assets: Iterable[str]) -> list[str]:
+        """Names in flow order; those of no asset of this flow, as an older or newer release may hold, come last."""
+        place = {name: number for number, name in enumerate(self.names)}
+        return sorted(assets, key=lambda name: (place.get(name, len(place)), name))
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -103,12 +112,10 @@ def _in_order(assets: Sequence[AssetSpec]) -> list[AssetSpec]:
     """Each after its inputs; of those that could be next, by branch, then by depth, then by stage."""
     named = {each.name: each for each in assets}
     if len(named) != len(assets):
-        message = f"two assets share a name: {sorted(each.name for each in assets)}"
-        raise FlowError(message)
+        raise FlowError(f"two assets share a name: {sorted(each.name for each in assets)}")
     for each in assets:
         if unknown := [name for name in each.inputs if name not in named]:
-            message = f"{each.name} is made from {', '.join(unknown)}: there is no such asset"
-            raise FlowError(message)
+            raise FlowError(f"{each.name} is made from {', '.join(unknown)}: there is no such asset")
     depth = _depths(named)
     position = {each.name: number for number, each in enumerate(assets)}
 
@@ -137,8 +144,7 @@ def _depths(named: Mapping[str, AssetSpec]) -> dict[str, int]:
 
     def depth(name: str, way: tuple[str, ...]) -> int:
         if name in way:
-            message = f"assets go round in a circle: {' <- '.join((*way, name))}"
-            raise FlowError(message)
+            raise FlowError(f"assets go round in a circle: {' <- '.join((*way, name))}")
         if name not in depths:
             depths[name] = max((1 + depth(each, (*way, name)) for each in named[name].inputs), default=0)
         return depths[name]

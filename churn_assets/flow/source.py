@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from symtable import SymbolTable, symtable
+from typing import TypeGuard
 
 import grimp
 
@@ -118,46 +119,54 @@ def _own_source(function: Callable[..., object]) -> OwnSource:
 def _reachable(text: str, name: str) -> OwnSource:
     """What a name of a module leads to within its text."""
     tree, lines = ast.parse(text), text.splitlines()
-    bound = {each: statement for statement in tree.body for each in _binds(statement)}
+    bound: dict[str, list[ast.stmt]] = {}
+    for top in tree.body:
+        for statement in top.orelse if _for_type_checkers(top) else [top]:
+            for each in _binds(statement):
+                bound.setdefault(each, []).append(statement)
     scopes = {scope.get_name(): scope for scope in symtable(text, name, "exec").get_children()}
     pending, seen, imported = [name], set[str](), set[str]()
     used: dict[int, str] = {}
     while pending:
         each = pending.pop()
-        statement = bound.get(each)
-        if each in seen or statement is None:
-            continue
+        for statement in [] if each in seen else bound.get(each, []):
+            if isinstance(statement, ast.Import | ast.ImportFrom):
+                imported.update(_modules(statement, each))
+                continue
+            start = min([statement.lineno, *(of.lineno for of in getattr(statement, "decorator_list", ()))])
+            used[start] = "\n".join(lines[start - 1 : statement.end_lineno])
+            pending += _used(statement, scopes.get(each))
+            for node in ast.walk(statement):
+                if isinstance(node, ast.Import | ast.ImportFrom):
+                    imported.update(_modules(node))
         seen.add(each)
-        if isinstance(statement, ast.Import | ast.ImportFrom):
-            imported.update(_modules(statement, each))
-            continue
-        start = min([statement.lineno, *(other.lineno for other in getattr(statement, "decorator_list", ()))])
-        used[start] = "\n".join(lines[start - 1 : statement.end_lineno])
-        pending += _used(statement, scopes.get(each))
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                imported.update(_modules(node))
     return OwnSource("\n".join(used[start] for start in sorted(used)), frozenset(imported))
 
 
-def _binds(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement at the top of a module gives a meaning to; one for type checkers gives none."""
-    match statement:
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+def _binds(node: ast.AST) -> Iterator[str]:
+    """Names that a statement at the top of a module gives a meaning to."""
+    match node:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
             yield name
         case ast.Import() | ast.ImportFrom():
-            yield from (each.asname or each.name.partition(".")[0] for each in statement.names)
-        case ast.Assign(targets=targets):
-            yield from (node.id for each in targets for node in ast.walk(each) if isinstance(node, ast.Name))
-        case ast.AnnAssign(target=ast.Name(id=name)):
+            yield from (each.asname or each.name.partition(".")[0] for each in node.names)
+        case ast.Name(id=name, ctx=ast.Store()):
             yield name
+        case _:
+            for each in ast.iter_child_nodes(node):
+                yield from _binds(each)
+
+
+def _for_type_checkers(statement: ast.stmt) -> TypeGuard[ast.If]:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "TYPE_CHECKING"
 
 
 def _used(statement: ast.stmt, scope: SymbolTable | None) -> Iterator[str]:
     """Names outside of it that a statement uses; those of a function's own parameters and variables are its own."""
     outside: list[ast.AST] = [statement]
     if isinstance(statement, ast.FunctionDef):
-        outside = [*statement.decorator_list, *statement.args.defaults]
+        defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
+        outside = [*statement.decorator_list, *defaults]
         scopes = [] if scope is None else [scope]
         while scopes:
             inner = scopes.pop()

@@ -41,8 +41,7 @@ class Gate:
             message = f"gate {self.name!r}: bound {self.bound!r} is not one of {', '.join(_COMPARE)}"
             raise GateReportError(message)
         if not math.isfinite(self.threshold):
-            message = f"gate {self.name!r}: the threshold must be finite, found {self.threshold}"
-            raise GateReportError(message)
+            raise GateReportError(f"gate {self.name!r}: the threshold must be finite, found {self.threshold}")
         figure = None if self.figure is None or not math.isfinite(self.figure) else float(self.figure)
         object.__setattr__(self, "figure", figure)
         object.__setattr__(self, "threshold", float(self.threshold))
@@ -51,6 +50,17 @@ class Gate:
     def passed(self) -> bool:
         """True where the figure keeps its bound; a figure that could not be measured fails."""
         return self.figure is not None and bool(_COMPARE[self.bound](self.figure, self.threshold))
+
+    @property
+    def row(self) -> dict[str, str]:
+        """A line of a table of gates."""
+        return {
+            "gate": self.name,
+            "figure": "not measured" if self.figure is None else f"{self.figure:.6g}",
+            "needed": f"{self.bound} {self.threshold:g}",
+            "verdict": "passed" if self.passed else "FAILED",
+            "detail": self.detail,
+        }
 
     def __str__(self) -> str:
         """What was found and what was needed, for people."""
@@ -138,8 +148,7 @@ class GateReport:
                 disagrees with the stored figure.
         """
         if stored.get("schema") != SCHEMA:
-            message = f"gate report: schema {stored.get('schema')!r} found, {SCHEMA} expected"
-            raise GateReportError(message)
+            raise GateReportError(f"gate report: schema {stored.get('schema')!r} found, {SCHEMA} expected")
         try:
             report = cls(
                 check=stored["check"],
@@ -159,11 +168,10 @@ class GateReport:
             message = f"gate report of check {stored.get('check')!r}: malformed ({error!r})"
             raise GateReportError(message) from error
         if report.to_json() != stored:
-            message = (
+            raise GateReportError(
                 f"gate report of check {report.check!r} on {report.asset} {report.version}: what is stored disagrees "
                 f"with its own figures (recomputed verdict: {'passed' if report.passed else 'failed'})"
             )
-            raise GateReportError(message)
         return report
 
     def sha256(self) -> str:

@@ -85,8 +85,7 @@ class WebhookNotifier:
         except (urllib.error.URLError, HTTPException, OSError, ValueError) as error:
             # Only the kind: these errors quote what they were given.
             found = f"could not be reached ({type(getattr(error, 'reason', error)).__name__})"
-        message = f"the webhook {found}"
-        raise AlertNotSentError(message) from None
+        raise AlertNotSentError(f"the webhook {found}") from None
 
 
 def notifier(config: AlertsConfig, environment: Mapping[str, str], log: logging.Logger) -> Notifier:
@@ -99,6 +98,5 @@ def notifier(config: AlertsConfig, environment: Mapping[str, str], log: logging.
         return LogNotifier(log)
     url = environment.get(config.webhook_variable)
     if not url:
-        message = f"automation.alerts.webhook_variable: {config.webhook_variable} is not set"
-        raise AlertNotSentError(message)
+        raise AlertNotSentError(f"automation.alerts.webhook_variable: {config.webhook_variable} is not set")
     return WebhookNotifier(url)

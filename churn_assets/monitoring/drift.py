@@ -39,8 +39,6 @@ class DriftReport:
     """All columns, the most certain drift first."""
 
     columns: tuple[ColumnDrift, ...]
-    reference_rows: int
-    current_rows: int
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -73,7 +71,7 @@ def drift_report(reference: pd.DataFrame, current: pd.DataFrame, config: DriftCo
         ColumnDrift(each.name, each.psi, each.excess, each.p, bool(sure) and each.excess >= config.min_psi)
         for each, sure in zip(found, certain, strict=True)
     )
-    return DriftReport(columns, len(reference), len(current))
+    return DriftReport(columns)
 
 
 def holm(p: Floats, level: float) -> NDArray[np.bool_]:

@@ -52,9 +52,13 @@ def shadow(live: LiveLog, rows: OfferRows, candidate: Decider, champion: Decider
         verdict = decide_release(
             evidence, _choices(logged, rows.arms, candidate), _choices(logged, rows.arms, champion)
         )
-    except (CustomerTableError, OffPolicyError) as error:
-        return Shadow(len(logged), explored, release=False, reason=f"they cannot be compared: {error}")
-    return Shadow(len(logged), explored, verdict.release, verdict.reason)
+    except CustomerTableError:  # its text says whose value that is
+        why = "the features of a live decision are none that both releases take"
+    except OffPolicyError as error:
+        why = str(error)
+    else:
+        return Shadow(len(logged), explored, verdict.release, verdict.reason)
+    return Shadow(len(logged), explored, release=False, reason=f"they cannot be compared: {why}")
 
 
 def _customers(logged: pd.DataFrame, schema: CustomerSchema) -> pd.DataFrame:
@@ -62,7 +66,7 @@ def _customers(logged: pd.DataFrame, schema: CustomerSchema) -> pd.DataFrame:
     names = {f"feature_{name}": name for name in schema.names}
     missing = sorted(set(names) - set(logged.columns))
     if missing:
-        raise CustomerTableError(f"live decisions: found no {missing}, which the release needs")
+        raise OffPolicyError(f"live decisions: found no {missing}, which the release needs")
     return logged[list(names)].rename(columns=names).assign(**{schema.id: logged["decision_id"]})
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
+from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.message.training.config import Sampling
@@ -26,9 +27,8 @@ def _evidence(step: Step[ReleaseConfig]) -> str:
     """Digest of the members' gate reports: a verdict that changed makes another release."""
     from churn_assets.release.build import prove
     from churn_assets.release.evidence import evidence_digest
-    from churn_assets.release.required import MEMBER_CHECKS
 
-    return evidence_digest(prove(step.store, step.upstream, MEMBER_CHECKS))
+    return evidence_digest(prove(step.store, step.upstream, registry().checks))
 
 
 def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
@@ -50,16 +50,14 @@ def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
     expired=_expired,
     lazy=True,
 )
-def release(step: Step[ReleaseConfig], *members: Upstream) -> Made:
+def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
     from churn_assets.deciding.messages import MessageWriter, Writing
     from churn_assets.message.text.safety import gifts_of
     from churn_assets.release.build import build_release
     from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.loaded import Models
-    from churn_assets.release.required import MEMBER_CHECKS
 
-    handles = {member.ref.asset: member for member in members}
-    policy = handles["ppo_decision"].load()
+    policy = members["ppo_decision"].load()
     writing = Writing(
         safety=step.read(_SAFETY),
         currency=step.read(_CURRENCY),
@@ -69,8 +67,8 @@ def release(step: Step[ReleaseConfig], *members: Upstream) -> Made:
         sampling=step.find(_SAMPLING) or Sampling(),
         seed=step.seed,
     )
-    customers = handles["customers"].load()
-    simulated = handles["offer_log"].manifest.signature["simulated"] is True
+    customers = members["customers"].load()
+    simulated = members["offer_log"].manifest.signature["simulated"] is True
     built = build_release(
         step.store,
         step.experiment,
@@ -80,16 +78,16 @@ def release(step: Step[ReleaseConfig], *members: Upstream) -> Made:
         customers=customers,
         models=Models(
             schema=customers.schema,
-            risk=handles["risk_model"].load(),
-            accept=handles["accept_model"].load(),
-            effect=handles["effect_model"].load(),
+            risk=members["risk_model"].load(),
+            accept=members["accept_model"].load(),
+            effect=members["effect_model"].load(),
             policy=policy,
             desk=MessageWriter.of(
-                writing, handles["ppo_text"].load().model if "ppo_text" in handles else None
+                writing, members["ppo_text"].load().model if "ppo_text" in members else None
             ),
         ),
         simulated=simulated,
-        required=MEMBER_CHECKS,
+        required=registry().checks,
     )
     return Made(
         built.release,

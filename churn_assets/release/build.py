@@ -12,11 +12,10 @@ from churn_assets.customers.schema import ID
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.table import decide_table
-from churn_assets.decision.responses import ResponseModels
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
-from churn_assets.release.gates import COMPARED, GOLDEN_AT, golden_messages
+from churn_assets.release.golden import COMPARED, GOLDEN_AT, golden_messages, unnamed
 from churn_assets.release.loaded import Models
 from churn_assets.release.report import MemberView, ReportInputs, render
 from churn_assets.store.errors import StoreError
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
     from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.decision.process import Floats
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.manifest import Manifest
@@ -92,14 +90,16 @@ def build_release(
         required: Checks that each member needs.
 
     Raises:
-        ReleaseRefusedError: A member's bytes or gates do not hold.
+        ReleaseRefusedError: A member's bytes or gates do not hold, or the template cannot be sent with an arm.
         StoreError: A member cannot be loaded.
     """
     evidence = prove(store, members, required)
+    if problems := models.desk.unsendable(models.policy.process.menu):
+        raise ReleaseRefusedError(problems)
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
-    deciding = models_to_decide_with(models, customers.X)
+    deciding = ReleaseModels.build(models.responses, models.policy, customers.X)
     decider = Decider(deciding, str(unborn))
     decided = decide_table(unseen, decider, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
@@ -117,7 +117,7 @@ def build_release(
             ],
             funnel=funnel,
             offers=offers,
-            messages=messages,
+            messages=unnamed(messages),
             champion=None if champion is None else str(champion),
             changes=[] if champion is None else _changes(store, champion, manifests, unseen, decided),
         )
@@ -138,12 +138,6 @@ def build_release(
         report_sha256=sha256(report.encode()).hexdigest(),
     )
     return Built(Release(bundle=bundle, report=report, models=deciding), funnel, offers)
-
-
-def models_to_decide_with(models: Models, X: Floats) -> ReleaseModels:
-    """The members of a release as it decides with them; it knows the customers of the design matrix (n, F)."""
-    responses = ResponseModels.of(models.risk, models.accept, models.effect, models.policy.process)
-    return ReleaseModels.build(responses, models.policy, X)
 
 
 def as_raw(customers: CustomerTable) -> pd.DataFrame:

@@ -1,6 +1,5 @@
 """What a release is: exact member versions and a few golden customers. Building and judging one live elsewhere."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +9,17 @@ from churn_assets.deciding.files import DESCRIPTION, load_models, save_models
 from churn_assets.deciding.messages import Writing
 from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.flow.asset import Branch
-from churn_assets.flow.registry import registry
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
+from churn_assets.store.errors import CorruptArtifact, IncompatibleArtifact
 from churn_assets.store.files import read_json, write_json
 from churn_assets.store.formats import ArtifactFormat
-from churn_assets.store.manifest import Sha256
+from churn_assets.store.manifest import Manifest, Sha256
 from churn_assets.store.reference import ArtifactRef
 
 RELEASE_ASSET = "release"
 REPORT_FILE = "report.html"
 _BUNDLE_FILE = "bundle.json"
-
-# Assets of each branch, in flow order.
-MEMBERS: Mapping[Branch, tuple[str, ...]] = registry().members
 
 
 class _Frozen(BaseModel):
@@ -40,6 +36,17 @@ class Member(_Frozen):
     def version(self) -> ArtifactRef:
         """`ref` as a reference."""
         return ArtifactRef.parse(self.ref)
+
+    def confirmed(self, found: Manifest) -> Manifest:
+        """Its manifest as found.
+
+        Raises:
+            CorruptArtifact: It is of other bytes than the release was built from.
+        """
+        if found.digest != self.digest:
+            expected = f"digest {self.digest}, which the release was built from"
+            raise CorruptArtifact(found.asset, f"digest {found.digest}", expected, self.ref)
+        return found
 
 
 class Golden(_Frozen):
@@ -74,6 +81,16 @@ class Bundle(_Frozen):
     writing: Writing
     golden: Golden
     report_sha256: Sha256
+
+    def member(self, asset: str) -> Member:
+        """One of its members.
+
+        Raises:
+            IncompatibleArtifact: It has none of this name.
+        """
+        if asset not in self.members:
+            raise IncompatibleArtifact(_BUNDLE_FILE, f"no member {asset}", f"one of {sorted(self.members)}")
+        return self.members[asset]
 
 
 def act_alike(a: Bundle, b: Bundle) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from churn_assets.release.bundle import MEMBERS, RELEASE, RELEASE_ASSET
+from churn_assets.flow.registry import registry
+from churn_assets.release.bundle import RELEASE, RELEASE_ASSET
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
@@ -40,9 +41,9 @@ class Difference:
 
 def differences(a: Mapping[str, Facts], b: Mapping[str, Facts]) -> list[Difference]:
     """Everything that differs between two releases, member by member in the order of the flow."""
-    flow = [asset for members in MEMBERS.values() for asset in members]
-    assets = sorted({*a, *b}, key=lambda asset: (flow.index(asset) if asset in flow else len(flow), asset))
-    return [each for asset in assets for each in _member(asset, a.get(asset), b.get(asset))]
+    return [
+        each for asset in registry().in_order({*a, *b}) for each in _member(asset, a.get(asset), b.get(asset))
+    ]
 
 
 def facts_of(store: ArtifactStore, release: ArtifactRef) -> dict[str, Facts]:

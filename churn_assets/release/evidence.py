@@ -46,6 +46,9 @@ def gather(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Eviden
         stored = store.gate_reports(ref)
     except BROKEN as error:
         return Evidence(ref, "", {}, (f"{ref}: {type(error).__name__}: {error}",))
+    if ref.asset not in required:
+        unknown = f"{ref}: this library has no asset {ref.asset!r}, so nothing says what it must prove: release again"
+        return Evidence(ref, digest, {}, (unknown,))
     reports: dict[str, GateReport] = {}
     problems: list[str] = []
     for check in sorted({LOADS_AND_AGREES, *(spec.name for spec in required[ref.asset])}):

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from hashlib import sha256
 
 import numpy as np
-import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
-from churn_assets.customers.table import CustomerTable, prepare
+from churn_assets.customers.table import CustomerTable
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.files import packed
 from churn_assets.deciding.outlook import Outlooks
 from churn_assets.deciding.release_models import ReleaseModels, canonical
-from churn_assets.deciding.table import decide_table
-from churn_assets.decision.responses import ResponseModels
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.release.bundle import Bundle, Release, same
 from churn_assets.release.evidence import Evidence
+from churn_assets.release.golden import COMPARED, golden_decisions, golden_frame, golden_messages, unnamed
 from churn_assets.release.loaded import Models
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
@@ -29,16 +26,11 @@ from churn_assets.store.reference import ArtifactRef
 _EXTERNAL = re.compile(
     r"""(?:src|href)\s*=\s*(?!["']?(?:data:|#))|@import|url\((?!["']?data:)|<script""", re.IGNORECASE
 )
-GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
-"""Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
-COMPARED = ("customer_id", "arm", "risk", "acceptance", "expected_value")
 TABLED = 400
 """Customers whose tabled outlooks are computed again."""
 LARGEST_TABLED = 1e-4
 """Of anything tabled from what is computed, where it is above 1 relative: none on the processor that tabled it, and
 single precision rounds otherwise on another."""
-MESSAGES = 8
-"""Golden customers that are written to."""
 
 
 def members_agree(bundle: Bundle, manifests: Mapping[str, Manifest], expected: Sequence[str]) -> Outcome:
@@ -105,8 +97,7 @@ def models_are_members(models: ReleaseModels, members: Models, customers: Custom
         members: As loaded from their own versions.
         customers: Whom the release knows.
     """
-    responses = ResponseModels.of(members.risk, members.accept, members.effect, members.policy.process)
-    theirs = ReleaseModels(responses, members.policy, models.known)
+    theirs = ReleaseModels(members.responses, members.policy, models.known)
     differing = _differing(models, theirs)
     X = canonical(customers.X)
     tabled, known = models.outlooks(X, [0] * len(X))
@@ -159,12 +150,16 @@ def decides_as_built(bundle: Bundle, decider: Decider) -> Outcome:
             Gate("golden_customers", len(golden.customers), ">=", 1),
             Gate("decisions_differing", differing, "==", 0, "from those when the release was built"),
         ),
-        {"golden": decided, "golden_offers": [{"customers": len(decided), "offered": offered}]},
+        {"golden": unnamed(decided), "golden_offers": [{"customers": len(decided), "offered": offered}]},
     )
 
 
 def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
-    """The desk as loaded writes to golden customers as it did when the release was built; no text breaks a rule."""
+    """The desk as loaded writes to golden customers as it did when the release was built; no text breaks a rule.
+
+    Nor does the template, which may stand in for any text: with any arm of the menu, for any service.
+    """
+    unsendable = models.desk.unsendable(models.policy.process.menu)
     written = golden_messages(golden_frame(bundle.golden.customers), models)
     differing = sum(found != kept for found, kept in zip(written, bundle.golden.messages, strict=True))
     return Outcome(
@@ -178,8 +173,9 @@ def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
                 0,
                 "of what would be sent",
             ),
+            Gate("unsendable_templates", len(unsendable), "==", 0, "; ".join(unsendable[:1])),
         ),
-        {"messages": written},
+        {"messages": unnamed(written)},
     )
 
 
@@ -195,36 +191,3 @@ def members_keep_their_gates(evidence: Sequence[Evidence]) -> Outcome:
         ),
         {"problems": problems},
     )
-
-
-def golden_frame(customers: Sequence[Mapping[str, object]]) -> pd.DataFrame:
-    """Golden customers as a table, as they would come in."""
-    return pd.DataFrame([dict(row) for row in customers])
-
-
-def golden_decisions(customers: pd.DataFrame, decider: Decider) -> list[dict[str, object]]:
-    """What a release decides for golden customers, as JSON rows of the compared columns."""
-    decided = decide_table(customers, decider, GOLDEN_AT)[list(COMPARED)]
-    return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
-
-
-def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
-    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks."""
-    table = prepare(customers.head(MESSAGES), models.schema)
-    arms = [arm for arm in models.policy.process.menu if arm.contacts]
-    desk = models.desk
-    situations = desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
-    return [
-        {
-            "customer_id": each.customer,
-            "arm": each.arm.id,
-            "offer": each.arm.label,
-            "text": message.sent.text,
-            "written_by": message.sent.written_by,
-            "broken": ", ".join(
-                violation.rule
-                for violation in desk.safety.check(message.sent.text, each.profile, each.arm).blocking
-            ),
-        }
-        for each, (message,) in zip(situations, desk.write(situations), strict=True)
-    ]

@@ -7,20 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
-from churn_assets.release.bundle import Bundle, Member
-from churn_assets.store.errors import CorruptArtifact
+from churn_assets.release.bundle import Bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.decision.policy import DecisionPolicy
+    from churn_assets.decision.responses import ResponseModels
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
     from churn_assets.risk.model import RiskModel
     from churn_assets.store.artifacts import ArtifactStore
-    from churn_assets.store.formats import ArtifactFormat
 
 
 @dataclass(frozen=True)
@@ -43,23 +40,23 @@ class Models:
     policy: DecisionPolicy
     desk: MessageWriter
 
+    @property
+    def responses(self) -> ResponseModels:
+        """What customers do."""
+        from churn_assets.decision.responses import ResponseModels
 
-def member_format(asset: str) -> ArtifactFormat[Any]:
-    """The format of a member; imports the libraries it needs."""
-    return resolve_format(registry()[asset].format)
+        return ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
 
 
-def load_member(store: ArtifactStore, members: Mapping[str, Member], asset: str) -> Any:
+def load_member(store: ArtifactStore, bundle: Bundle, asset: str) -> Any:
     """Load one member of a release: bytes verified, golden rows replayed, digest equal to the bundle's.
 
     Raises:
         StoreError: It is missing, corrupt, or not what the release was built from.
     """
-    member = members[asset]
-    found = store.manifest(member.version).digest
-    if found != member.digest:
-        raise CorruptArtifact(asset, f"digest {found}", f"digest {member.digest}", member.ref)
-    return store.load(member.version, member_format(asset))
+    member = bundle.member(asset)
+    member.confirmed(store.manifest(member.version))
+    return store.load(member.version, resolve_format(registry()[asset].format))
 
 
 def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageWriter:
@@ -70,7 +67,7 @@ def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageWriter:
     """
     from churn_assets.deciding.messages import MessageWriter
 
-    model = load_member(store, bundle.members, "ppo_text").model if "ppo_text" in bundle.members else None
+    model = load_member(store, bundle, "ppo_text").model if "ppo_text" in bundle.members else None
     return MessageWriter.of(bundle.writing, model)
 
 
@@ -82,7 +79,7 @@ def load_models(store: ArtifactStore, bundle: Bundle) -> Models:
     """
 
     def load(asset: str) -> Any:
-        return load_member(store, bundle.members, asset)
+        return load_member(store, bundle, asset)
 
     risk: RiskModel = load("risk_model")
     return Models(

@@ -8,10 +8,9 @@ from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
 from churn_assets.release import gates
-from churn_assets.release.bundle import MEMBERS, Release
+from churn_assets.release.bundle import Release
 from churn_assets.release.evidence import gather
 from churn_assets.release.loaded import Models, load_models
-from churn_assets.release.required import MEMBER_CHECKS
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.reference import ArtifactRef
 
@@ -28,7 +27,7 @@ def members_agree(release: Release, store: ArtifactStore) -> Outcome:
     expected = [
         asset
         for branch in bundle.branches
-        for asset in MEMBERS[branch]
+        for asset in flow.members[branch]
         if asset in bundle.members or not flow[asset].optional
     ]
     return gates.members_agree(bundle, manifests, expected)
@@ -37,7 +36,9 @@ def members_agree(release: Release, store: ArtifactStore) -> Outcome:
 def members_keep_their_gates(release: Release, store: ArtifactStore) -> Outcome:
     """Every member's gate reports, read again."""
     members = release.bundle.members.values()
-    return gates.members_keep_their_gates([gather(store, each.version, MEMBER_CHECKS) for each in members])
+    return gates.members_keep_their_gates(
+        [gather(store, each.version, registry().checks) for each in members]
+    )
 
 
 def decides_as_built(release: Release, ref: ArtifactRef) -> Outcome:

@@ -43,16 +43,14 @@ def find_release(store: ArtifactStore, experiment: str, channel: str, name: str)
         return leader
     known = store.versions(experiment, RELEASE_ASSET)
     if not known:
-        message = f"no release of {experiment} yet"
-        raise UnknownReleaseError(message, f"churn run {experiment}")
+        raise UnknownReleaseError(f"no release of {experiment} yet", f"churn run {experiment}")
     if name == LATEST:
         return known[-1]
     found = [ref for ref in known if name in (ref.version, str(ref))]
     if found:
         return found[0]
     if "/" in name and ArtifactRef.parse(name).asset != RELEASE_ASSET:
-        message = f"{name} is no release"
-        raise UnknownReleaseError(message, f"expected experiment/{RELEASE_ASSET}/version")
+        raise UnknownReleaseError(f"{name} is no release", f"expected experiment/{RELEASE_ASSET}/version")
     leader = _leader(store, name)
     if leader is not None:
         return leader

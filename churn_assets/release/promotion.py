@@ -57,8 +57,7 @@ def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candi
         PromotionRefused: The reference is no release.
     """
     if ref.asset != RELEASE_ASSET:
-        message = f"{ref} is no release; expected experiment/{RELEASE_ASSET}/version"
-        raise PromotionRefused(message)
+        raise PromotionRefused(f"{ref} is no release; expected experiment/{RELEASE_ASSET}/version")
     bundle = store.load(ref, RELEASE).bundle
     versions = [ref, *(member.version for member in bundle.members.values())]
     return Candidate(ref, bundle, tuple(gather(store, version, required) for version in versions))
@@ -211,14 +210,12 @@ def promote(
     head = channel.head()
     _refuse_moved(channel, head, expected_seq)
     if head is not None and head.ref == ref:
-        message = f"{channel.name}: {ref} leads already"
-        raise PromotionRefused(message)
+        raise PromotionRefused(f"{channel.name}: {ref} leads already")
     compared = head if champion is None else champion.head()
     candidate = inspect(store, ref, required)
     decision = decide_promotion(candidate, _leading(store, compared), required)
     if not decision.promote:
-        message = f"{channel.name}: {decision.reason}"
-        raise PromotionRefused(message)
+        raise PromotionRefused(f"{channel.name}: {decision.reason}")
     return channel.append(
         "promote",
         ref,
@@ -260,8 +257,7 @@ def rollback(
     """
     history = channel.history()
     if not history:
-        message = f"{channel.name}: nothing was ever promoted, so there is no way back"
-        raise PromotionRefused(message)
+        raise PromotionRefused(f"{channel.name}: nothing was ever promoted, so there is no way back")
     current = history[-1]
     _refuse_moved(channel, current, expected_seq)
     earlier = [record for record in reversed(history) if record.ref != current.ref]
@@ -303,10 +299,7 @@ def _refuse_moved(channel: Channel, head: ChannelRecord | None, expected_seq: in
 
 def _verify_all(store: ArtifactStore, ref: ArtifactRef) -> None:
     for member in store.load(ref, RELEASE).bundle.members.values():
-        digest = store.verify(member.version).digest
-        if digest != member.digest:
-            message = f"{member.ref}: the release was built from other bytes"
-            raise PromotionRefused(message)
+        member.confirmed(store.verify(member.version))
 
 
 def _leading(store: ArtifactStore, head: ChannelRecord | None) -> dict[str, ArtifactRef]:

@@ -32,6 +32,9 @@ th{font-weight:600;color:var(--soft)}td.n{text-align:right}td:not(:last-child){w
 """
 
 
+_TOLD = ("figure", "needed", "detail")
+
+
 @dataclass(frozen=True)
 class MemberView:
     """A member as the report shows it."""
@@ -139,10 +142,8 @@ def _headline(members: Sequence[MemberView]) -> list[dict[str, Any]]:
         for spec in view.specs:
             asked = spec.question and spec.name in view.reports
             for gate in view.reports[spec.name].gates[:1] if asked else ():
-                needed = f"{gate.bound} {gate.threshold:g}"
-                rows.append(
-                    {"question": spec.question, "figure": gate.figure, "needed": needed, "": gate.detail}
-                )
+                told = gate.row
+                rows.append({"question": spec.question} | {name: told[name] for name in _TOLD})
     return rows
 
 
@@ -155,7 +156,7 @@ def _member(view: MemberView) -> str:
         parts += [
             f"<h3>{escape(check)}</h3>",
             f"<p>{escape(description)}</p>" if description else "",
-            _gates(report),
+            _table([gate.row for gate in report.gates]),
         ]
         images = [
             _image(plot, report.tables[plot.table])
@@ -164,21 +165,6 @@ def _member(view: MemberView) -> str:
         ]
         parts.append(f'<div class="plots">{"".join(images)}</div>' if images else "")
     return "\n".join(parts)
-
-
-def _gates(report: GateReport) -> str:
-    return _table(
-        [
-            {
-                "gate": gate.name,
-                "figure": "not measured" if gate.figure is None else gate.figure,
-                "needed": f"{gate.bound} {gate.threshold:g}",
-                "verdict": "passed" if gate.passed else "FAILED",
-                "": gate.detail,
-            }
-            for gate in report.gates
-        ]
-    )
 
 
 def _image(plot: Plot, rows: Rows) -> str:

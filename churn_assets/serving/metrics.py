@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import os
 from collections.abc import Iterable
 from functools import cache
@@ -75,9 +76,9 @@ class Metrics:
 
     def decisions(self, arms: Iterable[str], risks: Iterable[float]) -> None:
         """Customers were decided for: id of each one's arm, and risk of churn without contact."""
-        for arm, number in _counted(arms):
+        for arm, number in collections.Counter(arms).items():
             self._arm_of(arm).inc(number)
-        for band, number in _counted(_band(risk) for risk in risks):
+        for band, number in collections.Counter(map(_band, risks)).items():
             self._risk_of(band).inc(number)
 
     def flagged(self, flag: str) -> None:
@@ -126,13 +127,6 @@ class Metrics:
         everybody = CollectorRegistry()
         MultiProcessCollector(everybody)  # type: ignore[no-untyped-call]
         return generate_latest(everybody)
-
-
-def _counted(labels: Iterable[str]) -> Iterable[tuple[str, int]]:
-    numbers: dict[str, int] = {}
-    for label in labels:
-        numbers[label] = numbers.get(label, 0) + 1
-    return numbers.items()
 
 
 def _band(risk: float) -> str:

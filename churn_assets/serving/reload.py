@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.deciding.decider import Decider
-from churn_assets.deciding.messages import MessageWriter
 from churn_assets.message.text.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
-from churn_assets.release.loaded import member_format
+from churn_assets.release.loaded import load_desk
 from churn_assets.serving.answers import Answers
 from churn_assets.serving.messages import Messages
 from churn_assets.store.artifacts import ArtifactStore
@@ -131,6 +131,7 @@ class ReleaseFollower:
             served = self._load(ref)
             if self.served is not None:
                 refuse_other_schema(self.served.decider.schema, served.decider.schema)
+                refuse_other_menu(self.served.decider.menu, served.decider.menu)
         except _MAY_PASS as error:
             self._stay(Trouble(str(ref), type(error).__name__, str(error)), "unreachable")
             return False
@@ -164,14 +165,15 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
     Raises:
         StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
         ProfileError: Its messages speak of columns that it has not.
+        UnservableError: Its template cannot be sent with an arm of its menu.
     """
     bundle, models, manifests = load_with_members(store, ref)
     decider = Decider(models, str(ref))
     answers = Answers(decider.menu, bundle.writing.currency, decider.process.value_horizon_months)
-    text = None
-    if "ppo_text" in bundle.members:
-        text = store.load(bundle.members["ppo_text"].version, member_format("ppo_text")).model
-    messages = Messages(decider.schema, MessageWriter.of(bundle.writing, text), message_seconds)
+    writer = load_desk(store, bundle)
+    if problems := writer.unsendable(decider.menu):
+        raise UnservableError("; ".join(problems))
+    messages = Messages(decider.schema, writer, message_seconds)
     return Served(ref, bundle, manifests, decider, answers, messages, now)
 
 
@@ -192,6 +194,21 @@ def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> No
     if narrower:
         raise UnservableError(
             f"takes fewer values of {', '.join(narrower)} than callers may send; start servers for it beside these"
+        )
+
+
+def refuse_other_menu(answering: Menu, coming: Menu) -> None:
+    """An arm that callers name, as eligible or as accepted, must be there and mean what it meant.
+
+    Raises:
+        UnservableError: It lacks an arm, or has one of other terms.
+    """
+    terms = {arm.id: arm.terms for arm in coming}
+    other = [arm.id for arm in answering if terms.get(arm.id) != arm.terms]
+    if other:
+        raise UnservableError(
+            f"has another menu ({', '.join(coming.ids)}) than callers name arms of: {', '.join(other)} is not there, "
+            "or has other terms; start servers for it beside these"
         )
 
 

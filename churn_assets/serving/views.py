@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -187,29 +187,27 @@ def model_view(served: Served, name: str) -> ModelView:
     Raises:
         Problem: The release has no such model.
     """
-    outputs = _outputs(len(served.decider.menu))
-    known = [RELEASE_MODEL, *(asset for asset in served.manifests if asset in outputs)]
-    if name not in known:
-        raise Problem(404, "no such model", f"expected one of {', '.join(known)}")
-    inputs = [
-        TensorView(feature.name, "FP64" if feature.kind == "numeric" else "BYTES", [-1])
-        for feature in served.decider.schema.features
-    ]
+    decider = served.decider
+    models = {asset: found for asset, found in served.manifests.items() if "outputs" in found.signature}
     if name == RELEASE_MODEL:
-        return ModelView(name, [served.ref.version], "release", inputs, outputs["ppo_decision"])
-    manifest = served.manifests[name]
-    return ModelView(name, [manifest.version], manifest.loader, inputs, outputs[name])
-
-
-def _outputs(arms: int) -> Mapping[str, list[TensorView]]:
-    """What each model says of a customer."""
-    return {
-        "risk_model": [TensorView("churn_risk", "FP64", [-1])],
-        "accept_model": [TensorView("acceptance_probability", "FP64", [-1, arms])],
-        "effect_model": [TensorView("churn_risk_if_offered", "FP64", [-1, arms])],
-        "ppo_decision": [
+        inputs = [{"name": feature.name, "kind": feature.kind} for feature in decider.schema.features]
+        outputs = [
             TensorView("arm", "BYTES", [-1]),
-            TensorView("propensity", "FP64", [-1, arms]),
-        ],
-        "ppo_text": [TensorView("message", "BYTES", [-1])],
-    }
+            TensorView("propensity", "FP64", [-1, len(decider.menu)]),
+        ]
+        return ModelView(name, [served.ref.version], "release", _tensors(inputs), outputs)
+    if name not in models:
+        raise Problem(404, "no such model", f"expected one of {', '.join((RELEASE_MODEL, *models))}")
+    told, manifest = models[name].signature, models[name]
+    return ModelView(
+        name, [manifest.version], manifest.loader, _tensors(told["inputs"]), _tensors(told["outputs"])
+    )
+
+
+def _tensors(told: Any) -> list[TensorView]:
+    """What stands in a signature; what stands there more than once, as for every arm, is one tensor."""
+    texts = {each["name"] for each in told if "text" in each.values() or "categorical" in each.values()}
+    return [
+        TensorView(name, "BYTES" if name in texts else "FP64", [-1] if number == 1 else [-1, number])
+        for name, number in Counter(each["name"] for each in told).items()
+    ]

@@ -137,8 +137,7 @@ def _creates(scratch: ScratchBackend, _: Clock) -> str:
 def _reads(scratch: ScratchBackend, _: Clock) -> str:
     found = scratch.read("object")
     if found != _BYTES:
-        message = f"found {found!r:.80}, expected {_BYTES!r}"
-        raise _UnfitError(message)
+        raise _UnfitError(f"found {found!r:.80}, expected {_BYTES!r}")
     return "the same bytes"
 
 
@@ -146,8 +145,7 @@ def _attests(scratch: ScratchBackend, _: Clock) -> str:
     scratch.create("attested", _BYTES)
     found, sent = scratch.info("attested"), info_of(_BYTES)
     if found != sent:
-        message = f"found {found}, expected {sent}"
-        raise _UnfitError(message)
+        raise _UnfitError(f"found {found}, expected {sent}")
     return str(found)
 
 
@@ -157,15 +155,13 @@ def _refuses_a_second_create(scratch: ScratchBackend, _: Clock) -> str:
     except ObjectExists:
         _reads(scratch, _)
         return "the second is refused, the first stands"
-    message = "a second create of the same key was accepted: two writers would overwrite each other"
-    raise _UnfitError(message)
+    raise _UnfitError("a second create of the same key was accepted: two writers would overwrite each other")
 
 
 def _lists_what_is_there(scratch: ScratchBackend, _: Clock) -> str:
     found = scratch.list("")
     if found != ["attested", "object"]:
-        message = f"found {found}, expected ['attested', 'object']"
-        raise _UnfitError(message)
+        raise _UnfitError(f"found {found}, expected ['attested', 'object']")
     return "both objects"
 
 
@@ -175,11 +171,10 @@ def _clocks_agree(scratch: ScratchBackend, clock: Clock) -> str:
     after, there = clock(), scratch.written_at("clock")
     skew = max(before - there, there - after, timedelta(0))
     if skew > LARGEST_SKEW:
-        message = (
+        raise _UnfitError(
             f"found {there:%Y-%m-%d %H:%M:%S} UTC there and {after:%Y-%m-%d %H:%M:%S} here, "
             f"expected at most {LARGEST_SKEW.seconds} s between"
         )
-        raise _UnfitError(message)
     return f"{skew.total_seconds():.1f} s apart"
 
 
@@ -237,8 +232,7 @@ def _deletes(scratch: ScratchBackend, _: Clock) -> str:
         scratch.delete(key)
     left = scratch.list("")
     if left:
-        message = f"{len(left)} objects are left below {scratch.prefix}"
-        raise _UnfitError(message)
+        raise _UnfitError(f"{len(left)} objects are left below {scratch.prefix}")
     if isinstance(scratch.backend, LocalBackend):
         _remove_empty(scratch.backend.root / scratch.prefix)
     return f"{len(keys)} scratch objects are gone"

@@ -184,6 +184,5 @@ def _copy_log(log: Channel, records: list[ChannelRecord], target: ArtifactStore)
         with suppress(ObjectExists):
             target.backend.create(key, source.read(key))
     if Channel(target, log.name).history()[: len(records)] != records:
-        message = f"channel {log.name}: the target's log went another way than the source's"
-        raise ChannelConflict(message)
+        raise ChannelConflict(f"channel {log.name}: the target's log went another way than the source's")
     return len(records)

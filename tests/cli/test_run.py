@@ -7,9 +7,10 @@ import pytest
 
 from churn_assets.cli.running import select_assets
 from churn_assets.definitions import build_defs
-from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
+from churn_assets.flow.registry import registry
+from churn_assets.release.bundle import RELEASE_ASSET
 
-FLOW = sorted((*MEMBERS["decision"], *MEMBERS["message"], RELEASE_ASSET))
+FLOW = sorted((*registry().members["decision"], *registry().members["message"], RELEASE_ASSET))
 
 
 def lines(done, state):

@@ -5,7 +5,11 @@ import json
 import shutil
 from datetime import UTC, datetime, timedelta
 
+import dagster as dg
 import pytest
+from dagster._core.definitions.dependency import NodeHandle
+from dagster._core.events import AssetObservationData
+from dagster._core.execution.plan.handle import StepHandle
 from rich.console import Console
 from rich.progress import Progress
 
@@ -240,6 +244,26 @@ def test_a_run_shows_a_large_transfer_on_the_line_of_its_asset():
         "waits",
         "model.safetensors: 50% of 16.8 MB",
     ]
+
+
+def test_what_a_run_sees_of_a_source_is_no_progress_of_the_asset_that_reads_it():
+    followed, progress = Followed(), Progress(console=Console(file=io.StringIO()))
+    followed.start(progress, progress.console, {"customers": 3})
+    for key, told in (
+        ("customers", {"step": 1, "total": 4, "loss": 0.5}),
+        ("customer_table", {"origin": "file"}),
+    ):
+        seen = dg.AssetObservation(asset_key=key, metadata=told)
+        followed.event(
+            dg.DagsterEvent(
+                event_type_value="ASSET_OBSERVATION",
+                job_name="train",
+                event_specific_data=AssetObservationData(seen),
+                step_handle=StepHandle(NodeHandle("customers", None), "customers"),
+            )
+        )
+    (task,) = progress.tasks
+    assert (task.fields["state"], task.completed) == ("loss 0.5", 0.25)
 
 
 def test_nothing_of_a_transfer_shows_in_a_pipe():

@@ -13,10 +13,10 @@ from watched_flow import Loop
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.experiment import load_experiment
+from churn_assets.flow.registry import registry
 from churn_assets.offers.log import OfferLogError
 from churn_assets.offers.outcome_file import outcome_reports
 from churn_assets.offers.world import DemoWorld
-from churn_assets.release.bundle import MEMBERS
 
 ROWS = 400
 TEXTS = 60
@@ -64,7 +64,7 @@ def content():
 @pytest.fixture
 def loop(tmp_path, place, offers, content):
     """A project whose tables lie in a bucket."""
-    content = {key: section for key, section in content.items() if key not in MEMBERS["message"]}
+    content = {key: section for key, section in content.items() if key not in registry().members["message"]}
     content["release"] = {"branches": ["decision"]}
     content["customers"]["source"] = place("customers.csv", EMBEDDED["telco"].read_bytes())
     content["offer_log"] = {"source": place("offers.csv", offers(ROWS - 1)), "gates": {"min_rows": 100}}

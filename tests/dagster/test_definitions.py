@@ -12,8 +12,7 @@ from churn_assets.definitions import Overrides, build_defs
 from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
 from churn_assets.flow.source import training_digest
-from churn_assets.release.bundle import MEMBERS, RELEASE_ASSET
-from churn_assets.release.required import MEMBER_CHECKS
+from churn_assets.release.bundle import RELEASE_ASSET
 from resources.project import WrongFolderError, require_project_folder
 
 PROJECT = Path(__file__).parents[2]
@@ -86,12 +85,6 @@ def test_every_check_blocks_has_advice_and_every_asset_has_the_loading_check():
     assert loading == set(registry().names)
 
 
-def test_what_a_release_needs_is_what_the_definitions_check():
-    declared = {asset.name: asset.checks for asset in registry().assets if asset.name != RELEASE_ASSET}
-    assert dict(MEMBER_CHECKS) == declared
-    assert tuple(declared) == (*MEMBERS["decision"], *MEMBERS["message"]) == registry()[RELEASE_ASSET].inputs
-
-
 def test_dagster_is_told_the_source_of_every_asset_as_its_code_version():
     told = {spec.key.to_user_string(): spec.code_version for spec in build_defs().resolve_all_asset_specs()}
     files = {source for asset in registry().assets for source in asset.outside}
@@ -101,7 +94,7 @@ def test_dagster_is_told_the_source_of_every_asset_as_its_code_version():
 def test_the_decision_branch_has_a_job_of_its_own():
     job = build_defs().resolve_job_def("train_decision")
     selected = {key.to_user_string() for key in job.asset_layer.selected_asset_keys}
-    assert selected == {*MEMBERS["decision"], RELEASE_ASSET}
+    assert selected == {*registry().members["decision"], RELEASE_ASSET}
 
 
 def test_every_format_is_one():

@@ -3,12 +3,15 @@
 import importlib.metadata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
+from toy_flow import TOY_PATH, ToyGates
 
 from churn_assets.definitions import Overrides, build_defs
-from churn_assets.flow.asset import Step
+from churn_assets.flow import asset as flow_asset
+from churn_assets.flow.asset import Made, Step
 from churn_assets.flow.setting import Setting
 from resources.artifacts import in_time
 
@@ -228,6 +231,22 @@ def test_assets_show_group_kinds_owners_columns_and_description(toy, metadata_of
     shown = metadata_of(toy.run(), "customers")
     assert [column.name for column in shown["dagster/column_schema"].columns] == ["value"]
     assert shown["dagster/row_count"] == 3
+
+
+def test_an_asset_gets_its_inputs_by_name_so_that_one_left_out_moves_no_other(toy):
+    got = {}
+
+    @flow_asset.asset(stage="risk", config=ToyGates, format=TOY_PATH, kinds=("json",), description="A toy.")
+    def release(step: Step[ToyGates], risk_model: Any = None, customers: Any = None) -> Made:
+        got.update(risk_model=risk_model, customers=customers)
+        return Made(0)
+
+    flow = (*toy.flow, replace(release, source=lambda: "code"))
+    formats = {each.name: each.format for each in flow}
+    toy.defs = build_defs(Overrides(root=toy.root, flow=flow), replace(toy.project, formats=formats))
+    toy.configure(risk_model=None)
+    assert toy.run("customers", "release").success
+    assert got == {"risk_model": None, "customers": [1.0, 2.0, 6.0]}
 
 
 def test_an_asset_that_is_not_in_the_experiment_fails_at_once_and_names_the_section(toy):

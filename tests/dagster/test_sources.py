@@ -94,6 +94,21 @@ def test_a_source_is_observed_in_every_experiment_that_reads_it(shop):
         assert seen(instance, "base_model") == {}  # trained from scratch
 
 
+def test_a_broken_experiment_is_named_with_all_others_that_are_and_hides_no_sound_one(shop):
+    for name in ("another", "broken"):
+        (shop / "configs" / f"{name}.yaml").write_text("seed: none\n")
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = build_defs(Overrides(root=shop)).resolve_implicit_global_asset_job_def()
+        wanted = [dg.AssetKey("customer_table"), dg.AssetKey("message_texts")]
+        result = job.execute_in_process(instance=instance, asset_selection=wanted, raise_on_error=False)
+        for source in ("customer_table", "message_texts"):
+            assert set(seen(instance, source)) == {"embedded", "mine"}
+            said = result.failure_data_for_node(source).user_failure_data.description
+            assert all(
+                f"{name}: " in said and f"{name}.yaml:1: seed" in said for name in ("another", "broken")
+            )
+
+
 def test_one_experiment_can_be_looked_at_alone_and_a_changed_file_is_another_version(shop):
     with dg.DagsterInstance.ephemeral() as instance:
         run(shop, instance, "customer_table", experiment="mine")

@@ -122,8 +122,8 @@ def watched_flow(code: Path) -> tuple[AssetSpec, ...]:
         format="churn_assets.release.bundle:RELEASE",
         **common,
     )
-    def release(step: Step[Nothing], *members: Any) -> Made:
-        found = {m.ref.asset: Member(ref=str(m.ref), digest=m.manifest.digest) for m in members}
+    def release(step: Step[Nothing], **members: Any) -> Made:
+        found = {name: Member(ref=str(m.ref), digest=m.manifest.digest) for name, m in members.items()}
         return Made(toy_release(step.experiment, found))
 
     assets = (customers, offer_log, risk_model, accept_model, release)

@@ -182,3 +182,19 @@ def test_quiet_hours_count_to_their_end(table, writing, now, left):
         writer.situations(table.where(table.ids == table.ids[0]), [MENU[1]]), request=Request(local_time=at)
     )
     assert message.sent.waits == (left > 0)
+
+
+def test_a_template_is_judged_with_every_arm_and_for_every_service_before_it_is_needed():
+    experiment = load_experiment("quickstart", ROOT / "configs")
+    sound = Writing(
+        safety=experiment.safety, currency="EUR", gifts=("a new router",), profile=experiment.messages.profile,
+        max_new_tokens=0, sampling=Sampling(), seed=0,
+    )  # fmt: skip
+    assert MessageWriter(sound).unsendable(MENU) == []
+    rules = sound.safety.model_copy(
+        update={"template": "{offer}, {name}, guaranteed. Reply STOP to opt out."}
+    )
+    found = MessageWriter(sound.model_copy(update={"safety": rules})).unsendable(MENU)
+    services = experiment.messages.profile.service_texts
+    assert len(found) == 4 * len(services)  # a bare call has a template of its own
+    assert found[0].startswith(f"arm 'percent_20', service {min(services)!r}: safety.template: banned_phrase")

@@ -145,10 +145,8 @@ import dagster as dg
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.experiment import load_experiment
 from churn_assets.flow.registry import registry
-from churn_assets.release.bundle import MEMBERS
 from churn_assets.release.evidence import gather
 from churn_assets.release.report import MemberView, ReportInputs, render
-from churn_assets.release.required import MEMBER_CHECKS
 
 root = Path.cwd()
 overrides = Overrides(root=root)
@@ -165,14 +163,14 @@ with dg.DagsterInstance.ephemeral() as instance:
     )
 (ref,) = project.store("quickstart").versions("quickstart", "loyalty")
 store = project.store("quickstart")
-evidence = gather(store, ref, MEMBER_CHECKS)
-view = MemberView("loyalty", str(ref), store.manifest(ref), evidence.reports, MEMBER_CHECKS["loyalty"])
+evidence = gather(store, ref, registry().checks)
+view = MemberView("loyalty", str(ref), store.manifest(ref), evidence.reports, registry()["loyalty"].checks)
 page = render(ReportInputs("toy", ["decision"], False, [view], [], [], [], None, []))
 print(json.dumps({
     "names": registry().names,
     "groups": [specs[name].group_name for name in registry().names],
     "checks": sorted(key.name for key in checks if key.asset_key == dg.AssetKey("loyalty")),
-    "members": MEMBERS["decision"],
+    "members": registry().members["decision"],
     "upstream of the release": [key.to_user_string() for key in specs["release"].deps and
         [dep.asset_key for dep in specs["release"].deps]],
     "ran": run.success,

@@ -34,9 +34,15 @@ def test_a_new_member_becomes_an_input_of_the_release():
     assert "second_opinion" in Registry.of([*ASSETS.values(), new])["release"].inputs
 
 
+def test_what_is_made_from_the_release_comes_after_it():
+    campaign = replace(ASSETS["risk_model"], name="campaign", inputs=("release",), branch=None)
+    assert Registry.of([campaign, *ASSETS.values()]).names == (*registry().names, "campaign")
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
+        (replace(ASSETS["customers"], inputs=("release",)), "go round in a circle: .*release"),
         (replace(ASSETS["risk_model"], inputs=("custommers",)), "there is no such asset"),
         (replace(ASSETS["customers"], inputs=("effect_model",)), "go round in a circle: .*customers"),
     ],

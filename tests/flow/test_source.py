@@ -17,7 +17,7 @@ import pytest
 from churn_assets.flow.paths import module_of
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import Setting
-from churn_assets.flow.source import training_digest, verdict_digest
+from churn_assets.flow.source import JUDGES, _reachable, shapes, training_digest, verdict_digest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "churn_assets").rglob("*.py"))
@@ -132,13 +132,6 @@ def used_by(value: object, file: str, seen: set[int]) -> set[str]:
     return {value.__module__} if getattr(value, "__module__", None) in MODULES else set()
 
 
-def counts(module: str) -> bool:
-    """What judges, declares or shows shapes no value."""
-    judges = module.rpartition(".")[2] in {"checks", "gates", "gate_config"}
-    shows = module in {"churn_assets.gates.plots", "churn_assets.gates.report"}
-    return not (judges or shows or f"{module}.".startswith("churn_assets.flow."))
-
-
 def closure(start: set[str], kept=lambda _module: True) -> set[str]:
     found: set[str] = set()
     pending = [each for each in start if each in MODULES and kept(each)]
@@ -153,12 +146,42 @@ def closure(start: set[str], kept=lambda _module: True) -> set[str]:
 def trained_with(asset) -> set[str]:
     file, seen = asset.body.__code__.co_filename, set()
     named = (asset.body, asset.config, asset.data, asset.expired, *asset.reads)
-    return closure({module_of(asset.format)}.union(*(used_by(each, file, seen) for each in named)), counts)
+    return closure({module_of(asset.format)}.union(*(used_by(each, file, seen) for each in named)), shapes)
 
 
 def judged_with(asset) -> set[str]:
     functions = [each for spec in asset.checks for each in (spec.run, *spec.given.values())]
     return closure({module_of(each) for each in functions if isinstance(each, str)})
+
+
+BY_ANY_WAY = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from churn_assets.store import retention
+else:
+    from churn_assets.store import names
+try:
+    from churn_assets.store import doctor
+except ImportError:
+    doctor = None
+SIZE = 1
+SIZE += 1
+
+def made(step, *, by=doctor, size=SIZE):
+    from churn_assets.store import files
+    return names, by, retention
+
+async def other():
+    return 2
+"""
+
+
+def test_what_a_function_uses_counts_however_it_was_given_its_name():
+    found = _reachable(BY_ANY_WAY, "made")
+    assert found.modules == {f"churn_assets.store.{name}" for name in ("names", "doctor", "files")}
+    assert "SIZE += 1" in found.text
+    assert "other" not in found.text
+    assert "return 2" in _reachable(BY_ANY_WAY, "other").text
 
 
 ASSETS = "churn_assets/message/assets.py"
@@ -198,6 +221,18 @@ def test_a_comment_makes_just_those_verdicts_stale_whose_gates_import_the_file(c
     leads = {asset.name: judged_with(asset) for asset in registry().assets}
     for module, file in MODULES.items():
         assert set(commented[file]["verdict"]) == {name for name in leads if module in leads[name]}, file
+
+
+def test_what_makes_a_value_takes_nothing_from_what_judges_it():
+    """A change there would change what is made and remake nothing; a section holds its gates, which shape nothing."""
+    taken = {
+        (module, judge)
+        for asset in registry().assets
+        for module in trained_with(asset)
+        for judge in imported_by(module)
+        if judge.rpartition(".")[2] in JUDGES and not module.endswith(".config")
+    }
+    assert taken == set()
 
 
 @pytest.mark.parametrize("file", ["store/gcs.py", "store/doctor.py", "offers/segments.py", "offers/world.py"])

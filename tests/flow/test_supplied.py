@@ -1,15 +1,26 @@
 """Whatever a check's functions ask for can be given to them, in the type that they are annotated with."""
 
 import types
+from dataclasses import dataclass, field
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
 from churn_assets.experiment import Experiment
-from churn_assets.flow.check import CheckSpec, Parameter, arguments_of, needs, parameters, sections_of
+from churn_assets.flow.check import (
+    CheckSpec,
+    Parameter,
+    arguments_of,
+    measure,
+    modules_of,
+    needs,
+    parameters,
+    sections_of,
+)
 from churn_assets.flow.paths import resolve, resolve_format
 from churn_assets.flow.registry import registry
-from churn_assets.gates.report import Outcome
+from churn_assets.flow.setting import SEED
+from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
@@ -133,3 +144,60 @@ def test_what_a_function_asks_for_is_read_without_importing_it():
 def test_a_path_that_leads_nowhere_is_named(path, message):
     with pytest.raises(LookupError, match=message):
         arguments_of(path, CheckSpec("", "", "", path), "risk_model")
+
+
+def compared(subject, gain):
+    return Outcome((Gate("gain", gain, ">=", 0.0),))
+
+
+def gain(customers, champion):
+    return customers - champion
+
+
+def doubled(customers):
+    return 2 * customers
+
+
+@dataclass
+class Held:
+    """What a check may be given, by hand."""
+
+    asset: str = "risk_model"
+    subject: float = 1.0
+    leads: float | None = None
+    made: dict = field(default_factory=dict)
+
+    def upstream(self, asset):
+        return 5.0
+
+    def champion(self, asset):
+        return self.leads
+
+    def once(self, what, arguments, make):
+        if what not in self.made:
+            self.made[what] = make()
+        return self.made[what]
+
+
+def test_a_check_compares_with_the_champion_by_way_of_what_is_made_for_it_too():
+    spec = CheckSpec("", "", "", compared, given={"gain": gain})
+    assert spec.against_champion
+    assert not CheckSpec("", "", "", compared, given={"gain": doubled}).against_champion
+    assert measure(spec, Held()) == no_champion()
+    (gate,) = measure(spec, Held(leads=2.0)).gates
+    assert gate.figure == 3.0
+
+
+def test_functions_that_are_given_under_one_name_are_made_apart():
+    held = Held(leads=2.0)
+    figures = [
+        measure(CheckSpec("", "", "", compared, given=given), held).gates[0].figure
+        for given in ({"gain": gain}, {"gain": doubled}, {"gain": lambda: 7.0})
+    ]
+    assert figures == [3.0, 10.0, 7.0]
+
+
+def test_a_verdict_is_made_by_functions_that_are_handed_over_too():
+    named = "churn_assets.risk.gates:discrimination"
+    spec = CheckSpec("", "", "", compared, given={"gain": named, "seed": SEED})
+    assert modules_of(spec) == {__name__, "churn_assets.risk.gates"}

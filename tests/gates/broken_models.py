@@ -23,7 +23,6 @@ from churn_assets.flow.check import measure
 from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
 from churn_assets.message.model.language_model import LanguageModel, RewardNetwork
-from churn_assets.release.bundle import MEMBERS
 from churn_assets.response.classifier import classifier_inputs, converted, new_classifier
 from churn_assets.response.config import AcceptModelConfig
 from churn_assets.risk.config import RiskModelConfig
@@ -119,10 +118,10 @@ def train_all() -> Trained:
         with project_folder(EXPERIMENT, change) as folder:
             project = build_project(Overrides(root=folder))
             for asset in registry().assets:
-                if asset.lazy or (asset.name in MEMBERS["message"]) != branch:
+                if asset.lazy or (asset.name in registry().members["message"]) != branch:
                     continue
                 step = Step(asset, EXPERIMENT, project)
-                values[asset.name] = asset.body(step, *(values[name] for name in asset.inputs)).value
+                values[asset.name] = asset.body(step, **{name: values[name] for name in asset.inputs}).value
                 experiments[asset.name] = project.experiment(EXPERIMENT)
     return Trained(values, experiments)
 

@@ -15,7 +15,8 @@ from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.message.training.config import Sampling
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE_ASSET, Bundle, Golden
-from churn_assets.release.gates import golden_frame, golden_messages, writes_as_built
+from churn_assets.release.gates import writes_as_built
+from churn_assets.release.golden import golden_frame, golden_messages
 from churn_assets.release.loaded import Models
 
 TESTS = Path(__file__).parents[1]

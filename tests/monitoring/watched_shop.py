@@ -19,13 +19,12 @@ from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.flow.check import LOADS_AND_AGREES
+from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Gate, GateReport
 from churn_assets.release.bundle import RELEASE
-from churn_assets.release.checks import RELEASE as RELEASE_CHECKS
-from churn_assets.release.required import MEMBER_CHECKS
 from churn_assets.store.artifacts import ArtifactRef
 
-REQUIRED = dict(MEMBER_CHECKS) | {"release": RELEASE_CHECKS}
+REQUIRED = registry().checks
 SECRET = {"CHURN_ASSIGNMENT_KEY": "a secret of some length"}
 AUTOMATION: dict[str, Any] = {
     "enabled": True,

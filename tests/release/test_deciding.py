@@ -1,12 +1,15 @@
 """A release is decided with only if all its bytes are there and it decides as it did when it was built."""
 
+from traceback import format_exception
+
 import pytest
 
 from churn_assets.deciding.decider import Decider
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE, Golden, Release
 from churn_assets.release.deciding import load_release
-from churn_assets.release.gates import COMPARED, decides_as_built, golden_decisions
+from churn_assets.release.gates import decides_as_built
+from churn_assets.release.golden import COMPARED, golden_decisions
 from churn_assets.store.errors import CorruptArtifact, GoldenMismatch
 
 
@@ -77,8 +80,18 @@ def test_a_release_that_decides_otherwise_than_when_it_was_built_does_not(
 ):
     first, *others = golden.decisions
     changed = golden.model_copy(update={"decisions": [{**first, column: change(first[column])}, *others]})
-    with pytest.raises(GoldenMismatch):
+    with pytest.raises(GoldenMismatch, match=f"another {column} of golden customer 0") as caught:
         load_release(shelf.store, publish(golden=changed))
+    for told in (first["customer_id"], str(first["risk"])):
+        assert told not in str(caught.value)  # what may reach a log says nothing of a person
+
+
+def test_a_golden_customer_that_the_schema_does_not_take_is_refused_without_a_value(shelf, golden, publish):
+    first, *others = golden.customers
+    changed = golden.model_copy(update={"customers": [{**first, "Contract": "Weekly"}, *others]})
+    with pytest.raises(CorruptArtifact, match="a value of 'Contract' that is none of the schema's") as caught:
+        load_release(shelf.store, publish(golden=changed))
+    assert "Weekly" not in "".join(format_exception(caught.value))
 
 
 def test_rounding_of_another_processor_is_no_other_decision(shelf, golden, publish):

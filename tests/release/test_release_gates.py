@@ -4,10 +4,15 @@ from hashlib import sha256
 
 import pytest
 
-from churn_assets.release.build import ReleaseRefusedError, prove
+from churn_assets.deciding.messages import MessageWriter, Writing
+from churn_assets.message.config import SafetyRules
+from churn_assets.message.training.config import Sampling
+from churn_assets.release.build import ReleaseRefusedError, build_release, prove
 from churn_assets.release.bundle import RELEASE
+from churn_assets.release.config import ReleaseConfig
 from churn_assets.release.evidence import evidence_digest, gather
 from churn_assets.release.gates import members_agree, members_keep_their_gates, report_stands
+from churn_assets.release.loaded import Models
 
 
 def figures(outcome):
@@ -107,3 +112,18 @@ def test_a_release_is_not_built_over_a_corrupt_member(shelf):
     shelf.spoil(customers)
     with pytest.raises(ReleaseRefusedError, match=r"value\.json"):
         prove(shelf.store, {"customers": customers}, shelf.required)
+
+
+def test_a_release_whose_template_cannot_be_sent_with_an_arm_is_not_built(shelf, small):
+    rules = SafetyRules(template="{percent}% off for {duration}, guaranteed, {name}. Reply STOP to opt out.")
+    writing = Writing(safety=rules, profile=None, max_new_tokens=0, sampling=Sampling(), seed=0)
+    models = Models(
+        small.schema, small.risk, small.accept, small.effect, small.policy, MessageWriter(writing)
+    )
+    with pytest.raises(
+        ReleaseRefusedError, match=r"no release: arm 'percent_5', .* safety\.template: banned_phrase"
+    ):
+        build_release(
+            shelf.store, "toy", {}, ReleaseConfig(), None,
+            customers=small.table, models=models, simulated=True, required={},
+        )  # fmt: skip

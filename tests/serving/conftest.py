@@ -11,7 +11,7 @@ import pytest
 from shop import Server, Shop, build_shop, questions
 
 from churn_assets.release.bundle import RELEASE
-from churn_assets.release.loaded import member_format
+from churn_assets.release.loaded import load_member
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +31,7 @@ def shop(built: Shop, tmp_path: Path) -> Shop:
 @pytest.fixture(scope="session")
 def customers(built: Shop) -> list[dict[str, Any]]:
     """Customers whom the releases know, as they are asked about."""
-    member = built.store.load(built.first, RELEASE).bundle.members["customers"]
-    return questions(built.store.load(member.version, member_format("customers")))
+    return questions(load_member(built.store, built.store.load(built.first, RELEASE).bundle, "customers"))
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from churn_assets.deciding.table import decide_table
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.deciding import load_release
-from churn_assets.release.gates import COMPARED, GOLDEN_AT
+from churn_assets.release.golden import COMPARED, GOLDEN_AT
 from churn_assets.store.reference import ArtifactRef
 
 KEPT = Path(__file__).parents[1] / "kept"

@@ -287,12 +287,21 @@ def test_the_release_says_what_a_question_needs(client, standing, customers):
 
 
 def test_a_model_of_the_release_describes_itself(client):
-    for name in ("release", "risk_model", "accept_model", "effect_model", "ppo_decision"):
+    churn = ("churn_without_contact", "churn_if_accepted", "churn_if_refused")
+    models = {
+        "release": {"arm": [-1], "propensity": [-1, 5]},
+        "risk_model": {"risk": [-1]},
+        "accept_model": {"acceptance": [-1]},
+        "effect_model": {key: [-1] for key in churn},
+        "ppo_decision": {"probability": [-1, 5]},
+    }
+    for name, outputs in models.items():
         found = client.get(f"/v2/models/{name}").json()
         assert found["name"] == name
         assert found["versions"]
-        assert {tensor["name"] for tensor in found["inputs"]} >= {"tenure"}
-        assert found["outputs"]
+        asked = "regret:percent_20" if name == "ppo_decision" else "tenure"
+        assert asked in {tensor["name"] for tensor in found["inputs"]}
+        assert {tensor["name"]: tensor["shape"] for tensor in found["outputs"]} == outputs
 
 
 def test_every_answer_is_counted(client, customers):

@@ -14,7 +14,7 @@ from shop import Server
 from benchmarks.served import Project
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.deciding import load_release
-from churn_assets.release.gates import COMPARED
+from churn_assets.release.golden import COMPARED
 from churn_assets.store.errors import IncompatibleArtifact
 from churn_assets.store.reference import ArtifactRef
 

@@ -11,10 +11,14 @@ import weakref
 import pytest
 from shop import Load, Server, wait_until
 
+from churn_assets.arms import Catalogue
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.deciding.decider import CustomerInput
+from churn_assets.release.bundle import RELEASE
 from churn_assets.serving.app import utc_now
-from churn_assets.serving.reload import UnservableError, load_served, refuse_other_schema
+from churn_assets.serving.reload import UnservableError, load_served, refuse_other_menu, refuse_other_schema
+from churn_assets.store.artifacts import stage
+from churn_assets.store.manifest import Provenance
 
 ASKED = 25
 
@@ -159,3 +163,30 @@ def test_a_release_that_takes_all_that_callers_send_may_come(schema):
 def test_a_release_that_takes_less_may_not(schema, name, changes):
     with pytest.raises(UnservableError):
         refuse_other_schema(schema, schema_with(schema, name, **changes))
+
+
+def test_a_release_without_an_arm_that_callers_name_or_with_one_of_other_terms_may_not_come():
+    six, three = (Catalogue(discount_months=months).menu for months in (6, 3))
+    answering = six((0.0, 0.1, 0.2))
+    for coming, lacking in (
+        (six((0.0, 0.1, 0.3)), "percent_20"),
+        (three((0.0, 0.1, 0.2)), "percent_10, percent_20"),
+    ):
+        with pytest.raises(UnservableError, match=f": {lacking} is not there, or has other terms"):
+            refuse_other_menu(answering, coming)
+    refuse_other_menu(answering, six((0.0, 0.1, 0.2, 0.3)))
+
+
+def test_a_release_whose_template_cannot_be_sent_does_not_answer(shop):
+    release = shop.store.load(shop.first, RELEASE)
+    rules = release.bundle.writing.safety.model_copy(
+        update={"template": "{percent}% off for {duration}, guaranteed, {name}. Reply STOP to opt out."}
+    )
+    writing = release.bundle.writing.model_copy(update={"safety": rules})
+    spoilt = release.model_copy(update={"bundle": release.bundle.model_copy(update={"writing": writing})})
+    staged = stage("release", spoilt, RELEASE, shop.root / "staging")
+    ref = shop.store.publish(staged, Provenance(experiment=shop.first.experiment), utc_now())
+    with pytest.raises(
+        UnservableError, match=r"arm 'percent_5', service 'monthly bill': safety\.template: banned"
+    ):
+        load_served(shop.store, ref, 1.0, utc_now())

@@ -1,0 +1,57 @@
+"""Golden customers: what a release decides for them and writes to them. Building and judging one both ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import pandas as pd
+
+from churn_assets.customers.table import prepare
+from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.table import decide_table
+from churn_assets.release.loaded import Models
+
+GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
+"""Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
+COMPARED = ("customer_id", "arm", "risk", "acceptance", "expected_value")
+MESSAGES = 8
+"""Golden customers that are written to."""
+
+
+def golden_frame(customers: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Golden customers as a table, as they would come in."""
+    return pd.DataFrame([dict(row) for row in customers])
+
+
+def golden_decisions(customers: pd.DataFrame, decider: Decider) -> list[dict[str, object]]:
+    """What a release decides for golden customers, as JSON rows of the compared columns."""
+    decided = decide_table(customers, decider, GOLDEN_AT)[list(COMPARED)]
+    return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
+
+
+def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
+    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks."""
+    table = prepare(customers.head(MESSAGES), models.schema)
+    arms = [arm for arm in models.policy.process.menu if arm.contacts]
+    desk = models.desk
+    situations = desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
+    return [
+        {
+            "customer_id": each.customer,
+            "arm": each.arm.id,
+            "offer": each.arm.label,
+            "text": message.sent.text,
+            "written_by": message.sent.written_by,
+            "broken": ", ".join(
+                violation.rule
+                for violation in desk.safety.check(message.sent.text, each.profile, each.arm).blocking
+            ),
+        }
+        for each, (message,) in zip(situations, desk.write(situations), strict=True)
+    ]
+
+
+def unnamed(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Rows about golden customers as a report may show them: it does not say who they are."""
+    return [{name: value for name, value in row.items() if name != "customer_id"} for row in rows]

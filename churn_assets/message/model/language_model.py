@@ -20,6 +20,9 @@ from churn_assets.store.canonical import canonical_json
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 Kind = Literal["causal", "reward"]
+Which = Literal["reward", "judge"]
+NETWORKS: tuple[Which, Which] = ("reward", "judge")
+"""Those of a reward model: what is trained against, and what judges that training."""
 
 LARGEST_DIMENSION = 1 << 20
 """No number of a model's config is larger; a forged one could otherwise ask for more memory than there is."""
@@ -163,7 +166,7 @@ class RewardModel:
             *(part.weights for part in parts),
         )
 
-    def network(self, which: Literal["reward", "judge"] = "reward") -> Any:
+    def network(self, which: Which = "reward") -> Any:
         """A new network in evaluation mode, on the CPU, whose weights are its own."""
         weights = (self.reward if which == "reward" else self.judge).weights
         return build_network("reward", self.architecture, self.config, weights)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from churn_assets.message.model.language_model import RewardModel
+from churn_assets.message.model.language_model import RewardModel, Which
 from churn_assets.message.model.tokenizer import TextTokenizer, padded
 
 BATCH = 64
@@ -29,9 +29,7 @@ class Scorer:
     tokenizer: TextTokenizer
 
     @classmethod
-    def of(
-        cls, model: RewardModel, which: Literal["reward", "judge"] = "reward", device: str = "cpu"
-    ) -> Scorer:
+    def of(cls, model: RewardModel, which: Which = "reward", device: str = "cpu") -> Scorer:
         """With a network of its own."""
         return cls(model.network(which).to(device), model.tokenizer)
 

@@ -134,7 +134,7 @@ def branch(seed: int) -> Branch:
         values["sft_model"],
         values["reward_model"],
         values["ppo_text"],
-        situations_of(profiles, list(profiles), offers, HELD_OUT, known),
+        situations_of(profiles, offers, HELD_OUT, known),
         {name: called.seconds[name] for name in MEMBERS["message"]},
         called.failed,
         seconds,
@@ -171,7 +171,7 @@ def held_out_messages(run: Branch) -> dict[str, float]:
     policy, sft = Writer.of(run.policy.model), Writer.of(run.sft)
     tokens = config.ppo_text.max_new_tokens
     drawn = {"seed": 0, "max_new_tokens": tokens, "sampling": config.ppo_text.sampling}
-    messages = [each[0] for each in write_to(policy, run.situations, safety, **drawn)]
+    messages = write_to(policy, run.situations, safety, **drawn)
     written = run.written_by(policy, len(run.situations))
     lengths = [len(each.tokens) for each in written]
     prompts = policy.tokenizer.encode(each.prompt for each in run.situations)

@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from churn_assets.arms import Menu
 from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.estimates import Floats
 from churn_assets.gates.report import Outcome
 from churn_assets.message.config import MessagesConfig, SafetyRules
 from churn_assets.message.corpus.data import Messages, Preferences
 from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
-from churn_assets.message.model.gates import Booleans, Floats
+from churn_assets.message.model.gates import Booleans
 from churn_assets.message.model.generation import Writer, generate
 from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel, Which
 from churn_assets.message.model.likelihood import divergence, mean_log_ratio, perplexity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
 
@@ -36,6 +37,9 @@ class Texts:
     arms: Mapping[str, Arm]
     simulated: bool
 
+    TEXTS: ClassVar[tuple[str, ...]]
+    """Columns of texts, besides the prompt."""
+
     def __len__(self) -> int:
         return len(self.frame)
 
@@ -67,6 +71,8 @@ class Messages(Texts):
     unknown), tone (text, empty where unknown).
     """
 
+    TEXTS = ("completion",)
+
 
 class Preferences(Texts):
     """Pairs of texts for one prompt, one of which was preferred.
@@ -75,6 +81,8 @@ class Preferences(Texts):
     kind (`pair`: two texts written apart, `edit`: a text and the same with one edit) and rule (what the edit breaks,
     else empty).
     """
+
+    TEXTS = ("chosen", "rejected")
 
 
 def arms_of(menu: Menu) -> dict[str, Arm]:

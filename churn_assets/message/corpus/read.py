@@ -76,7 +76,7 @@ def read_messages(
         MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
     """
     reader = _Reader(where or str(path), table, config, menu, currency)
-    frame = pd.DataFrame(reader.rows(path, ("completion",), ("tone",)), columns=list(MESSAGE_COLUMNS))
+    frame = pd.DataFrame(reader.rows(path, Messages.TEXTS, ("tone",)), columns=list(MESSAGE_COLUMNS))
     return Messages(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
 
 
@@ -94,7 +94,7 @@ def read_preferences(
         MessageFileError: as of `read_messages`, or both texts of a row are the same.
     """
     reader = _Reader(where or str(path), table, config, menu, currency)
-    rows = reader.rows(path, ("chosen", "rejected"))
+    rows = reader.rows(path, Preferences.TEXTS)
     if same := [row["line"] for row in rows if row["chosen"] == row["rejected"]]:
         wrong = "rejected: found the text of chosen, expected another"
         raise MessageFileError([f"{reader.where}:{line}: {wrong}" for line in same])

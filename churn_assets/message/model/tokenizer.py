@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -132,6 +132,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:
         single=f"{BOS_AND_EOS} $A", special_tokens=[(BOS_AND_EOS, eos)]
     )
     return TextTokenizer(tokenizer.to_str(), eos, pad)
+
+
+def batches_of_like_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Places of the rows, the shortest first, so many at a time: a pass over some carries little padding."""
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def padded(

@@ -91,30 +91,36 @@ class Hub(_Pretrained):
 Base = Annotated[FromScratch | LocalFolder | Hub, Field(discriminator="source")]
 
 
-class _Supervised(_Section):
-    """What both supervised stages need."""
+class Training(_Section):
+    """What every training needs."""
 
     learning_rate: PositiveFloat
-    batch_size: PositiveInt = 16
-    """Rows a forward and backward pass."""
     gradient_accumulation_steps: PositiveInt = 1
     """Passes an optimizer step."""
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
+    max_grad_norm: PositiveFloat = 1.0
+    checkpoint_steps: PositiveInt
+    """Steps between checkpoints, where a folder for them is given."""
+    lora: LoraConfig | None = None
+    compute: ComputeConfig = ComputeConfig()
+
+
+class _Supervised(Training):
+    """What both supervised stages need."""
+
+    batch_size: PositiveInt = 16
+    """Rows a forward and backward pass."""
     epochs: PositiveFloat
     max_steps: PositiveInt | None = None
     """Optimizer steps at which training ends even if epochs are left."""
     warmup_steps: Annotated[int, Field(ge=0)] = 20
     """Then the learning rate falls to zero along a cosine."""
     weight_decay: NonNegativeFloat = 0.01
-    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
-    max_grad_norm: PositiveFloat = 1.0
     max_length: PositiveInt = 256
     """Most tokens of prompt and message; a longer row is an error, never cut or dropped."""
     reports: PositiveInt = 5
     """How often the held-out figures and sample texts are made."""
     checkpoint_steps: PositiveInt = 100
-    """Optimizer steps between checkpoints, where a folder for them is given."""
-    lora: LoraConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
 
 
 class SftModelConfig(_Supervised):
@@ -164,7 +170,7 @@ EVERY_TOKEN = Sampling(top_p=1.0)
 """Draws from the model's own distribution."""
 
 
-class PpoTextConfig(_Section):
+class PpoTextConfig(Training):
     """Reinforcement learning against the reward model: PPO, or TRL's critic-free GRPO."""
 
     algorithm: Literal["ppo", "grpo"] = "ppo"
@@ -174,14 +180,10 @@ class PpoTextConfig(_Section):
     """Messages a step."""
     mini_batch_size: PositiveInt = 16
     """Messages a forward and backward pass."""
-    gradient_accumulation_steps: PositiveInt = 1
-    """Passes an optimizer step."""
     ppo_epochs: PositiveInt = 2
     """Times that a step's messages are learned from."""
     learning_rate: PositiveFloat = 3.5e-4
     """At the start; PPO's falls linearly over the steps, GRPO's stays."""
-    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
-    max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96
     sampling: Sampling = Sampling()
     """Of the messages that are sent, and gated; the policy is trained on draws of every token."""
@@ -210,9 +212,6 @@ class PpoTextConfig(_Section):
     judge_tolerance: NonNegativeFloat = 0.25
     """Standard deviations that the average must lie below its best to count as turned."""
     checkpoint_steps: PositiveInt = 8
-    """Steps between checkpoints, where a folder for them is given."""
-    lora: LoraConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
     gates: PpoTextGates = PpoTextGates()
 
     @model_validator(mode="after")

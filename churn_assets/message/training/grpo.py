@@ -22,12 +22,12 @@ from churn_assets.message.model.generation import Generated
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.message.training.checkpoint import checkpoint_folder
-from churn_assets.message.training.compute import device_of, threads
+from churn_assets.message.training.compute import threads
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.diary import Diary
 from churn_assets.message.training.progress import Progress, silent
 from churn_assets.message.training.rollouts import TextPolicy
-from churn_assets.message.training.supervised import lora, newest_of_trl
+from churn_assets.message.training.supervised import common_arguments, lora, newest_of_trl
 
 _FOLLOWED = "followed.json"
 
@@ -77,41 +77,27 @@ def grpo_trainer(
     torch.manual_seed(seed)  # TRL draws adapters' first weights before it seeds the generator itself
     start = folder / "sft"
     sft.network().save_pretrained(start)  # TRL reads its reference model by path
-    device = device_of(config.compute)
     passes = config.batch_size // config.mini_batch_size
     updates = passes // config.gradient_accumulation_steps * config.ppo_epochs
     arguments = trl.GRPOConfig(
-        output_dir=str(folder),
+        **common_arguments(config, seed=seed, folder=folder, keep_checkpoints=keep_checkpoints),
         max_steps=config.steps * updates,
         per_device_train_batch_size=config.mini_batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
         steps_per_generation=passes,
         num_iterations=config.ppo_epochs,
         num_generations=config.num_generations,
         max_completion_length=config.max_new_tokens,
         temperature=1.0,
         top_k=0,
-        learning_rate=config.learning_rate,
         lr_scheduler_type="constant",
-        adam_beta2=config.adam_beta2,
         weight_decay=0.0,
-        max_grad_norm=config.max_grad_norm,
         beta=config.init_beta,
         epsilon=config.clip_range,
         importance_sampling_level="token",
         loss_type="bnpo",
         scale_rewards="batch",
         disable_dropout=True,
-        seed=seed,
-        use_cpu=device.type == "cpu",
-        bf16=config.compute.dtype == "bfloat16",
-        activation_checkpointing=False,
-        dataloader_pin_memory=device.type != "cpu",
-        report_to="none",
-        save_strategy="steps" if keep_checkpoints else "no",
         save_steps=config.checkpoint_steps * updates,
-        save_total_limit=2,  # the newer one may be cut short by the crash itself
-        disable_tqdm=True,
         logging_steps=updates,
     )
     trainer = trl.GRPOTrainer(

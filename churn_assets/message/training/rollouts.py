@@ -13,6 +13,7 @@ import torch
 from churn_assets.message.model.generation import Generated
 from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel
 from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.tokenizer import batches_of_like_length
 from churn_assets.message.training.compute import device_of
 from churn_assets.message.training.config import PpoTextConfig
 
@@ -150,10 +151,8 @@ def mini_batches(
     device: torch.device,
 ) -> list[MiniBatch]:
     """Groups messages by length, so that a pass carries little padding."""
-    order = sorted(range(len(written)), key=lambda row: len(written[row]))
     batches = []
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
+    for rows in batches_of_like_length(written, size):
         left, right = max(len(prompts[row]) for row in rows), max(len(written[row]) for row in rows)
         ids = torch.full((len(rows), left + right), pad_id)
         mask = torch.zeros_like(ids)

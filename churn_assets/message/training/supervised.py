@@ -17,7 +17,7 @@ import trl
 
 from churn_assets.message.model.tokenizer import TextError, TextTokenizer
 from churn_assets.message.training.compute import device_of
-from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig
+from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig, Training
 from churn_assets.message.training.progress import Figures, Progress
 
 Report = Callable[[Any], tuple[Figures, Sequence[str]]]
@@ -106,34 +106,20 @@ def supervised_trainer(
 ) -> Any:
     """TRL's trainer of the stage, every parameter as configured."""
     torch.manual_seed(seed)  # TRL draws adapters' first weights before it seeds the generator itself
-    device = device_of(config.compute)
     lengths = lengths_of(columns)
     steps = total_steps(config, len(lengths))
     arguments = {
-        "output_dir": str(folder),
+        **common_arguments(config, seed=seed, folder=folder, keep_checkpoints=keep_checkpoints),
         "max_steps": steps,
         "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "learning_rate": config.learning_rate,
         "lr_scheduler_type": schedule,
         "warmup_steps": config.warmup_steps,
         "weight_decay": config.weight_decay,
-        "adam_beta2": config.adam_beta2,
-        "max_grad_norm": config.max_grad_norm,
         "train_sampling_strategy": "sequential",  # the rows are in the order that they are learned from
         "max_length": None,  # checked by `refuse_long_rows`: TRL would cut or drop in silence
-        "seed": seed,
-        "use_cpu": device.type == "cpu",
-        "bf16": config.compute.dtype == "bfloat16",
-        "activation_checkpointing": False,
         "dataloader_num_workers": 0,
-        "dataloader_pin_memory": device.type != "cpu",
-        "report_to": "none",
-        "disable_tqdm": True,
         "logging_steps": max(1, steps // LOGS),
-        "save_strategy": "steps" if keep_checkpoints else "no",
         "save_steps": config.checkpoint_steps,
-        "save_total_limit": 2,  # the newer one may be cut short by the crash itself
     }
     order = order_of_like_lengths(lengths, config.batch_size, math.ceil(config.epochs), seed)
     common = {
@@ -147,6 +133,27 @@ def supervised_trainer(
     centre = config.center_rewards_coefficient
     chosen = trl.RewardConfig(center_rewards_coefficient=centre, **arguments)
     return trl.RewardTrainer(network, args=chosen, peft_config=lora(config.lora, "SEQ_CLS"), **common)
+
+
+def common_arguments(config: Training, *, seed: int, folder: Path, keep_checkpoints: bool) -> dict[str, Any]:
+    """What TRL's trainers are told alike in every stage."""
+    device = device_of(config.compute)
+    return {
+        "output_dir": str(folder),
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": config.learning_rate,
+        "adam_beta2": config.adam_beta2,
+        "max_grad_norm": config.max_grad_norm,
+        "seed": seed,
+        "use_cpu": device.type == "cpu",
+        "bf16": config.compute.dtype == "bfloat16",
+        "activation_checkpointing": False,
+        "dataloader_pin_memory": device.type != "cpu",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "save_strategy": "steps" if keep_checkpoints else "no",
+        "save_total_limit": 2,  # the newer one may be cut short by the crash itself
+    }
 
 
 def refuse_long_rows(asset: str, columns: Columns, longest: int) -> None:

@@ -205,8 +205,7 @@ def build_network(kind: Kind, architecture: str, config: Mapping[str, JsonValue]
     )
     wrong = {what: sorted(map(str, names)) for what, names in loading.items() if names}
     if wrong:
-        msg = f"the weights do not fit the config: {wrong}"
-        raise ModelError(msg)
+        raise ModelError(f"the weights do not fit the config: {wrong}")
     return network.eval()
 
 
@@ -226,8 +225,7 @@ def check_weights(
     known = _architecture(architecture).config().to_dict()
     unknown = sorted(set(config) - set(known) - {"num_labels"})
     if unknown:
-        msg = f"config.{unknown[0]}: not a key of {architecture}; expected one of {sorted(known)}"
-        raise ModelError(msg)
+        raise ModelError(f"config.{unknown[0]}: not a key of {architecture}; expected one of {sorted(known)}")
     _refuse_absurd(dict(config), "config")
     layers = config.get("num_hidden_layers", known["num_hidden_layers"])
     if not isinstance(layers, int) or layers > len(weights):
@@ -237,8 +235,7 @@ def check_weights(
         with torch.device("meta"):
             network = getattr(_architecture(architecture), kind)(_config(kind, architecture, config))
     except (TypeError, ValueError, RuntimeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
-        msg = f"config: no {architecture} has this shape ({error})"
-        raise ModelError(msg) from error
+        raise ModelError(f"config: no {architecture} has this shape ({error})") from error
     expected = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     found = {name: tuple(values.shape) for name, values in weights.items()}
     for name in sorted(expected.keys() | found.keys()):
@@ -247,10 +244,9 @@ def check_weights(
             raise ModelError(msg)
     for name, values in weights.items():
         if values.dtype != np.float32 or not np.isfinite(values).all():
-            msg = (
+            raise ModelError(
                 f"weight {name}: found {values.dtype} or values that are not finite, expected finite float32"
             )
-            raise ModelError(msg)
     if tokenizer.size > network.config.vocab_size:
         msg = f"tokenizer: found {tokenizer.size} tokens, expected at most the model's {network.config.vocab_size}"
         raise ModelError(msg)
@@ -258,8 +254,7 @@ def check_weights(
 
 def _architecture(name: str) -> _Architecture:
     if name not in ARCHITECTURES:
-        msg = f"architecture: found {name!r}, expected one of {sorted(ARCHITECTURES)}"
-        raise ModelError(msg)
+        raise ModelError(f"architecture: found {name!r}, expected one of {sorted(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
@@ -275,8 +270,7 @@ def _refuse_absurd(value: JsonValue, place: str) -> None:
         for number, inner in enumerate(value):
             _refuse_absurd(inner, f"{place}[{number}]")
     elif isinstance(value, int | float) and not abs(value) <= LARGEST_DIMENSION:
-        msg = f"{place}: found {value}, expected at most {LARGEST_DIMENSION}"
-        raise ModelError(msg)
+        raise ModelError(f"{place}: found {value}, expected at most {LARGEST_DIMENSION}")
 
 
 def _digest(

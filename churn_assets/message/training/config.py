@@ -60,8 +60,7 @@ class FromScratch(_Section):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> FromScratch:
         if self.hidden_size % (2 * self.heads):
-            msg = f"hidden_size {self.hidden_size} is not an even multiple of heads {self.heads}"
-            raise ValueError(msg)
+            raise ValueError(f"hidden_size {self.hidden_size} is not an even multiple of heads {self.heads}")
         return self
 
 
@@ -221,11 +220,10 @@ class PpoTextConfig(Training):
             msg = f"mini_batch_size {self.mini_batch_size} does not divide batch_size {self.batch_size}"
             raise ValueError(msg)
         if passes % self.gradient_accumulation_steps:
-            msg = (
+            raise ValueError(
                 f"gradient_accumulation_steps {self.gradient_accumulation_steps} does not divide the {passes} passes "
                 f"of batch_size {self.batch_size} by mini_batch_size {self.mini_batch_size}"
             )
-            raise ValueError(msg)
         if self.algorithm == "grpo" and self.mini_batch_size % self.num_generations:
             msg = f"num_generations {self.num_generations} does not divide mini_batch_size {self.mini_batch_size}"
             raise ValueError(msg)
@@ -238,6 +236,5 @@ class PpoTextConfig(Training):
             msg = f"{', '.join(ignored)} has no meaning with algorithm: {self.algorithm}; leave it out"
             raise ValueError(msg)
         if self.algorithm == "grpo" and not self.init_beta:
-            msg = "init_beta 0: GRPO is trained with a reference model, so it must start above 0"
-            raise ValueError(msg)
+            raise ValueError("init_beta 0: GRPO is trained with a reference model, so it must start above 0")
         return self

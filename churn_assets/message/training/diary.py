@@ -196,11 +196,10 @@ def _check_lineage(sft: LanguageModel, reward: RewardModel) -> None:
         msg = "ppo_text: found a reward_model of another tokenizer, expected the tokenizer of sft_model"
         raise ModelError(msg)
     if reward.sft_digest != sft.digest:
-        msg = (
+        raise ModelError(
             f"ppo_text: found a reward_model trained from sft_model {reward.sft_digest[:12]}, expected "
             f"{sft.digest[:12]}: train reward_model again"
         )
-        raise ModelError(msg)
 
 
 def trainables(network: Any) -> dict[str, torch.Tensor]:

@@ -165,11 +165,10 @@ def refuse_long_rows(asset: str, columns: Columns, longest: int) -> None:
     lengths = lengths_of(columns)
     long = [row for row, length in enumerate(lengths) if length > longest]
     if long:
-        msg = (
+        raise TextError(
             f"{asset}.max_length: {len(long)} of {len(lengths)} rows are longer than {longest} tokens, the first in "
             f"row {long[0]} with {lengths[long[0]]}; expected none"
         )
-        raise TextError(msg)
 
 
 def lengths_of(columns: Columns) -> list[int]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
     from churn_assets.message.training.progress import Progress
 
+_T = TypeVar("_T")
 _REPORTS = 40
 _MENU = (NAMED, ARMS, MONTHS, CURRENCY)
 
@@ -163,6 +164,12 @@ def _base_digest(step: Step[SftModelConfig]) -> str:
     return content_of(base.path, step.root) if base.source == "folder" else ""
 
 
+def _train(train: Callable[..., _T], step: Step[Any], *inputs: Any, **more: Any) -> _T:
+    """Calls a training of the branch with what all of them are given."""
+    given = {"seed": step.seed, "progress": _follow(step), "checkpoints": step.scratch}
+    return train(*inputs, step.config, **given, **more)
+
+
 def _trained(value: Any, record: TrainingRecord, *plots: Plot) -> Made:
     names = list(dict.fromkeys(name for entry in record.curve for name in entry))
     return Made(
@@ -190,14 +197,7 @@ def _trained(value: Any, record: TrainingRecord, *plots: Plot) -> Made:
 def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
     from churn_assets.message.training.sft import train_sft
 
-    model = train_sft(
-        messages,
-        step.config,
-        seed=step.seed,
-        root=step.root,
-        progress=_follow(step),
-        checkpoints=step.scratch,
-    )
+    model = _train(train_sft, step, messages, root=step.root)
     return _trained(
         model,
         model.record,
@@ -218,14 +218,7 @@ def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
 def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_model: LanguageModel) -> Made:
     from churn_assets.message.training.reward import train_reward
 
-    model = train_reward(
-        preferences,
-        sft_model,
-        step.config,
-        seed=step.seed,
-        progress=_follow(step),
-        checkpoints=step.scratch,
-    )
+    model = _train(train_reward, step, preferences, sft_model)
     plot = curves("Held-out pairs ranked right", "share", "accuracy", "judge_accuracy")
     return _trained(model, model.record, plot)
 
@@ -242,21 +235,12 @@ def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_mo
 def ppo_text(
     step: Step[PpoTextConfig], sft_model: LanguageModel, reward_model: RewardModel, messages: Messages
 ) -> Made:
-    config = step.config
-    if config.algorithm == "grpo":
+    if step.config.algorithm == "grpo":
         from churn_assets.message.training.grpo import train_grpo as train
     else:
         from churn_assets.message.training.ppo import train_ppo as train
 
-    policy = train(
-        sft_model,
-        reward_model,
-        messages,
-        config,
-        seed=step.seed,
-        progress=_follow(step),
-        checkpoints=step.scratch,
-    )
+    policy = _train(train, step, sft_model, reward_model, messages)
     return _trained(
         policy,
         policy.model.record,

@@ -1,6 +1,7 @@
 """What the gates of the message branch are measured on: what loaded models write, score and expect. Sets no threshold.
 
-A model runs with as many threads as it was trained with.
+A model runs with as many threads as it was trained with. A check whose first parameter is `_` looks at what the version
+under test writes, which is made once for all of them.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def writer_of_policy(ppo_text: TextPolicy, config: PpoTextConfig) -> Writer:
 
 
 def messages_of_policy(
-    writer: Writer, held_out: Sequence[Situation], safety: Safety, seed: int, config: PpoTextConfig
+    writer: Writer, held_out: list[Situation], safety: Safety, seed: int, config: PpoTextConfig
 ) -> list[Message]:
     """What a model writes to held-out customers, raw and as it would be sent."""
     most, sampling = config.max_new_tokens, config.sampling
@@ -110,10 +111,7 @@ def quality_of(preferences: Preferences, reward_model: RewardModel, config: PpoT
 
 
 def learned_the_language(
-    model: LanguageModel,  # noqa: ARG001 - its writer is at hand
-    writer: Writer,
-    messages: Messages,
-    config: SftModelConfig,
+    _: LanguageModel, writer: Writer, messages: Messages, config: SftModelConfig
 ) -> Outcome:
     """Expects the messages that were written to customers it never saw."""
     of_test = messages.of("test").head(config.gates.prompts)
@@ -123,11 +121,7 @@ def learned_the_language(
 
 
 def copies_the_offer(
-    model: LanguageModel,  # noqa: ARG001 - its writer is at hand
-    writer: Writer,
-    held_out: list[Situation],
-    seed: int,
-    config: SftModelConfig,
+    _: LanguageModel, writer: Writer, held_out: list[Situation], seed: int, config: SftModelConfig
 ) -> Outcome:
     """Says just the offer of its prompt to customers it never saw."""
     prompts, most = [each.prompt for each in held_out], config.gates.max_new_tokens
@@ -212,7 +206,7 @@ def not_over_optimised(
 
 
 def better_than_sft(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
+    _: TextPolicy,
     held_out: list[Situation],
     written: list[Message],
     written_before: list[Message],
@@ -225,21 +219,13 @@ def better_than_sft(
     return gates.better_than_sft(compared, ours, theirs, quality.by, config.gates)
 
 
-def well_formed(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
-    written: list[Message],
-    config: PpoTextConfig,
-) -> Outcome:
+def well_formed(_: TextPolicy, written: list[Message], config: PpoTextConfig) -> Outcome:
     """Messages come to an end, and customers get messages of their own."""
     return gates.well_formed(written, config.gates)
 
 
 def safe_to_send(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
-    held_out: list[Situation],
-    written: list[Message],
-    safety: Safety,
-    config: PpoTextConfig,
+    _: TextPolicy, held_out: list[Situation], written: list[Message], safety: Safety, config: PpoTextConfig
 ) -> Outcome:
     """Raw texts seldom break a rule or say another offer; what would be sent never does."""
     pairs = list(zip(held_out, written, strict=True))
@@ -250,7 +236,7 @@ def safe_to_send(
 
 
 def no_worse_than(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
+    _: TextPolicy,
     champion: TextPolicy,
     held_out: list[Situation],
     written: list[Message],

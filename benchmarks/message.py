@@ -98,11 +98,10 @@ class Branch:
 class Permuted(Jury):
     """Gives every message another one's reward: what is learned from is as large as ever, and says nothing."""
 
-    def of(
-        self, prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool], config: PpoTextConfig
-    ) -> Judged:
-        judged = super().of(prompts, texts, ended, config)
-        order = np.random.default_rng(len(texts) + sum(map(len, texts))).permutation(len(texts))
+    def of(self, prompts: Sequence[str], written: Sequence[Generated]) -> Judged:
+        judged = super().of(prompts, written)
+        letters = sum(len(each.text) for each in written)
+        order = np.random.default_rng(len(written) + letters).permutation(len(written))
         return Judged(
             judged.reward[order], judged.standardised, judged.judged, judged.logit, judged.judge_logit
         )
@@ -135,7 +134,7 @@ def branch(seed: int) -> Branch:
         values["sft_model"],
         values["reward_model"],
         values["ppo_text"],
-        situations_of(profiles, list(profiles), offers, HELD_OUT, known),
+        situations_of(profiles, offers, HELD_OUT, known),
         {name: called.seconds[name] for name in registry().members["message"]},
         called.failed,
         seconds,
@@ -172,7 +171,7 @@ def held_out_messages(run: Branch) -> dict[str, float]:
     policy, sft = Writer.of(run.policy.model), Writer.of(run.sft)
     tokens = config.ppo_text.max_new_tokens
     drawn = {"seed": 0, "max_new_tokens": tokens, "sampling": config.ppo_text.sampling}
-    messages = [each[0] for each in write_to(policy, run.situations, safety, **drawn)]
+    messages = write_to(policy, run.situations, safety, **drawn)
     written = run.written_by(policy, len(run.situations))
     lengths = [len(each.tokens) for each in written]
     prompts = policy.tokenizer.encode(each.prompt for each in run.situations)
@@ -231,8 +230,7 @@ def after_permuted(run: Branch) -> float:
     """Gold score after a training in which every message gets another one's reward."""
     config = run.experiment.ppo_text.model_copy(update={"stop_when_judge_turns": False})
     trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed)
-    honest = trainer.jury
-    trainer.jury = Permuted(honest.scorer, honest.judge, honest.scale, honest.judge_scale)
+    trainer.diary.jury = Permuted(run.reward, config)
     for _ in steps_of(trainer, config, run):
         pass
     return run.gold(trainer.finished().model)

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from churn_assets.arms import ArmConfig, Catalogue, Menu
 from churn_assets.flow.asset import Made, Step, asset
-from churn_assets.flow.setting import SEED, Setting
+from churn_assets.flow.setting import SEED
 from churn_assets.gates.plots import Plot
-from churn_assets.message.checks import MESSAGES, PPO_TEXT, PREFERENCES, REWARD_MODEL, SFT_MODEL
-from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
+from churn_assets.message.checks import (
+    ARMS,
+    CURRENCY,
+    MESSAGES,
+    MONTHS,
+    NAMED,
+    PPO_TEXT,
+    PREFERENCES,
+    REWARD_MODEL,
+    SAFETY,
+    SFT_MODEL,
+    TEXTS,
+    curves,
+)
+from churn_assets.message.config import MessagesConfig, PreferencesConfig
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.store.inputs import content_of, local_copy
 
 if TYPE_CHECKING:
+    from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.corpus.data import Messages, Preferences
     from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
     from churn_assets.message.training.progress import Progress
 
+_T = TypeVar("_T")
 _REPORTS = 40
-# What says which arms messages are about; margins and costs are no matter of texts.
-_NAMED = Setting("ppo_decision.menu", tuple[float | str, ...])
-_ARMS = Setting("arms", tuple[ArmConfig, ...])
-_MONTHS = Setting("economics.discount_months", int)
-_CURRENCY = Setting("economics.currency", str)
-_MENU = (_NAMED, _ARMS, _MONTHS, _CURRENCY)
-_TEXTS = Setting("messages", MessagesConfig)
-_SAFETY = Setting("safety", SafetyRules)
+_MENU = (NAMED, ARMS, MONTHS, CURRENCY)
 
 
 def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
@@ -54,7 +61,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
     from churn_assets.message.corpus.sentences import write_messages
 
-    config, menu, currency = step.config, _menu(step), step.read(_CURRENCY)
+    config, menu, currency = step.config, _menu(step), step.read(CURRENCY)
     if config.simulated:
         made = write_messages(customers, config, menu, step.seed, currency)
     else:
@@ -78,7 +85,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
 
 @asset(
     config=PreferencesConfig,
-    reads=(_TEXTS, _SAFETY, *_MENU, SEED),
+    reads=(TEXTS, SAFETY, *_MENU, SEED),
     format="churn_assets.message.corpus.format:PREFERENCES",
     checks=PREFERENCES,
     branch="message",
@@ -92,9 +99,9 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
     from churn_assets.message.corpus.read import read_preferences
     from churn_assets.message.corpus.sentences import write_preferences
 
-    config, texts, menu, currency = step.config, step.read(_TEXTS), _menu(step), step.read(_CURRENCY)
+    config, texts, menu, currency = step.config, step.read(TEXTS), _menu(step), step.read(CURRENCY)
     if config.simulated:
-        made = write_preferences(customers, texts, config, step.read(_SAFETY), menu, step.seed, currency)
+        made = write_preferences(customers, texts, config, step.read(SAFETY), menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
             made = read_preferences(path, customers, texts, menu, where, currency)
@@ -112,8 +119,9 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
 
 
 def _menu(step: Step[Any]) -> Menu:
-    known = Catalogue(step.read(_ARMS), step.read(_MONTHS), currency=step.read(_CURRENCY))
-    return known.menu(step.read(_NAMED))
+    from churn_assets.message.text.terms import menu_of
+
+    return menu_of(step.read(NAMED), step.read(ARMS), step.read(MONTHS), step.read(CURRENCY))
 
 
 def _examples(made: Messages | Preferences, names: tuple[str, ...]) -> list[dict[str, str]]:
@@ -156,7 +164,13 @@ def _base_digest(step: Step[SftModelConfig]) -> str:
     return content_of(base.path, step.root) if base.source == "folder" else ""
 
 
-def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made:
+def _train(train: Callable[..., _T], step: Step[Any], *inputs: Any, **more: Any) -> _T:
+    """Calls a training of the branch with what all of them are given."""
+    given = {"seed": step.seed, "progress": _follow(step), "checkpoints": step.scratch}
+    return train(*inputs, step.config, **given, **more)
+
+
+def _trained(value: Any, record: TrainingRecord, *plots: Plot) -> Made:
     names = list(dict.fromkeys(name for entry in record.curve for name in entry))
     return Made(
         value,
@@ -165,7 +179,7 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
             "training": [{name: entry.get(name) for name in names} for entry in record.curve],
             "samples": [{"text": text} for text in record.samples],
         },
-        plots=tuple(plot for plot in curves if set(plot.y) <= set(names)),
+        plots=tuple(plot for plot in plots if set(plot.y) <= set(names)),
     )
 
 
@@ -183,21 +197,13 @@ def _trained(value: Any, record: TrainingRecord, curves: Sequence[Plot]) -> Made
 def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
     from churn_assets.message.training.sft import train_sft
 
-    model = train_sft(
-        messages,
-        step.config,
-        seed=step.seed,
-        root=step.root,
-        progress=_follow(step),
-        checkpoints=step.scratch,
+    model = _train(train_sft, step, messages, root=step.root)
+    return _trained(
+        model,
+        model.record,
+        curves("Perplexity of held-out messages", "a token", "perplexity"),
+        curves("Training loss", "nats a token", "loss"),
     )
-    curves = (
-        Plot(
-            "training", "line", "step", ("perplexity",), "Perplexity of held-out messages", "step", "a token"
-        ),
-        Plot("training", "line", "step", ("loss",), "Training loss", "step", "nats a token"),
-    )
-    return _trained(model, model.record, curves)
 
 
 @asset(
@@ -212,26 +218,9 @@ def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
 def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_model: LanguageModel) -> Made:
     from churn_assets.message.training.reward import train_reward
 
-    model = train_reward(
-        preferences,
-        sft_model,
-        step.config,
-        seed=step.seed,
-        progress=_follow(step),
-        checkpoints=step.scratch,
-    )
-    curves = (
-        Plot(
-            "training",
-            "line",
-            "step",
-            ("accuracy", "judge_accuracy"),
-            "Held-out pairs ranked right",
-            "step",
-            "share",
-        ),
-    )
-    return _trained(model, model.record, curves)
+    model = _train(train_reward, step, preferences, sft_model)
+    plot = curves("Held-out pairs ranked right", "share", "accuracy", "judge_accuracy")
+    return _trained(model, model.record, plot)
 
 
 @asset(
@@ -246,27 +235,15 @@ def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_mo
 def ppo_text(
     step: Step[PpoTextConfig], sft_model: LanguageModel, reward_model: RewardModel, messages: Messages
 ) -> Made:
-    config = step.config
-    if config.algorithm == "grpo":
+    if step.config.algorithm == "grpo":
         from churn_assets.message.training.grpo import train_grpo as train
     else:
         from churn_assets.message.training.ppo import train_ppo as train
 
-    policy = train(
-        sft_model,
-        reward_model,
-        messages,
-        config,
-        seed=step.seed,
-        progress=_follow(step),
-        checkpoints=step.scratch,
+    policy = _train(train, step, sft_model, reward_model, messages)
+    return _trained(
+        policy,
+        policy.model.record,
+        curves("Reward and judge", "standard deviations", "reward", "judge"),
+        curves("KL divergence and its weight", "nats a token", "kl", "beta"),
     )
-    curves = (
-        Plot(
-            "training", "line", "step", ("reward", "judge"), "Reward and judge", "step", "standard deviations"
-        ),
-        Plot(
-            "training", "line", "step", ("kl", "beta"), "KL divergence and its weight", "step", "nats a token"
-        ),
-    )
-    return _trained(policy, policy.model.record, curves)

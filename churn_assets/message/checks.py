@@ -7,32 +7,46 @@ from churn_assets.gates.plots import Plot
 from churn_assets.message.config import MessagesConfig, SafetyRules
 
 # What says which arms messages are about; margins and costs are no matter of texts.
+NAMED = Setting("ppo_decision.menu", tuple[float | str, ...])
+ARMS = Setting("arms", tuple[ArmConfig, ...])
+MONTHS = Setting("economics.discount_months", int)
+CURRENCY = Setting("economics.currency", str)
+TEXTS = Setting("messages", MessagesConfig)
+SAFETY = Setting("safety", SafetyRules)
+
 _MENU: Given = {
-    "menu": "churn_assets.message.measured:menu_of",
-    "named": Setting("ppo_decision.menu", tuple[float | str, ...]),
-    "arms": Setting("arms", tuple[ArmConfig, ...]),
-    "months": Setting("economics.discount_months", int),
-    "currency": Setting("economics.currency", str),
-    "texts": Setting("messages", MessagesConfig),
+    "menu": "churn_assets.message.text.terms:menu_of",
+    "named": NAMED,
+    "arms": ARMS,
+    "months": MONTHS,
+    "currency": CURRENCY,
+    "texts": TEXTS,
 }
-_RULES: Given = {
-    "safety": "churn_assets.message.measured:safety_rules",
-    "rules": Setting("safety", SafetyRules),
-    **_MENU,
-}
+_RULES: Given = {"safety": "churn_assets.message.measured:safety_rules", "rules": SAFETY, **_MENU}
 _SFT: Given = {
     "writer": "churn_assets.message.measured:writer_of_sft",
-    "held_out": "churn_assets.message.measured:sft_situations",
+    "held_out": "churn_assets.message.measured:held_out_situations",
     **_MENU,
 }
 _POLICY: Given = {
     "writer": "churn_assets.message.measured:writer_of_policy",
-    "before": "churn_assets.message.measured:writer_before",
-    "held_out": "churn_assets.message.measured:policy_situations",
+    "before": "churn_assets.message.measured:writer_of_sft",
+    "held_out": "churn_assets.message.measured:held_out_situations",
     "written": "churn_assets.message.measured:messages_of_policy",
     "written_before": "churn_assets.message.measured:messages_before",
+    "quality": "churn_assets.message.measured:quality_of",
     **_RULES,
 }
+
+
+def curves(title: str, unit: str, *figures: str) -> Plot:
+    """Figures along a training."""
+    return Plot("training", "line", "step", figures, title, "step", unit)
+
+
+def _bars(table: str, names: str, figure: str, title: str) -> Plot:
+    return Plot(table, "bar", names, (figure,), title, names, figure)
+
 
 _SEPARATE_SPLITS = CheckSpec(
     name="honest_split",
@@ -47,7 +61,7 @@ MESSAGES: tuple[CheckSpec, ...] = (
         description="Enough different texts, none twice for one prompt, every offer told about equally often.",
         advice="Add messages, above all about the rarest offer; a model copies only offers that it saw told.",
         run="churn_assets.message.corpus.gates:message_volume",
-        plots=(Plot("offers", "bar", "offer", ("messages",), "Messages by offer", "offer", "messages"),),
+        plots=(_bars("offers", "offer", "messages", "Messages by offer"),),
     ),
     _SEPARATE_SPLITS,
     CheckSpec(
@@ -56,7 +70,7 @@ MESSAGES: tuple[CheckSpec, ...] = (
         advice="Remove or correct the messages that the safety rules name; a model repeats what it was shown.",
         run="churn_assets.message.corpus.gates:message_wording",
         given=_RULES,
-        plots=(Plot("rules", "bar", "rule", ("share",), "Texts that break each rule", "rule", "share"),),
+        plots=(_bars("rules", "rule", "share", "Texts that break each rule"),),
     ),
 )
 
@@ -126,17 +140,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         advice="Too far: raise init_beta or lower the learning rate. Not at all: the reward taught nothing.",
         run="churn_assets.message.measured:stays_close",
         given=_POLICY,
-        plots=(
-            Plot(
-                "training",
-                "line",
-                "step",
-                ("kl",),
-                "KL divergence from the SFT model",
-                "step",
-                "nats a token",
-            ),
-        ),
+        plots=(curves("KL divergence from the SFT model", "nats a token", "kl"),),
     ),
     CheckSpec(
         name="not_over_optimised",
@@ -146,15 +150,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         run="churn_assets.message.measured:not_over_optimised",
         given=_POLICY,
         plots=(
-            Plot(
-                "training",
-                "line",
-                "step",
-                ("reward", "judge"),
-                "Reward and held-out judge along the training",
-                "step",
-                "standard deviations",
-            ),
+            curves("Reward and held-out judge along the training", "standard deviations", "reward", "judge"),
         ),
     ),
     CheckSpec(
@@ -180,11 +176,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         question="For how many held-out customers were messages written?",
         run="churn_assets.message.measured:safe_to_send",
         given=_POLICY,
-        plots=(
-            Plot(
-                "rules_broken", "bar", "rule", ("share",), "Raw texts that break each rule", "rule", "share"
-            ),
-        ),
+        plots=(_bars("rules_broken", "rule", "share", "Raw texts that break each rule"),),
     ),
     CheckSpec(
         name="writes_no_worse_than_champion",

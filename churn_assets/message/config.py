@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import time
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -65,11 +65,9 @@ class MessageRows(_Section):
     test: Count = 2000
 
 
-class PairRows(_Section):
+class PairRows(MessageRows):
     """How many pairs the embedded corpus writes for each side of the split."""
 
-    train: Count = 4000
-    validation: Count = 400
     test: Count = 1000
 
 
@@ -97,14 +95,34 @@ class PreferencesGates(_Section):
     """Largest distance, in standard errors, between the labels turned round and `label_noise` (simulated pairs)."""
 
 
-class MessagesConfig(_Section):
+class _Texts(_Section):
+    """Where texts come from: the embedded generator or a file."""
+
+    source: Words = CORPUS
+
+    GENERATED: ClassVar[tuple[str, ...]] = ("rows",)
+    """Keys of the generator alone."""
+
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> Self:
+        ignored = [key for key in self.GENERATED if key in self.model_fields_set]
+        if ignored and not self.simulated:
+            raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")
+        return self
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the embedded generator writes them."""
+        return self.source == CORPUS
+
+
+class MessagesConfig(_Texts):
     """Where messages to learn from come from.
 
     `source` is `corpus` (written by the embedded generator: simulated) or a JSONL file (path or `gs://bucket/name`)
     with rows `{"prompt", "completion"}`, see read.py.
     """
 
-    source: Words = CORPUS
     profile: ProfileConfig
     durations: Annotated[tuple[Count, ...], Field(min_length=1)] = (3, 6, 12)
     """Months that an offer may run."""
@@ -118,22 +136,11 @@ class MessagesConfig(_Section):
             raise ValueError(f"found {list(durations)}, expected months that rise")
         return durations
 
-    @model_validator(mode="after")
-    def _nothing_ignored(self) -> Self:
-        if not self.simulated and "rows" in self.model_fields_set:
-            raise ValueError(f"rows has no meaning with source: {self.source}; leave it out")
-        return self
 
-    @property
-    def simulated(self) -> bool:
-        """Whether the embedded generator writes the messages."""
-        return self.source == CORPUS
-
-
-class PreferencesConfig(_Section):
+class PreferencesConfig(_Texts):
     """Where preference pairs come from: `corpus`, or a JSONL file with rows `{"prompt", "chosen", "rejected"}`."""
 
-    source: Words = CORPUS
+    GENERATED: ClassVar[tuple[str, ...]] = ("edit_share", "label_noise", "min_gap", "rows")
     rows: PairRows = PairRows()
     edit_share: Share = 0.4
     """Share of hard pairs: one text, and the same text with a single edit that breaks one named rule."""
@@ -143,18 +150,6 @@ class PreferencesConfig(_Section):
     label_noise: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """Share of pairs whose label is turned round, in every split alike."""
     gates: PreferencesGates = PreferencesGates()
-
-    @model_validator(mode="after")
-    def _nothing_ignored(self) -> Self:
-        ignored = sorted({"rows", "edit_share", "min_gap", "label_noise"} & self.model_fields_set)
-        if ignored and not self.simulated:
-            raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")
-        return self
-
-    @property
-    def simulated(self) -> bool:
-        """Whether the embedded generator writes the pairs."""
-        return self.source == CORPUS
 
 
 RuleId = Literal[

@@ -1,26 +1,29 @@
 """What the gates of the message branch are measured on: what loaded models write, score and expect. Sets no threshold.
 
-A model runs with as many threads as it was trained with.
+A model runs with as many threads as it was trained with. A check whose first parameter is `_` looks at what the version
+under test writes, which is made once for all of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.arms import ArmConfig, Catalogue, Menu
+from churn_assets.arms import Menu
 from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.estimates import Floats
 from churn_assets.gates.report import Outcome
 from churn_assets.message.config import MessagesConfig, SafetyRules
 from churn_assets.message.corpus.data import Messages, Preferences
 from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
-from churn_assets.message.model.gates import Booleans, Floats
+from churn_assets.message.model.gates import Booleans
 from churn_assets.message.model.generation import Writer, generate
-from churn_assets.message.model.language_model import LanguageModel, RewardModel
+from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel, Which
 from churn_assets.message.model.likelihood import divergence, mean_log_ratio, perplexity
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Message, Situation, situations_of, write_messages
@@ -35,9 +38,20 @@ MEASURED = 256
 """Messages along which KL divergence is measured: of 100 it varies by .004 around .144, of a trained quickstart."""
 
 
-def menu_of(named: tuple[float | str, ...], arms: tuple[ArmConfig, ...], months: int, currency: str) -> Menu:
-    """The arms that messages are about."""
-    return Catalogue(arms, months, currency=currency).menu(named)
+Section = SftModelConfig | PpoTextConfig
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good raw texts are.
+
+    Attributes:
+        by: Who says so.
+        of: (n,) quality of messages for situations.
+    """
+
+    by: str
+    of: Callable[[Sequence[Message], Sequence[Situation]], Floats]
 
 
 def safety_rules(rules: SafetyRules, texts: MessagesConfig, menu: Menu) -> Safety:
@@ -45,37 +59,22 @@ def safety_rules(rules: SafetyRules, texts: MessagesConfig, menu: Menu) -> Safet
     return safety_of(rules, texts.profile.service_texts, menu)
 
 
-def sft_situations(
+def held_out_situations(
     customers: CustomerTable,
     messages: Messages,
     menu: Menu,
     currency: str,
     texts: MessagesConfig,
-    config: SftModelConfig,
+    config: Section,
 ) -> list[Situation]:
-    """Whom the SFT model writes to."""
-    return _held_out(customers, messages, menu, currency, texts, config.gates.prompts)
+    """Customers that no model was fitted on, each with an offer; no prompt that was trained on."""
+    known = frozenset(messages.of("train")["prompt"])
+    profiles = profiles_of(customers.where(customers.held_out), texts.profile, currency)
+    return situations_of(profiles, offers_of(menu, texts.durations), config.gates.prompts, known)
 
 
-def policy_situations(
-    customers: CustomerTable,
-    messages: Messages,
-    menu: Menu,
-    currency: str,
-    texts: MessagesConfig,
-    config: PpoTextConfig,
-) -> list[Situation]:
-    """Whom the policy writes to."""
-    return _held_out(customers, messages, menu, currency, texts, config.gates.prompts)
-
-
-def writer_of_sft(sft_model: LanguageModel, config: SftModelConfig) -> Writer:
-    """The SFT model, ready to run."""
-    return Writer.of(sft_model, str(device_of(config.compute)))
-
-
-def writer_before(sft_model: LanguageModel, config: PpoTextConfig) -> Writer:
-    """The SFT model, ready to run where the policy does."""
+def writer_of_sft(sft_model: LanguageModel, config: Section) -> Writer:
+    """The SFT model, ready to run where the model under test does."""
     return Writer.of(sft_model, str(device_of(config.compute)))
 
 
@@ -87,22 +86,32 @@ def writer_of_policy(ppo_text: TextPolicy, config: PpoTextConfig) -> Writer:
 def messages_of_policy(
     writer: Writer, held_out: list[Situation], safety: Safety, seed: int, config: PpoTextConfig
 ) -> list[Message]:
-    """What the policy writes to held-out customers, raw and as it would be sent."""
-    return _written(writer, held_out, safety, seed, config)
+    """What a model writes to held-out customers, raw and as it would be sent."""
+    most, sampling = config.max_new_tokens, config.sampling
+    with threads(config.compute):
+        return write_messages(writer, held_out, safety, seed=seed, max_new_tokens=most, sampling=sampling)
 
 
 def messages_before(
     before: Writer, held_out: list[Situation], safety: Safety, seed: int, config: PpoTextConfig
 ) -> list[Message]:
     """The same of the SFT model, for the first of them."""
-    return _written(before, held_out[: config.gates.compared_prompts], safety, seed, config)
+    return messages_of_policy(before, held_out[: config.gates.compared_prompts], safety, seed, config)
+
+
+def quality_of(preferences: Preferences, reward_model: RewardModel, config: PpoTextConfig) -> Quality:
+    """By the gold rules where they labelled the pairs, else by the judge."""
+    if preferences.simulated:
+        return Quality(
+            "the gold rules", lambda messages, situations: gates.gold_scores(situations, _raw(messages))
+        )
+    return Quality(
+        "the judge", lambda messages, situations: _judged(reward_model, messages, situations, config)
+    )
 
 
 def learned_the_language(
-    model: LanguageModel,  # noqa: ARG001 - its writer is at hand
-    writer: Writer,
-    messages: Messages,
-    config: SftModelConfig,
+    _: LanguageModel, writer: Writer, messages: Messages, config: SftModelConfig
 ) -> Outcome:
     """Expects the messages that were written to customers it never saw."""
     of_test = messages.of("test").head(config.gates.prompts)
@@ -112,21 +121,12 @@ def learned_the_language(
 
 
 def copies_the_offer(
-    model: LanguageModel,  # noqa: ARG001 - its writer is at hand
-    writer: Writer,
-    held_out: list[Situation],
-    seed: int,
-    config: SftModelConfig,
+    _: LanguageModel, writer: Writer, held_out: list[Situation], seed: int, config: SftModelConfig
 ) -> Outcome:
     """Says just the offer of its prompt to customers it never saw."""
+    prompts, most = [each.prompt for each in held_out], config.gates.max_new_tokens
     with threads(config.compute):
-        written = generate(
-            writer,
-            [each.prompt for each in held_out],
-            seed=seed,
-            max_new_tokens=config.gates.max_new_tokens,
-            greedy=True,
-        )
+        written = generate(writer, prompts, seed=seed, max_new_tokens=most, greedy=True)
     texts = [each[0].text for each in written]
     return gates.copies_offer(held_out, texts, _says_only(held_out, texts), config.gates)
 
@@ -136,18 +136,17 @@ def ranks_pairs(model: RewardModel, preferences: Preferences, config: RewardMode
     pairs = preferences.of("test")
     prompts, whole = pairs["prompt"].tolist(), [True] * len(pairs)
     chosen, rejected = pairs["chosen"].tolist(), pairs["rejected"].tolist()
-
-    def margins(which: Literal["reward", "judge"]) -> Floats:
-        better, worse = (_scores(model, which, config, prompts, texts, whole) for texts in (chosen, rejected))
-        margin: Floats = better - worse
-        return margin
-
+    reward, judge = (
+        _scores(model, which, config, prompts, chosen, whole)
+        - _scores(model, which, config, prompts, rejected, whole)
+        for which in NETWORKS
+    )
     right = None
     if preferences.simulated:
         known = zip(pairs["customer_id"], preferences.situations(pairs), strict=True)
         of_rows = [Situation(customer, *found) for customer, found in known if found]
         right = gates.labels_by_gold(of_rows, chosen, rejected)
-    return gates.ranks_pairs(margins("reward"), margins("judge"), right, pairs["rule"].tolist(), config.gates)
+    return gates.ranks_pairs(reward, judge, right, pairs["rule"].tolist(), config.gates)
 
 
 def rewards_are_its_own(
@@ -183,9 +182,7 @@ def stays_close(
     few = written[:MEASURED]
     prompts = [each.prompt for each in held_out[: len(few)]]
     with threads(config.compute):
-        nats, places = divergence(
-            writer, before, prompts, [each.raw for each in few], [each.ended for each in few]
-        )
+        nats, places = divergence(writer, before, prompts, _raw(few), [each.ended for each in few])
     return gates.stays_close(nats, places, gates.course_of(policy, reward_model, config), config.gates)
 
 
@@ -209,36 +206,26 @@ def not_over_optimised(
 
 
 def better_than_sft(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
-    preferences: Preferences,
-    reward_model: RewardModel,
+    _: TextPolicy,
     held_out: list[Situation],
     written: list[Message],
     written_before: list[Message],
+    quality: Quality,
     config: PpoTextConfig,
 ) -> Outcome:
     """Better messages than the SFT model's for the same customers."""
     compared = held_out[: config.gates.compared_prompts]
-    ours = _quality(preferences, reward_model, written[: len(compared)], compared, config)
-    theirs = _quality(preferences, reward_model, written_before, compared, config)
-    return gates.better_than_sft(compared, ours, theirs, _by(preferences), config.gates)
+    ours, theirs = (quality.of(each, compared) for each in (written[: len(compared)], written_before))
+    return gates.better_than_sft(compared, ours, theirs, quality.by, config.gates)
 
 
-def well_formed(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
-    written: list[Message],
-    config: PpoTextConfig,
-) -> Outcome:
+def well_formed(_: TextPolicy, written: list[Message], config: PpoTextConfig) -> Outcome:
     """Messages come to an end, and customers get messages of their own."""
     return gates.well_formed(written, config.gates)
 
 
 def safe_to_send(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
-    held_out: list[Situation],
-    written: list[Message],
-    safety: Safety,
-    config: PpoTextConfig,
+    _: TextPolicy, held_out: list[Situation], written: list[Message], safety: Safety, config: PpoTextConfig
 ) -> Outcome:
     """Raw texts seldom break a rule or say another offer; what would be sent never does."""
     pairs = list(zip(held_out, written, strict=True))
@@ -249,60 +236,25 @@ def safe_to_send(
 
 
 def no_worse_than(
-    policy: TextPolicy,  # noqa: ARG001 - what it writes is at hand
+    _: TextPolicy,
     champion: TextPolicy,
-    preferences: Preferences,
-    reward_model: RewardModel,
     held_out: list[Situation],
     written: list[Message],
+    quality: Quality,
     safety: Safety,
     seed: int,
     config: PpoTextConfig,
 ) -> Outcome:
     """No worse than the champion's messages for the same customers."""
     compared = held_out[: config.gates.compared_prompts]
-    theirs = _written(writer_of_policy(champion, config), compared, safety, seed, config)
-    return gates.no_worse_than(
-        compared,
-        _quality(preferences, reward_model, written[: len(compared)], compared, config),
-        _quality(preferences, reward_model, theirs, compared, config),
-        _by(preferences),
-        config.gates,
-    )
-
-
-def _held_out(
-    customers: CustomerTable,
-    messages: Messages,
-    menu: Menu,
-    currency: str,
-    texts: MessagesConfig,
-    count: int,
-) -> list[Situation]:
-    """Customers that no model was fitted on, each with an offer; no prompt that was trained on."""
-    known = frozenset(messages.of("train")["prompt"])
-    profiles = profiles_of(customers.where(customers.held_out), texts.profile, currency)
-    return situations_of(profiles, list(profiles), offers_of(menu, texts.durations), count, known)
-
-
-def _written(
-    writer: Writer, held_out: Sequence[Situation], safety: Safety, seed: int, config: PpoTextConfig
-) -> list[Message]:
-    with threads(config.compute):
-        written = write_messages(
-            writer,
-            held_out,
-            safety,
-            seed=seed,
-            max_new_tokens=config.max_new_tokens,
-            sampling=config.sampling,
-        )
-    return [each[0] for each in written]
+    of_champion = messages_of_policy(writer_of_policy(champion, config), compared, safety, seed, config)
+    ours, theirs = (quality.of(each, compared) for each in (written[: len(compared)], of_champion))
+    return gates.no_worse_than(compared, ours, theirs, quality.by, config.gates)
 
 
 def _scores(
     model: RewardModel,
-    which: Literal["reward", "judge"],
+    which: Which,
     config: RewardModelConfig | PpoTextConfig,
     prompts: Sequence[str],
     texts: Sequence[str],
@@ -320,30 +272,13 @@ def _says_only(held_out: Sequence[Situation], texts: Sequence[str]) -> Booleans:
 
 
 def _judged(
-    reward_model: RewardModel,
-    messages: Sequence[Message],
-    held_out: Sequence[Situation],
-    config: PpoTextConfig,
+    model: RewardModel, messages: Sequence[Message], situations: Sequence[Situation], config: PpoTextConfig
 ) -> Floats:
     """(n,) the judge's scores of raw texts, in standard deviations of the SFT model's."""
-    prompts, ended = [each.prompt for each in held_out], [each.ended for each in messages]
-    raw = _scores(reward_model, "judge", config, prompts, [each.raw for each in messages], ended)
-    return reward_model.judge.standardised(raw).astype(float)
+    prompts, ended = [each.prompt for each in situations], [each.ended for each in messages]
+    raw = _scores(model, "judge", config, prompts, _raw(messages), ended)
+    return model.judge.standardised(raw).astype(float)
 
 
-def _quality(
-    preferences: Preferences,
-    reward_model: RewardModel,
-    messages: Sequence[Message],
-    held_out: Sequence[Situation],
-    config: PpoTextConfig,
-) -> Floats:
-    """(n,) how good raw texts are: by the gold rules where they labelled the pairs, else by the judge."""
-    if preferences.simulated:
-        return gates.gold_scores(held_out, [each.raw for each in messages])
-    return _judged(reward_model, messages, held_out, config)
-
-
-def _by(preferences: Preferences) -> str:
-    """Who says how good a text is."""
-    return "the gold rules" if preferences.simulated else "the judge"
+def _raw(messages: Sequence[Message]) -> list[str]:
+    return [each.raw for each in messages]

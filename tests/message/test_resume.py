@@ -7,7 +7,7 @@ import json
 import pytest
 from tiny_models import PPO, REWARD, SFT
 
-from churn_assets.message.training.checkpoint import read_checkpoint
+from churn_assets.message.training.checkpoint import newest_checkpoint
 from churn_assets.message.training.config import LoraConfig
 from churn_assets.message.training.grpo import train_grpo
 from churn_assets.message.training.ppo import train_ppo
@@ -142,4 +142,4 @@ def test_a_checkpoint_that_was_cut_short_is_not_read(tmp_path):
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "policy.safetensors").write_bytes(b"half")
 
-    assert read_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path) is None

@@ -17,24 +17,23 @@ from churn_assets.message.training.reward import (
     counterfactuals,
     preference_columns,
     reward_network,
-    reward_trainer,
     train_reward,
 )
-from churn_assets.message.training.supervised import Reporter
+from churn_assets.message.training.supervised import Reporter, supervised_trainer
 
 
 def test_training_and_rl_give_the_reward_model_the_same_tokens(tiny_sft, some_preferences, tmp_path):
     pairs = some_preferences.of("train").head(12)
     columns = preference_columns(tiny_sft.tokenizer, pairs)
-    trainer = reward_trainer(
+    trainer = supervised_trainer(
         reward_network(tiny_sft, 0),
         tiny_sft.tokenizer,
         columns,
         REWARD,
+        Reporter(silent, lambda network: ({}, ()), 1),
         seed=0,
         folder=tmp_path,
         keep_checkpoints=False,
-        reporter=Reporter(silent, lambda network: ({}, ()), 1, {}),
     )
 
     trained = [list(ids) for ids in trainer.train_dataset["chosen_ids"]]

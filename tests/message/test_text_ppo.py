@@ -21,11 +21,11 @@ from churn_assets.message.model.language_model import (
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.tokenizer import train_tokenizer
 from churn_assets.message.training.config import ComputeConfig, LoraConfig, RewardModelConfig
+from churn_assets.message.training.diary import next_beta
 from churn_assets.message.training.over_optimisation import judge_verdict
 from churn_assets.message.training.ppo import (
     PpoTrainer,
     advantages,
-    next_beta,
     policy_loss,
     token_rewards,
     train_ppo,

@@ -19,19 +19,15 @@ from churn_assets.message.training.config import (
     RewardModelConfig,
     SftModelConfig,
 )
+from churn_assets.message.training.diary import Diary
 from churn_assets.message.training.grpo import Follower, grpo_trainer
 from churn_assets.message.training.ppo import PpoTrainer, train_ppo
 from churn_assets.message.training.progress import silent
-from churn_assets.message.training.reward import (
-    judges_pairs,
-    preference_columns,
-    reward_network,
-    reward_trainer,
-)
-from churn_assets.message.training.sft import sft_trainer, supervised_columns
-from churn_assets.message.training.supervised import Reporter, total_steps
+from churn_assets.message.training.reward import judges_pairs, preference_columns, reward_network
+from churn_assets.message.training.sft import supervised_columns
+from churn_assets.message.training.supervised import Reporter, supervised_trainer, total_steps
 
-QUIET = Reporter(silent, lambda network: ({}, ()), 1, {})
+QUIET = Reporter(silent, lambda network: ({}, ()), 1)
 SUPERVISED = [
     ("learning_rate", 0.5, "learning_rate"),
     ("batch_size", 3, "per_device_train_batch_size"),
@@ -51,15 +47,17 @@ def trainer_of(tiny_sft, some_messages, some_preferences, tmp_path_factory):
 
     def make(config):
         folder = tmp_path_factory.mktemp("trainer")
-        common = {"seed": 11, "folder": folder, "keep_checkpoints": True, "reporter": QUIET}
+        tokenizer = tiny_sft.tokenizer
         if isinstance(config, SftModelConfig):
             rows = some_messages.of("train").head(8)
-            columns = supervised_columns(
-                tiny_sft.tokenizer, rows["prompt"].tolist(), rows["completion"].tolist()
-            )
-            return sft_trainer(tiny_sft.network(), tiny_sft.tokenizer, columns, config, **common)
-        columns = preference_columns(tiny_sft.tokenizer, some_preferences.of("train").head(8))
-        return reward_trainer(reward_network(tiny_sft, 0), tiny_sft.tokenizer, columns, config, **common)
+            columns = supervised_columns(tokenizer, rows["prompt"].tolist(), rows["completion"].tolist())
+            network = tiny_sft.network()
+        else:
+            columns = preference_columns(tokenizer, some_preferences.of("train").head(8))
+            network = reward_network(tiny_sft, 0)
+        return supervised_trainer(
+            network, tokenizer, columns, config, QUIET, seed=11, folder=folder, keep_checkpoints=True
+        )
 
     return make
 
@@ -85,9 +83,11 @@ def test_the_learning_rate_falls_or_stays_after_the_warm_up(
 ):
     """The network learns one kind of fact after the other, the last one when a falling rate has all but ended."""
     columns = preference_columns(tiny_sft.tokenizer, some_preferences.of("train").head(8))
-    common = {"seed": 11, "folder": tmp_path, "keep_checkpoints": False, "reporter": QUIET}
+    place = {"seed": 11, "folder": tmp_path, "keep_checkpoints": False}
     network = reward_network(tiny_sft, 0)
-    trainer = reward_trainer(network, tiny_sft.tokenizer, columns, REWARD, **common, schedule=schedule)
+    trainer = supervised_trainer(
+        network, tiny_sft.tokenizer, columns, REWARD, QUIET, **place, schedule=schedule
+    )
     steps = trainer.args.max_steps
 
     trainer.create_optimizer_and_scheduler(steps)
@@ -183,7 +183,7 @@ def test_the_judge_gets_its_share_of_the_customers_and_shares_none(preferences, 
     [
         ("learning_rate", 0.01, lambda t: t.optimizer.param_groups[0]["lr"]),
         ("adam_beta2", 0.5, lambda t: t.optimizer.param_groups[0]["betas"][1]),
-        ("init_beta", 0.7, lambda t: t.beta),
+        ("init_beta", 0.7, lambda t: t.diary.beta),
     ],
 )
 def test_every_key_of_the_optimizer_reaches_it(tiny_sft, tiny_reward, key, value, resolved):
@@ -282,7 +282,7 @@ def test_every_key_of_grpo_reaches_its_trainer(
     tiny_sft, tiny_reward, tmp_path, key, value, argument, expected
 ):
     config = PPO.model_copy(update={"algorithm": "grpo", key: value})
-    follower = Follower(tiny_sft, tiny_reward, config, silent)
+    follower = Follower(Diary(tiny_sft, tiny_reward, config), tiny_sft.tokenizer, config, silent)
 
     trainer = grpo_trainer(
         tiny_sft, ["A", "B"], config, follower, seed=5, folder=tmp_path, keep_checkpoints=True

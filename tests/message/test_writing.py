@@ -5,7 +5,7 @@ from telco_texts import percent
 
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.model.generation import Generated, Writer, generate
-from churn_assets.message.model.writing import Situation, situations_of, template_message, write_messages
+from churn_assets.message.model.writing import Situation, situations_of, write_messages
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Safety
 from churn_assets.message.training.config import Sampling
@@ -17,21 +17,21 @@ GOOD = " Hi {name}, thank you. You can now get 10% off your phone plan for 3 mon
 
 
 def test_everybody_is_written_to_once_before_anybody_is_again_and_then_about_another_offer():
-    found = situations_of(PROFILES, "abc", OFFERS, 5)
+    found = situations_of(PROFILES, OFFERS, 5)
     assert [each.customer for each in found] == ["a", "b", "c", "a", "b"]
     assert found[0].arm != found[3].arm
-    assert len(situations_of(PROFILES, "abc", OFFERS, 100)) == 6
+    assert len(situations_of(PROFILES, OFFERS, 100)) == 6
 
 
 def test_prompts_that_a_model_was_trained_on_are_left_out():
-    first, *others = situations_of(PROFILES, "abc", OFFERS, 6)
-    assert first not in situations_of(PROFILES, "abc", OFFERS, 6, {first.prompt})
-    assert len(situations_of(PROFILES, "abc", OFFERS, 6, {first.prompt})) == len(others)
+    first, *others = situations_of(PROFILES, OFFERS, 6)
+    assert first not in situations_of(PROFILES, OFFERS, 6, {first.prompt})
+    assert len(situations_of(PROFILES, OFFERS, 6, {first.prompt})) == len(others)
 
 
 def test_customers_of_one_profile_do_not_give_a_prompt_twice():
     alike = {"a": PROFILES["a"], "b": PROFILES["b"], "c": PROFILES["a"]}
-    found = situations_of(alike, "abc", OFFERS, 100)
+    found = situations_of(alike, OFFERS, 100)
     assert [each.customer for each in found] == ["a", "b", "a", "b"]
     assert len({each.prompt for each in found}) == len(found)
 
@@ -51,43 +51,20 @@ def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, m
         "churn_assets.message.model.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
     )
     situation = Situation("a", PROFILES["a"], OFFERS[0])
-    ((message,),) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling())
+    (message,) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling())
     assert message.sent.written_by == writer
     assert message.raw == text
     assert SAFETY.check(message.sent.text, situation.profile, situation.arm).safe
 
 
 def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
-    situations = situations_of(PROFILES, "abc", OFFERS, 4)
+    situations = situations_of(PROFILES, OFFERS, 4)
     written = write_messages(
-        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, sampling=Sampling(), n=2
+        Writer.of(tiny_sft), situations, SAFETY, seed=0, max_new_tokens=12, sampling=Sampling()
     )
-    assert [len(each) for each in written] == [2] * 4
-    for situation, messages in zip(situations, written, strict=True):
-        for message in messages:
-            assert message.sent.written_by == "template"
-            assert SAFETY.check(message.sent.text, situation.profile, situation.arm).safe
-
-
-def test_without_time_everybody_gets_the_template(tiny_sft):
-    situations = situations_of(PROFILES, "abc", OFFERS, 2)
-    written = write_messages(
-        Writer.of(tiny_sft),
-        situations,
-        SAFETY,
-        seed=0,
-        max_new_tokens=12,
-        sampling=Sampling(),
-        deadline_s=0.0,
-    )
-    assert {each.sent.written_by for (each,) in written} == {"template"}
-    assert not any(each.ended for (each,) in written)
-
-
-def test_the_template_says_the_offer():
-    message = template_message(Situation("a", PROFILES["a"], OFFERS[1]), SAFETY)
-    assert "20% off your phone plan for 6 months" in message.sent.text
-    assert message.sent.written_by == "template"
+    for situation, message in zip(situations, written, strict=True):
+        assert message.sent.written_by == "template"
+        assert SAFETY.check(message.sent.text, situation.profile, situation.arm).safe
 
 
 def test_messages_are_sampled_as_configured(tiny_sft):
@@ -98,9 +75,7 @@ def test_messages_are_sampled_as_configured(tiny_sft):
     ].text
 
     def written(sampling):
-        ((message,),) = write_messages(
-            writer, situations, SAFETY, seed=0, max_new_tokens=12, sampling=sampling
-        )
+        (message,) = write_messages(writer, situations, SAFETY, seed=0, max_new_tokens=12, sampling=sampling)
         return message.raw
 
     assert written(Sampling(top_p=1e-9)) == written(Sampling(temperature=1e-4)) == most_probable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pandas as pd
 
@@ -21,83 +22,67 @@ PREFERENCE_COLUMNS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Messages:
+class Texts:
+    """A table of texts about customers and arms.
+
+    Attributes:
+        frame: One row a message or pair.
+        profiles: Profile of every customer in `frame`, by id.
+        arms: Every arm that a row may name, by id.
+        simulated: The embedded generator wrote (and labelled) them.
+    """
+
+    frame: pd.DataFrame
+    profiles: Mapping[str, Profile]
+    arms: Mapping[str, Arm]
+    simulated: bool
+
+    TEXTS: ClassVar[tuple[str, ...]]
+    """Columns of texts, besides the prompt."""
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def of(self, split: str) -> pd.DataFrame:
+        """The rows of one side of the split."""
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+        return self.frame[self.frame["split"] == split].reset_index(drop=True)
+
+    def situations(self, frame: pd.DataFrame | None = None) -> list[tuple[Profile, Arm] | None]:
+        """Customer and arm of each row (of some of the rows); None where the row's source does not say them."""
+        frame = self.frame if frame is None else frame
+        known = {
+            (arm, months): lasting(self.arms[arm], int(months))
+            for arm, months in set(zip(frame["arm"], frame["months"], strict=True))
+            if arm
+        }
+        return [
+            (self.profiles[customer], known[arm, months]) if arm and customer in self.profiles else None
+            for customer, arm, months in zip(frame["customer_id"], frame["arm"], frame["months"], strict=True)
+        ]
+
+
+class Messages(Texts):
     """Messages to learn from.
 
-    Attributes:
-        frame: One row a message: customer_id (text, empty where unknown), split (train, validation or test),
-            prompt, completion (starts with a space), arm (id, empty where unknown), months that it runs (float, 0
-            for what does not run, NaN where unknown), tone (text, empty where unknown).
-        profiles: Profile of every customer in `frame`, by id.
-        arms: Every arm that a row may name, by id.
-        simulated: The embedded generator wrote them.
+    A row has customer_id (text, empty where unknown), split (train, validation or test), prompt, completion (starts
+    with a space), arm (id, empty where unknown), months that it runs (float, 0 for what does not run, NaN where
+    unknown), tone (text, empty where unknown).
     """
 
-    frame: pd.DataFrame
-    profiles: Mapping[str, Profile]
-    arms: Mapping[str, Arm]
-    simulated: bool
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def of(self, split: str) -> pd.DataFrame:
-        """The rows of one side of the split."""
-        return _of(self.frame, split)
-
-    def situations(self, frame: pd.DataFrame | None = None) -> list[tuple[Profile, Arm] | None]:
-        """Customer and arm of each row (of some of the rows); None where the row's source does not say them."""
-        return _situations(self.frame if frame is None else frame, self.profiles, self.arms)
+    TEXTS = ("completion",)
 
 
-@dataclass(frozen=True, eq=False)
-class Preferences:
+class Preferences(Texts):
     """Pairs of texts for one prompt, one of which was preferred.
 
-    Attributes:
-        frame: One row a pair: customer_id, split, prompt, chosen, rejected (both start with a space),
-            arm, months, as in `Messages`; kind (`pair`: two texts written apart, `edit`: a text and the same with
-            one edit) and rule (what the edit breaks, else empty).
-        profiles: Profile of every customer in `frame`, by id.
-        arms: Every arm that a row may name, by id.
-        simulated: The embedded generator wrote and labelled them.
+    A row has customer_id, split, prompt, chosen, rejected (both start with a space), arm and months as in `Messages`,
+    kind (`pair`: two texts written apart, `edit`: a text and the same with one edit) and rule (what the edit breaks,
+    else empty).
     """
 
-    frame: pd.DataFrame
-    profiles: Mapping[str, Profile]
-    arms: Mapping[str, Arm]
-    simulated: bool
-
-    def __len__(self) -> int:
-        return len(self.frame)
-
-    def of(self, split: str) -> pd.DataFrame:
-        """The rows of one side of the split."""
-        return _of(self.frame, split)
-
-    def situations(self, frame: pd.DataFrame | None = None) -> list[tuple[Profile, Arm] | None]:
-        """Customer and arm of each row (of some of the rows); None where the row's source does not say them."""
-        return _situations(self.frame if frame is None else frame, self.profiles, self.arms)
-
-
-def _of(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
-    return frame[frame["split"] == split].reset_index(drop=True)
-
-
-def _situations(
-    frame: pd.DataFrame, profiles: Mapping[str, Profile], arms: Mapping[str, Arm]
-) -> list[tuple[Profile, Arm] | None]:
-    known = {
-        (arm, months): lasting(arms[arm], int(months))
-        for arm, months in set(zip(frame["arm"], frame["months"], strict=True))
-        if arm
-    }
-    return [
-        None if not arm or customer not in profiles else (profiles[customer], known[arm, months])
-        for customer, arm, months in zip(frame["customer_id"], frame["arm"], frame["months"], strict=True)
-    ]
+    TEXTS = ("chosen", "rejected")
 
 
 def arms_of(menu: Menu) -> dict[str, Arm]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -79,21 +79,17 @@ class _TableFormat(ArtifactFormat[T]):
 
 
 def _check(
-    frame: pd.DataFrame, columns: tuple[str, ...], profiles: Mapping[str, Profile], arms: Mapping[str, Arm]
+    frame: pd.DataFrame, columns: tuple[str, ...], profiles: Collection[str], arms: Collection[str]
 ) -> None:
     if tuple(frame.columns) != columns:
         raise CorruptArtifact(ROWS, f"columns {list(frame.columns)}", f"columns {list(columns)}")
-    unknown = sorted(set(frame["split"]) - set(SPLITS))
-    if unknown:
-        raise CorruptArtifact(ROWS, f"split {unknown[0]!r}", f"one of {', '.join(SPLITS)}")
-    strangers = sorted(set(frame["customer_id"]) - set(profiles) - {""})
-    if strangers:
-        raise CorruptArtifact(
-            ROWS, f"customer {strangers[0]!r} without a profile", "a profile of each customer"
-        )
-    others = sorted(set(frame["arm"]) - set(arms) - {""})
-    if others:
-        raise CorruptArtifact(ROWS, f"arm {others[0]!r}", f"one of {', '.join(arms)}")
+    for name, known, found, expected in (
+        ("split", SPLITS, "split {!r}", f"one of {', '.join(SPLITS)}"),
+        ("customer_id", profiles, "customer {!r} without a profile", "a profile of each customer"),
+        ("arm", arms, "arm {!r}", f"one of {', '.join(arms)}"),
+    ):
+        if unknown := sorted(set(frame[name]) - set(known) - {""}):
+            raise CorruptArtifact(ROWS, found.format(unknown[0]), expected)
 
 
 class MessagesFormat(_TableFormat[Messages]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,7 @@ def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
     origin = "written by the embedded generator" if messages.simulated else "the user's"
     measured = [
         Gate("distinct_messages", int(frame["completion"].nunique()), ">=", gates.min_distinct, origin),
-        Gate("rows_twice", int(frame.duplicated(["prompt", "completion"]).sum()), "==", 0),
+        _rows_twice(messages),
     ]
     if told:
         balance = min(told.values()) * len(told) / sum(told.values())
@@ -38,16 +37,13 @@ def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
             Gate("offer_balance", balance, ">=", gates.min_offer_balance, "rarest offer, of an equal share")
         )
     words = frame["completion"].str.split().str.len()
+    sides = [(split, frame[frame["split"] == split]) for split in SPLITS]
     return Outcome(
         tuple(measured),
         {
             "splits": [
-                {
-                    "split": split,
-                    "messages": int((frame["split"] == split).sum()),
-                    "customers": int(frame["customer_id"][frame["split"] == split].nunique()),
-                }
-                for split in SPLITS
+                {"split": split, "messages": len(rows), "customers": int(rows["customer_id"].nunique())}
+                for split, rows in sides
             ],
             "tones": [
                 {"tone": tone or "unknown", "messages": len(rows), "words": float(words[rows.index].mean())}
@@ -83,7 +79,7 @@ def pair_volume(preferences: Preferences, gates: PreferencesGates) -> Outcome:
         Gate("train_pairs", len(preferences.of("train")), ">=", gates.min_train, origin),
         Gate("test_pairs", len(test), ">=", gates.min_test),
         Gate("pairs_of_one_text", same, "==", 0),
-        Gate("rows_twice", int(frame.duplicated(["prompt", "chosen", "rejected"]).sum()), "==", 0),
+        _rows_twice(preferences),
     ]
     edits = test["rule"][test["rule"] != ""].value_counts()
     if len(edits):
@@ -91,20 +87,16 @@ def pair_volume(preferences: Preferences, gates: PreferencesGates) -> Outcome:
         measured.append(
             Gate("rule_test_pairs", int(edits.min()), ">=", gates.min_rule_pairs, f"fewest: {rarest}")
         )
-    return Outcome(
-        tuple(measured),
+    pairs = [
         {
-            "pairs": [
-                {
-                    "kind": kind,
-                    "rule": rule or "any",
-                    "pairs": len(rows),
-                    "test": int((rows["split"] == "test").sum()),
-                }
-                for (kind, rule), rows in frame.groupby(["kind", "rule"])
-            ]
-        },
-    )
+            "kind": kind,
+            "rule": rule or "any",
+            "pairs": len(rows),
+            "test": int((rows["split"] == "test").sum()),
+        }
+        for (kind, rule), rows in frame.groupby(["kind", "rule"])
+    ]
+    return Outcome(tuple(measured), {"pairs": pairs})
 
 
 def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesConfig) -> Outcome:
@@ -113,34 +105,20 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
     chosen = _verdicts(preferences, frame["chosen"], safety)
     rejected = _verdicts(preferences, frame["rejected"], safety)
     worse = float(np.mean([b.safe and not a.safe for a, b in zip(chosen, rejected, strict=True)]))
-    measured = [
-        Gate(
-            "unsafe_preferred",
-            worse,
-            "<=",
-            gates.max_unsafe_preferred,
-            "unsafe text chosen, safe one rejected",
-        )
+    detail = "unsafe text chosen, safe one rejected"
+    measured = [Gate("unsafe_preferred", worse, "<=", gates.max_unsafe_preferred, detail)]
+    if not preferences.simulated:
+        return Outcome(tuple(measured))
+    turned = ~agrees_with_gold(preferences)
+    spread = np.sqrt(config.label_noise * (1 - config.label_noise) / len(frame))
+    z = abs(turned.mean() - config.label_noise) / spread if spread else float(turned.any()) * np.inf
+    detail = f"{turned.mean():.3f} of the labels turned"
+    measured.append(Gate("label_noise_z", float(z), "<=", gates.max_noise_z, detail))
+    labels = [
+        {"rule": rule or "pair", "pairs": len(rows), "turned": float(turned[rows.index].mean())}
+        for rule, rows in frame.groupby("rule")
     ]
-    tables: dict[str, Sequence[Mapping[str, Any]]] = {}
-    if preferences.simulated:
-        turned = ~agrees_with_gold(preferences)
-        spread = np.sqrt(config.label_noise * (1 - config.label_noise) / len(frame))
-        z = abs(turned.mean() - config.label_noise) / spread if spread else float(turned.any()) * np.inf
-        measured.append(
-            Gate(
-                "label_noise_z",
-                float(z),
-                "<=",
-                gates.max_noise_z,
-                f"{turned.mean():.3f} of the labels turned",
-            )
-        )
-        tables["labels"] = [
-            {"rule": rule or "pair", "pairs": len(rows), "turned": float(turned[rows.index].mean())}
-            for rule, rows in frame.groupby("rule")
-        ]
-    return Outcome(tuple(measured), tables)
+    return Outcome(tuple(measured), {"labels": labels})
 
 
 def separate_splits(value: Messages | Preferences, customers: CustomerTable) -> Outcome:
@@ -149,8 +127,7 @@ def separate_splits(value: Messages | Preferences, customers: CustomerTable) -> 
     splits = splits_of(customers)
     known = frame[frame["customer_id"] != ""]
     moved = int((known["customer_id"].map(splits) != known["split"]).sum())
-    texts = ["completion"] if isinstance(value, Messages) else ["chosen", "rejected"]
-    sides = pd.concat([frame[["split", name]].set_axis(["split", "text"], axis=1) for name in texts])
+    sides = pd.concat([frame[["split", name]].set_axis(["split", "text"], axis=1) for name in value.TEXTS])
     return Outcome(
         (
             Gate("customers_on_two_sides", _on_two(known["customer_id"], known["split"]), "==", 0),
@@ -183,6 +160,10 @@ def agrees_with_gold(preferences: Preferences) -> pd.Series:
     )
 
 
+def _rows_twice(table: Messages | Preferences) -> Gate:
+    return Gate("rows_twice", int(table.frame.duplicated(["prompt", *table.TEXTS]).sum()), "==", 0)
+
+
 def _on_two(values: pd.Series, sides: pd.Series) -> int:
     return int((sides.groupby(values).nunique() > 1).sum())
 
@@ -202,9 +183,5 @@ def _quality(messages: Messages) -> list[dict[str, Any]]:
         for situation, text in zip(known, messages.frame["completion"], strict=True)
         if situation is not None
     ]
-    shares = (0.05, 0.25, 0.5, 0.75, 0.95)
-    return (
-        [{"of_texts_below": share, "gold": float(np.quantile(totals, share))} for share in shares]
-        if totals
-        else []
-    )
+    shares = (0.05, 0.25, 0.5, 0.75, 0.95) if totals else ()
+    return [{"of_texts_below": share, "gold": float(np.quantile(totals, share))} for share in shares]

@@ -71,23 +71,19 @@ def score(profile: Profile, arm: Arm, text: str) -> Gold:
 
 def _offer(profile: Profile, arm: Arm, text: str) -> tuple[bool, bool, bool]:
     """Whether a text says what the arm gives, for how long (once given, what does not run), and anything else."""
-    facts, worth, duration = (
-        facts_of(arm, profile.currency),
-        worth_words(arm, profile.currency),
-        duration_words(arm),
-    )
+    facts, worth = facts_of(arm, profile.currency), worth_words(arm, profile.currency)
     told = [
         *(f"{number}%" for number in _PERCENT.findall(text)),
         *(f"{amount or sign} {code or 'USD'}" for amount, code, sign in _MONEY.findall(text)),
         *(f"{number} free month{'' if number == '1' else 's'}" for number in _FREE.findall(text)),
     ]
     spans = [f"{number} month{'' if number == '1' else 's'}" for number in _MONTHS.findall(text)]
-    other = bool(set(told) - {worth} or set(spans) - {duration})
+    other = bool(set(told) - {worth} or set(spans) - {duration_words(arm)})
     if facts.nothing:
         offered = other or bool(_OFFERED.search(text))
         return not offered, not offered, offered
     given = worth in text if facts.gift is not None else worth in told
-    return given, duration in spans if facts.discount else given, other
+    return given, duration_words(arm) in spans if facts.discount else given, other
 
 
 def _length(words: int) -> float:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +54,6 @@ class MessageFileError(ValueError):
         super().__init__("\n".join(problems[:SHOWN]) + more)
 
 
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    values: Mapping[str, Any]
-    split: str
-    arm: Arm | None
-
-
 def read_messages(
     path: Path,
     table: CustomerTable,
@@ -84,22 +75,9 @@ def read_messages(
     Raises:
         MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
     """
-    profiles, where = profiles_of(table, config.profile, currency), where or str(path)
-    rows = _rows(path, where, ("completion",), ("tone",), table, profiles, config, menu)
-    frame = pd.DataFrame(
-        [
-            (
-                *_who(row),
-                row.values["prompt"],
-                row.values["completion"],
-                *_arm(row),
-                row.values.get("tone", ""),
-            )
-            for row in rows
-        ],
-        columns=list(MESSAGE_COLUMNS),
-    )
-    return Messages(frame, _used(profiles, frame), arms_of(menu), simulated=False)
+    reader = _Reader(where or str(path), table, config, menu, currency)
+    frame = pd.DataFrame(reader.rows(path, Messages.TEXTS, ("tone",)), columns=list(MESSAGE_COLUMNS))
+    return Messages(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
 
 
 def read_preferences(
@@ -115,84 +93,119 @@ def read_preferences(
     Raises:
         MessageFileError: as of `read_messages`, or both texts of a row are the same.
     """
-    profiles, where = profiles_of(table, config.profile, currency), where or str(path)
-    rows = _rows(path, where, ("chosen", "rejected"), (), table, profiles, config, menu)
-    same = [row for row in rows if row.values["chosen"] == row.values["rejected"]]
-    if same:
-        raise MessageFileError(
-            [f"{where}:{row.line}: rejected: found the text of chosen, expected another" for row in same]
-        )
-    frame = pd.DataFrame(
-        [
-            (
-                *_who(row),
-                *(row.values[name] for name in ("prompt", "chosen", "rejected")),
-                *_arm(row),
-                "pair",
-                "",
+    reader = _Reader(where or str(path), table, config, menu, currency)
+    rows = reader.rows(path, Preferences.TEXTS)
+    if same := [row["line"] for row in rows if row["chosen"] == row["rejected"]]:
+        wrong = "rejected: found the text of chosen, expected another"
+        raise MessageFileError([f"{reader.where}:{line}: {wrong}" for line in same])
+    frame = pd.DataFrame(rows, columns=list(PREFERENCE_COLUMNS)).assign(kind="pair", rule="")
+    return Preferences(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
+
+
+_Row = dict[str, Any]
+"""The values of a row, with its line, split, arm (id) and months; what it does not say is empty or NaN."""
+
+
+class _Reader:
+    """What rows may speak of.
+
+    Args:
+        where: What errors call the file.
+        table: The customers.
+        config: The `messages:` section.
+        menu: What may be offered.
+        currency: Of all money.
+    """
+
+    def __init__(
+        self, where: str, table: CustomerTable, config: MessagesConfig, menu: Menu, currency: str
+    ) -> None:
+        self.where = where
+        self._profiles = profiles_of(table, config.profile, currency)
+        self._offers = offers_of(menu, config.durations)
+        self._splits, self._folds = splits_of(table), table.schema.folds
+
+    def profiles_in(self, frame: pd.DataFrame) -> dict[str, Profile]:
+        """Those of the customers in a table."""
+        return {customer: self._profiles[customer] for customer in frame["customer_id"].unique() if customer}
+
+    def rows(self, path: Path, texts: Sequence[str], labels: Sequence[str] = ()) -> list[_Row]:
+        """Every row of the file, with these texts besides the prompt, and free labels."""
+        if not path.is_file():
+            raise MessageFileError([f"{self.where}: there is no such file"])
+        problems: list[str] = []
+        rows: list[_Row] = []
+        for number, line in enumerate(path.read_bytes().splitlines(), 1):
+            try:
+                rows.append({"line": number, **self._row(_parsed(line), texts, labels)})
+            except _RowError as wrong:
+                problems.append(f"{self.where}:{number}: {wrong}")
+        problems = problems or _repeated(self.where, rows, texts) or _leaked(self.where, rows, texts)
+        problems = problems or [
+            f"{self.where}: found no row for {split} among {len(rows)}, expected at least one"
+            for split in SPLITS
+            if not any(row["split"] == split for row in rows)
+        ]
+        if problems:
+            raise MessageFileError(problems)
+        return rows
+
+    def _row(self, values: Mapping[str, Any], texts: Sequence[str], labels: Sequence[str]) -> _Row:
+        _check_fields(values, ("prompt", *texts), labels)
+        arm = self._arm(values)
+        return {
+            "customer_id": "",
+            **dict.fromkeys(labels, ""),
+            **values,
+            **{name: " " + values[name].strip() for name in texts},
+            "split": self._split(values),
+            "arm": "" if arm is None else arm.id,
+            "months": np.nan if arm is None else float(arm.months),
+        }
+
+    def _split(self, values: Mapping[str, Any]) -> str:
+        if "customer_id" in values:
+            return self._splits[values["customer_id"]]
+        fold = folds([values["prompt"]], self._folds.seed, self._folds.count)[0]
+        return split_of_fold(int(fold), self._folds)
+
+    def _arm(self, values: Mapping[str, Any]) -> Arm | None:
+        """The arm of a row; None where it names neither customer nor arm."""
+        if not any(name in values for name in (*SITUATION, *BY_SHARE)):
+            return None
+        by_share = any(name in values for name in BY_SHARE[1:])
+        for name in SITUATION[1:]:
+            if by_share and name in values:
+                raise _RowError(
+                    f"{name}: found beside offer_pct and offer_months, expected one way to name the arm"
+                )
+        needed = BY_SHARE if by_share else SITUATION[:2]
+        if missing := [name for name in needed if name not in values]:
+            given = " and ".join(name for name in needed if name in values)
+            raise _RowError(f"{missing[0]}: found nothing, expected a value beside {given}")
+        customer = values["customer_id"]
+        if not isinstance(customer, str) or customer not in self._profiles:
+            raise _RowError(
+                f"customer_id: found {_shown(customer)}, expected one of the {len(self._profiles)} customers"
             )
-            for row in rows
-        ],
-        columns=list(PREFERENCE_COLUMNS),
-    )
-    return Preferences(frame, _used(profiles, frame), arms_of(menu), simulated=False)
-
-
-def _who(row: _Row) -> tuple[str, str]:
-    return row.values.get("customer_id", ""), row.split
-
-
-def _arm(row: _Row) -> tuple[str, float]:
-    return ("", np.nan) if row.arm is None else (row.arm.id, float(row.arm.months))
-
-
-def _used(profiles: Mapping[str, Profile], frame: pd.DataFrame) -> dict[str, Profile]:
-    return {customer: profiles[customer] for customer in frame["customer_id"].unique() if customer}
-
-
-def _rows(
-    path: Path,
-    where: str,
-    texts: Sequence[str],
-    labels: Sequence[str],
-    table: CustomerTable,
-    profiles: Mapping[str, Profile],
-    config: MessagesConfig,
-    menu: Menu,
-) -> list[_Row]:
-    if not path.is_file():
-        raise MessageFileError([f"{where}: there is no such file"])
-    splits = splits_of(table)
-    offers = offers_of(menu, config.durations)
-    problems: list[str] = []
-    rows: list[_Row] = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            values = _parsed(line)
-            _check_fields(values, ("prompt", *texts), labels)
-            arm = _situation(values, profiles, offers)
-        except _RowError as wrong:
-            problems.append(f"{where}:{number}: {wrong}")
-            continue
-        values |= {name: " " + values[name].strip() for name in texts}
-        schema = table.schema
-        split = (
-            splits[values["customer_id"]]
-            if "customer_id" in values
-            else split_of_fold(
-                int(folds([values["prompt"]], schema.folds.seed, schema.folds.count)[0]), schema.folds
+        arm = self._offered(values, by_share=by_share)
+        expected = prompt_of(self._profiles[customer], arm)
+        if values["prompt"] != expected:
+            raise _RowError(
+                f"prompt: found {_shown(values['prompt'])}, expected {expected!r} for customer and offer"
             )
-        )
-        rows.append(_Row(number, values, split, arm))
-    problems = problems or _repeated(where, rows, texts) or _leaked(where, rows, texts)
-    problems = problems or [
-        f"{where}: found no row for {split} among {len(rows)}, expected at least one"
-        for split in SPLITS
-        if not any(row.split == split for row in rows)
-    ]
-    if problems:
-        raise MessageFileError(problems)
-    return rows
+        return arm
+
+    def _offered(self, values: Mapping[str, Any], *, by_share: bool) -> Arm:
+        """The arm that a row names by its share or id, and by months where several have that."""
+        name, months = BY_SHARE[1:] if by_share else SITUATION[1:]
+        called = [(arm.terms.share_off if by_share else arm.id, arm) for arm in self._offers]
+        _one_of(name, values[name], [each for each, _ in called if each is not None])
+        fitting = [arm for each, arm in called if each == values[name]]
+        if len(fitting) == 1 and months not in values:
+            return fitting[0]
+        _one_of(months, values.get(months), [arm.months for arm in fitting])
+        return next(arm for arm in fitting if arm.months == values[months])
 
 
 class _RowError(ValueError):
@@ -236,54 +249,6 @@ def _check_fields(values: Mapping[str, Any], texts: Sequence[str], labels: Seque
             raise _RowError(f"{name}: found {_shown(values[name])}, expected a text")
 
 
-def _situation(
-    values: Mapping[str, Any], profiles: Mapping[str, Profile], offers: Sequence[Arm]
-) -> Arm | None:
-    """The arm of a row; None where it names neither customer nor arm."""
-    if not any(name in values for name in (*SITUATION, *BY_SHARE)):
-        return None
-    by_share = any(name in values for name in BY_SHARE[1:])
-    needed = BY_SHARE if by_share else SITUATION[:2]
-    for name in SITUATION[1:]:
-        if by_share and name in values:
-            raise _RowError(
-                f"{name}: found beside offer_pct and offer_months, expected one way to name the arm"
-            )
-    given = [name for name in needed if name in values]
-    if len(given) < len(needed):
-        missing = next(name for name in needed if name not in values)
-        raise _RowError(f"{missing}: found nothing, expected a value beside {' and '.join(given)}")
-    customer = values["customer_id"]
-    if not isinstance(customer, str) or customer not in profiles:
-        raise _RowError(
-            f"customer_id: found {_shown(customer)}, expected one of the {len(profiles)} customers"
-        )
-    arm = _by_share(values, offers) if by_share else _by_id(values, offers)
-    expected = prompt_of(profiles[customer], arm)
-    if values["prompt"] != expected:
-        raise _RowError(
-            f"prompt: found {_shown(values['prompt'])}, expected {expected!r} for customer and offer"
-        )
-    return arm
-
-
-def _by_share(values: Mapping[str, Any], offers: Sequence[Arm]) -> Arm:
-    percents = [arm for arm in offers if arm.terms.share_off is not None]
-    _one_of("offer_pct", values["offer_pct"], [arm.terms.share_off for arm in percents])
-    fitting = [arm for arm in percents if arm.terms.share_off == values["offer_pct"]]
-    _one_of("offer_months", values["offer_months"], [arm.months for arm in fitting])
-    return next(arm for arm in fitting if arm.months == values["offer_months"])
-
-
-def _by_id(values: Mapping[str, Any], offers: Sequence[Arm]) -> Arm:
-    _one_of("arm", values["arm"], [arm.id for arm in offers])
-    fitting = [arm for arm in offers if arm.id == values["arm"]]
-    if len(fitting) == 1 and "months" not in values:
-        return fitting[0]
-    _one_of("months", values.get("months"), [arm.months for arm in fitting])
-    return next(arm for arm in fitting if arm.months == values["months"])
-
-
 def _one_of(name: str, value: Any, allowed: Sequence[Any]) -> None:
     expected = sorted(set(allowed))
     if isinstance(value, bool) or value not in expected:
@@ -299,9 +264,11 @@ def _repeated(where: str, rows: Sequence[_Row], texts: Sequence[str]) -> list[st
     first: dict[tuple[str, ...], int] = {}
     problems = []
     for row in rows:
-        key = tuple(row.values[name] for name in ("prompt", *texts))
-        if first.setdefault(key, row.line) != row.line:
-            problems.append(f"{where}:{row.line}: found the row of line {first[key]} again, expected it once")
+        key = tuple(row[name] for name in ("prompt", *texts))
+        if first.setdefault(key, row["line"]) != row["line"]:
+            problems.append(
+                f"{where}:{row['line']}: found the row of line {first[key]} again, expected it once"
+            )
     return problems
 
 
@@ -312,10 +279,10 @@ def _leaked(where: str, rows: Sequence[_Row], texts: Sequence[str]) -> list[str]
         first: dict[str, _Row] = {}
         for row in rows:
             for name in names:
-                before = first.setdefault(row.values[name], row)
-                if before.split != row.split:
+                before = first.setdefault(row[name], row)
+                if before["split"] != row["split"]:
                     problems.append(
-                        f"{where}:{row.line}: {name}: found in split {row.split} the text of line {before.line}, "
-                        f"which is in split {before.split}; expected every text in one split"
+                        f"{where}:{row['line']}: {name}: found in split {row['split']} the text of line "
+                        f"{before['line']}, which is in split {before['split']}; expected every text in one split"
                     )
     return problems

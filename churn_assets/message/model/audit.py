@@ -7,11 +7,12 @@ two disagree, one of them is wrong, and a gate says so. Keep it apart: a shared 
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 from churn_assets.arms import Arm
 
@@ -31,6 +32,7 @@ _UNITS = {
     "double": 2, "triple": 3,
 }  # fmt: skip
 _POWERS = {"hundred": 100, "thousand": 1000}
+_NUMBERS = _UNITS | _POWERS
 _PARTS = {
     "half": Fraction(1, 2), "halve": Fraction(1, 2), "halved": Fraction(1, 2), "third": Fraction(1, 3),
     "thirds": Fraction(2, 6), "quarter": Fraction(1, 4), "quarters": Fraction(1, 4), "fifth": Fraction(1, 5),
@@ -50,6 +52,11 @@ _COUNTRIES = {
 """Names of money, and the first two letters of the ISO codes that each may mean, one after the other."""
 _OFFERING = frozenset({"discount", "offer", "gift", "free", "voucher", "bonus"})
 """What a contact that brings nothing does not say."""
+_KINDS: dict[str, Kind] = {
+    "%": "percent", "percent": "percent", "pct": "percent", "percentage": "percent", "cent": "percent",
+    "-": "hyphen", "‐": "hyphen", "‑": "hyphen", "–": "hyphen", "and": "and", "a": "article", "an": "article",
+    "the": "article", "/": "slash", "⁄": "slash", ".": "stop", "!": "stop", "?": "stop",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,11 +71,16 @@ class Said:
         free: Those of the durations that are said to cost nothing.
     """
 
-    percents: frozenset[Fraction]
-    months: frozenset[Fraction]
-    others: frozenset[Fraction]
+    percents: frozenset[Fraction] = frozenset()
+    months: frozenset[Fraction] = frozenset()
+    others: frozenset[Fraction] = frozenset()
     amounts: frozenset[tuple[Fraction, str]] = frozenset()
     free: frozenset[Fraction] = frozenset()
+
+    @property
+    def sums(self) -> frozenset[Fraction]:
+        """The amounts, whatever their money."""
+        return frozenset(value for value, _ in self.amounts)
 
 
 @dataclass(frozen=True)
@@ -82,38 +94,38 @@ class _Mark:
 
 def said(text: str, currency: str = "") -> Said:
     """Reads every number of a text and what it counts; an ISO code beside a number is money if it is `currency`."""
-    tape = [_mark(word, currency.lower()) for word in _words(text)]
-    tape = _join_numbers(tape)
-    tape = _join_parts(tape)
-    percents: set[Fraction] = set()
-    months: set[Fraction] = set()
-    others: set[Fraction] = set()
-    amounts: set[tuple[Fraction, str]] = set()
-    free: set[Fraction] = set()
+    tape = _join_parts(_join_numbers([_mark(word, currency.lower()) for word in _words(text)]))
+    found = list(_read(tape))
+    return Said(
+        **{each.name: frozenset(value for name, value in found if name == each.name) for each in fields(Said)}
+    )
+
+
+def _read(tape: Sequence[_Mark]) -> Iterator[tuple[str, Any]]:
+    """Field of `Said` and value of all that a tape says."""
     for place, mark in enumerate(tape):
+        counted, money = _counted(tape, place), _money(tape, place)
         if mark.kind not in ("number", "part"):
             if _is_lone_time(tape, place):
-                months.add(_TIME[_singular(mark.word)])
-                free |= {_TIME[_singular(mark.word)]} if _is_free(tape, place, place) else set()
-            continue
-        counted = _counted(tape, place)
-        money = _money(tape, place)
-        if counted is not None and counted.kind == "time":
-            months.add(mark.value * counted.value)
-            free |= (
-                {mark.value * counted.value} if _is_free(tape, place, tape.index(counted, place)) else set()
-            )
+                yield from _duration(tape, place, place, mark.value)
+        elif counted is not None and counted.kind == "time":
+            yield from _duration(tape, place, tape.index(counted, place), mark.value * counted.value)
         elif mark.kind == "part":
-            percents.add(100 * mark.value)
+            yield "percents", 100 * mark.value
         elif counted is not None:
-            percents.add(mark.value)
+            yield "percents", mark.value
         elif money is not None:
-            amounts.add((mark.value, money))
+            yield "amounts", (mark.value, money)
         elif mark.word != "one":
-            others.add(mark.value)
-    return Said(
-        frozenset(percents), frozenset(months), frozenset(others), frozenset(amounts), frozenset(free)
-    )
+            yield "others", mark.value
+
+
+def _duration(tape: Sequence[_Mark], first: int, last: int, months: Fraction) -> Iterator[tuple[str, Any]]:
+    """A duration, and once more where it is said to be free: before its unit, or in the next words of its sentence."""
+    yield "months", months
+    behind = itertools.takewhile(lambda mark: mark.kind != "stop", tape[last + 1 : last + 8])
+    if any(mark.word == "free" for mark in (*tape[max(0, first - 1) : last], *behind)):
+        yield "free", months
 
 
 def says_only(text: str, arm: Arm, currency: str) -> bool:
@@ -126,10 +138,9 @@ def says_only(text: str, arm: Arm, currency: str) -> bool:
     """
     apart, gift = _without_gift(text, arm)
     found, wanted = said(apart, currency), _offered(arm)
-    amounts = {value for value, _ in found.amounts}
     return (
         not says_another(text, arm, currency)
-        and (found.percents, found.months, amounts) == (wanted.percents, wanted.months, _values(wanted))
+        and (found.percents, found.months, found.sums) == (wanted.percents, wanted.months, wanted.sums)
         and gift
         and wanted.free <= found.free
     )
@@ -139,29 +150,27 @@ def says_another(text: str, arm: Arm, currency: str) -> bool:
     """Whether a text names a discount, an amount or a duration that is not this arm's, or any other number."""
     found, wanted = said(_without_gift(text, arm)[0], currency), _offered(arm)
     foreign = [money for _, money in found.amounts if not _is_money(money, currency.lower())]
-    amounts = {value for value, _ in found.amounts} - _values(wanted)
-    other = found.percents - wanted.percents or found.months - wanted.months or found.others
-    nothing = wanted == Said(frozenset(), frozenset(), frozenset()) and arm.terms.gift_words is None
-    return bool(other or amounts or foreign) or (nothing and not _OFFERING.isdisjoint(_words(text)))
+    other = (
+        found.percents - wanted.percents
+        or found.months - wanted.months
+        or found.sums - wanted.sums
+        or found.others
+        or foreign
+    )
+    nothing = wanted == Said() and arm.terms.gift_words is None
+    return bool(other) or (nothing and not _OFFERING.isdisjoint(_words(text)))
 
 
 def _offered(arm: Arm) -> Said:
     """What a text that says just this arm is read as; the money is named as nothing."""
-    terms = arm.terms
-    none: frozenset[Fraction] = frozenset()
-    months = frozenset({Fraction(terms.months)}) if terms.months else none
-    share, amount = terms.share_off, terms.amount_off
+    terms, share, amount = arm.terms, arm.terms.share_off, arm.terms.amount_off
+    months = frozenset({Fraction(terms.months)} if terms.months else ())
     return Said(
-        percents=none if share is None else frozenset({Fraction(str(round(100 * share, 6)))}),
+        percents=frozenset(() if share is None else {Fraction(str(round(100 * share, 6)))}),
         months=months,
-        others=none,
-        amounts=frozenset() if amount is None else frozenset({(Fraction(str(amount)), "")}),
-        free=months if terms.kind == "free_months" else none,
+        amounts=frozenset(() if amount is None else {(Fraction(str(amount)), "")}),
+        free=months if terms.kind == "free_months" else frozenset(),
     )
-
-
-def _values(offered: Said) -> set[Fraction]:
-    return {value for value, _ in offered.amounts}
 
 
 def _without_gift(text: str, arm: Arm) -> tuple[str, bool]:
@@ -212,23 +221,17 @@ def _singular(word: str) -> str:
 def _mark(word: str, code: str) -> _Mark:
     if word[0].isdecimal():
         return _Mark("number", word, _value(word))
-    if word in _UNITS:
-        return _Mark("number", word, Fraction(_UNITS[word]))
-    if word in _POWERS:
-        return _Mark("number", word, Fraction(_POWERS[word]))
+    if word in _NUMBERS:
+        return _Mark("number", word, Fraction(_NUMBERS[word]))
     if word in _PARTS:
         return _Mark("part", word, _PARTS[word])
-    if word in ("%", "percent", "pct", "percentage", "cent"):
-        return _Mark("percent", word)
-    if _singular(word) in _TIME:
-        return _Mark("time", word, _TIME[_singular(word)])
-    if word in _SIGNS or _singular(word) in _COUNTRIES or (word == code != ""):
-        return _Mark("money", _SIGNS.get(word, word if word == code else _singular(word)))
-    signs: dict[str, Kind] = {
-        "-": "hyphen", "‐": "hyphen", "‑": "hyphen", "–": "hyphen", "and": "and", "a": "article", "an": "article",
-        "the": "article", "/": "slash", "⁄": "slash", ".": "stop", "!": "stop", "?": "stop",
-    }  # fmt: skip
-    return _Mark(signs.get(word, "word"), word)
+    if (unit := _singular(word)) in _TIME:
+        return _Mark("time", word, _TIME[unit])
+    if word in _KINDS:
+        return _Mark(_KINDS[word], word)
+    if word in _SIGNS or unit in _COUNTRIES or (word == code != ""):
+        return _Mark("money", _SIGNS.get(word, word if word == code else unit))
+    return _Mark("word", word)
 
 
 def _value(digits: str) -> Fraction:
@@ -272,32 +275,30 @@ def _join_parts(tape: list[_Mark]) -> list[_Mark]:
     joined: list[_Mark] = []
     place = 0
     while place < len(tape):
-        kinds = tuple(mark.kind for mark in tape[place : place + 4])
-        mark = tape[place]
-        if kinds[:3] == ("number", "slash", "number") and tape[place + 2].value:
-            joined.append(_Mark("part", "joined", mark.value / tape[place + 2].value))
-            place += 3
-        elif kinds == ("number", "number", "slash", "number") and tape[place + 3].value:
-            joined.append(
-                _Mark("number", "joined", mark.value + tape[place + 1].value / tape[place + 3].value)
-            )
-            place += 4
-        elif kinds == ("number", "and", "article", "part"):
-            joined.append(_Mark("number", "joined", mark.value + tape[place + 3].value))
-            place += 4
-        elif kinds[:2] == ("number", "part"):
-            joined.append(_Mark("part", "joined", mark.value * tape[place + 1].value))
-            place += 2
-        elif kinds[:3] == ("number", "hyphen", "part"):
-            joined.append(_Mark("part", "joined", mark.value * tape[place + 2].value))
-            place += 3
-        else:
-            joined.append(mark)
-            place += 1
+        mark, taken = _first_part(tape[place : place + 4])
+        joined.append(mark)
+        place += taken
     return joined
 
 
-def _counted(tape: list[_Mark], place: int) -> _Mark | None:
+def _first_part(tape: Sequence[_Mark]) -> tuple[_Mark, int]:
+    """The first number of the tape with all that belongs to it, and how many marks those are."""
+    values = [mark.value for mark in tape]
+    match [mark.kind for mark in tape]:
+        case ["number", "slash", "number", *_] if values[2]:
+            return _Mark("part", "joined", values[0] / values[2]), 3
+        case ["number", "number", "slash", "number"] if values[3]:
+            return _Mark("number", "joined", values[0] + values[1] / values[3]), 4
+        case ["number", "and", "article", "part"]:
+            return _Mark("number", "joined", values[0] + values[3]), 4
+        case ["number", "part", *_]:
+            return _Mark("part", "joined", values[0] * values[1]), 2
+        case ["number", "hyphen", "part", *_]:
+            return _Mark("part", "joined", values[0] * values[2]), 3
+    return tape[0], 1
+
+
+def _counted(tape: Sequence[_Mark], place: int) -> _Mark | None:
     """What the number at a place counts: the percent or time behind it, if there is one."""
     part = tape[place].kind == "part"
     for mark in tape[place + 1 :]:
@@ -309,7 +310,7 @@ def _counted(tape: list[_Mark], place: int) -> _Mark | None:
     return None
 
 
-def _money(tape: list[_Mark], place: int) -> str | None:
+def _money(tape: Sequence[_Mark], place: int) -> str | None:
     """The name of the money that a number counts: right behind it, a hyphen between or not, or right before."""
     behind = place + 1
     while behind < len(tape) and (tape[behind].kind == "hyphen" or tape[behind].word in _PASSED_OVER):
@@ -327,19 +328,7 @@ def _is_money(name: str, code: str) -> bool:
     return code[:2] in {starts[place : place + 2] for place in range(0, len(starts), 2)}
 
 
-def _is_free(tape: list[_Mark], first: int, last: int) -> bool:
-    """Whether a duration is said to be free: before its unit, or in one of the next words of its sentence."""
-    if any(mark.word == "free" for mark in tape[max(0, first - 1) : last]):
-        return True
-    for mark in tape[last + 1 : last + 8]:
-        if mark.kind == "stop":
-            return False
-        if mark.word == "free":
-            return True
-    return False
-
-
-def _is_lone_time(tape: list[_Mark], place: int) -> bool:
+def _is_lone_time(tape: Sequence[_Mark], place: int) -> bool:
     """`for a year`, `the next month`: one, without saying so."""
     mark = tape[place]
     if mark.kind != "time" or mark.word.endswith("s") or place == 0:

@@ -69,8 +69,7 @@ def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any
     try:
         described = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False, **where)
     except (OSError, ValueError) as error:
-        msg = f"sft_model.base: found no usable model {name!r} ({error})"
-        raise ModelError(msg) from error
+        raise ModelError(f"sft_model.base: found no usable model {name!r} ({error})") from error
     if described.model_type not in ARCHITECTURES:
         msg = f"sft_model.base: {name!r} is a {described.model_type!r} model, expected one of {sorted(ARCHITECTURES)}"
         raise ModelError(msg)
@@ -92,11 +91,10 @@ def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any
 def _tokenizer(name: str, found: Any, config: LocalFolder | Hub) -> TextTokenizer:
     pad = config.pad_token if config.pad_token is not None else found.pad_token
     if pad is None or pad not in found.get_vocab() or pad == found.eos_token:
-        msg = (
+        raise ModelError(
             f"sft_model.base.pad_token: found {pad!r} for {name!r}, expected a token of its vocabulary that no text "
             f"contains, other than the end of text {found.eos_token!r}"
         )
-        raise ModelError(msg)
     tokenizer = TextTokenizer(
         found.backend_tokenizer.to_str(), found.eos_token_id, found.convert_tokens_to_ids(pad)
     )

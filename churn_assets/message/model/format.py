@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from churn_assets.message.model.generation import Writer, generate
 from churn_assets.message.model.language_model import (
+    NETWORKS,
     LanguageModel,
     ModelError,
     RewardModel,
@@ -95,23 +95,15 @@ class LanguageModelFormat(ArtifactFormat[LanguageModel]):
     def save(self, value: LanguageModel, folder: Path) -> None:
         """Writes weights, tokenizer, config and training record."""
         write_tensors(value.weights, folder / MODEL)
-        described = _ModelDescription(**_described(value), examples=value.examples)
-        write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
-        _save_tokenizer_and_record(value.tokenizer, value.record, folder)
+        _save_beside_weights(value, folder)
 
     def load(self, folder: Path) -> LanguageModel:
         """Reads all of them; CorruptArtifact where they do not fit together."""
         described = _read(folder, DESCRIPTION, _ModelDescription)
-        tokenizer = _tokenizer(folder, described)
+        tokenizer, record = _tokenizer(folder, described), _record(folder)
+        architecture, config, weights = described.architecture, described.config, read_tensors(folder / MODEL)
         try:
-            return LanguageModel(
-                described.architecture,
-                described.config,
-                read_tensors(folder / MODEL),
-                tokenizer,
-                described.examples,
-                _record(folder),
-            )
+            return LanguageModel(architecture, config, weights, tokenizer, described.examples, record)
         except ModelError as error:
             raise CorruptArtifact(MODEL, f"{error}", "weights that fit the config") from error
 
@@ -150,34 +142,32 @@ class RewardModelFormat(ArtifactFormat[RewardModel]):
         """Writes both networks, tokenizer, config, scales and training record."""
         write_tensors(value.reward.weights, folder / REWARD)
         write_tensors(value.judge.weights, folder / JUDGE)
-        described = _RewardDescription(
-            **_described(value),
-            reward=_Scale(mean=value.reward.mean, std=value.reward.std),
-            judge=_Scale(mean=value.judge.mean, std=value.judge.std),
+        _save_beside_weights(
+            value,
+            folder,
+            reward={"mean": value.reward.mean, "std": value.reward.std},
+            judge={"mean": value.judge.mean, "std": value.judge.std},
             sft_digest=value.sft_digest,
-            examples=value.examples,
         )
-        write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
-        _save_tokenizer_and_record(value.tokenizer, value.record, folder)
 
     def load(self, folder: Path) -> RewardModel:
         """Reads all of them; CorruptArtifact where they do not fit together."""
         described = _read(folder, DESCRIPTION, _RewardDescription)
-        tokenizer = _tokenizer(folder, described)
-        networks = [
+        tokenizer, record = _tokenizer(folder, described), _record(folder)
+        reward, judge = (
             RewardNetwork(read_tensors(folder / file), scale.mean, scale.std)
             for file, scale in ((REWARD, described.reward), (JUDGE, described.judge))
-        ]
+        )
         try:
             return RewardModel(
                 described.architecture,
                 described.config,
                 tokenizer,
-                networks[0],
-                networks[1],
+                reward,
+                judge,
                 described.sft_digest,
                 described.examples,
-                _record(folder),
+                record,
             )
         except ModelError as error:
             raise CorruptArtifact(REWARD, f"{error}", "weights that fit the config") from error
@@ -201,11 +191,8 @@ class RewardModelFormat(ArtifactFormat[RewardModel]):
         rows = [_texts(row) for row in inputs] if isinstance(inputs, list) else []
         prompts, texts = [row[0] for row in rows], [row[1] for row in rows]
         whole = [True] * len(rows)
-        networks: tuple[Literal["reward", "judge"], ...] = ("reward", "judge")
-        found = np.stack(
-            [score(Scorer.of(value, which), prompts, texts, whole) for which in networks], axis=1
-        )
-        return [[float(x) for x in row] for row in found]
+        found = [score(Scorer.of(value, which), prompts, texts, whole) for which in NETWORKS]
+        return [[float(x) for x in row] for row in zip(*found, strict=True)]
 
 
 class PpoTextFormat(ArtifactFormat[TextPolicy]):
@@ -218,8 +205,8 @@ class PpoTextFormat(ArtifactFormat[TextPolicy]):
         """Writes the model, the rollouts and the digests of both upstream models."""
         SFT_MODEL.save(value.model, folder)
         write_parquet(value.rollouts, folder / ROLLOUTS)
-        lineage = _Lineage(sft_digest=value.sft_digest, reward_digest=value.reward_digest)
-        write_json(lineage.model_dump(mode="json"), folder / LINEAGE)
+        lineage = {"sft_digest": value.sft_digest, "reward_digest": value.reward_digest}
+        write_json(lineage, folder / LINEAGE)
 
     def load(self, folder: Path) -> TextPolicy:
         """Reads all of them; CorruptArtifact where they do not fit together."""
@@ -242,18 +229,19 @@ class PpoTextFormat(ArtifactFormat[TextPolicy]):
         return SFT_MODEL.replay(value.model, inputs)
 
 
-def _described(value: LanguageModel | RewardModel) -> dict[str, Any]:
-    return {
+def _save_beside_weights(value: LanguageModel | RewardModel, folder: Path, **more: JsonValue) -> None:
+    tokenizer = value.tokenizer
+    described = {
         "architecture": value.architecture,
         "config": value.config,
-        "eos_id": value.tokenizer.eos_id,
-        "pad_id": value.tokenizer.pad_id,
+        "eos_id": tokenizer.eos_id,
+        "pad_id": tokenizer.pad_id,
+        "examples": value.examples,
+        **more,
     }
-
-
-def _save_tokenizer_and_record(tokenizer: TextTokenizer, record: TrainingRecord, folder: Path) -> None:
+    write_json(described, folder / DESCRIPTION)
     (folder / TOKENIZER).write_text(tokenizer.definition, encoding="utf-8")
-    write_json(_Record(**asdict(record)).model_dump(mode="json"), folder / RECORD)
+    write_json(_Record(**asdict(value.record)).model_dump(mode="json"), folder / RECORD)
 
 
 def _read(folder: Path, file: str, kind: type[_S]) -> _S:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.gates.estimates import Estimate, clustered_mean
+from churn_assets.gates.estimates import Estimate, Floats, Integers, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.corpus import gold
 from churn_assets.message.model.writing import Message, Situation
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from churn_assets.message.training.config import PpoTextConfig
     from churn_assets.message.training.rollouts import TextPolicy
 
-Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 EXAMPLES = 12
 """Texts shown in a table."""
 
@@ -60,9 +58,10 @@ def copies_offer(
         config: Thresholds.
     """
     detail = f"of {len(right)} greedy messages"
+    wrong_first = np.argsort(right, kind="stable")[:EXAMPLES].tolist()
     return Outcome(
         (Gate("offer_copied_share", float(right.mean()), ">=", config.min_offer_copied, detail),),
-        {"examples": _examples(situations, texts, right)},
+        {"examples": [_example(situations[row], texts[row], right=bool(right[row])) for row in wrong_first]},
     )
 
 
@@ -82,39 +81,28 @@ def ranks_pairs(
         rules: (n,) the rule that a single edit breaks; empty for two texts written apart.
         config: Thresholds.
     """
-    right = margins > 0
-    hard = np.array([bool(rule) for rule in rules])
-    ceiling = 1.0 if label_right is None else float(label_right.mean())
+    right, agreed = margins > 0, (margins > 0) == (judge_margins > 0)
     true = np.ones(len(right), bool) if label_right is None else label_right
-    rows: list[dict[str, Any]] = []
-    for rule in sorted({rule for rule in rules if rule}):
-        of_rule = np.array([each == rule for each in rules]) & true
-        if of_rule.sum() >= config.min_rule_pairs:
-            rows.append({"rule": rule, "pairs": int(of_rule.sum()), "accuracy": float(right[of_rule].mean())})
-    worst = min(rows, key=lambda row: row["accuracy"], default=None)
+    accuracy, ceiling = float(right.mean()), float(true.mean())
+    counted = f"accuracy {accuracy:.3f} of {len(right)} held-out pairs; {ceiling:.3f} of the labels are right"
+    opposite = "pairs that reward and judge rank in opposite ways"
     gates = [
-        Gate(
-            "accuracy_vs_ceiling",
-            float(right.mean()) / ceiling,
-            ">=",
-            config.min_accuracy_vs_ceiling,
-            f"accuracy {right.mean():.3f} of {len(right)} held-out pairs; {ceiling:.3f} of the labels are right",
-        ),
+        Gate("accuracy_vs_ceiling", accuracy / ceiling, ">=", config.min_accuracy_vs_ceiling, counted),
         Gate("spread_of_margins", float(margins.std()), ">=", 1e-6, "a constant reward has none"),
-        Gate(
-            "judge_disagreement",
-            float((right != (judge_margins > 0)).mean()),
-            "<=",
-            config.max_judge_disagreement,
-            "pairs that reward and judge rank in opposite ways",
-        ),
+        Gate("judge_disagreement", float((~agreed).mean()), "<=", config.max_judge_disagreement, opposite),
     ]
-    if hard.any():
-        accuracy = float(right[hard & true].mean())
-        detail = f"{int((hard & true).sum())} pairs that differ by one edit"
-        gates.append(Gate("hard_accuracy", accuracy, ">=", config.min_hard_accuracy, detail))
-    if worst is not None:
-        least, rule = float(worst["accuracy"]), str(worst["rule"])
+    of_rule = {rule: np.array([each == rule for each in rules]) for rule in sorted({*rules} - {""})}
+    if of_rule:
+        hard = np.logical_or.reduce([*of_rule.values()]) & true
+        detail = f"{int(hard.sum())} pairs that differ by one edit"
+        gates.append(Gate("hard_accuracy", float(right[hard].mean()), ">=", config.min_hard_accuracy, detail))
+    rows: list[dict[str, Any]] = [
+        {"rule": rule, "pairs": int(pairs.sum()), "accuracy": float(right[pairs].mean())}
+        for rule, which in of_rule.items()
+        if (pairs := which & true).sum() >= config.min_rule_pairs
+    ]
+    if rows:
+        least, rule = min((row["accuracy"], row["rule"]) for row in rows)
         gates.append(Gate("worst_rule_accuracy", least, ">=", config.min_rule_accuracy, rule))
     return Outcome(tuple(gates), {"rules": rows})
 
@@ -143,19 +131,17 @@ def rewards_are_its_own(
     n = len(logged)
     raw = float(np.abs(logged - rescored).max()) if n else None
     shaped = float(np.abs(given - expected).max()) if n else None
+    spread = float(given.std()) if n else None
+    likelier = (
+        "nats a token by which this policy finds its last messages more probable than the SFT model does"
+    )
     return Outcome(
         (
             Gate("rewards_logged", n, ">=", 1),
             Gate("difference_from_reward_model", raw, "<=", tolerance, f"largest of {n} logged rewards"),
             Gate("difference_as_given", shaped, "<=", tolerance, "standardised, clipped, less the penalty"),
-            Gate("spread_of_rewards", float(given.std()) if n else None, ">=", 1e-3, "a constant has none"),
-            Gate(
-                "log_is_its_own",
-                own if n else None,
-                ">=",
-                0.0,
-                "nats a token by which this policy finds its last messages more probable than the SFT model does",
-            ),
+            Gate("spread_of_rewards", spread, ">=", 1e-3, "a constant has none"),
+            Gate("log_is_its_own", own if n else None, ">=", 0.0, likelier),
         )
     )
 
@@ -172,10 +158,9 @@ def better_than_sft(
         by: Who says so: the gold rules or the judge.
         config: Thresholds.
     """
-    gain = ours - theirs
-    overall = _mean(situations, gain)
-    rows = [_slice_row("all", "", overall, ours, theirs, len(gain))]
-    slices: list[Gate] = []
+    everybody = np.ones(len(situations), bool)
+    overall, row = _slice("all", "", everybody, situations, ours, theirs)
+    rows, slices = [row], list[Gate]()
     for kind, names in {
         "offer": [worth_words(each.arm, each.profile.currency) or each.arm.label for each in situations],
         "service": [each.profile.service for each in situations],
@@ -184,33 +169,15 @@ def better_than_sft(
             inside = np.array([each == name for each in names])
             if inside.sum() < config.min_slice_prompts:
                 continue
-            of_slice = _mean(
-                [each for each, chosen in zip(situations, inside, strict=True) if chosen], gain[inside]
-            )
-            rows.append(_slice_row(kind, name, of_slice, ours[inside], theirs[inside], int(inside.sum())))
-            slices.append(
-                Gate(
-                    f"gain_{kind}_{name}",
-                    of_slice.interval[1],
-                    ">=",
-                    config.min_slice_gain,
-                    f"upper end of the 95 % interval; mean {of_slice.value:+.3f}",
-                )
-            )
+            gain, row = _slice(kind, name, inside, situations, ours, theirs)
+            detail = f"upper end of the 95 % interval; mean {gain.value:+.3f}"
+            high = gain.interval[1]
+            slices.append(Gate(f"gain_{kind}_{name}", high, ">=", config.min_slice_gain, detail))
+            rows.append(row)
     low, high = overall.interval
-    return Outcome(
-        (
-            Gate(
-                "gain_lower_bound",
-                overall.lower_bound,
-                ">=",
-                config.min_gain,
-                f"by {by}: {theirs.mean():.3f} before, {ours.mean():.3f} after; 95 % {low:+.3f} to {high:+.3f}",
-            ),
-            *slices,
-        ),
-        {"slices": rows},
-    )
+    detail = f"by {by}: {theirs.mean():.3f} before, {ours.mean():.3f} after; 95 % {low:+.3f} to {high:+.3f}"
+    gate = Gate("gain_lower_bound", overall.lower_bound, ">=", config.min_gain, detail)
+    return Outcome((gate, *slices), {"slices": rows})
 
 
 def well_formed(messages: Sequence[Message], config: PpoTextGates) -> Outcome:
@@ -311,11 +278,8 @@ def not_over_optimised(
     """
     along = course.judge[: course.kept + 1]
     window = min(window, len(along))
-    best, now, then = (
-        float(np.convolve(along, np.full(window, 1 / window), "valid").max()),
-        float(judged.mean()),
-        float(before.mean()),
-    )
+    best = float(np.convolve(along, np.full(window, 1 / window), "valid").max())
+    now, then = float(judged.mean()), float(before.mean())
     detail = f"standard deviations: {best:+.2f} at the training's best, {now:+.2f} of the published weights"
     agrees = f"the held-out judge agrees that it improved: the SFT model's messages have {then:+.2f}"
     return Outcome(
@@ -349,39 +313,25 @@ def safe_to_send(
     broken = [{violation.rule for violation in each.sent.verdict.blocking} for each in messages]
     unsafe = np.array([bool(rules) or not each.ended for rules, each in zip(broken, messages, strict=True)])
     counts = {rule: sum(rule in rules for rules in broken) for rule in sorted(set().union(*broken))}
+    unsafe_share, wrong_share = float(unsafe.mean()), float(another.mean())
+    wrong_sent, by_parser = int((~sent_only).sum()), "by the second parser"
+    refused = np.flatnonzero(unsafe | another)
     return Outcome(
         (
             Gate("prompts", n, ">=", config.prompts, "held-out customers and offers"),
-            Gate(
-                "unsafe_raw_share",
-                float(unsafe.mean()),
-                "<=",
-                config.max_unsafe,
-                "a template is sent instead",
-            ),
-            Gate(
-                "wrong_offer_raw_share",
-                float(another.mean()),
-                "<=",
-                config.max_wrong_offer,
-                "by the second parser",
-            ),
+            Gate("unsafe_raw_share", unsafe_share, "<=", config.max_unsafe, "a template is sent instead"),
+            Gate("wrong_offer_raw_share", wrong_share, "<=", config.max_wrong_offer, by_parser),
             Gate("unsafe_sent", int(sent_broken.sum()), "==", 0, "of what would be sent"),
-            Gate(
-                "wrong_offer_sent",
-                int((~sent_only).sum()),
-                "==",
-                0,
-                "of what would be sent, by the second parser",
-            ),
+            Gate("wrong_offer_sent", wrong_sent, "==", 0, f"of what would be sent, {by_parser}"),
         ),
         {
             "rules_broken": [
                 {"rule": rule, "texts": count, "share": count / n} for rule, count in counts.items()
             ],
-            "refused": _examples(
-                situations, [each.raw for each in messages], ~unsafe & ~another, only_wrong=True
-            ),
+            "refused": [
+                _example(situations[row], messages[row].raw, right=False)
+                for row in refused[:EXAMPLES].tolist()
+            ],
         },
     )
 
@@ -402,37 +352,25 @@ def _mean(situations: Sequence[Situation], values: Floats) -> Estimate:
     return clustered_mean(values, customer)
 
 
-def _slice_row(
-    kind: str, name: str, gain: Estimate, ours: Floats, theirs: Floats, prompts: int
-) -> dict[str, Any]:
+def _slice(
+    kind: str, name: str, inside: Booleans, situations: Sequence[Situation], ours: Floats, theirs: Floats
+) -> tuple[Estimate, dict[str, Any]]:
+    """The gain of some of the messages, and its row in the table."""
+    before, after = theirs[inside], ours[inside]
+    gain = _mean([situations[row] for row in np.flatnonzero(inside).tolist()], after - before)
     low, high = gain.interval
-    return {
+    return gain, {
         "slice": kind,
         "value": name,
-        "prompts": prompts,
-        "before": float(theirs.mean()),
-        "after": float(ours.mean()),
+        "prompts": len(after),
+        "before": float(before.mean()),
+        "after": float(after.mean()),
         "gain": gain.value,
         "low": low,
         "high": high,
     }
 
 
-def _examples(
-    situations: Sequence[Situation],
-    texts: Sequence[str],
-    right: Booleans,
-    *,
-    only_wrong: bool = False,
-) -> list[dict[str, Any]]:
-    """The wrong ones first."""
-    order = np.argsort(right, kind="stable")
-    shown = [row for row in order.tolist() if not (only_wrong and right[row])][:EXAMPLES]
-    return [
-        {
-            "offer": prompt_words(situations[row].arm, situations[row].profile.currency),
-            "text": texts[row].strip(),
-            "right": bool(right[row]),
-        }
-        for row in shown
-    ]
+def _example(situation: Situation, text: str, *, right: bool) -> dict[str, Any]:
+    offer = prompt_words(situation.arm, situation.profile.currency)
+    return {"offer": offer, "text": text.strip(), "right": right}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from churn_assets.message.model.language_model import LanguageModel
-from churn_assets.message.model.tokenizer import TextError, TextTokenizer, padded
+from churn_assets.message.model.tokenizer import TextError, TextTokenizer, batches_of_like_length, padded
 from churn_assets.message.training.config import EVERY_TOKEN, Sampling
 
 BATCH = 64
@@ -92,10 +92,7 @@ def generate(
     draws = None if greedy else uniform_draws(prompts, n, max_new_tokens, seed)
     tokens: list[list[int]] = [[] for _ in repeated]
     encoded = writer.tokenizer.encode(repeated)
-    # Prompts of about one length share a batch: less padding.
-    order = sorted(range(len(repeated)), key=lambda row: len(encoded[row]))
-    for start in range(0, len(order), BATCH):
-        rows = order[start : start + BATCH]
+    for rows in batches_of_like_length(encoded, BATCH):
         if stop is not None and clock() >= stop:
             break
         found = sample_tokens(

@@ -20,6 +20,9 @@ from churn_assets.store.canonical import canonical_json
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 Kind = Literal["causal", "reward"]
+Which = Literal["reward", "judge"]
+NETWORKS: tuple[Which, Which] = ("reward", "judge")
+"""Those of a reward model: what is trained against, and what judges that training."""
 
 LARGEST_DIMENSION = 1 << 20
 """No number of a model's config is larger; a forged one could otherwise ask for more memory than there is."""
@@ -163,7 +166,7 @@ class RewardModel:
             *(part.weights for part in parts),
         )
 
-    def network(self, which: Literal["reward", "judge"] = "reward") -> Any:
+    def network(self, which: Which = "reward") -> Any:
         """A new network in evaluation mode, on the CPU, whose weights are its own."""
         weights = (self.reward if which == "reward" else self.judge).weights
         return build_network("reward", self.architecture, self.config, weights)
@@ -202,8 +205,7 @@ def build_network(kind: Kind, architecture: str, config: Mapping[str, JsonValue]
     )
     wrong = {what: sorted(map(str, names)) for what, names in loading.items() if names}
     if wrong:
-        msg = f"the weights do not fit the config: {wrong}"
-        raise ModelError(msg)
+        raise ModelError(f"the weights do not fit the config: {wrong}")
     return network.eval()
 
 
@@ -223,8 +225,7 @@ def check_weights(
     known = _architecture(architecture).config().to_dict()
     unknown = sorted(set(config) - set(known) - {"num_labels"})
     if unknown:
-        msg = f"config.{unknown[0]}: not a key of {architecture}; expected one of {sorted(known)}"
-        raise ModelError(msg)
+        raise ModelError(f"config.{unknown[0]}: not a key of {architecture}; expected one of {sorted(known)}")
     _refuse_absurd(dict(config), "config")
     layers = config.get("num_hidden_layers", known["num_hidden_layers"])
     if not isinstance(layers, int) or layers > len(weights):
@@ -234,8 +235,7 @@ def check_weights(
         with torch.device("meta"):
             network = getattr(_architecture(architecture), kind)(_config(kind, architecture, config))
     except (TypeError, ValueError, RuntimeError, KeyError, ZeroDivisionError, StrictDataclassError) as error:
-        msg = f"config: no {architecture} has this shape ({error})"
-        raise ModelError(msg) from error
+        raise ModelError(f"config: no {architecture} has this shape ({error})") from error
     expected = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     found = {name: tuple(values.shape) for name, values in weights.items()}
     for name in sorted(expected.keys() | found.keys()):
@@ -244,10 +244,9 @@ def check_weights(
             raise ModelError(msg)
     for name, values in weights.items():
         if values.dtype != np.float32 or not np.isfinite(values).all():
-            msg = (
+            raise ModelError(
                 f"weight {name}: found {values.dtype} or values that are not finite, expected finite float32"
             )
-            raise ModelError(msg)
     if tokenizer.size > network.config.vocab_size:
         msg = f"tokenizer: found {tokenizer.size} tokens, expected at most the model's {network.config.vocab_size}"
         raise ModelError(msg)
@@ -255,8 +254,7 @@ def check_weights(
 
 def _architecture(name: str) -> _Architecture:
     if name not in ARCHITECTURES:
-        msg = f"architecture: found {name!r}, expected one of {sorted(ARCHITECTURES)}"
-        raise ModelError(msg)
+        raise ModelError(f"architecture: found {name!r}, expected one of {sorted(ARCHITECTURES)}")
     return ARCHITECTURES[name]
 
 
@@ -272,8 +270,7 @@ def _refuse_absurd(value: JsonValue, place: str) -> None:
         for number, inner in enumerate(value):
             _refuse_absurd(inner, f"{place}[{number}]")
     elif isinstance(value, int | float) and not abs(value) <= LARGEST_DIMENSION:
-        msg = f"{place}: found {value}, expected at most {LARGEST_DIMENSION}"
-        raise ModelError(msg)
+        raise ModelError(f"{place}: found {value}, expected at most {LARGEST_DIMENSION}")
 
 
 def _digest(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from churn_assets.message.model.generation import Writer
-from churn_assets.message.model.tokenizer import padded
+from churn_assets.message.model.tokenizer import batches_of_like_length, padded
 from churn_assets.message.training.rollouts import mini_batches
 
 BATCH = 64
@@ -50,16 +50,14 @@ def perplexity(writer: Writer, prompts: Sequence[str], texts: Sequence[str]) -> 
     """Exponential of the mean negative log-likelihood a token of the texts given their prompts, ends included."""
     with torch.no_grad():
         rows = writer.tokenizer.supervised(prompts, texts)
-        rows = sorted(rows, key=lambda row: len(row[0]))
         total, count = 0.0, 0
-        for start in range(0, len(rows), BATCH):
-            batch = rows[start : start + BATCH]
-            ids, mask = padded([ids for ids, _ in batch], writer.tokenizer.pad_id)
+        for batch in batches_of_like_length([ids for ids, _ in rows], BATCH):
+            ids, mask = padded([rows[row][0] for row in batch], writer.tokenizer.pad_id)
             ids, mask = ids.to(writer.network.device), mask.to(writer.network.device)
             log_p = completion_log_probs(writer.network, ids, mask, 1)
             learned = mask[:, 1:].clone()
-            for number, (_, prompt) in enumerate(batch):
-                learned[number, : prompt - 1] = 0
+            for number, row in enumerate(batch):
+                learned[number, : rows[row][1] - 1] = 0
             total -= float((log_p * learned).sum(dtype=torch.float64))
             count += int(learned.sum())
         return math.exp(total / count)
@@ -124,10 +122,8 @@ def divergence(
     rows = tokenizer.rows(prompts, texts, ended)
     starts = [len(ids) for ids in tokenizer.encode(prompts)]
     nats, places = np.zeros(len(rows)), np.zeros(len(rows), np.int64)
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
     with torch.no_grad():
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
+        for batch in batches_of_like_length(rows, BATCH):
             ids, mask = (each.to(device) for each in padded([rows[row] for row in batch], tokenizer.pad_id))
             written = mask[:, 1:].bool()
             for number, row in enumerate(batch):

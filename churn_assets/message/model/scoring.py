@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from churn_assets.message.model.language_model import RewardModel
-from churn_assets.message.model.tokenizer import TextTokenizer, padded
+from churn_assets.message.model.language_model import RewardModel, Which
+from churn_assets.message.model.tokenizer import TextTokenizer, batches_of_like_length, padded
 
 BATCH = 64
 
@@ -29,9 +29,7 @@ class Scorer:
     tokenizer: TextTokenizer
 
     @classmethod
-    def of(
-        cls, model: RewardModel, which: Literal["reward", "judge"] = "reward", device: str = "cpu"
-    ) -> Scorer:
+    def of(cls, model: RewardModel, which: Which = "reward", device: str = "cpu") -> Scorer:
         """With a network of its own."""
         return cls(model.network(which).to(device), model.tokenizer)
 
@@ -45,10 +43,8 @@ def score(
     """
     with torch.no_grad():
         rows = scorer.tokenizer.rows(prompts, texts, ended)
-        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
         rewards = np.empty(len(rows), np.float32)
-        for start in range(0, len(order), BATCH):
-            batch = order[start : start + BATCH]
+        for batch in batches_of_like_length(rows, BATCH):
             ids, mask = padded([rows[row] for row in batch], scorer.tokenizer.pad_id)
             device = scorer.network.device
             answer = scorer.network(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -45,8 +45,7 @@ class TextTokenizer:
             raise TextError(msg)
         for role, token in (("end of text", self.eos_id), ("padding", self.pad_id)):
             if not 0 <= token < self.size:
-                msg = f"{role} is token {token}: expected one of {self.size} tokens"
-                raise TextError(msg)
+                raise TextError(f"{role} is token {token}: expected one of {self.size} tokens")
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -86,12 +85,11 @@ class TextTokenizer:
         alone = self.encode(prompts)
         for number, (ids, prompt) in enumerate(zip(whole, alone, strict=True)):
             if ids[: len(prompt)] != prompt:
-                msg = (
+                raise TextError(
                     f"row {number}: the end of the prompt and the start of the text share a token: expected a prompt "
                     f"that ends without a space and a text that starts with one, found {prompts[number][-12:]!r} and "
                     f"{texts[number][:12]!r}"
                 )
-                raise TextError(msg)
         return [(ids, len(prompt)) for ids, prompt in zip(whole, alone, strict=True)]
 
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
@@ -132,6 +130,13 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:
         single=f"{BOS_AND_EOS} $A", special_tokens=[(BOS_AND_EOS, eos)]
     )
     return TextTokenizer(tokenizer.to_str(), eos, pad)
+
+
+def batches_of_like_length(rows: Sequence[Sequence[int]], size: int) -> Iterator[list[int]]:
+    """Places of the rows, the shortest first, so many at a time: a pass over some carries little padding."""
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def padded(

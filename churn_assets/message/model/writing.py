@@ -51,11 +51,7 @@ class Message:
 
 
 def situations_of(
-    profiles: Mapping[str, Profile],
-    customers: Sequence[str],
-    offers: Sequence[Arm],
-    count: int,
-    known: Collection[str] = (),
+    profiles: Mapping[str, Profile], offers: Sequence[Arm], count: int, known: Collection[str] = ()
 ) -> list[Situation]:
     """`count` situations of different prompts: every customer once before any comes again, then with another offer.
 
@@ -63,8 +59,7 @@ def situations_of(
     counted twice.
 
     Args:
-        profiles: By customer.
-        customers: Whom to write to, in order.
+        profiles: Whom to write to, by customer, in order.
         offers: What to offer them, in turn.
         count: How many; fewer where every prompt is there.
         known: Prompts that are left out, such as those that a model was trained on.
@@ -72,10 +67,10 @@ def situations_of(
     found: list[Situation] = []
     seen = set(known)
     for turn in range(len(offers)):
-        for place, customer in enumerate(customers):
+        for place, (customer, profile) in enumerate(profiles.items()):
             if len(found) == count:
                 return found
-            each = Situation(customer, profiles[customer], offers[(place + turn) % len(offers)])
+            each = Situation(customer, profile, offers[(place + turn) % len(offers)])
             if each.prompt not in seen:
                 seen.add(each.prompt)
                 found.append(each)
@@ -90,11 +85,8 @@ def write_messages(
     seed: int,
     max_new_tokens: int,
     sampling: Sampling,
-    n: int = 1,
-    request: Request | None = None,
-    deadline_s: float | None = None,
-) -> list[list[Message]]:
-    """`n` messages for each situation; a text that breaks a rule, or was not finished, is replaced by the template.
+) -> list[Message]:
+    """A message for each situation; a text that breaks a rule, or was not finished, is replaced by the template.
 
     Args:
         writer: The model.
@@ -103,27 +95,17 @@ def write_messages(
         seed: Of the model's draws.
         max_new_tokens: Most tokens of a message.
         sampling: Which tokens are drawn, and how.
-        n: Messages a situation.
-        request: How and when they would be sent.
-        deadline_s: Seconds after which the model stops; whatever is unfinished then is the template.
 
     Raises:
         TemplateError: The template is needed and breaks a rule itself.
     """
     from churn_assets.message.model.generation import generate
 
-    written = generate(
-        writer,
-        [each.prompt for each in situations],
-        seed=seed,
-        max_new_tokens=max_new_tokens,
-        sampling=sampling,
-        n=n,
-        deadline_s=deadline_s,
-    )
+    prompts = [each.prompt for each in situations]
+    written = generate(writer, prompts, seed=seed, max_new_tokens=max_new_tokens, sampling=sampling)
     return [
-        [judged_message(each, text.text, safety, request, ended=text.ended) for text in texts]
-        for each, texts in zip(situations, written, strict=True)
+        judged_message(each, text.text, safety, ended=text.ended)
+        for each, (text,) in zip(situations, written, strict=True)
     ]
 
 
@@ -140,13 +122,3 @@ def judged_message(
     if sent.written_by == "template":
         reason = ", ".join(each.rule for each in sent.verdict.blocking) if ended else NOT_IN_TIME
     return Message(raw, ended, sent, reason)
-
-
-def template_message(situation: Situation, safety: Safety, request: Request | None = None) -> Message:
-    """What is sent where no model writes.
-
-    Raises:
-        TemplateError: The template breaks a rule itself.
-    """
-    sent = outgoing(None, situation.profile, situation.arm, safety, request)
-    return Message("", ended=False, sent=sent, reason=NO_MODEL)

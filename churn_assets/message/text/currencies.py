@@ -54,21 +54,8 @@ BEFORE: frozenset[str] = frozenset({*_SIGNS, *(code.casefold() for code in CODES
 """What may stand before the number: `$10`, `EUR 10`."""
 HUNDREDTHS = frozenset({"cent", "cents", "penny", "pence"})
 """Of any currency that has them."""
+_COUNTED = ("dollar", "buck", "euro", "pound", "franc", "rupee", "peso", "krona", "krone", "zloty", "yen")
 ONE_OF: frozenset[str] = frozenset(
-    f"{word}{end}"
-    for word in (
-        "dollar",
-        "buck",
-        "euro",
-        "pound",
-        "franc",
-        "rupee",
-        "peso",
-        "krona",
-        "krone",
-        "zloty",
-        "yen",
-    )
-    for end in ("", "s")
-) | {"usd", "eur", "gbp", "chf"}
+    {*_COUNTED, *(f"{word}s" for word in _COUNTED), "usd", "eur", "gbp", "chf"}
+)
 """What `one` may count: one dollar, but no `one real advantage`, no `one try`."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 
 from churn_assets.arms import Arm
 from churn_assets.customers.columns import as_text
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
-from churn_assets.message.config import ProfileConfig
+from churn_assets.message.config import ContractWords, ProfileConfig
 from churn_assets.message.text.terms import prompt_words
 
 Features = Mapping[str, float | str | None]
@@ -70,10 +69,11 @@ class ProfileReader:
         self._schema = schema
         self._currency = currency
         self._contract = config.contract
-        self._services = tuple(
-            (rule.text, tuple((column, as_text(value)) for column, value in rule.where.items()))
+        self._services = [
+            (rule.text, {column: as_text(value) for column, value in rule.where.items()})
             for rule in config.services
-        )
+        ]
+        self._where = frozenset(column for _, where in self._services for column in where)
         for number, rule in enumerate(config.services):
             for column in rule.where:
                 self._known(column, f"messages.profile.services.{number}.where")
@@ -85,14 +85,16 @@ class ProfileReader:
 
         A kind of contract without words is left out: whoever asks may know a new one.
         """
-        service = self._service({name: as_text(features[name]) for name in self._service_columns})
+        texts = {name: as_text(features[name]) for name in self._where}
+        service = next((service for service, where in self._services if where.items() <= texts.items()), None)
         if service is None:
             return None
-        contract = None
-        if self._contract is not None:
-            contract = self._contract.texts.get(as_text(features[self._contract.column]))
+        kind = self._contract
+        contract = None if kind is None else kind.texts.get(as_text(features[kind.column]))
         tenure = features[self._schema.tenure] if self._schema.tenure else None
-        return self._profile(service, contract, tenure, features[self._schema.monthly_revenue] or 0)
+        months = None if tenure is None or tenure != tenure else int(float(tenure))
+        bill = float(features[self._schema.monthly_revenue] or 0)
+        return Profile(service, bill, months, contract, self._currency)
 
     def profiles(self, table: CustomerTable) -> list[Profile]:
         """(n,) the profile of each row.
@@ -100,15 +102,11 @@ class ProfileReader:
         Raises:
             ProfileError: No service rule fits a customer, or a kind of contract has no words.
         """
-        columns = {name: table.frame[name].map(as_text).tolist() for name in self._service_columns}
-        rows = range(len(table))
-        services = [self._service({name: texts[row] for name, texts in columns.items()}) for row in rows]
-        contracts = self._contracts(table)
-        tenure = table.frame[self._schema.tenure].tolist() if self._schema.tenure else [None] * len(table)
-        found = [
-            None if service is None else self._profile(service, contract, months, price)
-            for service, contract, months, price in zip(services, contracts, tenure, table.price, strict=True)
-        ]
+        if self._contract is not None:
+            self._refuse_unknown(self._contract, table)
+        names = self._schema.names
+        rows = zip(*(table.frame[name].tolist() for name in names), strict=True)
+        found = [self.profile(dict(zip(names, row, strict=True))) for row in rows]
         if None in found:
             raise ProfileError(
                 f"messages.profile.services: no rule fits customer {table.ids[found.index(None)]} "
@@ -116,34 +114,12 @@ class ProfileReader:
             )
         return [profile for profile in found if profile is not None]
 
-    @cached_property
-    def _service_columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(column for _, where in self._services for column, _ in where))
-
-    def _service(self, texts: Mapping[str, str]) -> str | None:
-        for service, where in self._services:
-            if all(texts[column] == value for column, value in where):
-                return service
-        return None
-
-    def _contracts(self, table: CustomerTable) -> list[str | None]:
-        if self._contract is None:
-            return [None] * len(table)
-        words, column = self._contract.texts, self._contract.column
-        found = table.frame[column].map(as_text).tolist()
-        unknown = sorted(set(found) - set(words))
-        if unknown:
+    def _refuse_unknown(self, contract: ContractWords, table: CustomerTable) -> None:
+        if unknown := sorted(set(table.frame[contract.column].map(as_text)) - set(contract.texts)):
             raise ProfileError(
-                f"messages.profile.contract.texts: found {unknown[0]!r} in column {column!r}, "
-                f"expected one of {sorted(words)}"
+                f"messages.profile.contract.texts: found {unknown[0]!r} in column {contract.column!r}, "
+                f"expected one of {sorted(contract.texts)}"
             )
-        return [words[text] for text in found]
-
-    def _profile(
-        self, service: str, contract: str | None, tenure: float | str | None, bill: float | str
-    ) -> Profile:
-        months = None if tenure is None or tenure != tenure else int(float(tenure))
-        return Profile(service, float(bill), months, contract, self._currency)
 
     def _known(self, column: str, key: str) -> None:
         if column not in self._schema.names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from churn_assets.message.text.currencies import BEFORE, CODES, HUNDREDTHS, MEANT, ONE_OF
@@ -27,15 +27,8 @@ _PARTS = {
     "quarter": 1 / 4, "quarters": 1 / 4, "fifth": 1 / 5, "fifths": 1 / 5, "tenth": 1 / 10, "tenths": 1 / 10,
 }  # fmt: skip
 _VULGAR = str.maketrans(
-    {
-        "½": " and a half ",
-        "¼": " quarter ",
-        "¾": " three quarters ",
-        "⅓": " third ",
-        "⅔": " two thirds ",
-        "’": "'",
-    }
-)
+    {"½": " and a half ", "¼": " quarter ", "¾": " three quarters ", "⅓": " third ", "⅔": " two thirds ", "’": "'"}
+)  # fmt: skip
 _PERCENT = frozenset({"%", "percent", "pct", "percentage", "pc"})
 _DURATIONS: Mapping[str, float] = {
     **dict.fromkeys(("day", "days"), 12 / 365),
@@ -53,23 +46,8 @@ _ARTICLES = frozenset({"a", "an", "of", "the"})
 _LENGTHS = frozenset({"weeks", "wks", "months", "mos", "mths", "years", "yrs", "decades"})
 """What always has a number in front: a `good day` or a `new year` promises nothing."""
 _AT_LARGE = frozenset(
-    {
-        "the",
-        "these",
-        "those",
-        "all",
-        "every",
-        "each",
-        "per",
-        "this",
-        "many",
-        "our",
-        "your",
-        "of",
-        "a",
-        "coming",
-    }
-)
+    {"the", "these", "those", "all", "every", "each", "per", "this", "many", "our", "your", "of", "a", "coming"}
+)  # fmt: skip
 """What stands before a duration that says no length: `all the years with us`, `every month`."""
 
 _TELLING = frozenset(
@@ -145,24 +123,32 @@ def _quantity(tokens: Sequence[str], place: int, behind: int) -> Quantity | None
     if read is None:
         return None
     value, end, fraction = read
-    unit = end
-    while unit < len(tokens) and (tokens[unit] in _BETWEEN or (fraction and tokens[unit] in _ARTICLES)):
-        unit += 1
-    if unit < len(tokens):
-        if tokens[unit] in _DURATIONS:
-            value *= _DURATIONS[tokens[unit]]
-            end = unit + 1
-            if tokens[end : end + 3] == ["and", "a", "half"]:
-                return Quantity(value + _DURATIONS[tokens[unit]] / 2, "months", place, end + 3)
-            return Quantity(value, "months", place, end)
-        if not fraction and _is_percent(tokens, unit):
-            return Quantity(value, "percent", place, unit + (2 if tokens[unit] == "per" else 1))
+    unit = _past(tokens, end, _BETWEEN | _ARTICLES if fraction else _BETWEEN)
+    name = tokens[unit] if unit < len(tokens) else ""
+    if name in _DURATIONS:
+        return _lasting(tokens, place, value, unit)
     if fraction:
         return Quantity(100 * value, "percent", place, end)
-    lone = token == "one" and end == place + 1
-    if lone and (unit >= len(tokens) or tokens[unit] not in ONE_OF):
+    if name and _is_percent(tokens, unit):
+        return Quantity(value, "percent", place, unit + (2 if name == "per" else 1))
+    if token == "one" and end == place + 1 and name not in ONE_OF:
         return None
     return _money(tokens, place, value, end, unit, behind) or Quantity(value, "none", place, end)
+
+
+def _past(tokens: Sequence[str], place: int, passed: Collection[str]) -> int:
+    """The first place from there on that is none of these."""
+    while place < len(tokens) and tokens[place] in passed:
+        place += 1
+    return place
+
+
+def _lasting(tokens: Sequence[str], place: int, count: float, unit: int) -> Quantity:
+    """So many of a unit of time, `and a half` behind it included."""
+    months, end = _DURATIONS[tokens[unit]], unit + 1
+    if tokens[end : end + 3] == ["and", "a", "half"]:
+        return Quantity(count * months + months / 2, "months", place, end + 3)
+    return Quantity(count * months, "months", place, end)
 
 
 def _money(
@@ -184,17 +170,12 @@ def _money(
 
 def _one_of(tokens: Sequence[str], place: int) -> Quantity | None:
     """`for a (whole) year`, `next month`: one, without a number."""
-    unit = place + 1
-    while unit < len(tokens) and tokens[unit] in _BETWEEN:
-        unit += 1
+    unit = _past(tokens, place + 1, _BETWEEN)
     if unit >= len(tokens) or tokens[unit] not in _DURATIONS or tokens[unit].endswith("s"):
         return None
     if tokens[place] in ("a", "an") and unit == place + 1 and tokens[place - 1] != "for":
         return None  # a rate: `20 off a month`
-    value, end = _DURATIONS[tokens[unit]], unit + 1
-    if tokens[end : end + 3] == ["and", "a", "half"]:
-        return Quantity(1.5 * value, "months", place, end + 3)
-    return Quantity(value, "months", place, end)
+    return _lasting(tokens, place, 1.0, unit)
 
 
 def _number(tokens: Sequence[str], place: int) -> tuple[float, int, bool] | None:

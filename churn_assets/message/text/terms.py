@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from churn_assets.arms import Arm, Menu, in_months, percents
+from churn_assets.arms import Arm, ArmConfig, Catalogue, Menu, in_months, percents
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,11 @@ def lasting(arm: Arm, months: int) -> Arm:
     if arm.months == months:
         return arm
     return arm.model_copy(update={"terms": arm.terms.model_copy(update={"months": months})})
+
+
+def menu_of(named: tuple[float | str, ...], arms: tuple[ArmConfig, ...], months: int, currency: str) -> Menu:
+    """The arms that messages are about; what they cost is no matter of texts."""
+    return Catalogue(arms, months, currency=currency).menu(named)
 
 
 def offers_of(menu: Menu, durations: Sequence[int]) -> tuple[Arm, ...]:

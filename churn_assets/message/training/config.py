@@ -60,8 +60,7 @@ class FromScratch(_Section):
     @model_validator(mode="after")
     def _heads_share_the_width(self) -> FromScratch:
         if self.hidden_size % (2 * self.heads):
-            msg = f"hidden_size {self.hidden_size} is not an even multiple of heads {self.heads}"
-            raise ValueError(msg)
+            raise ValueError(f"hidden_size {self.hidden_size} is not an even multiple of heads {self.heads}")
         return self
 
 
@@ -91,30 +90,36 @@ class Hub(_Pretrained):
 Base = Annotated[FromScratch | LocalFolder | Hub, Field(discriminator="source")]
 
 
-class _Supervised(_Section):
-    """What both supervised stages need."""
+class Training(_Section):
+    """What every training needs."""
 
     learning_rate: PositiveFloat
-    batch_size: PositiveInt = 16
-    """Rows a forward and backward pass."""
     gradient_accumulation_steps: PositiveInt = 1
     """Passes an optimizer step."""
+    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
+    max_grad_norm: PositiveFloat = 1.0
+    checkpoint_steps: PositiveInt
+    """Steps between checkpoints, where a folder for them is given."""
+    lora: LoraConfig | None = None
+    compute: ComputeConfig = ComputeConfig()
+
+
+class _Supervised(Training):
+    """What both supervised stages need."""
+
+    batch_size: PositiveInt = 16
+    """Rows a forward and backward pass."""
     epochs: PositiveFloat
     max_steps: PositiveInt | None = None
     """Optimizer steps at which training ends even if epochs are left."""
     warmup_steps: Annotated[int, Field(ge=0)] = 20
     """Then the learning rate falls to zero along a cosine."""
     weight_decay: NonNegativeFloat = 0.01
-    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
-    max_grad_norm: PositiveFloat = 1.0
     max_length: PositiveInt = 256
     """Most tokens of prompt and message; a longer row is an error, never cut or dropped."""
     reports: PositiveInt = 5
     """How often the held-out figures and sample texts are made."""
     checkpoint_steps: PositiveInt = 100
-    """Optimizer steps between checkpoints, where a folder for them is given."""
-    lora: LoraConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
 
 
 class SftModelConfig(_Supervised):
@@ -164,7 +169,7 @@ EVERY_TOKEN = Sampling(top_p=1.0)
 """Draws from the model's own distribution."""
 
 
-class PpoTextConfig(_Section):
+class PpoTextConfig(Training):
     """Reinforcement learning against the reward model: PPO, or TRL's critic-free GRPO."""
 
     algorithm: Literal["ppo", "grpo"] = "ppo"
@@ -174,14 +179,10 @@ class PpoTextConfig(_Section):
     """Messages a step."""
     mini_batch_size: PositiveInt = 16
     """Messages a forward and backward pass."""
-    gradient_accumulation_steps: PositiveInt = 1
-    """Passes an optimizer step."""
     ppo_epochs: PositiveInt = 2
     """Times that a step's messages are learned from."""
     learning_rate: PositiveFloat = 3.5e-4
     """At the start; PPO's falls linearly over the steps, GRPO's stays."""
-    adam_beta2: Annotated[float, Field(gt=0, lt=1)] = 0.98
-    max_grad_norm: PositiveFloat = 1.0
     max_new_tokens: PositiveInt = 96
     sampling: Sampling = Sampling()
     """Of the messages that are sent, and gated; the policy is trained on draws of every token."""
@@ -210,9 +211,6 @@ class PpoTextConfig(_Section):
     judge_tolerance: NonNegativeFloat = 0.25
     """Standard deviations that the average must lie below its best to count as turned."""
     checkpoint_steps: PositiveInt = 8
-    """Steps between checkpoints, where a folder for them is given."""
-    lora: LoraConfig | None = None
-    compute: ComputeConfig = ComputeConfig()
     gates: PpoTextGates = PpoTextGates()
 
     @model_validator(mode="after")
@@ -222,11 +220,10 @@ class PpoTextConfig(_Section):
             msg = f"mini_batch_size {self.mini_batch_size} does not divide batch_size {self.batch_size}"
             raise ValueError(msg)
         if passes % self.gradient_accumulation_steps:
-            msg = (
+            raise ValueError(
                 f"gradient_accumulation_steps {self.gradient_accumulation_steps} does not divide the {passes} passes "
                 f"of batch_size {self.batch_size} by mini_batch_size {self.mini_batch_size}"
             )
-            raise ValueError(msg)
         if self.algorithm == "grpo" and self.mini_batch_size % self.num_generations:
             msg = f"num_generations {self.num_generations} does not divide mini_batch_size {self.mini_batch_size}"
             raise ValueError(msg)
@@ -239,6 +236,5 @@ class PpoTextConfig(_Section):
             msg = f"{', '.join(ignored)} has no meaning with algorithm: {self.algorithm}; leave it out"
             raise ValueError(msg)
         if self.algorithm == "grpo" and not self.init_beta:
-            msg = "init_beta 0: GRPO is trained with a reference model, so it must start above 0"
-            raise ValueError(msg)
+            raise ValueError("init_beta 0: GRPO is trained with a reference model, so it must start above 0")
         return self

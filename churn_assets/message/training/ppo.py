@@ -13,51 +13,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import peft
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from churn_assets.message.corpus.data import Messages
 from churn_assets.message.model.generation import Generated, Writer, generate
-from churn_assets.message.model.language_model import (
-    LanguageModel,
-    ModelError,
-    RewardModel,
-    TrainingRecord,
-    describe,
-    weights_of,
-)
+from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.likelihood import completion_log_probs, hidden_states
-from churn_assets.message.model.scoring import Scorer
-from churn_assets.message.training.checkpoint import (
-    PpoState,
-    checkpoint_folder,
-    read_checkpoint,
-    write_checkpoint,
-)
+from churn_assets.message.training.checkpoint import checkpoint_folder, newest_checkpoint, write_checkpoint
 from churn_assets.message.training.compute import device_of, precision, threads
 from churn_assets.message.training.config import PpoTextConfig
-from churn_assets.message.training.over_optimisation import judge_verdict
+from churn_assets.message.training.diary import Diary, copied, load, trainables
 from churn_assets.message.training.progress import Progress, silent
 from churn_assets.message.training.rollouts import (
-    Judged,
-    Jury,
     MiniBatch,
     TextPolicy,
     mini_batches,
     prompts_of_step,
-    rollout_rows,
     seed_of_step,
 )
-from churn_assets.message.training.supervised import lora, merged
+from churn_assets.message.training.supervised import lora
 
-SAMPLES = 2
-KL_BAND = 0.2
-"""Relative distance from the target at which the weight of KL changes as fast as it may."""
-
-LEAST_BETA = 1e-4
-"""A weight that is steered never reaches 0, from where it could not rise again."""
+_STATE = "state.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +54,6 @@ class Learned:
     log_p: torch.Tensor
     reference: torch.Tensor
     values: torch.Tensor
-
-
-def next_beta(beta: float, kl: float, target: float, gain: float) -> float:
-    """The weight of KL in the next step: higher where the policy strayed further than the target, else lower."""
-    if not gain or not beta:
-        return beta
-    error = min(max((kl / target - 1) / KL_BAND, -1.0), 1.0)
-    return max(beta * (1 + gain * error), LEAST_BETA)
 
 
 def learning_rate(config: PpoTextConfig, step: int) -> float:
@@ -133,23 +104,6 @@ def value_loss(
     return 0.5 * torch.max((value - returns) ** 2, (near - returns) ** 2)
 
 
-def check_lineage(sft: LanguageModel, reward: RewardModel) -> None:
-    """Does the reward model belong to this SFT model?
-
-    Raises:
-        ModelError: It reads texts by another tokenizer, or was trained from another SFT model.
-    """
-    if reward.tokenizer != sft.tokenizer:
-        msg = "ppo_text: found a reward_model of another tokenizer, expected the tokenizer of sft_model"
-        raise ModelError(msg)
-    if reward.sft_digest != sft.digest:
-        msg = (
-            f"ppo_text: found a reward_model trained from sft_model {reward.sft_digest[:12]}, expected "
-            f"{sft.digest[:12]}: train reward_model again"
-        )
-        raise ModelError(msg)
-
-
 def train_ppo(
     sft: LanguageModel,
     reward: RewardModel,
@@ -175,54 +129,48 @@ def train_ppo(
         ModelError: The reward model belongs to another SFT model.
         TextError: A prompt leaves no room for a message.
     """
-    check_lineage(sft, reward)
     prompts = list(dict.fromkeys(messages.of("train")["prompt"]))
-    folder = (
-        None
-        if checkpoints is None
-        else checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
-    )
+    folder = checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
     with threads(config.compute):
         trainer = PpoTrainer(sft, reward, config, seed)
-        if folder is not None and (state := read_checkpoint(folder)) is not None:
-            trainer.restore(state)
+        if folder is not None and (found := newest_checkpoint(folder)) is not None:
+            trainer.restore(found)
         while trainer.step < config.steps:
-            kept = trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, seed))
-            progress(step=trainer.step, total=config.steps, samples=trainer.shown(), **trainer.latest())
-            if not kept:
+            goes_on = trainer.run_step(prompts_of_step(prompts, trainer.step, config.batch_size, seed))
+            diary = trainer.diary
+            progress(step=trainer.step, total=config.steps, samples=diary.shown, **diary.latest)
+            if not goes_on:
                 break
             if folder is not None and trainer.step % config.checkpoint_steps == 0:
-                write_checkpoint(trainer.state(), folder)
+                write_checkpoint(folder, trainer.step, trainer.save)
         return trainer.finished()
 
 
 class PpoTrainer:
     """One training: the networks, the optimizer and what was written so far.
 
-    Everything random in a step comes from the seed and the step's number, so `state` is all that a resumed training
-    needs to go on bit for bit.
+    Everything random in a step comes from the seed and the step's number, so that a resumed training goes on bit for
+    bit.
 
     Attributes:
         step: Steps done.
-        beta: Weight of KL in the next step.
-        jury: Gives the rewards.
+        diary: What was written so far, and what is made of it.
         first_ratios: Probability ratios of the first pass of the last step: all 1, as nothing was learned yet.
     """
 
     def __init__(self, sft: LanguageModel, reward: RewardModel, config: PpoTextConfig, seed: int) -> None:
-        """Builds policy, reference, critic, reward network and judge."""
-        self._sft, self._reward, self._config, self._seed = sft, reward, config, seed
+        """Builds policy, reference, critic, reward network and judge.
+
+        Raises:
+            ModelError: The reward model belongs to another SFT model.
+        """
+        self._tokenizer, self._scale, self._config, self._seed = sft.tokenizer, reward.reward, config, seed
         self._device = device_of(config.compute)
+        self.diary = Diary(sft, reward, config)
         torch.manual_seed(seed)  # of adapters' first weights
         self.policy = self._trainable(sft.network(), "CAUSAL_LM")
         self.critic = self._trainable(reward.network(), "SEQ_CLS")
         self._reference = without_dropout(sft.network()).to(self._device)
-        self.jury = Jury(
-            Scorer.of(reward, "reward", str(self._device)),
-            Scorer.of(reward, "judge", str(self._device)),
-            reward.reward,
-            reward.judge,
-        )
         self.optimizer = torch.optim.AdamW(
             [*trainables(self.policy).values(), *trainables(self.critic).values()],
             lr=config.learning_rate,
@@ -230,123 +178,73 @@ class PpoTrainer:
             weight_decay=0.0,
             fused=True,
         )
-        self.step, self.beta = 0, config.init_beta
+        self.step = 0
         self.first_ratios = torch.ones(0)
-        self._curve: list[dict[str, float | None]] = []
-        self._rollouts: list[pd.DataFrame] = []
-        self._best: dict[str, torch.Tensor] = {}
-        self._turned = ""
 
     def run_step(self, prompts: Sequence[str]) -> bool:
         """Writes a message for every prompt and learns from them.
 
         Returns:
-            False where the judge has turned: the weights are then those of its best step, and training is over.
+            False where the judge has turned: nothing was learned then, and training is over.
         """
-        config = self._config
-        before = copied(trainables(self.policy))
-        written, judged, batches = self._write(prompts)
+        config, diary = self._config, self.diary
+        written, batches = self._write(prompts)
+        # Float32, as the published reward model answers: what is logged is what anybody finds.
+        judged = diary.jury.of(prompts, written)
         kl = torch.cat([(each.log_p - each.reference).sum(1) for each in batches])
         tokens = torch.cat([each.batch.written.sum(1) for each in batches])
         kl_a_token = float(kl.sum() / tokens.sum())
-        rows = [row for each in batches for row in each.batch.rows]
-        by_text = np.empty(len(rows), np.float32)
-        by_text[rows] = (kl / tokens).cpu().numpy()
-        self._rollouts.append(rollout_rows(self.step, prompts, written, judged, by_text))
-        figures: dict[str, float | None] = {
-            "step": self.step,
-            "reward": float(judged.standardised.mean()),
-            "judge": float(judged.judged.mean()),
-            "kl": kl_a_token,
-            "beta": self.beta,
-            "ended": float(np.mean([each.ended for each in written])),
-            "unique": len({each.text for each in written}) / len(written),
-            "tokens": float(tokens.mean()),
-        }
-        self._curve.append(figures)
-        verdict = judge_verdict(
-            [each["judge"] or 0.0 for each in self._curve],
-            [each["reward"] or 0.0 for each in self._curve],
-            window=config.judge_window,
-            tolerance=config.judge_tolerance,
+        by_text = np.empty(len(written), np.float32)
+        by_text[[row for each in batches for row in each.batch.rows]] = (kl / tokens).cpu().numpy()
+        diary.write(
+            prompts,
+            written,
+            judged,
+            tokens=float(tokens.mean()),
+            by_text=by_text,
+            kl=kl_a_token,
+            beta=diary.beta,
         )
-        if config.stop_when_judge_turns:
-            if verdict.turned:
-                self._load(self._best)
-                self._turned = verdict.reason
-                return False
-            if verdict.best_step == self.step or not self._best:
-                self._best = before
+        diary.ask_the_judge(self.policy)
+        if diary.turned:
+            return False
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(config, self.step)
-        figures.update(self._learn(batches, torch.from_numpy(judged.reward).to(self._device)))
-        self.beta = next_beta(self.beta, kl_a_token, config.target_kl, config.kl_gain)
+        diary.add(**self._learn(batches, torch.from_numpy(judged.reward).to(self._device)))
+        diary.steer(kl_a_token)
         self.step += 1
         return True
 
-    def latest(self) -> dict[str, float]:
-        """Figures of the last step."""
-        return {key: value for key, value in self._curve[-1].items() if key != "step" and value is not None}
-
-    def shown(self) -> list[str]:
-        """A few texts of the last step."""
-        rows = self._rollouts[-1].tail(SAMPLES)
-        return [prompt + text for prompt, text in zip(rows["prompt"], rows["text"], strict=True)]
-
-    def state(self) -> PpoState:
-        """All that is needed to go on."""
+    def save(self, folder: Path) -> None:
+        """Writes all that is needed to go on."""
         moments = {
             f"{number}.{name}": value
             for number, values in self.optimizer.state_dict()["state"].items()
             for name, value in values.items()
         }
-        return PpoState(
-            policy=copied(trainables(self.policy)),
-            critic=copied(trainables(self.critic)),
-            optimizer=copied(moments),
-            best=self._best,
-            rollouts=pd.concat(self._rollouts, ignore_index=True),
-            curve=tuple(self._curve),
-            step=self.step,
-            beta=self.beta,
-        )
+        for name, tensors in (
+            ("policy", trainables(self.policy)),
+            ("critic", trainables(self.critic)),
+            ("optimizer", moments),
+        ):
+            save_file(copied(tensors), folder / f"{name}.safetensors")
+        self.diary.save(folder / _STATE, step=self.step)
 
-    def restore(self, state: PpoState) -> None:
+    def restore(self, folder: Path) -> None:
         """Goes on from there."""
-        self._load(state.policy)
-        load(self.critic, state.critic)
+        load(self.policy, load_file(folder / "policy.safetensors"))
+        load(self.critic, load_file(folder / "critic.safetensors"))
         moments: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in state.optimizer.items():
+        for name, value in load_file(folder / "optimizer.safetensors").items():
             number, _, part = name.partition(".")
             moments.setdefault(int(number), {})[part] = value
-        self.optimizer.load_state_dict(
-            {"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]}
-        )
-        self._best, self._curve = dict(state.best), list(state.curve)
-        self._rollouts = [state.rollouts]
-        self.step, self.beta = state.step, state.beta
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.step = self.diary.restore(folder / _STATE)["step"]
 
     def finished(self) -> TextPolicy:
         """The trained policy; nothing can be learned afterwards."""
-        policy = merged(self.policy)
-        architecture, shape = describe(policy)
-        rollouts = pd.concat(self._rollouts, ignore_index=True)
-        record = TrainingRecord(
-            curve=tuple(self._curve),
-            figures={
-                "algorithm": "ppo",
-                "steps": self.step,
-                "messages": len(rollouts),
-                "beta": self.beta,
-                "stopped_by_judge": bool(self._turned),
-                "judge_said": self._turned or "never turned",
-            },
-            samples=tuple(self.shown()),
-        )
-        model = LanguageModel(
-            architecture, shape, weights_of(policy), self._sft.tokenizer, self._sft.examples, record
-        )
-        return TextPolicy(model, rollouts, self._sft.digest, self._reward.digest)
+        return self.diary.finished(self.policy, self.step)
 
     def _trainable(self, network: Any, kind: str) -> Any:
         network = without_dropout(network)
@@ -354,30 +252,19 @@ class PpoTrainer:
             network = without_dropout(peft.get_peft_model(network, lora(self._config.lora, kind)))
         return network.to(self._device)
 
-    def _write(self, prompts: Sequence[str]) -> tuple[list[Generated], Judged, list[Learned]]:
-        config, tokenizer = self._config, self._sft.tokenizer
-        with precision(config.compute, self._device):
-            written = [
-                each[0]
-                for each in generate(
-                    Writer(self.policy, tokenizer),
-                    prompts,
-                    seed=seed_of_step(self._seed, self.step, 0),
-                    max_new_tokens=config.max_new_tokens,
-                )
-            ]
-        # Float32, as the published reward model answers: what is logged is what anybody finds.
-        judged = self.jury.of(
-            prompts, [each.text for each in written], [each.ended for each in written], config
-        )
-        batches = mini_batches(
-            tokenizer.encode(prompts),
-            [each.tokens for each in written],
-            config.mini_batch_size,
-            tokenizer.pad_id,
-            self._device,
-        )
+    def _write(self, prompts: Sequence[str]) -> tuple[list[Generated], list[Learned]]:
+        config, tokenizer = self._config, self._tokenizer
+        seed, most = seed_of_step(self._seed, self.step, 0), config.max_new_tokens
         with torch.no_grad(), precision(config.compute, self._device):
+            writer = Writer(self.policy, tokenizer)
+            written = [each[0] for each in generate(writer, prompts, seed=seed, max_new_tokens=most)]
+            batches = mini_batches(
+                tokenizer.encode(prompts),
+                [each.tokens for each in written],
+                config.mini_batch_size,
+                tokenizer.pad_id,
+                self._device,
+            )
             learned = [
                 Learned(
                     batch,
@@ -387,7 +274,7 @@ class PpoTrainer:
                 )
                 for batch in batches
             ]
-        return written, judged, learned
+        return written, learned
 
     def _log_probs(self, network: Any, batch: MiniBatch) -> torch.Tensor:
         return completion_log_probs(network, batch.ids, batch.mask, batch.prompt_length) * batch.written
@@ -396,14 +283,16 @@ class PpoTrainer:
         """On the scale of the rewards, which the critic starts from."""
         hidden = hidden_states(self.critic, batch.ids, batch.mask)[:, batch.prompt_length - 1 : -1]
         raw = value_head(self.critic)(hidden)[..., 0].float()
-        return (raw - self._reward.reward.mean) / self._reward.reward.std * batch.written
+        return (raw - self._scale.mean) / self._scale.std * batch.written
 
     def _learn(self, batches: Sequence[Learned], score: torch.Tensor) -> dict[str, float]:
         config = self._config
         gains, returns = [], []
         for each in batches:
             written = each.batch.written
-            rewards = token_rewards(score[each.batch.rows], each.log_p - each.reference, written, self.beta)
+            rewards = token_rewards(
+                score[each.batch.rows], each.log_p - each.reference, written, self.diary.beta
+            )
             gains.append(advantages(rewards, each.values, written, config.discount_factor, config.gae_lambda))
             returns.append(gains[-1] + each.values)
         explained = explained_variance(
@@ -443,9 +332,6 @@ class PpoTrainer:
                 updates += 1
         return {key: value / updates for key, value in sums.items()} | {"explained_variance": explained}
 
-    def _load(self, weights: dict[str, torch.Tensor]) -> None:
-        load(self.policy, weights)
-
 
 def whitened(values: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Each less the mean of all and in units of their standard deviation; 0 where nothing was written."""
@@ -475,21 +361,3 @@ def without_dropout(network: Any) -> Any:
         if hasattr(network.config, key):
             setattr(network.config, key, 0.0)
     return network
-
-
-def trainables(network: Any) -> dict[str, torch.Tensor]:
-    """Parameters that are learned, by name."""
-    return {name: value for name, value in network.named_parameters() if value.requires_grad}
-
-
-def copied(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Copies on the CPU."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in tensors.items()}
-
-
-def load(network: Any, weights: dict[str, torch.Tensor]) -> None:
-    """Writes these values into the parameters of the same names."""
-    found = trainables(network)
-    with torch.no_grad():
-        for name, value in weights.items():
-            found[name].copy_(value)

@@ -8,23 +8,22 @@ lessons come first: facts alone, each at the one place behind its prompt, then f
 from __future__ import annotations
 
 import copy
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
-import trl
 
 from churn_assets.arms import Arm
 from churn_assets.message.corpus.data import Preferences
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.language_model import (
     ARCHITECTURES,
+    NETWORKS,
     LanguageModel,
     RewardModel,
     RewardNetwork,
@@ -43,17 +42,12 @@ from churn_assets.message.training.progress import Figures, Progress, silent
 from churn_assets.message.training.supervised import (
     Reporter,
     Schedule,
-    curve_of,
-    dataset,
-    lengths_of,
-    lora,
-    merged,
+    fine_tuned,
     refuse_long_rows,
-    run,
-    seeded,
     total_steps,
-    training_arguments,
 )
+
+_T = TypeVar("_T")
 
 EXAMPLES = 8
 HELD_OUT_ROWS = 128
@@ -93,40 +87,29 @@ def train_reward(
     lessons = _lessons(train, held_out, preferences, config, seed)
     parts = (*lessons, _Part("reward", train[~judged], held_out), _Part("judge", train[judged], held_out))
     steps = {part.name: part.steps(config) for part in parts}
-    total = sum(steps.values())
-    done = 0
     networks: dict[str, Any] = {}
-    learned: list[list[str]] = []  # what `start` has learned from
     curve: list[dict[str, float | None]] = []
     device = device_of(config.compute)
     with threads(config.compute):
-        start = reward_network(sft, seed)
-        for part in parts:
-            offset = _Offset(progress, done, total, "" if part.name == "reward" else f"{part.name}_")
-            networks[part.name], entries = _train_part(
-                part, start, learned, sft, config, seed, offset, checkpoints
-            )
-            curve += [
-                {
-                    "step": done + (entry["step"] or 0),
-                    **{offset.named(key): value for key, value in entry.items() if key != "step"},
-                }
-                for entry in entries
-            ]
+        start, done = reward_network(sft, seed), 0
+        for number, part in enumerate(parts):
+            follow = part.follow(progress, done, sum(steps.values()))
+            before = [lesson.pairs["rejected"].tolist() for lesson in lessons[:number]]
+            network, entries = _train_part(part, start, before, sft, config, seed, follow, checkpoints)
+            curve += [{"step": done + (entry["step"] or 0), **part.named(entry)} for entry in entries]
             done += steps[part.name]
+            networks[part.name] = network
             if part in lessons:
-                start = networks[part.name]
-                learned.append(part.pairs["rejected"].tolist())
+                start = network
         prompts = train["prompt"].drop_duplicates()
         drawn = prompts.sample(min(config.normalisation_samples, len(prompts)), random_state=seed).tolist()
         writer = Writer.of(sft, str(device))
         written = [
             each[0] for each in generate(writer, drawn, seed=seed, max_new_tokens=config.max_new_tokens)
         ]
-        standardised = {
-            name: _standardised(networks[name].to(device), sft.tokenizer, drawn, written)
-            for name in ("reward", "judge")
-        }
+        reward, judge = (
+            _standardised(networks[name].to(device), sft.tokenizer, drawn, written) for name in NETWORKS
+        )
     architecture, shape = describe(networks["reward"])
     figures: dict[str, float | int | str | bool | None] = {
         "pairs": int((~judged).sum()),
@@ -141,8 +124,8 @@ def train_reward(
         architecture,
         shape,
         sft.tokenizer,
-        standardised["reward"],
-        standardised["judge"],
+        reward,
+        judge,
         sft.digest,
         tuple((prompt, each.text) for prompt, each in zip(drawn[:EXAMPLES], written, strict=False)),
         TrainingRecord(curve=tuple(curve), figures=figures),
@@ -240,52 +223,6 @@ def reward_network(sft: LanguageModel, seed: int) -> Any:
     return network
 
 
-def reward_trainer(
-    network: Any,
-    tokenizer: TextTokenizer,
-    columns: dict[str, list[list[int]]],
-    config: RewardModelConfig,
-    *,
-    seed: int,
-    folder: Path,
-    keep_checkpoints: bool,
-    reporter: Reporter,
-    schedule: Schedule = "cosine",
-) -> Any:
-    """TRL's trainer, every parameter as configured."""
-    seeded(seed)
-    arguments = training_arguments(
-        config,
-        rows=len(columns["chosen_ids"]),
-        seed=seed,
-        folder=folder,
-        keep_checkpoints=keep_checkpoints,
-        schedule=schedule,
-    )
-    return trl.RewardTrainer(
-        network,
-        args=trl.RewardConfig(center_rewards_coefficient=config.center_rewards_coefficient, **arguments),
-        train_dataset=dataset(columns, config, seed),
-        processing_class=tokenizer.transformers_tokenizer(),
-        peft_config=lora(config.lora, "SEQ_CLS"),
-        callbacks=[reporter],
-    )
-
-
-class _Offset:
-    """Progress of one of two trainings that follow each other."""
-
-    def __init__(self, progress: Progress, done: int, total: int, prefix: str) -> None:
-        self._progress, self._done, self._total, self._prefix = progress, done, total, prefix
-
-    def __call__(self, *, step: int, total: int, samples: Sequence[str] = (), **figures: float) -> None:  # noqa: ARG002
-        named = {self.named(key): value for key, value in figures.items()}
-        self._progress(step=self._done + step, total=self._total, samples=samples, **named)
-
-    def named(self, key: str) -> str:
-        return self._prefix + key
-
-
 @dataclass(frozen=True, eq=False)
 class _Part:
     """One of the trainings: its name, its pairs, those that it is measured on, and its learning rate's course."""
@@ -298,6 +235,19 @@ class _Part:
     def steps(self, config: RewardModelConfig) -> int:
         """Optimizer steps; 0 where there is nothing to learn from."""
         return total_steps(config, len(self.pairs)) if len(self.pairs) else 0
+
+    def named(self, figures: Mapping[str, _T]) -> dict[str, _T]:
+        """Figures of this part among those of all: the reward network's keep their names."""
+        prefix = "" if self.name == "reward" else f"{self.name}_"
+        return {f"{prefix}{key}": value for key, value in figures.items() if key != "step"}
+
+    def follow(self, progress: Progress, done: int, of_all: int) -> Progress:
+        """Progress of this part, `done` steps into those of all parts."""
+
+        def told(*, step: int, total: int, samples: Sequence[str] = (), **figures: float) -> None:  # noqa: ARG001
+            progress(step=done + step, total=of_all, samples=samples, **self.named(figures))
+
+        return told
 
 
 def _lessons(
@@ -326,49 +276,35 @@ def _lessons(
 def _train_part(
     part: _Part,
     start: Any,
-    learned: Sequence[Sequence[str]],
+    before: Sequence[Sequence[str]],
     sft: LanguageModel,
     config: RewardModelConfig,
     seed: int,
     progress: Progress,
     checkpoints: Path | None,
 ) -> tuple[Any, tuple[dict[str, float | None], ...]]:
-    """A copy of `start` that learned a part; `learned` tells apart what `start` has learned from."""
+    """A copy of `start` that learned a part; `before` tells apart what `start` has learned from."""
     network = copy.deepcopy(start)
     if not part.steps(config):
         return network, ()
     columns = preference_columns(sft.tokenizer, part.pairs)
-    refuse_long_rows("reward_model", lengths_of(columns), config.max_length)
+    refuse_long_rows("reward_model", columns, config.max_length)
 
     def report(current: Any) -> tuple[Figures, Sequence[str]]:
         return {"accuracy": accuracy(Scorer(current, sft.tokenizer), part.held_out)}, ()
 
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = (
-            Path(scratch)
-            if checkpoints is None
-            else checkpoint_folder(
-                checkpoints,
-                f"reward_model-{part.name}",
-                config,
-                seed,
-                [columns, learned],
-                sft.digest,
-            )
-        )
-        trainer = reward_trainer(
-            network,
-            sft.tokenizer,
-            columns,
-            config,
-            seed=seed + (part.name == "judge"),  # another order, and other adapters
-            folder=folder,
-            keep_checkpoints=checkpoints is not None,
-            reporter=Reporter(progress, report, config.reports, {"loss": "loss", "margin": "margin"}),
-            schedule=part.schedule,
-        )
-        run(trainer, folder)
-        return merged(trainer.model), curve_of(trainer)
+    return fine_tuned(
+        network,
+        sft.tokenizer,
+        columns,
+        config,
+        Reporter(progress, report, config.reports),
+        seed=seed + (part.name == "judge"),  # another order, and other adapters
+        folder=checkpoint_folder(
+            checkpoints, f"reward_model-{part.name}", config, seed, [columns, before], sft.digest
+        ),
+        schedule=part.schedule,
+    )
 
 
 def _standardised(

@@ -11,8 +11,10 @@ import pandas as pd
 import torch
 
 from churn_assets.message.model.generation import Generated
-from churn_assets.message.model.language_model import LanguageModel, RewardNetwork
+from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel
 from churn_assets.message.model.scoring import Scorer, score
+from churn_assets.message.model.tokenizer import batches_of_like_length
+from churn_assets.message.training.compute import device_of
 from churn_assets.message.training.config import PpoTextConfig
 
 COLUMNS = ("step", "prompt", "text", "ended", "tokens", "reward", "reward_logit", "judge_logit", "kl")
@@ -57,28 +59,22 @@ class Judged:
     judge_logit: npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, eq=False)
 class Jury:
-    """The reward network and its judge, ready to run, with their scales."""
+    """The reward network and its judge, ready to run."""
 
-    scorer: Scorer
-    judge: Scorer
-    scale: RewardNetwork
-    judge_scale: RewardNetwork
+    def __init__(self, reward: RewardModel, config: PpoTextConfig) -> None:
+        self._reward, self._config = reward, config
+        device = str(device_of(config.compute))
+        self._scorer, self._judge = (Scorer.of(reward, which, device) for which in NETWORKS)
 
-    def of(
-        self, prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool], config: PpoTextConfig
-    ) -> Judged:
+    def of(self, prompts: Sequence[str], written: Sequence[Generated]) -> Judged:
         """Scores messages as configured."""
-        logit = score(self.scorer, prompts, texts, ended)
-        judge_logit = score(self.judge, prompts, texts, ended)
-        standardised = self.scale.standardised(logit)
+        texts, ended = [each.text for each in written], [each.ended for each in written]
+        logit, judge_logit = (score(each, prompts, texts, ended) for each in (self._scorer, self._judge))
+        standardised = self._reward.reward.standardised(logit)
+        judged = self._reward.judge.standardised(judge_logit)
         return Judged(
-            shaped_reward(standardised, ended, config),
-            standardised,
-            self.judge_scale.standardised(judge_logit),
-            logit,
-            judge_logit,
+            shaped_reward(standardised, ended, self._config), standardised, judged, logit, judge_logit
         )
 
 
@@ -155,10 +151,8 @@ def mini_batches(
     device: torch.device,
 ) -> list[MiniBatch]:
     """Groups messages by length, so that a pass carries little padding."""
-    order = sorted(range(len(written)), key=lambda row: len(written[row]))
     batches = []
-    for start in range(0, len(order), size):
-        rows = order[start : start + size]
+    for rows in batches_of_like_length(written, size):
         left, right = max(len(prompts[row]) for row in rows), max(len(written[row]) for row in rows)
         ids = torch.full((len(rows), left + right), pad_id)
         mask = torch.zeros_like(ids)

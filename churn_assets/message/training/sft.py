@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import trl
 
 from churn_assets.message.corpus.data import Messages
 from churn_assets.message.model.base_model import base_model
@@ -19,18 +16,7 @@ from churn_assets.message.training.checkpoint import checkpoint_folder
 from churn_assets.message.training.compute import threads
 from churn_assets.message.training.config import SftModelConfig
 from churn_assets.message.training.progress import Figures, Progress, silent
-from churn_assets.message.training.supervised import (
-    Reporter,
-    curve_of,
-    dataset,
-    lengths_of,
-    lora,
-    merged,
-    refuse_long_rows,
-    run,
-    seeded,
-    training_arguments,
-)
+from churn_assets.message.training.supervised import Reporter, fine_tuned, refuse_long_rows, total_steps
 
 EXAMPLES = 4
 SAMPLE_TOKENS = 128
@@ -61,49 +47,41 @@ def train_sft(
         TextError: A row is longer than `max_length`, or prompt and text share a token.
         ModelError: The base model cannot be used.
     """
-    learned, held_out = messages.of("train"), messages.of("validation").head(HELD_OUT_ROWS)
-    texts = [*learned["prompt"], *learned["completion"]]
-    with threads(config.compute), tempfile.TemporaryDirectory() as scratch:
-        network, tokenizer = base_model(config.base, texts, seed=seed, root=root)
-        columns = supervised_columns(tokenizer, learned["prompt"].tolist(), learned["completion"].tolist())
-        refuse_long_rows("sft_model", lengths_of(columns), config.max_length)
-        folder = (
-            Path(scratch)
-            if checkpoints is None
-            else checkpoint_folder(checkpoints, "sft_model", config, seed, columns, tokenizer.definition)
+    rows, held_out = messages.of("train"), messages.of("validation").head(HELD_OUT_ROWS)
+    prompts, completions = held_out["prompt"].tolist(), held_out["completion"].tolist()
+    with threads(config.compute):
+        network, tokenizer = base_model(
+            config.base, [*rows["prompt"], *rows["completion"]], seed=seed, root=root
         )
-        prompts, completions = held_out["prompt"].tolist(), held_out["completion"].tolist()
+        columns = supervised_columns(tokenizer, rows["prompt"].tolist(), rows["completion"].tolist())
+        refuse_long_rows("sft_model", columns, config.max_length)
 
         def report(current: Any) -> tuple[Figures, Sequence[str]]:
             writer = Writer(current, tokenizer)
             return {"perplexity": perplexity(writer, prompts, completions)}, samples(writer, prompts, seed)
 
-        trainer = sft_trainer(
+        trained, curve = fine_tuned(
             network,
             tokenizer,
             columns,
             config,
+            Reporter(progress, report, config.reports),
             seed=seed,
-            folder=folder,
-            keep_checkpoints=checkpoints is not None,
-            reporter=Reporter(progress, report, config.reports, {"loss": "loss"}),
+            folder=checkpoint_folder(checkpoints, "sft_model", config, seed, columns, tokenizer.definition),
         )
-        run(trainer, folder)
-        trained, curve = merged(trainer.model), curve_of(trainer)
-        architecture, shape = describe(trained)
         record = TrainingRecord(
             curve=curve,
             figures={
-                "steps": trainer.state.global_step,
-                "rows": len(learned),
+                "steps": total_steps(config, len(rows)),
+                "rows": len(rows),
                 "parameters": trained.num_parameters(),
                 "perplexity_validation": curve[-1]["perplexity"],
             },
             samples=tuple(samples(Writer(trained, tokenizer), prompts, seed)),
         )
-    return LanguageModel(
-        architecture, shape, weights_of(trained), tokenizer, tuple(prompts[:EXAMPLES]), record
-    )
+    architecture, shape = describe(trained)
+    examples = tuple(prompts[:EXAMPLES])
+    return LanguageModel(architecture, shape, weights_of(trained), tokenizer, examples, record)
 
 
 def supervised_columns(
@@ -115,33 +93,6 @@ def supervised_columns(
         "input_ids": [ids for ids, _ in rows],
         "labels": [[-100] * prompt + ids[prompt:] for ids, prompt in rows],
     }
-
-
-def sft_trainer(
-    network: Any,
-    tokenizer: TextTokenizer,
-    columns: dict[str, list[list[int]]],
-    config: SftModelConfig,
-    *,
-    seed: int,
-    folder: Path,
-    keep_checkpoints: bool,
-    reporter: Reporter,
-) -> Any:
-    """TRL's trainer, every parameter as configured."""
-    seeded(seed)
-    rows = len(columns["input_ids"])
-    arguments = training_arguments(
-        config, rows=rows, seed=seed, folder=folder, keep_checkpoints=keep_checkpoints
-    )
-    return trl.SFTTrainer(
-        network,
-        args=trl.SFTConfig(**arguments),
-        train_dataset=dataset(columns, config, seed),
-        processing_class=tokenizer.transformers_tokenizer(),
-        peft_config=lora(config.lora, "CAUSAL_LM"),
-        callbacks=[reporter],
-    )
 
 
 def samples(writer: Writer, prompts: Sequence[str], seed: int, count: int = 3) -> list[str]:

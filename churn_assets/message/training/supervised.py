@@ -1,8 +1,9 @@
-"""What SFT and reward training share: TRL arguments from the config, reports while training, LoRA, resuming."""
+"""What SFT and reward training share: TRL's trainer from the config, reports while training, LoRA, resuming."""
 
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +13,24 @@ import numpy as np
 import peft
 import torch
 import transformers
+import trl
 
-from churn_assets.message.model.tokenizer import TextError
+from churn_assets.message.model.tokenizer import TextError, TextTokenizer
 from churn_assets.message.training.compute import device_of
-from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig
+from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig, Training
 from churn_assets.message.training.progress import Figures, Progress
 
 Report = Callable[[Any], tuple[Figures, Sequence[str]]]
 """Network in evaluation mode → held-out figures and sample texts."""
 
+Columns = Mapping[str, Sequence[Sequence[int]]]
+"""Token ids for TRL, by its names."""
+
 LOGS = 25
 """How often the training loss is told."""
+
+TOLD = ("loss", "margin")
+"""Those of TRL's figures that are told."""
 
 STATE_FILE = "trainer_state.json"
 """What the trainer writes last into a checkpoint."""
@@ -43,69 +51,127 @@ def total_steps(config: Supervised, rows: int) -> int:
     return steps if config.max_steps is None else min(steps, config.max_steps)
 
 
-def training_arguments(
+def fine_tuned(
+    network: Any,
+    tokenizer: TextTokenizer,
+    columns: Columns,
     config: Supervised,
+    reporter: Reporter,
     *,
-    rows: int,
+    seed: int,
+    folder: Path | None,
+    schedule: Schedule = "cosine",
+) -> tuple[Any, tuple[dict[str, float | None], ...]]:
+    """The network, trained on these rows with adapters merged into it, and every report of the training.
+
+    Args:
+        network: What is trained.
+        tokenizer: Of the rows.
+        columns: What is learned from.
+        config: Section of the stage.
+        reporter: Told how it goes.
+        seed: Of adapters' first weights and of the order.
+        folder: Keeps the checkpoints, and is gone on from; None keeps none.
+        schedule: Of the learning rate.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = supervised_trainer(
+            network,
+            tokenizer,
+            columns,
+            config,
+            reporter,
+            seed=seed,
+            folder=folder or Path(scratch),
+            keep_checkpoints=folder is not None,
+            schedule=schedule,
+        )
+        run(trainer)
+    # Every report, also of what went before an interruption.
+    curve = tuple(logs["reported"] for logs in trainer.state.log_history if "reported" in logs)
+    return merged(trainer.model), curve
+
+
+def supervised_trainer(
+    network: Any,
+    tokenizer: TextTokenizer,
+    columns: Columns,
+    config: Supervised,
+    reporter: Reporter,
+    *,
     seed: int,
     folder: Path,
     keep_checkpoints: bool,
     schedule: Schedule = "cosine",
-) -> dict[str, Any]:
-    """Arguments of TRL's config classes that both stages share."""
-    device = device_of(config.compute)
-    steps = total_steps(config, rows)
-    return {
-        "output_dir": str(folder),
+) -> Any:
+    """TRL's trainer of the stage, every parameter as configured."""
+    torch.manual_seed(seed)  # TRL draws adapters' first weights before it seeds the generator itself
+    lengths = lengths_of(columns)
+    steps = total_steps(config, len(lengths))
+    arguments = {
+        **common_arguments(config, seed=seed, folder=folder, keep_checkpoints=keep_checkpoints),
         "max_steps": steps,
         "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation_steps,
-        "learning_rate": config.learning_rate,
         "lr_scheduler_type": schedule,
         "warmup_steps": config.warmup_steps,
         "weight_decay": config.weight_decay,
+        "train_sampling_strategy": "sequential",  # the rows are in the order that they are learned from
+        "max_length": None,  # checked by `refuse_long_rows`: TRL would cut or drop in silence
+        "dataloader_num_workers": 0,
+        "logging_steps": max(1, steps // LOGS),
+        "save_steps": config.checkpoint_steps,
+    }
+    order = order_of_like_lengths(lengths, config.batch_size, math.ceil(config.epochs), seed)
+    common = {
+        "train_dataset": datasets.Dataset.from_dict(dict(columns)).select(order),
+        "processing_class": tokenizer.transformers_tokenizer(),
+        "callbacks": [reporter],
+    }
+    if isinstance(config, SftModelConfig):
+        adapters = lora(config.lora, "CAUSAL_LM")
+        return trl.SFTTrainer(network, args=trl.SFTConfig(**arguments), peft_config=adapters, **common)
+    centre = config.center_rewards_coefficient
+    chosen = trl.RewardConfig(center_rewards_coefficient=centre, **arguments)
+    return trl.RewardTrainer(network, args=chosen, peft_config=lora(config.lora, "SEQ_CLS"), **common)
+
+
+def common_arguments(config: Training, *, seed: int, folder: Path, keep_checkpoints: bool) -> dict[str, Any]:
+    """What TRL's trainers are told alike in every stage."""
+    device = device_of(config.compute)
+    return {
+        "output_dir": str(folder),
+        "gradient_accumulation_steps": config.gradient_accumulation_steps,
+        "learning_rate": config.learning_rate,
         "adam_beta2": config.adam_beta2,
         "max_grad_norm": config.max_grad_norm,
-        "train_sampling_strategy": "sequential",  # `dataset` has the order
-        "max_length": None,  # checked by `refuse_long_rows`: TRL would cut or drop in silence
         "seed": seed,
         "use_cpu": device.type == "cpu",
         "bf16": config.compute.dtype == "bfloat16",
         "activation_checkpointing": False,
-        "dataloader_num_workers": 0,
         "dataloader_pin_memory": device.type != "cpu",
         "report_to": "none",
         "disable_tqdm": True,
-        "logging_steps": max(1, steps // LOGS),
         "save_strategy": "steps" if keep_checkpoints else "no",
-        "save_steps": config.checkpoint_steps,
         "save_total_limit": 2,  # the newer one may be cut short by the crash itself
     }
 
 
-def refuse_long_rows(asset: str, lengths: Sequence[int], longest: int) -> None:
+def refuse_long_rows(asset: str, columns: Columns, longest: int) -> None:
     """A row that does not fit is an error.
 
     Raises:
         TextError: Naming the first one and how many there are.
     """
+    lengths = lengths_of(columns)
     long = [row for row, length in enumerate(lengths) if length > longest]
     if long:
-        msg = (
+        raise TextError(
             f"{asset}.max_length: {len(long)} of {len(lengths)} rows are longer than {longest} tokens, the first in "
             f"row {long[0]} with {lengths[long[0]]}; expected none"
         )
-        raise TextError(msg)
 
 
-def dataset(columns: Mapping[str, Sequence[Any]], config: Supervised, seed: int) -> Any:
-    """Rows of token ids for TRL, in memory, in the order that they are learned from, every epoch's anew."""
-    lengths = lengths_of(columns)
-    order = order_of_like_lengths(lengths, config.batch_size, math.ceil(config.epochs), seed)
-    return datasets.Dataset.from_dict(dict(columns)).select(order)
-
-
-def lengths_of(columns: Mapping[str, Sequence[Any]]) -> list[int]:
+def lengths_of(columns: Columns) -> list[int]:
     """(n,) tokens of the longest text of each row."""
     return [max(map(len, texts)) for texts in zip(*columns.values(), strict=True)]
 
@@ -161,14 +227,14 @@ def merged(network: Any) -> Any:
     return network.to("cpu").eval()
 
 
-def run(trainer: Any, folder: Path) -> None:
-    """Trains, from the newest whole checkpoint in `folder` if there is one.
+def run(trainer: Any) -> None:
+    """Trains, from the newest whole checkpoint in the trainer's folder if there is one.
 
     TRL writes these itself. They are local to the run, hold an optimizer state that only torch's restricted
     (weights-only) reader opens, and never reach the store.
     """
     trainer.remove_callback(transformers.PrinterCallback)
-    found = newest_checkpoint(folder, STATE_FILE)
+    found = newest_of_trl(Path(trainer.args.output_dir), STATE_FILE)
     if found is not None:
         state = transformers.TrainerState.load_from_json(str(found / STATE_FILE))
         if state.global_step >= trainer.args.max_steps:
@@ -179,7 +245,7 @@ def run(trainer: Any, folder: Path) -> None:
     trainer.train(resume_from_checkpoint=None if found is None else str(found))
 
 
-def newest_checkpoint(folder: Path, last_file: str) -> Path | None:
+def newest_of_trl(folder: Path, last_file: str) -> Path | None:
     """TRL's newest whole checkpoint: one with the file that is written last."""
     found = sorted(folder.glob(f"checkpoint-*/{last_file}"), key=lambda file: int(file.parent.name[11:]))
     return found[-1].parent if found else None
@@ -191,19 +257,18 @@ class Reporter(transformers.TrainerCallback):  # type: ignore[misc]  # no types 
     Reports stand in the trainer's own log, which is part of a checkpoint: a resumed training tells the whole story.
     """
 
-    def __init__(self, progress: Progress, report: Report, reports: int, names: dict[str, str]) -> None:
+    def __init__(self, progress: Progress, report: Report, reports: int) -> None:
         """Nothing is reported yet.
 
         Args:
             progress: Whom to tell.
             report: Held-out figures and samples of the network now.
             reports: How often in the whole training.
-            names: Which of TRL's figures are told, and what they are called here.
         """
-        self._progress, self._report, self._reports, self._names = progress, report, reports, names
+        self._progress, self._report, self._reports = progress, report, reports
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:  # noqa: ARG002
-        if found := self._named(logs or {}):
+        if found := _told(logs or {}):
             self._progress(step=state.global_step, total=state.max_steps, samples=(), **found)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:  # noqa: ARG002
@@ -215,18 +280,9 @@ class Reporter(transformers.TrainerCallback):  # type: ignore[misc]  # no types 
         figures, samples = self._report(model)
         model.train(training)
         self._progress(step=state.global_step, total=state.max_steps, samples=samples, **figures)
-        last = next((found for logs in reversed(state.log_history) if (found := self._named(logs))), {})
+        last = next((found for logs in reversed(state.log_history) if (found := _told(logs))), {})
         state.log_history.append({"reported": {"step": state.global_step, **last, **figures}})
 
-    def _named(self, logs: dict[str, Any]) -> Figures:
-        return {ours: float(logs[theirs]) for theirs, ours in self._names.items() if theirs in logs}
 
-
-def curve_of(trainer: Any) -> tuple[dict[str, float | None], ...]:
-    """Every report of the training, also of what went before an interruption."""
-    return tuple(logs["reported"] for logs in trainer.state.log_history if "reported" in logs)
-
-
-def seeded(seed: int) -> None:
-    """TRL draws adapters' first weights from the global generator before it seeds that itself."""
-    torch.manual_seed(seed)
+def _told(logs: Mapping[str, Any]) -> Figures:
+    return {name: float(logs[name]) for name in TOLD if name in logs}

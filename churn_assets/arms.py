@@ -234,29 +234,43 @@ class Condition(_Frozen):
             )
         return self
 
-    def holds(self, value: float | str | None) -> bool:
-        """Whether a value keeps the condition; a blank keeps none.
-
-        >>> Condition(column="tenure", at_least=12).holds(24.0)
-        True
-        >>> Condition(column="has_fibre").holds("Yes")
-        True
-        """
-        if value is None or value != value:
-            return False
-        if self.at_least is not None or self.at_most is not None:
-            if isinstance(value, str):
-                return False
-            low = -np.inf if self.at_least is None else self.at_least
-            high = np.inf if self.at_most is None else self.at_most
-            return bool(low <= value <= high)
-        wanted = _YES if self.one_of is None else frozenset(map(_text, self.one_of))
-        return _text(value) in wanted
-
     @property
     def reads_numbers(self) -> bool:
         """Whether it compares numbers, so that a column of texts can never keep it."""
         return self.at_least is not None or self.at_most is not None
+
+    def among(self, numbers: Floats) -> NDArray[np.bool_]:
+        """(n,) whether numbers keep it; a blank (NaN) does not.
+
+        Raises:
+            ArmError: It means a text.
+
+        >>> Condition(column="tenure", at_least=12).among(np.array([24.0, 6.0])).tolist()
+        [True, False]
+        """
+        if self.reads_numbers:
+            low = -np.inf if self.at_least is None else self.at_least
+            high = np.inf if self.at_most is None else self.at_most
+            return np.asarray((numbers >= low) & (numbers <= high))
+        try:
+            wanted = [1.0] if self.one_of is None else list(map(float, self.one_of))
+        except ValueError as error:
+            found = ", ".join(map(str, self.one_of or ()))
+            raise ArmError(f"found one_of {found}, expected numbers for a column of numbers") from error
+        return np.asarray((numbers[:, None] == wanted).any(axis=1))
+
+    def means(self, text: str) -> bool:
+        """Whether a text keeps it.
+
+        Raises:
+            ArmError: It compares numbers.
+
+        >>> Condition(column="has_fibre").means("Yes")
+        True
+        """
+        if self.reads_numbers:
+            raise ArmError("found at_least or at_most, expected one_of for a column of texts")
+        return _text(text) in (_YES if self.one_of is None else map(_text, self.one_of))
 
 
 _YES = frozenset({"yes", "true", "1", "y"})

@@ -96,7 +96,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     else:
         with local_copy(config.source, step.root) as (path, where):
             log = read_log(path, config.columns, customers.ids, arms, where, features=customers.frame)
-    before, served = len(log), _served(step)
+    before, left_out, served = len(log), log.left_out, _served(step)
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
     appended = len(log) - before
@@ -106,6 +106,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         log,
         metrics={
             "rows": len(log),
+            "left_out_by_condition": left_out,
             "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),

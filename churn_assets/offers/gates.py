@@ -40,24 +40,28 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     chance in 0.2 % of logs.
     """
     calibration = _calibration(log)
-    effective = [_effective_share(log, arm) for arm in range(len(log.menu))]
+    off = max(calibration, key=lambda row: abs(row["z"]))
+    least = np.where(log.propensities > 0, log.propensities, np.inf).min(axis=0)
+    rarest = log.menu.ids[least.argmin()]
+    effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
+    size = "effective sample size as a share of its decisions, the smallest of all arms"
     return Outcome(
         (
             Gate(
                 "propensity_calibration",
-                max(abs(row["z"]) for row in calibration),
+                abs(off["z"]),
                 "<=",
                 gates.max_propensity_z,
-                "largest |z| of realised against stated share, by arm and fifth of its propensity",
+                f"{off['arm']}, fifth {off['fifth']} of its propensity: largest |z| of realised against stated share",
             ),
-            Gate("least_propensity", _least(log.propensities), ">=", gates.min_propensity, "of any arm"),
             Gate(
-                "effective_share",
-                min(effective),
+                "least_propensity",
+                float(least.min()),
                 ">=",
-                gates.min_effective_share,
-                "smallest effective sample size of an arm, as a share of its decisions",
+                gates.min_propensity,
+                f"{rarest}, the smallest of all arms",
             ),
+            Gate("effective_share", effective, ">=", gates.min_effective_share, f"{heaviest}, {size}"),
         ),
         {"calibration": calibration},
     )

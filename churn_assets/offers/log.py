@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -62,12 +62,13 @@ class OfferLog:
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
     (value of the decision in money, see `decision_value`). A propensity is 0 only where a condition of the arm kept
     the customer from it. `menu` has the arms, no contact first. `simulated` says that the demo world wrote the
-    responses.
+    responses. `left_out` counts decisions that were there and teach nothing, see `checked_log`.
     """
 
     frame: pd.DataFrame
     menu: Menu
     simulated: bool
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -196,8 +197,7 @@ def as_log(
         catalogue: The arms that there are.
         simulated: Whether the demo world wrote the responses.
         origin: What errors call the table.
-        features: (N, F) of the customers of `customer_ids`: an arm may have a propensity of 0 where its conditions
-            keep a customer from it. None: no propensity may be 0.
+        features: (N, F) of the customers of `customer_ids`, see `checked_log`.
 
     Raises:
         OfferLogError: every rule that is broken, one line each, each line starting with `origin`.
@@ -218,20 +218,37 @@ def checked_log(
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
+    An arm with conditions may have a propensity of 0. Where the customer does not keep them, it means that. Who keeps
+    them by now and did not then would teach that the arm is never made to such customers: these decisions, and without
+    `features` all with a 0, are left out and counted.
+
     Raises:
-        OfferLogError: As of `as_log`.
+        OfferLogError: As of `as_log`; or nothing is left.
     """
     arm, violations = _arms(frame, menu, origin)
     typed = _typed(frame.assign(arm=arm), menu, origin)
     violations += _schema_violations(typed, menu)
-    if not violations:
-        try:
-            violations = _row_violations(typed, menu, customer_ids, features)
-        except ArmError as error:
-            raise OfferLogError(f"{origin}: {error}") from error
+    violations = violations or _row_violations(typed, menu, customer_ids)
     if violations:
         raise OfferLogError("\n".join(f"{origin}, {violation}" for violation in violations))
-    return OfferLog(typed, menu, simulated)
+    log = OfferLog(typed, menu, simulated)
+    if (log.propensities > 0).all():
+        return log
+    try:
+        barred = (
+            np.zeros((1, len(menu)), bool)
+            if features is None
+            else ~may_get(menu, features)[log.positions(customer_ids)]
+        )
+    except ArmError as error:
+        raise OfferLogError(f"{origin}: {error}") from error
+    kept = np.all((log.propensities > 0) | barred, axis=1)
+    if not kept.any():
+        raise OfferLogError(
+            f"{origin}: found a propensity of 0 for a customer who keeps the arm's conditions in every row, expected "
+            "some with more than 0 for all such arms"
+        )
+    return replace(log.where(kept), left_out=int((~kept).sum()))
 
 
 def _header(frame: pd.DataFrame, catalogue: Catalogue, origin: str) -> tuple[Menu, dict[str, str]]:
@@ -391,7 +408,7 @@ def _schema_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
     blank = [
         _violation(frame[name], frame[name].isna().to_numpy(), "no blank")
         for name in frame.columns
-        if frame[name].isna().any()
+        if name != ARM and frame[name].isna().any()  # what stands there for no arm was said already
     ]
     if blank:
         return blank
@@ -412,7 +429,6 @@ def _row_violations(
     frame: pd.DataFrame,
     menu: Menu,
     customer_ids: Sequence[str] | NDArray[Any],
-    features: pd.DataFrame | None,
 ) -> list[Violation]:
     """Rules that tie columns or rows together."""
     propensities = frame[list(map(propensity_column, menu.ids))].to_numpy(np.float64)
@@ -442,31 +458,7 @@ def _row_violations(
             "one decision a customer and moment",
         ),
     ]
-    found = [_violation(column, broken, expected) for column, broken, expected in rules if broken.any()]
-    return found or _zeros(frame, menu, propensities, customer_ids, features)
-
-
-def _zeros(
-    frame: pd.DataFrame,
-    menu: Menu,
-    propensities: Floats,
-    customer_ids: Sequence[str] | NDArray[Any],
-    features: pd.DataFrame | None,
-) -> list[Violation]:
-    """Propensities of 0 that no condition explains: of such arms nothing can be learned, and nobody would see it."""
-    if (propensities > 0).all():
-        return []
-    barred = (
-        np.zeros((len(customer_ids), len(menu)), dtype=bool) if features is None else ~may_get(menu, features)
-    )
-    place = pd.Index(np.asarray(customer_ids, dtype=object).astype(str)).get_indexer(frame["customer_id"])
-    broken = (propensities == 0) & ~barred[place]
-    why = "more than 0 for a customer who keeps the arm's conditions"
-    return [
-        _violation(frame[propensity_column(arm.id)], broken[:, index], why)
-        for index, arm in enumerate(menu)
-        if broken[:, index].any()
-    ]
+    return [_violation(column, broken, expected) for column, broken, expected in rules if broken.any()]
 
 
 def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> Violation:

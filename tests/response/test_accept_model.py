@@ -199,6 +199,17 @@ def test_every_kind_of_arm_is_accepted_as_often_as_in_the_log(fitted, any_offer)
     np.testing.assert_allclose(found.mean(axis=0)[1:], list(LIKED.values()), atol=0.06)
 
 
+def test_an_arm_of_a_family_that_was_never_tried_is_refused_with_the_families_that_were(fitted, any_offer):
+    _, model = any_offer
+    later = ArmConfig(id="later", terms=FreeMonths(months=1), family="later_months")
+    menu = Catalogue(declared=(later,)).menu([0, "later"])
+    families = ", ".join(model.menu.families)
+    with pytest.raises(
+        ArmError, match=f"arm later of family 'later_months'.*one of the log's families {families}$"
+    ):
+        model.predict_arms(fitted.table.X[:1], np.zeros(1), menu)
+
+
 def test_a_model_of_many_kinds_passes_its_gates_and_comes_back_from_its_files(fitted, any_offer, tmp_path):
     log, model = any_offer
     offers = HeldOutOffers.of(fitted.table, log)

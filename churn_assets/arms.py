@@ -24,10 +24,14 @@ Channel = Literal["sms", "email", "letter", "phone"]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Money = Annotated[float, Field(ge=0, le=1e9)]
 Months = Annotated[int, Field(ge=1, le=120)]
+Size = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 Words = Annotated[str, Field(min_length=1, max_length=120)]
 
+USUAL_CHANNEL: Channel = "sms"
 NO_CONTACT_ID = "no_contact"
 _PERCENT = "percent_"
+ROUNDING = 1e-12
+"""Of sums and products of shares."""
 
 
 class ArmError(ValueError):
@@ -76,9 +80,10 @@ class TermsBase(_Frozen):
         """(n,) money given a month while the benefit runs, to customers who pay (n,) `price` a month."""
         return np.zeros_like(price)
 
-    def family(self, arm_id: str) -> str:
-        """The family of an arm that names none: arms of one family are ordered by size."""
-        return arm_id
+    @property
+    def family(self) -> str | None:
+        """What arms have in common that size orders, if they come by one channel; None: nothing orders this kind."""
+        return None
 
     def label(self, currency: str, channel: str) -> str:
         """The terms in a few words, for people."""
@@ -117,7 +122,8 @@ class PercentOff(TermsBase):
     def monthly(self, price: Floats) -> Floats:
         return self.share * price
 
-    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind and duration
+    @property
+    def family(self) -> str | None:
         return f"{self.kind}_{self.months}"
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
@@ -142,11 +148,12 @@ class AmountOff(TermsBase):
     def monthly(self, price: Floats) -> Floats:
         return np.minimum(self.amount, price)
 
-    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind and duration
+    @property
+    def family(self) -> str | None:
         return f"{self.kind}_{self.months}"
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - the channel is not said
-        return f"{self.amount:g} {currency} off a month for {in_months(self.months)}"
+        return f"{amount_words(self.amount)} {currency} off a month for {in_months(self.months)}"
 
 
 class FreeMonths(TermsBase):
@@ -162,7 +169,8 @@ class FreeMonths(TermsBase):
     def monthly(self, price: Floats) -> Floats:
         return price
 
-    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind
+    @property
+    def family(self) -> str | None:
         return self.kind
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
@@ -302,7 +310,7 @@ class Arm(_Frozen):
     contact_cost: Money
     eligible: tuple[Condition, ...] = ()
     family: Slug
-    size: float
+    size: Size
 
     def __hash__(self) -> int:
         return hash(self.id)  # arms are looked up at every message, and all fields take ten times as long
@@ -339,18 +347,25 @@ class ArmConfig(_Frozen):
         channel: How the customer is contacted.
         contact_cost: Money; `economics.contact_cost` where left out.
         eligible: All conditions that a customer must keep.
-        family: By kind and duration where left out; a gift and a bare contact are families of their own.
+        family: By kind, duration and channel where left out; a gift and a bare contact are families of their own. The
+            same offer in a call and in a letter is accepted differently: declare one family to order them.
         size: By the terms where left out: needed where arms of different kinds share a family.
     """
 
     id: Slug
     label: Words | None = None
     terms: Terms
-    channel: Channel = "sms"
+    channel: Channel = USUAL_CHANNEL
     contact_cost: Money | None = None
     eligible: tuple[Condition, ...] = ()
     family: Slug | None = None
-    size: float | None = None
+    size: Size | None = None
+
+    @property
+    def default_family(self) -> str:
+        """The family where none is declared."""
+        by_channel = "" if self.channel == USUAL_CHANNEL else f"_{self.channel}"
+        return self.id if self.terms.family is None else self.terms.family + by_channel
 
     @model_validator(mode="after")
     def _contacts(self) -> Self:
@@ -413,8 +428,13 @@ class Catalogue:
         if not 0 < share <= 1:
             message = f"found a share of {share:g} off the price, expected more than 0 and at most 1"
             raise ArmError(message)
-        terms = PercentOff(share=share, months=self.discount_months)
-        return self._resolved(ArmConfig(id=percent_id(share), terms=terms))
+        arm_id = percent_id(share)
+        if abs((percent_share(arm_id) or 0.0) - share) > ROUNDING:
+            message = f"found a share of {share!r} off the price, expected at most 8 digits behind the point"
+            raise ArmError(message)
+        return self._resolved(
+            ArmConfig(id=arm_id, terms=PercentOff(share=share, months=self.discount_months))
+        )
 
     def _resolved(self, config: ArmConfig) -> Arm:
         terms, channel = config.terms, config.channel
@@ -425,7 +445,7 @@ class Catalogue:
             channel=channel,
             contact_cost=self.contact_cost if config.contact_cost is None else config.contact_cost,
             eligible=config.eligible,
-            family=config.family or terms.family(config.id),
+            family=config.family or config.default_family,
             size=terms.size if config.size is None else config.size,
         )
 
@@ -540,12 +560,21 @@ _ARMS = TypeAdapter(tuple[Arm, ...])
 
 
 def percents(share: float) -> str:
-    """A share as it is written before a percent sign.
+    """A share as it is written before a percent sign, with no more than 6 digits behind the point.
 
-    >>> percents(0.125)
-    '12.5'
+    >>> percents(0.125), percents(0.1234567)
+    ('12.5', '12.34567')
     """
-    return f"{round(100 * share, 6):g}"
+    return f"{100 * share:.6f}".rstrip("0").removesuffix(".")
+
+
+def amount_words(amount: float) -> str:
+    """An amount in digits, cents only where there are any.
+
+    >>> amount_words(10.0), amount_words(9.5), amount_words(1_250_000.0)
+    ('10', '9.50', '1250000')
+    """
+    return f"{amount:.0f}" if amount == round(amount) else f"{amount:.2f}"
 
 
 def in_months(number: int) -> str:

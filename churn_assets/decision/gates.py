@@ -120,9 +120,9 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
         for name, found in contenders.items()
     ]
     mix = [
-        {"offer": label, "policy": float(share), "optimum": float(best)}
-        for label, share, best in zip(
-            trial.process.menu.labels, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
+        {"arm": arm.id, "offer": arm.label, "policy": float(share), "optimum": float(best)}
+        for arm, share, best in zip(
+            trial.process.menu, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
         )
     ]
     return Outcome((gate,), {"policies": rows, "first_offers": mix})

@@ -119,10 +119,10 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
             Plot(
                 "arms",
                 "bar",
-                "offer",
+                "arm",
                 ("accepted", "churned"),
-                "Accepted and churned by offer",
-                "offer",
+                "Accepted and churned by arm",
+                "arm",
                 "share",
             ),
         ),
@@ -141,6 +141,7 @@ def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
 def _arms(log: OfferLog) -> list[dict[str, object]]:
     return [
         {
+            "arm": offer.id,
             "offer": offer.label,
             "rows": int(rows.sum()),
             "accepted": float(log.accepted[rows].mean()) if rows.any() else None,

@@ -57,7 +57,10 @@ def test_arms_are_declared_beside_percents_off(load):
         (arm(0, id="call"), r"arms\.3\.id: found 'call' a second time"),
         (arm(0, id="percent_15"), r"arms\.0\.id: found 'percent_15', which is always there as a percent off"),
         (arm(0, id="no_contact"), "no_contact is always there and is not declared"),
-        (arm(0, terms={"kind": "percent_off", "share": 0.1, "months": 6}), "are both of size 0.1 in family"),
+        (
+            arm(0, terms={"kind": "percent_off", "share": 0.1, "months": 6}, channel="sms"),
+            "are both of size 0.1 in family",
+        ),
         (
             lambda content: content["offer_log"].update(menu=["no_contact", "cal"]),
             r"offer_log\.menu: found arm 'cal'",

@@ -116,6 +116,28 @@ def test_lift_is_value_less_the_value_of_no_offer():
         assert getattr(nothing.lift, name).standard_error == 0
 
 
+def test_what_could_not_be_chosen_counts_as_no_contact_and_is_told():
+    """Nothing is known of it: the outcome model alone, here a wild one, would say what it is worth."""
+    seen = small()
+    barred = (np.arange(300) % 3 == 0) & (seen.arm != 2)
+    propensities = seen.propensities.copy()
+    propensities[barred, 2] = 0.0
+    wild = np.where(propensities == 0, 1e6, 0.0)
+    evidence = replace(seen, propensities=propensities / propensities.sum(1, keepdims=True), expected=wild)
+    chosen = policy()
+    possible = chosen.copy()
+    possible[barred, 0] += possible[barred, 2]
+    possible[barred, 2] = 0.0
+
+    found, expected = evidence.estimate(chosen), evidence.estimate(possible)
+
+    assert found.value == expected.value
+    assert found.moved == pytest.approx(chosen[barred, 2].sum() / 300)
+    assert expected.moved == 0
+    assert evidence.difference(chosen, possible).dr.value == 0
+    assert found.least_propensity > 0
+
+
 def test_the_logging_policy_is_worth_the_mean_reward():
     evidence = small()
     estimate = evidence.estimate(evidence.propensities)

@@ -72,6 +72,49 @@ def test_a_wrong_arm_names_the_key(load, change, said):
         load(change)
 
 
+def renamed(place, old, new, part="terms"):
+    def change(content):
+        keys = content["arms"][place][part]
+        keys = keys[0] if isinstance(keys, list) else keys
+        keys[new] = keys.pop(old)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            renamed(0, "amount", "ammount"),
+            r":\d+: arms\.0\.terms\.ammount: unknown key; did you mean 'amount'\?",
+        ),
+        (
+            renamed(2, "cost", "cots"),
+            r"arms\.2\.terms\.cots: unknown key; did you mean 'cost'\?; expected one of months, kind, gift, cost",
+        ),
+        (lambda content: content["arms"][2]["terms"].pop("cost"), r"arms\.2\.terms\.cost: missing key"),
+        (
+            arm(2, terms={"kind": "gift", "gift": "", "cost": 2}),
+            r"arms\.2\.terms\.gift: found \"\", expected",
+        ),
+        (
+            arm(2, terms={"kind": "gifts", "gift": "a cup", "cost": 2}),
+            r"arms\.2\.terms\.kind: found \"gifts\"; did you mean 'gift'\?; expected one of 'no_contact', ",
+        ),
+        (renamed(2, "kind", "knd"), r"arms\.2\.terms\.kind: missing key; found 'knd'"),
+        (
+            renamed(2, "one_of", "one_off", "eligible"),
+            r"arms\.2\.eligible\.0\.one_off: unknown key; did you mean 'one_of'\?",
+        ),
+        (arm(2, chanel="sms"), r"arms\.2\.chanel: unknown key; did you mean 'channel'\?"),
+    ],
+)
+def test_a_wrong_key_inside_an_arm_is_named_with_the_nearest(load, change, said):
+    """The kind of the terms, which is a step of pydantic's and of no file, once hid all keys below it."""
+    with pytest.raises(ExperimentError, match=said):
+        load(change)
+
+
 def test_the_digest_of_the_arms_changes_with_their_terms(load):
     assert section_digest(load().arms) == section_digest(load().arms)
     assert section_digest(load().arms) != section_digest(load(arm(3, contact_cost=7.0)).arms)

@@ -41,11 +41,12 @@ from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.conversion import additive_curves, cuts, made_up_rows, require_forest
 from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.grid import Grid, edges_of
+from churn_assets.predictors.probability import between, logistic, logit
 from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.evidence import over_eligible, realised_size, slope
-from churn_assets.response.predictor import EffectPredictor
+from churn_assets.response.predictor import LEAST, EffectPredictor
 from churn_assets.response.segments import Segments
 
 Floats = NDArray[np.float64]
@@ -88,10 +89,10 @@ class Consequences:
 
     def churn(self, X: Floats, baseline: Floats) -> tuple[Floats, Floats]:
         """(n,) churn if accepted and (n,) churn if refused, of customers with this churn (n,) without contact."""
-        base = _logit(baseline)
+        base = logit(baseline, LEAST)
         columns = self.basis.transform(X, base)
         accepted, shifted = (_shifted(columns, shifts, base) for shifts in (self.accepted, self.refused))
-        woken = _logistic(columns @ self.woken.T).mean(axis=1)
+        woken = logistic(columns @ self.woken.T).mean(axis=1)
         return accepted, (shifted + baseline + (1 - baseline) * woken) / 2
 
 
@@ -154,7 +155,7 @@ class EffectModel:
         accepted, churned = log.accepted[rows] > 0, log.churned[rows].astype(np.float64)
 
         everyone, idle = np.ones(len(rows), bool), arm == 0
-        scored = _logit(risk)
+        scored = logit(risk, LEAST)
         basis = EffectBasis.fit(table.schema, X, scored, config.knots)
         at_risk = basis.transform(X, scored)
 
@@ -171,7 +172,7 @@ class EffectModel:
         believed = min(realised.value, 1.0) if realised.z >= config.evidence_z else 0.0
         baseline = Baseline(basis, idle_shifts(everyone), realised, believed)
         no_contact = _shrunken(risk, shifted, believed)
-        base = _logit(no_contact)
+        base = logit(no_contact, LEAST)
         columns = basis.transform(X, base)
 
         def solve(training: NDArray[np.bool_]) -> Consequences:
@@ -328,7 +329,7 @@ def ridge_shift(columns: Floats, offset: Floats, outcome: Floats, penalty: float
     coefficients = np.zeros(columns.shape[1])
     least = loss(coefficients)
     for _ in range(50):
-        probability = _logistic(offset + columns @ coefficients)
+        probability = logistic(offset + columns @ coefficients)
         gradient = columns.T @ (outcome - probability) - ridge * coefficients
         hessian = (columns * (probability * (1 - probability))[:, None]).T @ columns
         hessian[np.diag_indices_from(hessian)] += ridge
@@ -360,7 +361,7 @@ def ridge_woken(columns: Floats, risk: Floats, outcome: Floats, penalty: float) 
     used[:, 1] = 0.0
 
     def loss(coefficients: Floats) -> tuple[float, Floats]:
-        woken = _logistic(used @ coefficients)
+        woken = logistic(used @ coefficients)
         churn = np.clip(risk + (1 - risk) * woken, 1e-9, 1 - 1e-9)
         slope = ((1 - outcome) / (1 - churn) - outcome / churn) * (1 - risk) * woken * (1 - woken)
         away = coefficients - start
@@ -389,17 +390,8 @@ def _intention_to_treat(baseline: Floats, accepted: Floats, refused: Floats, acc
 
 def _shifted(columns: Floats, shifts: Floats, base: Floats) -> Floats:
     """(n,) mean over the shifts (m, p) of probabilities whose logit was (n,) `base`; columns are (n, p)."""
-    return np.asarray(_logistic(base[:, None] + columns @ shifts.T).mean(axis=1))
+    return np.asarray(logistic(base[:, None] + columns @ shifts.T).mean(axis=1))
 
 
 def _shrunken(baseline: Floats, churn: Floats, size: Floats | float) -> Floats:
-    return np.clip(baseline + size * (churn - baseline), 1e-6, 1 - 1e-6)
-
-
-def _logit(probability: Floats) -> Floats:
-    clipped = np.clip(probability, 1e-6, 1 - 1e-6)
-    return np.log(clipped / (1 - clipped))
-
-
-def _logistic(value: Floats) -> Floats:
-    return 1 / (1 + np.exp(-value))
+    return between(LEAST, baseline + size * (churn - baseline), 1 - LEAST)

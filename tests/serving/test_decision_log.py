@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from benchmarks.logged import logged_records
 from churn_assets.offers.segments import (
     DECISIONS,
     OPEN,
@@ -24,7 +25,7 @@ from churn_assets.offers.segments import (
     scan,
     sealed_segments,
 )
-from churn_assets.offers.stored_log import SEGMENTS, logged_records, segment_key
+from churn_assets.offers.stored_log import SEGMENTS, segment_key
 from churn_assets.serving.config import DecisionLogConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
 from churn_assets.serving.shipping import ship

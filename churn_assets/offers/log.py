@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percent_share, percents
+from churn_assets.customers.columns import CustomerTableError
+from churn_assets.customers.table import read_frame
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
 
@@ -153,12 +155,7 @@ def read_log(
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
     """
     where = where or str(path)
-    readers = {".csv": _read_csv, ".parquet": pd.read_parquet}
-    if path.suffix not in readers:
-        raise OfferLogError(f"{where}: found suffix {path.suffix!r}, expected .csv or .parquet")
-    if not path.is_file():
-        raise OfferLogError(f"{where}: there is no such file")
-    raw = readers[path.suffix](path)
+    raw = read_rows(path, where)
     absent = [f"{theirs} (for {ours})" for ours, theirs in columns.items() if theirs not in raw.columns]
     if absent:
         raise OfferLogError(
@@ -172,9 +169,16 @@ def read_log(
     return as_log(frame, customer_ids, catalogue, simulated=False, origin=where, features=features)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    # Ids stay text: "00123" is not 123.
-    return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+def read_rows(path: Path, where: str) -> pd.DataFrame:
+    """The rows of a CSV (all as text: "00123" is not 123) or Parquet file.
+
+    Raises:
+        OfferLogError: There is no such file, or it cannot be read as a table.
+    """
+    try:
+        return read_frame(path, where, blanks=[""])
+    except CustomerTableError as error:
+        raise OfferLogError(str(error)) from error
 
 
 def as_log(

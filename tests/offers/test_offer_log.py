@@ -153,9 +153,17 @@ def test_a_mapped_column_that_the_file_lacks_is_named_with_its_meaning(rows, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("log.xlsx", "found suffix '.xlsx'"), ("no.csv", "no such file")]
+    ("name", "message"),
+    [
+        ("log.xlsx", "found a .xlsx file, expected .csv or .parquet"),
+        ("no.csv", "no such file"),
+        ("empty.csv", "cannot be read as a table"),
+        ("log.parquet", "cannot be read as a table"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
+    if name != "no.csv":
+        (tmp_path / name).write_bytes(b"")
     with pytest.raises(OfferLogError, match=message):
         read_log(tmp_path / name, {}, IDS, CATALOGUE)
 

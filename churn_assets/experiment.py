@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 from churn_assets.arms import ArmConfig, ArmError, Menu, percent_share
@@ -44,7 +44,7 @@ class ExperimentError(ValueError):
         super().__init__(problems[0] + more)
 
 
-class StoreConfig(BaseModel):
+class StoreConfig(BaseModel, frozen=True, extra="forbid"):
     """Where artifacts and channels live.
 
     Attributes:
@@ -52,12 +52,10 @@ class StoreConfig(BaseModel):
             variable CHURN_STORE overrides it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     uri: Annotated[str, Field(min_length=1)]
 
 
-class ExperimentBase(BaseModel):
+class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     """What every experiment says, whatever assets there are.
 
     Attributes:
@@ -71,8 +69,6 @@ class ExperimentBase(BaseModel):
         serving: How a release is served.
         automation: What happens by itself.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from churn_assets.customers.columns import CustomerTableError
 from churn_assets.customers.schema import CustomerSchema
@@ -16,18 +16,14 @@ from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, 
 ROWS, DESCRIPTION = "customers.parquet", "schema.json"
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Source(BaseModel, frozen=True, extra="forbid"):
     uri: str
     sha256: str
     rows: int
     blanks: dict[str, int]
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Description(BaseModel, frozen=True, extra="forbid"):
     schema_: CustomerSchema
     source: _Source | None
 

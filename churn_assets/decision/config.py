@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Slug
 
@@ -13,8 +13,8 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Months = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Section(BaseModel, frozen=True, extra="forbid"):
+    """Fixed once it is read, and nothing unknown in it."""
 
 
 class BudgetPriceConfig(_Section):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from churn_assets.arms import ArmConfig, Catalogue, Menu
 
@@ -14,10 +14,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Economics(BaseModel):
+class Economics(BaseModel, frozen=True, extra="forbid"):
     """Money rules of an offer decision, in the currency of the monthly list price; see `decision_value`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of all money.")
     margin: float = Field(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Penalties = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class AcceptGates(BaseModel):
+class AcceptGates(BaseModel, frozen=True, extra="forbid"):
     """What `accept_model` must prove on the offers made to held-out customers.
 
     Attributes:
@@ -23,15 +23,13 @@ class AcceptGates(BaseModel):
             (nats).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     min_auc: Share = 0.65
     max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.75
     max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
     champion_log_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
 
 
-class AcceptModelConfig(BaseModel):
+class AcceptModelConfig(BaseModel, frozen=True, extra="forbid"):
     """P(accept | customer, arm): boosting, increasing in an arm's size within its family, decreasing in recent offers.
 
     On two logs of the demo world seven settings were within .0004 nats of each other, cross-fitted; the defaults
@@ -47,8 +45,6 @@ class AcceptModelConfig(BaseModel):
         gates: What the model must prove.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
     max_iter: Annotated[int, Field(ge=1)] = 80
     max_leaf_nodes: Annotated[int, Field(ge=2, le=64)] = 6
@@ -58,7 +54,7 @@ class AcceptModelConfig(BaseModel):
     gates: AcceptGates = AcceptGates()
 
 
-class EffectGates(BaseModel):
+class EffectGates(BaseModel, frozen=True, extra="forbid"):
     """What `effect_model` must prove on the offers made to held-out customers.
 
     Attributes:
@@ -71,8 +67,6 @@ class EffectGates(BaseModel):
         champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     least_size: float = 0.6
     largest_size: float = 1.5
     max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
@@ -80,7 +74,7 @@ class EffectGates(BaseModel):
     champion_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
 
 
-class EffectModelConfig(BaseModel):
+class EffectModelConfig(BaseModel, frozen=True, extra="forbid"):
     """How contact changes churn: averaged ridge regressions, shrunken by segment to what the log supports.
 
     Attributes:
@@ -97,8 +91,6 @@ class EffectModelConfig(BaseModel):
             Eight demo worlds without effects gave -2.0 to 1.6, the same worlds with effects 11 to 15.
         gates: What the model must prove.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     baseline_penalties: Penalties = (10.0, 30.0, 100.0)
     shift_penalties: Penalties = (100.0, 300.0, 1000.0)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from churn_assets.arms import Arm, ArmError, Menu
 from churn_assets.customers.golden import golden_customers
@@ -41,9 +41,7 @@ ARRAYS, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
 )
 
 
-class _AcceptDescription(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _AcceptDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     menu: tuple[Arm, ...]
 
@@ -108,16 +106,12 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         return [_as_json(value.predict_arms(X, np.full(len(X), recent), value.menu)) for recent in (0.0, 1.0)]
 
 
-class _Estimate(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Estimate(BaseModel, frozen=True, extra="forbid"):
     value: float
     standard_error: float
 
 
-class _Split(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Split(BaseModel, frozen=True, extra="forbid"):
     feature: int
     threshold: float | None
     level: int | None
@@ -125,9 +119,7 @@ class _Split(BaseModel):
     no: int
 
 
-class _Basis(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Basis(BaseModel, frozen=True, extra="forbid"):
     names: tuple[str, ...]
     levels: tuple[int, ...]
     knots: tuple[tuple[float, ...], ...]
@@ -136,9 +128,7 @@ class _Basis(BaseModel):
     risk_centre: float
 
 
-class _EffectDescription(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     arms: tuple[str, ...]
     basis: _Basis

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from churn_assets.customers.golden import golden_customers
 from churn_assets.customers.schema import ID, CustomerSchema
@@ -39,9 +39,7 @@ from churn_assets.store.formats import (
 TENSORS, DESCRIPTION, OUT_OF_FOLD = "predictor.safetensors", "model.json", "out_of_fold.parquet"
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Description(BaseModel, frozen=True, extra="forbid"):
     kind: Kind
     schema_: CustomerSchema
     metrics: dict[str, float]

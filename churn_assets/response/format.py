@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from churn_assets.arms import Arm, ArmError, Menu
-from churn_assets.customers.golden import golden_customers
+from churn_assets.customers.golden import features_json, golden_customers, rows_json
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.estimates import Estimate
 from churn_assets.predictors.arrays import ArrayError, pack_forest, pack_grid, unpack_forest, unpack_grid
@@ -90,54 +90,34 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         """Features in order, then recent offers and the arm; the acceptance."""
         arms: list[JsonValue] = [{"id": arm.id, "family": arm.family, "size": arm.size} for arm in value.menu]
         return {
-            "inputs": [*_features(value.schema), {"name": "recent_offers"}, {"name": "arm"}],
+            "inputs": [*features_json(value.schema), {"name": "recent_offers"}, {"name": "arm"}],
             "outputs": [{"name": "acceptance"}],
             "arms": arms,
         }
 
     def golden(self, value: AcceptModel) -> GoldenRows:
         """The acceptance of every arm by made-up customers."""
-        inputs = _as_json(golden_customers(value.schema))
+        inputs = rows_json(golden_customers(value.schema))
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: AcceptModel, inputs: JsonValue) -> JsonValue:
         """The acceptance of every arm, without and with one recent offer, for rows of a design matrix."""
         X = np.array(inputs, dtype=np.float64)
-        return [_as_json(value.predict_arms(X, np.full(len(X), recent), value.menu)) for recent in (0.0, 1.0)]
-
-
-class _Estimate(BaseModel, frozen=True, extra="forbid"):
-    value: float
-    standard_error: float
-
-
-class _Split(BaseModel, frozen=True, extra="forbid"):
-    feature: int
-    threshold: float | None
-    level: int | None
-    yes: int
-    no: int
-
-
-class _Basis(BaseModel, frozen=True, extra="forbid"):
-    names: tuple[str, ...]
-    levels: tuple[int, ...]
-    knots: tuple[tuple[float, ...], ...]
-    centre: tuple[float, ...]
-    scale: tuple[float, ...]
-    risk_centre: float
+        return [
+            rows_json(value.predict_arms(X, np.full(len(X), recent), value.menu)) for recent in (0.0, 1.0)
+        ]
 
 
 class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     arms: tuple[str, ...]
-    basis: _Basis
-    baseline_realised: _Estimate
+    basis: EffectBasis
+    baseline_realised: Estimate
     baseline_size: float
-    nodes: tuple[_Split | int, ...]
+    nodes: tuple[Split | int, ...]
     fill: tuple[float, ...]
-    raw_size: tuple[_Estimate, ...]
-    overall: _Estimate
+    raw_size: tuple[Estimate, ...]
+    overall: Estimate
     evidence_z: float
 
 
@@ -165,15 +145,13 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         described = _EffectDescription(
             customer_schema=value.schema,
             arms=value.arms,
-            basis=_Basis(**vars(fitted.basis)),
-            baseline_realised=_Estimate(**vars(value.baseline.realised)),
+            basis=fitted.basis,
+            baseline_realised=value.baseline.realised,
             baseline_size=value.baseline.size,
-            nodes=tuple(
-                node if isinstance(node, int) else _Split(**vars(node)) for node in value.segments.nodes
-            ),
+            nodes=value.segments.nodes,
             fill=value.segments.fill,
-            raw_size=tuple(_Estimate(**vars(each)) for each in value.raw_size),
-            overall=_Estimate(**vars(value.overall)),
+            raw_size=value.raw_size,
+            overall=value.overall,
             evidence_z=value.evidence_z,
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
@@ -182,10 +160,8 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         """Reads the two files; CorruptArtifact where they do not fit together."""
         described = _described(_EffectDescription, folder)
         tensors = read_tensors(folder / TENSORS)
-        basis = EffectBasis(**dict(described.basis))
-        nodes = tuple(node if isinstance(node, int) else Split(**dict(node)) for node in described.nodes)
-        segments = Segments(nodes, described.fill)
-        _check_tree(nodes)
+        basis, segments = described.basis, Segments(described.nodes, described.fill)
+        _check_tree(segments.nodes)
         _check_basis(described)
         probes = golden_customers(described.customer_schema)
         columns = basis.transform(probes, np.zeros(len(probes))).shape[1]
@@ -202,8 +178,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 f"finite float64: {', '.join(wanted)} (·, {columns}), size, size_sd ({segments.count},)"
             )
             raise CorruptArtifact(TENSORS, str(shapes), expected)
-        realised = Estimate(**dict(described.baseline_realised))
-        baseline = Baseline(basis, tensors["idle"], realised, described.baseline_size)
+        baseline = Baseline(basis, tensors["idle"], described.baseline_realised, described.baseline_size)
         fitted = Consequences(basis, tensors["accepted"], tensors["refused"], tensors["woken"])
         model = EffectModel(
             described.customer_schema,
@@ -213,8 +188,8 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             segments,
             tensors["size"],
             tensors["size_sd"],
-            tuple(Estimate(**dict(each)) for each in described.raw_size),
-            Estimate(**dict(described.overall)),
+            described.raw_size,
+            described.overall,
             described.evidence_z,
         )
         try:
@@ -229,7 +204,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         """Features in order, then the risk; churn without contact, the two consequences, and their window."""
         window: JsonValue = value.schema.label_window_months
         return {
-            "inputs": [*_features(value.schema), {"name": "risk"}],
+            "inputs": [*features_json(value.schema), {"name": "risk"}],
             "outputs": [
                 {"name": "churn_without_contact", "window_months": window},
                 {"name": "churn_if_accepted", "window_months": window},
@@ -240,13 +215,15 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
 
     def golden(self, value: EffectModel) -> GoldenRows:
         """Churn without contact, if accepted and if refused, of made-up customers."""
-        inputs = _as_json(golden_customers(value.schema))
+        inputs = rows_json(golden_customers(value.schema))
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: EffectModel, inputs: JsonValue) -> JsonValue:
         """The consequences at risks of .05, .3 and .7, for rows of a design matrix."""
         X = np.array(inputs, dtype=np.float64)
-        return [_as_json(np.stack(value.consequences(X, np.full(len(X), risk)))) for risk in (0.05, 0.3, 0.7)]
+        return [
+            rows_json(np.stack(value.consequences(X, np.full(len(X), risk)))) for risk in (0.05, 0.3, 0.7)
+        ]
 
 
 ACCEPT_MODEL = AcceptModelFormat()
@@ -297,18 +274,3 @@ def _check_basis(described: _EffectDescription) -> None:
             or bool(levels[node.feature]) != (node.level is not None)
         ):
             raise CorruptArtifact(DESCRIPTION, f"segment split {node!r:.80}", "a rule about a feature")
-
-
-def _features(schema: CustomerSchema) -> list[JsonValue]:
-    return [
-        {"name": feature.name, "kind": feature.kind, "categories": list(feature.categories)}
-        for feature in schema.features
-    ]
-
-
-def _as_json(values: np.ndarray[Any, np.dtype[np.float64]]) -> JsonValue:
-    """Nested lists, null for NaN."""
-    plain = values.astype(object)
-    plain[np.isnan(values)] = None
-    nested: JsonValue = plain.tolist()
-    return nested

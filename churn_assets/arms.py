@@ -411,9 +411,8 @@ class Catalogue:
         if share is not None:
             return self._percent(share)
         known = [NO_CONTACT_ID, *(config.id for config in self.declared)]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        message = f"found arm {name!r}, expected one of {', '.join(known)} or percent_<number>{hint}"
+        expected = f"one of {', '.join(known)} or percent_<number>{did_you_mean(name, known)}"
+        message = f"found arm {name!r}, expected {expected}"
         raise ArmError(message)
 
     def menu(self, names: Iterable[str | float]) -> Menu:
@@ -557,6 +556,16 @@ class Menu(Sequence[Arm]):
 
 
 _ARMS = TypeAdapter(tuple[Arm, ...])
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The end of an error that names the nearest of what is known; empty where nothing is near.
+
+    >>> did_you_mean("percent", ["percents", "call"])
+    "; did you mean 'percents'?"
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def percents(share: float) -> str:

@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-from churn_assets.arms import ArmConfig, ArmError, Menu, percent_share
+from churn_assets.arms import ArmConfig, ArmError, Menu, did_you_mean, percent_share
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import registry
@@ -176,7 +176,7 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
     path = config_dir / f"{name}.yaml"
     if not path.is_file():
         names = sorted(each.stem for each in config_dir.glob("*.yaml"))
-        near = _nearest(name, names)
+        near = did_you_mean(name, names)
         raise ExperimentError([f"{path}: no such experiment{near}; expected one of {names}"])
     text = path.read_text(encoding="utf-8")
     content = _parse(path, text)
@@ -327,10 +327,10 @@ def _is_section(annotation: Any) -> bool:
 def _problem(error: ErrorDetails, path: KeyPath, valid: list[str]) -> tuple[str, str]:
     """What was found at a path, and what was expected; the keys that are valid there."""
     if error["type"] == "extra_forbidden":
-        return f"unknown key{_nearest(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
+        return f"unknown key{did_you_mean(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
     if error["type"] == "union_tag_invalid":
         tags = error["ctx"]["expected_tags"]
-        near = _nearest(error["ctx"]["tag"], tags.strip("'").split("', '"))
+        near = did_you_mean(error["ctx"]["tag"], tags.strip("'").split("', '"))
         return f"found {json.dumps(error['ctx']['tag'])}{near}; expected one of ", tags
     if error["type"] in ("missing", "union_tag_not_found"):
         unknown = sorted(set(error["input"]) - set(valid))
@@ -349,8 +349,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a section" if isinstance(value, dict) else f"a list {json.dumps(value)}"
     return json.dumps(value)
-
-
-def _nearest(key: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(key, valid, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

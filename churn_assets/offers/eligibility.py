@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.arms import Arm, ArmError, Condition, Menu
+from churn_assets.arms import Arm, ArmError, Condition, Menu, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -118,15 +117,10 @@ def _decides(condition: Condition, categories: Sequence[str] | None, *, whole: b
 
 def _kept_by_none(condition: Condition, categories: Sequence[str]) -> ArmError:
     wanted = ["yes"] if condition.one_of is None else list(map(str, condition.one_of))
-    near = difflib.get_close_matches(wanted[0], categories, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    expected = f"expected one of {', '.join(categories)}{hint}"
+    expected = f"expected one of {', '.join(categories)}{did_you_mean(wanted[0], categories)}"
     return ArmError(f"found one_of {', '.join(wanted)}, which nobody has, {expected}")
 
 
 def _no_column(arm_id: str, column: str, names: Sequence[str]) -> ArmError:
-    near = difflib.get_close_matches(column, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ArmError(
-        f"arm {arm_id}, eligible: found the column {column!r}, expected a feature of the customer table{hint}"
-    )
+    expected = f"a feature of the customer table{did_you_mean(column, names)}"
+    return ArmError(f"arm {arm_id}, eligible: found the column {column!r}, expected {expected}")

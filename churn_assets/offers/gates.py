@@ -41,7 +41,7 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     """
     calibration = _calibration(log)
     off = max(calibration, key=lambda row: abs(row["z"]))
-    least = np.where(log.propensities > 0, log.propensities, np.inf).min(axis=0)
+    least = _least(log)
     rarest = log.menu.ids[least.argmin()]
     effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
     size = "effective sample size as a share of its decisions, the smallest of all arms"
@@ -72,12 +72,6 @@ def _effective_share(log: OfferLog, arm: int) -> float:
     return float(weight.sum() ** 2 / (weight**2).sum() / len(weight)) if len(weight) else 0.0
 
 
-def _least(propensities: Floats) -> float:
-    """The smallest; 0 stands where a condition kept the customer from the arm, and does not count."""
-    possible = propensities[propensities > 0]
-    return float(possible.min()) if len(possible) else 0.0
-
-
 def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     _, customer = np.unique(log.customer_id, return_inverse=True)
     rows = []
@@ -88,13 +82,15 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
         stated = log.propensities[could, arm]
         realised = (log.arm[could] == arm).astype(np.float64)
         edges = np.quantile(stated, np.linspace(0, 1, BINS + 1)[1:-1])
-        for number, inside in _bins(np.digitize(stated, edges)):
+        fifth = np.digitize(stated, edges)
+        for number in np.unique(fifth):
+            inside = fifth == number
             surplus = (realised - stated) * inside
             error = float(np.sqrt((np.bincount(customer[could], weights=surplus) ** 2).sum()))
             rows.append(
                 {
                     "arm": offered.id,
-                    "fifth": number + 1,
+                    "fifth": int(number) + 1,
                     "rows": int(inside.sum()),
                     "stated": float(stated[inside].mean()),
                     "realised": float(realised[inside].mean()),
@@ -104,12 +100,13 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     return rows
 
 
-def _bins(number: NDArray[np.intp]) -> list[tuple[int, NDArray[np.bool_]]]:
-    return [(int(n), number == n) for n in np.unique(number)]
+def _least(log: OfferLog) -> Floats:
+    """(K,) smallest of every arm; 0 stands where a condition kept the customer from it, and does not count."""
+    return np.asarray(np.where(log.propensities > 0, log.propensities, np.inf).min(axis=0))
 
 
 def _arms(log: OfferLog) -> list[dict[str, Any]]:
-    rows = []
+    rows, least = [], _least(log)
     for arm, offered in enumerate(log.menu):
         inside = log.arm == arm
         rows.append(
@@ -119,7 +116,7 @@ def _arms(log: OfferLog) -> list[dict[str, Any]]:
                 "rows": int(inside.sum()),
                 "share": float(inside.mean()),
                 "mean_propensity": float(log.propensities[:, arm].mean()),
-                "least_propensity": _least(log.propensities[:, arm]),
+                "least_propensity": float(least[arm]) if np.isfinite(least[arm]) else None,
                 "effective_share": _effective_share(log, arm),
                 "accepted": _mean(log.accepted, inside) if offered.contacts else None,
                 "churned": _mean(log.churned, inside),

@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from numpy.typing import NDArray
-from pandera.errors import SchemaErrors
 
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percent_share, percents
 from churn_assets.customers.columns import CustomerTableError
@@ -231,7 +229,7 @@ def checked_log(
     """
     arm, violations = _arms(frame, menu, origin)
     typed = _typed(frame.assign(arm=arm), menu, origin)
-    violations += _schema_violations(typed, menu)
+    violations += _value_violations(typed, menu)
     violations = violations or _row_violations(typed, menu, customer_ids)
     if violations:
         raise OfferLogError("\n".join(f"{origin}, {violation}" for violation in violations))
@@ -378,55 +376,38 @@ def _dates(column: pd.Series, origin: str) -> pd.Series:
     return dates.dt.as_unit("us").reset_index(drop=True)
 
 
-def _contract(menu: Menu) -> pa.DataFrameSchema:
-    probability = pa.Check(lambda s: (s > 0) & (s <= 1), error="a propensity in (0, 1]")
-    conditional = pa.Check(lambda s: (s >= 0) & (s <= 1), error="a propensity in [0, 1]")
-    binary = pa.Check(lambda s: s.isin([0, 1]), error="0 or 1")
-    count = pa.Check(lambda s: (s >= 0) & (s == np.round(s)), error="a whole number, 0 or more")
-    finite = pa.Check(lambda s: np.isfinite(s), error="a finite amount")
-    filled = pa.Check(lambda s: s.str.strip() != "", error="not blank")
-    return pa.DataFrameSchema(
-        {
-            "customer_id": pa.Column(object, filled),
-            "decided_at": pa.Column(),
-            "wave": pa.Column(None, count),
-            ARM: pa.Column(object, nullable=True),
-            "propensity": pa.Column(float, probability),
-            **{
-                propensity_column(arm.id): pa.Column(float, conditional if arm.eligible else probability)
-                for arm in menu
-            },
-            "policy_version": pa.Column(object, filled),
-            "prior_offers": pa.Column(None, count),
-            "accepted": pa.Column(None, binary),
-            "churned": pa.Column(None, binary),
-            "margin": pa.Column(float, finite),
-        },
-        strict=True,
-    )
-
-
-def _schema_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
+def _value_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
+    """Rules of single values."""
     if frame.empty:
         return [Violation("customer_id", (), 0, "no rows", "at least one decision")]
-    blank = [
-        _violation(frame[name], frame[name].isna().to_numpy(), "no blank")
-        for name in frame.columns
-        if name != ARM and frame[name].isna().any()  # what stands there for no arm was said already
-    ]
+    # What stands there for no arm was said already.
+    blank = _broken((frame[name], frame[name].isna(), "no blank") for name in frame.columns if name != ARM)
     if blank:
         return blank
-    try:
-        _contract(menu).validate(frame, lazy=True)
-    except SchemaErrors as broken:
-        cases = broken.failure_cases
-        return [
-            _violation(
-                frame[column], np.isin(np.arange(len(frame)), group["index"].to_numpy(np.int64)), str(check)
-            )
-            for (column, check), group in cases.groupby(["column", "check"], sort=False)
-        ]
-    return []
+    conditional = {propensity_column(arm.id) for arm in menu if arm.eligible}
+    rules = []
+    for name, column in frame.items():
+        if name in ("customer_id", "policy_version"):
+            rules.append((column, column.str.strip() == "", "not blank"))
+        elif name in ("wave", "prior_offers"):
+            whole = np.isfinite(column) & (column >= 0) & (column == np.round(column))
+            rules.append((column, ~whole, "a whole number, 0 or more"))
+        elif name in ("accepted", "churned"):
+            rules.append((column, ~column.isin([0, 1]), "0 or 1"))
+        elif name == "margin":
+            rules.append((column, ~np.isfinite(column), "a finite amount"))
+        elif name in conditional:
+            rules.append((column, ~column.between(0, 1), "a propensity in [0, 1]"))
+        elif str(name).startswith("propensity"):
+            rules.append((column, ~column.between(0, 1, inclusive="right"), "a propensity in (0, 1]"))
+    return _broken(rules)
+
+
+def _broken(rules: Iterable[tuple[pd.Series, Any, str]]) -> list[Violation]:
+    """The rules that are broken, of (column, (n,) where it is broken, what was expected)."""
+    return [
+        _violation(column, np.asarray(where), expected) for column, where, expected in rules if where.any()
+    ]
 
 
 def _row_violations(
@@ -462,7 +443,7 @@ def _row_violations(
             "one decision a customer and moment",
         ),
     ]
-    return [_violation(column, broken, expected) for column, broken, expected in rules if broken.any()]
+    return _broken(rules)
 
 
 def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> Violation:

@@ -109,6 +109,7 @@ BROKEN = [
     (change("churned", 1, 0.5), "column churned, row 1 .*found 0.5, expected 0 or 1"),
     (change("churned", 1, None), "column churned, row 1 .*found blank, expected no blank"),
     (change("prior_offers", 4, -1), "column prior_offers, row 4 .*found -1, expected a whole number"),
+    (change("prior_offers", 4, np.inf), "column prior_offers, row 4 .*found inf, expected a whole number"),
     (change("margin", 3, np.inf), "column margin, row 3 .*found inf, expected a finite amount"),
     (change("margin", 3, "much"), "column margin, row 3 .*found much, expected a number"),
     (change("policy_version", 3, " "), "column policy_version, row 3 .*expected not blank"),

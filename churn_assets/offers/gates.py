@@ -106,24 +106,17 @@ def _least(log: OfferLog) -> Floats:
 
 
 def _arms(log: OfferLog) -> list[dict[str, Any]]:
-    rows, least = [], _least(log)
-    for arm, offered in enumerate(log.menu):
-        inside = log.arm == arm
-        rows.append(
-            {
-                "arm": offered.id,
-                "offer": offered.label,
-                "rows": int(inside.sum()),
-                "share": float(inside.mean()),
-                "mean_propensity": float(log.propensities[:, arm].mean()),
-                "least_propensity": float(least[arm]) if np.isfinite(least[arm]) else None,
-                "effective_share": _effective_share(log, arm),
-                "accepted": _mean(log.accepted, inside) if offered.contacts else None,
-                "churned": _mean(log.churned, inside),
-                "margin": _mean(log.margin, inside),
-            }
-        )
-    return rows
+    least = _least(log)
+    return [
+        row
+        | {
+            "mean_propensity": float(log.propensities[:, arm].mean()),
+            "least_propensity": float(least[arm]) if np.isfinite(least[arm]) else None,
+            "effective_share": _effective_share(log, arm),
+            "margin": _mean(log.margin, log.arm == arm),
+        }
+        for arm, row in enumerate(log.by_arm())
+    ]
 
 
 def _waves(log: OfferLog) -> list[dict[str, Any]]:

@@ -122,6 +122,23 @@ class OfferLog:
             raise OfferLogError(f"offer log, {unknown}")
         return np.asarray(place, dtype=np.int64)
 
+    def by_arm(self) -> list[dict[str, Any]]:
+        """A row an arm: how often it was made, and the shares of those who accepted and who left, None of nobody."""
+        rows: list[dict[str, Any]] = []
+        for number, arm in enumerate(self.menu):
+            inside = self.arm == number
+            accepted, churned = (
+                float(each[inside].mean()) if inside.any() else None for each in (self.accepted, self.churned)
+            )
+            about = {
+                "arm": arm.id,
+                "offer": arm.label,
+                "rows": int(inside.sum()),
+                "share": float(inside.mean()),
+            }
+            rows.append(about | {"accepted": accepted if arm.contacts else None, "churned": churned})
+        return rows
+
     def where(self, mask: NDArray[np.bool_]) -> OfferLog:
         """The decisions that `mask` (n,) keeps, in the same order."""
         return OfferLog(self.frame[mask].reset_index(drop=True), self.menu, self.simulated)

@@ -24,7 +24,7 @@ Channel = Literal["sms", "email", "letter", "phone"]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Money = Annotated[float, Field(ge=0, le=1e9)]
 Months = Annotated[int, Field(ge=1, le=120)]
-Size = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=0, le=1e9)]
 Words = Annotated[str, Field(min_length=1, max_length=120)]
 
 USUAL_CHANNEL: Channel = "sms"

@@ -15,7 +15,7 @@ from churn_assets.decision.off_policy import (
     outcome_design,
 )
 from churn_assets.gates.estimates import Z_TWO_SIDED_95
-from churn_assets.offers.world import PRIOR_OFFERS_MEAN, DemoWorld
+from churn_assets.offers.world import PRIOR_OFFERS_MEAN, DemoWorld, Truth
 
 FOLDS = 5
 
@@ -31,6 +31,11 @@ class Coverage:
     mean_standard_error: float
     truth: float
     replications: int
+
+
+def one_window_lift(truth: Truth, arms: NDArray[np.int64]) -> float:
+    """Mean value over no offer, in money a situation, of choosing `arms` (n,) index into the menu."""
+    return float((truth.reward[np.arange(len(arms)), arms] - truth.reward[:, 0]).mean())
 
 
 def true_lift(world: DemoWorld, arms: NDArray[np.int64]) -> float:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.logged import logged_records
 from benchmarks.report import Figure, show  # first: it sets the number of threads
 
 import dagster as dg  # isort: skip
@@ -30,7 +31,6 @@ from churn_assets.customers.table import read_customers
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.offers.config import Drift
 from churn_assets.offers.segments import Segment, frame
-from churn_assets.offers.stored_log import logged_records
 from churn_assets.offers.world import Answers
 from churn_assets.serving.shipping import ship
 from churn_assets.simulation.loop import Learned, NothingLeadsError, play, serve

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from benchmarks.quickstart import Quickstart
 from churn_assets.arms import Menu
 from churn_assets.customers.features import aged
+from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.incremental import Responses
-from churn_assets.response.classifier import classifier_inputs, fit_classifier
+from churn_assets.offers.log import OfferLog
+from churn_assets.response.classifier import classifier_inputs, new_classifier
+from churn_assets.response.config import AcceptModelConfig
 from churn_assets.response.effect import MEDIATED, EffectModel
 from churn_assets.response.predictor import LEAST
 from churn_assets.risk.estimators import RiskEstimator
@@ -25,6 +28,15 @@ Floats = NDArray[np.float64]
 
 ROWS_A_CALL = 200_000
 """Rows of acceptance asked for at once: what one call of scikit-learn costs hardly counts, and memory is bounded."""
+
+
+def fit_classifier(table: CustomerTable, log: OfferLog, config: AcceptModelConfig) -> Any:
+    """The acceptance by scikit-learn alone, fitted on all contacted rows of customers that are not held out."""
+    customer = log.positions(table.ids)
+    rows = (log.arm > 0) & ~table.held_out[customer]
+    recent = log.prior_offers[rows].astype(np.float64)
+    inputs = classifier_inputs(table.X[customer[rows]], recent, log.arm[rows], log.menu)
+    return new_classifier(table.schema, log.menu, config).fit(inputs, log.accepted[rows])
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class ScikitLearn:
         estimator = RiskEstimator.fit(
             table.X[rows], table.y[rows], table.schema, config.risk_model, seed=seed
         )
-        classifier, _ = fit_classifier(table, log, config.accept_model)
+        classifier = fit_classifier(table, log, config.accept_model)
         return cls(estimator, classifier, models.effect, log.menu)
 
     def responses(self, X: Floats, models: Quickstart) -> Responses:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.coverage import dr_coverage
+from benchmarks.coverage import dr_coverage, one_window_lift
 from benchmarks.panel import PanelPolicy, PanelResult, PanelState, run_panel
 from benchmarks.report import Figure, main
 from churn_assets.arms import Menu
@@ -131,7 +131,7 @@ def decided_out_of_sample(
 def best_constant_lift(truth: Truth, world: DemoWorld, menu: Menu) -> float:
     """Lift of the best arm of the menu given to everybody, chosen by the truth itself."""
     arms = [world.menu.position[arm] for arm in menu.ids]
-    return max(truth.one_window_lift(np.full(len(truth.customer), arm)) for arm in arms)
+    return max(one_window_lift(truth, np.full(len(truth.customer), arm)) for arm in arms)
 
 
 class PanelDecider:
@@ -283,9 +283,9 @@ def measure() -> list[Figure]:
         top = np.where(risk >= np.quantile(risk, 1 - TOP_RISK_SHARE), top_arm, 0)
         lifts.append(
             {
-                "ours": draw.truth.one_window_lift(ours),
-                "models_optimum": draw.truth.one_window_lift(best),
-                "top_risk": draw.truth.one_window_lift(top),
+                "ours": one_window_lift(draw.truth, ours),
+                "models_optimum": one_window_lift(draw.truth, best),
+                "top_risk": one_window_lift(draw.truth, top),
                 "best_constant": best_constant_lift(draw.truth, world, menu),
                 "contact_share": float((ours > 0).mean()),
             }

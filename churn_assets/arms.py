@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, Field, TypeAdapter, model_validator
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,18 +24,22 @@ Channel = Literal["sms", "email", "letter", "phone"]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 Money = Annotated[float, Field(ge=0, le=1e9)]
 Months = Annotated[int, Field(ge=1, le=120)]
+Size = Annotated[float, Field(ge=0, le=1e9)]
 Words = Annotated[str, Field(min_length=1, max_length=120)]
 
+USUAL_CHANNEL: Channel = "sms"
 NO_CONTACT_ID = "no_contact"
 _PERCENT = "percent_"
+ROUNDING = 1e-12
+"""Of sums and products of shares."""
 
 
 class ArmError(ValueError):
     """An arm or a menu is not what it must be; the message says what was found and what was expected."""
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Frozen(BaseModel, frozen=True, extra="forbid"):
+    """Fixed once it is read, and nothing unknown in it."""
 
 
 class TermsBase(_Frozen):
@@ -76,9 +80,10 @@ class TermsBase(_Frozen):
         """(n,) money given a month while the benefit runs, to customers who pay (n,) `price` a month."""
         return np.zeros_like(price)
 
-    def family(self, arm_id: str) -> str:
-        """The family of an arm that names none: arms of one family are ordered by size."""
-        return arm_id
+    @property
+    def family(self) -> str | None:
+        """What arms have in common that size orders, if they come by one channel; None: nothing orders this kind."""
+        return None
 
     def label(self, currency: str, channel: str) -> str:
         """The terms in a few words, for people."""
@@ -117,7 +122,8 @@ class PercentOff(TermsBase):
     def monthly(self, price: Floats) -> Floats:
         return self.share * price
 
-    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind and duration
+    @property
+    def family(self) -> str | None:
         return f"{self.kind}_{self.months}"
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
@@ -142,11 +148,12 @@ class AmountOff(TermsBase):
     def monthly(self, price: Floats) -> Floats:
         return np.minimum(self.amount, price)
 
-    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind and duration
+    @property
+    def family(self) -> str | None:
         return f"{self.kind}_{self.months}"
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - the channel is not said
-        return f"{self.amount:g} {currency} off a month for {in_months(self.months)}"
+        return f"{amount_words(self.amount)} {currency} off a month for {in_months(self.months)}"
 
 
 class FreeMonths(TermsBase):
@@ -162,7 +169,8 @@ class FreeMonths(TermsBase):
     def monthly(self, price: Floats) -> Floats:
         return price
 
-    def family(self, arm_id: str) -> str:  # noqa: ARG002 - every arm of this kind
+    @property
+    def family(self) -> str | None:
         return self.kind
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
@@ -234,29 +242,43 @@ class Condition(_Frozen):
             )
         return self
 
-    def holds(self, value: float | str | None) -> bool:
-        """Whether a value keeps the condition; a blank keeps none.
-
-        >>> Condition(column="tenure", at_least=12).holds(24.0)
-        True
-        >>> Condition(column="has_fibre").holds("Yes")
-        True
-        """
-        if value is None or value != value:
-            return False
-        if self.at_least is not None or self.at_most is not None:
-            if isinstance(value, str):
-                return False
-            low = -np.inf if self.at_least is None else self.at_least
-            high = np.inf if self.at_most is None else self.at_most
-            return bool(low <= value <= high)
-        wanted = _YES if self.one_of is None else frozenset(map(_text, self.one_of))
-        return _text(value) in wanted
-
     @property
     def reads_numbers(self) -> bool:
         """Whether it compares numbers, so that a column of texts can never keep it."""
         return self.at_least is not None or self.at_most is not None
+
+    def among(self, numbers: Floats) -> NDArray[np.bool_]:
+        """(n,) whether numbers keep it; a blank (NaN) does not.
+
+        Raises:
+            ArmError: It means a text.
+
+        >>> Condition(column="tenure", at_least=12).among(np.array([24.0, 6.0])).tolist()
+        [True, False]
+        """
+        if self.reads_numbers:
+            low = -np.inf if self.at_least is None else self.at_least
+            high = np.inf if self.at_most is None else self.at_most
+            return np.asarray((numbers >= low) & (numbers <= high))
+        try:
+            wanted = [1.0] if self.one_of is None else list(map(float, self.one_of))
+        except ValueError as error:
+            found = ", ".join(map(str, self.one_of or ()))
+            raise ArmError(f"found one_of {found}, expected numbers for a column of numbers") from error
+        return np.asarray((numbers[:, None] == wanted).any(axis=1))
+
+    def means(self, text: str) -> bool:
+        """Whether a text keeps it.
+
+        Raises:
+            ArmError: It compares numbers.
+
+        >>> Condition(column="has_fibre").means("Yes")
+        True
+        """
+        if self.reads_numbers:
+            raise ArmError("found at_least or at_most, expected one_of for a column of texts")
+        return _text(text) in (_YES if self.one_of is None else map(_text, self.one_of))
 
 
 _YES = frozenset({"yes", "true", "1", "y"})
@@ -288,7 +310,7 @@ class Arm(_Frozen):
     contact_cost: Money
     eligible: tuple[Condition, ...] = ()
     family: Slug
-    size: float
+    size: Size
 
     def __hash__(self) -> int:
         return hash(self.id)  # arms are looked up at every message, and all fields take ten times as long
@@ -325,18 +347,25 @@ class ArmConfig(_Frozen):
         channel: How the customer is contacted.
         contact_cost: Money; `economics.contact_cost` where left out.
         eligible: All conditions that a customer must keep.
-        family: By kind and duration where left out; a gift and a bare contact are families of their own.
+        family: By kind, duration and channel where left out; a gift and a bare contact are families of their own. The
+            same offer in a call and in a letter is accepted differently: declare one family to order them.
         size: By the terms where left out: needed where arms of different kinds share a family.
     """
 
     id: Slug
     label: Words | None = None
     terms: Terms
-    channel: Channel = "sms"
+    channel: Channel = USUAL_CHANNEL
     contact_cost: Money | None = None
     eligible: tuple[Condition, ...] = ()
     family: Slug | None = None
-    size: float | None = None
+    size: Size | None = None
+
+    @property
+    def default_family(self) -> str:
+        """The family where none is declared."""
+        by_channel = "" if self.channel == USUAL_CHANNEL else f"_{self.channel}"
+        return self.id if self.terms.family is None else self.terms.family + by_channel
 
     @model_validator(mode="after")
     def _contacts(self) -> Self:
@@ -382,9 +411,8 @@ class Catalogue:
         if share is not None:
             return self._percent(share)
         known = [NO_CONTACT_ID, *(config.id for config in self.declared)]
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        message = f"found arm {name!r}, expected one of {', '.join(known)} or percent_<number>{hint}"
+        expected = f"one of {', '.join(known)} or percent_<number>{did_you_mean(name, known)}"
+        message = f"found arm {name!r}, expected {expected}"
         raise ArmError(message)
 
     def menu(self, names: Iterable[str | float]) -> Menu:
@@ -399,8 +427,13 @@ class Catalogue:
         if not 0 < share <= 1:
             message = f"found a share of {share:g} off the price, expected more than 0 and at most 1"
             raise ArmError(message)
-        terms = PercentOff(share=share, months=self.discount_months)
-        return self._resolved(ArmConfig(id=percent_id(share), terms=terms))
+        arm_id = percent_id(share)
+        if abs((percent_share(arm_id) or 0.0) - share) > ROUNDING:
+            message = f"found a share of {share!r} off the price, expected at most 8 digits behind the point"
+            raise ArmError(message)
+        return self._resolved(
+            ArmConfig(id=arm_id, terms=PercentOff(share=share, months=self.discount_months))
+        )
 
     def _resolved(self, config: ArmConfig) -> Arm:
         terms, channel = config.terms, config.channel
@@ -411,7 +444,7 @@ class Catalogue:
             channel=channel,
             contact_cost=self.contact_cost if config.contact_cost is None else config.contact_cost,
             eligible=config.eligible,
-            family=config.family or terms.family(config.id),
+            family=config.family or config.default_family,
             size=terms.size if config.size is None else config.size,
         )
 
@@ -525,13 +558,32 @@ class Menu(Sequence[Arm]):
 _ARMS = TypeAdapter(tuple[Arm, ...])
 
 
-def percents(share: float) -> str:
-    """A share as it is written before a percent sign.
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The end of an error that names the nearest of what is known; empty where nothing is near.
 
-    >>> percents(0.125)
-    '12.5'
+    >>> did_you_mean("percent", ["percents", "call"])
+    "; did you mean 'percents'?"
     """
-    return f"{round(100 * share, 6):g}"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def percents(share: float) -> str:
+    """A share as it is written before a percent sign, with no more than 6 digits behind the point.
+
+    >>> percents(0.125), percents(0.1234567)
+    ('12.5', '12.34567')
+    """
+    return f"{100 * share:.6f}".rstrip("0").removesuffix(".")
+
+
+def amount_words(amount: float) -> str:
+    """An amount in digits, cents only where there are any.
+
+    >>> amount_words(10.0), amount_words(9.5), amount_words(1_250_000.0)
+    ('10', '9.50', '1250000')
+    """
+    return f"{amount:.0f}" if amount == round(amount) else f"{amount:.2f}"
 
 
 def in_months(number: int) -> str:

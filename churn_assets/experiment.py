@@ -8,14 +8,14 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-from churn_assets.arms import ArmConfig, ArmError, Menu, percent_share
+from churn_assets.arms import ArmConfig, ArmError, Menu, did_you_mean, percent_share
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import registry
@@ -44,7 +44,7 @@ class ExperimentError(ValueError):
         super().__init__(problems[0] + more)
 
 
-class StoreConfig(BaseModel):
+class StoreConfig(BaseModel, frozen=True, extra="forbid"):
     """Where artifacts and channels live.
 
     Attributes:
@@ -52,12 +52,10 @@ class StoreConfig(BaseModel):
             variable CHURN_STORE overrides it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     uri: Annotated[str, Field(min_length=1)]
 
 
-class ExperimentBase(BaseModel):
+class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     """What every experiment says, whatever assets there are.
 
     Attributes:
@@ -71,8 +69,6 @@ class ExperimentBase(BaseModel):
         serving: How a release is served.
         automation: What happens by itself.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
@@ -180,7 +176,7 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
     path = config_dir / f"{name}.yaml"
     if not path.is_file():
         names = sorted(each.stem for each in config_dir.glob("*.yaml"))
-        near = _nearest(name, names)
+        near = did_you_mean(name, names)
         raise ExperimentError([f"{path}: no such experiment{near}; expected one of {names}"])
     text = path.read_text(encoding="utf-8")
     content = _parse(path, text)
@@ -190,7 +186,7 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
         # By way of JSON: strict types (no bool or text for a number) that still take lists for tuples.
         return Experiment.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
-        raise ExperimentError(_problems(path, text, content, error)) from error
+        raise ExperimentError(_problems(path, text, error)) from error
 
 
 def section_digest(section: Any) -> str:
@@ -275,38 +271,69 @@ class _Lines:
         return "" if line is None else f":{line + 1}"
 
 
-def _problems(path: Path, text: str, content: dict[str, Any], error: ValidationError) -> list[str]:
+def _problems(path: Path, text: str, error: ValidationError) -> list[str]:
     """One line a wrong key, the unknown keys first: they often explain the missing ones."""
     lines = _Lines(text)
     expected: dict[tuple[bool, str], list[str]] = {}
     for each in error.errors(include_url=False):
-        where = _path_in(content, each["loc"], missing=each["type"] == "missing")
-        found, wanted = _problem(each, where)
+        where, valid = _located(each["loc"])
+        if each["type"].startswith("union_tag"):
+            where = (*where, each["ctx"]["discriminator"].strip("'"))
+        found, wanted = _problem(each, where, valid)
         start = f"{path}{lines.of(where)}: {'.'.join(map(str, where))}".removesuffix(": ") + f": {found}"
         expected.setdefault((each["type"] != "extra_forbidden", start), []).append(wanted)
     ordered = sorted(expected.items(), key=lambda item: item[0][0])
     return [start + " or ".join(dict.fromkeys(wanted)) for (_, start), wanted in ordered]
 
 
-def _path_in(content: Any, loc: KeyPath, *, missing: bool) -> KeyPath:
-    """The path without pydantic's own steps (such as the branch of a union), which stand in no file."""
+def _located(loc: KeyPath) -> tuple[KeyPath, list[str]]:
+    """The path without pydantic's own steps (as the branch of a union), which stand in no file; keys valid there."""
     path: list[str | int] = []
+    valid: list[str] = []
+    kind: Any = Experiment
     for key in loc:
-        items = dict(enumerate(content)) if isinstance(content, list) else content
-        if not isinstance(items, dict) or key not in items:
+        kind = _plain(kind)
+        branches = [each for each in get_args(kind) if _is_section(each)]
+        if _is_section(kind):
+            valid = list(kind.model_fields)
+            kind = kind.model_fields[str(key)].annotation if key in valid else None
+        elif get_origin(kind) in (tuple, list, dict):
+            valid, kind = [], get_args(kind)[get_origin(kind) is dict]
+        elif branches:
+            kind = next(
+                each for each in branches if key in (field.default for field in each.model_fields.values())
+            )
+            continue
+        else:
             break
-        content = items[key]
         path.append(key)
-    return (*path, loc[-1]) if missing else tuple(path)
+    return tuple(path), valid
 
 
-def _problem(error: ErrorDetails, path: KeyPath) -> tuple[str, str]:
-    """What was found at a path, and what was expected."""
+def _plain(annotation: Any) -> Any:
+    """What is annotated, or may be left out."""
+    if get_origin(annotation) is Annotated:
+        return _plain(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        given = [each for each in get_args(annotation) if each is not NoneType]
+        return _plain(given[0]) if len(given) == 1 else annotation
+    return annotation
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _problem(error: ErrorDetails, path: KeyPath, valid: list[str]) -> tuple[str, str]:
+    """What was found at a path, and what was expected; the keys that are valid there."""
     if error["type"] == "extra_forbidden":
-        valid = _keys_of(path[:-1])
-        return f"unknown key{_nearest(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
-    if error["type"] == "missing":
-        unknown = sorted(set(error["input"]) - set(_keys_of(path[:-1])))
+        return f"unknown key{did_you_mean(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
+    if error["type"] == "union_tag_invalid":
+        tags = error["ctx"]["expected_tags"]
+        near = did_you_mean(error["ctx"]["tag"], tags.strip("'").split("', '"))
+        return f"found {json.dumps(error['ctx']['tag'])}{near}; expected one of ", tags
+    if error["type"] in ("missing", "union_tag_not_found"):
+        unknown = sorted(set(error["input"]) - set(valid))
         close = difflib.get_close_matches(str(path[-1]), unknown, n=1)
         return f"missing {'section' if len(path) == 1 else 'key'}", f"; found {close[0]!r}" if close else ""
     expected = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
@@ -322,29 +349,3 @@ def _kind(value: Any) -> str:
     if isinstance(value, dict | list):
         return "a section" if isinstance(value, dict) else f"a list {json.dumps(value)}"
     return json.dumps(value)
-
-
-def _nearest(key: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(key, valid, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _keys_of(path: KeyPath) -> list[str]:
-    """Valid keys of the section that a path leads to."""
-    model: Any = Experiment
-    for key in path:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return []
-        field = model.model_fields.get(str(key))
-        model = _model_in(field.annotation) if field else None
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
-
-
-def _model_in(annotation: Any) -> Any:
-    """The model in an annotation such as `Model | None`."""
-    if get_origin(annotation) in (Union, UnionType):
-        return next(
-            (each for each in get_args(annotation) if isinstance(each, type) and issubclass(each, BaseModel)),
-            None,
-        )
-    return annotation

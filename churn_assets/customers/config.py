@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 Column = Annotated[str, Field(min_length=1)]
 Kind = Literal["numeric", "categorical"]
 
 
-class LabelConfig(BaseModel):
+class LabelConfig(BaseModel, frozen=True, extra="forbid"):
     """Which column says that a customer left, and over how long a time.
 
     Attributes:
@@ -20,22 +20,18 @@ class LabelConfig(BaseModel):
         window_months: How far the label looks ahead, in months; monthly hazards are derived from it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     column: Column
     positive: str | int | float | bool
     window_months: Annotated[float, Field(gt=0, le=60)]
 
 
-class FoldsConfig(BaseModel):
+class FoldsConfig(BaseModel, frozen=True, extra="forbid"):
     """How customers are split; one rule for every table that names customers.
 
     Attributes:
         count: Number of folds.
         held_out: How many of them (the last ones) no model is ever fitted on.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     count: Annotated[int, Field(ge=3, le=100)] = 10
     held_out: Annotated[int, Field(ge=1)] = 2
@@ -47,7 +43,7 @@ class FoldsConfig(BaseModel):
         return self
 
 
-class CustomersGates(BaseModel):
+class CustomersGates(BaseModel, frozen=True, extra="forbid"):
     """What the customer table must prove.
 
     Attributes:
@@ -60,8 +56,6 @@ class CustomersGates(BaseModel):
             from. Months of change move it by some tenths; another unit or encoding moves it to 2 and more.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     min_rows: Annotated[int, Field(ge=1)] = 500
     min_label_rate: Annotated[float, Field(ge=0, le=1)] = 0.01
     max_label_rate: Annotated[float, Field(ge=0, le=1)] = 0.6
@@ -70,7 +64,7 @@ class CustomersGates(BaseModel):
     max_psi: Annotated[float, Field(gt=0)] = 1.0
 
 
-class CustomersConfig(BaseModel):
+class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     """The `customers:` section.
 
     Attributes:
@@ -89,8 +83,6 @@ class CustomersConfig(BaseModel):
         folds: The split.
         gates: What the table must prove.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: Annotated[str, Field(min_length=1)] = "telco"
     id: Column

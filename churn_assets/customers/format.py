@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from churn_assets.customers.columns import CustomerTableError
 from churn_assets.customers.schema import CustomerSchema
@@ -16,20 +16,9 @@ from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, 
 ROWS, DESCRIPTION = "customers.parquet", "schema.json"
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    uri: str
-    sha256: str
-    rows: int
-    blanks: dict[str, int]
-
-
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Description(BaseModel, frozen=True, extra="forbid"):
     schema_: CustomerSchema
-    source: _Source | None
+    source: TableSource | None
 
 
 class CustomersFormat(ArtifactFormat[CustomerTable]):
@@ -40,12 +29,7 @@ class CustomersFormat(ArtifactFormat[CustomerTable]):
 
     def save(self, value: CustomerTable, folder: Path) -> None:
         """Writes the two files."""
-        source = (
-            None
-            if value.source is None
-            else _Source(**{**vars(value.source), "blanks": dict(value.source.blanks)})
-        )
-        described = _Description(schema_=value.schema, source=source)
+        described = _Description(schema_=value.schema, source=value.source)
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
         write_parquet(value.frame, folder / ROWS)
 
@@ -62,8 +46,7 @@ class CustomersFormat(ArtifactFormat[CustomerTable]):
             raise CorruptArtifact(
                 ROWS, f"rows that do not fit the schema ({error})", "validated customers"
             ) from error
-        source = None if described.source is None else TableSource(**described.source.model_dump())
-        return CustomerTable(frame, described.schema_, source)
+        return CustomerTable(frame, described.schema_, described.source)
 
     def signature(self, value: CustomerTable) -> dict[str, JsonValue]:
         """Columns with their types, in order, and the roles of the schema."""

@@ -1,9 +1,10 @@
-"""Made-up customers on whom the models' golden rows are recorded. Nobody's data, whatever table was read."""
+"""Made-up customers on whom the models' golden rows are recorded, and how such rows are stored. Nobody's data."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from churn_assets.customers.schema import CustomerSchema
 
@@ -23,3 +24,19 @@ def golden_customers(schema: CustomerSchema) -> NDArray[np.float64]:
         else:
             X[:rows, position] = np.array([feature.minimum, feature.mean, feature.maximum])[turn % 3]
     return X
+
+
+def features_json(schema: CustomerSchema) -> list[JsonValue]:
+    """The features in order, for a signature."""
+    return [
+        {"name": feature.name, "kind": feature.kind, "categories": list(feature.categories)}
+        for feature in schema.features
+    ]
+
+
+def rows_json(values: NDArray[np.float64]) -> JsonValue:
+    """Nested lists, null for NaN."""
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    nested: JsonValue = plain.tolist()
+    return nested

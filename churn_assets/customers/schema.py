@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from churn_assets.customers.folds import folds
 
@@ -17,7 +17,7 @@ RESERVED = (ID, CHURNED, FOLD)
 """Names that a validated table gives its own columns; no feature may bear them."""
 
 
-class FeatureSpec(BaseModel):
+class FeatureSpec(BaseModel, frozen=True, extra="forbid"):
     """One feature, pinned when the table was first read.
 
     Attributes:
@@ -33,8 +33,6 @@ class FeatureSpec(BaseModel):
         path_dependent: The feature sums up the past and is held still in a projection.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     name: str
     kind: Literal["numeric", "categorical"]
     categories: tuple[str, ...] = ()
@@ -47,27 +45,23 @@ class FeatureSpec(BaseModel):
     path_dependent: bool = False
 
 
-class LabelSpec(BaseModel):
+class LabelSpec(BaseModel, frozen=True, extra="forbid"):
     """The label column of the source and the text that means "left"."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     column: str
     positive: str
     negative: str
 
 
-class FoldsSpec(BaseModel):
+class FoldsSpec(BaseModel, frozen=True, extra="forbid"):
     """The split: seed of the hash, number of folds, how many of the last ones are held out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int
     count: int
     held_out: int
 
 
-class CustomerSchema(BaseModel):
+class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
     """Everything that is needed to read another table as customers of the same kind.
 
     Attributes:
@@ -79,8 +73,6 @@ class CustomerSchema(BaseModel):
         features: The features, in the order of the design matrix.
         folds: The split.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     label: LabelSpec

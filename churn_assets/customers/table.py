@@ -117,12 +117,13 @@ class CustomerTable:
         return CustomerTable(self.frame[mask].reset_index(drop=True), self.schema, self.source)
 
 
-def read_frame(path: Path, where: str | None = None) -> pd.DataFrame:
+def read_frame(path: Path, where: str | None = None, blanks: Sequence[str] = ()) -> pd.DataFrame:
     """Reads a CSV (every column as text, nothing guessed) or Parquet file.
 
     Args:
         path: The file.
         where: What errors call it, if not by its path.
+        blanks: Texts of a CSV that are no value.
 
     Raises:
         CustomerTableError: No such file, another kind of file, or one that cannot be parsed.
@@ -132,7 +133,7 @@ def read_frame(path: Path, where: str | None = None) -> pd.DataFrame:
         raise CustomerTableError(f"{where}: no such file; expected a CSV or Parquet table")
     try:
         if path.suffix.lower() in (".csv", ".txt"):
-            return pd.read_csv(path, dtype=str, keep_default_na=False)
+            return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=list(blanks))
         if path.suffix.lower() in (".parquet", ".pq"):
             return pd.read_parquet(path)
     except (

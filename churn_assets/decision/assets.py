@@ -58,18 +58,19 @@ def ppo_decision(
     tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
 
     def report(progress: Progress) -> None:
-        reached = {"step": progress.timesteps, "total": config.ppo.total_timesteps}
+        reached = {"step": progress.timesteps, "total": config.ppo.timesteps}
         step.progress({**reached, "contacted": progress.contacted, **_captured(progress)})
 
     training = train(tables, process, config, seed=step.seed, progress=report)
-    last = training.curve[-1]
+    best = training.best
     return Made(
         training.policy,
         metrics={
             "customers": len(learners),
             "timesteps": training.timesteps,
-            "contacted_in_training": last.contacted,
-            **{f"{name}_in_training": value for name, value in _captured(last).items()},
+            "best_after_timesteps": best.timesteps,
+            "contacted_in_training": best.contacted,
+            **{f"{name}_in_training": value for name, value in _captured(best).items()},
         },
         tables={
             "training": [

@@ -75,16 +75,13 @@ def best_time_for_one_offer(
 def baselines(tables: ResponseTables, process: RetentionProcess) -> Mapping[str, Choice]:
     """Every baseline that a policy is reported against, by name."""
     usual = usual_arm(tables, process)
-    constants = {
-        f"everyone: {arm.label}": constant(process, number)
-        for number, arm in enumerate(process.menu)
-        if number
-    }
+    arms = process.menu.ids
+    constants = {f"everyone: {arms[arm]}": constant(process, arm) for arm in range(1, len(arms))}
     return {
         "no offer": never(process),
         **constants,
         "random": uniform(process),
-        f"riskiest 30%: {process.menu.labels[usual]}": riskiest(tables, process, usual),
+        f"riskiest 30%: {arms[usual]}": riskiest(tables, process, usual),
         "uplift threshold": uplift_threshold(tables, process, usual),
         "highest incremental value": highest_incremental_value(tables, process),
         "best time for one offer": best_time_for_one_offer(tables, process),

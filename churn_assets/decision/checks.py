@@ -25,7 +25,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
                 "policies", "bar", "policy", ("gain_captured",), "Gain captured, baselines and optimum", "policy",
                 "share of the attainable gain", lowest=-1.0,
             ),
-            Plot("first_offers", "bar", "offer", ("policy", "optimum"), "First offers", "offer", "share"),
+            Plot("first_offers", "bar", "arm", ("policy", "optimum"), "First offers", "arm", "share"),
         ),
     ),
     CheckSpec(

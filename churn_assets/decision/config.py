@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Slug
 
@@ -17,8 +17,8 @@ USUAL_COOLDOWN = 2
 """Months."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class _Section(BaseModel, frozen=True, extra="forbid"):
+    """Fixed once it is read, and nothing unknown in it."""
 
 
 class BudgetPriceConfig(_Section):
@@ -36,12 +36,13 @@ class PpoConfig(_Section):
     cases: PositiveInt = 4096
     """Customers to learn from, each with one budget price; fewer are repeated, of more some are drawn."""
     total_timesteps: PositiveInt = 500_000
+    """At least; whole rollouts are made."""
     n_envs: PositiveInt = 1024
     n_steps: PositiveInt = 64
     batch_size: Annotated[int, Field(ge=2)] = 1024
     n_epochs: PositiveInt = 3
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    """Decays linearly to zero."""
+    """Of the first update; decays linearly, to nothing after the last."""
     gae_lambda: Share = 0.95
     clip_range: Annotated[float, Field(gt=0)] = 0.2
     value_coef: Annotated[float, Field(ge=0)] = 0.5
@@ -55,6 +56,16 @@ class PpoConfig(_Section):
     no_offer_logit: float = 0.0
     """Added to the untrained policy's logit of "no offer"."""
     net_arch: tuple[PositiveInt, ...] = (64, 64)
+
+    @property
+    def updates(self) -> int:
+        """How often the policy is updated: once a rollout."""
+        return -(-self.total_timesteps // (self.n_envs * self.n_steps))
+
+    @property
+    def timesteps(self) -> int:
+        """`total_timesteps` in whole rollouts."""
+        return self.updates * self.n_envs * self.n_steps
 
     @model_validator(mode="after")
     def _batches_fit_the_rollout(self) -> PpoConfig:

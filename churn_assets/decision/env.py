@@ -118,15 +118,7 @@ class RetentionEnv(gym.Env):
         render_mode: None = None,
     ) -> None:
         self.render_mode = render_mode
-        self.core = RetentionCore(
-            tables,
-            process,
-            1,
-            np.random.default_rng(),
-            reward=reward,
-            budget_price=budget_price,
-            final_observations=True,
-        )
+        self.core = _core(tables, process, 1, reward, budget_price)
         self.observer = self.core.observer
         self.observation_space = observation_space(self.observer)
         self.action_space = gym.spaces.Discrete(process.n_arms)
@@ -176,15 +168,7 @@ class RetentionVectorEnv(VectorEnv[Observations, npt.NDArray[np.integer], npt.ND
         render_mode: None = None,
     ) -> None:
         self.num_envs, self.render_mode = num_envs, render_mode
-        self.core = RetentionCore(
-            tables,
-            process,
-            num_envs,
-            np.random.default_rng(),
-            reward=reward,
-            budget_price=budget_price,
-            final_observations=True,
-        )
+        self.core = _core(tables, process, num_envs, reward, budget_price)
         self.observer = self.core.observer
         self.single_observation_space = observation_space(self.observer)
         self.single_action_space = gym.spaces.Discrete(process.n_arms)
@@ -215,13 +199,17 @@ class RetentionVectorEnv(VectorEnv[Observations, npt.NDArray[np.integer], npt.ND
         return step.observations, step.rewards, step.finished, self._nobody.copy(), info
 
 
+def _core(
+    tables: ResponseTables, process: RetentionProcess, size: int, reward: Reward, budget_price: float
+) -> RetentionCore:
+    rng = np.random.default_rng()
+    return RetentionCore(
+        tables, process, size, rng, reward=reward, budget_price=budget_price, final_observations=True
+    )
+
+
 def _facts(step: Step) -> dict[str, npt.NDArray[np.bool_]]:
-    return {
-        "offered": step.offered,
-        "accepted": step.accepted,
-        "churned": step.churned,
-        "masked": step.masked,
-    }
+    return {name: getattr(step, name) for name in ("offered", "accepted", "churned", "masked")}
 
 
 gym.register(

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import RetentionProcess
@@ -24,9 +24,7 @@ TENSORS, DESCRIPTION = "policy.safetensors", "policy.json"
 GOLDEN_ROWS = 16
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Description(BaseModel, frozen=True, extra="forbid"):
     process: dict[str, Any]
     observation: tuple[str, ...]
     layers: int

@@ -16,7 +16,7 @@ from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome
 from churn_assets.decision.optimum import Choice, Evaluation, evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import DecisionPolicy
-from churn_assets.decision.process import Floats, RetentionProcess
+from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import UPSTREAM, ResponseTables, build_tables
 from churn_assets.gates.report import Gate, Outcome, no_champion
@@ -120,9 +120,9 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
         for name, found in contenders.items()
     ]
     mix = [
-        {"offer": label, "policy": float(share), "optimum": float(best)}
-        for label, share, best in zip(
-            trial.process.menu.labels, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
+        {"arm": arm.id, "offer": arm.label, "policy": float(share), "optimum": float(best)}
+        for arm, share, best in zip(
+            trial.process.menu, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
         )
     ]
     return Outcome((gate,), {"policies": rows, "first_offers": mix})
@@ -132,15 +132,16 @@ def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
     """Real decisions at random states: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
     rng = np.random.default_rng(SEED)
     process, observer = trial.process, trial.observer
-    rows = observer.observe(
-        rng.integers(0, len(trial.tables), PROBES),
-        rng.integers(0, process.horizon, PROBES),
-        rng.integers(0, process.n_states, PROBES),
-        rng.integers(0, process.max_offers + 1, PROBES),
-        rng.exponential(1.0, PROBES).astype(np.float32),
-        rng.random((PROBES, process.n_arms - 1)) < 0.5,
+    customer, step, state, used = (
+        rng.integers(0, end, PROBES)
+        for end in (len(trial.tables), process.horizon, process.n_states, process.max_offers + 1)
     )
-    forbidden = np.concatenate([np.zeros((PROBES, 1), bool), rows[:, 1 - process.n_arms :] == 0], axis=1)
+    price = rng.exponential(1.0, PROBES).astype(np.float32)
+    affordable = rng.random((PROBES, process.n_arms - 1)) < 0.5
+    rows = observer.observe(customer, step, state, used, price, affordable)
+    forbidden = np.zeros((PROBES, process.n_arms), bool)
+    closed = _closed(process, state, used)[:, None]
+    forbidden[:, 1:] = closed | ~trial.tables.allowed[customer, 1:] | ~affordable
     probabilities, arms = policy.probabilities(rows), policy.act(rows)
     same = policy.process == process and policy.observation_names == observer.names
     most = float(probabilities[forbidden].max())
@@ -160,6 +161,14 @@ def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
             Gate("probability_deviation", deviation, "<=", 1e-9, "of their sum from 1"),
         )
     )
+
+
+def _closed(process: RetentionProcess, state: Ints, used: Ints) -> Bools:
+    """(m,) where nothing may be offered, by the rules in months: not by the mask that a policy is shown."""
+    since, accepted = process.age[state] * process.step_months, process.arm[state]
+    cooling = (state != IDLE) & (since < max(process.cooldown_months, process.step_months))
+    running = since < process.menu.months[accepted]
+    return np.asarray(cooling | running | (used >= process.max_offers))
 
 
 def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:

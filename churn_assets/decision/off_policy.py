@@ -69,6 +69,7 @@ class OffPolicyEstimate:
         largest_weight: largest importance weight.
         least_propensity: smallest propensity of an arm where the policy would choose it.
         agreement: mean probability of the policy for the logged arm.
+        moved: mean probability of the policy for arms that could not be chosen, taken as no contact.
     """
 
     value: Estimates
@@ -79,16 +80,20 @@ class OffPolicyEstimate:
     largest_weight: float
     least_propensity: float
     agreement: float
+    moved: float
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """A log made ready to score any policy on its arms; arrays are by decision.
 
+    An arm that could not be chosen is never offered there, whatever a policy would choose: nothing is known of it, and
+    an outcome model alone would say what it is worth. It is taken as no contact, as everywhere what is not allowed.
+
     Attributes:
         arm: (n,) index of the logged arm; arm 0 is no offer.
         reward: (n,) money.
-        propensities: (n, A) of the logging policy, in (0, 1].
+        propensities: (n, A) of the logging policy, in [0, 1]; 0 of an arm that could not be chosen, never of arm 0.
         expected: (n, A) reward of each arm by an outcome model that was fitted without this customer.
         customer: (n,) number of the customer, 0 or more.
     """
@@ -142,6 +147,7 @@ class Evidence:
             largest_weight=float(weight.max()),
             least_propensity=float(np.where(chosen > 0, self.propensities, 1.0).min()),
             agreement=float(chosen[np.arange(len(self.arm)), self.arm].mean()),
+            moved=float((np.asarray(policy) * (self.propensities == 0)).sum(1).mean()),
         )
 
     def difference(self, candidate: Floats, champion: Floats) -> Estimates:
@@ -165,7 +171,9 @@ class Evidence:
             raise OffPolicyError(
                 f"row {row}: found probabilities {chosen[row].tolist()}; expected a sum of 1"
             )
-        return chosen
+        possible = np.where(self.propensities > 0, chosen, 0.0)
+        possible[:, 0] += (chosen - possible).sum(1)
+        return possible
 
     def _weight(self, policy: Floats) -> Floats:
         at = np.arange(len(self.arm))
@@ -214,7 +222,8 @@ def on_log(menu: Menu, probabilities: Floats, log: Menu) -> Floats:
 def outcome_design(table: CustomerTable) -> Floats:
     """(N, d) columns in which an arm's expected reward is linear: the price times features bent at quantiles.
 
-    Reward is a share of the price for all but the contact cost, hence the factor and one plain constant.
+    What a customer is worth, and a percent off, are shares of the price: hence the factor. One plain constant stands
+    for what is none: contact costs, amounts and gifts.
     """
     columns = [np.ones(len(table))]
     for position, feature in enumerate(table.schema.features):
@@ -361,6 +370,7 @@ def off_policy_outcome(verdict: OffPolicyVerdict, *, simulated: bool) -> Outcome
         {"figure": "largest weight", "value": estimate.largest_weight},
         {"figure": "least propensity of a chosen arm", "value": estimate.least_propensity},
         {"figure": "agreement with the log", "value": estimate.agreement},
+        {"figure": "chosen where impossible, taken as no contact", "value": estimate.moved},
     ]
     return Outcome(verdict.gates, {"off_policy": rows, "support": support})
 

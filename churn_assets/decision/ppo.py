@@ -50,12 +50,14 @@ class Training:
     """What training made.
 
     Attributes:
-        policy: the trained policy.
-        curve: progress, first to last.
+        policy: the best of those that progress was measured of, the untrained one among them.
+        best: its progress.
+        curve: progress, from the untrained policy to the last.
         timesteps: steps of the environment.
     """
 
     policy: DecisionPolicy
+    best: Progress
     curve: tuple[Progress, ...]
     timesteps: int
 
@@ -118,8 +120,9 @@ def train(
         )
         model = ppo_model(core, config, seed)
         schedule = _Schedule(tables.subset(slice(0, monitored)), process, config, progress, reports)
-        model.learn(ppo.total_timesteps, callback=schedule)
-        return Training(export(model, tables, process), tuple(schedule.curve), model.num_timesteps)
+        model.learn(ppo.timesteps, callback=schedule)
+        _, best, policy = schedule.best
+        return Training(policy, best, tuple(schedule.curve), model.num_timesteps)
 
 
 def cases(customers: int, count: int, rng: np.random.Generator) -> Ints:
@@ -140,7 +143,7 @@ def ppo_model(core: RetentionCore, config: PpoDecisionConfig, seed: int) -> PPO:
     return PPO(
         MaskedPolicy,
         RetentionVecEnv(core),
-        learning_rate=lambda remaining: ppo.learning_rate * remaining,
+        learning_rate=lambda left: ppo.learning_rate * remaining(ppo, left),
         n_steps=ppo.n_steps,
         batch_size=ppo.batch_size,
         n_epochs=ppo.n_epochs,
@@ -174,9 +177,19 @@ def export(model: PPO, tables: ResponseTables, process: RetentionProcess) -> Dec
     return DecisionPolicy(process, observation_names(tables.feature_names, process), layers, skip)
 
 
+def remaining(ppo: PpoConfig, left: float) -> float:
+    """Share of the updates that were still to come before one after which `left` of the steps are left: in (0, 1]."""
+    return min(max(left, 0.0) + 1 / ppo.updates, 1.0)
+
+
 def entropy_coefficient(ppo: PpoConfig, remaining: float) -> float:
     """Weight of the entropy bonus when this share of the training is left."""
     return ppo.entropy_end + (ppo.entropy_start - ppo.entropy_end) * remaining
+
+
+def judged_prices(config: BudgetPriceConfig) -> Floats:
+    """Prices at which policies are compared: none, and two that cut those trained for in thirds."""
+    return np.unique(np.expm1(np.log1p(config.maximum) * np.arange(3) / 3))
 
 
 class MaskedPolicy(ActorCriticPolicy):  # type: ignore[misc]  # no types at this border
@@ -254,7 +267,14 @@ class ContiguousRolloutBuffer(RolloutBuffer):  # type: ignore[misc]  # no types 
 
 
 class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
-    """Decays the entropy bonus and reports exact figures on a few customers."""
+    """Decays the entropy bonus, reports exact figures on a few customers and keeps the best policy by them.
+
+    Attributes:
+        curve: what was reported.
+        best: of the policy that is worth most over `judged_prices`: how much, its progress and itself.
+    """
+
+    best: tuple[float, Progress, DecisionPolicy]
 
     def __init__(
         self,
@@ -266,18 +286,16 @@ class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
     ) -> None:
         super().__init__()
         self._tables, self._process, self._ppo, self._progress = monitored, process, config.ppo, progress
-        self._every = max(1, config.ppo.total_timesteps // max(reports, 1))
-        self._next = self._every
+        self._every = max(1, config.ppo.timesteps // max(reports, 1))
         self._observer = Observer(monitored, process)
         self._none = evaluate(monitored, process, never(process)).value
-        self._best = solve(monitored, process).evaluation.value
+        self._optimum = solve(monitored, process).evaluation.value
+        self._prices = judged_prices(config.budget_prices)
         self.curve: list[Progress] = []
 
     def _on_rollout_start(self) -> None:
-        remaining = 1 - self.num_timesteps / self._ppo.total_timesteps
-        self.model.ent_coef = entropy_coefficient(self._ppo, max(remaining, 0.0))
-        if self.num_timesteps >= self._next:
-            self._next += self._every
+        self.model.ent_coef = entropy_coefficient(self._ppo, 1 - self.num_timesteps / self._ppo.timesteps)
+        if self.num_timesteps >= len(self.curve) * self._every:
             self._report()
 
     def _on_training_end(self) -> None:
@@ -285,11 +303,19 @@ class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
 
     def _report(self) -> None:
         policy = export(self.model, self._tables, self._process)
-        found = evaluate(self._tables, self._process, policy.choice(self._observer))
-        captured = gain_captured(found.value, self._none, self._best)
-        self.curve.append(Progress(self.num_timesteps, captured, float(found.contacted.mean())))
+        unpriced, *priced = (
+            evaluate(self._tables, self._process, policy.choice(self._observer, price))
+            for price in self._prices
+        )
+        captured = gain_captured(unpriced.value, self._none, self._optimum)
+        reached = Progress(self.num_timesteps, captured, float(unpriced.contacted.mean()))
+        pairs = zip((unpriced, *priced), self._prices, strict=True)
+        worth = float(sum((each.value - price * each.spend).mean() for each, price in pairs))
+        self.curve.append(reached)
+        if len(self.curve) == 1 or worth > self.best[0]:
+            self.best = worth, reached, policy
         if self._progress is not None:
-            self._progress(self.curve[-1])
+            self._progress(reached)
 
     def _on_step(self) -> bool:
         return True

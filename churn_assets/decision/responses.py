@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from churn_assets.customers.schema import CustomerSchema
+from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.decision.incremental import Responses
 from churn_assets.decision.process import Floats, Ints, RetentionProcess
 from churn_assets.predictors.curves import Curves
@@ -39,11 +39,17 @@ class AcceptModelLike(Protocol):
     """P(accept) given the arm and the number of recent offers."""
 
     @property
+    def schema(self) -> CustomerSchema: ...
+
+    @property
     def predictor(self) -> AcceptPredictor: ...
 
 
 class EffectModelLike(Protocol):
     """P(churn within the label window) without contact by the log, once each arm is accepted, once it is refused."""
+
+    @property
+    def schema(self) -> CustomerSchema: ...
 
     @property
     def predictor(self) -> EffectPredictor: ...
@@ -81,7 +87,12 @@ class ResponseModels:
 
         Raises:
             ArmError: The menu has an arm of a family that the acceptance model never saw.
+            ValueError: The models do not read the same features, in the same order and with the same categories.
         """
+        others = {"accept_model": accept.schema, "effect_model": effect.schema}
+        unlike = [each for name, schema in others.items() for each in _unlike(name, schema, risk.schema)]
+        if unlike:
+            raise ValueError("\n".join(unlike))
         parts = (risk.predictor, accept.predictor, effect.predictor.of(process.menu))
         grid = union([part.grid for part in parts])
         joined = cls(risk.schema, process, grid, parts[0].on(grid), parts[1].on(grid), parts[2].on(grid))
@@ -230,3 +241,20 @@ class _Months:
         if self.cells is None or self.within is None:
             return total[:, None]
         return total[:, None] + curves.at(self.cells, self.within)
+
+
+def _unlike(model: str, schema: CustomerSchema, expected: CustomerSchema) -> list[str]:
+    """What a model reads otherwise than the risk model, a line each."""
+    if schema.names != expected.names:
+        return [
+            f"{model}: found features {', '.join(schema.names)}, expected risk_model's {', '.join(expected.names)}"
+        ]
+    return [
+        f"{model}: feature {ours.name!r}: found {_values(ours)}, expected risk_model's {_values(theirs)}"
+        for ours, theirs in zip(schema.features, expected.features, strict=True)
+        if ours.categories != theirs.categories or ours.kind != theirs.kind
+    ]
+
+
+def _values(feature: FeatureSpec) -> str:
+    return "numbers" if feature.kind == "numeric" else f"one of {', '.join(feature.categories)}"

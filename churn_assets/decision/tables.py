@@ -15,6 +15,7 @@ import numpy.typing as npt
 from churn_assets.decision.incremental import Responses
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.offers.eligibility import Eligibility
+from churn_assets.predictors.probability import logistic, logit
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 UPSTREAM = ("risk_model", "accept_model", "effect_model")
 """The models whose outputs are tabled."""
+
+LEAST = 1e-9
+"""Probabilities are this far from 0 and 1 before their logit is taken."""
 
 CHUNK = 32
 """Customers asked about at once: what their months need stays in the processor's cache."""
@@ -153,7 +157,7 @@ class ResponseTables:
             acceptance[..., 1:] = np.take_along_axis(self.acceptance[order], offers[:, None, None], axis=3)
             return replace(self, acceptance=acceptance)
         accepted, refused = (
-            _logit(churn) - _logit(self.risk)[:, :, None]
+            logit(churn, LEAST) - logit(self.risk, LEAST)[:, :, None]
             for churn in (self.churn_if_accepted, self.churn_if_refused)
         )
         if upstream == "risk_model":
@@ -166,8 +170,8 @@ class ResponseTables:
         return replace(
             self,
             risk=risk,
-            churn_if_accepted=_expit(_logit(risk)[:, :, None] + accepted),
-            churn_if_refused=_expit(_logit(risk)[:, :, None] + refused),
+            churn_if_accepted=logistic(logit(risk, LEAST)[:, :, None] + accepted),
+            churn_if_refused=logistic(logit(risk, LEAST)[:, :, None] + refused),
         )
 
 
@@ -264,12 +268,3 @@ def build_tables(
 
 def _nobody(horizon: int, arms: int) -> list[Floats]:
     return [np.empty(0), np.empty((0, horizon)), *(np.empty((0, horizon, arms - 1)) for _ in range(2))]
-
-
-def _logit(p: Floats) -> Floats:
-    p = np.clip(p, 1e-9, 1 - 1e-9)
-    return np.asarray(np.log(p / (1 - p)))
-
-
-def _expit(x: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-x)))

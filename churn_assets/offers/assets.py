@@ -96,16 +96,17 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     else:
         with local_copy(config.source, step.root) as (path, where):
             log = read_log(path, config.columns, customers.ids, arms, where, features=customers.frame)
-    before, served = len(log), _served(step)
+    before, left_out, served = len(log), log.left_out, _served(step)
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
-    appended = len(log) - before
+    appended, data = len(log) - before, "simulated" if log.simulated else "observed"
     if config.newest is not None:
         log = log.where(np.arange(len(log)) >= len(log) - config.newest)
     return Made(
         log,
         metrics={
             "rows": len(log),
+            "left_out_by_condition": left_out,
             "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),
@@ -113,15 +114,16 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
             "churned": float(log.churned.mean()),
             "mean_margin": float(log.margin.mean()),
         },
-        tables={"arms": _arms(log)} | ({} if served is None else {"served": _counts(served, appended)}),
+        tables={"arms": [row | {"data": data} for row in log.by_arm()]}
+        | ({} if served is None else {"served": _counts(served, appended)}),
         plots=(
             Plot(
                 "arms",
                 "bar",
-                "offer",
+                "arm",
                 ("accepted", "churned"),
-                "Accepted and churned by offer",
-                "offer",
+                "Accepted and churned by arm",
+                "arm",
                 "share",
             ),
         ),
@@ -135,20 +137,6 @@ def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
         "of customers who are not in the table, or may get more by now": len(served.frame) - appended
     }
     return [{"what": what, "decisions": count} for what, count in counts.items()]
-
-
-def _arms(log: OfferLog) -> list[dict[str, object]]:
-    return [
-        {
-            "offer": offer.label,
-            "rows": int(rows.sum()),
-            "accepted": float(log.accepted[rows].mean()) if rows.any() else None,
-            "churned": float(log.churned[rows].mean()) if rows.any() else None,
-            "data": "simulated" if log.simulated else "observed",
-        }
-        for arm, offer in enumerate(log.menu)
-        for rows in [log.arm == arm]
-    ]
 
 
 def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:

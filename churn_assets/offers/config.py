@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
 
@@ -24,10 +24,8 @@ COLUMNS = (
 Drift = Literal["none", "acceptance_shift", "competitor_shock"]
 
 
-class OfferLogGates(BaseModel):
+class OfferLogGates(BaseModel, frozen=True, extra="forbid"):
     """Thresholds that a log must meet before a model may learn from it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     min_rows: int = Field(default=20_000, ge=1, description="Decisions; fewer cannot rank policies.")
     min_propensity: float = Field(default=0.01, gt=0, lt=1, description="Smallest propensity of any arm.")
@@ -47,10 +45,8 @@ class OfferLogGates(BaseModel):
     )
 
 
-class ServedDecisions(BaseModel):
+class ServedDecisions(BaseModel, frozen=True, extra="forbid"):
     """Decisions that were served, as they are learned from."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     window_days: float = Field(
         ge=0,
@@ -65,7 +61,7 @@ class ServedDecisions(BaseModel):
     )
 
 
-class OfferLogConfig(BaseModel):
+class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     """Where the offer log comes from.
 
     `source` is `demo_world` (simulated offers on the real customers) or a CSV or Parquet file: its path, relative to
@@ -75,8 +71,6 @@ class OfferLogConfig(BaseModel):
     `propensity_<percent>`. With `decisions`, what the experiment's own server decided is appended once its outcome is
     known.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = Field(default=DEMO_WORLD, min_length=1)
     rows: int = Field(default=50_000, ge=1, description="Rows that the demo world writes.")

@@ -6,26 +6,23 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from churn_assets.arms import ArmConfig, Catalogue, Menu
+from churn_assets.arms import ArmConfig, Catalogue, Menu, Money
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-class Economics(BaseModel):
+class Economics(BaseModel, frozen=True, extra="forbid"):
     """Money rules of an offer decision, in the currency of the monthly list price; see `decision_value`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     currency: str = Field(default="USD", pattern=r"^[A-Z]{3}$", description="ISO 4217 code of all money.")
     margin: float = Field(
         default=0.50, gt=0, le=1, description="Contribution margin as a share of the list price."
     )
-    contact_cost: float = Field(
+    contact_cost: Money = Field(
         default=1.0,
-        ge=0,
         description="Cost of one contact, whatever comes of it, for arms that do not say their own.",
     )
     value_horizon_months: int = Field(

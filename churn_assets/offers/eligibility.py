@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.arms import Arm, ArmError, Condition, Menu
+from churn_assets.arms import Arm, ArmError, Condition, Menu, did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Decides = Bools | Condition
+Columns = Mapping[str, Sequence[str] | None]
+"""Categories of columns by name; None for one of numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,34 +34,20 @@ class Eligibility:
     """
 
     arms: int
-    conditions: tuple[tuple[int, int, Bools | Condition], ...]
+    conditions: tuple[tuple[int, int, Decides], ...]
 
     @classmethod
     def of(cls, menu: Sequence[Arm] | Menu, schema: CustomerSchema) -> Eligibility:
         """Prepares a menu, or arms that may stand on one, for the customers of a schema.
 
         Raises:
-            ArmError: A condition is on a column that is no feature, compares numbers with a column of texts, or is kept
-                by none of a column's categories.
+            ArmError: A condition is on a column that is no feature, compares numbers with texts or texts with numbers,
+                or is kept by none of a column's categories.
         """
-        found: list[tuple[int, int, Bools | Condition]] = []
-        for index, arm in enumerate(menu):
-            for condition in arm.eligible:
-                if condition.column not in schema.names:
-                    raise _no_column(arm.id, condition.column, schema.names)
-                position = schema.names.index(condition.column)
-                feature = schema.features[position]
-                if feature.kind == "numeric":
-                    found.append((index, position, condition))
-                    continue
-                if condition.reads_numbers:
-                    message = f"arm {arm.id}, eligible: column {condition.column!r} holds texts, expected one_of for it"
-                    raise ArmError(message)
-                kept = [condition.holds(category) for category in feature.categories]
-                if not any(kept):
-                    raise _kept_by_none(arm.id, condition, feature.categories)
-                found.append((index, position, np.array([*kept, False])))
-        return cls(len(menu), tuple(found))
+        columns = {
+            each.name: each.categories if each.kind == "categorical" else None for each in schema.features
+        }
+        return cls(len(menu), tuple(_prepared(menu, columns, whole=True)))
 
     def allowed(self, X: Floats) -> Bools:
         """(n, K) whether each customer (n, F) keeps all conditions of each arm; a blank keeps none."""
@@ -67,7 +55,7 @@ class Eligibility:
         for arm, feature, keeps in self.conditions:
             values = X[:, feature]
             if isinstance(keeps, Condition):
-                allowed[:, arm] &= np.fromiter(map(keeps.holds, values.tolist()), dtype=bool, count=len(X))
+                allowed[:, arm] &= keeps.among(values)
             else:
                 allowed[:, arm] &= keeps[np.where(np.isnan(values), len(keeps) - 1, values).astype(np.int64)]
         return allowed
@@ -81,35 +69,58 @@ def may_get(menu: Menu, customers: pd.DataFrame) -> Bools:
         customers: (n, F) features by name, numbers or texts; a blank keeps no condition.
 
     Raises:
-        ArmError: A condition is on a column that is not there.
+        ArmError: As of `Eligibility.of`; but a category may be one that none of these customers has.
     """
-    allowed = np.ones((len(customers), len(menu)), dtype=bool)
+    read = {condition.column for arm in menu for condition in arm.eligible}
+    columns: dict[str, Sequence[str] | None] = dict.fromkeys(map(str, customers.columns))
+    X = np.full(customers.shape, np.nan)
+    for position, (name, column) in enumerate(customers.items()):
+        if name in read:
+            columns[str(name)], X[:, position] = _as_feature(column)
+    return Eligibility(len(menu), tuple(_prepared(menu, columns, whole=False))).allowed(X)
+
+
+def _as_feature(column: pd.Series) -> tuple[tuple[str, ...] | None, Floats]:
+    """Categories of a column (None: numbers), and its values as a design matrix has them. One of blanks has none."""
+    known = column.dropna()
+    if len(known) and not any(isinstance(value, str) for value in known):
+        return None, column.to_numpy(np.float64, na_value=np.nan)
+    categories = {value: number for number, value in enumerate(map(str, known.unique()))}
+    return tuple(categories), column.map(str, na_action="ignore").map(categories).to_numpy(np.float64)
+
+
+def _prepared(
+    menu: Sequence[Arm] | Menu, columns: Columns, *, whole: bool
+) -> Iterator[tuple[int, int, Decides]]:
+    """What `Eligibility` holds; `whole`: there are no other categories than these."""
+    names = list(columns)
     for index, arm in enumerate(menu):
         for condition in arm.eligible:
-            allowed[:, index] &= _keeps(condition, customers, arm.id)
-    return allowed
+            if condition.column not in names:
+                raise _no_column(arm.id, condition.column, names)
+            try:
+                decides = _decides(condition, columns[condition.column], whole=whole)
+            except ArmError as error:
+                raise ArmError(f"arm {arm.id}, eligible: column {condition.column!r}: {error}") from error
+            yield index, names.index(condition.column), decides
 
 
-def _keeps(condition: Condition, customers: pd.DataFrame, arm_id: str) -> Bools:
-    if condition.column not in customers:
-        raise _no_column(arm_id, condition.column, [str(name) for name in customers.columns])
-    values = customers[condition.column].astype(object).tolist()
-    return np.fromiter(map(condition.holds, values), dtype=bool, count=len(values))
+def _decides(condition: Condition, categories: Sequence[str] | None, *, whole: bool) -> Decides:
+    if categories is None:
+        condition.among(np.empty(0))  # refuses texts here, not at the first customer
+        return condition
+    kept = list(map(condition.means, categories))
+    if whole and not any(kept):
+        raise _kept_by_none(condition, categories)
+    return np.array([*kept, False])
 
 
-def _kept_by_none(arm_id: str, condition: Condition, categories: Sequence[str]) -> ArmError:
+def _kept_by_none(condition: Condition, categories: Sequence[str]) -> ArmError:
     wanted = ["yes"] if condition.one_of is None else list(map(str, condition.one_of))
-    near = difflib.get_close_matches(wanted[0], categories, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ArmError(
-        f"arm {arm_id}, eligible: column {condition.column!r}: found one_of {', '.join(wanted)}, which nobody has, "
-        f"expected one of {', '.join(categories)}{hint}"
-    )
+    expected = f"expected one of {', '.join(categories)}{did_you_mean(wanted[0], categories)}"
+    return ArmError(f"found one_of {', '.join(wanted)}, which nobody has, {expected}")
 
 
 def _no_column(arm_id: str, column: str, names: Sequence[str]) -> ArmError:
-    near = difflib.get_close_matches(column, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return ArmError(
-        f"arm {arm_id}, eligible: found the column {column!r}, expected a feature of the customer table{hint}"
-    )
+    expected = f"a feature of the customer table{did_you_mean(column, names)}"
+    return ArmError(f"arm {arm_id}, eligible: found the column {column!r}, expected {expected}")

@@ -40,24 +40,28 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     chance in 0.2 % of logs.
     """
     calibration = _calibration(log)
-    effective = [_effective_share(log, arm) for arm in range(len(log.menu))]
+    off = max(calibration, key=lambda row: abs(row["z"]))
+    least = _least(log)
+    rarest = log.menu.ids[least.argmin()]
+    effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
+    size = "effective sample size as a share of its decisions, the smallest of all arms"
     return Outcome(
         (
             Gate(
                 "propensity_calibration",
-                max(abs(row["z"]) for row in calibration),
+                abs(off["z"]),
                 "<=",
                 gates.max_propensity_z,
-                "largest |z| of realised against stated share, by arm and fifth of its propensity",
+                f"{off['arm']}, fifth {off['fifth']} of its propensity: largest |z| of realised against stated share",
             ),
-            Gate("least_propensity", _least(log.propensities), ">=", gates.min_propensity, "of any arm"),
             Gate(
-                "effective_share",
-                min(effective),
+                "least_propensity",
+                float(least.min()),
                 ">=",
-                gates.min_effective_share,
-                "smallest effective sample size of an arm, as a share of its decisions",
+                gates.min_propensity,
+                f"{rarest}, the smallest of all arms",
             ),
+            Gate("effective_share", effective, ">=", gates.min_effective_share, f"{heaviest}, {size}"),
         ),
         {"calibration": calibration},
     )
@@ -66,12 +70,6 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
 def _effective_share(log: OfferLog, arm: int) -> float:
     weight = 1 / log.propensities[log.arm == arm, arm]
     return float(weight.sum() ** 2 / (weight**2).sum() / len(weight)) if len(weight) else 0.0
-
-
-def _least(propensities: Floats) -> float:
-    """The smallest; 0 stands where a condition kept the customer from the arm, and does not count."""
-    possible = propensities[propensities > 0]
-    return float(possible.min()) if len(possible) else 0.0
 
 
 def _calibration(log: OfferLog) -> list[dict[str, Any]]:
@@ -84,13 +82,15 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
         stated = log.propensities[could, arm]
         realised = (log.arm[could] == arm).astype(np.float64)
         edges = np.quantile(stated, np.linspace(0, 1, BINS + 1)[1:-1])
-        for number, inside in _bins(np.digitize(stated, edges)):
+        fifth = np.digitize(stated, edges)
+        for number in np.unique(fifth):
+            inside = fifth == number
             surplus = (realised - stated) * inside
             error = float(np.sqrt((np.bincount(customer[could], weights=surplus) ** 2).sum()))
             rows.append(
                 {
                     "arm": offered.id,
-                    "fifth": number + 1,
+                    "fifth": int(number) + 1,
                     "rows": int(inside.sum()),
                     "stated": float(stated[inside].mean()),
                     "realised": float(realised[inside].mean()),
@@ -100,29 +100,23 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     return rows
 
 
-def _bins(number: NDArray[np.intp]) -> list[tuple[int, NDArray[np.bool_]]]:
-    return [(int(n), number == n) for n in np.unique(number)]
+def _least(log: OfferLog) -> Floats:
+    """(K,) smallest of every arm; 0 stands where a condition kept the customer from it, and does not count."""
+    return np.asarray(np.where(log.propensities > 0, log.propensities, np.inf).min(axis=0))
 
 
 def _arms(log: OfferLog) -> list[dict[str, Any]]:
-    rows = []
-    for arm, offered in enumerate(log.menu):
-        inside = log.arm == arm
-        rows.append(
-            {
-                "arm": offered.id,
-                "offer": offered.label,
-                "rows": int(inside.sum()),
-                "share": float(inside.mean()),
-                "mean_propensity": float(log.propensities[:, arm].mean()),
-                "least_propensity": _least(log.propensities[:, arm]),
-                "effective_share": _effective_share(log, arm),
-                "accepted": _mean(log.accepted, inside) if offered.contacts else None,
-                "churned": _mean(log.churned, inside),
-                "margin": _mean(log.margin, inside),
-            }
-        )
-    return rows
+    least = _least(log)
+    return [
+        row
+        | {
+            "mean_propensity": float(log.propensities[:, arm].mean()),
+            "least_propensity": float(least[arm]) if np.isfinite(least[arm]) else None,
+            "effective_share": _effective_share(log, arm),
+            "margin": _mean(log.margin, log.arm == arm),
+        }
+        for arm, row in enumerate(log.by_arm())
+    ]
 
 
 def _waves(log: OfferLog) -> list[dict[str, Any]]:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
 from numpy.typing import NDArray
-from pandera.errors import SchemaErrors
 
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percent_share, percents
+from churn_assets.customers.columns import CustomerTableError
+from churn_assets.customers.table import read_frame
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
 
@@ -62,12 +62,13 @@ class OfferLog:
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
     (value of the decision in money, see `decision_value`). A propensity is 0 only where a condition of the arm kept
     the customer from it. `menu` has the arms, no contact first. `simulated` says that the demo world wrote the
-    responses.
+    responses. `left_out` counts decisions that were there and teach nothing, see `checked_log`.
     """
 
     frame: pd.DataFrame
     menu: Menu
     simulated: bool
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -121,6 +122,23 @@ class OfferLog:
             raise OfferLogError(f"offer log, {unknown}")
         return np.asarray(place, dtype=np.int64)
 
+    def by_arm(self) -> list[dict[str, Any]]:
+        """A row an arm: how often it was made, and the shares of those who accepted and who left, None of nobody."""
+        rows: list[dict[str, Any]] = []
+        for number, arm in enumerate(self.menu):
+            inside = self.arm == number
+            accepted, churned = (
+                float(each[inside].mean()) if inside.any() else None for each in (self.accepted, self.churned)
+            )
+            about = {
+                "arm": arm.id,
+                "offer": arm.label,
+                "rows": int(inside.sum()),
+                "share": float(inside.mean()),
+            }
+            rows.append(about | {"accepted": accepted if arm.contacts else None, "churned": churned})
+        return rows
+
     def where(self, mask: NDArray[np.bool_]) -> OfferLog:
         """The decisions that `mask` (n,) keeps, in the same order."""
         return OfferLog(self.frame[mask].reset_index(drop=True), self.menu, self.simulated)
@@ -152,12 +170,7 @@ def read_log(
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
     """
     where = where or str(path)
-    readers = {".csv": _read_csv, ".parquet": pd.read_parquet}
-    if path.suffix not in readers:
-        raise OfferLogError(f"{where}: found suffix {path.suffix!r}, expected .csv or .parquet")
-    if not path.is_file():
-        raise OfferLogError(f"{where}: there is no such file")
-    raw = readers[path.suffix](path)
+    raw = read_rows(path, where)
     absent = [f"{theirs} (for {ours})" for ours, theirs in columns.items() if theirs not in raw.columns]
     if absent:
         raise OfferLogError(
@@ -171,9 +184,16 @@ def read_log(
     return as_log(frame, customer_ids, catalogue, simulated=False, origin=where, features=features)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
-    # Ids stay text: "00123" is not 123.
-    return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
+def read_rows(path: Path, where: str) -> pd.DataFrame:
+    """The rows of a CSV (all as text: "00123" is not 123) or Parquet file.
+
+    Raises:
+        OfferLogError: There is no such file, or it cannot be read as a table.
+    """
+    try:
+        return read_frame(path, where, blanks=[""])
+    except CustomerTableError as error:
+        raise OfferLogError(str(error)) from error
 
 
 def as_log(
@@ -196,8 +216,7 @@ def as_log(
         catalogue: The arms that there are.
         simulated: Whether the demo world wrote the responses.
         origin: What errors call the table.
-        features: (N, F) of the customers of `customer_ids`: an arm may have a propensity of 0 where its conditions
-            keep a customer from it. None: no propensity may be 0.
+        features: (N, F) of the customers of `customer_ids`, see `checked_log`.
 
     Raises:
         OfferLogError: every rule that is broken, one line each, each line starting with `origin`.
@@ -218,20 +237,37 @@ def checked_log(
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
+    An arm with conditions may have a propensity of 0. Where the customer does not keep them, it means that. Who keeps
+    them by now and did not then would teach that the arm is never made to such customers: these decisions, and without
+    `features` all with a 0, are left out and counted.
+
     Raises:
-        OfferLogError: As of `as_log`.
+        OfferLogError: As of `as_log`; or nothing is left.
     """
     arm, violations = _arms(frame, menu, origin)
     typed = _typed(frame.assign(arm=arm), menu, origin)
-    violations += _schema_violations(typed, menu)
-    if not violations:
-        try:
-            violations = _row_violations(typed, menu, customer_ids, features)
-        except ArmError as error:
-            raise OfferLogError(f"{origin}: {error}") from error
+    violations += _value_violations(typed, menu)
+    violations = violations or _row_violations(typed, menu, customer_ids)
     if violations:
         raise OfferLogError("\n".join(f"{origin}, {violation}" for violation in violations))
-    return OfferLog(typed, menu, simulated)
+    log = OfferLog(typed, menu, simulated)
+    if (log.propensities > 0).all():
+        return log
+    try:
+        barred = (
+            np.zeros((1, len(menu)), bool)
+            if features is None
+            else ~may_get(menu, features)[log.positions(customer_ids)]
+        )
+    except ArmError as error:
+        raise OfferLogError(f"{origin}: {error}") from error
+    kept = np.all((log.propensities > 0) | barred, axis=1)
+    if not kept.any():
+        raise OfferLogError(
+            f"{origin}: found a propensity of 0 for a customer who keeps the arm's conditions in every row, expected "
+            "some with more than 0 for all such arms"
+        )
+    return replace(log.where(kept), left_out=int((~kept).sum()))
 
 
 def _header(frame: pd.DataFrame, catalogue: Catalogue, origin: str) -> tuple[Menu, dict[str, str]]:
@@ -357,62 +393,44 @@ def _dates(column: pd.Series, origin: str) -> pd.Series:
     return dates.dt.as_unit("us").reset_index(drop=True)
 
 
-def _contract(menu: Menu) -> pa.DataFrameSchema:
-    probability = pa.Check(lambda s: (s > 0) & (s <= 1), error="a propensity in (0, 1]")
-    conditional = pa.Check(lambda s: (s >= 0) & (s <= 1), error="a propensity in [0, 1]")
-    binary = pa.Check(lambda s: s.isin([0, 1]), error="0 or 1")
-    count = pa.Check(lambda s: (s >= 0) & (s == np.round(s)), error="a whole number, 0 or more")
-    finite = pa.Check(lambda s: np.isfinite(s), error="a finite amount")
-    filled = pa.Check(lambda s: s.str.strip() != "", error="not blank")
-    return pa.DataFrameSchema(
-        {
-            "customer_id": pa.Column(object, filled),
-            "decided_at": pa.Column(),
-            "wave": pa.Column(None, count),
-            ARM: pa.Column(object, nullable=True),
-            "propensity": pa.Column(float, probability),
-            **{
-                propensity_column(arm.id): pa.Column(float, conditional if arm.eligible else probability)
-                for arm in menu
-            },
-            "policy_version": pa.Column(object, filled),
-            "prior_offers": pa.Column(None, count),
-            "accepted": pa.Column(None, binary),
-            "churned": pa.Column(None, binary),
-            "margin": pa.Column(float, finite),
-        },
-        strict=True,
-    )
-
-
-def _schema_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
+def _value_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
+    """Rules of single values."""
     if frame.empty:
         return [Violation("customer_id", (), 0, "no rows", "at least one decision")]
-    blank = [
-        _violation(frame[name], frame[name].isna().to_numpy(), "no blank")
-        for name in frame.columns
-        if frame[name].isna().any()
-    ]
+    # What stands there for no arm was said already.
+    blank = _broken((frame[name], frame[name].isna(), "no blank") for name in frame.columns if name != ARM)
     if blank:
         return blank
-    try:
-        _contract(menu).validate(frame, lazy=True)
-    except SchemaErrors as broken:
-        cases = broken.failure_cases
-        return [
-            _violation(
-                frame[column], np.isin(np.arange(len(frame)), group["index"].to_numpy(np.int64)), str(check)
-            )
-            for (column, check), group in cases.groupby(["column", "check"], sort=False)
-        ]
-    return []
+    conditional = {propensity_column(arm.id) for arm in menu if arm.eligible}
+    rules = []
+    for name, column in frame.items():
+        if name in ("customer_id", "policy_version"):
+            rules.append((column, column.str.strip() == "", "not blank"))
+        elif name in ("wave", "prior_offers"):
+            whole = np.isfinite(column) & (column >= 0) & (column == np.round(column))
+            rules.append((column, ~whole, "a whole number, 0 or more"))
+        elif name in ("accepted", "churned"):
+            rules.append((column, ~column.isin([0, 1]), "0 or 1"))
+        elif name == "margin":
+            rules.append((column, ~np.isfinite(column), "a finite amount"))
+        elif name in conditional:
+            rules.append((column, ~column.between(0, 1), "a propensity in [0, 1]"))
+        elif str(name).startswith("propensity"):
+            rules.append((column, ~column.between(0, 1, inclusive="right"), "a propensity in (0, 1]"))
+    return _broken(rules)
+
+
+def _broken(rules: Iterable[tuple[pd.Series, Any, str]]) -> list[Violation]:
+    """The rules that are broken, of (column, (n,) where it is broken, what was expected)."""
+    return [
+        _violation(column, np.asarray(where), expected) for column, where, expected in rules if where.any()
+    ]
 
 
 def _row_violations(
     frame: pd.DataFrame,
     menu: Menu,
     customer_ids: Sequence[str] | NDArray[Any],
-    features: pd.DataFrame | None,
 ) -> list[Violation]:
     """Rules that tie columns or rows together."""
     propensities = frame[list(map(propensity_column, menu.ids))].to_numpy(np.float64)
@@ -442,31 +460,7 @@ def _row_violations(
             "one decision a customer and moment",
         ),
     ]
-    found = [_violation(column, broken, expected) for column, broken, expected in rules if broken.any()]
-    return found or _zeros(frame, menu, propensities, customer_ids, features)
-
-
-def _zeros(
-    frame: pd.DataFrame,
-    menu: Menu,
-    propensities: Floats,
-    customer_ids: Sequence[str] | NDArray[Any],
-    features: pd.DataFrame | None,
-) -> list[Violation]:
-    """Propensities of 0 that no condition explains: of such arms nothing can be learned, and nobody would see it."""
-    if (propensities > 0).all():
-        return []
-    barred = (
-        np.zeros((len(customer_ids), len(menu)), dtype=bool) if features is None else ~may_get(menu, features)
-    )
-    place = pd.Index(np.asarray(customer_ids, dtype=object).astype(str)).get_indexer(frame["customer_id"])
-    broken = (propensities == 0) & ~barred[place]
-    why = "more than 0 for a customer who keeps the arm's conditions"
-    return [
-        _violation(frame[propensity_column(arm.id)], broken[:, index], why)
-        for index, arm in enumerate(menu)
-        if broken[:, index].any()
-    ]
+    return _broken(rules)
 
 
 def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> Violation:

@@ -96,8 +96,7 @@ def append(
 ) -> OfferLog:
     """The log with served decisions, in the order of time; weeks are counted from the log's first.
 
-    Left out are rows of customers who are not among `customer_ids`, and of those who keep an arm's conditions by now
-    and did not when they were decided for.
+    Left out are rows of customers who are not among `customer_ids`, and what `checked_log` leaves out.
 
     Args:
         log: What is known from elsewhere.
@@ -108,8 +107,7 @@ def append(
     Raises:
         OfferLogError: The menus differ: nothing is known of the propensities of arms that only one side has.
     """
-    place = pd.Index(np.asarray(customer_ids, dtype=object)).get_indexer(rows.frame["customer_id"])
-    known, place = rows.frame[place >= 0], place[place >= 0]
+    known = rows.frame[rows.frame["customer_id"].isin(customer_ids)]
     if known.empty:
         return log
     if set(rows.arms) != set(log.menu.ids):
@@ -118,8 +116,6 @@ def append(
             f"{', '.join(log.menu.ids)}: let ppo_decision.menu be the arms of offer_log.source, or leave "
             "offer_log.decisions out"
         )
-    possible = known[list(map(propensity_column, log.menu.ids))].to_numpy() > 0
-    known = known[(possible | ~may_get(log.menu, features)[place]).all(axis=1)]
     first = log.frame["decided_at"].min()
     weeks = (known["decided_at"] - first).dt.days // 7
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from churn_assets.offers.log import OfferLogError
+from churn_assets.offers.log import OfferLogError, read_rows
 from churn_assets.offers.records import LoggedOutcome
 from churn_assets.store.inputs import local_copy
 
@@ -29,14 +29,7 @@ def read_outcome_file(path: Path, where: str | None = None) -> list[LoggedOutcom
         OfferLogError: There is no such file, or it has other columns or values; names file, column and row.
     """
     where = where or str(path)
-    if not path.is_file():
-        raise OfferLogError(f"{where}: there is no such file")
-    if path.suffix == ".csv":
-        raw = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])
-    elif path.suffix == ".parquet":
-        raw = pd.read_parquet(path)
-    else:
-        raise OfferLogError(f"{where}: found suffix {path.suffix!r}, expected .csv or .parquet")
+    raw = read_rows(path, where)
     unknown = [str(name) for name in raw.columns if name not in COLUMNS]
     if unknown or "decision_id" not in raw.columns:
         found = ", ".join(map(str, raw.columns))

@@ -50,13 +50,13 @@ class Scan:
 
     Attributes:
         name: As its header says; empty where that is missing.
-        records: Frames in the order they were written, without header and end.
+        records: Number of frames, without header and end.
         whole: Bytes up to the end of the last whole frame.
         sealed: Whether the end frame is there, counts right, and is the last thing in the file.
     """
 
     name: str
-    records: tuple[Record, ...]
+    records: int
     whole: int
     sealed: bool
 
@@ -140,22 +140,16 @@ def _create(folder: Path, now: datetime) -> tuple[Path, int]:
         os.close(file)
 
 
-def scan(data: bytes) -> Scan:
-    """Read frames from the start until the first that is not whole."""
-    records: list[Record] = []
-    found = _walk(io.BytesIO(data), lambda body: records.append(Record(body[:1], body[1:])))
-    return Scan(found.name, tuple(records), found.whole, found.sealed)
-
-
 def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
     """The records of a sealed segment.
 
     Raises:
         SegmentError: It is another segment, was not sealed, or its bytes changed since.
     """
-    found = scan(data)
-    _refuse_unsealed(name, found, len(found.records))
-    return found.records
+    records: list[Record] = []
+    found = scan(io.BytesIO(data), lambda body: records.append(Record(body[:1], body[1:])))
+    _refuse_unsealed(name, found)
+    return tuple(records)
 
 
 def check_sealed(path: Path) -> None:
@@ -165,16 +159,16 @@ def check_sealed(path: Path) -> None:
         SegmentError: As of `read_sealed`.
     """
     with path.open("rb", buffering=_BUFFER) as file:
-        found = _walk(file, lambda _: None)
-    _refuse_unsealed(path.stem, found, found.records)
+        found = scan(file)
+    _refuse_unsealed(path.stem, found)
 
 
-def _refuse_unsealed(name: str, found: Scan | _Walked, records: int) -> None:
+def _refuse_unsealed(name: str, found: Scan) -> None:
     if found.name != name:
         raise SegmentError(f"segment {name}: found the header of {found.name or 'none'}, expected its own")
     if not found.sealed:
         raise SegmentError(
-            f"segment {name}: found {records} records and a broken frame at byte {found.whole}, "
+            f"segment {name}: found {found.records} records and a broken frame at byte {found.whole}, "
             "expected whole frames up to an end that counts them"
         )
 
@@ -209,15 +203,15 @@ def recover(folder: Path) -> list[Recovered]:
 
 def _recovered(folder: Path, path: Path, file: int) -> Recovered:
     data = path.read_bytes()
-    held = scan(data)
-    tail = data[held.whole :].rstrip(b"\0").removeprefix(_end_of(len(held.records)))
+    held = scan(io.BytesIO(data))
+    tail = data[held.whole :].rstrip(b"\0").removeprefix(_end_of(held.records))
     if tail:
         (folder / TORN).mkdir(exist_ok=True)
         aside = folder / TORN / path.name
         aside.write_bytes(tail)
         _sync_folder(aside.parent)
-    _finish(folder, path, file, len(held.records), held.whole)
-    return Recovered(path.stem, len(held.records), len(tail))
+    _finish(folder, path, file, held.records, held.whole)
+    return Recovered(path.stem, held.records, len(tail))
 
 
 def _finish(folder: Path, path: Path, file: int, records: int, size: int) -> Path | None:
@@ -248,18 +242,8 @@ def _write_at(file: int, data: bytes, start: int, *, durable: bool = False) -> N
         rest, start = rest[written:], start + written
 
 
-@dataclass(frozen=True)
-class _Walked:
-    """As `Scan`, with the number of records."""
-
-    name: str
-    records: int
-    whole: int
-    sealed: bool
-
-
-def _walk(stream: BinaryIO, take: Callable[[bytes], object]) -> _Walked:
-    """Go through a segment, and hand over the body of every record."""
+def scan(stream: BinaryIO, take: Callable[[bytes], object] = lambda _: None) -> Scan:
+    """Read frames from the start until the first that is not whole, and hand over the body of every record."""
     name, records, whole, sealed = "", 0, 0, False
     for body, end in _bodies(stream):
         kind = body[:1]
@@ -275,7 +259,7 @@ def _walk(stream: BinaryIO, take: Callable[[bytes], object]) -> _Walked:
             take(body)
             records += 1
         whole = end
-    return _Walked(name, records, whole, sealed)
+    return Scan(name, records, whole, sealed)
 
 
 def _bodies(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:

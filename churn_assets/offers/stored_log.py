@@ -54,12 +54,6 @@ def logged_segments(
             yield _opened(path.stem), read_sealed(path.read_bytes(), path.stem)
 
 
-def logged_records(backend: Backend, experiment: str, folder: Path | None = None) -> Iterator[Record]:
-    """Every record of an experiment, each once; see `logged_segments`."""
-    for _, records in logged_segments(backend, experiment, folder):
-        yield from records
-
-
 def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1].removesuffix(SUFFIX)
 

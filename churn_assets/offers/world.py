@@ -96,10 +96,6 @@ class Truth:
         """The same of some of the situations."""
         return Truth(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 
-    def one_window_lift(self, arms: Ints) -> float:
-        """Mean value over no offer, in money a situation, of choosing `arms` (n,) index into the menu."""
-        return float((self.reward[np.arange(len(arms)), arms] - self.reward[:, 0]).mean())
-
 
 @dataclass(frozen=True, eq=False)
 class Draw:

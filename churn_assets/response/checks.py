@@ -15,7 +15,7 @@ ACCEPT_MODEL: tuple[CheckSpec, ...] = (
         given=_GIVEN,
         plots=(
             Plot(
-                "acceptance_by_arm", "bar", "label", ("observed", "predicted"), "Acceptance by arm", "arm",
+                "acceptance_by_arm", "bar", "arm", ("observed", "predicted"), "Acceptance by arm", "arm",
                 "share accepted",
             ),
             Plot(

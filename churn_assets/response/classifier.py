@@ -8,8 +8,6 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
-from churn_assets.customers.table import CustomerTable
-from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.conversion import boosting_forest, cuts
 from churn_assets.predictors.fitted import boosting_trees
 from churn_assets.predictors.grid import Grid, edges_of
@@ -31,22 +29,6 @@ def classifier_inputs(X: Floats, recent: Floats, arm: Ints, menu: Menu) -> Float
     """
     family = [menu.family[arm].astype(np.float64)] if len(menu.families) > 1 else []
     return np.column_stack([X, recent, *family, menu.size[arm]])
-
-
-def fit_classifier(
-    table: CustomerTable, log: OfferLog, config: AcceptModelConfig
-) -> tuple[HistGradientBoostingClassifier, Floats]:
-    """Fits on all contacted rows of customers that are not held out.
-
-    Returns:
-        The classifier and the (n, columns) inputs that it was fitted on.
-    """
-    customer = log.positions(table.ids)
-    rows = (log.arm > 0) & ~table.held_out[customer]
-    recent = log.prior_offers[rows].astype(np.float64)
-    inputs = classifier_inputs(table.X[customer[rows]], recent, log.arm[rows], log.menu)
-    classifier = new_classifier(table.schema, log.menu, config)
-    return classifier.fit(inputs, log.accepted[rows]), inputs
 
 
 def new_classifier(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PenaltyPair = tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]]
 Penalties = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
-class AcceptGates(BaseModel):
+class AcceptGates(BaseModel, frozen=True, extra="forbid"):
     """What `accept_model` must prove on the offers made to held-out customers.
 
     Attributes:
@@ -24,15 +24,13 @@ class AcceptGates(BaseModel):
             (nats).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     min_auc: Share = 0.65
     max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.75
     max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
     champion_log_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
 
 
-class AcceptModelConfig(BaseModel):
+class AcceptModelConfig(BaseModel, frozen=True, extra="forbid"):
     """P(accept | customer, arm): boosting, increasing in an arm's size within its family, decreasing in recent offers.
 
     On two logs of the demo world seven settings were within .0004 nats of each other, cross-fitted; the defaults
@@ -48,8 +46,6 @@ class AcceptModelConfig(BaseModel):
         gates: What the model must prove.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.08
     max_iter: Annotated[int, Field(ge=1)] = 80
     max_leaf_nodes: Annotated[int, Field(ge=2, le=64)] = 6
@@ -59,7 +55,7 @@ class AcceptModelConfig(BaseModel):
     gates: AcceptGates = AcceptGates()
 
 
-class EffectGates(BaseModel):
+class EffectGates(BaseModel, frozen=True, extra="forbid"):
     """What `effect_model` must prove on the offers made to held-out customers.
 
     Attributes:
@@ -74,8 +70,6 @@ class EffectGates(BaseModel):
             least this often: one sound model in 1 / `least_p_value` is refused.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     least_size: float = 0.6
     largest_size: float = 1.5
     max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
@@ -84,7 +78,7 @@ class EffectGates(BaseModel):
     least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.001
 
 
-class EffectModelConfig(BaseModel):
+class EffectModelConfig(BaseModel, frozen=True, extra="forbid"):
     """How contact changes churn: several forms, stacked by what they explain on customers left out.
 
     Attributes:
@@ -104,8 +98,6 @@ class EffectModelConfig(BaseModel):
             as many for any shift of the baseline, it is the risk.
         gates: What the model must prove.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     baseline_penalties: Penalties = (10.0, 30.0, 100.0)
     shift_penalties: Penalties = (100.0, 300.0, 1000.0)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from churn_assets.arms import Arm, ArmError, Menu
-from churn_assets.customers.golden import golden_customers
+from churn_assets.customers.golden import features_json, golden_customers, rows_json
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.estimates import Estimate
 from churn_assets.predictors.arrays import (
@@ -50,9 +50,7 @@ ARRAYS, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
 )
 
 
-class _AcceptDescription(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _AcceptDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     menu: tuple[Arm, ...]
 
@@ -98,51 +96,33 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         """Features in order, then recent offers and the arm; the acceptance."""
         arms: list[JsonValue] = [{"id": arm.id, "family": arm.family, "size": arm.size} for arm in value.menu]
         return {
-            "inputs": [*_features(value.schema), {"name": "recent_offers"}, {"name": "arm"}],
+            "inputs": [*features_json(value.schema), {"name": "recent_offers"}, {"name": "arm"}],
             "outputs": [{"name": "acceptance"}],
             "arms": arms,
         }
 
     def golden(self, value: AcceptModel) -> GoldenRows:
         """The acceptance of every arm by made-up customers."""
-        inputs = _as_json(golden_customers(value.schema))
+        inputs = rows_json(golden_customers(value.schema))
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: AcceptModel, inputs: JsonValue) -> JsonValue:
         """The acceptance of every arm, without and with one recent offer, for rows of a design matrix."""
         X = np.array(inputs, dtype=np.float64)
-        return [_as_json(value.predict_arms(X, np.full(len(X), recent), value.menu)) for recent in (0.0, 1.0)]
+        return [
+            rows_json(value.predict_arms(X, np.full(len(X), recent), value.menu)) for recent in (0.0, 1.0)
+        ]
 
 
-class _Estimate(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    value: float
-    standard_error: float
-
-
-class _Basis(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    names: tuple[str, ...]
-    levels: tuple[int, ...]
-    knots: tuple[tuple[float, ...], ...]
-    centre: tuple[float, ...]
-    scale: tuple[float, ...]
-    risk_centre: float
-
-
-class _EffectDescription(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     menu: tuple[Arm, ...]
-    basis: _Basis
-    baseline_realised: _Estimate
+    basis: EffectBasis
+    baseline_realised: Estimate
     baseline_size: float
     weights: dict[str, float]
     size: float
-    overall: _Estimate
+    overall: Estimate
     evidence_z: float
 
 
@@ -170,12 +150,12 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         described = _EffectDescription(
             customer_schema=value.schema,
             menu=value.menu.arms,
-            basis=_Basis(**vars(mediated.basis)),
-            baseline_realised=_Estimate(**vars(value.baseline.realised)),
+            basis=mediated.basis,
+            baseline_realised=value.baseline.realised,
             baseline_size=value.baseline.size,
             weights=dict(value.weights),
             size=value.size,
-            overall=_Estimate(**vars(value.overall)),
+            overall=value.overall,
             evidence_z=value.evidence_z,
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
@@ -185,8 +165,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         described = _described(_EffectDescription, folder)
         menu, schema = _menu(described.menu), described.customer_schema
         _check_basis(described)
-        basis = EffectBasis(**dict(described.basis))
-        tensors = read_tensors(folder / TENSORS)
+        basis, tensors = described.basis, read_tensors(folder / TENSORS)
         probes = golden_customers(schema)
         columns, arms = basis.transform(probes, np.zeros(len(probes))).shape[1], len(menu) - 1
         try:
@@ -199,6 +178,8 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 "driven": arms,
             }
             parts = {name: take(name, tensors, (many, columns), np.float64) for name, many in rows.items()}
+            if not all(map(len, parts.values())):
+                raise ArrayError(f"found {[name for name in parts if not len(parts[name])]} without rows, expected some")
             accepting = take("accepting", tensors, (2, arms), np.float64)
             grid = unpack_grid("grid", tensors, [len(feature.categories) for feature in schema.features])
             boosted = Boosted(grid, unpack_forest("boosted", tensors, grid))
@@ -206,17 +187,14 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 schema=schema,
                 menu=menu,
                 baseline=Baseline(
-                    basis,
-                    parts["idle"],
-                    Estimate(**dict(described.baseline_realised)),
-                    described.baseline_size,
+                    basis, parts["idle"], described.baseline_realised, described.baseline_size
                 ),
                 mediated=Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
                 direct=Direct(parts["kept"], parts["driven"], accepting),
                 boosted=boosted,
                 weights=described.weights,
                 size=described.size,
-                overall=Estimate(**dict(described.overall)),
+                overall=described.overall,
                 evidence_z=described.evidence_z,
             )
             model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now
@@ -228,7 +206,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         """Features in order, then the risk; churn without contact, the two consequences, and their window."""
         window: JsonValue = value.schema.label_window_months
         return {
-            "inputs": [*_features(value.schema), {"name": "risk"}],
+            "inputs": [*features_json(value.schema), {"name": "risk"}],
             "outputs": [
                 {"name": "churn_without_contact", "window_months": window},
                 {"name": "churn_if_accepted", "window_months": window},
@@ -239,7 +217,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
 
     def golden(self, value: EffectModel) -> GoldenRows:
         """Churn without contact, if accepted and if refused, of made-up customers."""
-        inputs = _as_json(golden_customers(value.schema))
+        inputs = rows_json(golden_customers(value.schema))
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: EffectModel, inputs: JsonValue) -> JsonValue:
@@ -248,7 +226,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         found: list[JsonValue] = []
         for risk in (0.05, 0.3, 0.7):
             churn, accepted, refused = value.consequences(X, np.full(len(X), risk))
-            found.append(_as_json(np.column_stack([churn, accepted, refused])))
+            found.append(rows_json(np.column_stack([churn, accepted, refused])))
         return found
 
 
@@ -285,18 +263,3 @@ def _check_basis(described: _EffectDescription) -> None:
     if described.weights.get(MEDIATED) is None or min(described.weights.values()) < 0:
         expected = f"weights of at least 0, that of {MEDIATED} among them"
         raise CorruptArtifact(DESCRIPTION, f"weights {described.weights}", expected)
-
-
-def _features(schema: CustomerSchema) -> list[JsonValue]:
-    return [
-        {"name": feature.name, "kind": feature.kind, "categories": list(feature.categories)}
-        for feature in schema.features
-    ]
-
-
-def _as_json(values: np.ndarray[Any, np.dtype[np.float64]]) -> JsonValue:
-    """Nested lists, null for NaN."""
-    plain = values.astype(object)
-    plain[np.isnan(values)] = None
-    nested: JsonValue = plain.tolist()
-    return nested

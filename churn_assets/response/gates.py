@@ -232,7 +232,8 @@ def effect(
     idle = (log.arm == 0) / log.propensities[:, 0]
     no_contact = _compared("no contact", base, base + idle * (churned - base), customer)
     by_arm = [
-        _compared(arm.label, effects[may, index], scores[may, index], customer[may]) | {"arm": arm.id}
+        _compared(f"{arm.id} ({arm.label})", effects[may, index], scores[may, index], customer[may])
+        | {"arm": arm.id}
         for index, arm in enumerate(log.menu)
         if arm.contacts and (may := log.propensities[:, index] > 0).any()
     ]

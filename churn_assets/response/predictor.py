@@ -52,7 +52,7 @@ class AcceptPredictor:
             if not self.knows(arm):
                 message = (
                     f"accept_model: found arm {arm.id} of family {arm.family!r}, which was never tried; expected "
-                    f"one of the families of the log's arms {', '.join(self.menu.ids[1:])}"
+                    f"one of the log's families {', '.join(self.menu.families)}"
                 )
                 raise ArmError(message)
         family = [self.menu.families.index(arm.family) if arm.contacts else 0 for arm in arms]

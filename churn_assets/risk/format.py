@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue
+from pydantic import BaseModel, JsonValue
 
-from churn_assets.customers.golden import golden_customers
+from churn_assets.customers.golden import features_json, golden_customers, rows_json
 from churn_assets.customers.schema import ID, CustomerSchema
 from churn_assets.predictors.arrays import (
     ArrayError,
@@ -39,9 +39,7 @@ from churn_assets.store.formats import (
 TENSORS, DESCRIPTION, OUT_OF_FOLD = "predictor.safetensors", "model.json", "out_of_fold.parquet"
 
 
-class _Description(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
+class _Description(BaseModel, frozen=True, extra="forbid"):
     kind: Kind
     schema_: CustomerSchema
     metrics: dict[str, float]
@@ -76,19 +74,14 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
 
     def signature(self, value: RiskModel) -> dict[str, JsonValue]:
         """Features in order with kind and categories; the risk and its window."""
-        inputs: list[JsonValue] = [
-            {"name": feature.name, "kind": feature.kind, "categories": list(feature.categories)}
-            for feature in value.schema.features
-        ]
         return {
-            "inputs": inputs,
+            "inputs": features_json(value.schema),
             "outputs": [{"name": "risk", "window_months": value.schema.label_window_months}],
         }
 
     def golden(self, value: RiskModel) -> GoldenRows:
         """The risks of a handful of made-up customers."""
-        X = golden_customers(value.schema)
-        inputs: JsonValue = [[None if np.isnan(cell) else float(cell) for cell in row] for row in X]
+        inputs = rows_json(golden_customers(value.schema))
         return GoldenRows(inputs=inputs, outputs=self.replay(value, inputs), rtol=1e-9, atol=1e-12)
 
     def replay(self, value: RiskModel, inputs: JsonValue) -> JsonValue:

@@ -53,11 +53,6 @@ class WaveScore:
     group_z: float
 
     @property
-    def vs_static(self) -> float:
-        """Our value as a multiple of the static release's."""
-        return self.ours / self.static if self.static > 0 else float("inf")
-
-    @property
     def vs_optimum(self) -> float:
         """Our value as a share of the optimum's."""
         return self.ours / self.optimum

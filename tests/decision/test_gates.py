@@ -101,6 +101,31 @@ def test_a_policy_trained_for_other_rules_is_stopped(good, monthly, trial):
     assert failed(gates.rules(other, trial)) == ["same_process"]
 
 
+def test_a_mask_that_allows_what_the_rules_forbid_is_stopped(generous, trial):
+    """What is forbidden was once read from the very mask that is tried."""
+    offers = trial.process.n_arms - 1
+    trial.observer.situations[:, -offers:] = 1
+
+    assert failed(gates.rules(generous, trial)) == ["forbidden_chosen", "forbidden_probability"]
+
+
+def test_a_mask_that_forgets_a_customers_conditions_is_stopped(generous, trial):
+    allowed = trial.tables.allowed.copy()
+    allowed[:, 4] = False
+
+    outcome = gates.rules(generous, replace(trial, tables=replace(trial.tables, allowed=allowed)))
+
+    assert failed(outcome) == ["forbidden_chosen", "forbidden_probability"]
+
+
+def test_the_rules_in_months_are_those_of_the_process(process):
+    state, used = (each.reshape(-1) for each in np.indices((process.n_states, process.max_offers + 1)))
+
+    closed = gates._closed(process, state, used)
+
+    assert (closed == (~process.open[state] | (used == process.max_offers))).all()
+
+
 def test_a_policy_that_spends_a_scarce_budget_badly_is_stopped(monthly, trial):
     """It follows the value without its price: under a budget it can only be stopped, not steered."""
     skip = np.zeros((monthly.n_arms, trial.observer.width))
@@ -131,8 +156,8 @@ def test_the_table_lists_every_baseline_beside_policy_and_optimum(good, trial):
     assert {
         "policy",
         "random",
-        "everyone: 30% off for 6 months",
-        "riskiest 30%: 20% off for 6 months",
+        "everyone: percent_30",
+        "riskiest 30%: percent_20",
         "highest incremental value",
     } <= set(rows)
 

@@ -8,7 +8,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from churn_assets.arms import Catalogue
+from churn_assets.arms import ArmConfig, Catalogue, PercentOff
 from churn_assets.decision.baselines import baselines, constant
 from churn_assets.decision.incremental import incremental, value_of_waiting, waiting_first
 from churn_assets.decision.observation import KNOT_PRICES
@@ -140,6 +140,15 @@ def test_the_optimum_is_at_least_every_baseline_for_every_customer(process, make
 
     for name, choice in baselines(tables, process).items():
         assert (evaluate(tables, process, choice).value <= best + 1e-9).all(), name
+
+
+def test_arms_of_one_label_are_baselines_of_their_own(monthly, make_tables):
+    terms = PercentOff(share=0.2, months=6)
+    arms = (ArmConfig(id=name, terms=terms, channel=name) for name in ("email", "letter"))
+    process = replace(monthly, menu=Catalogue(declared=tuple(arms)).menu([0, "email", "letter"]))
+    assert len(set(process.menu.labels)) == 2
+
+    assert {"everyone: email", "everyone: letter"} <= set(baselines(make_tables(5, process), process))
 
 
 def test_there_are_customers_worth_an_offer_and_sleeping_dogs_best_left_alone(monthly, make_tables):

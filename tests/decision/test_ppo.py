@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from churn_assets.decision import ppo as training_of
 from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.observation import Observer
@@ -52,10 +53,12 @@ def test_progress_is_exact_and_arrives_while_training(trained):
     training, seen, _ = trained
 
     assert list(training.curve) == seen
-    assert len(seen) >= 2
+    assert training.best in seen
+    assert seen[0].timesteps == 0
+    assert len(seen) >= 3
     assert [p.timesteps for p in seen] == sorted({p.timesteps for p in seen})
     assert seen[-1].timesteps == training.timesteps == 131_072
-    assert seen[-1].captured > 0.9
+    assert training.best.captured > 0.9
 
 
 def test_the_exported_policy_gives_the_networks_own_logits(monthly, make_tables):
@@ -140,7 +143,64 @@ def test_learning_rate_and_entropy_decay_to_their_ends(monthly, make_tables):
 
     assert entropy_coefficient(ppo, 1.0) == 0.5
     assert entropy_coefficient(ppo, 0.0) == pytest.approx(0.1)
-    assert model.lr_schedule(0.25) == pytest.approx(0.25 * ppo.learning_rate)
+    assert [model.lr_schedule(left) / ppo.learning_rate for left in (1.0, 0.5, 0.0)] == [1.0, 1.0, 0.5]
+
+
+@pytest.mark.parametrize("total", [1, 10_000, 65_536, 66_000, 140_001, 333_333, 500_000, 777_777, 1_000_000])
+def test_no_schedule_leaves_its_range_however_many_steps_are_asked_for(total):
+    """The last update once climbed the loss: 500,000 steps are 8 rollouts of 65,536, and -4.9 % were left."""
+    ppo = PpoConfig(total_timesteps=total)
+    rollout = ppo.n_envs * ppo.n_steps
+    assert total <= ppo.timesteps < total + rollout
+
+    before = [
+        training_of.remaining(ppo, 1 - steps / ppo.timesteps)
+        for steps in range(rollout, total + rollout, rollout)
+    ]
+
+    assert len(before) == ppo.updates
+    assert before == pytest.approx(np.arange(ppo.updates, 0, -1) / ppo.updates)
+    assert 0 < training_of.remaining(ppo, -9.0) <= 1
+
+
+@pytest.mark.parametrize("total", [1, 1_000, 1_025, 2_500])
+def test_every_update_steps_forward(monthly, make_tables, monkeypatch, total):
+    rates = []
+
+    class Watched(training_of.PPO):
+        def train(self):
+            super().train()
+            rates.append((self.policy.optimizer.param_groups[0]["lr"], self.clip_range(0.0), self.ent_coef))
+
+    monkeypatch.setattr(training_of, "PPO", Watched)
+    ppo = PpoConfig(cases=64, total_timesteps=total, n_envs=64, n_steps=8, batch_size=256)
+
+    training = train(make_tables(20, monthly), monthly, PpoDecisionConfig(ppo=ppo), seed=0, monitored=4)
+
+    assert training.timesteps == 512 * len(rates) == ppo.timesteps
+    assert all(0 < rate <= 1e-3 and clip == 0.2 and 0.0003 <= bonus <= 0.01 for rate, clip, bonus in rates)
+
+
+@pytest.mark.parametrize("total", [700, 2_048])
+def test_a_training_that_goes_wrong_publishes_where_it_started(monthly, make_tables, total):
+    ppo = PpoConfig(
+        cases=64,
+        total_timesteps=total,
+        n_envs=64,
+        n_steps=8,
+        batch_size=64,
+        learning_rate=5.0,
+        clip_range=1e6,
+    )
+    tables = make_tables(60, monthly)
+
+    training = train(tables, monthly, PpoDecisionConfig(ppo=ppo), seed=0)
+
+    found = evaluate(tables, monthly, training.policy.choice(Observer(tables, monthly)))
+    none, best = evaluate(tables, monthly, never(monthly)).value, solve(tables, monthly).evaluation.value
+    assert training.best == training.curve[0]
+    assert gain_captured(found.value, none, best) == training.best.captured > 0.9
+    assert training.curve[-1].captured < training.best.captured
 
 
 def test_budget_prices_are_drawn_as_configured():

@@ -87,6 +87,34 @@ def test_an_arm_of_a_family_that_was_never_tried_is_refused_by_name(small, model
         ResponseModels.of(small.risk, small.accept, small.effect, replace(models.process, menu=menu))
 
 
+def reading(model, **changed):
+    """The same model, said to read other features: by name, what of each is changed; None leaves it out."""
+    features = tuple(
+        each.model_copy(update=changed.get(each.name, {}))
+        for each in model.schema.features
+        if changed.get(each.name, {}) is not None
+    )
+    return replace(model, schema=model.schema.model_copy(update={"features": features}))
+
+
+def test_models_of_other_features_are_refused_all_by_name(small, models):
+    accept = reading(small.accept, Contract={"categories": ("Month", "Year")}, tenure={"kind": "categorical"})
+    effect = reading(small.effect, Partner=None)
+
+    with pytest.raises(ValueError, match="accept_model") as refused:
+        ResponseModels.of(small.risk, accept, effect, models.process)
+
+    tenure, contract, partner = str(refused.value).splitlines()
+    assert "accept_model: feature 'tenure': found one of " in tenure
+    assert contract.startswith(
+        "accept_model: feature 'Contract': found one of Month, Year, expected risk_model's one of"
+    )
+    assert partner.startswith("effect_model: found features gender, SeniorCitizen, Dependents, tenure, ")
+    assert ResponseModels.of(
+        small.risk, reading(small.accept, tenure={"mean": 1.0}), small.effect, models.process
+    )
+
+
 def test_the_policys_features_are_standardised_bounded_and_never_blank(customers):
     schema = customers.schema
     X = customers.X.copy()

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.coverage import one_window_lift
 from churn_assets.customers.table import CustomerTable
 from churn_assets.offers.config import DEMO_OFFERS
 from churn_assets.offers.economics import Economics
@@ -33,18 +34,18 @@ def test_acceptance_rises_with_the_offer_as_promised(draw):
 @pytest.mark.parametrize(("offer", "lift"), [(0.10, 8.6), (0.20, 5.2), (0.30, -5.9)])
 def test_constant_offers_have_their_lifts(draw, offer, lift):
     everyone = np.full(len(draw.log), DEMO_OFFERS.index(offer))
-    assert draw.truth.one_window_lift(everyone) == pytest.approx(lift, abs=0.6)
+    assert one_window_lift(draw.truth, everyone) == pytest.approx(lift, abs=0.6)
 
 
 def test_the_logging_policy_has_its_lift_and_smallest_propensity(draw):
-    assert draw.truth.one_window_lift(draw.log.arm) == pytest.approx(6.8, abs=0.7)
+    assert one_window_lift(draw.truth, draw.log.arm) == pytest.approx(6.8, abs=0.7)
     assert draw.log.propensities.min() == pytest.approx(0.046, abs=0.0005)
     assert (draw.log.arm == 0).mean() > 0.10
 
 
 def test_the_riskiest_at_20_percent_beat_every_constant(world, draw):
     risky = world.risk[draw.truth.customer] >= np.quantile(world.risk, 0.7)
-    lift = draw.truth.one_window_lift(np.where(risky, DEMO_OFFERS.index(0.20), 0))
+    lift = one_window_lift(draw.truth, np.where(risky, DEMO_OFFERS.index(0.20), 0))
     assert lift == pytest.approx(11.25, abs=0.4)
 
 
@@ -52,8 +53,8 @@ def test_knowing_the_functions_but_not_the_customers_mind_allows_about_13(world,
     truth = draw.truth
     known = world.expected_reward(truth.customer, draw.log.prior_offers, world.risk[truth.customer])
     best = np.asarray(MENU)[known[:, MENU].argmax(1)]
-    assert truth.one_window_lift(best) == pytest.approx(12.9, abs=0.5)
-    assert truth.one_window_lift(truth.reward.argmax(1)) > 25  # knowing who will leave: out of reach
+    assert one_window_lift(truth, best) == pytest.approx(12.9, abs=0.5)
+    assert one_window_lift(truth, truth.reward.argmax(1)) > 25  # knowing who will leave: out of reach
 
 
 def test_naive_churn_without_contact_is_far_below_the_truth(draw):
@@ -121,7 +122,7 @@ def test_without_effects_acceptance_is_as_before_and_nothing_pays(telco, draw):
     assert (idle.truth.acceptance == draw.truth.acceptance).all()
     assert (idle.truth.churn == idle.truth.would_churn[:, None]).all()
     assert (idle.log.churned == idle.truth.would_churn).all()
-    assert all(idle.truth.one_window_lift(np.full(50_000, arm)) < 0 for arm in range(1, 7))
+    assert all(one_window_lift(idle.truth, np.full(50_000, arm)) < 0 for arm in range(1, 7))
 
 
 def test_an_acceptance_shift_shows_after_wave_20_only(telco, draw):

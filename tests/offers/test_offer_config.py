@@ -71,3 +71,9 @@ def test_a_currency_is_a_code():
     assert Economics(currency="EUR").currency == "EUR"
     with pytest.raises(ValidationError, match="currency"):
         Economics(currency="euro")
+
+
+@pytest.mark.parametrize("cost", [float("inf"), float("nan"), -1.0])
+def test_a_contact_costs_a_finite_amount(cost):
+    with pytest.raises(ValidationError, match="contact_cost"):
+        Economics(contact_cost=cost)

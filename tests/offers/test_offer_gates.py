@@ -66,6 +66,19 @@ def test_an_arm_that_nobody_may_get_fails_the_effective_sample_size_and_is_not_c
     assert log.menu.ids[3] not in {row["arm"] for row in outcome.tables["calibration"]}
 
 
+def test_every_propensity_gate_names_the_arm_it_is_about(draw):
+    stated = draw.log.propensities.copy()
+    stated[:, 1] += 0.8 * stated[:, 6]
+    stated[:, 6] *= 0.2
+    stated[::400, 6] /= 80
+    outcome = propensity_gates(with_propensities(draw.log, stated), OfferLogGates())
+    assert {gate.name: gate.detail.split(",")[0] for gate in outcome.gates} == {
+        "propensity_calibration": draw.log.menu.ids[6],
+        "least_propensity": draw.log.menu.ids[6],
+        "effective_share": draw.log.menu.ids[6],
+    }
+
+
 def test_a_short_log_and_one_without_holdout_fail_volume(draw):
     assert failed(volume_gates(draw.log.where(np.arange(50_000) < 19_999), OfferLogGates())) == ["rows"]
     contacted = draw.log.where(draw.log.arm > 0)

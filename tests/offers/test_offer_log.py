@@ -109,6 +109,7 @@ BROKEN = [
     (change("churned", 1, 0.5), "column churned, row 1 .*found 0.5, expected 0 or 1"),
     (change("churned", 1, None), "column churned, row 1 .*found blank, expected no blank"),
     (change("prior_offers", 4, -1), "column prior_offers, row 4 .*found -1, expected a whole number"),
+    (change("prior_offers", 4, np.inf), "column prior_offers, row 4 .*found inf, expected a whole number"),
     (change("margin", 3, np.inf), "column margin, row 3 .*found inf, expected a finite amount"),
     (change("margin", 3, "much"), "column margin, row 3 .*found much, expected a number"),
     (change("policy_version", 3, " "), "column policy_version, row 3 .*expected not blank"),
@@ -153,9 +154,17 @@ def test_a_mapped_column_that_the_file_lacks_is_named_with_its_meaning(rows, tmp
 
 
 @pytest.mark.parametrize(
-    ("name", "message"), [("log.xlsx", "found suffix '.xlsx'"), ("no.csv", "no such file")]
+    ("name", "message"),
+    [
+        ("log.xlsx", "found a .xlsx file, expected .csv or .parquet"),
+        ("no.csv", "no such file"),
+        ("empty.csv", "cannot be read as a table"),
+        ("log.parquet", "cannot be read as a table"),
+    ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
+    if name != "no.csv":
+        (tmp_path / name).write_bytes(b"")
     with pytest.raises(OfferLogError, match=message):
         read_log(tmp_path / name, {}, IDS, CATALOGUE)
 
@@ -221,10 +230,23 @@ def test_every_unknown_arm_is_named_with_the_nearest_and_where_to_declare_it(nam
 
 def test_an_arm_without_a_propensity_column_is_named(named):
     named.loc[2, "arm"] = "visit"
-    with pytest.raises(
-        OfferLogError, match=r"column arm, row 2 .*found visit, expected one of the arms with a prop"
-    ):
+    with pytest.raises(OfferLogError) as refused:
         as_log(named, IDS, KINDS, simulated=False, origin="t")
+    assert str(refused.value) == (
+        "t, column arm, row 2 (1 in all): found visit, expected one of the arms with a propensity: no_contact, "
+        "free_month, router, call, loyal, percent_5"
+    )
+
+
+def test_a_share_that_is_no_arm_is_said_once(rows):
+    rows.loc[1, "offer_pct"] = 0.1
+    rows.loc[2, "offer_pct"] = None
+    with pytest.raises(OfferLogError) as refused:
+        as_log(rows, IDS, CATALOGUE, simulated=False, origin="t")
+    assert str(refused.value).startswith(
+        "t, column offer_pct, rows 1, 2 (2 in all): found 0.1, blank, expected one of"
+    )
+    assert len(str(refused.value).splitlines()) == 1
 
 
 def test_two_arms_alike_are_an_error_that_names_both(named):
@@ -233,15 +255,34 @@ def test_two_arms_alike_are_an_error_that_names_both(named):
         as_log(named, IDS, Catalogue((*KINDS.declared[:3], loyal)), simulated=False, origin="t")
 
 
-def test_a_propensity_is_0_only_where_a_condition_kept_the_customer_from_the_arm(named):
+def zero_for_row_2(named):
     named.loc[2, ["propensity_router", "propensity_loyal"]] = [0.0, 2 / 6]
+    return named
+
+
+def test_a_propensity_of_0_stays_where_a_condition_keeps_the_customer_from_the_arm(named):
     barred = features("Yes", "Yes", "No", "Yes", "Yes", "Yes")
-    log = as_log(named, IDS, KINDS, simulated=False, origin="t", features=barred)
+    log = as_log(zero_for_row_2(named), IDS, KINDS, simulated=False, origin="t", features=barred)
     assert log.propensities[2, 2] == 0
-    wrong = r"column propensity_router, row 2 \(1 in all\): found 0.0, expected more than 0 for a customer who keeps"
-    for allowed in (features(*["Yes"] * 6), None):
-        with pytest.raises(OfferLogError, match=wrong):
-            as_log(named, IDS, KINDS, simulated=False, origin="t", features=allowed)
+    assert (len(log), log.left_out) == (6, 0)
+
+
+@pytest.mark.parametrize("now", [features(*["Yes"] * 6), None], ids=["keeps it by now", "nobody knows"])
+def test_whoever_may_get_an_arm_by_now_and_could_not_then_is_left_out_and_counted(named, now):
+    """Customers change after a decision: that is no mistake of the log, which was once refused as a whole."""
+    log = as_log(zero_for_row_2(named), IDS, KINDS, simulated=False, origin="t", features=now)
+    assert log.customer_id.tolist() == [*IDS[:2], *IDS[3:]]
+    assert log.left_out == 1
+    assert log.frame.index.tolist() == list(range(5))
+
+
+def test_a_log_of_which_nothing_is_left_is_refused(named):
+    named["propensity_loyal"] += named["propensity_router"]
+    named["propensity_router"] = 0.0
+    with pytest.raises(
+        OfferLogError, match=r"t: found a propensity of 0 for a customer who keeps .* in every row"
+    ):
+        as_log(named[:3], IDS, KINDS, simulated=False, origin="t", features=features(*["Yes"] * 6))
 
 
 def test_what_was_done_was_possible(named):

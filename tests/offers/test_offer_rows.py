@@ -294,7 +294,9 @@ def test_whoever_keeps_a_condition_by_now_and_did_not_then_is_left_out_of_the_lo
         origin="before",
     )
     assert list(append(before, served, ids, now).customer_id) == ["z", "a"]
-    assert list(append(before, served, ids, now.assign(tenure=50.0)).customer_id) == ["z"]
+    later = append(before, served, ids, now.assign(tenure=50.0))
+    assert list(later.customer_id) == ["z"]
+    assert later.left_out == 1
 
 
 def test_an_arm_that_is_not_declared_any_more_is_an_error_that_names_it():

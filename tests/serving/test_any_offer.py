@@ -14,11 +14,11 @@ import yaml
 from shop import Server, Shop
 from typer.testing import CliRunner
 
+from benchmarks.logged import logged_records
 from benchmarks.served import EXPERIMENT, new_project, publish_release, questions
 from churn_assets.cli import app
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.offers.records import read_decision
-from churn_assets.offers.stored_log import logged_records
 
 SECTIONS = yaml.safe_load(Path(__file__).with_name("any_offer.yaml").read_text())
 IDS = ["no_contact", "percent_20", "ten_off", "free_month", "router", "call"]

@@ -12,11 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from shop import Server, questions, wait_until
 from typer.testing import CliRunner
 
+from benchmarks.logged import logged_records
 from churn_assets.cli import app
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.offers.records import read_decision
 from churn_assets.offers.segments import DECISIONS
-from churn_assets.offers.stored_log import logged_records
 
 PROBLEM = "application/problem+json"
 

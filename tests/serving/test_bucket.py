@@ -8,10 +8,11 @@ import pytest
 from shop import Server, Shop, wait_until
 from typer.testing import CliRunner
 
+from benchmarks.logged import logged_records
 from churn_assets.cli import app
 from churn_assets.offers.records import read_decision
 from churn_assets.offers.segments import DECISIONS
-from churn_assets.offers.stored_log import SEGMENTS, logged_records
+from churn_assets.offers.stored_log import SEGMENTS
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.location import open_store
 

@@ -9,10 +9,10 @@ import pandas as pd
 from shop import Load, Server, wait_until
 from typer.testing import CliRunner
 
+from benchmarks.logged import logged_records
 from churn_assets.cli import app
 from churn_assets.offers.records import read_decision
 from churn_assets.offers.segments import DECISIONS
-from churn_assets.offers.stored_log import logged_records
 
 
 def logged(shop):

@@ -101,7 +101,7 @@ def test_the_score_of_a_wave_is_the_worlds_own_expectation(forward):
     )
     ten = wave.cohort.lift(np.full(len(wave.cohort), forward.world.menu.position[TEN]))
     assert (found.ours, found.static) == (pytest.approx(ten), pytest.approx(ten))
-    assert found.vs_static == pytest.approx(1)
+    assert found.ours == pytest.approx(found.static)
     assert found.as_served < found.ours < found.optimum
     assert found.propensity_error < 1e-12
     assert found.group_z < 4

@@ -179,16 +179,16 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             }
             parts = {name: take(name, tensors, (many, columns), np.float64) for name, many in rows.items()}
             if not all(map(len, parts.values())):
-                raise ArrayError(f"found {[name for name in parts if not len(parts[name])]} without rows, expected some")
+                raise ArrayError(
+                    f"found {[name for name in parts if not len(parts[name])]} without rows, expected some"
+                )
             accepting = take("accepting", tensors, (2, arms), np.float64)
             grid = unpack_grid("grid", tensors, [len(feature.categories) for feature in schema.features])
             boosted = Boosted(grid, unpack_forest("boosted", tensors, grid))
             model = EffectModel(
                 schema=schema,
                 menu=menu,
-                baseline=Baseline(
-                    basis, parts["idle"], described.baseline_realised, described.baseline_size
-                ),
+                baseline=Baseline(basis, parts["idle"], described.baseline_realised, described.baseline_size),
                 mediated=Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
                 direct=Direct(parts["kept"], parts["driven"], accepting),
                 boosted=boosted,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from churn_assets.decision.incremental import incremental, value_of_waiting
+from churn_assets.decision.off_policy import TOP_RISK_SHARE, USUAL_MONTHS_GIVEN
 from churn_assets.decision.optimum import Choice, never
 from churn_assets.decision.process import Bools, Floats, Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
@@ -25,17 +26,15 @@ def uniform(process: RetentionProcess) -> Choice:
     return lambda _t: weights
 
 
-USUAL_MONTHS_GIVEN = 1.2
-"""Months of the price that a usual offer gives: 20 % off for six months, as retention teams often do."""
-
-
 def usual_arm(tables: ResponseTables, process: RetentionProcess) -> int:
     """The arm whose benefit is nearest to what a usual offer gives, on average over customers."""
     given = (process.menu.commitment(tables.price) / tables.price[:, None]).mean(axis=0)
     return 1 + int(np.abs(given[1:] - USUAL_MONTHS_GIVEN).argmin())
 
 
-def riskiest(tables: ResponseTables, process: RetentionProcess, arm: int, *, share: float = 0.30) -> Choice:
+def riskiest(
+    tables: ResponseTables, process: RetentionProcess, arm: int, *, share: float = TOP_RISK_SHARE
+) -> Choice:
     """One arm to the share of customers with the highest current risk."""
     threshold = np.quantile(tables.risk[:, 0], 1 - share)
     return lambda t: _one_arm(process, (tables.risk[:, t] > threshold) * arm)

@@ -35,19 +35,23 @@ class PpoConfig(_Section):
 
     cases: PositiveInt = 4096
     """Customers to learn from, each with one budget price; fewer are repeated, of more some are drawn."""
+    imitation_steps: Annotated[int, Field(ge=0)] = 1000
+    """Gradient steps on the exact optimum's decisions before PPO begins; 0 starts from the regret alone."""
+    imitation_rate: Annotated[float, Field(gt=0)] = 5e-3
+    """Their learning rate; decays linearly to zero."""
     total_timesteps: PositiveInt = 500_000
     """At least; whole rollouts are made."""
     n_envs: PositiveInt = 1024
     n_steps: PositiveInt = 64
     batch_size: Annotated[int, Field(ge=2)] = 1024
     n_epochs: PositiveInt = 3
-    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
     """Of the first update; decays linearly, to nothing after the last."""
     gae_lambda: Share = 0.95
     clip_range: Annotated[float, Field(gt=0)] = 0.2
     value_coef: Annotated[float, Field(ge=0)] = 0.5
     max_grad_norm: Annotated[float, Field(gt=0)] = 0.5
-    entropy_start: Annotated[float, Field(ge=0)] = 0.01
+    entropy_start: Annotated[float, Field(ge=0)] = 0.001
     entropy_end: Annotated[float, Field(ge=0)] = 0.0003
     """The entropy bonus decays linearly."""
     regret_weight: Annotated[float, Field(ge=0)] = 16.0
@@ -83,8 +87,9 @@ class DecisionGates(_Section):
     """Least share of the attainable gain over never offering."""
     max_contact_share_without_gain: Share = 0.01
     """Most customers ever contacted where there is nothing to gain."""
-    min_gain_lost_by_permutation: float = 0.05
-    """How much of the gain must be lost when one upstream model's predictions are permuted."""
+    min_standard_errors_lost: Annotated[float, Field(ge=0)] = 3.0
+    """How certainly value must be lost when one upstream model's predictions are permuted; by how much says nothing
+    about use, for where acceptance hardly differs little depends on it."""
     min_budget_share: Share = 0.90
     """Least share of the best gain under a budget of a quarter of the unconstrained spend."""
     champion_captured_tolerance: Annotated[float, Field(ge=0)] = 0.01

@@ -89,13 +89,15 @@ class RetentionCore:
         self.process, self.size, self.customers, self.rng = process, size, n, rng
         self.observer = Observer(tables, process) if observer is None else observer
         self._reward, self._keep_final = reward, final_observations
-        self._prices = np.broadcast_to(_prices(budget_price), (n,))
-        self._priced, self._scaled = bool(self._prices.any()), reward_scale is not None
-        self._scale = np.ones(n, np.float32) if reward_scale is None else reward_scale.astype(np.float32)
+        self.prices = np.broadcast_to(_prices(budget_price), (n,))
+        self._priced, self._scaled = bool(self.prices.any()), reward_scale is not None
+        self.reward_scale = (
+            np.ones(n, np.float32) if reward_scale is None else reward_scale.astype(np.float32)
+        )
         self._restricted = not tables.allowed.all()
         self._allowed = np.ascontiguousarray(tables.allowed).reshape(-1)
-        self._price = (tables.price * self._scale).astype(np.float32)
-        benefit = process.menu.monthly(tables.price) * self._scale[:, None]
+        self._price = (tables.price * self.reward_scale).astype(np.float32)
+        benefit = process.menu.monthly(tables.price) * self.reward_scale[:, None]
         self._benefit = np.ascontiguousarray(benefit, np.float32).reshape(-1)
         self._tabulate(tables)
         self._tabulate_situations()
@@ -114,7 +116,7 @@ class RetentionCore:
             tables.acceptance[:, :, process.recent_at],
         ]
         if self._reward == "expected_incremental":
-            scale = self._scale[:, None, None, None]
+            scale = self.reward_scale[:, None, None, None]
             parts += [added * scale for added in (observer.added.value, observer.added.spend)]
         drawn_from = sum(part.shape[-1] for part in parts)
         shape = (n, process.horizon + 1, views)
@@ -125,7 +127,7 @@ class RetentionCore:
         rows = np.zeros((*shape, _whole_lines(width + drawn_from)), np.float32)
         self._rows, self._prepared = rows.reshape(-1, rows.shape[-1]), width
         if width:
-            observer.write_rows(self._prices, self._rows[:, :width])
+            observer.write_rows(self.prices, self._rows[:, :width])
         for part in parts:
             rows[:, :-1, :, width : width + part.shape[-1]] = part
             width += part.shape[-1]
@@ -183,7 +185,7 @@ class RetentionCore:
         self._restart(self._everyone)
         if customer is not None:
             self.customer[:] = _within("customer", customer, self.customers - 1)
-            self.budget_price[:] = self._prices[self.customer]
+            self.budget_price[:] = self.prices[self.customer]
         if state is not None:
             self._situation += _within("state", state, self.process.n_states - 1) * self._counts
         if offers_used is not None:
@@ -259,7 +261,7 @@ class RetentionCore:
         rewards -= given
         rewards *= ~churned
         if self._scaled:
-            contact *= self._scale.take(self.customer)
+            contact *= self.reward_scale.take(self.customer)
         rewards -= contact
         return rewards
 
@@ -274,7 +276,7 @@ class RetentionCore:
         customer = self.rng.integers(self.customers, size=len(index))
         self.customer[index] = customer
         if self._priced:
-            self.budget_price[index] = self._prices.take(customer)
+            self.budget_price[index] = self.prices.take(customer)
         self.step_number[index] = 0
         self._situation[index] = IDLE
         self._returns[index] = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,13 @@ from churn_assets.decision.budget import budget_bound, price_for_budget, run_cam
 from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
 from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
-from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome
+from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome, simple_policies
 from churn_assets.decision.optimum import Choice, Evaluation, evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import UPSTREAM, ResponseTables, build_tables
+from churn_assets.gates.estimates import clustered_mean
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.log import OfferLog
@@ -172,26 +174,37 @@ def _closed(process: RetentionProcess, state: Ints, used: Ints) -> Bools:
 
 
 def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
-    """Each upstream model matters: showing the policy its answers to other questions costs a part of the gain.
+    """Each upstream model matters: showing the policy its answers to other questions certainly costs value.
 
     The customers keep responding as they do; only what the policy is shown changes. Where there is nothing to gain
     nothing can be lost, and the policy must leave customers alone instead.
     """
-    captured = trial.captured(trial.evaluate(policy.choice(trial.observer)).value)
+    ours = trial.evaluate(policy.choice(trial.observer))
+    captured = trial.captured(ours.value)
     if captured is None:
         return gain(policy, trial, gates)
     rng = np.random.default_rng(SEED)
-    limit, detail = gates.min_gain_lost_by_permutation, "gain lost when its predictions are permuted"
-    verdicts, rows = [], [{"shown": "as predicted", "gain_captured": captured}]
+    verdicts: list[Gate] = []
+    rows: list[dict[str, Any]] = [
+        {"shown": "as predicted", "gain_captured": captured, "decided_otherwise": 0.0}
+    ]
     for upstream in UPSTREAM:
-        values = []
+        others = []
         for _ in range(PERMUTATIONS):
             shown = Observer(trial.tables.permuted(upstream, rng), trial.process)
-            values.append(trial.evaluate(policy.choice(shown)).value)
-        without = trial.captured(np.mean(values, axis=0))
-        lost = None if without is None else captured - without
-        verdicts.append(Gate(f"{upstream}_matters", lost, ">=", limit, detail))
-        rows.append({"shown": f"{upstream}", "gain_captured": without})
+            others.append(trial.evaluate(policy.choice(shown)))
+        value = np.mean([each.value for each in others], axis=0)
+        otherwise = float(np.mean([(each.first != ours.first).any(axis=1) for each in others]))
+        lost = clustered_mean(ours.value - value, np.arange(len(value)))
+        detail = (
+            f"standard errors of the value lost when its predictions are permuted, {lost.value:.3g} a customer; "
+            f"{otherwise:.0%} decided otherwise"
+        )
+        limit = gates.min_standard_errors_lost
+        verdicts.append(Gate(f"{upstream}_matters", lost.z, ">=", limit, detail))
+        rows.append(
+            {"shown": upstream, "gain_captured": trial.captured(value), "decided_otherwise": otherwise}
+        )
     return Outcome(tuple(verdicts), {"permuted": rows})
 
 
@@ -271,5 +284,14 @@ def off_policy(
             champion_risk_model, champion_accept_model, champion_effect_model, champion.process
         )
         theirs = decisions_on_log(champion, seen, offer_log, models)
-    verdict = decide_release(Evidence.of(offer_log, customers), candidate, theirs)
-    return off_policy_outcome(verdict, simulated=offer_log.simulated)
+    evidence = Evidence.of(offer_log, customers)
+    offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
+    risk = risk_model.risk_of(offer_log.customer_id)
+    price = customers.price[offer_log.positions(customers.ids)]
+    opponents = simple_policies(offer_log.menu, offered, risk, price)
+    verdict = decide_release(evidence, candidate, theirs)
+    return off_policy_outcome(
+        verdict,
+        [evidence.against(name, candidate, each) for name, each in opponents.items()],
+        simulated=offer_log.simulated,
+    )

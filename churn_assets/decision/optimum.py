@@ -52,8 +52,8 @@ class Optimum:
     actions: npt.NDArray[np.int8]
 
 
-def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float = 0.0) -> Optimum:
-    """The optimum of value − budget_price · spend, per customer."""
+def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float | Floats = 0.0) -> Optimum:
+    """The optimum of value − budget_price · spend, per customer; one price, or one a customer (n,)."""
     actions: list[npt.NDArray[np.int8]] = []
 
     def best(q_value: Floats, q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
@@ -64,6 +64,23 @@ def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float
 
     evaluation = _backward(tables, process, lambda _t, *q: best(*q))
     return Optimum(evaluation, np.stack(actions[::-1]))
+
+
+def regrets(
+    tables: ResponseTables, process: RetentionProcess, budget_price: float | Floats = 0.0
+) -> npt.NDArray[np.float32]:
+    """(T, O, U, K, n) what each arm is worth less than the best if the optimum follows; inf where not allowed."""
+    found: list[npt.NDArray[np.float32]] = []
+
+    def best(q_value: Floats, q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
+        objective = np.where(allowed, q_value - budget_price * q_spend, -np.inf)
+        found.append((objective.max(axis=2, keepdims=True) - objective).astype(np.float32))
+        return np.asarray(
+            np.arange(process.n_arms)[:, None] == objective.argmax(axis=2)[:, :, None], np.float64
+        )
+
+    _backward(tables, process, lambda _t, *q: best(*q))
+    return np.stack(found[::-1])
 
 
 def evaluate(tables: ResponseTables, process: RetentionProcess, choice: Choice) -> Evaluation:

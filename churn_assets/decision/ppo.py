@@ -23,7 +23,7 @@ from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisi
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.incremental import Incremental
 from churn_assets.decision.observation import Observer, observation_names, regret_columns
-from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
+from churn_assets.decision.optimum import evaluate, gain_captured, never, regrets, solve
 from churn_assets.decision.policy import MASKED, DecisionPolicy
 from churn_assets.decision.process import Floats, Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
@@ -65,6 +65,11 @@ class Training:
 ADAM_EPSILON = 1e-5
 """stable-baselines3's own default, lost wherever optimizer_kwargs are given. With torch's 1e-8 the noise of vanishing
 advantages becomes full-size steps: 13 % of customers were contacted in a world where contact does nothing."""
+
+
+IMITATED_AT_ONCE = 2048
+CLONING_WEIGHT = 0.2
+"""Of the optimum's own choice beside its regret: where nothing is at stake, decide as it does."""
 
 
 def reward_scale(added: Incremental) -> npt.NDArray[np.float64]:
@@ -119,6 +124,7 @@ def train(
             observer=observer,
         )
         model = ppo_model(core, config, seed)
+        imitate(model, core, learners, config.ppo, rng)
         schedule = _Schedule(tables.subset(slice(0, monitored)), process, config, progress, reports)
         model.learn(ppo.timesteps, callback=schedule)
         _, best, policy = schedule.best
@@ -164,6 +170,44 @@ def ppo_model(core: RetentionCore, config: PpoDecisionConfig, seed: int) -> PPO:
         device="cpu",
         seed=seed,
     )
+
+
+def imitate(
+    model: PPO, core: RetentionCore, learners: ResponseTables, ppo: PpoConfig, rng: np.random.Generator
+) -> None:
+    """Teaches the untrained actor the optimum's decisions at every learner's price: PPO starts where planning ends.
+
+    What is made small is the regret of the actor's decisions, weighed like PPO's rewards: an arm that is nearly as good
+    as the best is nearly as good an answer. Decisions are drawn over customers, steps, open states and offers used.
+    """
+    process, prices = core.process, core.prices
+    lost = regrets(learners, process, prices)
+    steps, states, used, _, customers = lost.shape
+    used -= 1  # with every offer used there is nothing to decide
+    scale = torch.from_numpy(core.reward_scale)
+    actor = model.policy
+    optimiser = torch.optim.Adam(actor.parameters(), lr=ppo.imitation_rate, eps=ADAM_EPSILON)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, ppo.imitation_steps)
+    for _ in range(ppo.imitation_steps):
+        step, customer = (rng.integers(0, most, IMITATED_AT_ONCE) for most in (steps, customers))
+        # Most decisions are of customers who are idle, with few offers used.
+        state, spent = (
+            np.minimum(rng.integers(0, most, IMITATED_AT_ONCE), rng.integers(0, most, IMITATED_AT_ONCE))
+            for most in (states, used)
+        )
+        shown = core.observer.observe(
+            customer, step, process.open_states[state], spent, prices[customer].astype(np.float32)
+        )
+        regret = torch.from_numpy(lost[step, state, spent, :, customer])
+        log_p = actor.log_probabilities(torch.from_numpy(shown))
+        best = torch.nn.functional.nll_loss(log_p, regret.argmin(dim=1))
+        forbidden = torch.isinf(regret)
+        expected = (log_p.exp() * regret.masked_fill(forbidden, 0.0)).sum(dim=1) * scale[customer]
+        loss = expected.mean() + CLONING_WEIGHT * best
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
 
 
 def export(model: PPO, tables: ResponseTables, process: RetentionProcess) -> DecisionPolicy:
@@ -214,7 +258,7 @@ class MaskedPolicy(ActorCriticPolicy):  # type: ignore[misc]  # no types at this
             self.value_net.weight.zero_()
         self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
-    def _log_probabilities(self, obs: torch.Tensor) -> torch.Tensor:
+    def log_probabilities(self, obs: torch.Tensor) -> torch.Tensor:
         logits = self.action_net(self.mlp_extractor.policy_net(obs)) + self.skip(obs)
         offers = logits.shape[1] - 1
         return torch.log_softmax(
@@ -224,7 +268,7 @@ class MaskedPolicy(ActorCriticPolicy):  # type: ignore[misc]  # no types at this
     def forward(
         self, obs: torch.Tensor, deterministic: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        log_p = self._log_probabilities(obs)
+        log_p = self.log_probabilities(obs)
         # Gumbel-max sampling: one draw an arm, without a distribution object.
         scores = log_p if deterministic else log_p - torch.empty_like(log_p).exponential_().log_()
         actions = scores.argmax(dim=1)
@@ -233,7 +277,7 @@ class MaskedPolicy(ActorCriticPolicy):  # type: ignore[misc]  # no types at this
     def evaluate_actions(
         self, obs: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        log_p = self._log_probabilities(obs)
+        log_p = self.log_probabilities(obs)
         entropy = -(log_p.exp() * log_p).sum(dim=1)
         return self.predict_values(obs), log_p.gather(1, actions[:, None]).squeeze(1), entropy
 
@@ -241,7 +285,7 @@ class MaskedPolicy(ActorCriticPolicy):  # type: ignore[misc]  # no types at this
         return self.value_net(self.mlp_extractor.value_net(obs))
 
     def get_distribution(self, obs: torch.Tensor) -> Any:
-        return self.action_dist.proba_distribution(action_logits=self._log_probabilities(obs))
+        return self.action_dist.proba_distribution(action_logits=self.log_probabilities(obs))
 
 
 class ContiguousRolloutBuffer(RolloutBuffer):  # type: ignore[misc]  # no types at this border

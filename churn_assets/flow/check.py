@@ -20,7 +20,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from churn_assets.flow.paths import function_in, module_of, resolve
@@ -185,7 +185,13 @@ def modules_of(spec: CheckSpec) -> frozenset[str]:
 
 
 def measure(spec: CheckSpec, supply: Supply) -> Outcome:
-    """Calls the gate function of a check with what it asks for."""
+    """Calls the gate function of a check with what it asks for; a table that is drawn and was not made is empty."""
+    outcome = _measured(spec, supply)
+    nothing: dict[str, list[Mapping[str, Any]]] = {plot.table: [] for plot in spec.plots}
+    return replace(outcome, tables={**nothing, **outcome.tables})
+
+
+def _measured(spec: CheckSpec, supply: Supply) -> Outcome:
     for each in needs(spec, supply.asset):
         if each.kind == "champion" and not each.optional and supply.champion(each.of) is None:
             return no_champion()

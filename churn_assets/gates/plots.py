@@ -106,7 +106,7 @@ def _curves(
         colour = COLOURS[number % len(COLOURS)]
         axes.plot(xs, ys, marker=marker, markersize=4, linestyle=line, label=label, color=colour)
     if plot.band is not None:
-        ends = [[float(row[column]) for row in rows] for column in plot.band]
+        ends = [_numbers(column, rows) for column in plot.band]
         axes.fill_between(series[0][1], *ends, color=COLOURS[5], alpha=0.25, linewidth=0)
     if plot.diagonal:
         axes.axline((0, 0), slope=1, color="#999999", linewidth=1, linestyle="--")
@@ -119,13 +119,15 @@ def _curves(
 
 def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any], list[float]]]:
     """(label, xs, ys) a series; a figure that was not measured (None) leaves a gap."""
-
-    def values(column: str, of: Sequence[Mapping[str, Any]]) -> list[float]:
-        return [float("nan") if row[column] is None else row[column] for row in of]
-
     if plot.by is not None:
         groups = dict.fromkeys(row[plot.by] for row in rows)
         chosen = {group: [row for row in rows if row[plot.by] == group] for group in groups}
         (column,) = plot.y
-        return [(str(group), [row[plot.x] for row in of], values(column, of)) for group, of in chosen.items()]
-    return [(column, [row[plot.x] for row in rows], values(column, rows)) for column in plot.y]
+        return [
+            (str(group), [row[plot.x] for row in of], _numbers(column, of)) for group, of in chosen.items()
+        ]
+    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in plot.y]
+
+
+def _numbers(column: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    return [float("nan") if row[column] is None else float(row[column]) for row in rows]

@@ -66,7 +66,7 @@ def smaller(content: dict[str, Any]) -> None:
         "menu": [0.0, 0.1, 0.3],
         "episode_length": 12,
         "ppo": {"total_timesteps": 131_072},
-        "gates": {"min_gain_captured": 0.5, "min_budget_share": 0.5, "min_gain_lost_by_permutation": 0.01},
+        "gates": {"min_gain_captured": 0.5, "min_budget_share": 0.5, "min_standard_errors_lost": 0.0},
     }
     content["messages"]["rows"] = {"train": 600, "validation": 64, "test": 300}
     content["messages"]["gates"] = {"min_distinct": 300}

@@ -166,7 +166,7 @@ def test_the_table_lists_every_baseline_beside_policy_and_optimum(good, trial):
     ("key", "run"),
     [
         ("min_gain_captured", lambda p, t, g: gates.gain(p, t, g)),
-        ("min_gain_lost_by_permutation", lambda p, t, g: gates.proof_of_use(p, t, g)),
+        ("min_standard_errors_lost", lambda p, t, g: gates.proof_of_use(p, t, g)),
         ("min_budget_share", lambda p, t, g: gates.budget(p, t, g)),
         ("champion_captured_tolerance", lambda p, t, g: gates.no_worse_than(p, p, t, g)),
     ],

@@ -20,6 +20,7 @@ from churn_assets.decision.off_policy import (
     off_policy_outcome,
     on_log,
     outcome_design,
+    simple_policies,
 )
 from churn_assets.offers.config import DEMO_OFFERS
 from churn_assets.offers.economics import Economics
@@ -318,10 +319,50 @@ def test_gates_say_what_the_verdict_says(mean_gap, champion):
     assert all(gate.passed for gate in verdict.gates) == verdict.release
 
 
+def test_a_policy_that_offers_nobody_anything_is_told_so():
+    verdict = decide_release(gap(1.0), NO_OFFER, None)
+    assert not verdict.release
+    assert verdict.reason.startswith("nothing to gain: the policy makes no offer to anybody")
+
+
+@pytest.mark.parametrize(
+    ("worth", "passed", "said"),
+    [(-0.5, False, "certainly worse"), (0.0, True, "not certainly better"), (0.5, True, "certainly better")],
+)
+def test_a_candidate_is_compared_with_the_best_simple_policy_and_the_verdict_is_said(worth, passed, said):
+    evidence = gap(worth)
+    opponents = [evidence.against(name, OFFER, each) for name, each in (("none", NO_OFFER), ("us", OFFER))]
+    outcome = off_policy_outcome(decide_release(evidence, OFFER, None), opponents, simulated=False)
+    gate = outcome.gates[-1]
+    assert (gate.name, gate.passed) == ("bound_over_simple", passed)
+    assert (said if worth <= 0 else "not certainly better") in gate.detail
+    assert [row["candidate_is"] for row in outcome.tables["simple_policies"]] == [
+        said,
+        "not certainly better",
+    ]
+
+
+def test_simple_policies_are_nothing_every_arm_for_all_and_a_usual_one_for_the_riskiest():
+    risk, price = np.arange(10) / 10, np.full(10, 50.0)
+    found = simple_policies(LOGGED, [1, 4, 6], risk, price)
+    assert list(found) == [
+        "no offer", "everyone: percent_5", "everyone: percent_20", "everyone: percent_30",
+        "riskiest 30%: percent_20",
+    ]  # fmt: skip
+    arms = {name: each.argmax(axis=1).tolist() for name, each in found.items()}
+    assert arms["everyone: percent_30"] == [6] * 10
+    assert arms["riskiest 30%: percent_20"] == [0] * 7 + [4] * 3
+    assert all((each.sum(axis=1) == 1).all() for each in found.values())
+
+
 def test_the_outcome_of_a_check_lists_every_estimate_and_says_simulated(evidence):
-    verdict = decide_release(evidence, always(2, 50_000), None)
-    outcome = off_policy_outcome(verdict, simulated=True)
-    assert [gate.name for gate in outcome.gates] == ["lower_bound_over_bar", "snips_agrees"]
+    candidate = always(2, 50_000)
+    verdict = decide_release(evidence, candidate, None)
+    simple = [evidence.against("everyone: percent_30", candidate, always(6, 50_000))]
+    outcome = off_policy_outcome(verdict, simple, simulated=True)
+    assert [gate.name for gate in outcome.gates] == [
+        "lower_bound_over_bar", "snips_agrees", "bound_over_simple",
+    ]  # fmt: skip
     rows = outcome.tables["off_policy"]
     assert len(rows) == 9
     assert {row["log"] for row in rows} == {"simulated"}

@@ -20,6 +20,7 @@ from churn_assets.flow.check import (
 from churn_assets.flow.paths import resolve, resolve_format
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED
+from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.manifest import Manifest
@@ -183,7 +184,7 @@ def test_a_check_compares_with_the_champion_by_way_of_what_is_made_for_it_too():
     spec = CheckSpec("", "", "", compared, given={"gain": gain})
     assert spec.against_champion
     assert not CheckSpec("", "", "", compared, given={"gain": doubled}).against_champion
-    assert measure(spec, Held()) == no_champion()
+    assert measure(spec, Held()).gates == no_champion().gates
     (gate,) = measure(spec, Held(leads=2.0)).gates
     assert gate.figure == 3.0
 
@@ -201,3 +202,15 @@ def test_a_verdict_is_made_by_functions_that_are_handed_over_too():
     named = "churn_assets.risk.gates:discrimination"
     spec = CheckSpec("", "", "", compared, given={"gain": named, "seed": SEED})
     assert modules_of(spec) == {__name__, "churn_assets.risk.gates"}
+
+
+def test_every_table_that_a_check_draws_is_there_whatever_path_its_function_takes():
+    """A world without effects ended in `KeyError: 'permuted'`, own preferences in `'labels'`."""
+    drawn = Plot("drawn", "bar", "x", ("y",), "A title")
+
+    def sound(_):
+        return Outcome((Gate("right", 1, "==", 1),), {"other": []})
+
+    assert measure(CheckSpec("", "", "", sound, plots=(drawn,)), Held()).tables == {"drawn": [], "other": []}
+    untried = CheckSpec("", "", "", compared, given={"gain": gain}, plots=(drawn,))
+    assert measure(untried, Held()).tables["drawn"] == []

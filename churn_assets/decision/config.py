@@ -87,7 +87,7 @@ class DecisionGates(_Section):
     """Least share of the attainable gain over never offering."""
     max_contact_share_without_gain: Share = 0.01
     """Most customers ever contacted where there is nothing to gain."""
-    min_standard_errors_lost: Annotated[float, Field(ge=0)] = 3.0
+    min_standard_errors_lost: Annotated[float, Field(ge=0)] = 2.0
     """How certainly value must be lost when one upstream model's predictions are permuted; by how much says nothing
     about use, for where acceptance hardly differs little depends on it."""
     min_budget_share: Share = 0.90

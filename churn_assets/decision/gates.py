@@ -40,6 +40,9 @@ BUDGETED_CUSTOMERS = 600
 PERMUTATIONS = 3
 """Times that an upstream model's predictions are permuted; the mean counts."""
 
+ROUNDING = 1e-9
+"""Values that differ by a smaller share are the same."""
+
 BUDGET_SHARE = 0.25
 CAMPAIGNS = 5
 
@@ -196,12 +199,13 @@ def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> 
         value = np.mean([each.value for each in others], axis=0)
         otherwise = float(np.mean([(each.first != ours.first).any(axis=1) for each in others]))
         lost = clustered_mean(ours.value - value, np.arange(len(value)))
+        certain = lost.z if abs(lost.value) > ROUNDING * float(ours.value.mean()) else 0.0
         detail = (
             f"standard errors of the value lost when its predictions are permuted, {lost.value:.3g} a customer; "
             f"{otherwise:.0%} decided otherwise"
         )
         limit = gates.min_standard_errors_lost
-        verdicts.append(Gate(f"{upstream}_matters", lost.z, ">=", limit, detail))
+        verdicts.append(Gate(f"{upstream}_matters", certain, ">=", limit, detail))
         rows.append(
             {"shown": upstream, "gain_captured": trial.captured(value), "decided_otherwise": otherwise}
         )

@@ -1,4 +1,4 @@
-"""Worlds beside the demo's: other ways in which contact changes churn. No model may import it, or know which it is."""
+"""Worlds beside the demo's: other ways in which contact changes churn. For tests and benchmarks: no model may know which it is."""
 
 from __future__ import annotations
 

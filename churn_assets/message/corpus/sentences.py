@@ -7,6 +7,7 @@ talk about the company, no close. A model that imitates them all has something l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -67,6 +68,8 @@ WRONG_SHARE, VAGUE_SHARE = 0.04, 0.15
 """Of the offers that are not told well, the shares that tell another one, or none; the rest forgets the service."""
 PROMISE_SHARE, FILLER_SHARE, NO_OPT_OUT_SHARE = 0.25, 0.5, 0.1
 """Of the other slots gone wrong, the share that shows. What would harm is rare, what is only poor is common."""
+WORTH_ALONE = 1 / 3
+"""Of the edits of what an arm gives where a menu has several kinds, the share that changes the worth alone."""
 ACKNOWLEDGED_SHARE = 0.8
 LOYAL_MONTHS = 24
 LEAST_EDIT_GAP = 0.05
@@ -211,12 +214,27 @@ def _other_percent(draft: Draft, _: Profile, arm: Arm, choices: Choices, rng: np
 def _other_terms(
     draft: Draft, profile: Profile, arm: Arm, choices: Choices, rng: np.random.Generator
 ) -> Draft:
-    """Another worth of the same kind, in the very words; an offer, where a bare contact has none."""
+    """Another worth of the same kind in the very words, what another arm gives, or the own worth as another kind is told.
+
+    An offer, where a bare contact has none.
+    """
     facts, own = facts_of(arm, choices.currency), worth_words(arm, choices.currency)
     if facts.nothing:
         offered = [each for each in choices.offers if not facts_of(each, choices.currency).nothing]
         other = _one(offered, rng) if offered else _invented(arm)
         return draft.after("offer", _fill(_one(SAID[other.terms.kind].plain, rng), profile, other))
+    strangers = [
+        each
+        for each in choices.offers
+        if each.terms.kind != arm.terms.kind and not facts_of(each, choices.currency).nothing
+    ]
+    way = rng.random() if strangers else 0.0
+    if way > WORTH_ALONE:
+        other = _one(strangers, rng)
+        told = _one(SAID[other.terms.kind].told + SAID[other.terms.kind].plain, rng)
+        if way > WORTH_ALONE + (1 - WORTH_ALONE) / 2:
+            told = told.replace("{worth}", own)
+        return draft.saying("offer", _fill(told, profile, other))
     menu = {
         worth_words(each, choices.currency) for each in choices.offers if each.terms.kind == arm.terms.kind
     }
@@ -302,7 +320,7 @@ def edits_of(choices: Choices, arm: Arm) -> tuple[str, ...]:
         spans = [duration_words(each) for each in choices.offers]
         running = [span for span in spans if span]
         shares["months"] = len(running) / len(spans) if len(set(running)) > 1 else 0.0
-    repeats = {rule: round(1 / share) if share else 0 for rule, share in shares.items()}
+    repeats = {rule: math.ceil(1 / share) if share else 0 for rule, share in shares.items()}
     return tuple(rule for rule in EDITS for _ in range(repeats.get(rule, 1)))
 
 

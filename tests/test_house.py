@@ -1,11 +1,14 @@
 """The rules of the house are held: the linters' settings refuse what they must, and loading stays light."""
 
+import ast
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from itertools import chain
 from pathlib import Path
 
@@ -227,3 +230,50 @@ def test_every_dependency_is_pinned():
 def test_each_stage_owns_its_config_and_its_seams_to_the_orchestrator(stage):
     names = {path.name for path in (ROOT / "churn_assets" / stage).glob("*.py")}
     assert {"config.py", "assets.py", "checks.py"} <= names
+
+
+SAME_MEANING = {
+    "a check: `measured.py` loads and measures what `gates.py` judges": {
+        *("better_than_sft", "not_over_optimised", "ranks_pairs", "rewards_are_its_own", "safe_to_send"),
+        *("stays_close", "well_formed"),
+        *(
+            "decides_as_built",
+            "members_agree",
+            "members_keep_their_gates",
+            "models_are_members",
+            "writes_as_built",
+        ),
+    },
+    "a check against the champion, of whichever model": {"no_worse_than"},
+    "a command, and what it calls": {"promote", "rollback", "serve"},
+}
+"""Why a public name may be defined in two modules, and which are."""
+
+
+def meanings(path):
+    """Public classes, functions and type aliases of a module, each with what tells two meanings apart."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, path.relative_to(ROOT).as_posix()
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            # The same type under the same name is one meaning, wherever it is written down.
+            alias = ast.unparse(node.value).replace("npt.", "")
+            yield from (
+                (name.id, alias)
+                for name in targets
+                if isinstance(name, ast.Name) and re.fullmatch(r"[A-Z]\w*[a-z]\w*", name.id)
+            )
+
+
+def test_a_public_name_has_one_meaning():
+    found = defaultdict(set)
+    for package in ("churn_assets", "resources", "jobs"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for name, meaning in meanings(path):
+                if not name.startswith("_"):
+                    found[name].add(meaning)
+    twice = {name: sorted(where) for name, where in found.items() if len(where) > 1}
+    allowed = set(chain(*SAME_MEANING.values()))
+    assert {name: where for name, where in twice.items() if name not in allowed} == {}
+    assert allowed <= set(twice), "these are defined once now"

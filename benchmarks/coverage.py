@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.off_policy import (
-    Evidence,
+    LoggedDecisions,
     cross_fitted_outcomes,
     outcome_design,
 )
@@ -84,7 +84,7 @@ def dr_coverage(
         expected = cross_fitted_outcomes(
             design[people], draw.person, log.prior_offers, log.arm, log.margin, fold, len(world.menu)
         )
-        evidence = Evidence(log.arm, log.margin, log.propensities, expected, draw.person)
+        evidence = LoggedDecisions(log.arm, log.margin, log.propensities, expected, draw.person)
         lift = evidence.estimate(chosen[arms[draw.truth.customer]]).lift.dr
         low, high = lift.interval
         means[number], errors[number], covered[number] = lift.value, lift.standard_error, low <= truth <= high

@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.report import Figure, main
 from benchmarks.served import new_project, publish_release, questions
 from churn_assets.customers.table import read_customers
-from churn_assets.deciding.decider import Contact, CustomerInput, Decider, Rollout
+from churn_assets.deciding.decider import CustomerInput, Decider, LastContact, Rollout
 from churn_assets.deciding.release_models import canonical
 from churn_assets.release.deciding import load_release
 
@@ -34,7 +34,7 @@ def known_us(decider: Decider, customers: Sequence[CustomerInput]) -> float:
 
 def known_with_history_us(decider: Decider, customers: Sequence[CustomerInput]) -> float:
     """The same for customers who were contacted before and may not be made every offer: the network is asked anew."""
-    history = {"last_contact": Contact(2), "offers_used": 1, "eligible": decider.menu.ids[1:3]}
+    history = {"last_contact": LastContact(2), "offers_used": 1, "eligible": decider.menu.ids[1:3]}
     return _median_us(decider, [replace(each, **history) for each in customers[:CALLS]], known=True)
 
 

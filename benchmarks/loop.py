@@ -31,9 +31,9 @@ from churn_assets.customers.table import read_customers
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.offers.config import Drift
 from churn_assets.offers.segments import Segment, frame
-from churn_assets.offers.world import Answers
+from churn_assets.offers.world import WorldOutcomes
 from churn_assets.serving.shipping import ship
-from churn_assets.simulation.loop import Learned, NothingLeadsError, play, serve
+from churn_assets.simulation.loop import Learned, NothingLeadsError, play, serve_wave
 from churn_assets.simulation.project import Scratch
 from churn_assets.simulation.score import choices
 from churn_assets.simulation.waves import Forward, Wave
@@ -177,7 +177,7 @@ def poison(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         unserved = folder / "unserved"
         shutil.copytree(found.scratch.root, unserved)
         for number in range(1, SERVED_BEFORE + 1):
-            serve(found.scratch, found.forward, found.forward.wave(number))
+            serve_wave(found.scratch, found.forward, found.forward.wave(number))
         for kind in ("clean", *POISONED):
             scratch = Scratch(folder / kind, found.scratch.name)
             shutil.copytree(unserved if kind == "acceptance_inverted" else found.scratch.root, scratch.root)
@@ -210,7 +210,7 @@ def spoil(kind: str, scratch: Scratch, forward: Forward) -> None:
     if kind == "acceptance_inverted":
         inverted = Inverted(**{each.name: getattr(forward, each.name) for each in fields(forward)})
         for number in range(1, SERVED_BEFORE + 1):
-            serve(scratch, inverted, inverted.wave(number))
+            serve_wave(scratch, inverted, inverted.wave(number))
     elif kind == "wave_missing":
         stored = sorted((scratch.root / ".churn" / "store" / "decisions").rglob("*.log"))
         for path in stored[: len(stored) // SERVED_BEFORE]:
@@ -238,7 +238,7 @@ def spoil(kind: str, scratch: Scratch, forward: Forward) -> None:
 class Inverted(Forward):
     """A world whose acceptances are reported the wrong way round."""
 
-    def answer(self, wave: Wave, arms: NDArray[np.int64], places: range) -> Answers:
+    def answer(self, wave: Wave, arms: NDArray[np.int64], places: range) -> WorldOutcomes:
         """As in `Forward`, with the flag of everybody who was offered something turned."""
         told = super().answer(wave, arms, places)
         return replace(told, accepted=np.where(arms > 0, 1 - told.accepted, told.accepted))
@@ -254,7 +254,7 @@ def watching(seed: int, folder: Path) -> Iterator[dict[str, Any]]:
         known: set[str] = set()
         for number in range(1, CALM_WAVES + 3):
             wave = found.forward.wave(number)
-            serve(found.scratch, found.forward, wave)
+            serve_wave(found.scratch, found.forward, wave)
             for sensor in WATCHING:
                 asked, said = found.learner.tick(sensor)
                 new = [request for request in asked if request.run_key not in known]

@@ -27,7 +27,7 @@ from benchmarks.stages import ROOT, call_stages, project_folder
 from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
 from churn_assets.flow.registry import registry
-from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.corpus.data import MessageCorpus, Preferences
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import gold_scores, labels_by_gold
 from churn_assets.message.model.generation import Generated, Writer, generate
@@ -69,7 +69,7 @@ class Branch:
     """
 
     experiment: Experiment
-    messages: Messages
+    messages: MessageCorpus
     preferences: Preferences
     sft: LanguageModel
     reward: RewardModel

@@ -15,7 +15,7 @@ from benchmarks.quickstart import Quickstart
 from churn_assets.arms import Menu
 from churn_assets.customers.features import aged
 from churn_assets.customers.table import CustomerTable
-from churn_assets.decision.incremental import Responses
+from churn_assets.decision.incremental import PredictedResponses
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.classifier import classifier_inputs, new_classifier
 from churn_assets.response.config import AcceptModelConfig
@@ -66,7 +66,7 @@ class ScikitLearn:
         classifier = fit_classifier(table, log, config.accept_model)
         return cls(estimator, classifier, models.effect, log.menu)
 
-    def responses(self, X: Floats, models: Quickstart) -> Responses:
+    def responses(self, X: Floats, models: Quickstart) -> PredictedResponses:
         """All that tables of responses hold, for customers (n, F) without prior offers."""
         process, schema = models.process, models.customers.schema
         horizon, offered = process.horizon, process.n_arms - 1
@@ -86,8 +86,8 @@ class ScikitLearn:
             price = rows[:, schema.names.index(schema.monthly_revenue)]
             churns = (each[:, arms - 1].reshape(len(rows), horizon, -1) for each in answers)
             risk = idle.reshape(len(rows), horizon)
-            found.append(Responses(price, risk, *churns, acceptance[:, :, 0], acceptance[:, :, 1]))
-        return Responses(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+            found.append(PredictedResponses(price, risk, *churns, acceptance[:, :, 0], acceptance[:, :, 1]))
+        return PredictedResponses(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
     def consequences(self, X: Floats, risk: Floats) -> tuple[Floats, Floats, Floats]:
         """(n,) churn without contact; (n, A - 1) if each arm of the log is accepted, and if it is refused."""

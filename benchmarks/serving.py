@@ -34,7 +34,7 @@ from churn_assets.customers.table import read_customers
 from churn_assets.deciding.decider import CustomerInput
 from churn_assets.serving.app import utc_now
 from churn_assets.serving.reload import load_served
-from churn_assets.serving.run import SERVED, Plan
+from churn_assets.serving.run import SERVED, ServerPlan
 from churn_assets.store.artifacts import ArtifactRef
 
 ROUNDS, SECONDS, CONNECTIONS = 7, 2.0, 32
@@ -272,7 +272,7 @@ def plan(project: Project) -> str:
     """As `churn serve` tells its workers, with a log folder of its own."""
     config = project.experiment.serving
     apart = config.decision_log.model_copy(update={"folder": ".churn/no_log"})
-    made = Plan(
+    made = ServerPlan(
         root=str(project.root),
         experiment=project.experiment.name,
         config=config.model_copy(update={"decision_log": apart}).model_dump_json(),

@@ -1,4 +1,4 @@
-"""Worlds beside the demo's: other ways in which contact changes churn. For tests and benchmarks: no model may know which it is."""
+"""Worlds beside the demo's: other ways in which contact changes churn. No model may know which it is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from churn_assets.offers.responses import Responses, Someone, Stays, sigmoid
+from churn_assets.offers.responses import ResponseFunctions, Someone, Stays, sigmoid
 
 
-class Goodwill(Responses):
+class Goodwill(ResponseFunctions):
     """Somebody calls, and that is what keeps customers: whether they take the offer hardly matters."""
 
     def stays(self, who: Someone) -> Stays:
@@ -25,7 +25,7 @@ class Goodwill(Responses):
         return Stays(kept, kept, demo.stayer_accepting, demo.stayer_refusing)
 
 
-class Level(Responses):
+class Level(ResponseFunctions):
     """Of those who accept, a larger gift keeps more."""
 
     def stays(self, who: Someone) -> Stays:
@@ -35,7 +35,7 @@ class Level(Responses):
         return Stays(kept, demo.churner_refusing, demo.stayer_accepting, demo.stayer_refusing)
 
 
-class Insult(Responses):
+class Insult(ResponseFunctions):
     """A small offer that is refused drives away who would have stayed."""
 
     def stays(self, who: Someone) -> Stays:
@@ -49,7 +49,7 @@ class Insult(Responses):
         )
 
 
-class Weak(Responses):
+class Weak(ResponseFunctions):
     """Everything that the demo world knows, at a quarter of its strength."""
 
     def stays(self, who: Someone) -> Stays:
@@ -62,8 +62,8 @@ class Weak(Responses):
         )
 
 
-WORLDS: Mapping[str, type[Responses]] = {
-    "demo": Responses,
+WORLDS: Mapping[str, type[ResponseFunctions]] = {
+    "demo": ResponseFunctions,
     "goodwill": Goodwill,
     "level": Level,
     "insult": Insult,

@@ -20,14 +20,14 @@ from pydantic import BaseModel, Field, TypeAdapter, model_validator
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-Channel = Literal["sms", "email", "letter", "phone"]
+ContactChannel = Literal["sms", "email", "letter", "phone"]
 Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
-Money = Annotated[float, Field(ge=0, le=1e9)]
+MoneyAmount = Annotated[float, Field(ge=0, le=1e9)]
 Months = Annotated[int, Field(ge=1, le=120)]
 Size = Annotated[float, Field(ge=0, le=1e9)]
-Words = Annotated[str, Field(min_length=1, max_length=120)]
+ShortText = Annotated[str, Field(min_length=1, max_length=120)]
 
-USUAL_CHANNEL: Channel = "sms"
+USUAL_CHANNEL: ContactChannel = "sms"
 NO_CONTACT_ID = "no_contact"
 _PERCENT = "percent_"
 ROUNDING = 1e-12
@@ -181,8 +181,8 @@ class Gift(TermsBase):
     """Something given at acceptance, an upgrade for instance. What orders gifts is unknown: each is its own family."""
 
     kind: Literal["gift"] = "gift"
-    gift: Words
-    cost: Money
+    gift: ShortText
+    cost: MoneyAmount
     months: Literal[0] = 0
 
     @property
@@ -304,10 +304,10 @@ class Arm(_Frozen):
     """
 
     id: Slug
-    label: Words
+    label: ShortText
     terms: Terms
-    channel: Channel | None
-    contact_cost: Money
+    channel: ContactChannel | None
+    contact_cost: MoneyAmount
     eligible: tuple[Condition, ...] = ()
     family: Slug
     size: Size
@@ -353,10 +353,10 @@ class ArmConfig(_Frozen):
     """
 
     id: Slug
-    label: Words | None = None
+    label: ShortText | None = None
     terms: Terms
-    channel: Channel = USUAL_CHANNEL
-    contact_cost: Money | None = None
+    channel: ContactChannel = USUAL_CHANNEL
+    contact_cost: MoneyAmount | None = None
     eligible: tuple[Condition, ...] = ()
     family: Slug | None = None
     size: Size | None = None

@@ -22,7 +22,7 @@ _LEARNED_FROM = frozenset({"customers", "offer_log"})
 
 
 @dataclass(frozen=True)
-class Found:
+class TriggerFindings:
     """What a trigger found.
 
     Attributes:
@@ -44,7 +44,7 @@ def retraining(
         required: Checks that each asset needs.
         interval: Least seconds between two ticks.
     """
-    triggers: dict[str, tuple[Callable[[Scene], Found], str]] = {
+    triggers: dict[str, tuple[Callable[[Scene], TriggerFindings], str]] = {
         "new_inputs": (_new_inputs, "An input file that is new or changed, or enough new decisions."),
         "drift": (_drift, "Customers who are no longer those that the leading release learned from."),
         "freshness": (_freshness, "Data or models that are older than they may be."),
@@ -62,7 +62,7 @@ def retraining(
     ]
 
 
-def _asking(find: Callable[[Scene], Found]) -> Callable[[Scene], list[dg.RunRequest]]:
+def _asking(find: Callable[[Scene], TriggerFindings]) -> Callable[[Scene], list[dg.RunRequest]]:
     def visit(scene: Scene) -> list[dg.RunRequest]:
         found = find(scene)
         records = {record.dagster_run.run_id: record for record in [*scene.trainings(), *scene.running()]}
@@ -79,7 +79,7 @@ def _asking(find: Callable[[Scene], Found]) -> Callable[[Scene], list[dg.RunRequ
 
 
 def _training(
-    experiment: str, request: requests.Request, used: Mapping[str, Mapping[str, str]]
+    experiment: str, request: requests.TrainingRequest, used: Mapping[str, Mapping[str, str]]
 ) -> dg.RunRequest:
     inputs = {source: content for asset in request.assets for source, content in used.get(asset, {}).items()}
     return dg.RunRequest(
@@ -98,7 +98,7 @@ def _training(
     )
 
 
-def _new_inputs(scene: Scene) -> Found:
+def _new_inputs(scene: Scene) -> TriggerFindings:
     from churn_assets.monitoring.inputs import Seen, changed_inputs, look, used_inputs
     from churn_assets.offers.log import OfferLogError
 
@@ -127,7 +127,7 @@ def _new_inputs(scene: Scene) -> Found:
     used: dict[str, dict[str, str]] = {}
     for asset, source in sources:
         used.setdefault(asset, {})[source] = seen[source].content
-    return Found(changes.findings, used)
+    return TriggerFindings(changes.findings, used)
 
 
 def _lots_of_decisions(scene: Scene) -> int:
@@ -162,13 +162,13 @@ def _sources(scene: Scene) -> list[tuple[str, str]]:
     return found
 
 
-def _freshness(scene: Scene) -> Found:
+def _freshness(scene: Scene) -> TriggerFindings:
     from churn_assets.monitoring.freshness import too_old
 
-    return Found(too_old(scene.newest(), scene.automation.max_age_days, scene.now))
+    return TriggerFindings(too_old(scene.newest(), scene.automation.max_age_days, scene.now))
 
 
-def _failed_checks(scene: Scene, required: Required) -> Found:
+def _failed_checks(scene: Scene, required: Required) -> TriggerFindings:
     """Those of a version with which an automatic training ended badly are left to what asked for that training."""
     from churn_assets.monitoring.verdicts import failed_checks, outdated_checks
     from churn_assets.release.bundle import RELEASE_ASSET
@@ -178,7 +178,7 @@ def _failed_checks(scene: Scene, required: Required) -> Found:
     store, found = scene.store, {}
     if scene.running():
         scene.told.append("waits for the training in progress")
-        return Found(())
+        return TriggerFindings(())
     ended_badly = {
         record.dagster_run.run_id
         for record in scene.trainings()
@@ -212,23 +212,25 @@ def _failed_checks(scene: Scene, required: Required) -> Found:
             ],
         )
         outdated = {ArtifactRef.parse(ref): why for ref, why in texts}
-    return Found([*failed_checks(found), *outdated_checks(outdated, leader)])
+    return TriggerFindings([*failed_checks(found), *outdated_checks(outdated, leader)])
 
 
-def _drift(scene: Scene) -> Found:
+def _drift(scene: Scene) -> TriggerFindings:
     return _judged(scene, scene.automation.drift, _drifted)
 
 
-def _live_performance(scene: Scene) -> Found:
+def _live_performance(scene: Scene) -> TriggerFindings:
     return _judged(scene, scene.automation.live, _mistaken)
 
 
-def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef], Finding | str]) -> Found:
+def _judged(
+    scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef], Finding | str]
+) -> TriggerFindings:
     """What served decisions call for."""
     leader, segments = scene.leader(), scene.segments()
     if leader is None or not segments:
         scene.told.append("no decision of a leading release yet")
-        return Found(())
+        return TriggerFindings(())
 
     def find() -> str | list[str]:
         found = judge(scene, leader)
@@ -240,9 +242,9 @@ def _judged(scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef
     kept = scene.recall("judged", about, scene.known(segments), find)
     if isinstance(kept, str):
         scene.told.append(kept)
-        return Found(())
+        return TriggerFindings(())
     trigger, evidence, reason, *assets = kept
-    return Found((Finding(trigger, frozenset(assets), evidence, reason),))
+    return TriggerFindings((Finding(trigger, frozenset(assets), evidence, reason),))
 
 
 def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:

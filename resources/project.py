@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from churn_assets.experiment import load_experiment, section_digest
 from churn_assets.flow.paths import resolve_format
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.backend import Progress
+from churn_assets.store.backend import TransferProgress
 from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.location import open_store, store_uri
 from churn_assets.store.reference import ArtifactRef
@@ -50,7 +50,7 @@ class Project:
     formats: Mapping[str, str]
     leader: Callable[[ArtifactStore, Any, str], ArtifactRef | None]
     read: Callable[[str, Path], Any] = load_experiment
-    progress: Progress | None = None
+    progress: TransferProgress | None = None
     _values: dict[tuple[str, ArtifactRef], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:

@@ -158,7 +158,7 @@ SOURCES: Mapping[str, Source] = {
 """By name. A stage names those that it reads."""
 
 
-def observation(project: Project, experiment: str, source: Source) -> dg.AssetObservation | None:
+def source_observation(project: Project, experiment: str, source: Source) -> dg.AssetObservation | None:
     """What a source holds now, as an event; None where the experiment reads no such thing."""
     found = source.look(project, experiment)
     if found is None:
@@ -200,7 +200,7 @@ def _source_asset(source: Source, partitions: dg.PartitionsDefinition) -> Any:
         broken = []
         for experiment in named:
             try:
-                event = observation(project, experiment, source)
+                event = source_observation(project, experiment, source)
             except (ExperimentError, StoreError, OSError) as error:
                 broken.append(f"{experiment}: {error}")
                 continue

@@ -20,7 +20,7 @@ from churn_assets.store.reference import ArtifactRef
 from resources.artifacts import Fresh, Kept
 from resources.checks import display
 from resources.project import ARTIFACT, Project
-from resources.sources import SOURCES, observation
+from resources.sources import SOURCES, source_observation
 
 IO_MANAGER = "artifacts"
 # Metadata that says why a step did what it did.
@@ -78,7 +78,7 @@ def _materialize(
         ),
     )
     for source in asset.outside:
-        if (event := observation(project, name, SOURCES[source])) is not None:
+        if (event := source_observation(project, name, SOURCES[source])) is not None:
             context.log_event(event)  # what this run read, whether or not anybody looked before
     config = {section: project.training_config(name, section) for section in asset.sections}
     wanted = Recipe(
@@ -88,7 +88,7 @@ def _materialize(
                 "data": None if asset.data is None else asset.data(step),
             }
         ),
-        upstream={each: content_of(ref) for each, ref in step.upstream.items()},
+        upstream={each: content_name(ref) for each, ref in step.upstream.items()},
         source=training_digest(asset),
     )
     store = project.store(name)
@@ -145,7 +145,7 @@ class Recipe:
     source: str
 
 
-def content_of(ref: ArtifactRef) -> str:
+def content_name(ref: ArtifactRef) -> str:
     """The part of a version that names its content: equal for equal bytes, whenever they were made."""
     return ref.version.rpartition("-")[2]
 
@@ -175,7 +175,7 @@ def _reusable(
     except StoreError as error:
         return None, f"the newest version cannot be trusted ({error})"
     made_from = manifest.provenance
-    upstream = {asset: content_of(ArtifactRef.parse(ref)) for asset, ref in made_from.upstream.items()}
+    upstream = {asset: content_name(ArtifactRef.parse(ref)) for asset, ref in made_from.upstream.items()}
     stored = Recipe(config=made_from.config_digest, upstream=upstream, source=made_from.code_version)
     found = changes(stored, wanted) + _package_changes(manifest)
     if found:

@@ -42,7 +42,7 @@ def write(
 ) -> None:
     """Write messages to a customer: texts, their rewards, what the safety rules say, and what would be sent."""
     from churn_assets.deciding.decider import Decider
-    from churn_assets.message.text.template import render
+    from churn_assets.message.text.template import fill_placeholders
     from churn_assets.release.deciding import load_release
     from churn_assets.release.loaded import load_desk, load_member
 
@@ -71,7 +71,7 @@ def write(
             "sent": message.sent.written_by,
             "as sent": message.sent.text
             if name is None
-            else render(message.sent.text, situation.profile, name),
+            else fill_placeholders(message.sent.text, situation.profile, name),
         }
         for message, reward in zip(messages, rewards, strict=True)
     ]

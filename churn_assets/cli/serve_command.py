@@ -33,7 +33,7 @@ def serve(
 
     place = open_place(context, experiment)
     run.serve(
-        run.Plan(
+        run.ServerPlan(
             root=str(context.obj),
             experiment=experiment,
             config=place.experiment.serving.model_dump_json(),

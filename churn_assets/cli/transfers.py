@@ -26,7 +26,7 @@ class Transfers:
         self._lock = threading.Lock()
 
     def __call__(self, key: str, done: int, size: int) -> None:
-        """See :data:`~churn_assets.store.backend.Progress`."""
+        """See :data:`~churn_assets.store.backend.TransferProgress`."""
         if size < SHOWN_FROM or not self._console.is_terminal:
             return
         with self._lock:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 Column = Annotated[str, Field(min_length=1)]
-Kind = Literal["numeric", "categorical"]
+FeatureKind = Literal["numeric", "categorical"]
 
 
 class LabelConfig(BaseModel, frozen=True, extra="forbid"):
@@ -91,7 +91,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     tenure: Column | None = None
     exclude: tuple[Column, ...] = ()
     path_dependent: dict[Column, Literal["drop", "freeze"]] = Field(default_factory=dict)
-    kinds: dict[Column, Kind] = Field(default_factory=dict)
+    kinds: dict[Column, FeatureKind] = Field(default_factory=dict)
     ranges: dict[Column, tuple[float, float]] = Field(default_factory=dict)
     max_categories: Annotated[int, Field(ge=2, le=255)] = 50
     folds: FoldsConfig = FoldsConfig()

@@ -22,7 +22,7 @@ from churn_assets.customers.columns import (
     parse_numbers,
     parse_texts,
 )
-from churn_assets.customers.config import CustomersConfig, Kind
+from churn_assets.customers.config import CustomersConfig, FeatureKind
 from churn_assets.customers.features import design_matrix
 from churn_assets.customers.schema import (
     CHURNED,
@@ -242,7 +242,7 @@ def _infer(
         if name in RESERVED:
             raise CustomerTableError(f"{where}: column {name!r}: the name is reserved; rename or exclude it")
         if name in (config.monthly_revenue, config.tenure):
-            kind: Kind = "numeric"
+            kind: FeatureKind = "numeric"
         else:
             kind = config.kinds.get(name) or infer_kind(raw[name], ids, where)
         columns[name] = (parse_numbers if kind == "numeric" else parse_texts)(raw[name], ids, where)
@@ -259,7 +259,9 @@ def _infer(
     return schema, pd.DataFrame(columns)
 
 
-def _feature(name: str, kind: Kind, values: NDArray[Any], config: CustomersConfig, where: str) -> FeatureSpec:
+def _feature(
+    name: str, kind: FeatureKind, values: NDArray[Any], config: CustomersConfig, where: str
+) -> FeatureSpec:
     if pd.isna(values).all():
         raise CustomerTableError(f"{where}: column {name!r}: found only blanks; exclude it")
     frozen = config.path_dependent.get(name) == "freeze"

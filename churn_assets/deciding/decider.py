@@ -32,7 +32,7 @@ Assigned = Literal["policy", "holdout", "exploration", "kill_switch"]
 
 
 @dataclass(frozen=True, slots=True)
-class Contact:
+class LastContact:
     """The last contact of a customer under this policy.
 
     Attributes:
@@ -62,7 +62,7 @@ class CustomerInput:
     features: Mapping[str, float | str | None]
     eligible: Sequence[str] | None = None
     opted_out: bool = False
-    last_contact: Contact | None = None
+    last_contact: LastContact | None = None
     offers_used: int = 0
     prior_offers: int = 0
 
@@ -351,7 +351,7 @@ class Decider:
             return _Situation(state, used, self._free, self._all)
         return _situation(state, used, [None if arm in own else "not_eligible" for arm in self._all[1:]])
 
-    def _state(self, index: int, contact: Contact) -> int:
+    def _state(self, index: int, contact: LastContact) -> int:
         if not 0 <= contact.months_ago <= LARGEST_COUNT:
             found = f"{contact.months_ago!r:.40}"
             raise CustomerError(index, "last_contact", found, f"months from 0 to {LARGEST_COUNT}")

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from churn_assets.arms import Arm
 from churn_assets.customers.schema import CustomerSchema
-from churn_assets.message.config import Channel, ProfileConfig, QuietHours, SafetyRules, ServiceRule
+from churn_assets.message.config import ContactChannel, ProfileConfig, QuietHours, SafetyRules, ServiceRule
 from churn_assets.message.model.writing import (
     NO_MODEL,
     NOT_IN_TIME,
@@ -25,7 +25,7 @@ from churn_assets.message.model.writing import (
     judged_message,
 )
 from churn_assets.message.text.profile import Profile, ProfileReader
-from churn_assets.message.text.safety import Request, Safety
+from churn_assets.message.text.safety import Safety, SendRequest
 from churn_assets.message.text.template import Outgoing, TemplateError, outgoing
 from churn_assets.message.training.config import Sampling
 
@@ -193,7 +193,7 @@ class MessageWriter:
         situations: Sequence[Situation],
         *,
         n: int = 1,
-        request: Request | None = None,
+        request: SendRequest | None = None,
         deadline_s: float | None = None,
     ) -> list[list[Message]]:
         """`n` messages for each situation; one where no model writes.
@@ -215,7 +215,7 @@ class MessageWriter:
             return [[UNWRITTEN] for _ in situations]
         return self._texts.write([each.prompt for each in situations], n, deadline_s)
 
-    def judged(self, situation: Situation, draft: RawText, request: Request | None = None) -> Message:
+    def judged(self, situation: Situation, draft: RawText, request: SendRequest | None = None) -> Message:
         """The quick half of `write`: what is sent of a raw text.
 
         Raises:
@@ -226,7 +226,7 @@ class MessageWriter:
         reason = NO_MODEL if self._texts is None else NOT_IN_TIME
         return Message(draft.text, ended=False, sent=self._plain(situation, request), reason=reason)
 
-    def _plain(self, situation: Situation, request: Request | None) -> Outgoing:
+    def _plain(self, situation: Situation, request: SendRequest | None) -> Outgoing:
         profile, channel = situation.profile, None if request is None else request.channel
         now = None if request is None else request.local_time
         waits = hours_left(now, self.writing.safety.quiet_hours) > 0
@@ -239,11 +239,11 @@ def _judged_template(
     service: str,
     currency: str,
     arm: Arm,
-    channel: Channel | None,
+    channel: ContactChannel | None,
     quiet: bool,
 ) -> Outgoing:
     """The template depends on no more of a customer than the service: it is judged once for all of them."""
-    request = Request(channel, hours.start if quiet and hours else None)
+    request = SendRequest(channel, hours.start if quiet and hours else None)
     return outgoing(None, Profile(service, bill=0.0, currency=currency), arm, safety, request)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.incremental import Responses, Worths, waiting_first
+from churn_assets.decision.incremental import PredictedResponses, Worths, waiting_first
 from churn_assets.decision.observation import (
     KNOT_PRICES,
     PRICE_KNOTS,
@@ -55,7 +55,7 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
 
 
 def outlooks(
-    responses: Responses, features: Observations, allowed: Bools, process: RetentionProcess
+    responses: PredictedResponses, features: Observations, allowed: Bools, process: RetentionProcess
 ) -> Outlooks:
     """The outlooks of n customers, but for their logits.
 

@@ -33,7 +33,7 @@ class Known:
     """Outlooks on the customers whom a release knows, for no other recent offers.
 
     Attributes:
-        digests: (k, 16) uint8, `digest_of` their features.
+        digests: (k, 16) uint8, `features_digest` of each.
         outlooks: (k,).
     """
 
@@ -72,7 +72,7 @@ class ReleaseModels:
         models = cls(responses, policy, Known(np.zeros((0, DIGEST_BYTES), np.uint8), nobody))
         _, first = np.unique(canonical(X), axis=0, return_index=True)
         rows = canonical(X)[np.sort(first)]
-        digests = b"".join(digest_of(row.tobytes()) for row in rows)
+        digests = b"".join(features_digest(row.tobytes()) for row in rows)
         names = np.frombuffer(digests, np.uint8).reshape(-1, DIGEST_BYTES)
         return replace(models, known=Known(names, models.compute(rows, [0] * len(rows))))
 
@@ -96,7 +96,7 @@ class ReleaseModels:
         data, width = X.tobytes(), X.shape[1] * X.itemsize
         position = self.known.position
         found = [
-            -1 if prior else position.get(digest_of(data[row * width : (row + 1) * width]), -1)
+            -1 if prior else position.get(features_digest(data[row * width : (row + 1) * width]), -1)
             for row, prior in enumerate(prior_offers)
         ]
         known = [place >= 0 for place in found]
@@ -226,6 +226,6 @@ def canonical(X: Floats) -> Floats:
     return np.where(np.isnan(X), np.nan, X + 0.0)
 
 
-def digest_of(row: bytes) -> bytes:
+def features_digest(row: bytes) -> bytes:
     """Names a customer's features: a digest of their numbers as they lie in memory."""
     return blake2b(row, digest_size=DIGEST_BYTES).digest()

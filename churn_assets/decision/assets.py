@@ -16,7 +16,7 @@ from churn_assets.offers.economics import Economics
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.decision.ppo import Progress
+    from churn_assets.decision.ppo import LearningCurvePoint
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
     from churn_assets.risk.model import RiskModel
@@ -57,7 +57,7 @@ def ppo_decision(
     learners = customers.where(np.isin(np.arange(len(customers)), chosen))
     tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
 
-    def report(progress: Progress) -> None:
+    def report(progress: LearningCurvePoint) -> None:
         reached = {"step": progress.timesteps, "total": config.ppo.timesteps}
         step.progress({**reached, "contacted": progress.contacted, **_captured(progress)})
 
@@ -92,5 +92,5 @@ def ppo_decision(
     )
 
 
-def _captured(progress: Progress) -> dict[str, float]:
+def _captured(progress: LearningCurvePoint) -> dict[str, float]:
     return {} if progress.captured is None else {"captured": progress.captured}

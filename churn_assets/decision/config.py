@@ -11,7 +11,7 @@ from churn_assets.arms import NO_CONTACT_ID, Slug
 
 Share = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1)]
-Months = Annotated[int, Field(ge=1)]
+StepMonths = Annotated[int, Field(ge=1)]
 
 USUAL_COOLDOWN = 2
 """Months."""
@@ -104,7 +104,7 @@ class PpoDecisionConfig(_Section):
     `economics.discount_months`). The first is no contact (`no_contact`, or 0)."""
     episode_length: PositiveInt = 30
     """Steps; the horizon ends the episode (terminated, never truncated)."""
-    step_months: Months = 1
+    step_months: StepMonths = 1
     cooldown_months: Annotated[int, Field(ge=0)] | None = None
     """Months after a contact without another one, the label window at least: no log tells what a contact does within
     the window of another. None: two months, or the label window where that is longer."""

@@ -21,7 +21,7 @@ PREPARED_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimeStep:
     """One step of N customers; finished episodes have already started anew.
 
     Attributes:
@@ -198,7 +198,7 @@ class RetentionCore:
             self._priced = True
         return self._observe()
 
-    def step(self, actions: npt.NDArray[np.integer]) -> Step:
+    def step(self, actions: npt.NDArray[np.integer]) -> TimeStep:
         """Advance every customer by one step.
 
         Args:
@@ -236,7 +236,7 @@ class RetentionCore:
         returns, lengths = self._returns.take(ended), self.step_number.take(ended)
         final = self._observe_at(ended) if self._keep_final else None
         self._restart(ended)
-        return Step(
+        return TimeStep(
             self._observe(),
             rewards,
             finished,

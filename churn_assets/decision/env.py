@@ -13,12 +13,12 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from churn_assets.decision.core import RetentionCore, Reward, Step
+from churn_assets.decision.core import RetentionCore, Reward, TimeStep
 from churn_assets.decision.observation import BOUND, Observations, Observer
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import ResponseTables
 
-Flags = npt.NDArray[np.bool_]
+Bools = npt.NDArray[np.bool_]
 ENV_ID = "churn_assets/Retention-v1"
 
 
@@ -186,7 +186,7 @@ class RetentionVectorEnv(VectorEnv[Observations, npt.NDArray[np.integer], npt.ND
 
     def step(
         self, actions: npt.NDArray[np.integer]
-    ) -> tuple[Observations, npt.NDArray[np.float32], Flags, Flags, dict[str, Any]]:
+    ) -> tuple[Observations, npt.NDArray[np.float32], Bools, Bools, dict[str, Any]]:
         step = self.core.step(np.asarray(actions))
         info: dict[str, Any] = {}
         for name, values in _facts(step).items():
@@ -208,7 +208,7 @@ def _core(
     )
 
 
-def _facts(step: Step) -> dict[str, npt.NDArray[np.bool_]]:
+def _facts(step: TimeStep) -> dict[str, npt.NDArray[np.bool_]]:
     return {name: getattr(step, name) for name in ("offered", "accepted", "churned", "masked")}
 
 

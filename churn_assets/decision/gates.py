@@ -14,7 +14,12 @@ from churn_assets.decision.budget import budget_bound, price_for_budget, run_cam
 from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
 from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
-from churn_assets.decision.off_policy import Evidence, decide_release, off_policy_outcome, simple_policies
+from churn_assets.decision.off_policy import (
+    LoggedDecisions,
+    decide_release,
+    off_policy_outcome,
+    simple_policies,
+)
 from churn_assets.decision.optimum import Choice, Evaluation, evaluate, gain_captured, never, solve
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
@@ -288,7 +293,7 @@ def off_policy(
             champion_risk_model, champion_accept_model, champion_effect_model, champion.process
         )
         theirs = decisions_on_log(champion, seen, offer_log, models)
-    evidence = Evidence.of(offer_log, customers)
+    evidence = LoggedDecisions.of(offer_log, customers)
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
     risk = risk_model.risk_of(offer_log.customer_id)
     price = customers.price[offer_log.positions(customers.ids)]

@@ -23,7 +23,7 @@ FEW = 32
 """Up to as many customers, a recursion in Python's own numbers is faster than one in arrays."""
 
 
-class Responses(NamedTuple):
+class PredictedResponses(NamedTuple):
     """What the models say about n customers at T steps. All probabilities of churn are for the label window.
 
     Attributes:
@@ -42,9 +42,9 @@ class Responses(NamedTuple):
     acceptance: Floats
     acceptance_again: Floats
 
-    def of(self, rows: slice) -> Responses:
+    def of(self, rows: slice) -> PredictedResponses:
         """The same of some customers."""
-        return Responses(*(each[rows] for each in self))
+        return PredictedResponses(*(each[rows] for each in self))
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Incremental:
         return self.value - np.float32(budget_price) * self.spend
 
 
-def incremental(responses: Responses, process: RetentionProcess) -> Incremental:
+def incremental(responses: PredictedResponses, process: RetentionProcess) -> Incremental:
     """Exact incremental value and spend of every offer at every step."""
     n, horizon = responses.risk.shape
     shape = (n, horizon, len(process.recent_at), process.n_arms)
@@ -91,7 +91,7 @@ class Worths:
         process: the rules.
     """
 
-    def __init__(self, responses: Responses, process: RetentionProcess) -> None:
+    def __init__(self, responses: PredictedResponses, process: RetentionProcess) -> None:
         self.process = process
         self._acceptance = (responses.acceptance, responses.acceptance_again)
         price = responses.price

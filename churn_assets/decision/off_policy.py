@@ -119,7 +119,7 @@ class Opponent:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class LoggedDecisions:
     """A log made ready to score any policy on its arms; arrays are by decision.
 
     An arm that could not be chosen is never offered there, whatever a policy would choose: nothing is known of it, and
@@ -140,7 +140,7 @@ class Evidence:
     customer: Ints
 
     @classmethod
-    def of(cls, log: OfferLog, table: CustomerTable) -> Evidence:
+    def of(cls, log: OfferLog, table: CustomerTable) -> LoggedDecisions:
         """Fit the outcome model by customer fold and gather what scoring needs.
 
         Args:
@@ -355,7 +355,7 @@ class OffPolicyVerdict:
         )
 
 
-def decide_release(evidence: Evidence, candidate: Floats, champion: Floats | None) -> OffPolicyVerdict:
+def decide_release(evidence: LoggedDecisions, candidate: Floats, champion: Floats | None) -> OffPolicyVerdict:
     """The off-policy rule for a release.
 
     A first release must beat no offer: the one-sided 95 % lower bound of the doubly robust lift is above 0. A

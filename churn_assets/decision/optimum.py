@@ -52,7 +52,9 @@ class Optimum:
     actions: npt.NDArray[np.int8]
 
 
-def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float | Floats = 0.0) -> Optimum:
+def solve(
+    tables: ResponseTables, process: RetentionProcess, budget_price: float | npt.NDArray[np.floating] = 0.0
+) -> Optimum:
     """The optimum of value − budget_price · spend, per customer; one price, or one a customer (n,)."""
     actions: list[npt.NDArray[np.int8]] = []
 
@@ -67,7 +69,7 @@ def solve(tables: ResponseTables, process: RetentionProcess, budget_price: float
 
 
 def regrets(
-    tables: ResponseTables, process: RetentionProcess, budget_price: float | Floats = 0.0
+    tables: ResponseTables, process: RetentionProcess, budget_price: float | npt.NDArray[np.floating] = 0.0
 ) -> npt.NDArray[np.float32]:
     """(T, O, U, K, n) what each arm is worth less than the best if the optimum follows; inf where not allowed."""
     found: list[npt.NDArray[np.float32]] = []

@@ -14,7 +14,7 @@ from churn_assets.decision.observation import BLOCK, Observations, Observer
 from churn_assets.decision.optimum import Choice
 from churn_assets.decision.process import Ints, RetentionProcess
 
-Weights = npt.NDArray[np.float32]
+Singles = npt.NDArray[np.float32]
 
 MASKED = np.float32(-1e8)
 """Added to the logit of an arm that is not allowed; its probability is exactly 0 in float32."""
@@ -33,8 +33,8 @@ class DecisionPolicy:
 
     process: RetentionProcess
     observation_names: tuple[str, ...]
-    layers: tuple[tuple[Weights, Weights], ...]
-    skip: Weights
+    layers: tuple[tuple[Singles, Singles], ...]
+    skip: Singles
 
     def __post_init__(self) -> None:
         width = len(self.observation_names)
@@ -54,7 +54,7 @@ class DecisionPolicy:
             msg = f"the network has {width} outputs: expected {self.process.n_arms} arms"
             raise ValueError(msg)
 
-    def logits(self, observations: Observations) -> Weights:
+    def logits(self, observations: Observations) -> Singles:
         """(m, K) logits, `MASKED` where not allowed."""
         x = observations
         for weight, bias in self.layers[:-1]:
@@ -116,7 +116,7 @@ class DecisionPolicy:
 
         return choose
 
-    def _tiled(self, observer: Observer, decisions: tuple[Ints, Ints, Ints, Ints], price: Weights) -> Weights:
+    def _tiled(self, observer: Observer, decisions: tuple[Ints, Ints, Ints, Ints], price: Singles) -> Singles:
         """Logits in blocks that stay in the processor's cache."""
         blocks = []
         for start in range(0, len(price), BLOCK):

@@ -31,7 +31,7 @@ from churn_assets.decision.vec_env import RetentionVecEnv
 
 
 @dataclass(frozen=True)
-class Progress:
+class LearningCurvePoint:
     """Where training stands.
 
     Attributes:
@@ -57,8 +57,8 @@ class Training:
     """
 
     policy: DecisionPolicy
-    best: Progress
-    curve: tuple[Progress, ...]
+    best: LearningCurvePoint
+    curve: tuple[LearningCurvePoint, ...]
     timesteps: int
 
 
@@ -90,7 +90,7 @@ def train(
     config: PpoDecisionConfig,
     *,
     seed: int,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[LearningCurvePoint], None] | None = None,
     monitored: int = 128,
     reports: int = 8,
 ) -> Training:
@@ -318,14 +318,14 @@ class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
         best: of the policy that is worth most over `judged_prices`: how much, its progress and itself.
     """
 
-    best: tuple[float, Progress, DecisionPolicy]
+    best: tuple[float, LearningCurvePoint, DecisionPolicy]
 
     def __init__(
         self,
         monitored: ResponseTables,
         process: RetentionProcess,
         config: PpoDecisionConfig,
-        progress: Callable[[Progress], None] | None,
+        progress: Callable[[LearningCurvePoint], None] | None,
         reports: int,
     ) -> None:
         super().__init__()
@@ -335,7 +335,7 @@ class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
         self._none = evaluate(monitored, process, never(process)).value
         self._optimum = solve(monitored, process).evaluation.value
         self._prices = judged_prices(config.budget_prices)
-        self.curve: list[Progress] = []
+        self.curve: list[LearningCurvePoint] = []
 
     def _on_rollout_start(self) -> None:
         self.model.ent_coef = entropy_coefficient(self._ppo, 1 - self.num_timesteps / self._ppo.timesteps)
@@ -352,7 +352,7 @@ class _Schedule(BaseCallback):  # type: ignore[misc]  # no types at this border
             for price in self._prices
         )
         captured = gain_captured(unpriced.value, self._none, self._optimum)
-        reached = Progress(self.num_timesteps, captured, float(unpriced.contacted.mean()))
+        reached = LearningCurvePoint(self.num_timesteps, captured, float(unpriced.contacted.mean()))
         pairs = zip((unpriced, *priced), self._prices, strict=True)
         worth = float(sum((each.value - price * each.spend).mean() for each, price in pairs))
         self.curve.append(reached)

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
-from churn_assets.decision.incremental import Responses
+from churn_assets.decision.incremental import PredictedResponses
 from churn_assets.decision.process import Floats, Ints, RetentionProcess
 from churn_assets.predictors.curves import Curves
-from churn_assets.predictors.forest import Forest, Words
+from churn_assets.predictors.forest import BitWords, Forest
 from churn_assets.predictors.grid import Grid, union
 from churn_assets.predictors.probability import logistic
 from churn_assets.risk.predictor import RiskPredictor, risk_of
@@ -99,7 +99,7 @@ class ResponseModels:
         joined._offered  # noqa: B018 - refused here, not at the first customer
         return joined
 
-    def responses(self, X: Floats, prior: Floats, again_steps: int | None = None) -> Responses:
+    def responses(self, X: Floats, prior: Floats, again_steps: int | None = None) -> PredictedResponses:
         """What the models say of customers at every step.
 
         Args:
@@ -130,14 +130,14 @@ class ResponseModels:
             self._acceptance(months.first(steps), left, carried[:, :steps] + own)
             for own, steps in ((0.0, shape[1]), (1.0, shape[1] if again_steps is None else again_steps))
         )
-        return Responses(X[:, self._price], risk, accepted, refused, acceptance, again)
+        return PredictedResponses(X[:, self._price], risk, accepted, refused, acceptance, again)
 
-    def _acceptance(self, months: _Months, left: Words, recent: Floats) -> Floats:
+    def _acceptance(self, months: _Months, left: BitWords, recent: Floats) -> Floats:
         """(n, steps, K - 1) by leaves (n, trees) that customers leave and (n, steps) recent offers."""
         forest = self.accept.forest
         cells = self.grid.cells_of(self.accept.features, recent)
 
-        def accepted(leaves: Words, places: Ints) -> Floats:
+        def accepted(leaves: BitWords, places: Ints) -> Floats:
             again = forest.reachable.take(cells.reshape(-1).take(places), axis=0)
             return logistic(forest.total((leaves & again)[:, None] & self._offered))
 
@@ -162,7 +162,7 @@ class ResponseModels:
         return (self._months < self.process.recent_window_months).astype(np.float64)
 
     @cached_property
-    def _offered(self) -> Words:
+    def _offered(self) -> BitWords:
         """(K - 1, trees) leaves of the acceptance that each arm leaves."""
         return self.accept.leaves(*self.accept.codes(self.process.menu.arms[1:]))
 
@@ -209,8 +209,8 @@ class _Months:
     def spread(
         self,
         forest: Forest,
-        left: Words,
-        evaluate: Callable[[Words, Ints], Floats],
+        left: BitWords,
+        evaluate: Callable[[BitWords, Ints], Floats],
         others: Ints | None = None,
     ) -> Floats:
         """(n, T, …) an evaluation of leaves, made once for months in a row that leave the same.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.incremental import Responses
+from churn_assets.decision.incremental import PredictedResponses
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.offers.eligibility import Eligibility
 from churn_assets.predictors.probability import logistic, logit
@@ -41,7 +41,7 @@ class ResponseSource(Protocol):
     @property
     def process(self) -> RetentionProcess: ...
 
-    def responses(self, X: Floats, prior: Floats, /) -> Responses: ...
+    def responses(self, X: Floats, prior: Floats, /) -> PredictedResponses: ...
 
 
 @dataclass(frozen=True)
@@ -122,9 +122,9 @@ class ResponseTables:
         )
 
     @property
-    def responses(self) -> Responses:
+    def responses(self) -> PredictedResponses:
         """The same without what a policy is shown beside it."""
-        return Responses(
+        return PredictedResponses(
             self.price,
             self.risk,
             self.churn_if_accepted,

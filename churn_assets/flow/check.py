@@ -37,7 +37,7 @@ Function = str | Callable[..., Any]
 Given = Mapping[str, Setting[Any] | Function]
 """What the parameters of a check get that have a name of their own: a setting, or a function that makes it."""
 
-Kind = Literal["section", "gates", "asset", "champion", "evidence", "made"]
+ArgumentKind = Literal["section", "gates", "asset", "champion", "evidence", "made"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Argument:
     """
 
     name: str
-    kind: Kind
+    kind: ArgumentKind
     of: Any
     optional: bool
 

@@ -29,7 +29,7 @@ from churn_assets.store.inputs import content_of, local_copy
 if TYPE_CHECKING:
     from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.message.corpus.data import Messages, Preferences
+    from churn_assets.message.corpus.data import MessageCorpus, Preferences
     from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
     from churn_assets.message.training.progress import Progress
 
@@ -59,11 +59,11 @@ def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
 )
 def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     from churn_assets.message.corpus.read import read_messages
-    from churn_assets.message.corpus.sentences import write_messages
+    from churn_assets.message.corpus.sentences import write_message_corpus
 
     config, menu, currency = step.config, _menu(step), step.read(CURRENCY)
     if config.simulated:
-        made = write_messages(customers, config, menu, step.seed, currency)
+        made = write_message_corpus(customers, config, menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
             made = read_messages(path, customers, config, menu, where, currency)
@@ -124,13 +124,13 @@ def _menu(step: Step[Any]) -> Menu:
     return menu_of(step.read(NAMED), step.read(ARMS), step.read(MONTHS), step.read(CURRENCY))
 
 
-def _examples(made: Messages | Preferences, names: tuple[str, ...]) -> list[dict[str, str]]:
+def _examples(made: MessageCorpus | Preferences, names: tuple[str, ...]) -> list[dict[str, str]]:
     return [
         dict(zip(names, map(str, row), strict=True)) for row in made.frame[list(names)].head(5).to_numpy()
     ]
 
 
-def _columns(made: Messages | Preferences) -> dict[str, tuple[str, str]]:
+def _columns(made: MessageCorpus | Preferences) -> dict[str, tuple[str, str]]:
     origin = "Simulated." if made.simulated else "The user's."
     meanings = {
         "customer_id": "The customer; empty where unknown.",
@@ -194,7 +194,7 @@ def _trained(value: Any, record: TrainingRecord, *plots: Plot) -> Made:
     data=_base_digest,
     outside=("base_model",),
 )
-def sft_model(step: Step[SftModelConfig], messages: Messages) -> Made:
+def sft_model(step: Step[SftModelConfig], messages: MessageCorpus) -> Made:
     from churn_assets.message.training.sft import train_sft
 
     model = _train(train_sft, step, messages, root=step.root)
@@ -233,7 +233,7 @@ def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_mo
     description="Writes the message: the SFT model, tuned by PPO against that very reward model.",
 )
 def ppo_text(
-    step: Step[PpoTextConfig], sft_model: LanguageModel, reward_model: RewardModel, messages: Messages
+    step: Step[PpoTextConfig], sft_model: LanguageModel, reward_model: RewardModel, messages: MessageCorpus
 ) -> Made:
     if step.config.algorithm == "grpo":
         from churn_assets.message.training.grpo import train_grpo as train

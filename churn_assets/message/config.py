@@ -12,7 +12,7 @@ CORPUS = "corpus"
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Words = Annotated[str, Field(min_length=1)]
-Channel = Literal["sms", "email", "letter", "phone"]
+ContactChannel = Literal["sms", "email", "letter", "phone"]
 
 
 class _Section(BaseModel):
@@ -221,7 +221,7 @@ class SafetyRules(_Section):
     """Names that give away that a text speaks of somebody: the customer's own is a placeholder."""
     extra_characters: str = "’‘“”–—…"
     """Allowed besides printable ASCII and line breaks."""
-    opt_out_channels: tuple[Channel, ...] = ("sms", "email")
+    opt_out_channels: tuple[ContactChannel, ...] = ("sms", "email")
     """Channels on which a text must say how to be left alone."""
     opt_out_phrases: Annotated[tuple[Words, ...], Field(min_length=1)] = ("opt out", "unsubscribe")
     quiet_hours: QuietHours | None = QuietHours()

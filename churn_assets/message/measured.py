@@ -18,7 +18,7 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Floats
 from churn_assets.gates.report import Outcome
 from churn_assets.message.config import MessagesConfig, SafetyRules
-from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.corpus.data import MessageCorpus, Preferences
 from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import Booleans
@@ -38,7 +38,7 @@ MEASURED = 256
 """Messages along which KL divergence is measured: of 100 it varies by .004 around .144, of a trained quickstart."""
 
 
-Section = SftModelConfig | PpoTextConfig
+TextSection = SftModelConfig | PpoTextConfig
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def safety_rules(rules: SafetyRules, texts: MessagesConfig, menu: Menu) -> Safet
 
 def held_out_situations(
     customers: CustomerTable,
-    messages: Messages,
+    messages: MessageCorpus,
     menu: Menu,
     currency: str,
     texts: MessagesConfig,
-    config: Section,
+    config: TextSection,
 ) -> list[Situation]:
     """Customers that no model was fitted on, each with an offer; no prompt that was trained on."""
     known = frozenset(messages.of("train")["prompt"])
@@ -73,7 +73,7 @@ def held_out_situations(
     return situations_of(profiles, offers_of(menu, texts.durations), config.gates.prompts, known)
 
 
-def writer_of_sft(sft_model: LanguageModel, config: Section) -> Writer:
+def writer_of_sft(sft_model: LanguageModel, config: TextSection) -> Writer:
     """The SFT model, ready to run where the model under test does."""
     return Writer.of(sft_model, str(device_of(config.compute)))
 
@@ -111,7 +111,7 @@ def quality_of(preferences: Preferences, reward_model: RewardModel, config: PpoT
 
 
 def learned_the_language(
-    _: LanguageModel, writer: Writer, messages: Messages, config: SftModelConfig
+    _: LanguageModel, writer: Writer, messages: MessageCorpus, config: SftModelConfig
 ) -> Outcome:
     """Expects the messages that were written to customers it never saw."""
     of_test = messages.of("test").head(config.gates.prompts)

@@ -66,7 +66,7 @@ class PastRun:
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainingRequest:
     """One training to ask for; it answers everything in `evidence` at once.
 
     Attributes:
@@ -95,7 +95,7 @@ class Waiting:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """What to do now.
 
     Attributes:
@@ -104,7 +104,7 @@ class Plan:
         answered: What was found and has been answered by a run that succeeded.
     """
 
-    request: Request | None
+    request: TrainingRequest | None
     waiting: tuple[Waiting, ...]
     answered: tuple[Finding, ...]
 
@@ -121,7 +121,7 @@ def plan(
     config: AutomationConfig,
     inputs: Mapping[str, Sequence[str]],
     now: datetime,
-) -> Plan:
+) -> TrainingPlan:
     """Answer all that can be answered with one training.
 
     Args:
@@ -147,7 +147,7 @@ def plan(
     if why:
         waiting += [Waiting(finding, why) for finding in due]
     request = _merged(experiment, due, inputs) if due and not why else None
-    return Plan(request, tuple(waiting), tuple(answered))
+    return TrainingPlan(request, tuple(waiting), tuple(answered))
 
 
 @dataclass(frozen=True)
@@ -234,10 +234,12 @@ def _cooling(runs: Iterable[PastRun], how: str, config: AutomationConfig, now: d
     )
 
 
-def _merged(experiment: str, due: Mapping[Finding, int], inputs: Mapping[str, Sequence[str]]) -> Request:
+def _merged(
+    experiment: str, due: Mapping[Finding, int], inputs: Mapping[str, Sequence[str]]
+) -> TrainingRequest:
     evidence = tuple(sorted({finding.evidence for finding in due}))
     attempt = max(due.values())
-    return Request(
+    return TrainingRequest(
         assets=downstream((asset for finding in due for asset in finding.assets), inputs),
         evidence=evidence,
         attempt=attempt,

@@ -12,8 +12,8 @@ from churn_assets.customers.columns import CustomerTableError
 from churn_assets.customers.table import prepare
 from churn_assets.deciding.table import PRIOR_OFFERS, decide_table
 from churn_assets.decision.off_policy import (
-    Evidence,
     Floats,
+    LoggedDecisions,
     OffPolicyError,
     cross_fitted_outcomes,
     decide_release,
@@ -83,7 +83,7 @@ def _choices(logged: pd.DataFrame, arms: tuple[str, ...], decider: Decider) -> F
     return np.asarray(decided.to_numpy()[:, None] == np.array(arms, object), np.float64)
 
 
-def _evidence(logged: pd.DataFrame, arms: tuple[str, ...], schema: CustomerSchema) -> Evidence:
+def _evidence(logged: pd.DataFrame, arms: tuple[str, ...], schema: CustomerSchema) -> LoggedDecisions:
     """The decisions made ready to score: a customer's decisions share a fold and are no independent rows."""
     design = outcome_design(prepare(_customers(logged, schema), schema, where="live decisions"))
     customer = np.asarray(pd.factorize(logged["customer_id"])[0], np.int64)
@@ -99,4 +99,4 @@ def _evidence(logged: pd.DataFrame, arms: tuple[str, ...], schema: CustomerSchem
         len(arms),
     )
     propensities = logged[list(map(propensity_column, arms))].to_numpy(np.float64)
-    return Evidence(arm, reward, propensities, expected, customer)
+    return LoggedDecisions(arm, reward, propensities, expected, customer)

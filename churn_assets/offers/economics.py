@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, Field
 
-from churn_assets.arms import ArmConfig, Catalogue, Menu, Money
+from churn_assets.arms import ArmConfig, Catalogue, Menu, MoneyAmount
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -21,7 +21,7 @@ class Economics(BaseModel, frozen=True, extra="forbid"):
     margin: float = Field(
         default=0.50, gt=0, le=1, description="Contribution margin as a share of the list price."
     )
-    contact_cost: Money = Field(
+    contact_cost: MoneyAmount = Field(
         default=1.0,
         description="Cost of one contact, whatever comes of it, for arms that do not say their own.",
     )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Decides = Bools | Condition
-Columns = Mapping[str, Sequence[str] | None]
+ColumnLevels = Mapping[str, Sequence[str] | None]
 """Categories of columns by name; None for one of numbers."""
 
 
@@ -90,7 +90,7 @@ def _as_feature(column: pd.Series) -> tuple[tuple[str, ...] | None, Floats]:
 
 
 def _prepared(
-    menu: Sequence[Arm] | Menu, columns: Columns, *, whole: bool
+    menu: Sequence[Arm] | Menu, columns: ColumnLevels, *, whole: bool
 ) -> Iterator[tuple[int, int, Decides]]:
     """What `Eligibility` holds; `whole`: there are no other categories than these."""
     names = list(columns)

@@ -33,7 +33,7 @@ class OfferLogError(ValueError):
 
 
 @dataclass(frozen=True)
-class Violation:
+class LogViolation:
     """One broken rule: column, first rows that break it (from 0), how many, what is there, what should be."""
 
     column: str
@@ -329,7 +329,7 @@ def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
     return (0, 0.0) if arm_id == NO_CONTACT_ID else (2, catalogue.arm(arm_id).size)
 
 
-def _arms(frame: pd.DataFrame, menu: Menu, origin: str) -> tuple[NDArray[np.object_], list[Violation]]:
+def _arms(frame: pd.DataFrame, menu: Menu, origin: str) -> tuple[NDArray[np.object_], list[LogViolation]]:
     """(n,) id of each row's arm, None where it is none of the menu, and what is wrong with such rows."""
     if SHORTHAND not in frame.columns:
         column, names = ARM, frame[ARM].map(str, na_action="ignore").to_numpy(object)
@@ -393,10 +393,10 @@ def _dates(column: pd.Series, origin: str) -> pd.Series:
     return dates.dt.as_unit("us").reset_index(drop=True)
 
 
-def _value_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
+def _value_violations(frame: pd.DataFrame, menu: Menu) -> list[LogViolation]:
     """Rules of single values."""
     if frame.empty:
-        return [Violation("customer_id", (), 0, "no rows", "at least one decision")]
+        return [LogViolation("customer_id", (), 0, "no rows", "at least one decision")]
     # What stands there for no arm was said already.
     blank = _broken((frame[name], frame[name].isna(), "no blank") for name in frame.columns if name != ARM)
     if blank:
@@ -420,7 +420,7 @@ def _value_violations(frame: pd.DataFrame, menu: Menu) -> list[Violation]:
     return _broken(rules)
 
 
-def _broken(rules: Iterable[tuple[pd.Series, Any, str]]) -> list[Violation]:
+def _broken(rules: Iterable[tuple[pd.Series, Any, str]]) -> list[LogViolation]:
     """The rules that are broken, of (column, (n,) where it is broken, what was expected)."""
     return [
         _violation(column, np.asarray(where), expected) for column, where, expected in rules if where.any()
@@ -431,7 +431,7 @@ def _row_violations(
     frame: pd.DataFrame,
     menu: Menu,
     customer_ids: Sequence[str] | NDArray[Any],
-) -> list[Violation]:
+) -> list[LogViolation]:
     """Rules that tie columns or rows together."""
     propensities = frame[list(map(propensity_column, menu.ids))].to_numpy(np.float64)
     arm = pd.Index(menu.ids).get_indexer(frame[ARM])
@@ -463,8 +463,10 @@ def _row_violations(
     return _broken(rules)
 
 
-def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> Violation:
+def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> LogViolation:
     rows = np.flatnonzero(broken)
     shown = column.iloc[rows[:SHOWN_ROWS]]
     found = ", ".join("blank" if pd.isna(value) else str(value) for value in dict.fromkeys(shown))
-    return Violation(str(column.name), tuple(int(r) for r in rows[:SHOWN_ROWS]), len(rows), found, expected)
+    return LogViolation(
+        str(column.name), tuple(int(r) for r in rows[:SHOWN_ROWS]), len(rows), found, expected
+    )

@@ -88,7 +88,7 @@ class Stays:
         return Stays(*(np.take_along_axis(getattr(self, each.name), at, axis=1) for each in fields(self)))
 
 
-class Responses:
+class ResponseFunctions:
     """The response functions of `DemoWorld`, of N customers and the K arms of a menu.
 
     Attributes:
@@ -199,7 +199,7 @@ def _flags(customers: pd.DataFrame) -> Flags:
 
 
 def _worth(arm: Arm, price: Floats, senior: Bools) -> Floats:
-    """(N,) as of `Responses.worth`: never less for a larger arm of a family."""
+    """(N,) as of `ResponseFunctions.worth`: never less for a larger arm of a family."""
     if not arm.contacts:
         return np.zeros_like(price)
     terms, months = arm.terms, arm.months / USUAL_MONTHS

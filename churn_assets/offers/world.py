@@ -33,7 +33,7 @@ from churn_assets.offers.responses import (
     COMPETITOR_TAKES,
     NUMERIC,
     REFERENCE,
-    Responses,
+    ResponseFunctions,
     Someone,
     Stays,
     sigmoid,
@@ -138,7 +138,7 @@ class Cohort:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class WorldOutcomes:
     """What customers did: (n,) accepted and churned, 0 or 1, and the decision's value in money."""
 
     accepted: Ints
@@ -196,7 +196,7 @@ class DemoWorld:
         *,
         drift: Drift = "none",
         effects: bool = True,
-        responses: type[Responses] = Responses,
+        responses: type[ResponseFunctions] = ResponseFunctions,
     ) -> None:
         missing = [name for name in (*NUMERIC, *CATEGORICAL) if name not in table.schema.names]
         if missing:
@@ -329,7 +329,7 @@ class DemoWorld:
             self.allowed[customer],
         )
 
-    def answer(self, truth: Truth, arm: Ints, rng: np.random.Generator) -> Answers:
+    def answer(self, truth: Truth, arm: Ints, rng: np.random.Generator) -> WorldOutcomes:
         """What n customers do who are offered `arm` (n,) index into the menu.
 
         Raises:
@@ -347,7 +347,7 @@ class DemoWorld:
             *(each[:, None].astype(np.float64) for each in (truth.would_churn, accepted))
         )
         churned = (rng.random(n) >= stays[:, 0]).astype(np.int64)
-        return Answers(
+        return WorldOutcomes(
             accepted,
             churned,
             decision_value(self.menu, arm, truth.price, accepted, churned, self.economics),

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_assets.predictors.curves import Curves
-from churn_assets.predictors.forest import MOST_LEAVES, Forest, Words
+from churn_assets.predictors.forest import MOST_LEAVES, BitWords, Forest
 from churn_assets.predictors.grid import Grid, Ints
 
 Array = npt.NDArray[Any]
@@ -87,7 +87,7 @@ def unpack_forest(name: str, arrays: Arrays, grid: Grid) -> Forest:
     return Forest(float(baseline[0]), reachable, values)
 
 
-def _check_leaves(name: str, reachable: Words, leaves: int, starts: Ints) -> None:
+def _check_leaves(name: str, reachable: BitWords, leaves: int, starts: Ints) -> None:
     """The boxes of a tree's leaves are disjoint, and have as many combinations of cells as there are."""
     bits = np.iinfo(reachable.dtype).bits
     one = reachable.dtype.type(1)

@@ -14,7 +14,7 @@ import numpy as np
 
 from churn_assets.predictors.curves import Curves, interpolation
 from churn_assets.predictors.fitted import boosting_baseline
-from churn_assets.predictors.forest import Branch, Forest, Tree
+from churn_assets.predictors.forest import Forest, InnerNode, Tree
 from churn_assets.predictors.grid import Floats, Grid
 
 _SEED = 20_261_122
@@ -30,7 +30,7 @@ class ConversionError(ValueError):
 def cuts(trees: Iterable[Tree], features: int) -> list[list[float]]:
     """Where the rules of trees change, of each feature."""
     edges: list[list[float]] = [[] for _ in range(features)]
-    for branch in (node for tree in trees for node in tree if isinstance(node, Branch)):
+    for branch in (node for tree in trees for node in tree if isinstance(node, InnerNode)):
         edges[branch.feature] += [] if branch.edge is None else [branch.edge]
     return edges
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from churn_assets.predictors.forest import Branch, Tree
+from churn_assets.predictors.forest import InnerNode, Tree
 from churn_assets.predictors.grid import Bools, Floats
 
 
@@ -44,7 +44,7 @@ def _own_codes(boosting: Any, categories: int) -> Floats:
     return probes if step is None else np.asarray(step.transform(probes))
 
 
-def _rule(tree: Any, node: Any, columns: list[int], codes: Floats) -> Branch | float:
+def _rule(tree: Any, node: Any, columns: list[int], codes: Floats) -> InnerNode | float:
     if node["is_leaf"]:
         return float(node["value"])
     own = int(node["feature_idx"])
@@ -52,7 +52,7 @@ def _rule(tree: Any, node: Any, columns: list[int], codes: Floats) -> Branch | f
     left, right = int(node["left"]), int(node["right"])
     if not node["is_categorical"]:
         edge = float(node["num_threshold"])
-        return Branch(feature, edge, lambda x: np.where(np.isnan(x), blank, x <= edge), left, right)
+        return InnerNode(feature, edge, lambda x: np.where(np.isnan(x), blank, x <= edge), left, right)
     words = tree.raw_left_cat_bitsets[int(node["bitset_idx"])]
 
     def goes_left(x: Floats) -> Bools:
@@ -61,7 +61,7 @@ def _rule(tree: Any, node: Any, columns: list[int], codes: Floats) -> Branch | f
         place = np.where(seen, code, 0).astype(np.int64)
         return np.where(seen, (words[place // 32] >> (place % 32)) & 1 == 1, blank)
 
-    return Branch(feature, None, goes_left, left, right)
+    return InnerNode(feature, None, goes_left, left, right)
 
 
 def boosting_baseline(boosting: Any) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from churn_assets.predictors.grid import Bools, Floats, Grid, Ints
 
-Words = npt.NDArray[Any]
+BitWords = npt.NDArray[Any]
 
 MOST_LEAVES = 64
 """Leaves of one tree: they are the bits of one word."""
@@ -22,7 +22,7 @@ _FRACTION_BITS, _EXPONENT_BIAS = 52, 1023
 
 
 @dataclass(frozen=True)
-class Branch:
+class InnerNode:
     """An inner node of a tree: a rule about one feature, and where it leads.
 
     Attributes:
@@ -40,7 +40,7 @@ class Branch:
     right: int
 
 
-Tree = Sequence[Branch | float]
+Tree = Sequence[InnerNode | float]
 """Nodes of a tree, the root first; a leaf is its value."""
 
 
@@ -58,7 +58,7 @@ class Forest:
     """
 
     baseline: float
-    reachable: Words
+    reachable: BitWords
     values: Floats
 
     @classmethod
@@ -73,7 +73,7 @@ class Forest:
             raise ValueError(f"found a tree of {most} leaves, expected at most {MOST_LEAVES}")
         word = next(kind for kind in _WORDS if np.iinfo(kind).bits >= most)
         values = np.zeros((len(trees), most))
-        reachable: Words = np.full((grid.size, len(trees)), np.iinfo(word).max, word)
+        reachable: BitWords = np.full((grid.size, len(trees)), np.iinfo(word).max, word)
         for number, tree in enumerate(trees):
             below = [0] * len(tree)
             bit = 0
@@ -90,11 +90,11 @@ class Forest:
             reachable[:, number] &= word(below[0])
         return cls(baseline, reachable, values)
 
-    def left_by(self, cells: Ints) -> Words:
+    def left_by(self, cells: Ints) -> BitWords:
         """(…, f) cells of f features -> (…, trees) leaves that all of them leave."""
         return np.asarray(np.bitwise_and.reduce(self.reachable.take(cells, axis=0), axis=-2))
 
-    def total(self, leaves: Words) -> Floats:
+    def total(self, leaves: BitWords) -> Floats:
         """(…, trees) words in which one leaf is left of each tree -> (…) sums of their values."""
         # The exponent of a power of two as a float is the number of its only bit.
         index = leaves.astype(np.float64).view(np.int64)

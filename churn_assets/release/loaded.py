@@ -71,7 +71,7 @@ def load_desk(store: ArtifactStore, bundle: Bundle) -> MessageWriter:
     return MessageWriter.of(bundle.writing, model)
 
 
-def load_models(store: ArtifactStore, bundle: Bundle) -> Models:
+def load_members(store: ArtifactStore, bundle: Bundle) -> Models:
     """Load the models of a release.
 
     Raises:

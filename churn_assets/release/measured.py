@@ -10,14 +10,14 @@ from churn_assets.gates.report import Outcome
 from churn_assets.release import gates
 from churn_assets.release.bundle import Release
 from churn_assets.release.evidence import gather
-from churn_assets.release.loaded import Models, load_models
+from churn_assets.release.loaded import Models, load_members
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.reference import ArtifactRef
 
 
 def models(release: Release, store: ArtifactStore) -> Models:
     """The members that decide and write, loaded at their exact versions."""
-    return load_models(store, release.bundle)
+    return load_members(store, release.bundle)
 
 
 def members_agree(release: Release, store: ArtifactStore) -> Outcome:

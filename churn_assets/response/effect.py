@@ -51,7 +51,7 @@ MEDIATED, BOOSTED = "mediated", "boosted"
 
 
 @dataclass(frozen=True)
-class Direct:
+class DirectEffect:
     """Shares of would-be churners and stayers whose churn contact changes, by arm; A - 1 arms that contact.
 
     Attributes:
@@ -65,7 +65,7 @@ class Direct:
     accepting: Floats
 
     @classmethod
-    def of(cls, coefficients: Floats) -> Direct:
+    def of(cls, coefficients: Floats) -> DirectEffect:
         """From coefficients (A - 1, 2 p + 2) of `LogRows.terms`."""
         columns = (coefficients.shape[1] - 2) // 2
         kept, driven, accepting = np.split(coefficients, [columns, 2 * columns], axis=1)
@@ -93,7 +93,7 @@ class EffectModel:
     menu: Menu
     baseline: Baseline
     mediated: Mediated
-    direct: Direct
+    direct: DirectEffect
     boosted: Boosted
     weights: Mapping[str, float]
     size: float
@@ -147,7 +147,7 @@ class EffectModel:
             ],
             axis=0,
         )
-        direct = Direct.of(coefficients)
+        direct = DirectEffect.of(coefficients)
         kept, driven = stack.shares
         direct.kept[:, 0] += kept
         direct.driven[:, 0] += driven

@@ -25,7 +25,7 @@ from churn_assets.predictors.conversion import ConversionError
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.direct import Boosted
-from churn_assets.response.effect import MEDIATED, Direct, EffectModel
+from churn_assets.response.effect import MEDIATED, DirectEffect, EffectModel
 from churn_assets.response.mediated import Baseline, Mediated
 from churn_assets.response.predictor import AcceptPredictor
 from churn_assets.store.errors import CorruptArtifact
@@ -190,7 +190,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 menu=menu,
                 baseline=Baseline(basis, parts["idle"], described.baseline_realised, described.baseline_size),
                 mediated=Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
-                direct=Direct(parts["kept"], parts["driven"], accepting),
+                direct=DirectEffect(parts["kept"], parts["driven"], accepting),
                 boosted=boosted,
                 weights=described.weights,
                 size=described.size,

@@ -9,7 +9,7 @@ import numpy as np
 
 from churn_assets.arms import Arm, ArmError, Menu
 from churn_assets.predictors.curves import Curves
-from churn_assets.predictors.forest import Forest, Words
+from churn_assets.predictors.forest import BitWords, Forest
 from churn_assets.predictors.grid import CHUNK, Floats, Grid, Ints
 from churn_assets.predictors.probability import between, logistic, logit, mean
 
@@ -58,7 +58,7 @@ class AcceptPredictor:
         family = [self.menu.families.index(arm.family) if arm.contacts else 0 for arm in arms]
         return np.array(family, np.int64), np.array([arm.size for arm in arms], np.float64)
 
-    def leaves(self, family: Ints, size: Floats) -> Words:
+    def leaves(self, family: Ints, size: Floats) -> BitWords:
         """(K,) families and (K,) sizes -> (K, trees) leaves that such arms leave."""
         last = len(self.grid.levels) - 1
         cells = [self.grid.cells_of(last, size)]
@@ -92,7 +92,7 @@ class AcceptPredictor:
             found[rows] = logistic(self.forest.total(customers & arms.take(arm[rows], axis=0)))
         return found
 
-    def _customers(self, X: Floats, recent: Floats) -> Iterable[tuple[slice, Words]]:
+    def _customers(self, X: Floats, recent: Floats) -> Iterable[tuple[slice, BitWords]]:
         """Leaves left by customers and their recent offers, some rows at a time."""
         for start in range(0, len(X), CHUNK):
             rows = slice(start, start + CHUNK)

@@ -23,13 +23,13 @@ from churn_assets.predictors.conversion import additive_curves, boosting_forest,
 from churn_assets.predictors.fitted import boosting_trees, spline_degree, spline_knots, spline_logit
 from churn_assets.predictors.grid import Grid, edges_of
 from churn_assets.risk.config import SIGNS, RiskModelConfig, SplineLogisticConfig
-from churn_assets.risk.predictor import Kind, RiskPredictor
+from churn_assets.risk.predictor import RiskModelKind, RiskPredictor
 
 Floats = NDArray[np.float64]
 
 SPLINE = "spline_logistic"
 BOOSTING = "boosting"
-PARTS: Mapping[Kind, tuple[str, ...]] = {
+PARTS: Mapping[RiskModelKind, tuple[str, ...]] = {
     "logit_mean": (SPLINE, BOOSTING),
     "spline_logistic": (SPLINE,),
     "boosting": (BOOSTING,),
@@ -45,7 +45,7 @@ class RiskEstimator:
         parts: The fitted classifiers by name; all read the design matrix.
     """
 
-    kind: Kind
+    kind: RiskModelKind
     parts: Mapping[str, Any]
 
     @classmethod
@@ -67,7 +67,7 @@ class RiskEstimator:
         if len(np.unique(y)) != 2:
             raise ValueError(f"risk_model: found only label {np.unique(y).tolist()}, expected both 0 and 1")
         signs = monotone_signs(schema, config)
-        kind: Kind = (
+        kind: RiskModelKind = (
             _best_kind(X, y, schema, config, seed) if config.kind == "best_by_nested_cv" else config.kind
         )
         fits = {
@@ -124,7 +124,7 @@ def monotone_signs(schema: CustomerSchema, config: RiskModelConfig) -> NDArray[n
 
 def _best_kind(
     X: Floats, y: NDArray[np.int8], schema: CustomerSchema, config: RiskModelConfig, seed: int
-) -> Kind:
+) -> RiskModelKind:
     """The kind with the least log loss over inner folds."""
     inner = StratifiedKFold(config.nested_folds, shuffle=True, random_state=seed)
     losses = dict.fromkeys(PARTS, 0.0)

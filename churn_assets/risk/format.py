@@ -23,7 +23,7 @@ from churn_assets.predictors.arrays import (
     unpack_grid,
 )
 from churn_assets.risk.model import RiskModel
-from churn_assets.risk.predictor import Kind, RiskPredictor
+from churn_assets.risk.predictor import RiskModelKind, RiskPredictor
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
     ArtifactFormat,
@@ -40,7 +40,7 @@ TENSORS, DESCRIPTION, OUT_OF_FOLD = "predictor.safetensors", "model.json", "out_
 
 
 class _Description(BaseModel, frozen=True, extra="forbid"):
-    kind: Kind
+    kind: RiskModelKind
     schema_: CustomerSchema
     metrics: dict[str, float]
 

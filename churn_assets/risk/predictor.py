@@ -13,7 +13,7 @@ from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.grid import Floats, Grid
 from churn_assets.predictors.probability import between, logistic
 
-Kind = Literal["logit_mean", "spline_logistic", "boosting"]
+RiskModelKind = Literal["logit_mean", "spline_logistic", "boosting"]
 
 LARGEST_LOGIT = float(np.log(1 - 1e-9) - np.log1p(-(1 - 1e-9)))
 """Of either part, on both sides: beyond it a risk is no information."""
@@ -34,7 +34,7 @@ class RiskPredictor:
     spline: Curves | None
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> RiskModelKind:
         """Which parts there are."""
         if self.boosting is None:
             return "spline_logistic"

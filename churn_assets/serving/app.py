@@ -21,10 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from churn_assets.deciding.decider import (
     POLICY,
     Budget,
-    Contact,
     CustomerError,
     CustomerInput,
     Decision,
+    LastContact,
     Rollout,
 )
 from churn_assets.offers.records import decision_payload
@@ -36,7 +36,7 @@ from churn_assets.serving.docs_page import show_docs
 from churn_assets.serving.messages import Wanted
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
-from churn_assets.serving.reload import ReleaseFollower, Served
+from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import (
     CustomerQuestion,
     DecisionsAnswer,
@@ -236,7 +236,7 @@ class DecisionDesk:
         self._parts.metrics.outcomes(number)
         return _ENCODER.encode(OutcomesAnswer(recorded=number, durable=self._parts.config.decision_log.flush))
 
-    def _decide(self, served: Served, question: DecisionsQuestion) -> list[Decision]:
+    def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> list[Decision]:
         batch = [_input(customer) for customer in question.customers]
         if len({customer.customer_id for customer in batch}) < len(batch):
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
@@ -287,7 +287,7 @@ def _read(body: bytes, decoder: msgspec.json.Decoder[Q]) -> Q:
         raise Problem(400, "not JSON", "expected one JSON document in UTF-8") from error
 
 
-def _served(follower: ReleaseFollower) -> Served:
+def _served(follower: ReleaseFollower) -> ServedRelease:
     if follower.served is None:
         raise Problem(503, "no release answers", "see /v2/health/ready", {"retry-after": "5"})
     return follower.served
@@ -300,7 +300,7 @@ def _input(customer: CustomerQuestion) -> CustomerInput:
         customer.features,
         customer.eligible,
         customer.opted_out,
-        None if last is None else Contact(last.months_ago, last.accepted),
+        None if last is None else LastContact(last.months_ago, last.accepted),
         customer.offers_used,
         customer.prior_offers,
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -68,8 +68,8 @@ class ServingConfig(_Section):
         decision_log: The local log.
     """
 
-    holdout_share: Share = 0.0
-    exploration_share: Share = 0.0
+    holdout_share: ShareBelowOne = 0.0
+    exploration_share: ShareBelowOne = 0.0
     assignment_epoch: Annotated[str, Field(max_length=64)] = ""
     kill_switch: bool = False
     poll_seconds: Seconds = 2.0

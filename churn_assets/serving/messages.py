@@ -12,7 +12,7 @@ from churn_assets.arms import Arm
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.deciding.messages import UNWRITTEN, MessageWriter, RawText, hours_left
 from churn_assets.message.model.writing import Message, Situation
-from churn_assets.message.text.safety import Request
+from churn_assets.message.text.safety import SendRequest
 from churn_assets.serving.schemas import MessageView, SafetyView
 
 Features = Mapping[str, float | str | None]
@@ -33,7 +33,7 @@ class Wanted:
     local_time: time | None
 
 
-class Messages:
+class MessageDesk:
     """The messages of one release.
 
     Args:
@@ -79,7 +79,7 @@ class Messages:
         return [draft for (draft,) in self._writer.drafts(situations, deadline_s=self._seconds)]
 
     def _view(self, situation: Situation, draft: RawText, local_time: time | None) -> MessageView:
-        message: Message = self._writer.judged(situation, draft, Request(local_time=local_time))
+        message: Message = self._writer.judged(situation, draft, SendRequest(local_time=local_time))
         sent = message.sent
         left = hours_left(local_time, self._writer.writing.safety.quiet_hours)
         return MessageView(

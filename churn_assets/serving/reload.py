@@ -16,7 +16,7 @@ from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
 from churn_assets.release.loaded import load_desk
 from churn_assets.serving.answers import Answers
-from churn_assets.serving.messages import Messages
+from churn_assets.serving.messages import MessageDesk
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import (
@@ -40,7 +40,7 @@ class UnservableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedRelease:
     """A release that answers.
 
     Attributes:
@@ -58,7 +58,7 @@ class Served:
     manifests: Mapping[str, Manifest]
     decider: Decider
     answers: Answers
-    messages: Messages
+    messages: MessageDesk
     loaded_at: datetime
 
 
@@ -92,11 +92,11 @@ class ReleaseFollower:
     def __init__(
         self,
         channel: Channel,
-        load: Callable[[ArtifactRef], Served],
+        load: Callable[[ArtifactRef], ServedRelease],
         told: Callable[[ReloadResult], None],
     ) -> None:
         self.channel = channel
-        self.served: Served | None = None
+        self.served: ServedRelease | None = None
         self.trouble: Trouble | None = None
         self._load = load
         self._told = told
@@ -159,7 +159,9 @@ class ReleaseFollower:
         self._told(result)
 
 
-def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, now: datetime) -> Served:
+def load_served(
+    store: ArtifactStore, ref: ArtifactRef, message_seconds: float, now: datetime
+) -> ServedRelease:
     """Load a release to answer with: every digest verified, golden rows and golden decisions replayed.
 
     Raises:
@@ -173,8 +175,8 @@ def load_served(store: ArtifactStore, ref: ArtifactRef, message_seconds: float, 
     writer = load_desk(store, bundle)
     if problems := writer.unsendable(decider.menu):
         raise UnservableError("; ".join(problems))
-    messages = Messages(decider.schema, writer, message_seconds)
-    return Served(ref, bundle, manifests, decider, answers, messages, now)
+    messages = MessageDesk(decider.schema, writer, message_seconds)
+    return ServedRelease(ref, bundle, manifests, decider, answers, messages, now)
 
 
 def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> None:

@@ -44,7 +44,7 @@ class ServingError(Exception):
     """A server that must not start; says what is missing and how to give it."""
 
 
-class Plan(msgspec.Struct, frozen=True):
+class ServerPlan(msgspec.Struct, frozen=True):
     """What the first process tells its workers. No secret: those stay in the environment.
 
     Attributes:
@@ -76,7 +76,7 @@ class Secrets:
     assignment_key: bytes
 
 
-def serve(plan: Plan) -> None:
+def serve(plan: ServerPlan) -> None:
     """Serve until told to stop; then finish what was begun, and seal the decision log.
 
     Raises:
@@ -116,7 +116,7 @@ def worker_parts() -> Parts:
     """What the application of a worker process is made of."""
     sys.setswitchinterval(_SWITCH_SECONDS)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    plan = msgspec.json.decode(os.environ[SERVED], type=Plan)
+    plan = msgspec.json.decode(os.environ[SERVED], type=ServerPlan)
     config = ServingConfig.model_validate_json(plan.config)
     found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
     root, metrics = Path(plan.root), Metrics()

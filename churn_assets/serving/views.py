@@ -13,7 +13,7 @@ from churn_assets.arms import Arm
 from churn_assets.serving.answers import terms_json
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.problems import Problem
-from churn_assets.serving.reload import ReleaseFollower, Served
+from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import TERMS_REF, ArmId
 
 RELEASE_MODEL = "release"
@@ -181,7 +181,7 @@ def ready_view(follower: ReleaseFollower, *, log_stalled: bool) -> ReadyView:
     )
 
 
-def model_view(served: Served, name: str) -> ModelView:
+def model_view(served: ServedRelease, name: str) -> ModelView:
     """A model of a release; `release` is all of them together.
 
     Raises:

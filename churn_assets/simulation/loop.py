@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from churn_assets.simulation.project import Scratch
-from churn_assets.simulation.score import WaveScore, score
-from churn_assets.simulation.server import Served, Server
+from churn_assets.simulation.score import WaveScore, score_wave
+from churn_assets.simulation.server import Server, WaveDecisions
 from churn_assets.simulation.waves import Forward, Wave
 
 
@@ -51,17 +51,17 @@ def play(
     static = scratch.decider(leader)
     for number in range(1, waves + 1):
         wave = forward.wave(number)
-        served = serve(scratch, forward, wave)
-        yield score(forward, wave, served, static, scratch.experiment.serving), learn(number)
+        served = serve_wave(scratch, forward, wave)
+        yield score_wave(forward, wave, served, static, scratch.experiment.serving), learn(number)
 
 
-def serve(scratch: Scratch, forward: Forward, wave: Wave) -> Served:
+def serve_wave(scratch: Scratch, forward: Forward, wave: Wave) -> WaveDecisions:
     """Ask about everybody of a wave and report what they did.
 
     A wave may be longer than the table. Each of its rounds draws holdout and exploration anew, as a shop does from
     time to time: otherwise the same few customers would explore the same arms for ever.
     """
-    served, answers = Served((), []), []
+    served, answers = WaveDecisions((), []), []
     for number, places in enumerate(forward.rounds(wave)):
         scratch.change({"serving.assignment_epoch": f"wave-{wave.number}.{number}"})
         with Server(scratch.root, scratch.name, secret=f"simulation-of-seed-{forward.seed}") as server:

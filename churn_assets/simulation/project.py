@@ -13,9 +13,9 @@ import yaml
 from churn_assets.customers.table import EMBEDDED
 from churn_assets.deciding.decider import Decider
 from churn_assets.experiment import Experiment, load_experiment
-from churn_assets.offers.world import Answers
+from churn_assets.offers.world import WorldOutcomes
 from churn_assets.release.deciding import load_release
-from churn_assets.simulation.server import Served
+from churn_assets.simulation.server import WaveDecisions
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
@@ -64,7 +64,7 @@ class Scratch:
         """The file that a CRM would write."""
         return self.root / OUTCOMES
 
-    def book(self, served: Served, answers: Sequence[Answers]) -> None:
+    def book(self, served: WaveDecisions, answers: Sequence[WorldOutcomes]) -> None:
         """Add a wave to the CRM's export, at once: nobody reads half a file.
 
         It repeats what the server was told; that it changed is what starts a training.

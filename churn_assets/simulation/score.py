@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from churn_assets.deciding.decider import CustomerInput, Decider
 from churn_assets.serving.config import ServingConfig
-from churn_assets.simulation.server import Served
+from churn_assets.simulation.server import WaveDecisions
 from churn_assets.simulation.waves import Forward, Wave
 
 RISKIEST = 0.3
@@ -58,7 +58,9 @@ class WaveScore:
         return self.ours / self.optimum
 
 
-def score(forward: Forward, wave: Wave, served: Served, static: Decider, config: ServingConfig) -> WaveScore:
+def score_wave(
+    forward: Forward, wave: Wave, served: WaveDecisions, static: Decider, config: ServingConfig
+) -> WaveScore:
     """Score the decisions of a wave.
 
     Args:
@@ -107,7 +109,7 @@ def choices(decider: Decider, forward: Forward, wave: Wave) -> NDArray[np.int64]
     return forward.arms([decision.chosen.arm.id for decision in decider.decide(asked)])
 
 
-def _propensity_error(forward: Forward, wave: Wave, served: Served, config: ServingConfig) -> float:
+def _propensity_error(forward: Forward, wave: Wave, served: WaveDecisions, config: ServingConfig) -> float:
     """Only an arm's own conditions forbid it in this world: propensities follow from the choice and two shares."""
     menu = [outlook.id for outlook in served.decisions[0].arms]
     stated = np.array([[outlook.propensity for outlook in each.arms] for each in served.decisions])

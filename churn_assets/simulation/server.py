@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.offers.world import Answers
+from churn_assets.offers.world import WorldOutcomes
 from churn_assets.serving.run import ASSIGNMENT_KEY
 from churn_assets.serving.schemas import MAX_OUTCOMES, DecisionsAnswer, DecisionView, OutcomesAnswer
 
@@ -33,7 +33,7 @@ class ServerError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Served:
+class WaveDecisions:
     """Decisions, in the order of the questions.
 
     Attributes:
@@ -44,9 +44,9 @@ class Served:
     releases: tuple[str, ...]
     decisions: Sequence[DecisionView]
 
-    def __add__(self, other: Served) -> Served:
+    def __add__(self, other: WaveDecisions) -> WaveDecisions:
         releases = dict.fromkeys((*self.releases, *other.releases))
-        return Served(tuple(releases), [*self.decisions, *other.decisions])
+        return WaveDecisions(tuple(releases), [*self.decisions, *other.decisions])
 
     @property
     def arms(self) -> list[str]:
@@ -110,7 +110,7 @@ class Server:
                 self._kill()
                 raise
 
-    def decide(self, questions: Iterable[list[dict[str, Any]]]) -> Served:
+    def decide(self, questions: Iterable[list[dict[str, Any]]]) -> WaveDecisions:
         """Ask about everybody, call after call.
 
         Raises:
@@ -123,9 +123,9 @@ class Server:
             answer = _ANSWER.decode(body)
             releases[answer.release] = None
             decisions += answer.decisions
-        return Served(tuple(releases), decisions)
+        return WaveDecisions(tuple(releases), decisions)
 
-    def report(self, served: Served, answers: Answers) -> None:
+    def report(self, served: WaveDecisions, answers: WorldOutcomes) -> None:
         """Tell what came of decisions.
 
         Raises:

@@ -14,7 +14,7 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.experiment import Experiment
 from churn_assets.offers.config import Drift, OfferLogConfig
 from churn_assets.offers.economics import catalogue
-from churn_assets.offers.world import Answers, Cohort, DemoWorld, DemoWorldError
+from churn_assets.offers.world import Cohort, DemoWorld, DemoWorldError, WorldOutcomes
 from churn_assets.release.build import as_raw
 from churn_assets.serving.schemas import MAX_CUSTOMERS
 
@@ -90,7 +90,7 @@ class Forward:
             rows = range(first, min(first + MAX_CUSTOMERS, places.stop))
             yield [self._question(wave.cohort, row) for row in rows]
 
-    def answer(self, wave: Wave, arms: Ints, places: range) -> Answers:
+    def answer(self, wave: Wave, arms: Ints, places: range) -> WorldOutcomes:
         """What these customers of a wave do who are offered `arms` (n,) index into the world's menu."""
         luck = np.random.default_rng([self._seed(wave.number), places.start, 1])
         return self.world.answer(wave.cohort.truth.of(slice(places.start, places.stop)), arms, luck)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from churn_assets.store.errors import ObjectExists
 
-Progress = Callable[[str, int, int], None]
+TransferProgress = Callable[[str, int, int], None]
 """Told of a transfer as it goes on: key, bytes done, bytes in all. Called from the transferring thread."""
 
 DOCUMENT_LIMIT = 64 << 20

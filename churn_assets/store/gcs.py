@@ -21,7 +21,7 @@ from google.cloud.storage.retry import DEFAULT_RETRY
 from requests import RequestException
 from urllib3.exceptions import HTTPError
 
-from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo, Progress
+from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo, TransferProgress
 from churn_assets.store.digests import new_file
 from churn_assets.store.errors import (
     AccessDenied,
@@ -79,7 +79,7 @@ class GcsBackend:
         prefix: str = "",
         client: storage.Client | None = None,
         *,
-        progress: Progress | None = None,
+        progress: TransferProgress | None = None,
         patience: float = 120.0,
     ) -> None:
         if not _BUCKET.fullmatch(bucket):

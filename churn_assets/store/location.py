@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.backend import Progress
+from churn_assets.store.backend import TransferProgress
 from churn_assets.store.cache import cache_of
 from churn_assets.store.errors import UnsupportedLocation
 from churn_assets.store.local import LocalBackend
@@ -23,7 +23,7 @@ def store_uri(configured: str) -> str:
     return os.environ.get(STORE_VARIABLE) or configured
 
 
-def open_store(uri: str, *, root: Path, progress: Progress | None = None) -> ArtifactStore:
+def open_store(uri: str, *, root: Path, progress: TransferProgress | None = None) -> ArtifactStore:
     """Open the store at ``uri``; nothing is asked of it before it is used. A remote one gets the local cache.
 
     Args:

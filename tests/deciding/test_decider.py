@@ -13,10 +13,10 @@ import pytest
 from churn_assets.customers.features import RowEncoder
 from churn_assets.deciding.decider import (
     Budget,
-    Contact,
     CustomerError,
     CustomerInput,
     Decider,
+    LastContact,
     Rollout,
     _by_value,
 )
@@ -118,11 +118,11 @@ def test_prior_offers_lower_the_acceptance_of_the_next(core, persuadable):
     ("fields", "rule", "delay"),
     [
         ({"opted_out": True}, "opted_out", None),
-        ({"last_contact": Contact(0)}, "cooldown", 2),
-        ({"last_contact": Contact(1)}, "cooldown", 2),
-        ({"last_contact": Contact(2)}, "cooldown", 1),
-        ({"last_contact": Contact(1, accepted="percent_10")}, "offer_running", 5),
-        ({"last_contact": Contact(5, accepted="percent_30")}, "offer_running", 1),
+        ({"last_contact": LastContact(0)}, "cooldown", 2),
+        ({"last_contact": LastContact(1)}, "cooldown", 2),
+        ({"last_contact": LastContact(2)}, "cooldown", 1),
+        ({"last_contact": LastContact(1, accepted="percent_10")}, "offer_running", 5),
+        ({"last_contact": LastContact(5, accepted="percent_30")}, "offer_running", 1),
         ({"offers_used": 4}, "cap_reached", None),
         ({"offers_used": 9}, "cap_reached", None),
         ({"eligible": ()}, "not_eligible", None),
@@ -145,10 +145,10 @@ def test_a_rule_that_forbids_an_offer_is_kept_and_named_whoever_chooses(
     "contact",
     [
         None,
-        Contact(3),
-        Contact(4),
-        Contact(400),
-        Contact(6, accepted="percent_10"),
+        LastContact(3),
+        LastContact(4),
+        LastContact(400),
+        LastContact(6, accepted="percent_10"),
     ],
 )
 def test_an_old_contact_forbids_nothing(core, persuadable, contact):
@@ -158,12 +158,12 @@ def test_an_old_contact_forbids_nothing(core, persuadable, contact):
 
 def test_no_contact_cannot_have_been_accepted_and_what_to_send_is_said(core, persuadable):
     with pytest.raises(CustomerError, match=r"expected one of percent_5, .* null for a refusal") as caught:
-        one(core, replace(persuadable, last_contact=Contact(2, accepted="no_contact")))
+        one(core, replace(persuadable, last_contact=LastContact(2, accepted="no_contact")))
     assert (caught.value.field, caught.value.found) == ("last_contact", "'no_contact' as accepted")
 
 
 def test_a_recent_contact_that_is_no_longer_in_the_cooldown_still_lowers_acceptance(core, persuadable):
-    recent, old = (one(core, replace(persuadable, last_contact=Contact(months))) for months in (4, 5))
+    recent, old = (one(core, replace(persuadable, last_contact=LastContact(months))) for months in (4, 5))
     assert recent.arms[1].acceptance < old.arms[1].acceptance
 
 
@@ -326,8 +326,8 @@ def test_a_missing_feature_is_refused_by_name(core, customers):
     ("fields", "field"),
     [
         ({"eligible": ("percent_7",)}, "eligible"),
-        ({"last_contact": Contact(1, accepted="percent_7")}, "last_contact"),
-        ({"last_contact": Contact(-1)}, "last_contact"),
+        ({"last_contact": LastContact(1, accepted="percent_7")}, "last_contact"),
+        ({"last_contact": LastContact(-1)}, "last_contact"),
         ({"offers_used": -1}, "offers_used"),
         ({"prior_offers": 10**9}, "prior_offers"),
     ],
@@ -383,6 +383,6 @@ def test_deciding_imports_no_library_that_trains(small, tmp_path):
 
 def test_a_contact_that_is_remembered_counts_among_the_offers_used(core, persuadable):
     silent, counted = (
-        one(core, replace(persuadable, last_contact=Contact(2), offers_used=used)) for used in (0, 1)
+        one(core, replace(persuadable, last_contact=LastContact(2), offers_used=used)) for used in (0, 1)
     )
     assert silent == counted

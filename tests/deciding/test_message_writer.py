@@ -18,9 +18,9 @@ from churn_assets.experiment import load_experiment
 from churn_assets.message.config import QuietHours
 from churn_assets.message.model.writing import Situation
 from churn_assets.message.text.profile import ProfileError, profiles_of
-from churn_assets.message.text.safety import Request
+from churn_assets.message.text.safety import SendRequest
 from churn_assets.message.training.config import Sampling
-from churn_assets.serving.messages import Messages, Wanted
+from churn_assets.serving.messages import MessageDesk, Wanted
 
 ROOT = Path(__file__).parents[2]
 DECLARED = tuple(
@@ -103,7 +103,7 @@ def test_a_table_and_single_requests_get_the_same_texts(table, writing, texts):
     some = table.where(table.ids < sorted(table.ids)[60])
     writer, arms = MessageWriter(writing, texts), arms_for(len(some))
     of_table = [each for (each,) in writer.write(writer.situations(some, arms))]
-    served = Messages(some.schema, MessageWriter(writing, texts), seconds=5.0)
+    served = MessageDesk(some.schema, MessageWriter(writing, texts), seconds=5.0)
     asked = [Wanted(features, arm, None) for features, arm in zip(features_of(some), arms, strict=True)]
     one_by_one = [asyncio.run(served.write([each]))[0] for each in asked]
     together = asyncio.run(served.write(asked))
@@ -179,7 +179,8 @@ def test_quiet_hours_count_to_their_end(table, writing, now, left):
     assert hours_left(at, QuietHours()) == left
     writer = MessageWriter(writing)
     ((message,),) = writer.write(
-        writer.situations(table.where(table.ids == table.ids[0]), [MENU[1]]), request=Request(local_time=at)
+        writer.situations(table.where(table.ids == table.ids[0]), [MENU[1]]),
+        request=SendRequest(local_time=at),
     )
     assert message.sent.waits == (left > 0)
 

@@ -13,7 +13,7 @@ from churn_assets.arms import Catalogue
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import read_customers
 from churn_assets.decision.off_policy import (
-    Evidence,
+    LoggedDecisions,
     OffPolicyError,
     cross_fitted_outcomes,
     decide_release,
@@ -55,16 +55,16 @@ def draw(world):
 
 @pytest.fixture(scope="module")
 def evidence(draw, telco):
-    return Evidence.of(draw.log, telco)
+    return LoggedDecisions.of(draw.log, telco)
 
 
-def small(rows: int = 300, customers: int = 60, seed: int = 0) -> Evidence:
+def small(rows: int = 300, customers: int = 60, seed: int = 0) -> LoggedDecisions:
     """Made-up decisions with three arms and a useless outcome model."""
     rng = np.random.default_rng(seed)
     propensities = rng.dirichlet([2, 2, 2], rows)
     arm = (rng.random(rows)[:, None] > propensities.cumsum(1)).sum(1).clip(0, 2)
     reward = rng.normal(10, 3, rows) + 2 * arm
-    return Evidence(arm, reward, propensities, np.zeros((rows, 3)), rng.integers(0, customers, rows))
+    return LoggedDecisions(arm, reward, propensities, np.zeros((rows, 3)), rng.integers(0, customers, rows))
 
 
 def policy(rows: int = 300, seed: int = 1):
@@ -149,7 +149,9 @@ def test_the_logging_policy_is_worth_the_mean_reward():
 def test_a_customer_repeated_counts_once():
     """The same decisions ten times over, under the same customers, know no more than once."""
     evidence, chosen = small(), policy()
-    tenfold = Evidence(*(np.concatenate([getattr(evidence, each.name)] * 10) for each in fields(Evidence)))
+    tenfold = LoggedDecisions(
+        *(np.concatenate([getattr(evidence, each.name)] * 10) for each in fields(LoggedDecisions))
+    )
     once, ten = evidence.estimate(chosen).value, tenfold.estimate(np.concatenate([chosen] * 10)).value
     for name in ("ips", "snips", "dr"):
         assert getattr(ten, name).standard_error == pytest.approx(getattr(once, name).standard_error)
@@ -254,14 +256,16 @@ def test_one_fold_cannot_be_cross_fitted():
 # The rule
 
 
-def gap(mean_gap: float, *, spread: float = 1.0) -> Evidence:
+def gap(mean_gap: float, *, spread: float = 1.0) -> LoggedDecisions:
     """Two arms, each tried half of the time; arm 1 earns `mean_gap` more than arm 0, which earns 100."""
     rng = np.random.default_rng(3)
     arm = np.arange(4_000) % 2
     noise = rng.normal(0, spread, 4_000)
     noise -= np.where(arm == 1, noise[arm == 1].mean(), noise[arm == 0].mean())
     reward = 100 + mean_gap * arm + noise
-    return Evidence(arm, reward, np.full((4_000, 2), 0.5), np.full((4_000, 2), 100.0), np.arange(4_000))
+    return LoggedDecisions(
+        arm, reward, np.full((4_000, 2), 0.5), np.full((4_000, 2), 100.0), np.arange(4_000)
+    )
 
 
 OFFER, NO_OFFER = always(1, 4_000, 2), always(0, 4_000, 2)
@@ -302,7 +306,7 @@ def test_the_champion_itself_may_be_released_again():
 def test_a_disagreeing_snips_refuses():
     """An outcome model that flatters the arm moves DR where few rows follow the policy, and not SNIPS."""
     evidence = gap(-0.5)
-    sure = Evidence(
+    sure = LoggedDecisions(
         np.zeros(4_000, dtype=np.int64), evidence.reward, np.full((4_000, 2), 0.5),
         np.column_stack([evidence.reward, evidence.reward + 5]), evidence.customer,
     )  # fmt: skip

@@ -13,8 +13,8 @@ from tiny_models import PPO, REWARD, SFT, few
 from churn_assets.customers.config import CustomersConfig, LabelConfig
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
-from churn_assets.message.corpus.data import Messages, Preferences
-from churn_assets.message.corpus.sentences import write_messages, write_preferences
+from churn_assets.message.corpus.data import MessageCorpus, Preferences
+from churn_assets.message.corpus.sentences import write_message_corpus, write_preferences
 
 if TYPE_CHECKING:
     from churn_assets.message.model.language_model import LanguageModel, RewardModel
@@ -41,8 +41,8 @@ def config() -> MessagesConfig:
 
 
 @pytest.fixture(scope="session")
-def messages(telco, config) -> Messages:
-    return write_messages(telco, config, MENU, seed=0)
+def messages(telco, config) -> MessageCorpus:
+    return write_message_corpus(telco, config, MENU, seed=0)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +51,7 @@ def preferences(telco, config) -> Preferences:
 
 
 @pytest.fixture(scope="session")
-def some_messages(messages) -> Messages:
+def some_messages(messages) -> MessageCorpus:
     return replace(messages, frame=few(messages))
 
 

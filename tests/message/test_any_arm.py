@@ -32,13 +32,13 @@ from churn_assets.message.corpus.sentences import (
     Choices,
     edits_of,
     write_draft,
-    write_messages,
+    write_message_corpus,
     write_preferences,
 )
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.text.profile import Profile, profiles_of, prompt_of
 from churn_assets.message.text.quantities import read_quantities
-from churn_assets.message.text.safety import Request, safety_of
+from churn_assets.message.text.safety import SendRequest, safety_of
 from churn_assets.message.text.template import TemplateError, check_templates, plain_text
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.reward import counterfactuals
@@ -181,7 +181,7 @@ def test_an_arm_says_over_which_channel_its_text_goes():
         "Hi {name}, we would like to hear how your fiber internet is working. Kind regards, the care team."
     )
     assert SAFETY.check(silent, PERSON, ARMS["call"]).rules == ()
-    assert SAFETY.check(silent, PERSON, ARMS["call"], Request(channel="email")).rules == ("opt_out",)
+    assert SAFETY.check(silent, PERSON, ARMS["call"], SendRequest(channel="email")).rules == ("opt_out",)
     assert "opt_out" in SAFETY.check(silent, PERSON, ARMS["router"]).rules
 
 
@@ -291,7 +291,7 @@ def test_a_faultless_draft_about_any_arm_is_safe_and_nearly_the_best(arm):
     for text in texts:
         assert SAFETY.check(text, PERSON, arm).violations == (), text
         assert says_only(text, arm, "EUR"), text
-    assert np.mean([gold.score(PERSON, arm, text).total for text in texts]) > 0.85
+    assert np.mean([gold.gold_score(PERSON, arm, text).total for text in texts]) > 0.85
 
 
 def test_every_sentence_that_says_an_arm_is_true_of_it():
@@ -308,7 +308,7 @@ def test_a_single_edit_of_a_text_about_any_arm_costs_quality(arm):
         for _ in range(60):
             draft = write_draft(PERSON, arm, CHOICES, 1.0, rng)
             edited = EDITS[rule](draft, PERSON, arm, CHOICES, rng)
-            before, after = (gold.score(PERSON, arm, each.completion).total for each in (draft, edited))
+            before, after = (gold.gold_score(PERSON, arm, each.completion).total for each in (draft, edited))
             falls.append(before - after)
         assert np.mean(np.array(falls) > 0.05) > 0.3, rule
 
@@ -320,7 +320,7 @@ def every_config(config) -> MessagesConfig:
 
 @pytest.fixture(scope="module")
 def any_messages(telco, every_config):
-    return write_messages(telco, every_config, ANY_MENU, 0, "EUR")
+    return write_message_corpus(telco, every_config, ANY_MENU, 0, "EUR")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ def drafts(care: float, number: int = 400) -> list[str]:
 
 
 def quality(texts: list[str]) -> float:
-    return float(np.mean([gold.score(PERSON, OFFER, text).total for text in texts]))
+    return float(np.mean([gold.gold_score(PERSON, OFFER, text).total for text in texts]))
 
 
 def templates() -> list[str]:
@@ -97,7 +97,8 @@ def test_careful_agents_write_better_messages_and_faultless_ones_nearly_the_best
 def test_the_mixture_leaves_room_to_learn(messages):
     known = messages.situations()
     totals = [
-        gold.score(*who, text).total for who, text in zip(known, messages.frame["completion"], strict=True)
+        gold.gold_score(*who, text).total
+        for who, text in zip(known, messages.frame["completion"], strict=True)
     ]
     assert 0.35 < np.mean(totals) < 0.5
 
@@ -115,8 +116,8 @@ def test_a_single_edit_costs_quality(rule):
         draft = write_draft(PERSON, OFFER, CHOICES, 1.0, rng)
         edited = EDITS[rule](draft, PERSON, OFFER, CHOICES, rng)
         falls.append(
-            gold.score(PERSON, OFFER, draft.completion).total
-            - gold.score(PERSON, OFFER, edited.completion).total
+            gold.gold_score(PERSON, OFFER, draft.completion).total
+            - gold.gold_score(PERSON, OFFER, edited.completion).total
         )
     assert np.mean(np.array(falls) > 0.05) > 0.6
 
@@ -134,7 +135,7 @@ def test_an_edit_breaks_the_rule_that_it_is_named_after(rule, component, prefere
     for who, chosen, rejected in zip(
         preferences.situations(frame), frame["chosen"], frame["rejected"], strict=True
     ):
-        before, after = gold.score(*who, chosen), gold.score(*who, rejected)
+        before, after = gold.gold_score(*who, chosen), gold.gold_score(*who, rejected)
         if before.total < after.total:
             before, after = after, before
         assert after.components[component] < before.components[component]
@@ -178,7 +179,7 @@ def test_every_key_of_the_pairs_reaches_them(telco, config):
     apart = wanted.model_copy(update={"edit_share": 0.0})
     pairs = corpus.write_preferences(telco, config, apart, SafetyRules(), MENU, seed=0)
     gaps = [
-        gold.score(*who, chosen).total - gold.score(*who, rejected).total
+        gold.gold_score(*who, chosen).total - gold.gold_score(*who, rejected).total
         for who, chosen, rejected in zip(
             pairs.situations(),
             pairs.frame["chosen"],
@@ -193,22 +194,24 @@ def test_every_key_of_the_messages_reaches_them(telco):
     config = MessagesConfig.model_validate(
         {"profile": PROFILE, "durations": [2, 9], "rows": {"train": 50, "validation": 20, "test": 30}}
     )
-    made = corpus.write_messages(telco, config, MENU, seed=0)
+    made = corpus.write_message_corpus(telco, config, MENU, seed=0)
     assert made.frame["split"].value_counts().to_dict() == {"train": 50, "test": 30, "validation": 20}
     assert set(made.frame["months"]) == {2.0, 9.0}
 
 
 def test_one_seed_writes_one_corpus_and_another_writes_another(telco, config, messages):
     small = config.model_copy(update={"rows": config.rows.model_copy(update={"train": 200})})
-    one, same = (corpus.write_messages(telco, small, MENU, seed=7).frame for _ in range(2))
+    one, same = (corpus.write_message_corpus(telco, small, MENU, seed=7).frame for _ in range(2))
     pd.testing.assert_frame_equal(one, same)
-    assert not one["completion"].equals(corpus.write_messages(telco, small, MENU, seed=8).frame["completion"])
+    assert not one["completion"].equals(
+        corpus.write_message_corpus(telco, small, MENU, seed=8).frame["completion"]
+    )
 
 
 def test_more_messages_than_can_be_written_are_refused(telco, config, monkeypatch):
     monkeypatch.setattr(corpus, "TRIES", 1)
     with pytest.raises(CorpusError, match=r"messages\.rows: found \d+ different messages"):
-        corpus.write_messages(telco, config, ONE, seed=0)
+        corpus.write_message_corpus(telco, config, ONE, seed=0)
 
 
 def test_one_offer_and_one_service_still_make_pairs(telco):

@@ -10,7 +10,7 @@ from telco_texts import percent
 from churn_assets.message.model import gates
 from churn_assets.message.model.writing import Message, Situation
 from churn_assets.message.text.profile import Profile
-from churn_assets.message.text.safety import Verdict, Violation
+from churn_assets.message.text.safety import RuleViolation, Verdict
 from churn_assets.message.text.template import Outgoing
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
@@ -35,7 +35,7 @@ def noise(seed, scale=0.1):
 
 
 def message(text="Hello {name}.", rules=(), *, ended=True, written_by="model"):
-    verdict = Verdict(tuple(Violation(rule, "", "block") for rule in rules))
+    verdict = Verdict(tuple(RuleViolation(rule, "", "block") for rule in rules))
     return Message(text, ended, Outgoing(text, written_by, verdict, waits=False))
 
 

@@ -13,7 +13,7 @@ from telco_texts import PROFILE, percent
 
 from churn_assets.message.config import BANNED, MessagesConfig, SafetyRules
 from churn_assets.message.text.profile import Profile
-from churn_assets.message.text.safety import Request, Safety
+from churn_assets.message.text.safety import Safety, SendRequest
 
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
 OFFER = percent(0.2, 6)
@@ -30,7 +30,7 @@ def text(offer: str = "Enjoy 20% off your fiber internet for 6 months.", last: s
     return TEXT % (offer, last)
 
 
-def rules(written: str, request: Request | None = None, **config) -> set[str]:
+def rules(written: str, request: SendRequest | None = None, **config) -> set[str]:
     safety = Safety(SafetyRules.model_validate(config), SERVICES) if config else SAFETY
     return set(safety.check(written, PERSON, OFFER, request).rules)
 
@@ -151,7 +151,7 @@ def test_a_few_words_are_too_short():
 def test_the_way_out_is_told_where_the_channel_needs_it():
     silent = text(last="Have a good day.")
     assert rules(silent) == {"opt_out"}
-    assert rules(silent, Request(channel="letter")) == set()
+    assert rules(silent, SendRequest(channel="letter")) == set()
     assert rules(silent, opt_out_channels=["email"]) == set()
 
 
@@ -159,15 +159,15 @@ def test_the_way_out_is_told_where_the_channel_needs_it():
     ("hour", "quiet"), [("20:59", False), ("21:00", True), ("23:30", True), ("07:59", True), ("08:00", False)]
 )
 def test_the_customers_clock_decides_the_quiet_hours(hour, quiet):
-    assert rules(text(), Request(local_time=time.fromisoformat(hour))) == (
+    assert rules(text(), SendRequest(local_time=time.fromisoformat(hour))) == (
         {"quiet_hours"} if quiet else set()
     )
 
 
 def test_quiet_hours_may_lie_within_a_day_or_be_left_out():
-    noon = Request(local_time=time(12, 30))
+    noon = SendRequest(local_time=time(12, 30))
     assert rules(text(), noon, quiet_hours={"start": "12:00", "end": "13:00"}) == {"quiet_hours"}
-    assert rules(text(), Request(local_time=time(23, 0)), quiet_hours=None) == set()
+    assert rules(text(), SendRequest(local_time=time(23, 0)), quiet_hours=None) == set()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, SafetyRules
-from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.corpus.data import MessageCorpus, Preferences
 from churn_assets.message.corpus.format import MESSAGES, PREFERENCES
 from churn_assets.message.corpus.gates import (
     agrees_with_gold,
@@ -161,6 +161,6 @@ def test_a_stored_table_that_does_not_fit_together_is_refused(messages, tmp_path
         MESSAGES.load(tmp_path)
 
 
-def test_an_unknown_side_of_the_split_is_an_error(messages: Messages):
+def test_an_unknown_side_of_the_split_is_an_error(messages: MessageCorpus):
     with pytest.raises(ValueError, match="expected one of train, validation, test"):
         messages.of("holdout")

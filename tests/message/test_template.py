@@ -11,8 +11,14 @@ from churn_assets.message.config import SafetyRules
 from churn_assets.message.corpus.sentences import offers_of
 from churn_assets.message.model.audit import says_only
 from churn_assets.message.text.profile import Profile, profiles_of
-from churn_assets.message.text.safety import Request, Safety
-from churn_assets.message.text.template import RenderError, TemplateError, outgoing, plain_text, render
+from churn_assets.message.text.safety import Safety, SendRequest
+from churn_assets.message.text.template import (
+    RenderError,
+    TemplateError,
+    fill_placeholders,
+    outgoing,
+    plain_text,
+)
 
 PERSON = Profile("fiber internet", 57.0, 34, "monthly")
 OFFER = percent(0.2, 6)
@@ -53,7 +59,7 @@ def test_without_a_model_the_template_is_sent(safety):
 
 @pytest.mark.parametrize("written", [GOOD, None])
 def test_in_the_quiet_hours_a_text_waits_and_is_not_replaced(safety, written):
-    sent = outgoing(written, PERSON, OFFER, safety, Request(local_time=time(23, 0)))
+    sent = outgoing(written, PERSON, OFFER, safety, SendRequest(local_time=time(23, 0)))
     assert (sent.waits, sent.written_by) == (True, "model" if written else "template")
 
 
@@ -71,7 +77,7 @@ def test_a_template_without_the_offer_is_refused():
 
 
 def test_name_and_service_are_put_in():
-    assert render("Hi {name}, your {service}.", PERSON, "Ana María O’Neil-Smith") == (
+    assert fill_placeholders("Hi {name}, your {service}.", PERSON, "Ana María O’Neil-Smith") == (
         "Hi Ana María O’Neil-Smith, your fiber internet."
     )
 
@@ -83,9 +89,9 @@ def test_name_and_service_are_put_in():
 )  # fmt: skip
 def test_what_is_no_name_is_not_put_into_a_judged_text(name):
     with pytest.raises(RenderError, match="name: found"):
-        render("Hi {name}.", PERSON, name)
+        fill_placeholders("Hi {name}.", PERSON, name)
 
 
 def test_another_placeholder_is_refused():
     with pytest.raises(RenderError, match="and no other placeholder"):
-        render("Hi {name}, {discount} off.", PERSON, "Ana")
+        fill_placeholders("Hi {name}, {discount} off.", PERSON, "Ana")

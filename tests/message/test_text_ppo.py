@@ -15,7 +15,7 @@ from churn_assets.message.model.language_model import (
     LanguageModel,
     ModelError,
     RewardNetwork,
-    describe,
+    architecture_of,
     weights_of,
 )
 from churn_assets.message.model.scoring import Scorer, score
@@ -263,7 +263,7 @@ def test_a_llama_goes_through_reward_training_and_ppo(tiny_sft, some_preferences
     )
     torch.manual_seed(0)
     network = LlamaForCausalLM(shape)
-    architecture, config = describe(network)
+    architecture, config = architecture_of(network)
     llama = LanguageModel(
         architecture, config, weights_of(network), tiny_sft.tokenizer, tiny_sft.examples, tiny_sft.record
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from churn_assets.message.corpus.data import Messages, Preferences
+from churn_assets.message.corpus.data import MessageCorpus, Preferences
 from churn_assets.message.training.config import (
     ComputeConfig,
     FromScratch,
@@ -38,7 +38,7 @@ PPO = PpoTextConfig(
 )
 
 
-def few(table: Messages | Preferences, rows: int = 60) -> pd.DataFrame:
+def few(table: MessageCorpus | Preferences, rows: int = 60) -> pd.DataFrame:
     """Some rows of every split."""
     return pd.concat(
         [table.of(split).head(rows) for split in ("train", "validation", "test")], ignore_index=True

@@ -16,7 +16,7 @@ from churn_assets.deciding.messages import MessageWriter, Writing
 from churn_assets.experiment import load_experiment
 from churn_assets.message.text.profile import ProfileError, ProfileReader, profiles_of
 from churn_assets.message.training.config import Sampling
-from churn_assets.serving.messages import Messages, Wanted
+from churn_assets.serving.messages import MessageDesk, Wanted
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ class Says:
 
 def written(table, writing, texts, *, arm="percent_20", seconds=5.0, local_time=None):
     features = questions(table.where(table.ids == "7590-VHVEG"))[0]["features"]
-    messages = Messages(table.schema, MessageWriter(writing, texts), seconds)
+    messages = MessageDesk(table.schema, MessageWriter(writing, texts), seconds)
     wanted = Wanted(features, Catalogue().arm(arm), local_time)
     return asyncio.run(messages.write([wanted]))[0]
 

@@ -17,8 +17,8 @@ from churn_assets.offers.world import DemoWorldError
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.schemas import ArmView, DecisionView, ExpectedValueView, OutlookView
 from churn_assets.simulation.picture import draw
-from churn_assets.simulation.score import WaveScore, score
-from churn_assets.simulation.server import Served
+from churn_assets.simulation.score import WaveScore, score_wave
+from churn_assets.simulation.server import WaveDecisions
 from churn_assets.simulation.waves import Forward
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def served(wave, forward, rng, error=0.0, preferred=TEN):
                 arms=[OutlookView(a, None, p, 0.2, 0.2, 0.0) for a, p in zip(menu.ids, propensities, strict=True)],
             )
         )  # fmt: skip
-    return Served(("toy",), decisions)
+    return WaveDecisions(("toy",), decisions)
 
 
 def test_a_wave_is_a_function_of_seed_and_number(forward):
@@ -92,7 +92,7 @@ def test_everybody_is_asked_about_once_a_round_in_calls_that_the_server_takes(fo
 
 def test_the_score_of_a_wave_is_the_worlds_own_expectation(forward):
     wave = forward.wave(1)
-    found = score(
+    found = score_wave(
         forward,
         wave,
         served(wave, forward, np.random.default_rng(0)),
@@ -110,7 +110,7 @@ def test_the_score_of_a_wave_is_the_worlds_own_expectation(forward):
 def test_a_wrong_propensity_shows_in_the_score(forward):
     wave = forward.wave(1)
     spoiled = served(wave, forward, np.random.default_rng(0), error=0.01)
-    found = score(forward, wave, spoiled, AlwaysTenPercent(forward.world.menu), CONFIG)
+    found = score_wave(forward, wave, spoiled, AlwaysTenPercent(forward.world.menu), CONFIG)
     assert found.propensity_error == pytest.approx(0.01)
 
 
@@ -127,7 +127,7 @@ def test_a_wave_of_every_kind_of_arm_is_scored_by_what_each_customer_may_get():
     forward = Forward.build(table, experiment, seed=1, size=4_000, drift="none", drift_at=None)
     wave = forward.wave(1)
     decided = served(wave, forward, np.random.default_rng(0), preferred="faster_router")
-    found = score(forward, wave, decided, AlwaysTenPercent(forward.world.menu), CONFIG)
+    found = score_wave(forward, wave, decided, AlwaysTenPercent(forward.world.menu), CONFIG)
     assert found.propensity_error < 1e-12
     assert found.optimum > max(found.ours, found.static, found.top_risk)
     answers = forward.answer(wave, forward.arms(decided.arms), range(len(wave.cohort)))

@@ -63,7 +63,7 @@ class Texts:
         ]
 
 
-class Messages(Texts):
+class MessageCorpus(Texts):
     """Messages to learn from.
 
     A row has customer_id (text, empty where unknown), split (train, validation or test), prompt, completion (starts
@@ -77,9 +77,9 @@ class Messages(Texts):
 class Preferences(Texts):
     """Pairs of texts for one prompt, one of which was preferred.
 
-    A row has customer_id, split, prompt, chosen, rejected (both start with a space), arm and months as in `Messages`,
-    kind (`pair`: two texts written apart, `edit`: a text and the same with one edit) and rule (what the edit breaks,
-    else empty).
+    A row has customer_id, split, prompt, chosen, rejected (both start with a space), arm and months as in
+    `MessageCorpus`, kind (`pair`: two texts written apart, `edit`: a text and the same with one edit) and rule (what
+    the edit breaks, else empty).
     """
 
     TEXTS = ("chosen", "rejected")

@@ -15,14 +15,14 @@ from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
     SPLITS,
-    Messages,
+    MessageCorpus,
     Preferences,
 )
 from churn_assets.message.text.profile import Profile
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, write_json, write_parquet
 
-T = TypeVar("T", Messages, Preferences)
+T = TypeVar("T", MessageCorpus, Preferences)
 
 ROWS, ABOUT = "rows.parquet", "about.json"
 
@@ -92,11 +92,11 @@ def _check(
             raise CorruptArtifact(ROWS, found.format(unknown[0]), expected)
 
 
-class MessagesFormat(_TableFormat[Messages]):
+class MessagesFormat(_TableFormat[MessageCorpus]):
     """How `messages` are stored."""
 
     loader: ClassVar[str] = "messages/2"
-    kind = Messages
+    kind = MessageCorpus
     columns = MESSAGE_COLUMNS
 
 

@@ -12,7 +12,7 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, RuleId
 from churn_assets.message.corpus import gold
-from churn_assets.message.corpus.data import SPLITS, Messages, Preferences, splits_of
+from churn_assets.message.corpus.data import SPLITS, MessageCorpus, Preferences, splits_of
 from churn_assets.message.text.safety import Safety, Verdict
 from churn_assets.message.text.terms import prompt_words
 
@@ -20,7 +20,7 @@ NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
 """Rules that no text to learn from may break: a model could repeat it."""
 
 
-def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
+def message_volume(messages: MessageCorpus, gates: MessagesGates) -> Outcome:
     """Enough different texts, and every offer told about equally often."""
     frame, train = messages.frame, messages.of("train")
     told = Counter(
@@ -54,7 +54,7 @@ def message_volume(messages: Messages, gates: MessagesGates) -> Outcome:
     )
 
 
-def message_wording(messages: Messages, safety: Safety, gates: MessagesGates) -> Outcome:
+def message_wording(messages: MessageCorpus, safety: Safety, gates: MessagesGates) -> Outcome:
     """No text that a model must not repeat, and enough that could be sent as they are."""
     verdicts = _verdicts(messages, messages.frame["completion"], safety)
     broken = Counter(rule for verdict in verdicts for rule in set(verdict.rules))
@@ -121,7 +121,7 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
     return Outcome(tuple(measured), {"labels": labels})
 
 
-def separate_splits(value: Messages | Preferences, customers: CustomerTable) -> Outcome:
+def separate_splits(value: MessageCorpus | Preferences, customers: CustomerTable) -> Outcome:
     """Customers stand on the side of the split that the hash of their id says; no prompt or text on two sides."""
     frame = value.frame
     splits = splits_of(customers)
@@ -151,7 +151,7 @@ def agrees_with_gold(preferences: Preferences) -> pd.Series:
         )
     return pd.Series(
         [
-            gold.score(*situation, chosen).total > gold.score(*situation, rejected).total
+            gold.gold_score(*situation, chosen).total > gold.gold_score(*situation, rejected).total
             for situation, chosen, rejected in zip(known, frame["chosen"], frame["rejected"], strict=True)
             if situation is not None
         ],
@@ -160,7 +160,7 @@ def agrees_with_gold(preferences: Preferences) -> pd.Series:
     )
 
 
-def _rows_twice(table: Messages | Preferences) -> Gate:
+def _rows_twice(table: MessageCorpus | Preferences) -> Gate:
     return Gate("rows_twice", int(table.frame.duplicated(["prompt", *table.TEXTS]).sum()), "==", 0)
 
 
@@ -168,18 +168,18 @@ def _on_two(values: pd.Series, sides: pd.Series) -> int:
     return int((sides.groupby(values).nunique() > 1).sum())
 
 
-def _verdicts(table: Messages | Preferences, texts: pd.Series, safety: Safety) -> list[Verdict]:
+def _verdicts(table: MessageCorpus | Preferences, texts: pd.Series, safety: Safety) -> list[Verdict]:
     return [
         safety.check_wording(text) if situation is None else safety.check(text, *situation)
         for situation, text in zip(table.situations(), texts, strict=True)
     ]
 
 
-def _quality(messages: Messages) -> list[dict[str, Any]]:
+def _quality(messages: MessageCorpus) -> list[dict[str, Any]]:
     """Quality by the hidden rules, where customer and offer are known."""
     known = messages.situations()
     totals = [
-        gold.score(*situation, text).total
+        gold.gold_score(*situation, text).total
         for situation, text in zip(known, messages.frame["completion"], strict=True)
         if situation is not None
     ]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from churn_assets.arms import Arm
 from churn_assets.message.text.profile import Profile
-from churn_assets.message.text.terms import duration_words, facts_of, worth_words
+from churn_assets.message.text.terms import arm_facts, duration_words, worth_words
 
 WORDS = (25, 60)
 TOO_SHORT, TOO_LONG = 12, 75
@@ -45,7 +45,7 @@ class Gold:
     components: Mapping[str, float]
 
 
-def score(profile: Profile, arm: Arm, text: str) -> Gold:
+def gold_score(profile: Profile, arm: Arm, text: str) -> Gold:
     """Judges a raw text (the name still a placeholder) that was written for this customer and arm."""
     words = text.split()
     polite = len(_POLITE.findall(text))
@@ -71,7 +71,7 @@ def score(profile: Profile, arm: Arm, text: str) -> Gold:
 
 def _offer(profile: Profile, arm: Arm, text: str) -> tuple[bool, bool, bool]:
     """Whether a text says what the arm gives, for how long (once given, what does not run), and anything else."""
-    facts, worth = facts_of(arm, profile.currency), worth_words(arm, profile.currency)
+    facts, worth = arm_facts(arm, profile.currency), worth_words(arm, profile.currency)
     told = [
         *(f"{number}%" for number in _PERCENT.findall(text)),
         *(f"{amount or sign} {code or 'USD'}" for amount, code, sign in _MONEY.findall(text)),

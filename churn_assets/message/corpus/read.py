@@ -26,7 +26,7 @@ from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
     SPLITS,
-    Messages,
+    MessageCorpus,
     Preferences,
     arms_of,
     split_of_fold,
@@ -61,7 +61,7 @@ def read_messages(
     menu: Menu,
     where: str | None = None,
     currency: str = "USD",
-) -> Messages:
+) -> MessageCorpus:
     """Reads messages, one `{"prompt", "completion"}` a line; see the module for the optional fields.
 
     Args:
@@ -76,8 +76,8 @@ def read_messages(
         MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
     """
     reader = _Reader(where or str(path), table, config, menu, currency)
-    frame = pd.DataFrame(reader.rows(path, Messages.TEXTS, ("tone",)), columns=list(MESSAGE_COLUMNS))
-    return Messages(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
+    frame = pd.DataFrame(reader.rows(path, MessageCorpus.TEXTS, ("tone",)), columns=list(MESSAGE_COLUMNS))
+    return MessageCorpus(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
 
 
 def read_preferences(

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from churn_assets.arms import NO_CONTACT, Arm, Menu, PercentOff
+from churn_assets.arms import NO_CONTACT, Arm, Menu, PercentOff, amount_words
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import MessagesConfig, PreferencesConfig, SafetyRules
 from churn_assets.message.corpus import gold
@@ -23,7 +23,7 @@ from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
     SPLITS,
-    Messages,
+    MessageCorpus,
     Preferences,
     arms_of,
     splits_of,
@@ -52,9 +52,8 @@ from churn_assets.message.corpus.phrases import (
 from churn_assets.message.text.profile import Profile, profiles_of, prompt_of
 from churn_assets.message.text.safety import Safety, safety_of
 from churn_assets.message.text.terms import (
-    amount_words,
+    arm_facts,
     duration_words,
-    facts_of,
     lasting,
     offers_of,
     worth_words,
@@ -126,7 +125,7 @@ class Choices:
 
 def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: np.random.Generator) -> Draft:
     """One message by an agent who gets each slot right with probability `care`; 1 makes no mistake."""
-    tone, bare = _one(TONES, rng), facts_of(arm, profile.currency).nothing
+    tone, bare = _one(TONES, rng), arm_facts(arm, profile.currency).nothing
 
     def right() -> bool:
         return bool(rng.random() < care)
@@ -168,7 +167,7 @@ def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: 
 
 def _mistaken(arm: Arm, choices: Choices, rng: np.random.Generator) -> Arm:
     """Another offer: mostly of another worth, sometimes for another duration."""
-    offered = [each for each in choices.offers if not facts_of(each, choices.currency).nothing]
+    offered = [each for each in choices.offers if not arm_facts(each, choices.currency).nothing]
     worth = worth_words(arm, choices.currency)
     levels, spans = [], []
     for each in offered:
@@ -214,19 +213,19 @@ def _other_percent(draft: Draft, _: Profile, arm: Arm, choices: Choices, rng: np
 def _other_terms(
     draft: Draft, profile: Profile, arm: Arm, choices: Choices, rng: np.random.Generator
 ) -> Draft:
-    """Another worth of the same kind in the very words, what another arm gives, or the own worth as another kind is told.
+    """Another worth of the same kind in the very words, what another arm gives, or its own as another kind is told.
 
     An offer, where a bare contact has none.
     """
-    facts, own = facts_of(arm, choices.currency), worth_words(arm, choices.currency)
+    facts, own = arm_facts(arm, choices.currency), worth_words(arm, choices.currency)
     if facts.nothing:
-        offered = [each for each in choices.offers if not facts_of(each, choices.currency).nothing]
+        offered = [each for each in choices.offers if not arm_facts(each, choices.currency).nothing]
         other = _one(offered, rng) if offered else _invented(arm)
         return draft.after("offer", _fill(_one(SAID[other.terms.kind].plain, rng), profile, other))
     strangers = [
         each
         for each in choices.offers
-        if each.terms.kind != arm.terms.kind and not facts_of(each, choices.currency).nothing
+        if each.terms.kind != arm.terms.kind and not arm_facts(each, choices.currency).nothing
     ]
     way = rng.random() if strangers else 0.0
     if way > WORTH_ALONE:
@@ -324,9 +323,9 @@ def edits_of(choices: Choices, arm: Arm) -> tuple[str, ...]:
     return tuple(rule for rule in EDITS for _ in range(repeats.get(rule, 1)))
 
 
-def write_messages(
+def write_message_corpus(
     table: CustomerTable, config: MessagesConfig, menu: Menu, seed: int, currency: str = "USD"
-) -> Messages:
+) -> MessageCorpus:
     """Writes the embedded messages: no text twice, no prompt or customer in two splits.
 
     Args:
@@ -360,7 +359,7 @@ def write_messages(
             prompt = prompt_of(profile, arm)
             rows.append((customer, split, prompt, draft.completion, arm.id, float(arm.months), draft.tone))
     frame = pd.DataFrame(rows, columns=list(MESSAGE_COLUMNS))
-    return Messages(frame, _used(profiles, frame), arms_of(menu), simulated=True)
+    return MessageCorpus(frame, _used(profiles, frame), arms_of(menu), simulated=True)
 
 
 def write_preferences(
@@ -438,7 +437,7 @@ def _pair(
             first = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
             second = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
         better, worse = first.completion, second.completion
-        gap = gold.score(profile, arm, better).total - gold.score(profile, arm, worse).total
+        gap = gold.gold_score(profile, arm, better).total - gold.gold_score(profile, arm, worse).total
         if not rule and gap < 0:
             better, worse, gap = worse, better, -gap
         if gap >= least and (

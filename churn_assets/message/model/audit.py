@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from churn_assets.arms import Arm
 
-Kind = Literal[
+MarkKind = Literal[
     "number", "part", "percent", "time", "money", "hyphen", "and", "article", "slash", "stop", "word"
 ]
 
@@ -52,7 +52,7 @@ _COUNTRIES = {
 """Names of money, and the first two letters of the ISO codes that each may mean, one after the other."""
 _OFFERING = frozenset({"discount", "offer", "gift", "free", "voucher", "bonus"})
 """What a contact that brings nothing does not say."""
-_KINDS: dict[str, Kind] = {
+_KINDS: dict[str, MarkKind] = {
     "%": "percent", "percent": "percent", "pct": "percent", "percentage": "percent", "cent": "percent",
     "-": "hyphen", "‐": "hyphen", "‑": "hyphen", "–": "hyphen", "and": "and", "a": "article", "an": "article",
     "the": "article", "/": "slash", "⁄": "slash", ".": "stop", "!": "stop", "?": "stop",
@@ -87,7 +87,7 @@ class Said:
 class _Mark:
     """One place of the tape."""
 
-    kind: Kind
+    kind: MarkKind
     word: str
     value: Fraction = Fraction(0)
 

@@ -12,8 +12,8 @@ import transformers
 from churn_assets.message.model.language_model import (
     ARCHITECTURES,
     ModelError,
+    architecture_of,
     build_network,
-    describe,
     weights_of,
 )
 from churn_assets.message.model.tokenizer import TextTokenizer, train_tokenizer
@@ -84,7 +84,7 @@ def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any
     tokenizer = _tokenizer(name, found, config)
     # What the file says of special tokens gives way to what is trained with.
     network.config.eos_token_id, network.config.pad_token_id = tokenizer.eos_id, tokenizer.pad_id
-    architecture, shape = describe(network)
+    architecture, shape = architecture_of(network)
     return build_network("causal", architecture, shape, weights_of(network)), tokenizer
 
 

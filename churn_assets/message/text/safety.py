@@ -34,17 +34,17 @@ from datetime import time
 from typing import Literal
 
 from churn_assets.arms import Arm, Menu
-from churn_assets.message.config import Channel, QuietHours, RuleId, SafetyRules
+from churn_assets.message.config import ContactChannel, QuietHours, RuleId, SafetyRules
 from churn_assets.message.text.gifts import gift_pattern, gift_words, others
-from churn_assets.message.text.offer_rules import GIFT, Found, judge_offer
+from churn_assets.message.text.offer_rules import GIFT, BrokenRules, judge_offer
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import Quantities, read_quantities
-from churn_assets.message.text.terms import Facts, facts_of
+from churn_assets.message.text.terms import ArmFacts, arm_facts
 
 Severity = Literal["block", "warn"]
 
 NAME, SERVICE = "{name}", "{service}"
-_ASKED: Channel = "sms"
+_ASKED: ContactChannel = "sms"
 """The channel of a text of which no arm is known."""
 _FREE_MONTHS = frozenset({"free month", "free months", "month free", "months free"})
 """Banned phrases that are the very offer of an arm of free months: its own rules judge them."""
@@ -85,7 +85,7 @@ def _is_quiet(local: time, hours: QuietHours | None) -> bool:
 
 
 @dataclass(frozen=True)
-class Request:
+class SendRequest:
     """How and when a text would be sent.
 
     Attributes:
@@ -93,12 +93,12 @@ class Request:
         local_time: The customer's clock; None where nothing is about to be sent, so no hour is quiet.
     """
 
-    channel: Channel | None = None
+    channel: ContactChannel | None = None
     local_time: time | None = None
 
 
 @dataclass(frozen=True)
-class Violation:
+class RuleViolation:
     """One broken rule."""
 
     rule: RuleId
@@ -110,7 +110,7 @@ class Violation:
 class Verdict:
     """Every rule that a text breaks, in the order of the rules."""
 
-    violations: tuple[Violation, ...]
+    violations: tuple[RuleViolation, ...]
 
     @property
     def safe(self) -> bool:
@@ -118,7 +118,7 @@ class Verdict:
         return not self.blocking
 
     @property
-    def blocking(self) -> tuple[Violation, ...]:
+    def blocking(self) -> tuple[RuleViolation, ...]:
         """The violations that forbid it."""
         return tuple(violation for violation in self.violations if violation.severity == "block")
 
@@ -154,9 +154,9 @@ class Safety:
         self._foreign = re.compile(rf"[^\n -~{re.escape(rules.extra_characters)}]")
         self._warn = frozenset(rules.warn)
 
-    def check(self, text: str, profile: Profile, arm: Arm, request: Request | None = None) -> Verdict:
+    def check(self, text: str, profile: Profile, arm: Arm, request: SendRequest | None = None) -> Verdict:
         """Judges a text with its placeholders, written for this customer and arm."""
-        request, facts = request or Request(), facts_of(arm, profile.currency)
+        request, facts = request or SendRequest(), arm_facts(arm, profile.currency)
         text = text if facts.gift is None else gift_pattern(facts.gift).sub(GIFT, text)
         read, folded = read_quantities(text), text.casefold()
         return self._verdict(
@@ -172,9 +172,9 @@ class Safety:
             ]
         )
 
-    def check_wording(self, text: str, request: Request | None = None) -> Verdict:
+    def check_wording(self, text: str, request: SendRequest | None = None) -> Verdict:
         """Judges a text of which customer and arm are unknown, by the rules that need neither."""
-        request, read = request or Request(), read_quantities(text)
+        request, read = request or SendRequest(), read_quantities(text)
         return self._verdict(
             list(self._wording(text, text.casefold(), read, request, request.channel or _ASKED))
         )
@@ -182,7 +182,8 @@ class Safety:
     def _verdict(self, found: list[tuple[RuleId, str]]) -> Verdict:
         return Verdict(
             tuple(
-                Violation(rule, reason, "warn" if rule in self._warn else "block") for rule, reason in found
+                RuleViolation(rule, reason, "warn" if rule in self._warn else "block")
+                for rule, reason in found
             )
         )
 
@@ -191,10 +192,10 @@ class Safety:
         text: str,
         folded: str,
         read: Quantities,
-        request: Request,
-        channel: Channel,
-        facts: Facts | None = None,
-    ) -> Found:
+        request: SendRequest,
+        channel: ContactChannel,
+        facts: ArmFacts | None = None,
+    ) -> BrokenRules:
         yield from self._placeholders(text)
         yield from self._form(text, read)
         yield from self._said(folded, channel, facts)
@@ -202,7 +203,7 @@ class Safety:
         if request.local_time is not None and _is_quiet(request.local_time, self.rules.quiet_hours):
             yield "quiet_hours", f"{request.local_time:%H:%M} is within the quiet hours"
 
-    def _other_gifts(self, folded: str, profile: Profile, facts: Facts) -> Found:
+    def _other_gifts(self, folded: str, profile: Profile, facts: ArmFacts) -> BrokenRules:
         """Gifts that are not the arm's, by name or by a word for such things; `GIFT` stands for its own."""
         if facts.discount and not self._gifts:
             return
@@ -217,14 +218,14 @@ class Safety:
                 yield "other_offer", f"says {phrase.group()!r}, expected {own or 'no gift'!r}"
                 return
 
-    def _placeholders(self, text: str) -> Found:
+    def _placeholders(self, text: str) -> BrokenRules:
         rest = text.replace(NAME, "").replace(SERVICE, "")
         if odd := _BRACES.search(rest):
             yield "placeholder", f"found {odd.group()!r}, expected {NAME} or {SERVICE} and no other"
         if "name" in self.rules.required and NAME not in text:
             yield "missing_name", f"does not say {NAME}"
 
-    def _services_named(self, folded: str, profile: Profile) -> Found:
+    def _services_named(self, folded: str, profile: Profile) -> BrokenRules:
         own = profile.service.casefold()
         plain = folded.replace(SERVICE, own)
         if "service" in self.rules.required and own not in plain:
@@ -240,7 +241,7 @@ class Safety:
                     yield "wrong_service", f"a {what} {named!r}, expected {profile.service!r}"
                     return
 
-    def _form(self, text: str, read: Quantities) -> Found:
+    def _form(self, text: str, read: Quantities) -> BrokenRules:
         words = len(text.split())
         rules = self.rules
         if not rules.min_words <= words <= rules.max_words:
@@ -259,7 +260,7 @@ class Safety:
         elif spelled := _SPELLED.search(text):
             yield "characters", f"found {spelled.group()!r}, a word letter by letter"
 
-    def _said(self, folded: str, channel: Channel, facts: Facts | None) -> Found:
+    def _said(self, folded: str, channel: ContactChannel, facts: ArmFacts | None) -> BrokenRules:
         free = facts is not None and facts.free_months is not None
         banned = self._banned_but_free if free else self._banned
         if banned and (phrase := banned.search(folded)):
@@ -270,7 +271,7 @@ class Safety:
         if channel in channels and self._opt_out and not self._opt_out.search(folded):
             yield "opt_out", f"does not say how to opt out, as {channel} needs"
 
-    def _people(self, text: str) -> Found:
+    def _people(self, text: str) -> BrokenRules:
         if private := _ADDRESS.search(text) or _LONG_NUMBER.search(text):
             yield "personal_data", f"found {private.group()!r}"
         elif codes := [word for word in text.split() if len(word) >= _CODE_LENGTH and _is_code(word)]:

@@ -11,8 +11,8 @@ from churn_assets.arms import Arm, percents
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import read_quantities
-from churn_assets.message.text.safety import NAME, SERVICE, Request, Safety, Verdict
-from churn_assets.message.text.terms import duration_words, facts_of, offer_words
+from churn_assets.message.text.safety import NAME, SERVICE, Safety, SendRequest, Verdict
+from churn_assets.message.text.terms import arm_facts, duration_words, offer_words
 
 WAITING = frozenset({"quiet_hours"})
 """Rules that another text would break as well: the message waits."""
@@ -80,7 +80,7 @@ def check_templates(rules: SafetyRules, arms: Iterable[Arm]) -> None:
 
 def _template(rules: SafetyRules, arm: Arm) -> tuple[str, str]:
     """Key and text of the template that says an arm."""
-    facts = facts_of(arm, "")
+    facts = arm_facts(arm, "")
     if facts.nothing:
         return "safety.contact_template", rules.contact_template
     for placeholder, known in (("{percent}", facts.percent), ("{duration}", facts.months)):
@@ -93,7 +93,7 @@ def _template(rules: SafetyRules, arm: Arm) -> tuple[str, str]:
 
 
 def outgoing(
-    written: str | None, profile: Profile, arm: Arm, safety: Safety, request: Request | None = None
+    written: str | None, profile: Profile, arm: Arm, safety: Safety, request: SendRequest | None = None
 ) -> Outgoing:
     """Decides what is sent: the text that a model wrote (None: there is no model) if it is safe, else the template.
 
@@ -108,7 +108,7 @@ def outgoing(
     return Outgoing(plain_text(profile, arm, safety), "template", verdict, waits)
 
 
-def render(text: str, profile: Profile, name: str) -> str:
+def fill_placeholders(text: str, profile: Profile, name: str) -> str:
     """Puts name and service in the place of their placeholders.
 
     Raises:

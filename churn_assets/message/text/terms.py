@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from churn_assets.arms import Arm, ArmConfig, Catalogue, Menu, in_months, percents
+from churn_assets.arms import Arm, ArmConfig, Catalogue, Menu, amount_words, in_months, percents
 
 
 @dataclass(frozen=True)
-class Facts:
+class ArmFacts:
     """What is true of an arm and may be said; None where its terms say no such thing.
 
     Attributes:
@@ -39,16 +39,16 @@ class Facts:
         return not self.discount and self.free_months is None and self.gift is None
 
 
-def facts_of(arm: Arm, currency: str) -> Facts:
+def arm_facts(arm: Arm, currency: str) -> ArmFacts:
     """What may be said of an arm.
 
     >>> from churn_assets.arms import Catalogue
-    >>> facts_of(Catalogue(discount_months=6).arm(0.2), "USD").percent
+    >>> arm_facts(Catalogue(discount_months=6).arm(0.2), "USD").percent
     20.0
     """
     terms = arm.terms
     share, amount = terms.share_off, terms.amount_off
-    return Facts(
+    return ArmFacts(
         percent=None if share is None else round(100 * share, 6),
         amount=amount,
         currency=currency,
@@ -101,15 +101,6 @@ def prompt_words(arm: Arm, currency: str) -> str:
     return worth or f"none, {terms.label(currency, arm.channel or '')}"
 
 
-def amount_words(amount: float) -> str:
-    """An amount in digits, cents only where there are any.
-
-    >>> amount_words(10.0), amount_words(9.5), amount_words(1_000_000.0)
-    ('10', '9.50', '1000000')
-    """
-    return f"{amount:.0f}" if amount == round(amount) else f"{amount:.2f}"
-
-
 def lasting(arm: Arm, months: int) -> Arm:
     """The same arm running for so many months; itself where it runs so long already."""
     if arm.months == months:
@@ -123,7 +114,7 @@ def menu_of(named: tuple[float | str, ...], arms: tuple[ArmConfig, ...], months:
 
 
 def offers_of(menu: Menu, durations: Sequence[int]) -> tuple[Arm, ...]:
-    """Every arm that a message can be about, each as often as the others: a percent or an amount off for each duration."""
+    """Every arm that a message can be about, each as often: a percent or an amount off for each duration."""
     return tuple(
         lasting(arm, months if duration_words(arm) else arm.months)
         for arm in menu

@@ -90,7 +90,7 @@ class Hub(_Pretrained):
 Base = Annotated[FromScratch | LocalFolder | Hub, Field(discriminator="source")]
 
 
-class Training(_Section):
+class TextTraining(_Section):
     """What every training needs."""
 
     learning_rate: PositiveFloat
@@ -104,7 +104,7 @@ class Training(_Section):
     compute: ComputeConfig = ComputeConfig()
 
 
-class _Supervised(Training):
+class _Supervised(TextTraining):
     """What both supervised stages need."""
 
     batch_size: PositiveInt = 16
@@ -169,7 +169,7 @@ EVERY_TOKEN = Sampling(top_p=1.0)
 """Draws from the model's own distribution."""
 
 
-class PpoTextConfig(Training):
+class PpoTextConfig(TextTraining):
     """Reinforcement learning against the reward model: PPO, or TRL's critic-free GRPO."""
 
     algorithm: Literal["ppo", "grpo"] = "ppo"

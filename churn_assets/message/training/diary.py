@@ -18,7 +18,7 @@ from churn_assets.message.model.language_model import (
     ModelError,
     RewardModel,
     TrainingRecord,
-    describe,
+    architecture_of,
     weights_of,
 )
 from churn_assets.message.training.config import PpoTextConfig
@@ -167,7 +167,7 @@ class Diary:
         if self.turned:
             load(policy, self._best)
         network = merged(policy)
-        architecture, shape = describe(network)
+        architecture, shape = architecture_of(network)
         rollouts = pd.concat(self._rollouts, ignore_index=True)
         record = TrainingRecord(
             curve=tuple(self._curve),

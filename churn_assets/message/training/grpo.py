@@ -17,7 +17,7 @@ import torch
 import transformers
 import trl
 
-from churn_assets.message.corpus.data import Messages
+from churn_assets.message.corpus.data import MessageCorpus
 from churn_assets.message.model.generation import Generated
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.tokenizer import TextTokenizer
@@ -35,7 +35,7 @@ _FOLLOWED = "followed.json"
 def train_grpo(
     sft: LanguageModel,
     reward: RewardModel,
-    messages: Messages,
+    messages: MessageCorpus,
     config: PpoTextConfig,
     *,
     seed: int,

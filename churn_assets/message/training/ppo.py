@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from churn_assets.message.corpus.data import Messages
+from churn_assets.message.corpus.data import MessageCorpus
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.likelihood import completion_log_probs, hidden_states
@@ -40,7 +40,7 @@ _STATE = "state.json"
 
 
 @dataclass(frozen=True, eq=False)
-class Learned:
+class Experience:
     """A minibatch with what was found before learning from it; (n, written) each, and 0 where nothing was written.
 
     Attributes:
@@ -107,7 +107,7 @@ def value_loss(
 def train_ppo(
     sft: LanguageModel,
     reward: RewardModel,
-    messages: Messages,
+    messages: MessageCorpus,
     config: PpoTextConfig,
     *,
     seed: int,
@@ -252,7 +252,7 @@ class PpoTrainer:
             network = without_dropout(peft.get_peft_model(network, lora(self._config.lora, kind)))
         return network.to(self._device)
 
-    def _write(self, prompts: Sequence[str]) -> tuple[list[Generated], list[Learned]]:
+    def _write(self, prompts: Sequence[str]) -> tuple[list[Generated], list[Experience]]:
         config, tokenizer = self._config, self._tokenizer
         seed, most = seed_of_step(self._seed, self.step, 0), config.max_new_tokens
         with torch.no_grad(), precision(config.compute, self._device):
@@ -266,7 +266,7 @@ class PpoTrainer:
                 self._device,
             )
             learned = [
-                Learned(
+                Experience(
                     batch,
                     self._log_probs(self.policy, batch),
                     self._log_probs(self._reference, batch),
@@ -285,7 +285,7 @@ class PpoTrainer:
         raw = value_head(self.critic)(hidden)[..., 0].float()
         return (raw - self._scale.mean) / self._scale.std * batch.written
 
-    def _learn(self, batches: Sequence[Learned], score: torch.Tensor) -> dict[str, float]:
+    def _learn(self, batches: Sequence[Experience], score: torch.Tensor) -> dict[str, float]:
         config = self._config
         gains, returns = [], []
         for each in batches:

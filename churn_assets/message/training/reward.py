@@ -28,7 +28,7 @@ from churn_assets.message.model.language_model import (
     RewardModel,
     RewardNetwork,
     TrainingRecord,
-    describe,
+    architecture_of,
     weights_of,
 )
 from churn_assets.message.model.scoring import Scorer, score
@@ -110,7 +110,7 @@ def train_reward(
         reward, judge = (
             _standardised(networks[name].to(device), sft.tokenizer, drawn, written) for name in NETWORKS
         )
-    architecture, shape = describe(networks["reward"])
+    architecture, shape = architecture_of(networks["reward"])
     figures: dict[str, float | int | str | bool | None] = {
         "pairs": int((~judged).sum()),
         "judge_pairs": int(judged.sum()),

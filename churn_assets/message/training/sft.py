@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from churn_assets.message.corpus.data import Messages
+from churn_assets.message.corpus.data import MessageCorpus
 from churn_assets.message.model.base_model import base_model
 from churn_assets.message.model.generation import Generated, Writer, generate
-from churn_assets.message.model.language_model import LanguageModel, TrainingRecord, describe, weights_of
+from churn_assets.message.model.language_model import (
+    LanguageModel,
+    TrainingRecord,
+    architecture_of,
+    weights_of,
+)
 from churn_assets.message.model.likelihood import perplexity
 from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.message.training.checkpoint import checkpoint_folder
@@ -25,7 +30,7 @@ HELD_OUT_ROWS = 128
 
 
 def train_sft(
-    messages: Messages,
+    messages: MessageCorpus,
     config: SftModelConfig,
     *,
     seed: int,
@@ -79,7 +84,7 @@ def train_sft(
             },
             samples=tuple(samples(Writer(trained, tokenizer), prompts, seed)),
         )
-    architecture, shape = describe(trained)
+    architecture, shape = architecture_of(trained)
     examples = tuple(prompts[:EXAMPLES])
     return LanguageModel(architecture, shape, weights_of(trained), tokenizer, examples, record)
 

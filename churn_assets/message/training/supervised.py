@@ -17,7 +17,7 @@ import trl
 
 from churn_assets.message.model.tokenizer import TextError, TextTokenizer
 from churn_assets.message.training.compute import device_of
-from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig, Training
+from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig, TextTraining
 from churn_assets.message.training.progress import Figures, Progress
 
 Report = Callable[[Any], tuple[Figures, Sequence[str]]]
@@ -86,7 +86,7 @@ def fine_tuned(
             keep_checkpoints=folder is not None,
             schedule=schedule,
         )
-        run(trainer)
+        train_from_checkpoint(trainer)
     # Every report, also of what went before an interruption.
     curve = tuple(logs["reported"] for logs in trainer.state.log_history if "reported" in logs)
     return merged(trainer.model), curve
@@ -135,7 +135,9 @@ def supervised_trainer(
     return trl.RewardTrainer(network, args=chosen, peft_config=lora(config.lora, "SEQ_CLS"), **common)
 
 
-def common_arguments(config: Training, *, seed: int, folder: Path, keep_checkpoints: bool) -> dict[str, Any]:
+def common_arguments(
+    config: TextTraining, *, seed: int, folder: Path, keep_checkpoints: bool
+) -> dict[str, Any]:
     """What TRL's trainers are told alike in every stage."""
     device = device_of(config.compute)
     return {
@@ -227,7 +229,7 @@ def merged(network: Any) -> Any:
     return network.to("cpu").eval()
 
 
-def run(trainer: Any) -> None:
+def train_from_checkpoint(trainer: Any) -> None:
     """Trains, from the newest whole checkpoint in the trainer's folder if there is one.
 
     TRL writes these itself. They are local to the run, hold an optimizer state that only torch's restricted

@@ -148,7 +148,7 @@ def test_a_broken_champion_does_not_block_its_successor_and_the_report_says_so(t
 def test_a_leading_release_of_another_format_does_not_block_its_successor_and_the_report_says_so(toy):
     def of_another_format(*_):
         raise IncompatibleArtifact(
-            "manifest.json", "loader 'release/3'", "loader 'release/4'", "toy/release/1"
+            "manifest.json", "loader 'release/4'", "loader 'release/5'", "toy/release/1"
         )
 
     toy.project = replace(toy.project, leader=of_another_format)

@@ -27,7 +27,7 @@ from churn_assets.store.reference import ArtifactRef
 
 KEPT = Path(__file__).parents[1] / "kept"
 SECTIONS = yaml.safe_load(Path(__file__).with_name("any_offer.yaml").read_text())
-CUSTOMERS, ASKED, ROWS, TIMESTEPS = 400, 40, 2_000, 8_192
+CUSTOMERS, ASKED, ROWS, TIMESTEPS = 400, 40, 5_000, 8_192
 
 
 def decided(project: Project, ref: ArtifactRef, customers: pd.DataFrame) -> pd.DataFrame:
@@ -45,6 +45,9 @@ def keep(folder: Path) -> None:
         content["arms"] = SECTIONS["arms"]
         content["offer_log"] = {"source": "demo_world", "menu": SECTIONS["menu"]}
         content["ppo_decision"] = content.get("ppo_decision", {}) | {"menu": SECTIONS["menu"]}
+        content["effect_model"] = {
+            "evidence_z": 0.5
+        }  # so small a log proves nothing, and no offer would be made
         path.write_text(yaml.safe_dump(content))
         experiment = project.experiment
         table = read_customers(experiment.customers, seed=experiment.seed, root=project.root)

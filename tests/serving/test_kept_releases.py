@@ -19,16 +19,23 @@ from churn_assets.store.errors import IncompatibleArtifact
 from churn_assets.store.reference import ArtifactRef
 
 OF_ALL_VERSIONS = sorted(folder for folder in KEPT.iterdir() if folder.is_dir())
+REFUSED = [KEPT / "release-4"]
+"""Made before any version was published whose releases are promised to be served."""
 
 
-@pytest.fixture(params=OF_ALL_VERSIONS, ids=lambda folder: folder.name)
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
-    """A project in whose store a release of an earlier version leads."""
-    root = tmp_path / "project"
-    shutil.copytree(request.param, root)
+def project_of(folder: Path, root: Path) -> Project:
+    """A project in whose store a kept release leads."""
+    shutil.copytree(folder, root)
     (root / ".churn").mkdir()
     (root / "store").rename(root / ".churn" / "store")
     return Project(root)
+
+
+@pytest.fixture(
+    params=[each for each in OF_ALL_VERSIONS if each not in REFUSED], ids=lambda folder: folder.name
+)
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Project:
+    return project_of(request.param, tmp_path / "project")
 
 
 def leader(project: Project) -> ArtifactRef:
@@ -67,6 +74,15 @@ def test_it_is_served(kept):
         assert answer.status_code == 200, answer.text
         arms = {each["customer_id"]: each["policy_arm"] for each in answer.json()["decisions"]}
     assert arms == {row["customer_id"]: row["arm"] for row in read(kept, "decisions.json")}
+
+
+@pytest.mark.parametrize("folder", REFUSED, ids=lambda folder: folder.name)
+def test_one_that_cannot_be_served_any_more_is_refused_by_name_with_what_to_do(folder, tmp_path):
+    old = project_of(folder, tmp_path / "project")
+    stored = old.store.manifest(leader(old)).loader
+    with pytest.raises(IncompatibleArtifact, match=rf"{stored}.*{RELEASE.loader}.*churn run") as refused:
+        load_release(old.store, leader(old))
+    assert str(leader(old)) in str(refused.value)
 
 
 def test_one_of_another_format_is_refused_by_name_with_what_to_do(kept, monkeypatch):

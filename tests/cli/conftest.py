@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -102,17 +103,26 @@ def smaller(content: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Trained with both branches, checked and released; tests must not change it."""
-    root = tmp_path_factory.mktemp("trained")
-    (root / "configs").mkdir()
-    for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(REPOSITORY / name, root / name)
-    shutil.copy(REPOSITORY / "configs" / "quickstart.yaml", root / "configs" / "quickstart.yaml")
-    project = Project(root)
+    """Trained with both branches, checked and released, once for all test processes; tests must not change it."""
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    project = Project(base / "trained")
+    with (base / "trained.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and finds it made
+        if not (base / "trained.made").exists():
+            train(project)
+            (base / "trained.made").touch()
+    return project
+
+
+def train(project: Project) -> None:
+    (project.root / "configs").mkdir(parents=True)
+    for name in ("dagster.yaml", "workspace.yaml", "configs/quickstart.yaml"):
+        shutil.copy(REPOSITORY / name, project.root / name)
     project.configure(smaller)
     done = project.run("quickstart")
     assert done.returncode == 0, done.stdout + done.stderr
-    return project
 
 
 @pytest.fixture

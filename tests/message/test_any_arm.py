@@ -329,9 +329,10 @@ def any_pairs(telco, config):
 
 
 def test_the_corpus_tells_every_arm_equally_often_and_passes_its_gates(any_messages):
-    told = any_messages.of("train").groupby(["arm", "months"]).size()
-    assert len(told) == len(CHOICES.offers) == 12
-    assert told.max() - told.min() <= 1
+    train = any_messages.of("train")
+    assert len(train.groupby(["arm", "months"])) == len(CHOICES.offers) == 12
+    told = train.groupby("arm").size()
+    assert told.max() - told.min() <= 3  # a round of all offers tells each arm three times
     gates = MessagesConfig.model_validate({"profile": PROFILE}).gates.model_copy(
         update={"min_distinct": 2000}
     )

@@ -8,6 +8,7 @@ talk about the company, no close. A model that imitates them all has something l
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -116,6 +117,13 @@ class Choices:
     offers: tuple[Arm, ...]
     services: tuple[str, ...]
     currency: str = "USD"
+
+    @property
+    def equally_often(self) -> tuple[Arm, ...]:
+        """The offers, those of every arm as often as another's: what is told seldom is learned badly."""
+        spans = Counter(arm.id for arm in self.offers)
+        most = max(spans.values(), default=0)
+        return tuple(arm for arm in self.offers for _ in range(most // spans[arm.id]))
 
     @property
     def only_percents(self) -> bool:
@@ -316,7 +324,7 @@ def edits_of(choices: Choices, arm: Arm) -> tuple[str, ...]:
         "months": 0.0,
     }
     if duration_words(arm):
-        spans = [duration_words(each) for each in choices.offers]
+        spans = [duration_words(each) for each in choices.equally_often]
         running = [span for span in spans if span]
         shares["months"] = len(running) / len(spans) if len(set(running)) > 1 else 0.0
     repeats = {rule: math.ceil(1 / share) if share else 0 for rule, share in shares.items()}
@@ -344,7 +352,9 @@ def write_message_corpus(
     written: set[str] = set()
     rows = []
     for split, customers in _customers(table, profiles).items():
-        for customer, arm in _situations(customers, choices.offers, getattr(config.rows, split), split, rng):
+        for customer, arm in _situations(
+            customers, choices.equally_often, getattr(config.rows, split), split, rng
+        ):
             profile = profiles[customer]
             for _ in range(TRIES):
                 draft = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
@@ -396,7 +406,9 @@ def write_preferences(
     rng = np.random.default_rng([seed, 2])
     rows = []
     for split, customers in _customers(table, profiles).items():
-        for customer, arm in _situations(customers, choices.offers, getattr(config.rows, split), split, rng):
+        for customer, arm in _situations(
+            customers, choices.equally_often, getattr(config.rows, split), split, rng
+        ):
             profile = profiles[customer]
             rule = _one(edits[arm], rng) if rng.random() < config.edit_share else ""
             for _ in range(TRIES):
@@ -467,7 +479,7 @@ def _customers(table: CustomerTable, profiles: Mapping[str, Profile]) -> dict[st
 def _situations(
     customers: Sequence[str], offers: Sequence[Arm], rows: int, split: str, rng: np.random.Generator
 ) -> Iterator[tuple[str, Arm]]:
-    """`rows` customers and arms: every offer equally often, a customer again (with another) only after all."""
+    """`rows` customers and arms: every offer in turn, a customer again (with another) only after all."""
     if not customers:
         raise CorpusError(
             f"customers: found none in split {split!r}, expected at least one; see customers.folds"

@@ -114,10 +114,10 @@ def menu_of(named: tuple[float | str, ...], arms: tuple[ArmConfig, ...], months:
 
 
 def offers_of(menu: Menu, durations: Sequence[int]) -> tuple[Arm, ...]:
-    """Every arm that a message can be about, each as often: a percent or an amount off for each duration."""
+    """Every arm that a message can be about: all that contact, a percent or an amount off for each duration."""
     return tuple(
-        lasting(arm, months if duration_words(arm) else arm.months)
+        lasting(arm, months)
         for arm in menu
         if arm.contacts
-        for months in durations
+        for months in (durations if duration_words(arm) else (arm.months,))
     )

@@ -109,8 +109,13 @@ def table_vs_live(models: Quickstart) -> float:
             x = aged(few.X[i : i + 1], few.schema, t * process.step_months)
             risk = models.risk.predict(x)
             idle, accepted, refused = models.effect.consequences(x, risk)
-            live = [(idle, tables.risk[i, t]), (accepted, tables.churn_if_accepted[i, t])]
-            live.append((refused, tables.churn_if_refused[i, t]))
+            live = [(idle, tables.risk[i, t])]
+            for arm, name in enumerate(process.menu.ids[1:]):
+                place = models.effect.menu.position[name] - 1
+                live += [
+                    (accepted[:, place], tables.churn_if_accepted[i, t, arm]),
+                    (refused[:, place], tables.churn_if_refused[i, t, arm]),
+                ]
             for recent in (0, 1):
                 asked = models.accept.predict_arms(x, np.array([float(recent)]), process.menu)[0]
                 live += [

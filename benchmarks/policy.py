@@ -153,14 +153,14 @@ def measure() -> Sequence[Figure]:
     ours, lean = steps_per_second(learners, process, config)
     attainable = float((trial.best.value - trial.none).mean())
     return [
-        Figure("captured_min", min(captured), ">=", 0.98, f"aim .99; {len(SEEDS)} seeds, greedy, as served"),
+        Figure("captured_min", min(captured), ">=", 0.997, f"was .98; {len(SEEDS)} seeds, greedy, as served"),
         Figure("captured_median", statistics.median(captured)),
         Figure("captured_best_baseline", rivals[best], note=best),
         Figure("captured_sb3_defaults", sb3_defaults(learners, process, trial), note="8 envs, 98,304 steps"),
         *(Figure(f"captured_{name.replace(' ', '_')}", value) for name, value in rivals.items()),
         *(Figure(name, min(values), ">=", BUDGETS[name][1], "worst seed") for name, values in shares.items()),
         Figure("hard_stop_violations", violations, "<=", 0, f"{CAMPAIGNS} campaigns a seed"),
-        Figure("train_seconds_median", statistics.median(seconds), "<=", 25, "aim 15"),
+        Figure("train_seconds_median", statistics.median(seconds), "<=", 15),
         Figure("steps_per_s_vs_lean_loop", ours / lean, ">=", 0.75, "aim .9"),
         Figure("steps_per_s", ours),
         Figure("held_out_customers", len(held_out), ">=", 500),

@@ -182,7 +182,7 @@ def panel_state(process: RetentionProcess, on_menu: Ints, state: PanelState) -> 
     """(n,) the process's state of each customer of the panel; `on_menu` (K,) are its arms on the world's menu."""
     found = np.zeros(len(state.customer), np.int64)
     for age in range(1, process.memory):
-        found[state.months_since_contact == age * process.step_months] = process.refused(age)
+        found[state.months_since_contact == age * process.step_months] = process.contacted(age)
     for arm, index in enumerate(on_menu):
         for left in np.unique(state.months_left[(state.running == index) & (state.months_left > 0)]):
             age = (process.menu[arm].months - int(left)) // process.step_months

@@ -108,18 +108,18 @@ def as_choice(model: PPO, trial: Trial) -> Choice:
     process, n, used = trial.process, len(trial.tables), trial.process.max_offers + 1
 
     def choose(t: int) -> np.ndarray:
-        chosen = np.zeros((len(process.open_statuses), used, process.n_arms, n))
-        for view, status in enumerate(process.open_statuses):
+        chosen = np.zeros((len(process.open_states), used, process.n_arms, n))
+        for place, state in enumerate(process.open_states):
             for count in range(used):
                 rows = trial.observer.observe(
                     np.arange(n),
                     np.full(n, t),
-                    np.full(n, status),
+                    np.full(n, state),
                     np.full(n, count),
                     np.zeros(n, np.float32),
                 )
                 arms, _ = model.predict(rows, deterministic=True)
-                chosen[view, count, arms, np.arange(n)] = 1
+                chosen[place, count, arms, np.arange(n)] = 1
         return chosen
 
     return choose

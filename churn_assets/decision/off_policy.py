@@ -36,6 +36,8 @@ log of the demo world 30 to 5,000 gave standard errors of the lift within 0.3 % 
 ABOVE = 1e-6
 """Money a decision. A bound must lie above its bar, not on it: one that never offers is no first release."""
 SUM_TOLERANCE = 1e-6
+LARGEST_RATIO = 10.0
+"""Of odds: hidden targeting as strong as that is not asked about."""
 CERTAIN = 2.58
 """Standard errors: a policy that is as good as the best simple one is called worse once in two hundred logs, and one
 that is five standard errors worse is let through as seldom."""
@@ -77,6 +79,8 @@ class OffPolicyEstimate:
         least_propensity: smallest propensity of an arm where the policy would choose it.
         agreement: mean probability of the policy for the logged arm.
         moved: mean probability of the policy for arms that could not be chosen, taken as no contact.
+        undone_by: hidden targeting that would undo the lift: the factor, 1 or more, by which whoever logged would have
+            had to change the odds of the logged arm, knowing more than is logged. 1 where there is no certain lift.
     """
 
     value: Estimates
@@ -88,6 +92,7 @@ class OffPolicyEstimate:
     least_propensity: float
     agreement: float
     moved: float
+    undone_by: float
 
 
 @dataclass(frozen=True)
@@ -173,9 +178,10 @@ class LoggedDecisions:
         no_offer = np.zeros_like(chosen)
         no_offer[:, 0] = 1.0
         weight = self._weight(chosen)
+        lift = self._contrast(chosen, no_offer)
         return OffPolicyEstimate(
             value=self._contrast(chosen, nothing),
-            lift=self._contrast(chosen, no_offer),
+            lift=lift,
             rows=len(self.arm),
             customers=self._customers,
             effective_rows=float(weight.sum() ** 2 / (weight**2).sum()) if weight.any() else 0.0,
@@ -183,7 +189,30 @@ class LoggedDecisions:
             least_propensity=float(np.where(chosen > 0, self.propensities, 1.0).min()),
             agreement=float(chosen[np.arange(len(self.arm)), self.arm].mean()),
             moved=float((np.asarray(policy) * (self.propensities == 0)).sum(1).mean()),
+            undone_by=self._undone_by(chosen - no_offer, lift.dr.lower_bound),
         )
+
+    def _undone_by(self, contrast: Floats, bound: float) -> float:
+        """The least odds ratio of hidden targeting at which a lower bound of a contrast (n, A) may be none.
+
+        The marginal sensitivity model (Tan 2006; Zhao, Small & Bhattacharya 2019): true odds of the logged arm lie
+        within this factor of the logged ones, each row's as bad as can be.
+        """
+        at = np.arange(len(self.arm))
+        residual = contrast[at, self.arm] * (self.reward - self.expected[at, self.arm])
+        odds = 1 / self.propensities[at, self.arm] - 1  # against the logged arm
+        against = np.where(residual > 0, -1.0, 1.0)
+
+        def changed(ratio: float) -> float:
+            return float((residual * odds * (ratio**against - 1)).mean())
+
+        if bound <= 0 or bound + changed(LARGEST_RATIO) > 0:
+            return 1.0 if bound <= 0 else LARGEST_RATIO
+        low, high = 0.0, float(np.log(LARGEST_RATIO))
+        for _ in range(40):
+            middle = (low + high) / 2
+            low, high = (middle, high) if bound + changed(float(np.exp(middle))) > 0 else (low, middle)
+        return float(np.exp(low))
 
     def difference(self, candidate: Floats, champion: Floats) -> Estimates:
         """Value of one policy (n, A) over another on the same decisions: their common noise cancels."""
@@ -347,9 +376,17 @@ class OffPolicyVerdict:
     def gates(self) -> tuple[Gate, ...]:
         """The verdict as gates: the doubly robust lower bound, and the self-normalised estimate's sign."""
         low, dr, snips = self.tested.dr.lower_bound, self.tested.dr, self.tested.snips
+        hidden = (
+            f"hidden targeting that changes odds by a factor of {self.estimate.undone_by:.2f} would undo the lift over "
+            "no offer, and no log shows it"
+        )
         return (
             Gate(
-                "lower_bound_over_bar", low - self.threshold, ">=", ABOVE, f"DR {_shown(dr)}; {self.reason}"
+                "lower_bound_over_bar",
+                low - self.threshold,
+                ">=",
+                ABOVE,
+                f"DR {_shown(dr)}; {self.reason}; {hidden}",
             ),
             Gate("snips_agrees", snips.value - self.threshold, ">=", ABOVE, f"SNIPS {_shown(snips)}"),
         )
@@ -444,6 +481,7 @@ def off_policy_outcome(
         {"figure": "largest weight", "value": estimate.largest_weight},
         {"figure": "least propensity of a chosen arm", "value": estimate.least_propensity},
         {"figure": "agreement with the log", "value": estimate.agreement},
+        {"figure": "odds ratio of hidden targeting that would undo the lift", "value": estimate.undone_by},
         {"figure": "chosen where impossible, taken as no contact", "value": estimate.moved},
     ]
     strongest = max(opponents, key=lambda each: each.lift.value)

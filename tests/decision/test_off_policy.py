@@ -346,6 +346,26 @@ def test_a_candidate_is_compared_with_the_best_simple_policy_and_the_verdict_is_
     ]
 
 
+def test_the_hidden_targeting_that_would_undo_a_lift_is_found_by_trying_the_worst():
+    evidence = gap(1.0, spread=4.0)
+    found = evidence.estimate(OFFER)
+    assert 1.0 < found.undone_by < 2.0
+    assert gap(1.0, spread=8.0).estimate(OFFER).undone_by < found.undone_by  # a noisier log is undone by less
+    rows = np.arange(4_000)
+    residual = evidence.reward - evidence.expected[rows, evidence.arm]
+    signed = np.where(evidence.arm == 1, 1.0, -1.0) * residual
+    for factor, still in ((0.99, True), (1.01, False)):
+        ratio = 1 + (found.undone_by - 1) * factor
+        odds = np.where(signed > 0, 1 / ratio, ratio)  # against the logged arm, which half of the rows got
+        lift = (np.array([-1.0, 1.0]) * evidence.expected).sum(1) + signed * (1 + odds)
+        assert (lift.mean() - (found.lift.dr.value - found.lift.dr.lower_bound) > 0) == still
+
+
+def test_no_hidden_targeting_is_needed_to_undo_what_is_not_there():
+    assert gap(0.0).estimate(OFFER).undone_by == 1.0
+    assert gap(50.0).estimate(OFFER).undone_by == 10.0
+
+
 def test_simple_policies_are_nothing_every_arm_for_all_and_a_usual_one_for_the_riskiest():
     risk, price = np.arange(10) / 10, np.full(10, 50.0)
     found = simple_policies(LOGGED, [1, 4, 6], risk, price)

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from churn_assets.gates.estimates import Estimate
+
 Floats = NDArray[np.float64]
 
 CALIBRATION_BINS = 15
@@ -45,6 +47,22 @@ def calibration_error(y: ArrayLike, p: ArrayLike, bins: int = CALIBRATION_BINS) 
     outcome, forecast, edges = _binned(y, p, bins)
     gaps = np.add.reduceat(outcome - forecast, edges)
     return float(np.abs(gaps).sum() / len(outcome))
+
+
+def calibration_slope(y: NDArray[Any], forecast: Floats) -> Estimate:
+    """How outcomes (n,) rise with the logit of their forecasts (n,): 1 is neither too flat nor too steep (Cox 1958).
+
+    Equal forecasts have no slope: 0, without error.
+    """
+    if not np.ptp(forecast):
+        return Estimate(0.0, 0.0)
+    logit = np.log(forecast / (1 - forecast))
+    columns, found = np.column_stack([np.ones(len(logit)), logit]), np.array([0.0, 1.0])
+    for _ in range(25):
+        chance = 1 / (1 + np.exp(-np.clip(columns @ found, -30, 30)))
+        information = (columns * (chance * (1 - chance))[:, None]).T @ columns
+        found = found + np.linalg.solve(information, columns.T @ (y - chance))
+    return Estimate(float(found[1]), float(np.sqrt(np.linalg.inv(information)[1, 1])))
 
 
 def calibration_noise(

@@ -19,7 +19,7 @@ RISK_MODEL: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="calibrated",
-        description="Risks are probabilities: the calibration error is within the noise of a perfect model.",
+        description="Risks are probabilities: right in the mean, in the slope, and bin by bin within the noise.",
         advice="Look at the calibration plot; class weights or an old table are the usual reasons.",
         run="churn_assets.risk.gates:calibration",
         plots=(

@@ -50,6 +50,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
         min_auc: Least ROC AUC on held-out customers.
         max_auc: Largest believable out-of-fold ROC AUC; above it the features know the outcome.
         min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held out.
+        max_deviation: Largest distance of the mean risk, and of its slope, from what was observed, in standard errors.
         max_calibration_ratio: Largest calibration error (ECE) on held-out customers, in multiples of what
             the 95th percentile of a perfectly calibrated model would be.
         min_slice_rows: Levels of categorical features with fewer customers are not judged.
@@ -62,6 +63,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
     min_auc: Share = 0.7
     max_auc: Share = 0.95
     min_brier_skill: float = 0.05
+    max_deviation: Annotated[float, Field(gt=0)] = 3.5
     max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.25
     min_slice_rows: Annotated[int, Field(ge=1)] = 100
     max_slice_deviation: Annotated[float, Field(gt=0)] = 3.5

@@ -99,11 +99,12 @@ class Project:
 
 
 def new_project(root: Path) -> Project:
-    """The quickstart without its message branch."""
+    """The quickstart without its message branch, for logs so small that they prove no effect: any is believed."""
     (root / "configs").mkdir(parents=True)
     content = yaml.safe_load((ROOT / "configs" / f"{EXPERIMENT}.yaml").read_text())
     decisions = {key: section for key, section in content.items() if key not in registry().members["message"]}
     decisions["release"] = {"branches": ["decision"]}
+    decisions["effect_model"] = {"evidence_z": 0.5}
     (root / "configs" / f"{EXPERIMENT}.yaml").write_text(yaml.safe_dump(decisions))
     return Project(root)
 

@@ -45,9 +45,6 @@ def keep(folder: Path) -> None:
         content["arms"] = SECTIONS["arms"]
         content["offer_log"] = {"source": "demo_world", "menu": SECTIONS["menu"]}
         content["ppo_decision"] = content.get("ppo_decision", {}) | {"menu": SECTIONS["menu"]}
-        content["effect_model"] = {
-            "evidence_z": 0.5
-        }  # so small a log proves nothing, and no offer would be made
         path.write_text(yaml.safe_dump(content))
         experiment = project.experiment
         table = read_customers(experiment.customers, seed=experiment.seed, root=project.root)

@@ -159,7 +159,7 @@ def test_a_leading_release_of_another_format_does_not_block_its_successor_and_th
     assert shown.passed
     (row,) = shown.metadata["table/broken_champion"].records
     assert row.data["champion"] == "the release"
-    assert "found loader 'release/3'" in row.data["cannot be loaded"]
+    assert "found loader 'release/4'" in row.data["cannot be loaded"]
 
 
 def test_a_champion_that_was_mended_is_compared_after_all(toy):

@@ -56,7 +56,7 @@ class WatchedShop:
             self.project,
             self.project.experiment,
             self.table,
-            rows=5_000,
+            rows=15_000,
             timesteps=32_768,
             seed=seed,
             change=change,

@@ -30,6 +30,10 @@ Ints = NDArray[np.int64]
 ROWS = 4096
 """Rows whose products are summed at once: bounds the memory."""
 
+MOST_TERMS = 1500
+"""Terms that are solved for at once. Where features times arms are more, arms differ from what they share by their
+means, the risk and acceptance alone."""
+
 LIGHTLY = 0.01
 """Share of the penalty on what every customer and arm have in common."""
 
@@ -91,14 +95,17 @@ class RidgeSums:
     """Sums of products of every cross-fit group, from which all ridge regressions are solved."""
 
     def __init__(self, seen: LogRows) -> None:
-        self._width = 2 * seen.columns.shape[1] + 2
-        self._arms = seen.arms
-        size = self._width * (1 + seen.arms)
+        columns = seen.columns.shape[1]
+        self._width, self._arms = 2 * columns + 2, seen.arms
+        self._own = np.arange(self._width)
+        if self._width * (1 + seen.arms) > MOST_TERMS:
+            self._own = np.array([0, 1, columns, columns + 1, 2 * columns, 2 * columns + 1])
+        size = self._width + seen.arms * len(self._own)
         self._gram, self._moment = np.zeros((seen.groups, size, size)), np.zeros((seen.groups, size))
         for group in range(seen.groups):
             for rows in _chunks(np.flatnonzero(seen.group == group)):
-                own = [seen.terms(a, rows) * seen.chance(a, rows)[:, None] for a in range(1, seen.arms + 1)]
-                design = np.concatenate([np.sum(own, axis=0), *own], axis=1)
+                each = [seen.terms(a, rows) * seen.chance(a, rows)[:, None] for a in range(1, seen.arms + 1)]
+                design = np.concatenate([np.sum(each, axis=0), *(own[:, self._own] for own in each)], axis=1)
                 self._gram[group] += design.T @ design
                 self._moment[group] += design.T @ seen.residual[rows]
         self._scale = np.sqrt(np.einsum("gii->i", self._gram) / max(len(seen.arm), 1))
@@ -121,7 +128,9 @@ class RidgeSums:
         penalty[[0, columns, self._width - 2, self._width - 1]] *= LIGHTLY
         scaled = gram / self._scale[:, None] / self._scale + np.diag(penalty)
         found = np.linalg.solve(scaled, moment / self._scale) / self._scale
-        return np.asarray(found[: self._width] + found[self._width :].reshape(self._arms, self._width))
+        each = np.repeat(found[None, : self._width], self._arms, axis=0)
+        each[:, self._own] += found[self._width :].reshape(self._arms, -1)
+        return each
 
 
 def linear_effects(seen: LogRows, coefficients: Floats, rows: slice | Ints = slice(None)) -> Floats:

@@ -15,8 +15,10 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-from churn_assets.arms import ArmConfig, ArmError, Menu, did_you_mean, percent_share
+from churn_assets.arms import ArmConfig, did_you_mean, percent_share
+from churn_assets.customers.config import CustomersConfig
 from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.decision.process import RetentionProcess
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import registry
 from churn_assets.message.config import MessagesConfig, SafetyRules
@@ -28,6 +30,7 @@ from churn_assets.release.config import ReleaseConfig
 from churn_assets.serving.config import ServingConfig
 
 Section = TypeVar("Section", bound=BaseModel)
+_Made = TypeVar("_Made")
 KeyPath = tuple[str | int, ...]
 
 
@@ -108,6 +111,8 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         known = catalogue(self.arms, self.economics)
         decision, log = self.section(PpoDecisionConfig), self.section(OfferLogConfig)
         menu = _resolved("ppo_decision.menu", lambda: known.menu(decision.menu))
+        window = self.section(CustomersConfig).label.window_months
+        _resolved("ppo_decision", lambda: RetentionProcess.build(decision, self.economics, window, self.arms))
         check_templates(self.safety, menu)
         if log.simulated:
             tried = _resolved("offer_log.menu", lambda: log.demo_menu(known))
@@ -141,10 +146,10 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-def _resolved(key: str, menu: Callable[[], Menu]) -> Menu:
+def _resolved(key: str, made: Callable[[], _Made]) -> _Made:
     try:
-        return menu()
-    except ArmError as error:
+        return made()
+    except ValueError as error:
         raise ValueError(f"{key}: {error}") from error
 
 

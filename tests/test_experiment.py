@@ -66,6 +66,21 @@ def test_a_section_reaches_the_experiment_as_written(changed):
             "kind: logit_mean\n  nested_folds: 4",
             r"nested_folds: not read with kind: logit_mean",
         ),
+        (
+            "ppo_decision:",
+            "ppo_decision:\n  cooldown_months: 2",
+            r"ppo_decision: cooldown_months is 2, within the label window of 3 months: .* expected at least 3",
+        ),
+        (
+            "ppo_decision:",
+            "ppo_decision:\n  recent_window_months: 9",
+            r"ppo_decision: cooldown_months is 3: two contacts could be recent at once",
+        ),
+        (
+            "ppo_decision:",
+            "ppo_decision:\n  step_months: 4",
+            r"ppo_decision: arm percent_5 runs 6 months: expected a multiple of step_months 4",
+        ),
         ("tenure: tenure", "tenure: MonthlyCharges", r"customers: column 'MonthlyCharges' is both"),
         ("channel: quickstart", "channel: a\nchannel: b", r":6: key 'channel' stands twice"),
         ("channel: quickstart", "channel: ../champion", r"channel: found \"\.\./champion\""),

@@ -220,8 +220,10 @@ class LoggedDecisions:
 
     def against(self, name: str, candidate: Floats, opponent: Floats) -> Opponent:
         """The candidate (n, A) beside a policy (n, A) that needs no model but the risk."""
-        over = self.difference(candidate, opponent).dr
-        return Opponent(name, self.estimate(opponent).lift.dr, over)
+        nothing = np.zeros_like(self.propensities)
+        nothing[:, 0] = 1.0
+        lift, over = self.difference(opponent, nothing).dr, self.difference(candidate, opponent).dr
+        return Opponent(name, lift, over)
 
     @cached_property
     def _customers(self) -> int:

@@ -249,7 +249,7 @@ def _menu(arms: tuple[Arm, ...]) -> Menu:
 
 
 def _check_basis(described: _EffectDescription) -> None:
-    """The basis and the segments read the features of the schema, as what they are."""
+    """The basis reads the features of the schema, as what they are; weights are weights."""
     schema, basis = described.customer_schema, described.basis
     levels = tuple(len(feature.categories) for feature in schema.features)
     sizes = {len(each) for each in (basis.knots, basis.centre, basis.scale)}

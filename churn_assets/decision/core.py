@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from churn_assets.decision.hidden import Drawn
+from churn_assets.decision.incremental import incremental
 from churn_assets.decision.observation import Observations, Observer
 from churn_assets.decision.process import IDLE, Bools, Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables, hazards
@@ -56,10 +58,10 @@ class RetentionCore:
 
     Fetching from memory what is tabled for (customer, step) costs more than all arithmetic of a step. So it lies in
     one row, a whole number of cache lines long, which is fetched once: what will be observed, then what will be drawn
-    from.
+    from. Where every customer is of several types the two are fetched apart, as a customer is observed alike in all.
 
     Args:
-        tables: the customers and how they respond.
+        tables: the customers and how they respond, as far as it shows.
         process: the rules.
         size: N.
         rng: draws customers, acceptance and churn.
@@ -69,6 +71,7 @@ class RetentionCore:
         budget_price: λ of each customer's episodes, one or (n,).
         reward_scale: (n,) multiplies a customer's rewards. None: 1.
         observer: what is shown of the same customers, if not these tables.
+        drawn: how they respond, a type each episode. None: by the types of the process.
         final_observations: whether steps carry the last observation of finished episodes.
     """
 
@@ -83,6 +86,7 @@ class RetentionCore:
         budget_price: npt.ArrayLike = 0.0,
         reward_scale: npt.NDArray[np.floating] | None = None,
         observer: Observer | None = None,
+        drawn: Drawn | None = None,
         final_observations: bool = False,
     ) -> None:
         n, self._arms = len(tables), process.n_arms
@@ -99,40 +103,49 @@ class RetentionCore:
         self._price = (tables.price * self.reward_scale).astype(np.float32)
         benefit = process.menu.monthly(tables.price) * self.reward_scale[:, None]
         self._benefit = np.ascontiguousarray(benefit, np.float32).reshape(-1)
-        self._tabulate(tables)
+        drawn = Drawn.of(tables, process) if drawn is None else drawn
+        self._type_ends = drawn.share.cumsum()[:-1]
+        self._tabulate(drawn.tables)
         self._tabulate_situations()
         self.customer, self.step_number = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self._type = np.zeros(size, np.int64)
         self._situation = np.full(size, IDLE)
         self.budget_price = np.zeros(size, np.float32)
         self._returns = np.zeros(size, np.float32)
         self._everyone = np.arange(size)
 
-    def _tabulate(self, tables: ResponseTables) -> None:
-        """Rows over (customer, step 0 … T, whether contacted recently), and where in them stands what."""
+    def _tabulate(self, drawn: ResponseTables) -> None:
+        """Rows over (customer or customer of a type, step 0 … T, whether contacted recently), and what stands where."""
         process, observer = self.process, self.observer
-        n, views, arms = len(tables), len(process.recent_at), self._arms
+        views, arms, types = len(process.recent_at), self._arms, len(drawn) // self.customers
         parts: list[npt.NDArray[np.floating]] = [
-            hazards(tables, process)[:, :, None].repeat(views, axis=2),
-            tables.acceptance[:, :, process.recent_at],
+            hazards(drawn, process)[:, :, None].repeat(views, axis=2),
+            drawn.acceptance[:, :, process.recent_at],
         ]
         if self._reward == "expected_incremental":
-            scale = self.reward_scale[:, None, None, None]
-            parts += [added * scale for added in (observer.added.value, observer.added.spend)]
+            scale = self.reward_scale.repeat(types)[:, None, None, None]
+            added = incremental(drawn.responses, process.of_one_type)
+            parts += [each * scale for each in (added.value, added.spend)]
         drawn_from = sum(part.shape[-1] for part in parts)
-        shape = (n, process.horizon + 1, views)
-        width = observer.width
+        months = (process.horizon + 1) * views
+        width, together = observer.width, types == 1
         # A single customer is observed as asked; for many it pays to prepare their observations, if they fit.
-        if self.size == 1 or 4 * math.prod(shape) * _whole_lines(width + drawn_from) > PREPARED_BYTES:
+        floats = _whole_lines(width + drawn_from) if together else _whole_lines(width)
+        if self.size == 1 or 4 * self.customers * months * floats > PREPARED_BYTES:
             width = 0
-        rows = np.zeros((*shape, _whole_lines(width + drawn_from)), np.float32)
+        first = width if together else 0
+        rows = np.zeros(
+            (len(drawn), process.horizon + 1, views, _whole_lines(first + drawn_from)), np.float32
+        )
         self._rows, self._prepared = rows.reshape(-1, rows.shape[-1]), width
+        self._shown_rows = self._rows if together else np.zeros((self.customers * months, width), np.float32)
         if width:
-            observer.write_rows(self.prices, self._rows[:, :width])
+            observer.write_rows(self.prices, self._shown_rows[:, :width])
+        self._hazard = first
         for part in parts:
-            rows[:, :-1, :, width : width + part.shape[-1]] = part
-            width += part.shape[-1]
-        hazard = self._prepared
-        self._hazard, self._acceptance = hazard, hazard + process.n_hazards
+            rows[:, :-1, :, first : first + part.shape[-1]] = part
+            first += part.shape[-1]
+        self._acceptance = self._hazard + process.n_hazards
         self._value, self._spend = self._acceptance + arms, self._acceptance + 2 * arms
         self._row_start = np.arange(self.size) * rows.shape[-1]
 
@@ -275,6 +288,8 @@ class RetentionCore:
     def _restart(self, index: Ints) -> None:
         customer = self.rng.integers(self.customers, size=len(index))
         self.customer[index] = customer
+        if len(self._type_ends):
+            self._type[index] = self._type_ends.searchsorted(self.rng.random(len(index)), "right")
         if self._priced:
             self.budget_price[index] = self.prices.take(customer)
         self.step_number[index] = 0
@@ -282,27 +297,32 @@ class RetentionCore:
         self._returns[index] = 0
 
     def _observe(self) -> Observations:
-        self._now = self._fetch(self.customer, self.step_number, self._situation)
+        who = self.customer
+        if len(self._type_ends):
+            who = who * (len(self._type_ends) + 1) + self._type
+        self._now = self._rows.take(self._row(who, self.step_number, self._situation), axis=0)
         return self._shown(self._now, self.customer, self.step_number, self._situation, self.budget_price)
 
     def _observe_at(self, index: Ints) -> Observations:
         customer, step = self.customer.take(index), self.step_number.take(index)
-        situation, price = self._situation.take(index), self.budget_price.take(index)
-        return self._shown(self._fetch(customer, step, situation), customer, step, situation, price)
+        return self._shown(None, customer, step, self._situation.take(index), self.budget_price.take(index))
 
-    def _fetch(self, customer: Ints, step: Ints, situation: Ints) -> Singles:
-        row = customer * (self.process.horizon + 1)
+    def _row(self, who: Ints, step: Ints, situation: Ints) -> Ints:
+        row = who * (self.process.horizon + 1)
         row += step
         row *= len(self.process.recent_at)
         row += self._view.take(situation)
-        return self._rows.take(row, axis=0)
+        return row
 
     def _shown(
-        self, rows: Singles, customer: Ints, step: Ints, situation: Ints, price: Singles
+        self, rows: Singles | None, customer: Ints, step: Ints, situation: Ints, price: Singles
     ) -> Observations:
+        """What is shown, of rows that were fetched already if they hold it."""
         if not self._prepared:
             state, used = situation // self._counts, situation % self._counts
             return self.observer.observe(customer, step, state, used, price)
+        if rows is None or self._shown_rows is not self._rows:
+            rows = self._shown_rows.take(self._row(customer, step, situation), axis=0)
         observations = rows[:, : self._prepared]
         last = self.observer.situations.take(situation, axis=0)
         if self._restricted:

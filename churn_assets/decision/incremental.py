@@ -7,11 +7,13 @@ last bit whoever else is asked about.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from churn_assets.decision.hidden import HiddenTypes
 from churn_assets.decision.process import Floats, RetentionProcess
 
 Singles = npt.NDArray[np.float32]
@@ -86,19 +88,27 @@ def incremental(responses: PredictedResponses, process: RetentionProcess) -> Inc
 class Worths:
     """What customers are worth who are contacted once, at any step, and never again; K arms.
 
+    Means over what is hidden of customers, as they are at each step if nobody contacted them before.
+
     Args:
         responses: of n customers.
         process: the rules.
+        frailty: at which value is projected; None: the process's.
     """
 
-    def __init__(self, responses: PredictedResponses, process: RetentionProcess) -> None:
+    def __init__(
+        self, responses: PredictedResponses, process: RetentionProcess, frailty: float | None = None
+    ) -> None:
         self.process = process
+        # Acceptance enters once, so that its mean is all that counts: no taste.
+        self._types = HiddenTypes(process.frailty if frailty is None else frailty)
+        responses = self._types.responses(responses)
         self._acceptance = (responses.acceptance, responses.acceptance_again)
         price = responses.price
         answered = (responses.churn_if_accepted, responses.churn_if_refused)
         stays = 1 - process.hazard(responses.risk)
         contacted = 1 - process.hazard(np.stack([each.swapaxes(1, 2) for each in answered], axis=1))
-        self.survival: Floats = process.discount_factor * stays
+        self._stays = stays
         self._paid = (process.margin * process.step_months) * price
         self._last = (process.margin * (process.value_horizon_months - process.step_months)) * price
         self._idle = self._idle_worth(stays)
@@ -113,7 +123,28 @@ class Worths:
         gained = q * (accepted - once - refused)
         gained += refused - cost
         gained -= self._idle[:, None, :steps]
-        return gained, q * (self._given[:, :, :steps] + once) + cost
+        return self._mean(gained), self._mean(q * (self._given[:, :, :steps] + once) + cost)
+
+    @cached_property
+    def survival(self) -> Floats:
+        """(n, T) discounted chance to survive each step without contact."""
+        return self.process.discount_factor * self._mean(self._stays[:, None])[:, 0]
+
+    @cached_property
+    def _believed(self) -> Floats:
+        """(n, J, T) shares of the types among those who are left at each step."""
+        left = np.ones_like(self._stays)
+        np.cumprod(self._stays[:, :-1], axis=1, out=left[:, 1:])
+        of_type = left.reshape(-1, len(self._types), left.shape[1]) * self._types.share[:, None]
+        return np.asarray(of_type / np.maximum(in_order(of_type), _UNREACHED)[:, None])
+
+    def _mean(self, values: Floats) -> Floats:
+        """(n, m, steps) means over types of (n · J, m, steps)."""
+        types = len(self._types)
+        if types == 1:
+            return values
+        split = values.reshape(-1, types, *values.shape[1:])
+        return in_order(split * self._believed[:, :, None, : values.shape[-1]])
 
     def _idle_worth(self, survival: Floats) -> Floats:
         """(n, T + 1) of a customer who is idle."""
@@ -163,7 +194,7 @@ class Worths:
         steps = np.maximum(process.running_steps[1:] - process.window, 0)
         months = float(process.step_months)
         given = [np.zeros_like(self._idle)]
-        base, each = self.survival / process.discount_factor, np.full(len(monthly), months)
+        base, each = self._stays, np.full(len(monthly), months)
         for left in range(1, int(steps.max()) + 1):
             given.append(self._step_before(given[-1], base, each, left * each))
         return np.stack([given[left] for left in steps], axis=1) * monthly[:, :, None]
@@ -226,6 +257,14 @@ def waiting_first(
 
 
 _UNREACHED = 1e-200
+
+
+def in_order(values: Floats) -> Floats:
+    """Sum over the second axis, in one order however many rows there are."""
+    total = values[:, 0].copy()
+    for each in range(1, values.shape[1]):
+        total += values[:, each]
+    return total
 
 
 def _best_later(

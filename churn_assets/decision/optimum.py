@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.process import IDLE, Floats, RetentionProcess
+from churn_assets.decision.process import BASE, IDLE, Floats, RetentionProcess
 from churn_assets.decision.tables import ResponseTables, hazards
 
 Choice = Callable[[int], npt.NDArray[np.generic]]
@@ -19,6 +20,9 @@ Choice = Callable[[int], npt.NDArray[np.generic]]
 customer.
 
 What is not allowed is taken as arm 0."""
+
+Worth = Callable[[], tuple[Floats, Floats]]
+"""-> what each arm is worth and spends from now on, (O, U, K, n) each, as far as who chooses can know."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,14 @@ def solve(
     """The optimum of value − budget_price · spend, per customer; one price, or one a customer (n,)."""
     actions: list[npt.NDArray[np.int8]] = []
 
-    def best(q_value: Floats, q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
-        objective = np.where(allowed, q_value - budget_price * q_spend, -np.inf)
+    def best(_t: int, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
+        value, spend = q()
+        objective = np.where(allowed, value - budget_price * spend, -np.inf)
         chosen = objective.argmax(axis=2)
         actions.append(chosen.astype(np.int8))
         return np.asarray(np.arange(process.n_arms)[:, None] == chosen[:, :, None], np.float64)
 
-    evaluation = _backward(tables, process, lambda _t, *q: best(*q))
+    evaluation = _backward(tables, process, best)
     return Optimum(evaluation, np.stack(actions[::-1]))
 
 
@@ -74,26 +79,40 @@ def regrets(
     """(T, O, U, K, n) what each arm is worth less than the best if the optimum follows; inf where not allowed."""
     found: list[npt.NDArray[np.float32]] = []
 
-    def best(q_value: Floats, q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
-        objective = np.where(allowed, q_value - budget_price * q_spend, -np.inf)
+    def best(_t: int, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
+        value, spend = q()
+        objective = np.where(allowed, value - budget_price * spend, -np.inf)
         found.append((objective.max(axis=2, keepdims=True) - objective).astype(np.float32))
         return np.asarray(
             np.arange(process.n_arms)[:, None] == objective.argmax(axis=2)[:, :, None], np.float64
         )
 
-    _backward(tables, process, lambda _t, *q: best(*q))
+    _backward(tables, process, best)
     return np.stack(found[::-1])
 
 
 def evaluate(tables: ResponseTables, process: RetentionProcess, choice: Choice) -> Evaluation:
     """Exact value and spend of a policy, whatever it was shown, under these tables."""
 
-    def chosen(t: int, _q_value: Floats, _q_spend: Floats, allowed: npt.NDArray[np.bool_]) -> Floats:
+    def chosen(t: int, _q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
         weights = np.multiply(choice(t), allowed, dtype=np.float64)
         weights[:, :, 0] += 1 - weights.sum(axis=2)
         return weights
 
     return _backward(tables, process, chosen)
+
+
+def beliefs(survivals: Floats, share: Floats) -> Floats:
+    """(T, n, J) shares of types among customers who are left at each step and were never contacted.
+
+    Args:
+        survivals: (T, n · J) chance of each type to survive a step without contact.
+        share: (J,) of types at the first step.
+    """
+    left = np.ones_like(survivals)
+    np.cumprod(survivals[:-1], axis=0, out=left[1:])
+    of_type = left.reshape(len(left), -1, len(share)) * share
+    return np.asarray(of_type / np.maximum(of_type.sum(axis=2, keepdims=True), 1e-300))
 
 
 def never(process: RetentionProcess) -> Choice:
@@ -114,20 +133,24 @@ def gain_captured(value: Floats, none: Floats, optimum: Floats) -> float | None:
 def _backward(
     tables: ResponseTables,
     process: RetentionProcess,
-    choose: Callable[[int, Floats, Floats, npt.NDArray[np.bool_]], Floats],
+    choose: Callable[[int, Worth, npt.NDArray[np.bool_]], Floats],
 ) -> Evaluation:
-    """Backward induction over (state, offers used, customer) of value, spend and the chance of a contact.
+    """Backward induction over (state, offers used, customer of a type) of value, spend and the chance of a contact.
 
-    All three are linear in the policy's choices, so one recursion serves the optimum and any policy.
+    All three are linear in the policy's choices, so one recursion serves the optimum and any policy. Who chooses knows
+    no customer's type: `choose` is given means over the types, as they are among those whom nobody contacted.
     """
     n, arms, used = len(tables), process.n_arms, process.max_offers + 1
+    types, allowed_once = process.types, tables.allowed.T
+    tables, virtual = types.tables(tables), n * len(types)
     survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
+    believed = beliefs(survivals[:, BASE], types.share)
     kind, successor = process.hazard_kind, process.successor
     states = process.open_states
     recent = process.view[states]
     rejected, granted = process.after_offer[IDLE, 1:].T
     after = np.minimum(np.arange(used) + 1, used - 1)
-    allowed = np.broadcast_to(tables.allowed.T, (len(states), used, arms, n)).copy()
+    allowed = np.broadcast_to(allowed_once, (len(states), used, arms, n)).copy()
     allowed[:, -1, 1:] = False
 
     steps = [each(tables.price)[:, None] for each in (process.step_worth, process.spend)]
@@ -135,8 +158,8 @@ def _backward(
     totals = [
         np.repeat(each(tables.price)[:, None], used, axis=1) for each in (process.final_worth, process.owed)
     ]
-    contacted = np.zeros((process.n_states, used, n))
-    q = np.empty((2, len(states), used, arms, n))
+    contacted = np.zeros((process.n_states, used, virtual))
+    q = np.empty((2, len(states), used, arms, virtual))
     weights = q[0]
     for t in reversed(range(process.horizon)):
         survival = survivals[t][kind][:, None]
@@ -153,14 +176,23 @@ def _backward(
             q[i, :, :, 0] = during[states]
             q[i, :, :, 1:] = refused + accept * (taken - refused) + sign * contact
             totals[i] = during
-        weights = choose(t, q[0], q[1], allowed)
+        weights = choose(t, partial(_over_types, q, believed[t]), allowed)
+        weights = weights.repeat(len(types), axis=-1)
         for i in range(2):
             totals[i][states] = (weights * q[i]).sum(axis=2)
         contacted = contacted[successor] * survival
         contacted[states] = 1 - weights[:, :, 0] * (1 - contacted[states])
     return Evaluation(
-        value=totals[0][IDLE, 0],
-        spend=totals[1][IDLE, 0],
-        contacted=contacted[IDLE, 0],
-        first=weights[0, 0].T,
+        value=types.mean(totals[0][IDLE, 0]),
+        spend=types.mean(totals[1][IDLE, 0]),
+        contacted=types.mean(contacted[IDLE, 0]),
+        first=weights[0, 0, :, :: len(types)].T,
     )
+
+
+def _over_types(q: Floats, believed: Floats) -> tuple[Floats, Floats]:
+    """Two (…, n) means of (2, …, n · J) by (n, J) shares."""
+    if believed.shape[1] == 1:
+        return q[0], q[1]
+    value, spend = (q.reshape(*q.shape[:-1], *believed.shape) * believed).sum(axis=-1)
+    return value, spend

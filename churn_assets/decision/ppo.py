@@ -21,6 +21,7 @@ from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
 from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
+from churn_assets.decision.hidden import Drawn
 from churn_assets.decision.incremental import Incremental
 from churn_assets.decision.observation import Observer, observation_names, regret_columns
 from churn_assets.decision.optimum import evaluate, gain_captured, never, regrets, solve
@@ -122,6 +123,7 @@ def train(
             budget_price=budget_prices(len(learners), config.budget_prices, rng),
             reward_scale=reward_scale(observer.added),
             observer=observer,
+            drawn=Drawn.one_each(learners, process, rng),
         )
         model = ppo_model(core, config, seed)
         imitate(model, core, learners, config.ppo, rng)

@@ -7,7 +7,7 @@ here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter
 
 from churn_assets.arms import Menu
+from churn_assets.decision.hidden import HiddenTypes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +67,9 @@ class RetentionProcess:
         discount_factor: of one step, γ.
         margin: contribution margin as a fraction of the price.
         value_horizon_months: months of margin that a customer retained now is worth.
+        frailty: what no feature shows of the risk, as a standard deviation on its logit: what values are projected at.
+        frailty_band: the least and the most that it may be.
+        taste: the same of the acceptance.
 
     Raises:
         ValueError: a duration that the states cannot represent.
@@ -83,6 +87,9 @@ class RetentionProcess:
     discount_factor: float
     margin: float
     value_horizon_months: int
+    frailty: float = 0.0
+    frailty_band: tuple[float, float] = (0.0, 0.0)
+    taste: float = 0.0
 
     def __post_init__(self) -> None:
         for arm in self.menu:
@@ -139,12 +146,25 @@ class RetentionProcess:
             discount_factor=config.discount_factor,
             margin=economics.margin,
             value_horizon_months=economics.value_horizon_months,
+            frailty=config.hidden.frailty,
+            frailty_band=config.hidden.frailty_band,
+            taste=config.hidden.taste,
         )
 
     def to_json(self) -> dict[str, Any]:
         """The fields as JSON; equal processes give equal JSON, whether a whole number was written as 3 or 3.0."""
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         return dict(_fields().dump_python(_fields().validate_python(plain), mode="json"))
+
+    @property
+    def types(self) -> HiddenTypes:
+        """What no feature shows of customers."""
+        return HiddenTypes(self.frailty, self.taste)
+
+    @cached_property
+    def of_one_type(self) -> RetentionProcess:
+        """The same for customers of whom nothing is hidden."""
+        return replace(self, frailty=0.0, frailty_band=(0.0, 0.0), taste=0.0)
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> RetentionProcess:

@@ -1,0 +1,192 @@
+"""What no feature shows of customers: types that differ in their risk and in their taste for offers.
+
+Customers of equal features differ, and those who would leave are of those who leave easily: whom an offer keeps is more
+likely to leave next time than whom it need not keep, and who is left after some months is more loyal than who was there
+before (heterogeneity and its "ruse": Vaupel & Yashin 1985; in retention Fader & Hardie 2007). Only the shares of the
+types are known, never a customer's own type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from churn_assets.predictors.probability import between, logistic, logit
+
+if TYPE_CHECKING:
+    from churn_assets.decision.incremental import PredictedResponses
+    from churn_assets.decision.process import RetentionProcess
+    from churn_assets.decision.tables import ResponseTables
+
+Floats = npt.NDArray[np.float64]
+
+_LEAST = 1e-9
+"""Probabilities are this far from 0 and 1 before their logit is taken."""
+_EDGE = 21.0
+_GRID = 1025
+
+
+class _Nodes(NamedTuple):
+    """A distribution of unit variance and mean 0 by few points; the first carries what rounding leaves."""
+
+    at: tuple[float, ...]
+    share: tuple[float, ...]
+
+
+_NORMAL = _Nodes((0.0, -(3**0.5), 3**0.5), (2 / 3, 1 / 6, 1 / 6))
+"""Gauss–Hermite: a normal's moments up to the fifth."""
+_EITHER = _Nodes((1.0, -1.0), (0.5, 0.5))
+_ALIKE = _Nodes((0.0,), (1.0,))
+
+
+@dataclass(frozen=True)
+class HiddenTypes:
+    """J types: every frailty with every taste.
+
+    Attributes:
+        frailty: Standard deviation, on the logit of the risk, of what no feature shows; 0: none.
+        taste: The same of the acceptance, by which all arms are accepted more or less.
+    """
+
+    frailty: float = 0.0
+    taste: float = 0.0
+
+    @cached_property
+    def share(self) -> Floats:
+        """(J,) of each type among customers of equal features at the first step."""
+        return np.outer(self._frailties.share, self._tastes.share).reshape(-1)
+
+    @property
+    def _frailties(self) -> _Nodes:
+        return _NORMAL if self.frailty else _ALIKE
+
+    @property
+    def _tastes(self) -> _Nodes:
+        return _EITHER if self.taste else _ALIKE
+
+    def __len__(self) -> int:
+        return len(self._frailties.at) * len(self._tastes.at)
+
+    def responses(self, found: PredictedResponses) -> PredictedResponses:
+        """(n · J, …) what each type does, a customer's types in a row; their mean is what was `found`.
+
+        Of every type the same share of those who would leave is kept, or of those who would stay is driven away.
+        """
+        if len(self) == 1:
+            return found
+        risk = spread(found.risk, self.frailty, self._frailties)
+        accepted, refused = (
+            _as_risky(churn, found.risk[..., None], risk[:, :, :, None])
+            for churn in (found.churn_if_accepted, found.churn_if_refused)
+        )
+        acceptance, again = (
+            spread(each, self.taste, self._tastes) for each in (found.acceptance, found.acceptance_again)
+        )
+        tastes = len(self._tastes.at)
+        risk, accepted, refused = (_rows(each.repeat(tastes, axis=1)) for each in (risk, accepted, refused))
+        acceptance, again = (
+            _rows(np.tile(each, (1, len(self) // tastes, 1, 1))) for each in (acceptance, again)
+        )
+        price = found.price.repeat(len(self))
+        return found._replace(
+            price=price,
+            risk=risk,
+            churn_if_accepted=accepted,
+            churn_if_refused=refused,
+            acceptance=acceptance,
+            acceptance_again=again,
+        )
+
+    def tables(self, tables: ResponseTables) -> ResponseTables:
+        """Virtual customers (n · J), one of each type of every customer, a customer's in a row."""
+        if len(self) == 1:
+            return tables
+        found = self.responses(tables.responses)
+        acceptance = np.zeros((len(found.price), *tables.acceptance.shape[1:]))
+        acceptance[:, :, 0, 1:], acceptance[:, :, 1, 1:] = found.acceptance, found.acceptance_again
+        everyone = tables.subset(np.arange(len(tables)).repeat(len(self)))
+        return replace(
+            everyone,
+            risk=found.risk,
+            acceptance=acceptance,
+            churn_if_accepted=found.churn_if_accepted,
+            churn_if_refused=found.churn_if_refused,
+        )
+
+    def mean(self, values: Floats) -> Floats:
+        """(n,) over types of (n · J,)."""
+        return np.asarray(values.reshape(-1, len(self)) @ self.share)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """How customers respond in an environment that draws a type of each customer for each episode.
+
+    Attributes:
+        tables: (n · J) customers of one type, a customer's in a row.
+        share: (J,) chance of each type.
+    """
+
+    tables: ResponseTables
+    share: Floats
+
+    @classmethod
+    def of(cls, tables: ResponseTables, process: RetentionProcess) -> Drawn:
+        """Every type of the process."""
+        return cls(process.types.tables(tables), process.types.share)
+
+    @classmethod
+    def one_each(cls, tables: ResponseTables, process: RetentionProcess, rng: np.random.Generator) -> Drawn:
+        """One type for each of n customers, drawn once."""
+        share = process.types.share
+        place = np.arange(len(tables)) * len(share) + rng.choice(len(share), len(tables), p=share)
+        return cls(process.types.tables(tables).subset(place), np.ones(1))
+
+
+def spread(probability: Floats, sd: float, nodes: _Nodes) -> Floats:
+    """(n, J, …) probabilities of types whose logits lie `sd` apart and whose mean is the `probability` (n, …)."""
+    found = np.empty((len(probability), len(nodes.at), *probability.shape[1:]))
+    if len(nodes.at) == 1:
+        found[:, 0] = probability
+        return found
+    centre = logit(probability, _LEAST)
+    centre += np.interp(centre, *_shifts(sd, nodes))
+    rest = np.array(probability)
+    for each in range(1, len(nodes.at)):
+        found[:, each] = logistic(centre + sd * nodes.at[each])
+        rest -= nodes.share[each] * found[:, each]
+    found[:, 0] = between(0.0, rest / nodes.share[0], 1.0)
+    return found
+
+
+@cache
+def _shifts(sd: float, nodes: _Nodes) -> tuple[Floats, Floats]:
+    """Logits of a mean, and what to add to them so that the types have it."""
+    mean = np.linspace(-_EDGE, _EDGE, _GRID)
+    low, high = np.full(_GRID, -4 - sd * sd), np.full(_GRID, 4 + sd * sd)
+    aimed = logistic(mean)
+    for _ in range(60):
+        tried = (low + high) / 2
+        each = [
+            share * logistic(mean + tried + sd * at) for at, share in zip(nodes.at, nodes.share, strict=True)
+        ]
+        above = np.sum(each, axis=0) > aimed
+        low, high = np.where(above, low, tried), np.where(above, tried, high)
+    return mean, (low + high) / 2
+
+
+def _as_risky(churn: Floats, risk: Floats, of_type: Floats) -> Floats:
+    """(n, J, T, K - 1) P(churn | contact) of types, from (n, T, K - 1) of everybody and both their risks."""
+    leaves = between(_LEAST, risk, 1 - _LEAST)[:, None]
+    kept = np.minimum(churn[:, None] / leaves, 1.0)
+    stay = np.minimum((1 - churn[:, None]) / (1 - leaves), 1.0)
+    # Of one of the two the share is 1: either somebody is kept, or somebody is driven away.
+    return np.asarray(1 - stay * (1 - kept * of_type))
+
+
+def _rows(values: Floats) -> Floats:
+    return values.reshape(-1, *values.shape[2:])

@@ -55,6 +55,7 @@ class CustomerInput:
         opted_out: May not be contacted.
         last_contact: None where there was none within the process's memory.
         offers_used: Contacts in the running episode; the release's cap counts them.
+        offers_accepted: How many of them were accepted, an accepted last contact at least.
         prior_offers: Other offers in the recent window, not made under this policy.
     """
 
@@ -64,6 +65,7 @@ class CustomerInput:
     opted_out: bool = False
     last_contact: LastContact | None = None
     offers_used: int = 0
+    offers_accepted: int = 0
     prior_offers: int = 0
 
 
@@ -130,7 +132,11 @@ class ArmOutlook(NamedTuple):
         forbidden: The rule that forbids it now; None where it may be made.
         acceptance: P(accept); 0 for no contact.
         risk_if_offered: P(churn) within the label window after it; the risk itself for no contact.
-        expected_value: What it is expected to add over never contacting, in the currency of the price.
+        expected_value: What it is expected to add over never contacting, in the currency of the price: projected over
+            the horizon, at the frailty that the policy was trained for.
+        value_low: The same at the most frailty of the band.
+        value_high: At the least.
+        window_value: What it adds by what happens in the label window alone, which a log can show.
         propensity: P(this arm is decided), over the draw of holdout and exploration.
     """
 
@@ -139,6 +145,9 @@ class ArmOutlook(NamedTuple):
     acceptance: float
     risk_if_offered: float
     expected_value: float
+    value_low: float
+    value_high: float
+    window_value: float
     propensity: float
 
 
@@ -222,7 +231,7 @@ class _Situation(NamedTuple):
     """What the rules say about one customer, before anybody chooses."""
 
     state: int
-    used: int
+    past: int
     forbidden: tuple[Rule | None, ...]
     allowed: list[int]
 
@@ -245,6 +254,8 @@ class Decider:
         self._all = list(range(len(self.menu)))
         self._conditional = any(arm.eligible for arm in self.menu)
         self._views: list[int] = self.process.view.tolist()
+        counts = range(self.process.max_offers + 1)
+        self._pasts: list[list[int]] = [self.process.past(used, counts).tolist() for used in counts]
         self._open: list[bool] = self.process.open.tolist()
         self._running: list[bool] = self.process.running.tolist()
 
@@ -289,15 +300,15 @@ class Decider:
         preferred = self.models.preferred(
             found,
             states,
-            [situation.used for situation in situations],
+            [situation.past for situation in situations],
             [situation.allowed for situation in situations],
             budget.price,
         )
-        acceptance, churn, value = (
+        acceptance, churn, value, low, high, window = (
             [each[self._views[s]] for each, s in zip(found[name].tolist(), states, strict=True)]
-            for name in ("acceptance", "churn", "value")
+            for name in ("acceptance", "churn", "value", "low", "high", "window")
         )
-        figures = _Figures(found["risk"].tolist(), acceptance, churn, value, costs)
+        figures = _Figures(found["risk"].tolist(), acceptance, churn, value, low, high, window, costs)
         order = _by_value(preferred, figures.value, costs) if limited else range(len(batch))
         left = math.inf if budget.remaining is None else budget.remaining
         decided: list[Decision | None] = [None] * len(batch)
@@ -313,10 +324,13 @@ class Decider:
     def _rows(self, batch: Sequence[CustomerInput]) -> list[list[float]]:
         rows = []
         for index, customer in enumerate(batch):
-            for field in ("offers_used", "prior_offers"):
+            for field in ("offers_used", "offers_accepted", "prior_offers"):
                 if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
                     found = f"{getattr(customer, field)!r:.40}"
                     raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
+            if customer.offers_accepted > customer.offers_used:
+                found = f"{customer.offers_accepted} of {customer.offers_used} offers used"
+                raise CustomerError(index, "offers_accepted", found, "at most offers_used")
             try:
                 rows.append(self._encoder.row(customer.features))
             except FeatureError as error:
@@ -335,6 +349,8 @@ class Decider:
         state = IDLE if customer.last_contact is None else self._state(index, customer.last_contact)
         # A contact that is still remembered was one of the episode's.
         used = min(max(customer.offers_used, int(state != IDLE)), process.max_offers)
+        taken = customer.last_contact is not None and customer.last_contact.accepted is not None
+        past = self._pasts[used][min(max(customer.offers_accepted, int(taken)), used)]
         rule: Rule | None = None
         if customer.opted_out:
             rule = "opted_out"
@@ -346,10 +362,10 @@ class Decider:
             asked = {self._arm(index, "eligible", arm) for arm in customer.eligible}
             own = [arm for arm in own if arm == 0 or arm in asked]
         if rule is not None:
-            return _Situation(state, used, (None, *(rule,) * (len(self.menu) - 1)), [0])
+            return _Situation(state, past, (None, *(rule,) * (len(self.menu) - 1)), [0])
         if len(own) == len(self.menu):
-            return _Situation(state, used, self._free, self._all)
-        return _situation(state, used, [None if arm in own else "not_eligible" for arm in self._all[1:]])
+            return _Situation(state, past, self._free, self._all)
+        return _situation(state, past, [None if arm in own else "not_eligible" for arm in self._all[1:]])
 
     def _state(self, index: int, contact: LastContact) -> int:
         if not 0 <= contact.months_ago <= LARGEST_COUNT:
@@ -375,7 +391,7 @@ class Decider:
         rules = zip(situation.forbidden[1:], costs[1:], strict=True)
         return _situation(
             situation.state,
-            situation.used,
+            situation.past,
             [rule if rule is not None or cost <= remaining else "budget" for rule, cost in rules],
         )
 
@@ -411,7 +427,7 @@ class Decider:
                     assigned, arm = "holdout", 0
                 elif group < held + explored:
                     assigned, arm = "exploration", allowed[int(which * len(allowed))]
-        outlook = (figures.acceptance[i], figures.churn[i], figures.value[i])
+        outlook = (each[i] for each in figures[1:-1])
         arms = tuple(map(ArmOutlook, self.menu, forbidden, *outlook, propensity))
         delay = (
             0 if arm else self._delay(situation) if forbidden[-1] in ("cooldown", "offer_running") else None
@@ -448,13 +464,16 @@ class _Figures(NamedTuple):
     acceptance: list[list[float]]
     churn: list[list[float]]
     value: list[list[float]]
+    low: list[list[float]]
+    high: list[list[float]]
+    window: list[list[float]]
     cost: list[list[float]]
 
 
-def _situation(state: int, used: int, rules: Sequence[Rule | None]) -> _Situation:
+def _situation(state: int, past: int, rules: Sequence[Rule | None]) -> _Situation:
     """From the rules about offers; no contact is always allowed."""
     return _Situation(
-        state, used, (None, *rules), [0, *(arm for arm, rule in enumerate(rules, 1) if rule is None)]
+        state, past, (None, *rules), [0, *(arm for arm, rule in enumerate(rules, 1) if rule is None)]
     )
 
 

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.incremental import PredictedResponses, Worths, waiting_first
+from churn_assets.decision.incremental import (
+    PredictedResponses,
+    Worths,
+    waiting_first,
+    within_window,
+)
 from churn_assets.decision.observation import (
     KNOT_PRICES,
     PRICE_KNOTS,
@@ -32,9 +37,10 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
 
     `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
     budget price, as most are. `acceptance`, `churn` (once contacted; of no contact the risk), `value` (expected value
-    that an arm adds) and `models` (what a policy is shown of the models) are by view; `cost` is the most that an arm
-    can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms' conditions the
-    customer keeps.
+    that an arm adds over the horizon), `low` and `high` (the same at the ends of the band), `window` (what it adds by
+    what happens in the label window) and `models` (what a policy is shown of the models) are by view; `cost` is the
+    most that an arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms'
+    conditions the customer keeps.
     """
     views, arms = len(process.recent_at), process.n_arms
     return np.dtype(
@@ -45,6 +51,9 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
             ("acceptance", "<f8", (views, arms)),
             ("churn", "<f8", (views, arms)),
             ("value", "<f4", (views, arms)),
+            ("low", "<f4", (views, arms)),
+            ("high", "<f4", (views, arms)),
+            ("window", "<f4", (views, arms)),
             ("cost", "<f8", (arms,)),
             ("waiting", "<f4", (PRICE_KNOTS + 1,)),
             ("features", "<f4", (n_features,)),
@@ -65,7 +74,7 @@ def outlooks(
         allowed: (n, K) arms whose conditions each customer keeps.
         process: The rules.
     """
-    worths, price = Worths(responses, process), responses.price
+    worths, price = Worths(responses, process, process.frailties), responses.price
     out = np.zeros(len(price), outlook_dtype(process, features.shape[1]))
     unit = value_unit(price, process)
     spends = np.empty((len(price), len(process.recent_at), process.n_arms - 1))
@@ -79,6 +88,9 @@ def outlooks(
         asked = responses.acceptance_again if view else responses.acceptance
         out["acceptance"][:, view, 1:] = asked[:, 0]
         out["value"][:, view, 1:], spends[:, view] = gained[:, :, 0], spent[:, :, 0]
+        ends = [gained, *(worths.gained(view, 1, at)[0] for at in range(1, len(process.frailties)))]
+        for end, found in (("low", ends[-1]), ("high", ends[min(1, len(ends) - 1)])):
+            out[end][:, view, 1:] = found[:, :, 0]
     out["waiting"][:, :-1] = waiting / unit[:, None]
     out["price"], out["features"], out["allowed"] = price, features, allowed
     out["cost"] = process.commitments(price)
@@ -89,6 +101,7 @@ def outlooks(
     )
     out["churn"][:, :, :1] = risk
     out["churn"][:, :, 1:] = acceptance * accepted + (1 - acceptance) * refused
+    out["window"][:, :, 1:] = within_window(risk, acceptance, accepted, refused, price, process)
     out["models"] = shown_by_models(
         risk, out["churn"][:, :, 1:], acceptance, value, spends, unit[:, None, None]
     )
@@ -103,7 +116,7 @@ def observations(
     Args:
         found: (m,) outlooks.
         view: m, whether the last contact is recent where acceptance and gains are shown.
-        situation: (m, 2 K) rows of `situation_rows`, arms that may not be offered now set to 0.
+        situation: (m, 2 K or 2 K + 1) rows of `situation_rows`, arms that may not be offered now set to 0.
         budget_price: λ ≥ 0.
     """
     price = np.full(len(found), budget_price, np.float32)

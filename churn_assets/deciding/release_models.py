@@ -130,7 +130,7 @@ class ReleaseModels:
         self,
         found: Outlooks,
         state: Sequence[int],
-        used: Sequence[int],
+        past: Sequence[int],
         allowed: Sequence[Sequence[int]],
         budget_price: float,
     ) -> list[int]:
@@ -139,12 +139,12 @@ class ReleaseModels:
         Args:
             found: (m,) outlooks of the customers.
             state: m, of the process at the decision.
-            used: m, offers used.
+            past: m, indices into the process's `pasts`.
             allowed: m lists of the arms that may be decided, arm 0 first; the arms' own conditions hold for all.
             budget_price: λ ≥ 0.
         """
-        if budget_price or any(state) or any(used) or self._restricted(found, allowed):
-            logits = self.logits(found, state, used, allowed, budget_price).tolist()
+        if budget_price or any(state) or any(past) or self._restricted(found, allowed):
+            logits = self.logits(found, state, past, allowed, budget_price).tolist()
         else:
             logits = found["logits"].tolist()
         return [max(arms, key=row.__getitem__) for arms, row in zip(allowed, logits, strict=True)]
@@ -160,13 +160,13 @@ class ReleaseModels:
         self,
         found: Outlooks,
         state: Sequence[int],
-        used: Sequence[int],
+        past: Sequence[int],
         allowed: Sequence[Sequence[int]],
         budget_price: float,
     ) -> npt.NDArray[np.float32]:
         """(m, K) logits of all arms, also of those that are not allowed; arguments as in `preferred`."""
-        arms, counts = self.process.n_arms, self.process.max_offers + 1
-        situation = self._situations.take([s * counts + u for s, u in zip(state, used, strict=True)], axis=0)
+        arms, counts = self.process.n_arms, len(self.process.pasts)
+        situation = self._situations.take([s * counts + p for s, p in zip(state, past, strict=True)], axis=0)
         for row, each in enumerate(allowed):
             if len(each) < arms:
                 situation[row, 1 - arms :] = [float(arm in each) for arm in range(1, arms)]

@@ -44,7 +44,9 @@ def decide_table(raw: pd.DataFrame, decider: Decider, now: datetime) -> pd.DataF
         One row a customer in the order of `raw`: `decision_id`, `customer_id`, `decided_at`, `decision` (`offer` or
         `no contact`), `arm` (its id) and `offer` (its label), `risk` (P(churn) within the label window without
         contact), `acceptance` (of the arm decided), `risk_if_offered` (P(churn) given this decision),
-        `expected_value` (what the arm is expected to add over never contacting, in the currency of the price),
+        `expected_value` (what the arm is expected to add over never contacting, in the currency of the price,
+        projected over the horizon), `value_low` and `value_high` (the band of it), `window_value` (what it adds by what
+        happens in the label window alone),
         `propensity` (probability with which the policy decides so: 1, as it takes its best arm), `reasons`,
         `policy` and `release`.
 
@@ -91,6 +93,9 @@ def _rows(decider: Decider, batch: Sequence[CustomerInput], now: datetime) -> pd
             "acceptance": np.array([each.acceptance for each in chosen], np.float64),
             "risk_if_offered": np.array([each.risk_if_offered for each in chosen], np.float64),
             "expected_value": np.array([each.expected_value for each in chosen], np.float64),
+            "value_low": np.array([each.value_low for each in chosen], np.float64),
+            "value_high": np.array([each.value_high for each in chosen], np.float64),
+            "window_value": np.array([each.window_value for each in chosen], np.float64),
             "propensity": np.array([each.propensity for each in chosen], np.float64),
             "reasons": [in_words(each.reasons, labels, months) for each in decided],
             "policy": POLICY,

@@ -162,15 +162,15 @@ def run_campaign(
     owed = full - process.menu.contact_cost - process.menu.given_once
     given = process.spend(tables.price)
     everyone = np.arange(n)
-    state, used, alive = np.full(n, IDLE), np.zeros(n, np.int64), np.ones(n, bool)
+    state, past, alive = np.full(n, IDLE), np.zeros(n, np.int64), np.ones(n, bool)
     price = np.full(n, budget_price, np.float32)
     reserved = np.zeros(n)
     spent, offers, stopped, violations, largest = 0.0, 0, 0, 0, 0.0
     for t in range(process.horizon):
         remaining = budget - spent - reserved.sum()
         step = np.full(n, t)
-        rows = observer.observe(everyone, step, state, used, price, full[:, 1:] <= remaining)
-        unlimited = observer.observe(everyone, step, state, used, price)
+        rows = observer.observe(everyone, step, state, past, price, full[:, 1:] <= remaining)
+        unlimited = observer.observe(everyone, step, state, past, price)
         arm = policy.act(rows) * alive
         stopped += int(((policy.act(unlimited) > 0) & (arm == 0) & alive).sum())
         wanted = np.flatnonzero(arm)
@@ -181,10 +181,10 @@ def run_campaign(
         arm[wanted[~granted]] = 0
         contacted = arm > 0
         offers += int(contacted.sum())
-        used += contacted
         spent += float(process.menu.contact_cost[arm].sum())
         accepted = contacted & (rng.random(n) < _acceptance(tables, process, t, state, arm))
         spent += float(process.menu.given_once[arm[accepted]].sum())
+        past = np.where(contacted, process.past_after[past, accepted.astype(np.int64)], past)
         reserved[accepted] = owed[accepted, arm[accepted]]
         state = process.after_offer[state, arm, accepted.astype(np.int64)]
         alive &= rng.random(n) >= hazard[everyone, t, process.hazard_kind[state]]

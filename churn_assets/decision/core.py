@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -150,16 +149,16 @@ class RetentionCore:
         self._row_start = np.arange(self.size) * rows.shape[-1]
 
     def _tabulate_situations(self) -> None:
-        """A situation is state and offers used in one number. Flat arrays over it, and over it, arm and accepted."""
+        """A situation is state and past in one number. Flat arrays over it, and over it, arm and accepted."""
         process, arms = self.process, self._arms
-        self._counts = process.max_offers + 1
-        used = np.arange(self._counts)
-        self._open = (process.open[:, None] & (used < process.max_offers)).reshape(-1)
+        self._counts = len(process.pasts)
+        self._open = (process.open[:, None] & (np.arange(self._counts) < process.open_pasts)).reshape(-1)
         self._view = np.repeat(process.view, self._counts)
         after = np.broadcast_to(process.after_offer[:, None], (process.n_states, self._counts, arms, 2))
         made = np.broadcast_to((np.arange(arms) > 0)[:, None], after.shape)
-        used_then = np.minimum(used[:, None, None] + made, process.max_offers)
-        self._next = (process.successor[after] * self._counts + used_then).reshape(-1)
+        same = np.arange(self._counts)[:, None, None]
+        past_then = np.where(made, process.past_after[:, None], same)
+        self._next = (process.successor[after] * self._counts + past_then).reshape(-1)
         self._kind = (self._hazard + process.hazard_kind[after]).reshape(-1)
         self._margin = np.float32(process.margin * process.step_months)
         running = np.where(process.running, process.arm, 0)  # no contact gives nothing
@@ -180,7 +179,12 @@ class RetentionCore:
     @property
     def used(self) -> Ints:
         """(N,) offers used."""
-        return self._situation % self._counts
+        return np.asarray(self.process.pasts[self._situation % self._counts, 0])
+
+    @property
+    def accepted(self) -> Ints:
+        """(N,) offers accepted; 0 where no taste is hidden."""
+        return np.asarray(self.process.pasts[self._situation % self._counts, 1])
 
     def reset(
         self,
@@ -188,6 +192,7 @@ class RetentionCore:
         customer: npt.ArrayLike | None = None,
         state: npt.ArrayLike | None = None,
         offers_used: npt.ArrayLike | None = None,
+        offers_accepted: npt.ArrayLike = 0,
         budget_price: npt.ArrayLike | None = None,
     ) -> Observations:
         """Start every episode anew; customers that are not given are drawn, the rest is idle, 0 and their price.
@@ -202,7 +207,8 @@ class RetentionCore:
         if state is not None:
             self._situation += _within("state", state, self.process.n_states - 1) * self._counts
         if offers_used is not None:
-            self._situation += _within("offers_used", offers_used, self.process.max_offers)
+            used = _within("offers_used", offers_used, self.process.max_offers)
+            self._situation += self.process.past(used, _within("offers_accepted", offers_accepted, used))
         if budget_price is not None:
             if self.size > 1:
                 msg = "budget_price is fixed when a vector of customers is made: it cannot be reset"
@@ -319,8 +325,8 @@ class RetentionCore:
     ) -> Observations:
         """What is shown, of rows that were fetched already if they hold it."""
         if not self._prepared:
-            state, used = situation // self._counts, situation % self._counts
-            return self.observer.observe(customer, step, state, used, price)
+            state, past = situation // self._counts, situation % self._counts
+            return self.observer.observe(customer, step, state, past, price)
         if rows is None or self._shown_rows is not self._rows:
             rows = self._shown_rows.take(self._row(customer, step, situation), axis=0)
         observations = rows[:, : self._prepared]
@@ -345,7 +351,7 @@ def _prices(values: npt.ArrayLike) -> Singles:
     return prices
 
 
-def _within(name: str, values: npt.ArrayLike, largest: int) -> Ints:
+def _within(name: str, values: npt.ArrayLike, largest: int | Ints) -> Ints:
     found = np.asarray(values)
     if not np.issubdtype(found.dtype, np.integer) or ((found < 0) | (found > largest)).any():
         msg = f"{name} is {values!r}: expected an integer from 0 to {largest}"

@@ -142,15 +142,15 @@ def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
     """Real decisions at random states: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
     rng = np.random.default_rng(SEED)
     process, observer = trial.process, trial.observer
-    customer, step, state, used = (
+    customer, step, state, past = (
         rng.integers(0, end, PROBES)
-        for end in (len(trial.tables), process.horizon, process.n_states, process.max_offers + 1)
+        for end in (len(trial.tables), process.horizon, process.n_states, len(process.pasts))
     )
     price = rng.exponential(1.0, PROBES).astype(np.float32)
     affordable = rng.random((PROBES, process.n_arms - 1)) < 0.5
-    rows = observer.observe(customer, step, state, used, price, affordable)
+    rows = observer.observe(customer, step, state, past, price, affordable)
     forbidden = np.zeros((PROBES, process.n_arms), bool)
-    closed = _closed(process, state, used)[:, None]
+    closed = _closed(process, state, process.pasts[past, 0])[:, None]
     forbidden[:, 1:] = closed | ~trial.tables.allowed[customer, 1:] | ~affordable
     probabilities, arms = policy.probabilities(rows), policy.act(rows)
     same = policy.process == process and policy.observation_names == observer.names

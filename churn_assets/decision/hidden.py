@@ -78,6 +78,7 @@ class HiddenTypes:
         """
         if len(self) == 1:
             return found
+        frailties, tastes = len(self._frailties.at), len(self._tastes.at)
         risk = spread(found.risk, self.frailty, self._frailties)
         accepted, refused = (
             _as_risky(churn, found.risk[..., None], risk[:, :, :, None])
@@ -86,11 +87,8 @@ class HiddenTypes:
         acceptance, again = (
             spread(each, self.taste, self._tastes) for each in (found.acceptance, found.acceptance_again)
         )
-        tastes = len(self._tastes.at)
         risk, accepted, refused = (_rows(each.repeat(tastes, axis=1)) for each in (risk, accepted, refused))
-        acceptance, again = (
-            _rows(np.tile(each, (1, len(self) // tastes, 1, 1))) for each in (acceptance, again)
-        )
+        acceptance, again = (_rows(np.tile(each, (1, frailties, 1, 1))) for each in (acceptance, again))
         price = found.price.repeat(len(self))
         return found._replace(
             price=price,

@@ -6,6 +6,7 @@ last bit whoever else is asked about.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -47,6 +48,13 @@ class PredictedResponses(NamedTuple):
     def of(self, rows: slice) -> PredictedResponses:
         """The same of some customers."""
         return PredictedResponses(*(each[rows] for each in self))
+
+
+def joined(parts: Sequence[PredictedResponses]) -> PredictedResponses:
+    """The responses of all customers of the parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return PredictedResponses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -93,16 +101,21 @@ class Worths:
     Args:
         responses: of n customers.
         process: the rules.
-        frailty: at which value is projected; None: the process's.
+        frailties: at which values are projected; None: at the process's alone.
     """
 
     def __init__(
-        self, responses: PredictedResponses, process: RetentionProcess, frailty: float | None = None
+        self,
+        responses: PredictedResponses,
+        process: RetentionProcess,
+        frailties: Sequence[float] | None = None,
     ) -> None:
-        self.process = process
+        self.process, n = process, len(responses.price)
         # Acceptance enters once, so that its mean is all that counts: no taste.
-        self._types = HiddenTypes(process.frailty if frailty is None else frailty)
-        responses = self._types.responses(responses)
+        self._types = [HiddenTypes(each) for each in frailties or (process.frailty,)]
+        responses = joined([each.responses(responses) for each in self._types])
+        ends = n * np.cumsum([len(each) for each in self._types])
+        self._rows = [slice(end - n * len(each), end) for each, end in zip(self._types, ends, strict=True)]
         self._acceptance = (responses.acceptance, responses.acceptance_again)
         price = responses.price
         answered = (responses.churn_if_accepted, responses.churn_if_refused)
@@ -114,37 +127,44 @@ class Worths:
         self._idle = self._idle_worth(stays)
         self._answered, self._given = self._contacted_worth(contacted, price)
 
-    def gained(self, recently: int, steps: int) -> tuple[Floats, Floats]:
-        """(n, K - 1, steps) value and spend that each arm adds at the first steps; `recently` contacted: 1, else 0."""
-        process = self.process
-        q = self._acceptance[recently][:, :steps].swapaxes(1, 2)
+    def gained(self, recently: int, steps: int, at: int = 0) -> tuple[Floats, Floats]:
+        """(n, K - 1, steps) value and spend that each arm adds at the first steps.
+
+        Args:
+            recently: 1 for customers whom the policy contacted recently, else 0.
+            steps: how many.
+            at: which of the frailties.
+        """
+        process, rows = self.process, self._rows[at]
+        q = self._acceptance[recently][rows, :steps].swapaxes(1, 2)
         cost, once = process.menu.contact_cost[1:, None], process.menu.given_once[1:, None]
-        accepted, refused = self._answered[:, 0, :, :steps], self._answered[:, 1, :, :steps]
+        answered = self._answered[rows]
+        accepted, refused = answered[:, 0, :, :steps], answered[:, 1, :, :steps]
         gained = q * (accepted - once - refused)
         gained += refused - cost
-        gained -= self._idle[:, None, :steps]
-        return self._mean(gained), self._mean(q * (self._given[:, :, :steps] + once) + cost)
+        gained -= self._idle[rows, None, :steps]
+        spent = q * (self._given[rows, :, :steps] + once) + cost
+        if len(self._types[at]) == 1:
+            return gained, spent
+        believed = self._believed(at)[:, :, None, :steps]
+        value, spend = (_over_types(each, believed) for each in (gained, spent))
+        return value, spend
 
     @cached_property
     def survival(self) -> Floats:
-        """(n, T) discounted chance to survive each step without contact."""
-        return self.process.discount_factor * self._mean(self._stays[:, None])[:, 0]
+        """(n, T) discounted chance to survive each step without contact, at the first of the frailties."""
+        stays = self._stays[self._rows[0]]
+        if len(self._types[0]) > 1:
+            stays = _over_types(stays[:, None], self._believed(0)[:, :, None])[:, 0]
+        return self.process.discount_factor * stays
 
-    @cached_property
-    def _believed(self) -> Floats:
+    def _believed(self, at: int) -> Floats:
         """(n, J, T) shares of the types among those who are left at each step."""
-        left = np.ones_like(self._stays)
-        np.cumprod(self._stays[:, :-1], axis=1, out=left[:, 1:])
-        of_type = left.reshape(-1, len(self._types), left.shape[1]) * self._types.share[:, None]
+        stays, share = self._stays[self._rows[at]], self._types[at].share
+        left = np.ones_like(stays)
+        np.cumprod(stays[:, :-1], axis=1, out=left[:, 1:])
+        of_type = left.reshape(-1, len(share), left.shape[1]) * share[:, None]
         return np.asarray(of_type / np.maximum(in_order(of_type), _UNREACHED)[:, None])
-
-    def _mean(self, values: Floats) -> Floats:
-        """(n, m, steps) means over types of (n · J, m, steps)."""
-        types = len(self._types)
-        if types == 1:
-            return values
-        split = values.reshape(-1, types, *values.shape[1:])
-        return in_order(split * self._believed[:, :, None, : values.shape[-1]])
 
     def _idle_worth(self, survival: Floats) -> Floats:
         """(n, T + 1) of a customer who is idle."""
@@ -210,6 +230,34 @@ class Worths:
         return worth
 
 
+def within_window(
+    risk: Floats,
+    acceptance: Floats,
+    accepted: Floats,
+    refused: Floats,
+    price: Floats,
+    process: RetentionProcess,
+) -> Floats:
+    """(n, V, K - 1) money that arms add by what happens in the label window, as a log of single decisions shows it.
+
+    A customer who stays for the window is worth the value horizon's margin, as in `economics.decision_value`, whatever
+    comes later.
+
+    Args:
+        risk: (n, 1, 1) P(churn) without contact.
+        acceptance: (n, V, K - 1) P(accept).
+        accepted: (n, 1, K - 1) P(churn) once accepted.
+        refused: (n, 1, K - 1) P(churn) once refused.
+        price: (n,) list price a month.
+        process: the rules.
+    """
+    menu, value = process.menu, (process.margin * process.value_horizon_months * price)[:, None, None]
+    benefit = (menu.monthly(price)[:, 1:] * menu.months[1:])[:, None]
+    kept = risk - acceptance * accepted - (1 - acceptance) * refused
+    given = acceptance * ((1 - accepted) * benefit + menu.given_once[1:])
+    return np.asarray(kept * value - given - menu.contact_cost[1:])
+
+
 def value_of_waiting(added: Incremental, budget_prices: npt.NDArray[np.floating]) -> Singles:
     """What the best single offer at a later step adds, if none is made now: an optimal stopping problem.
 
@@ -257,6 +305,11 @@ def waiting_first(
 
 
 _UNREACHED = 1e-200
+
+
+def _over_types(values: Floats, believed: Floats) -> Floats:
+    """(n, m, steps) means of (n · J, m, steps) by (n, J, 1, steps) shares."""
+    return in_order(values.reshape(len(believed), -1, *values.shape[1:]) * believed)
 
 
 def in_order(values: Floats) -> Floats:

@@ -46,6 +46,7 @@ def observation_names(feature_names: tuple[str, ...], process: RetentionProcess)
         *(f"running:{arm}" for arm in arms[1:]),
         "months_since_contact",
         "offers_used",
+        *(["offers_accepted"] if process.taste else []),
         *(f"allowed:{arm}" for arm in arms[1:]),
     )
 
@@ -65,7 +66,7 @@ class Observer:
         width: number of columns.
         n_features: how many are the customer's features.
         added: incremental values that are shown.
-        situations: (S · (max_offers + 1), 2 K) the last columns by state and offers used, eligibility aside.
+        situations: (S · P, 2 K or 2 K + 1) the last columns by state and past, eligibility aside.
 
     Args:
         tables: what the policy is shown (for a proof of use: permuted).
@@ -111,7 +112,7 @@ class Observer:
         customer: Ints,
         step: Ints,
         state: Ints,
-        used: Ints,
+        past: Ints,
         budget_price: Observations,
         affordable: npt.NDArray[np.bool_] | None = None,
     ) -> Observations:
@@ -121,7 +122,7 @@ class Observer:
             customer: (m,) row of the tables.
             step: (m,) 0 … T; at the horizon the models' last step is shown.
             state: (m,) at the decision.
-            used: (m,) offers used.
+            past: (m,) index into the process's `pasts`.
             budget_price: (m,) ≥ 0, λ.
             affordable: (m, K - 1) arms that the remaining budget can pay for. None: all.
 
@@ -132,7 +133,7 @@ class Observer:
         if self._tenure is not None:
             features[:, self._tenure] += self._tenure_gain.take(step)
         row = customer * self.process.horizon + np.minimum(step, self.process.horizon - 1)
-        situation = self.situations.take(state * (self.process.max_offers + 1) + used, axis=0)
+        situation = self.situations.take(state * len(self.process.pasts) + past, axis=0)
         allowed = situation[:, -self._offers :]
         if self._allowed is not None:
             allowed *= self._allowed.take(customer, axis=0)
@@ -185,7 +186,7 @@ def observation(
         models: (m, 1 + 4 (K - 1)) of `shown_by_models`.
         wait: (m,) value of waiting, in units.
         budget_price: (m,) λ ≥ 0.
-        situation: (m, 2 K) rows of `situation_rows`, arms that may not be offered now set to 0.
+        situation: (m, 2 K or 2 K + 1) rows of `situation_rows`, arms that may not be offered now set to 0.
 
     Returns:
         (m, width) float32 in [-BOUND, BOUND].
@@ -241,16 +242,17 @@ def value_unit(price: Floats, process: RetentionProcess) -> Observations:
 
 
 def situation_rows(process: RetentionProcess) -> Observations:
-    """(S · (max_offers + 1), 2 K) last columns of an observation by state and offers used, if all are eligible."""
-    offers = process.n_arms - 1
-    used = np.arange(process.max_offers + 1)
-    rows = np.zeros((process.n_states, len(used), 2 + 2 * offers), np.float32)
+    """(S · P, 2 K, or one more for answers) last columns of an observation by state and past, if all are eligible."""
+    offers, told = process.n_arms - 1, 2 if process.taste else 1
+    pasts = process.pasts
+    rows = np.zeros((process.n_states, len(pasts), 1 + told + 2 * offers), np.float32)
     for state in np.flatnonzero(process.running):
         arm = process.arm[state]
         rows[state, :, arm - 1] = process.months_owed[state] / process.menu.months[arm]
     rows[..., offers] = (process.months_since_contact / (process.memory * process.step_months))[:, None]
-    rows[..., offers + 1] = used / process.max_offers
-    rows[..., offers + 2 :] = (process.open[:, None] & (used < process.max_offers))[..., None]
+    rows[..., offers + 1 : offers + 1 + told] = pasts[:, :told] / process.max_offers
+    open_ = process.open[:, None] & (np.arange(len(pasts)) < process.open_pasts)
+    rows[..., offers + 1 + told :] = open_[..., None]
     return rows.reshape(-1, rows.shape[-1])
 
 

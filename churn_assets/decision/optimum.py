@@ -6,7 +6,7 @@ Expectations over acceptance and churn are taken exactly, for all customers at o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -16,13 +16,13 @@ from churn_assets.decision.process import BASE, IDLE, Floats, RetentionProcess
 from churn_assets.decision.tables import ResponseTables, hazards
 
 Choice = Callable[[int], npt.NDArray[np.generic]]
-"""Step t -> probabilities of the arms, broadcastable to (O, U, K, n): open state, offers used, arm,
-customer.
+"""Step t -> probabilities of the arms, broadcastable to (O, P, K, n): open state, past, arm, customer.
+
 
 What is not allowed is taken as arm 0."""
 
 Worth = Callable[[], tuple[Floats, Floats]]
-"""-> what each arm is worth and spends from now on, (O, U, K, n) each, as far as who chooses can know."""
+"""-> what each arm is worth and spends from now on, (O, P, K, n) each, as far as who chooses can know."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,14 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Optimum:
-    """The best that any policy can do at one price of the budget.
+    """The best that planning finds at one price of the budget.
+
+    It knows how many offers were used, not how they were answered, and takes those who were contacted to be of the same
+    types as those who were not: exact where nothing is hidden.
 
     Attributes:
-        evaluation: of the optimal policy.
-        actions: (T, O, U, n) int8 optimal arm; the lowest of equals.
+        evaluation: of the planned policy.
+        actions: (T, O, U, n) int8 planned arm by offers used; the lowest of equals.
     """
 
     evaluation: Evaluation
@@ -61,34 +64,49 @@ def solve(
 ) -> Optimum:
     """The optimum of value − budget_price · spend, per customer; one price, or one a customer (n,)."""
     actions: list[npt.NDArray[np.int8]] = []
-
-    def best(_t: int, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
-        value, spend = q()
-        objective = np.where(allowed, value - budget_price * spend, -np.inf)
-        chosen = objective.argmax(axis=2)
-        actions.append(chosen.astype(np.int8))
-        return np.asarray(np.arange(process.n_arms)[:, None] == chosen[:, :, None], np.float64)
-
-    evaluation = _backward(tables, process, best)
-    return Optimum(evaluation, np.stack(actions[::-1]))
+    evaluation = _plan(
+        tables, process, budget_price, lambda _, chosen: actions.append(chosen.astype(np.int8))
+    )
+    planned = np.stack(actions[::-1])
+    if process.taste:
+        used = process.pasts[:, 0]
+        arms = np.arange(process.n_arms)[:, None]
+        evaluation = evaluate(tables, process, lambda t: arms == planned[t][:, used, None])
+    return Optimum(evaluation, planned)
 
 
 def regrets(
     tables: ResponseTables, process: RetentionProcess, budget_price: float | npt.NDArray[np.floating] = 0.0
 ) -> npt.NDArray[np.float32]:
-    """(T, O, U, K, n) what each arm is worth less than the best if the optimum follows; inf where not allowed."""
+    """(T, O, U, K, n) what each arm is worth less than the best if the plan follows; inf where not allowed.
+
+    As of `Optimum`, by offers used.
+    """
     found: list[npt.NDArray[np.float32]] = []
 
-    def best(_t: int, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
+    def note(objective: Floats, _: npt.NDArray[np.int64]) -> None:
+        found.append((objective.max(axis=2, keepdims=True) - objective).astype(np.float32))
+
+    _plan(tables, process, budget_price, note)
+    return np.stack(found[::-1])
+
+
+def _plan(
+    tables: ResponseTables,
+    process: RetentionProcess,
+    budget_price: float | npt.NDArray[np.floating],
+    note: Callable[[Floats, npt.NDArray[np.int64]], None],
+) -> Evaluation:
+    """The best decisions by a recursion from the end; each step's objective and choice are noted, the last first."""
+
+    def best(_: int, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
         value, spend = q()
         objective = np.where(allowed, value - budget_price * spend, -np.inf)
-        found.append((objective.max(axis=2, keepdims=True) - objective).astype(np.float32))
-        return np.asarray(
-            np.arange(process.n_arms)[:, None] == objective.argmax(axis=2)[:, :, None], np.float64
-        )
+        chosen = objective.argmax(axis=2)
+        note(objective, chosen)
+        return np.asarray(np.arange(process.n_arms)[:, None] == chosen[:, :, None], np.float64)
 
-    _backward(tables, process, best)
-    return np.stack(found[::-1])
+    return _backward(tables, replace(process, taste=0.0), best)
 
 
 def evaluate(tables: ResponseTables, process: RetentionProcess, choice: Choice) -> Evaluation:
@@ -135,12 +153,12 @@ def _backward(
     process: RetentionProcess,
     choose: Callable[[int, Worth, npt.NDArray[np.bool_]], Floats],
 ) -> Evaluation:
-    """Backward induction over (state, offers used, customer of a type) of value, spend and the chance of a contact.
+    """Backward induction over (state, past, customer of a type) of value, spend and the chance of a contact.
 
     All three are linear in the policy's choices, so one recursion serves the optimum and any policy. Who chooses knows
     no customer's type: `choose` is given means over the types, as they are among those whom nobody contacted.
     """
-    n, arms, used = len(tables), process.n_arms, process.max_offers + 1
+    n, arms, pasts = len(tables), process.n_arms, len(process.pasts)
     types, allowed_once = process.types, tables.allowed.T
     tables, virtual = types.tables(tables), n * len(types)
     survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
@@ -149,17 +167,17 @@ def _backward(
     states = process.open_states
     recent = process.view[states]
     rejected, granted = process.after_offer[IDLE, 1:].T
-    after = np.minimum(np.arange(used) + 1, used - 1)
-    allowed = np.broadcast_to(allowed_once, (len(states), used, arms, n)).copy()
-    allowed[:, -1, 1:] = False
+    ends = list(zip((rejected, granted), process.past_after.T, strict=True))
+    allowed = np.broadcast_to(allowed_once, (len(states), pasts, arms, n)).copy()
+    allowed[:, process.open_pasts :, 1:] = False
 
     steps = [each(tables.price)[:, None] for each in (process.step_worth, process.spend)]
     contact, once = (each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once))
     totals = [
-        np.repeat(each(tables.price)[:, None], used, axis=1) for each in (process.final_worth, process.owed)
+        np.repeat(each(tables.price)[:, None], pasts, axis=1) for each in (process.final_worth, process.owed)
     ]
-    contacted = np.zeros((process.n_states, used, virtual))
-    q = np.empty((2, len(states), used, arms, virtual))
+    contacted = np.zeros((process.n_states, pasts, virtual))
+    q = np.empty((2, len(states), pasts, arms, virtual))
     weights = q[0]
     for t in reversed(range(process.horizon)):
         survival = survivals[t][kind][:, None]
@@ -169,9 +187,7 @@ def _backward(
             during *= process.discount_factor
             during += step
             during *= survival
-            refused, taken = (
-                during[answered][:, after].transpose(1, 0, 2) for answered in (rejected, granted)
-            )
+            refused, taken = (during[answered][:, after].transpose(1, 0, 2) for answered, after in ends)
             taken += sign * once
             q[i, :, :, 0] = during[states]
             q[i, :, :, 1:] = refused + accept * (taken - refused) + sign * contact

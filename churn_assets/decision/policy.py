@@ -89,20 +89,20 @@ class DecisionPolicy:
             msg = f"the policy expects the observation {self.observation_names}: found {observer.names}"
             raise ValueError(msg)
         process = self.process
-        used = process.max_offers
-        shape = (len(process.open_states), used, observer.size)
-        state, offers_used, customer = (
+        pasts = process.open_pasts
+        shape = (len(process.open_states), pasts, observer.size)
+        state, past, customer = (
             np.ascontiguousarray(np.broadcast_to(values, shape)).reshape(-1)
             for values in (
                 process.open_states[:, None, None],
-                np.arange(used)[:, None],
+                np.arange(pasts)[:, None],
                 np.arange(observer.size),
             )
         )
         price = np.full(len(customer), budget_price, np.float32)
 
         def choose(t: int) -> npt.NDArray[np.float32]:
-            rows = self._tiled(observer, (customer, np.full(len(customer), t), state, offers_used), price)
+            rows = self._tiled(observer, (customer, np.full(len(customer), t), state, past), price)
             if greedy:
                 arms = rows.argmax(axis=1).reshape(shape)
                 chosen = (np.arange(process.n_arms)[:, None] == arms[:, :, None]).astype(np.float32)
@@ -110,7 +110,7 @@ class DecisionPolicy:
                 weights = np.exp(rows - rows.max(axis=1, keepdims=True))
                 weights /= weights.sum(axis=1, keepdims=True)
                 chosen = weights.reshape(*shape, -1).transpose(0, 1, 3, 2)
-            exhausted = np.zeros((shape[0], 1, process.n_arms, shape[2]), np.float32)
+            exhausted = np.zeros((shape[0], len(process.pasts) - pasts, process.n_arms, shape[2]), np.float32)
             exhausted[:, :, 0] = 1
             return np.concatenate([chosen, exhausted], axis=1)
 
@@ -121,6 +121,6 @@ class DecisionPolicy:
         blocks = []
         for start in range(0, len(price), BLOCK):
             rows = slice(start, start + BLOCK)
-            customer, step, state, used = (values[rows] for values in decisions)
-            blocks.append(self.logits(observer.observe(customer, step, state, used, price[rows])))
+            customer, step, state, past = (values[rows] for values in decisions)
+            blocks.append(self.logits(observer.observe(customer, step, state, past, price[rows])))
         return np.concatenate(blocks)

@@ -197,8 +197,9 @@ def imitate(
             np.minimum(rng.integers(0, most, IMITATED_AT_ONCE), rng.integers(0, most, IMITATED_AT_ONCE))
             for most in (states, used)
         )
+        past = process.past(spent, rng.integers(0, spent + 1))
         shown = core.observer.observe(
-            customer, step, process.open_states[state], spent, prices[customer].astype(np.float32)
+            customer, step, process.open_states[state], past, prices[customer].astype(np.float32)
         )
         regret = torch.from_numpy(lost[step, state, spent, :, customer])
         log_p = actor.log_probabilities(torch.from_numpy(shown))

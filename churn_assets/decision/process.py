@@ -162,6 +162,12 @@ class RetentionProcess:
         return HiddenTypes(self.frailty, self.taste)
 
     @cached_property
+    def frailties(self) -> tuple[float, ...]:
+        """The frailty that values are projected at, then the least and the most, if that is a band."""
+        low, high = self.frailty_band
+        return (self.frailty, low, high) if low < high else (self.frailty,)
+
+    @cached_property
     def of_one_type(self) -> RetentionProcess:
         """The same for customers of whom nothing is hidden."""
         return replace(self, frailty=0.0, frailty_band=(0.0, 0.0), taste=0.0)
@@ -304,6 +310,32 @@ class RetentionProcess:
         kind = np.concatenate([np.full(1 + left, BASE), refused, self.arm[1 + left + len(refused) :]])
         kind[self.age >= self.window] = BASE
         return kind
+
+    @cached_property
+    def pasts(self) -> Ints:
+        """(P, 2) offers used, rising, and how many of them were accepted; the latter is 0 where no taste is hidden."""
+        counts = range(self.max_offers + 1)
+        accepted = [range(used + 1) if self.taste else range(1) for used in counts]
+        return np.array([(used, each) for used in counts for each in accepted[used]], np.int64)
+
+    @cached_property
+    def open_pasts(self) -> int:
+        """How many of the pasts, the first, leave an offer to be made."""
+        return int((self.pasts[:, 0] < self.max_offers).sum())
+
+    def past(self, used: npt.ArrayLike, accepted: npt.ArrayLike) -> Ints:
+        """Index into `pasts` of counts that may exceed what is told apart."""
+        first, taken = np.broadcast_arrays(np.minimum(np.asarray(used, np.int64), self.max_offers), accepted)
+        return first * (first + 1) // 2 + np.minimum(taken, first) if self.taste else first
+
+    @cached_property
+    def past_after(self) -> Ints:
+        """(P, 2) past after one more offer was refused or accepted."""
+        used, accepted = self.pasts.T[:, :, None]
+        after = self.past(used + 1, accepted + np.arange(2)).copy()
+        spent = self.pasts[:, 0] == self.max_offers
+        after[spent] = np.flatnonzero(spent)[:, None]
+        return after
 
     @cached_property
     def open(self) -> Bools:

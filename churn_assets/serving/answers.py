@@ -57,7 +57,7 @@ class Answers:
 
     def _view(self, decision_id: str, decision: Decision, message: MessageView | None) -> DecisionView:
         arm, ids = decision.arm, self._ids
-        _, _, acceptance, _, value, propensity = decision.arms[arm]
+        made = decision.chosen
         return DecisionView(
             decision_id,
             decision.customer_id,
@@ -68,13 +68,20 @@ class Answers:
                 self._terms[arm],
                 self._channels[arm],
                 decision.cost,
-                ExpectedValueView(value, self._currency, self._horizon_months),
+                ExpectedValueView(
+                    made.expected_value,
+                    made.value_low,
+                    made.value_high,
+                    made.window_value,
+                    self._currency,
+                    self._horizon_months,
+                ),
             ),
             decision.delay_months,
             decision.risk,
             decision.retention_probability,
-            acceptance,
-            propensity,
+            made.acceptance,
+            made.propensity,
             [ReasonView(*reason) for reason in decision.reasons],
             decision.assigned,
             ids[decision.policy_arm],
@@ -82,8 +89,10 @@ class Answers:
             decision.assigned == "exploration",
             decision.known,
             [
-                OutlookView(each, forbidden, chosen, accepted, risk, adds)
-                for each, (_, forbidden, accepted, risk, adds, chosen) in zip(ids, decision.arms, strict=True)
+                OutlookView(each, forbidden, chosen, accepted, risk, adds, window)
+                for each, (_, forbidden, accepted, risk, adds, _, _, window, chosen) in zip(
+                    ids, decision.arms, strict=True
+                )
             ],
             message,
         )

@@ -302,6 +302,7 @@ def _input(customer: CustomerQuestion) -> CustomerInput:
         customer.opted_out,
         None if last is None else LastContact(last.months_ago, last.accepted),
         customer.offers_used,
+        customer.offers_accepted,
         customer.prior_offers,
     )
 

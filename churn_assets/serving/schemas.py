@@ -79,6 +79,10 @@ class CustomerQuestion(Struct, frozen=True, forbid_unknown_fields=True):
     offers_used: Annotated[
         Number, Meta(description="Contacts in the running episode; the release caps them.")
     ] = 0
+    offers_accepted: Annotated[
+        Number,
+        Meta(description="How many of them were accepted: who took offers takes the next more easily."),
+    ] = 0
     prior_offers: Annotated[Number, Meta(description="Other offers in the 90 days before.")] = 0
     local_time: Annotated[
         Annotated[time, Meta(tz=False)] | None,
@@ -107,9 +111,16 @@ class DecisionsQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ExpectedValueView(Struct, frozen=True):
-    """Money that an arm is expected to add over never contacting."""
+    """Money that an arm is expected to add over never contacting: projected over the horizon, and in one window."""
 
-    amount: float
+    amount: Annotated[float, Meta(description="Projected, at the frailty that the policy was trained for.")]
+    low: Annotated[
+        float, Meta(description="Projected if what no feature shows is as large as the band allows.")
+    ]
+    high: Annotated[float, Meta(description="If it is as small.")]
+    one_window: Annotated[
+        float, Meta(description="By what happens in the label window alone: what a log of offers can show.")
+    ]
     currency: Annotated[str, Meta(description="ISO 4217; that of the prices.", examples=["USD"])]
     horizon_months: Annotated[
         int, Meta(description="Months of a retained customer's margin that are counted.")
@@ -146,6 +157,7 @@ class OutlookView(Struct, frozen=True):
         float,
         Meta(description="Amount that it adds over never contacting; see the arm decided for its unit."),
     ]
+    one_window: Annotated[float, Meta(description="The same by what happens in the label window alone.")]
 
 
 class ReasonView(Struct, frozen=True):

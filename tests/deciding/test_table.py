@@ -15,7 +15,7 @@ RELEASE = "toy/release/20260101T000000Z-000000000000"
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 COLUMNS = [
     "decision_id", "customer_id", "decided_at", "decision", "arm", "offer", "risk", "acceptance", "risk_if_offered",
-    "expected_value", "propensity", "reasons", "policy", "release",
+    "expected_value", "value_low", "value_high", "window_value", "propensity", "reasons", "policy", "release",
 ]  # fmt: skip
 
 

@@ -37,12 +37,14 @@ def decided(
     who = customer or name
     asked = {feature: price} | (features or {})
     question = {"customers": [{"customer_id": who, "features": asked, "last_contact": last}]}
-    made = ArmView(arm, arm, msgspec.Raw(b"{}"), "sms", 60.0, ExpectedValueView(1.5, "USD", 12))
+    made = ArmView(
+        arm, arm, msgspec.Raw(b"{}"), "sms", 60.0, ExpectedValueView(1.5, 1.0, 2.0, 1.2, "USD", 12)
+    )
     view = DecisionView(
         decision_id=f"{name:0>24}-0", customer_id=who, contact=arm != "no_contact", arm=made, delay_months=0,
         churn_risk=0.3, retention_probability=0.8, acceptance_probability=0.4, propensity=propensities[menu.index(arm)],
         reasons=[], assigned="policy", policy_arm=arm, holdout=False, exploration=False, known=True, message=None,
-        arms=[OutlookView(each, None, p, 0.4, 0.3, 1.0) for each, p in zip(menu, propensities, strict=True)],
+        arms=[OutlookView(each, None, p, 0.4, 0.3, 1.0, 0.8) for each, p in zip(menu, propensities, strict=True)],
     )  # fmt: skip
     answer = DecisionsAnswer(
         release="toy/release/1", policy="ppo_decision", simulated=False, decided_at=at, kill_switch=False,

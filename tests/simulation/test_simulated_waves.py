@@ -34,7 +34,9 @@ class AlwaysTenPercent(Decider):
         self.menu = menu
 
     def decide(self, batch, rollout=NO_ROLLOUT, budget=None):
-        arms = tuple(ArmOutlook(arm, None, 0.2, 0.2, 0.0, float(arm.id == TEN)) for arm in self.menu)
+        arms = tuple(
+            ArmOutlook(arm, None, 0.2, 0.2, 0.0, 0.0, 0.0, 0.0, float(arm.id == TEN)) for arm in self.menu
+        )
         made = {"known": True, "delay_months": 0, "release": "toy", "cost": 1.0}
         ten = self.menu.position[TEN]
         return [
@@ -46,7 +48,7 @@ class AlwaysTenPercent(Decider):
 def served(wave, forward, rng, error=0.0, preferred=TEN):
     """What a server that always prefers one arm answers to a wave."""
     menu, decisions = forward.world.menu, []
-    value = ExpectedValueView(1.0, "USD", 12)
+    value = ExpectedValueView(1.0, 0.8, 1.2, 0.9, "USD", 12)
     asked = [each for call in forward.questions(wave, range(len(wave.cohort))) for each in call]
     for number, (customer, may) in enumerate(zip(asked, wave.cohort.allowed, strict=True)):
         allowed = np.flatnonzero(may)
@@ -65,7 +67,7 @@ def served(wave, forward, rng, error=0.0, preferred=TEN):
                 churn_risk=rng.random(), retention_probability=0.8, acceptance_probability=0.2,
                 propensity=propensities[arm], reasons=[], assigned="policy", policy_arm=menu.ids[choice],
                 holdout=held, exploration=explored, known=True, message=None,
-                arms=[OutlookView(a, None, p, 0.2, 0.2, 0.0) for a, p in zip(menu.ids, propensities, strict=True)],
+                arms=[OutlookView(a, None, p, 0.2, 0.2, 0.0, 0.0) for a, p in zip(menu.ids, propensities, strict=True)],
             )
         )  # fmt: skip
     return WaveDecisions(("toy",), decisions)

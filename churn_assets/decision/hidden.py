@@ -9,13 +9,14 @@ types are known, never a customer's own type.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.predictors.probability import between, logistic, logit
+from churn_assets.predictors.mixture import ALIKE, EITHER, NORMAL, Nodes, spread
+from churn_assets.predictors.probability import between
 
 if TYPE_CHECKING:
     from churn_assets.decision.incremental import PredictedResponses
@@ -25,22 +26,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 
 _LEAST = 1e-9
-"""Probabilities are this far from 0 and 1 before their logit is taken."""
-_EDGE = 21.0
-_GRID = 1025
-
-
-class _Nodes(NamedTuple):
-    """A distribution of unit variance and mean 0 by few points; the first carries what rounding leaves."""
-
-    at: tuple[float, ...]
-    share: tuple[float, ...]
-
-
-_NORMAL = _Nodes((0.0, -(3**0.5), 3**0.5), (2 / 3, 1 / 6, 1 / 6))
-"""Gauss–Hermite: a normal's moments up to the fifth."""
-_EITHER = _Nodes((1.0, -1.0), (0.5, 0.5))
-_ALIKE = _Nodes((0.0,), (1.0,))
+"""Probabilities are this far from 0 and 1 before they divide."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +47,12 @@ class HiddenTypes:
         return np.outer(self._frailties.share, self._tastes.share).reshape(-1)
 
     @property
-    def _frailties(self) -> _Nodes:
-        return _NORMAL if self.frailty else _ALIKE
+    def _frailties(self) -> Nodes:
+        return NORMAL if self.frailty else ALIKE
 
     @property
-    def _tastes(self) -> _Nodes:
-        return _EITHER if self.taste else _ALIKE
+    def _tastes(self) -> Nodes:
+        return EITHER if self.taste else ALIKE
 
     def __len__(self) -> int:
         return len(self._frailties.at) * len(self._tastes.at)
@@ -143,38 +129,6 @@ class Drawn:
         share = process.types.share
         place = np.arange(len(tables)) * len(share) + rng.choice(len(share), len(tables), p=share)
         return cls(process.types.tables(tables).subset(place), np.ones(1))
-
-
-def spread(probability: Floats, sd: float, nodes: _Nodes) -> Floats:
-    """(n, J, …) probabilities of types whose logits lie `sd` apart and whose mean is the `probability` (n, …)."""
-    found = np.empty((len(probability), len(nodes.at), *probability.shape[1:]))
-    if len(nodes.at) == 1:
-        found[:, 0] = probability
-        return found
-    centre = logit(probability, _LEAST)
-    centre += np.interp(centre, *_shifts(sd, nodes))
-    rest = np.array(probability)
-    for each in range(1, len(nodes.at)):
-        found[:, each] = logistic(centre + sd * nodes.at[each])
-        rest -= nodes.share[each] * found[:, each]
-    found[:, 0] = between(0.0, rest / nodes.share[0], 1.0)
-    return found
-
-
-@cache
-def _shifts(sd: float, nodes: _Nodes) -> tuple[Floats, Floats]:
-    """Logits of a mean, and what to add to them so that the types have it."""
-    mean = np.linspace(-_EDGE, _EDGE, _GRID)
-    low, high = np.full(_GRID, -4 - sd * sd), np.full(_GRID, 4 + sd * sd)
-    aimed = logistic(mean)
-    for _ in range(60):
-        tried = (low + high) / 2
-        each = [
-            share * logistic(mean + tried + sd * at) for at, share in zip(nodes.at, nodes.share, strict=True)
-        ]
-        above = np.sum(each, axis=0) > aimed
-        low, high = np.where(above, low, tried), np.where(above, tried, high)
-    return mean, (low + high) / 2
 
 
 def _as_risky(churn: Floats, risk: Floats, of_type: Floats) -> Floats:

@@ -74,7 +74,7 @@ def outlooks(
         allowed: (n, K) arms whose conditions each customer keeps.
         process: The rules.
     """
-    worths, price = Worths(responses, process, process.frailties), responses.price
+    worths, price = Worths(responses, process, process.projections), responses.price
     out = np.zeros(len(price), outlook_dtype(process, features.shape[1]))
     unit = value_unit(price, process)
     spends = np.empty((len(price), len(process.recent_at), process.n_arms - 1))
@@ -88,7 +88,7 @@ def outlooks(
         asked = responses.acceptance_again if view else responses.acceptance
         out["acceptance"][:, view, 1:] = asked[:, 0]
         out["value"][:, view, 1:], spends[:, view] = gained[:, :, 0], spent[:, :, 0]
-        ends = [gained, *(worths.gained(view, 1, at)[0] for at in range(1, len(process.frailties)))]
+        ends = [gained, *(worths.gained(view, 1, at)[0] for at in range(1, len(process.projections)))]
         for end, found in (("low", ends[-1]), ("high", ends[min(1, len(ends) - 1)])):
             out[end][:, view, 1:] = found[:, :, 0]
     out["waiting"][:, :-1] = waiting / unit[:, None]

@@ -15,7 +15,7 @@ from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import Evaluation, evaluate, solve
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
-from churn_assets.decision.tables import ResponseTables, hazards
+from churn_assets.decision.tables import ResponseTables, hazards, relapses
 
 PRICE_LIMIT = 1e3
 """No price of a dollar of spend beyond it is tried."""
@@ -159,6 +159,7 @@ def run_campaign(
     """
     process, n = policy.process, len(tables)
     hazard, full = hazards(tables, process), process.commitments(tables.price)
+    relapse = relapses(tables, process)
     owed = full - process.menu.contact_cost - process.menu.given_once
     given = process.spend(tables.price)
     everyone = np.arange(n)
@@ -192,6 +193,9 @@ def run_campaign(
         paid = np.where(alive, given[state, everyone], 0.0)
         spent += float(paid.sum())
         reserved -= paid
+        if process.effect_decay:
+            alive &= rng.random(n) >= relapse[everyone, t, process.leaving[state]]
+            reserved[~alive] = 0
         state = process.successor[state]
         committed = spent + float(reserved.sum())
         largest = max(largest, committed)

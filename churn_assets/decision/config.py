@@ -45,14 +45,19 @@ class HiddenConfig(_Section):
     """Of the risk: what values are projected at, so the policy too. More is more cautious."""
     frailty_band: tuple[Spread, Spread] = (0.0, 1.5)
     """The least and the most that it may be: the band that projected values are shown with."""
+    effect_decay: Share = 0.0
+    """Share of the customers whom a contact kept who leave after the label window: what values are projected at."""
+    effect_decay_band: tuple[Share, Share] = (0.0, 0.5)
+    """The least and the most that it may be."""
     taste: Spread = 0.5
     """Of the acceptance: by how much some like all offers more than others."""
 
     @model_validator(mode="after")
     def _within_the_band(self) -> HiddenConfig:
-        low, high = self.frailty_band
-        if not low <= self.frailty <= high:
-            raise ValueError(f"frailty {self.frailty:g} lies outside frailty_band {[low, high]}")
+        for name in ("frailty", "effect_decay"):
+            used, (low, high) = getattr(self, name), getattr(self, f"{name}_band")
+            if not low <= used <= high:
+                raise ValueError(f"{name} {used:g} lies outside {name}_band {[low, high]}")
         return self
 
 

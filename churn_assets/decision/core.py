@@ -12,7 +12,7 @@ from churn_assets.decision.hidden import Drawn
 from churn_assets.decision.incremental import incremental
 from churn_assets.decision.observation import Observations, Observer
 from churn_assets.decision.process import IDLE, Bools, Ints, RetentionProcess
-from churn_assets.decision.tables import ResponseTables, hazards
+from churn_assets.decision.tables import ResponseTables, hazards, relapses
 
 Reward = Literal["realised", "expected_incremental"]
 Singles = npt.NDArray[np.float32]
@@ -121,6 +121,8 @@ class RetentionCore:
             hazards(drawn, process)[:, :, None].repeat(views, axis=2),
             drawn.acceptance[:, :, process.recent_at],
         ]
+        if process.effect_decay:
+            parts.append(relapses(drawn, process)[:, :, None].repeat(views, axis=2))
         if self._reward == "expected_incremental":
             scale = self.reward_scale.repeat(types)[:, None, None, None]
             added = incremental(drawn.responses, process.of_one_type)
@@ -145,7 +147,9 @@ class RetentionCore:
             rows[:, :-1, :, first : first + part.shape[-1]] = part
             first += part.shape[-1]
         self._acceptance = self._hazard + process.n_hazards
-        self._value, self._spend = self._acceptance + arms, self._acceptance + 2 * arms
+        self._relapse = self._acceptance + arms
+        self._value = self._relapse + (process.n_hazards if process.effect_decay else 0)
+        self._spend = self._value + arms
         self._row_start = np.arange(self.size) * rows.shape[-1]
 
     def _tabulate_situations(self) -> None:
@@ -160,6 +164,7 @@ class RetentionCore:
         past_then = np.where(made, process.past_after[:, None], same)
         self._next = (process.successor[after] * self._counts + past_then).reshape(-1)
         self._kind = (self._hazard + process.hazard_kind[after]).reshape(-1)
+        self._leaving = (self._relapse + process.leaving[after]).reshape(-1)
         self._margin = np.float32(process.margin * process.step_months)
         running = np.where(process.running, process.arm, 0)  # no contact gives nothing
         self._running = running[after].reshape(-1)
@@ -223,7 +228,7 @@ class RetentionCore:
         Args:
             actions: (N,) arms 0 … K - 1. An arm that the rules forbid acts as 0, no offer.
         """
-        draws = self.rng.random(2 * self.size, np.float32)
+        draws = self.rng.random((3 if self.process.effect_decay else 2) * self.size, np.float32)
         now = self._now.reshape(-1)
         arm = actions * self._open.take(self._situation)
         if self._restricted:
@@ -238,12 +243,14 @@ class RetentionCore:
         after += accepted
         kind = self._kind.take(after)
         kind += self._row_start
-        churned = draws[self.size :] < now.take(kind)
+        churned = draws[self.size : 2 * self.size] < now.take(kind)
         if self._reward == "expected_incremental":
             rewards = now.take(at_arm + self._value)
             rewards -= self.budget_price * now.take(at_arm + self._spend)
         else:
             rewards = self._realised(after, churned)
+        if self.process.effect_decay:  # whoever leaves after the window has paid for the step
+            churned |= draws[2 * self.size :] < now.take(self._leaving.take(after) + self._row_start)
         self._situation = self._next.take(after)
         self.step_number += 1
         finished = self.step_number == self.process.horizon

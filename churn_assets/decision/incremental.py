@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_assets.decision.hidden import HiddenTypes
-from churn_assets.decision.process import Floats, RetentionProcess
+from churn_assets.decision.process import Floats, Projection, RetentionProcess
 
 Singles = npt.NDArray[np.float32]
 
@@ -101,18 +101,19 @@ class Worths:
     Args:
         responses: of n customers.
         process: the rules.
-        frailties: at which values are projected; None: at the process's alone.
+        projections: what values are projected at; None: what the process says.
     """
 
     def __init__(
         self,
         responses: PredictedResponses,
         process: RetentionProcess,
-        frailties: Sequence[float] | None = None,
+        projections: Sequence[Projection] | None = None,
     ) -> None:
         self.process, n = process, len(responses.price)
         # Acceptance enters once, so that its mean is all that counts: no taste.
-        self._types = [HiddenTypes(each) for each in frailties or (process.frailty,)]
+        at = projections or process.projections[:1]
+        self._types = [HiddenTypes(each.frailty) for each in at]
         responses = joined([each.responses(responses) for each in self._types])
         ends = n * np.cumsum([len(each) for each in self._types])
         self._rows = [slice(end - n * len(each), end) for each, end in zip(self._types, ends, strict=True)]
@@ -125,7 +126,13 @@ class Worths:
         self._paid = (process.margin * process.step_months) * price
         self._last = (process.margin * (process.value_horizon_months - process.step_months)) * price
         self._idle = self._idle_worth(stays)
-        self._answered, self._given = self._contacted_worth(contacted, price)
+        decays = [each.effect_decay for each in at]
+        left = None
+        if any(decays):
+            of_row = np.repeat(decays, [rows.stop - rows.start for rows in self._rows])[:, None, None, None]
+            risk = responses.risk[:, None, None]
+            left = relapse(risk, np.stack([each.swapaxes(1, 2) for each in answered], axis=1), of_row)
+        self._answered, self._given = self._contacted_worth(contacted, left, price)
 
     def gained(self, recently: int, steps: int, at: int = 0) -> tuple[Floats, Floats]:
         """(n, K - 1, steps) value and spend that each arm adds at the first steps.
@@ -133,7 +140,7 @@ class Worths:
         Args:
             recently: 1 for customers whom the policy contacted recently, else 0.
             steps: how many.
-            at: which of the frailties.
+            at: which of the projections.
         """
         process, rows = self.process, self._rows[at]
         q = self._acceptance[recently][rows, :steps].swapaxes(1, 2)
@@ -152,7 +159,7 @@ class Worths:
 
     @cached_property
     def survival(self) -> Floats:
-        """(n, T) discounted chance to survive each step without contact, at the first of the frailties."""
+        """(n, T) discounted chance to survive each step without contact, at the first of the projections."""
         stays = self._stays[self._rows[0]]
         if len(self._types[0]) > 1:
             stays = _over_types(stays[:, None], self._believed(0)[:, :, None])[:, 0]
@@ -185,11 +192,12 @@ class Worths:
             worth[row] = backwards[::-1]
         return worth
 
-    def _contacted_worth(self, stays: Floats, price: Floats) -> tuple[Floats, Floats]:
+    def _contacted_worth(self, stays: Floats, left: Floats | None, price: Floats) -> tuple[Floats, Floats]:
         """(n, 2, K - 1, T + 1) worth of who accepts and refuses each arm; (n, K - 1, T + 1) what the former is given.
 
         Args:
             stays: (n, 2, K - 1, T) chances to survive a step of the label window once accepted and once refused.
+            left: (n, 2, K - 1, T) chances to leave right after it; None: nobody does.
             price: (n,) list price a month.
         """
         process, shape = self.process, (len(price), 3, self.process.n_arms - 1)
@@ -199,6 +207,8 @@ class Worths:
         worths[:, 2] = self._given_later(monthly)
         worths[:, :2] = self._idle[:, None, None]
         worths[:, 0] -= worths[:, 2]
+        if left is not None:
+            worths[..., 1:] *= 1 - left.take([0, 1, 0], axis=1)
         survived = stays.take([0, 1, 0], axis=1)
         for months, owed in zip(*(each[::-1] for each in process.months_in_window), strict=True):
             paid[:, 2], last[:, 2] = months * monthly, owed * monthly
@@ -228,6 +238,18 @@ class Worths:
         ahead *= stays
         worth[..., -1] = last
         return worth
+
+
+def relapse(risk: Floats, churn: Floats, decay: npt.ArrayLike) -> Floats:
+    """Chances to leave right after a label window of contact, of those who stayed for it.
+
+    Args:
+        risk: P(churn) in it without contact.
+        churn: P(churn) as the contact was answered; where it is less, the difference was kept.
+        decay: Share of those kept who leave after it.
+    """
+    kept = np.maximum(risk - churn, 0.0)
+    return np.asarray(decay * kept / np.maximum(1 - churn, _UNREACHED))
 
 
 def within_window(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from churn_assets.decision.process import BASE, IDLE, Floats, RetentionProcess
-from churn_assets.decision.tables import ResponseTables, hazards
+from churn_assets.decision.tables import ResponseTables, hazards, relapses
 
 Choice = Callable[[int], npt.NDArray[np.generic]]
 """Step t -> probabilities of the arms, broadcastable to (O, P, K, n): open state, past, arm, customer.
@@ -163,7 +163,9 @@ def _backward(
     tables, virtual = types.tables(tables), n * len(types)
     survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
     believed = beliefs(survivals[:, BASE], types.share)
+    stays = 1 - relapses(tables, process).transpose(1, 2, 0) if process.effect_decay else None
     kind, successor = process.hazard_kind, process.successor
+    window_ends = np.flatnonzero(process.leaving)
     states = process.open_states
     recent = process.view[states]
     rejected, granted = process.after_offer[IDLE, 1:].T
@@ -185,6 +187,8 @@ def _backward(
         for i, (step, sign) in enumerate(zip(steps, (-1.0, 1.0), strict=True)):
             during = totals[i][successor]
             during *= process.discount_factor
+            if stays is not None:
+                during[window_ends] *= stays[t][process.leaving[window_ends]][:, None]
             during += step
             during *= survival
             refused, taken = (during[answered][:, after].transpose(1, 0, 2) for answered, after in ends)
@@ -197,6 +201,8 @@ def _backward(
         for i in range(2):
             totals[i][states] = (weights * q[i]).sum(axis=2)
         contacted = contacted[successor] * survival
+        if stays is not None:
+            contacted[window_ends] *= stays[t][process.leaving[window_ends]][:, None]
         contacted[states] = 1 - weights[:, :, 0] * (1 - contacted[states])
     return Evaluation(
         value=types.mean(totals[0][IDLE, 0]),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,18 @@ StoredMenu = Annotated[Menu, PlainValidator(_as_menu), PlainSerializer(Menu.to_j
 """A menu that is written as the list of its arms."""
 
 
+class Projection(NamedTuple):
+    """How customers go on after a label window.
+
+    Attributes:
+        frailty: Standard deviation of what no feature shows, on the logit of the risk.
+        effect_decay: Share of the customers whom a contact kept who leave after the window.
+    """
+
+    frailty: float = 0.0
+    effect_decay: float = 0.0
+
+
 @dataclass(frozen=True)
 class RetentionProcess:
     """One customer's months under a retention policy.
@@ -69,6 +81,9 @@ class RetentionProcess:
         value_horizon_months: months of margin that a customer retained now is worth.
         frailty: what no feature shows of the risk, as a standard deviation on its logit: what values are projected at.
         frailty_band: the least and the most that it may be.
+        effect_decay: share of the customers whom a contact kept who leave after the label window: what values are
+            projected at.
+        effect_decay_band: the least and the most that it may be.
         taste: the same of the acceptance.
 
     Raises:
@@ -89,6 +104,8 @@ class RetentionProcess:
     value_horizon_months: int
     frailty: float = 0.0
     frailty_band: tuple[float, float] = (0.0, 0.0)
+    effect_decay: float = 0.0
+    effect_decay_band: tuple[float, float] = (0.0, 0.0)
     taste: float = 0.0
 
     def __post_init__(self) -> None:
@@ -148,6 +165,8 @@ class RetentionProcess:
             value_horizon_months=economics.value_horizon_months,
             frailty=config.hidden.frailty,
             frailty_band=config.hidden.frailty_band,
+            effect_decay=config.hidden.effect_decay,
+            effect_decay_band=config.hidden.effect_decay_band,
             taste=config.hidden.taste,
         )
 
@@ -162,10 +181,15 @@ class RetentionProcess:
         return HiddenTypes(self.frailty, self.taste)
 
     @cached_property
-    def frailties(self) -> tuple[float, ...]:
-        """The frailty that values are projected at, then the least and the most, if that is a band."""
-        low, high = self.frailty_band
-        return (self.frailty, low, high) if low < high else (self.frailty,)
+    def projections(self) -> tuple[Projection, ...]:
+        """What values are projected at, then the most hopeful and the most cautious, if there is a band."""
+        ends = [Projection(*each) for each in zip(self.frailty_band, self.effect_decay_band, strict=True)]
+        used = Projection(self.frailty, self.effect_decay)
+        return (used, *ends) if ends[0] != ends[1] else (used,)
+
+    def at(self, projection: Projection) -> RetentionProcess:
+        """The same, projected otherwise."""
+        return replace(self, frailty=projection.frailty, effect_decay=projection.effect_decay)
 
     @cached_property
     def of_one_type(self) -> RetentionProcess:
@@ -336,6 +360,11 @@ class RetentionProcess:
         spent = self.pasts[:, 0] == self.max_offers
         after[spent] = np.flatnonzero(spent)[:, None]
         return after
+
+    @cached_property
+    def leaving(self) -> Ints:
+        """(S,) hazard kind in the last step of a label window, after which kept customers may leave; else `BASE`."""
+        return np.where(self.age == self.window - 1, self.hazard_kind, BASE)
 
     @cached_property
     def open(self) -> Bools:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.incremental import PredictedResponses
+from churn_assets.decision.incremental import PredictedResponses, relapse
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.offers.eligibility import Eligibility
 from churn_assets.predictors.probability import logistic, logit
@@ -198,6 +198,14 @@ def hazards(tables: ResponseTables, process: RetentionProcess) -> Floats:
     check_fits(tables, process)
     kinds = (tables.risk[:, :, None], tables.churn_if_accepted, tables.churn_if_refused)
     return process.hazard(np.concatenate(kinds, axis=-1))
+
+
+def relapses(tables: ResponseTables, process: RetentionProcess) -> Floats:
+    """(n, T, 2 K - 1) chances to leave right after the label window, by hazard kind in it; 0 without contact."""
+    churn = np.concatenate([tables.churn_if_accepted, tables.churn_if_refused], axis=-1)
+    found = np.zeros((*tables.risk.shape, process.n_hazards))
+    found[:, :, 1:] = relapse(tables.risk[:, :, None], churn, process.effect_decay)
+    return found
 
 
 def feature_scaling(schema: CustomerSchema) -> tuple[Floats, Floats]:

@@ -16,7 +16,7 @@ from churn_assets.decision.optimum import evaluate, never, solve
 
 @pytest.fixture
 def hidden(monthly):
-    return replace(monthly, frailty=1.2, frailty_band=(0.0, 1.5), taste=0.8)
+    return replace(monthly, frailty=1.2, frailty_band=(0.0, 1.5), effect_decay=0.4, taste=0.8)
 
 
 def by_type(types, values):

@@ -29,6 +29,17 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
         ),
     ),
     CheckSpec(
+        name="pays_when_cautious",
+        description="Worth having over the horizon even if customers differ, and effects fade, as much as they may.",
+        advice="More frailty or effect_decay (ppo_decision.hidden) makes a more cautious policy; a narrower band needs "
+        "a log that follows customers over several windows.",
+        question="What is it worth over the horizon, at the least?",
+        run="churn_assets.decision.gates:projection",
+        given=_GIVEN,
+        plots=(Plot("projected", "bar", "projection", ("gain",), "Gain a customer, projected", "", "money"),),
+        told_at_promotion=True,
+    ),
+    CheckSpec(
         name="keeps_the_rules",
         description="Never chooses what cooldown, caps, running discounts or eligibility forbid.",
         advice="The saved policy is not of this experiment's process: materialize it again.",
@@ -61,6 +72,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
         advice="Do not release. More logged decisions narrow the interval; a negative estimate needs another policy.",
         question="Does the offer log speak for it? (lower bound of the lift, over its bar)",
         run="churn_assets.decision.gates:off_policy",
+        told_at_promotion=True,
     ),
     CheckSpec(
         name="no_worse_than_champion",

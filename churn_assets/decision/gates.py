@@ -12,6 +12,7 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import budget_bound, price_for_budget, run_campaign
 from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
+from churn_assets.decision.incremental import within_window
 from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import (
@@ -136,6 +137,52 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
         )
     ]
     return Outcome((gate,), {"policies": rows, "first_offers": mix})
+
+
+def projection(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+    """Worth having over the horizon even if most of what is not known is as bad as the band allows.
+
+    Beside it stands what the models say of the label window alone, which the log can contradict.
+    """
+    process, tables = trial.process, trial.tables
+    if trial.captured(trial.best.value) is None:
+        return gain(policy, trial, gates)
+    choice = policy.choice(trial.observer)
+    gained: list[float] = []
+    for each in process.projections:
+        other = process.at(each)
+        kept = evaluate(tables, other, choice).value - evaluate(tables, other, never(process)).value
+        gained.append(float(kept.mean()))
+    told, cautious, hopeful = gained[0], gained[-1], gained[min(1, len(gained) - 1)]
+    window = _in_window(trial, trial.evaluate(choice).first)
+    months = process.horizon * process.step_months
+    detail = (
+        f"worth {told:.2f} a customer over {months} months, projected ({cautious:.2f} to {hopeful:.2f}); "
+        f"the first decisions {window:.2f} within their {process.window_months:g} months"
+    )
+    names = ("as configured", "hopeful", "cautious")
+    rows = [
+        {"projection": name, "frailty": at.frailty, "effect_decay": at.effect_decay, "gain": value}
+        for name, at, value in zip(names, process.projections, gained, strict=False)
+    ]
+    rows.append({"projection": "first window alone", "frailty": None, "effect_decay": None, "gain": window})
+    return Outcome(
+        (Gate("cautious_gain", cautious, ">=", gates.min_cautious_gain, detail),), {"projected": rows}
+    )
+
+
+def _in_window(trial: Trial, first: Floats) -> float:
+    """Mean over customers of what the arms decided first add in their label window."""
+    tables = trial.tables
+    added = within_window(
+        tables.risk[:, :1, None],
+        tables.acceptance[:, 0, :1, 1:],
+        tables.churn_if_accepted[:, :1],
+        tables.churn_if_refused[:, :1],
+        tables.price,
+        trial.process,
+    )
+    return float((first[:, 1:] * added[:, 0]).sum(axis=1).mean())
 
 
 def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:

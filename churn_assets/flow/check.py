@@ -51,6 +51,7 @@ class CheckSpec:
         run: The gate function: (subject, ...) -> Outcome. One that cannot run must raise: the check has failed.
         given: What its parameters get that have a name of their own: a setting, or a function that makes it.
         question: The question that its first gate answers, where that is among the first that a reader asks.
+        told_at_promotion: Its first gate's detail is told whenever a release is promoted.
         every_run: Measure anew in every run, as it looks at more of the store than its subject.
         plots: How its tables are drawn.
     """
@@ -61,6 +62,7 @@ class CheckSpec:
     run: Function
     given: Given = field(default_factory=dict)
     question: str = ""
+    told_at_promotion: bool = False
     every_run: bool = False
     plots: tuple[Plot, ...] = ()
 

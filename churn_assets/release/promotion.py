@@ -78,9 +78,18 @@ def decide_promotion(
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         return PromotionDecision(promote=False, reason=problems[0] + more)
     gates = sum(len(report.gates) for each in candidate.evidence for report in each.reports.values())
-    return PromotionDecision(
-        promote=True, reason=f"all {gates} gates of {len(candidate.evidence)} artifacts hold"
-    )
+    held = f"all {gates} gates of {len(candidate.evidence)} artifacts hold"
+    return PromotionDecision(promote=True, reason="; ".join([held, *_told(candidate, required)]))
+
+
+def _told(candidate: Candidate, required: Required) -> list[str]:
+    """What the checks say that whoever promotes should have read."""
+    return [
+        each.reports[spec.name].gates[0].detail
+        for each in candidate.evidence
+        for spec in required[each.ref.asset]
+        if spec.told_at_promotion
+    ]
 
 
 def _not_compared(

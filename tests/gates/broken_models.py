@@ -451,6 +451,7 @@ BREAK: dict[Key, Breaker] = {
     ("effect_model", "keeps_to_its_evidence"): _effects_without_evidence,
     ("effect_model", "no_worse_than_champion"): _no_effects,
     ("ppo_decision", "captures_the_gain"): _always_30_percent,
+    ("ppo_decision", "pays_when_cautious"): _always_30_percent,
     ("ppo_decision", "keeps_the_rules"): _stronger_than_every_mask,
     ("ppo_decision", "proof_of_use"): _always_30_percent,
     ("ppo_decision", "spends_well"): _blind_to_value_under_a_budget,

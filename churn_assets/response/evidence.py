@@ -112,6 +112,12 @@ class Misspecification:
         mean, half_variance = float(weights.sum()), float((weights**2).sum())
         return float(chdtrc(mean**2 / half_variance, self.limit(p_value) * mean / half_variance))
 
+    def seen(self, p_value: float, power: float) -> float:
+        """Least factor, in steps of a half, at which `power` reaches this; infinite where 20 is not enough."""
+        factors = np.arange(2, 41) / 2
+        found = [factor for factor in factors.tolist() if self.power(p_value, factor) >= power]
+        return found[0] if found else float("inf")
+
 
 def misspecification(
     outcome: Floats,

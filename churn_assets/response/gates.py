@@ -44,6 +44,9 @@ Floats = NDArray[np.float64]
 NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
 
+POWER = 0.8
+"""How often a gate that noise can fail sees what it says that it sees."""
+
 MONOTONE_GRID = 31
 """Sizes tried of each family between none and the largest of the log."""
 
@@ -232,8 +235,8 @@ def effect(
             "<=",
             spread.limit(gates.least_p_value),
             f"χ² of {spread.degrees} cells of arm and risk that are no further off than intervals and chance say; "
-            f"p = {spread.p_value:.2g}; intervals half as wide as they should be fail with power "
-            f"{spread.power(gates.least_p_value, 2.0):.2f}",
+            f"p = {spread.p_value:.2g}; intervals too narrow by a factor of "
+            f"{spread.seen(gates.least_p_value, POWER):g} fail with power {POWER:g}",
         ),
     ]
     if model.size:

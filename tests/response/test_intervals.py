@@ -10,10 +10,12 @@ import pytest
 from benchmarks.intervals import known
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
+from churn_assets.response.direct import LogRows
 from churn_assets.response.effect import EffectModel
 from churn_assets.response.evidence import score_test
 from churn_assets.response.format import ACCEPT_MODEL, EFFECT_MODEL
 from churn_assets.response.gates import effect
+from churn_assets.response.uncertainty import Uncertainty
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import read_tensors, write_tensors
 
@@ -68,7 +70,9 @@ def test_drawn_effects_lie_about_the_models_and_spread_as_its_intervals(fitted):
     # What the draws are off in the mean is their own noise: 1 / sqrt(count) of their spread.
     assert np.abs(every.mean(axis=0) - effects).mean() < 2 / np.sqrt(count) * spread.mean()
     free = (effects + lower[:, 1:] > -1) & (spread > 0.005) & (np.abs(every).max(axis=0) < 0.9)
-    inside = free & (lower[:, 1:] > -0.9 * seen[1][:, None])  # far from churn of none, where draws are cut off
+    inside = free & (
+        lower[:, 1:] > -0.9 * seen[1][:, None]
+    )  # far from churn of none, where draws are cut off
     np.testing.assert_allclose(every.std(axis=0)[inside], spread[inside], rtol=0.35)
     assert abs(every.std(axis=0)[inside].mean() / spread[inside].mean() - 1) < 0.05
     assert (model.drawn(0).predictor.of(fitted.log.menu).menu.ids) == fitted.log.menu.ids
@@ -85,13 +89,18 @@ def test_where_nothing_is_believed_the_draws_still_say_what_could_be(without_eff
 
 
 def test_the_saved_model_has_the_same_draws_in_little_space(fitted, tmp_path):
+    for name in ("effect", "accept"):
+        (tmp_path / name).mkdir()
     EFFECT_MODEL.save(fitted.effect, tmp_path / "effect")
     ACCEPT_MODEL.save(fitted.accept, tmp_path / "accept")
     X, risk, acceptance = seen_of(fitted)
     effect_model = EFFECT_MODEL.load(tmp_path / "effect")
     accept = ACCEPT_MODEL.load(tmp_path / "accept")
     for ours, theirs in (
-        (fitted.effect.drawn(5).effects(X, risk, acceptance), effect_model.drawn(5).effects(X, risk, acceptance)),
+        (
+            fitted.effect.drawn(5).effects(X, risk, acceptance),
+            effect_model.drawn(5).effects(X, risk, acceptance),
+        ),
         (fitted.effect.interval(X, risk, acceptance), effect_model.interval(X, risk, acceptance)),
         (
             fitted.accept.drawn(5).predict_arms(X, np.zeros(len(X)), fitted.log.menu),
@@ -116,7 +125,15 @@ def test_the_same_log_gives_the_same_draws_and_every_key_changes_them(fitted):
     risk = fitted.risk.risk_of(fitted.log.customer_id)
 
     def refit(**changes):
-        config = EffectModelConfig(max_iter=3, cross_fits=2, linear_penalties=((50.0, 60.0),), **changes)
+        config = EffectModelConfig(
+            max_iter=2,
+            cross_fits=2,
+            linear_penalties=((50.0, 60.0),),
+            shift_penalties=(300.0,),
+            woken_penalties=(10.0,),
+            baseline_penalties=(30.0,),
+            **changes,
+        )
         parts = (fitted.table, fitted.log, risk, fitted.accept.out_of_fold, config)
         return EffectModel.fit(*parts).uncertainty
 
@@ -144,15 +161,34 @@ def test_there_are_as_many_drawn_acceptances_as_are_asked_for(fitted):
 
 
 def test_effects_far_outside_their_intervals_do_not_pass_the_gate(fitted):
-    gates = fitted.experiment.effect_model.gates
-    sure = times(replace(fitted.effect, size=0.2), 0.05)
-    found = effect(sure, fitted.held_out, fitted.risk, fitted.accept, gates)
-    assert "interval_misfit" in {gate.name for gate in found.gates if not gate.passed}
-    misfit = next(gate for gate in found.gates if gate.name == "interval_misfit")
-    unsure = effect(
-        replace(fitted.effect, size=0.2), fitted.held_out, fitted.risk, fitted.accept, gates
-    ).gates
-    assert next(gate for gate in unsure if gate.name == "interval_misfit").figure < misfit.figure
+    def misfit(model):
+        gates = fitted.experiment.effect_model.gates
+        found = effect(model, fitted.held_out, fitted.risk, fitted.accept, gates).gates
+        return next(gate for gate in found if gate.name == "interval_misfit")
+
+    assert misfit(fitted.effect).passed
+    assert not misfit(replace(fitted.effect, size=-1.0)).passed
+    # Wide enough, nothing is outside: that is for `effects_are_real` to stop, which asks for the effects themselves.
+    assert misfit(times(replace(fitted.effect, size=-1.0), 8.0)).passed
+
+
+def test_intervals_grow_where_customers_left_out_are_further_off_than_they_say(fitted, without_effects):
+    """A stack that is told the opposite of what the log shows, beside the one that is fitted."""
+    model = fitted.effect
+    assert model.uncertainty.larger == 1.0
+    assert without_effects.effect.uncertainty.larger == 1.0
+    table, log, config = fitted.table, fitted.log, fitted.experiment.effect_model
+    risk = fitted.risk.risk_of(log.customer_id)
+    rows = np.flatnonzero(~table.held_out[fitted.truth.customer])[:12_000]
+    customer = fitted.truth.customer[rows]
+    X, acceptance = table.X[customer], fitted.accept.out_of_fold[rows].astype(float)
+    columns = model.mediated.basis.transform(X, np.log(risk[rows] / (1 - risk[rows])))
+    opposite = -model.effects(X, risk[rows], acceptance)
+    residual = log.churned[rows] - risk[rows]
+    parts = (columns, risk[rows], risk[rows], acceptance, log.arm[rows], log.propensities[rows], residual)
+    seen = LogRows(*parts, group=np.zeros(len(rows), np.int64), groups=1)
+    found = Uncertainty.fit(table.schema, X, seen, opposite, customer, config)
+    assert found.larger > 1.3
 
 
 def test_a_score_test_keeps_its_level_and_has_the_power_that_it_states():

@@ -94,12 +94,14 @@ def require_curves(
     # A place is as exact as its value; the narrower a cell, the more that shows.
     unsteady = 1 + float(np.abs(start * inverse).max(initial=0.0))
     amplified = features * (degree + 1) * float(np.abs(powers).sum(axis=1).max()) + unsteady
-    terms = Curves(np.abs(curves.intercept), np.abs(curves.coefficients))
+    # An intercept may be small because large terms cancel in it: they are about as large as what features add to it.
+    sizes = np.abs(curves.coefficients)
+    terms = Curves(np.abs(curves.intercept) + sizes.max(axis=(0, 1), initial=0.0), sizes)
     for first in range(0, len(X), _ROWS):
         rows = X[first : first + _ROWS]
         # An interpolation errs by the size of its values anywhere in the cell, at the start of it too.
-        sizes = [terms.total(cells, np.maximum(np.abs(within), 1.0)) for cells, within in grid.chunks(rows)]
-        allowed = _ROUNDINGS * _EPSILON * amplified * np.concatenate(sizes)
+        found = [terms.total(cells, np.maximum(np.abs(within), 1.0)) for cells, within in grid.chunks(rows)]
+        allowed = _ROUNDINGS * _EPSILON * amplified * np.concatenate(found)
         _require(curves.predict(grid, rows), function(rows), allowed, name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,11 +27,13 @@ class AcceptModel:
         predictor: Plain arrays; knows the arms of the log that it was trained on.
         out_of_fold: (rows, K) float32, the acceptance of every arm of `menu` on each row of the log it was trained
             on. A row of a customer seen in training is predicted by a refit without that customer.
+        draws: What the log leaves possible beside `predictor`: refits with every customer weighed by lot.
     """
 
     schema: CustomerSchema
     predictor: AcceptPredictor
     out_of_fold: NDArray[np.float32]
+    draws: tuple[AcceptPredictor, ...] = ()
 
     @property
     def menu(self) -> Menu:
@@ -57,21 +59,29 @@ class AcceptModel:
         group = cross_fit_groups(table, customer, config.cross_fits)
         contacted, menu = log.arm > 0, log.menu
 
-        def fitted(rows: NDArray[np.bool_]) -> AcceptModel:
+        def fitted(rows: NDArray[np.bool_], weight: Floats | None = None) -> AcceptModel:
             inputs = classifier.classifier_inputs(features[rows], recent[rows], log.arm[rows], menu)
-            boosting = classifier.new_classifier(table.schema, menu, config).fit(inputs, log.accepted[rows])
+            boosting = classifier.new_classifier(table.schema, menu, config)
+            boosting.fit(inputs, log.accepted[rows], None if weight is None else weight[rows])
             predictor = classifier.converted(boosting, inputs, table.schema, menu)
             return cls(table.schema, predictor, np.zeros((0, len(menu)), np.float32))
 
-        final = fitted(contacted & (group >= 0))
+        seen = contacted & (group >= 0)
+        final = fitted(seen)
         out_of_fold = np.zeros((len(customer), len(menu)), np.float32)
         for left_out in range(-1, config.cross_fits):
             rows = group == left_out
             if not rows.any():
                 continue
-            model = final if left_out < 0 else fitted(contacted & (group >= 0) & ~rows)
+            model = final if left_out < 0 else fitted(seen & ~rows)
             out_of_fold[rows] = model.predict_arms(features[rows], recent[rows], menu)
-        return cls(table.schema, final.predictor, out_of_fold)
+        lots = np.random.default_rng(table.schema.folds.seed).exponential(size=(config.draws, len(table)))
+        draws = tuple(fitted(seen, lot[customer]).predictor for lot in lots)
+        return cls(table.schema, final.predictor, out_of_fold, draws)
+
+    def drawn(self, number: int) -> AcceptModel:
+        """One of the models, 0 to `config.draws` - 1, that the log leaves possible."""
+        return replace(self, predictor=self.draws[number])
 
     def predict(self, X: Floats, arm: Ints, recent_offers: Floats, menu: Menu | None = None) -> Floats:
         """P(accept) of one arm a row; exactly 0 where nobody is contacted.

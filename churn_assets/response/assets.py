@@ -71,6 +71,7 @@ def effect_model(
             "overall_size": float(model.overall.value),
             "overall_size_standard_error": float(model.overall.standard_error),
             "size": model.size,
+            "intervals_made_larger": model.uncertainty.larger,
             **{f"weight of {name}": weight for name, weight in model.weights.items()},
         },
     )

@@ -43,6 +43,7 @@ class AcceptModelConfig(BaseModel, frozen=True, extra="forbid"):
         min_samples_leaf: Fewest rows of a leaf.
         l2_regularization: Ridge penalty on leaf values.
         cross_fits: Refits whose predictions on the customers left out become the out-of-fold acceptance.
+        draws: Refits with every customer weighed by lot (Bayesian bootstrap, Rubin 1981): what the log leaves open.
         gates: What the model must prove.
     """
 
@@ -52,6 +53,7 @@ class AcceptModelConfig(BaseModel, frozen=True, extra="forbid"):
     min_samples_leaf: Annotated[int, Field(ge=1)] = 60
     l2_regularization: Annotated[float, Field(ge=0)] = 10.0
     cross_fits: Annotated[int, Field(ge=2, le=20)] = 4
+    draws: Annotated[int, Field(ge=0, le=1000)] = 8
     gates: AcceptGates = AcceptGates()
 
 
@@ -94,6 +96,9 @@ class EffectModelConfig(BaseModel, frozen=True, extra="forbid"):
         l2_regularization: Ridge penalty on leaf values.
         knots: Quantile bins of a numeric feature; one fewer is the number of hinges of its effect.
         cross_fits: Refits whose effects on the customers left out are compared with the log.
+        heterogeneity: How much effects are taken to differ between customers before the log is looked at, as a share of
+            how large they are: no log shows it well, and intervals of single customers hang on it.
+        draws: Models drawn from what the log leaves open; intervals are their spread.
         evidence_z: Below this many standard errors of evidence for any effect at all, every effect is zero; and below
             as many for any shift of the baseline, it is the risk. Outcomes in another order, or worlds without
             effects, gave -2.4 to .9 in seven logs; a log of 50,000 rows of the demo world 12.
@@ -113,5 +118,7 @@ class EffectModelConfig(BaseModel, frozen=True, extra="forbid"):
     l2_regularization: Annotated[float, Field(ge=0)] = 50.0
     knots: Annotated[int, Field(ge=2, le=20)] = 5
     cross_fits: Annotated[int, Field(ge=2, le=20)] = 4
+    heterogeneity: Annotated[float, Field(gt=0, le=10)] = 1.0
+    draws: Annotated[int, Field(ge=2, le=1000)] = 128
     evidence_z: Annotated[float, Field(ge=0)] = 3.0
     gates: EffectGates = EffectGates()

@@ -8,7 +8,7 @@ trees for what the arms have in common.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from churn_assets.predictors.conversion import boosting_forest, cuts
 from churn_assets.predictors.fitted import boosting_trees
 from churn_assets.predictors.forest import Forest
-from churn_assets.predictors.grid import Grid, edges_of
+from churn_assets.predictors.grid import Grid, edges_of, union
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
@@ -134,9 +134,10 @@ class RidgeSums:
 
 
 def linear_effects(seen: LogRows, coefficients: Floats, rows: slice | Ints = slice(None)) -> Floats:
-    """(m, A) effects by coefficients (A - 1, 2 p + 2); 0 without contact."""
-    found = [seen.terms(arm, rows) @ coefficients[arm - 1] for arm in range(1, seen.arms + 1)]
-    return np.stack([np.zeros_like(found[0]), *found], axis=1)
+    """(..., m, A) effects by coefficients (..., A - 1, 2 p + 2), of one fit or of several; 0 without contact."""
+    # The terms are made once, whatever the number of fits.
+    each = [coefficients[..., arm, :] @ seen.terms(arm + 1, rows).T for arm in range(seen.arms)]
+    return np.stack([np.zeros_like(each[0]), *each], axis=-1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,26 +161,54 @@ class Boosted:
         Raises:
             ConversionError: The arrays of the fit answer otherwise than scikit-learn.
         """
-        from sklearn.ensemble import HistGradientBoostingRegressor  # predicting needs no scikit-learn
-
         contact = (seen.arm[rows] > 0) - (1 - seen.propensities[rows, 0])
         told = np.abs(contact) >= LEAST_CENTRED
         rows, contact = rows[told], contact[told]
+        shape = {
+            "learning_rate": config.learning_rate,
+            "max_iter": config.max_iter,
+            "max_leaf_nodes": config.max_leaf_nodes,
+            "min_samples_leaf": config.min_samples_leaf,
+            "l2_regularization": config.l2_regularization,
+        }
+        return cls._fitted(schema, X[rows], seen.residual[rows] / contact, contact**2, shape)
+
+    @classmethod
+    def by_chance(
+        cls, schema: CustomerSchema, X: Floats, trees: int, leaves: int, config: EffectModelConfig
+    ) -> Boosted:
+        """Trees that part customers (n, F) by features drawn by lot, at splits that explain noise; all values are 0.
+
+        Raises:
+            ConversionError: The arrays of the fit answer otherwise than scikit-learn.
+        """
+        noise = np.random.default_rng(schema.folds.seed).normal(size=len(X))
+        shape = {
+            "learning_rate": 1.0,
+            "max_iter": trees,
+            "max_leaf_nodes": leaves,
+            "min_samples_leaf": config.min_samples_leaf,
+            "max_features": 1 / X.shape[1],
+        }
+        return cls._fitted(schema, X, noise, np.ones(len(X)), shape).times(0.0)
+
+    @classmethod
+    def _fitted(
+        cls, schema: CustomerSchema, X: Floats, target: Floats, weight: Floats, shape: Mapping[str, float]
+    ) -> Boosted:
+        from sklearn.ensemble import HistGradientBoostingRegressor  # predicting needs no scikit-learn
+
         boosting = HistGradientBoostingRegressor(
-            learning_rate=config.learning_rate,
-            max_iter=config.max_iter,
-            max_leaf_nodes=config.max_leaf_nodes,
-            min_samples_leaf=config.min_samples_leaf,
-            l2_regularization=config.l2_regularization,
+            **shape,
             categorical_features=[spec.kind == "categorical" for spec in schema.features],
             early_stopping=False,
             random_state=schema.folds.seed,
         )
-        boosting.fit(X[rows], seen.residual[rows] / contact, sample_weight=contact**2)
+        boosting.fit(X, target, sample_weight=weight)
         levels = tuple(len(feature.categories) for feature in schema.features)
         trees = boosting_trees(boosting, max(levels))
         grid = Grid(edges_of(cuts(trees, len(levels))), levels)
-        return cls(grid, boosting_forest(boosting, trees, grid, X[rows], "effect_model, boosting"))
+        return cls(grid, boosting_forest(boosting, trees, grid, X, "effect_model, boosting"))
 
     def effects(self, X: Floats, arms: int) -> Floats:
         """(n, 1 + arms) the same for every arm that contacts, 0 without contact."""
@@ -190,6 +219,24 @@ class Boosted:
         """The same, larger or smaller."""
         forest = self.forest
         return Boosted(self.grid, Forest(factor * forest.baseline, forest.reachable, factor * forest.values))
+
+    def plus(self, other: Boosted) -> Boosted:
+        """The sum of both."""
+        grid = union([self.grid, other.grid])
+        parts = [each.forest.on(each.grid, grid) for each in (self, other)]
+        most = max(part.values.shape[1] for part in parts)
+        values = [np.pad(part.values, ((0, 0), (0, most - part.values.shape[1]))) for part in parts]
+        baseline = sum(part.baseline for part in parts)
+        reachable = np.concatenate([part.reachable for part in parts], axis=1)
+        return Boosted(grid, Forest(baseline, reachable, np.concatenate(values)))
+
+    def leaves(self, X: Floats) -> Floats:
+        """(n, trees · leaves) 1 for the leaf of each tree that a customer is in, else 0; X is (n, F)."""
+        bits = np.arange(self.forest.values.shape[1])
+        words = [self.forest.left_by(cells).astype(np.uint64) for cells, _ in self.grid.chunks(X)]
+        every = np.concatenate([np.empty((0, len(self.forest.values)), np.uint64), *words])
+        found = (every[..., None] >> bits.astype(np.uint64)) & np.uint64(1)
+        return found.reshape(len(X), -1).astype(np.float64)
 
 
 def _chunks(rows: Ints) -> Iterator[Ints]:

@@ -19,8 +19,9 @@ does not certainly show: then every effect is zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,7 @@ from churn_assets.response.evidence import realised_size, slope
 from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, shifted_mean
 from churn_assets.response.predictor import LEAST, EffectPredictor
 from churn_assets.response.stack import Stack
+from churn_assets.response.uncertainty import Uncertainty
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -87,6 +89,7 @@ class EffectModel:
         size: How much of all that is believed, 0 to 1.
         overall: How much of it shows on customers left out.
         evidence_z: Standard errors of evidence that `overall` had to show.
+        uncertainty: What the log leaves open about effects.
     """
 
     schema: CustomerSchema
@@ -99,6 +102,7 @@ class EffectModel:
     size: float
     overall: Estimate
     evidence_z: float
+    uncertainty: Uncertainty
 
     @classmethod
     def fit(
@@ -122,24 +126,20 @@ class EffectModel:
             RuntimeError: A regression did not converge.
             ConversionError: The arrays that predict answer otherwise than the fits.
         """
-        customer = log.positions(table.ids)
-        group = cross_fit_groups(table, customer, config.cross_fits)
-        rows = np.flatnonzero(group >= 0)
-        fitting = _Fitting.of(table, log, customer, group, rows, risk[rows], acceptance[rows], config)
+        fitting = _Fitting.of(table, log, risk, acceptance, config)
         candidates = fitting.left_out()
         given = given_shares(log.menu, table.price)
-        seen = fitting.seen
+        seen, customer = fitting.seen, fitting.customer
         honest = np.zeros_like(seen.acceptance)
         for each in range(seen.groups):
             held = seen.group == each
             parts = {name: effects[held] for name, effects in candidates.items()}
             stack = Stack.fit(seen, candidates, given, ~held)
             honest[held] = stack.effects(seen.risk[held], parts)
-        overall = realised_size(
-            fitting.churned, seen.arm, seen.propensities, seen.churn, honest, customer[rows]
-        )
+        overall = realised_size(fitting.churned, seen.arm, seen.propensities, seen.churn, honest, customer)
         size = believed_size(overall, config.evidence_z)
-        stack = Stack.fit(seen, candidates, given, np.ones(len(rows), bool))
+        uncertainty = Uncertainty.fit(table.schema, fitting.X, seen, size * honest, customer, config)
+        stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool))
         coefficients = np.sum(
             [
                 stack.weights[name] * fitting.sums.coefficients(None, *penalties)
@@ -157,11 +157,12 @@ class EffectModel:
             fitting.baseline,
             fitting.mediated(),
             direct,
-            fitting.boosted(np.arange(len(rows))).times(stack.weights[BOOSTED]),
+            fitting.boosted(np.arange(len(customer))).times(stack.weights[BOOSTED]),
             stack.weights,
             size,
             overall,
             config.evidence_z,
+            uncertainty,
         )
         model.converted(fitting.X)
         return model
@@ -221,6 +222,34 @@ class EffectModel:
         """(n, A) change in churn by contact with each arm, given (n, A) acceptance; column 0 is 0."""
         return intention_to_treat(*self.consequences(X, risk), acceptance)
 
+    def interval(
+        self, X: Floats, risk: Floats, acceptance: Floats, level: float = 0.95
+    ) -> tuple[Floats, Floats]:
+        """Ends (n, A) of the interval of each effect; both 0 without contact. Arguments as of `effects`, and its level.
+
+        Of the mean effect of an arm on customers with these features, not of what one customer will do. Normal, as wide
+        as the draws spread, and nowhere beyond what brings churn to 0 or 1.
+        """
+        churn, accepted, refused = self.consequences(X, risk)
+        effects = intention_to_treat(churn, accepted, refused, acceptance)
+        columns = self.mediated.basis.transform(X, logit(risk, LEAST))
+        spread = self.uncertainty.deviations(X, columns, risk, acceptance)
+        half = NormalDist().inv_cdf((1 + level) / 2) * spread
+        return np.maximum(effects - half, -churn[:, None]), np.minimum(effects + half, 1 - churn[:, None])
+
+    def drawn(self, number: int) -> EffectModel:
+        """One of the models, 0 to `config.draws` - 1, that the log leaves possible; their mean is about this one."""
+        kept, driven, accepting, trees = self.uncertainty.split(number, len(self.menu) - 1)
+        direct = DirectEffect(
+            self.size * self.direct.kept + kept,
+            self.size * self.direct.driven + driven,
+            self.size * self.direct.accepting + accepting,
+        )
+        weights = {name: self.size * weight for name, weight in self.weights.items()}
+        return replace(
+            self, direct=direct, boosted=self.boosted.times(self.size).plus(trees), weights=weights, size=1.0
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class _Fitting:
@@ -228,6 +257,7 @@ class _Fitting:
 
     schema: CustomerSchema
     config: EffectModelConfig
+    customer: Ints
     X: Floats
     baseline: Baseline
     seen: LogRows
@@ -240,15 +270,15 @@ class _Fitting:
         cls,
         table: CustomerTable,
         log: OfferLog,
-        customer: Ints,
-        group: Ints,
-        rows: Ints,
         risk: Floats,
         acceptance: NDArray[np.floating[Any]],
         config: EffectModelConfig,
     ) -> _Fitting:
-        customer, group = customer[rows], group[rows]
-        X, q = table.X[customer], acceptance.astype(np.float64)
+        customer = log.positions(table.ids)
+        group = cross_fit_groups(table, customer, config.cross_fits)
+        rows = np.flatnonzero(group >= 0)
+        customer, group, risk = customer[rows], group[rows], risk[rows]
+        X, q = table.X[customer], acceptance[rows].astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0
         arm, propensities = log.arm[rows], log.propensities[rows]
         scored = logit(risk, LEAST)
@@ -267,7 +297,7 @@ class _Fitting:
         residual = churned - churn - (propensities * effects).sum(axis=1)
         at_risk = basis.transform(X, scored)
         seen = LogRows(at_risk, risk, churn, q, arm, propensities, residual, group, config.cross_fits)
-        return cls(table.schema, config, X, baseline, seen, churned, accepted, effects)
+        return cls(table.schema, config, customer, X, baseline, seen, churned, accepted, effects)
 
     @cached_property
     def sums(self) -> RidgeSums:
@@ -298,8 +328,9 @@ class _Fitting:
         for group in range(seen.groups):
             held, others = np.flatnonzero(seen.group == group), np.flatnonzero(seen.group != group)
             found[BOOSTED][held] = self.boosted(others).effects(self.X[held], seen.arms)
-            for name, penalties in self.linear.items():
-                found[name][held] = linear_effects(seen, self.sums.coefficients(group, *penalties), held)
+            fits = np.stack([self.sums.coefficients(group, *penalties) for penalties in self.linear.values()])
+            for name, effects in zip(self.linear, linear_effects(seen, fits, held), strict=True):
+                found[name][held] = effects
         return {MEDIATED: self.by_acceptance, **found}
 
 

@@ -85,10 +85,12 @@ class Misspecification:
     Attributes:
         statistic: χ², clustered by customer.
         degrees: Its degrees of freedom.
+        spread: Shares of the variance, by independent directions, that the model itself said it leaves open.
     """
 
     statistic: float
     degrees: int
+    spread: tuple[float, ...] = ()
 
     @property
     def p_value(self) -> float:
@@ -98,6 +100,23 @@ class Misspecification:
     def limit(self, p_value: float) -> float:
         """The statistic that chance exceeds that often."""
         return float(chdtri(self.degrees, p_value)) if self.degrees else 0.0
+
+    def power(self, p_value: float, factor: float) -> float:
+        """How often the limit is exceeded where effects are `factor` times as far off as the model said they may be.
+
+        By a scaled χ² with the mean and variance of the weighted sum that the statistic then is (Satterthwaite 1946).
+        """
+        if not self.degrees:
+            return 0.0
+        weights = 1 + (factor**2 - 1) * np.array(self.spread)
+        mean, half_variance = float(weights.sum()), float((weights**2).sum())
+        return float(chdtrc(mean**2 / half_variance, self.limit(p_value) * mean / half_variance))
+
+    def seen(self, p_value: float, power: float) -> float:
+        """Least factor, in steps of a half, at which `power` reaches this; infinite where 20 is not enough."""
+        factors = np.arange(2, 41) / 2
+        found = [factor for factor in factors.tolist() if self.power(p_value, factor) >= power]
+        return found[0] if found else float("inf")
 
 
 def misspecification(
@@ -121,16 +140,35 @@ def misspecification(
     for what in (contact, given):
         centred = what[arm] - propensities @ what
         terms += [centred, centred * no_contact]
-    scores = np.stack(terms, axis=1) * residual[:, None]
-    sums = np.stack([np.bincount(cluster, weights=each) for each in scores.T], axis=1)
-    variance = sums.T @ sums
+    return score_test(np.stack(terms, axis=1), residual, cluster)
+
+
+def score_test(
+    terms: Floats, residual: Floats, cluster: Integers, left_open: Floats | None = None
+) -> Misspecification:
+    """Whether terms still explain a residual.
+
+    Args:
+        terms: (n, t), centred.
+        residual: (n,) what is left of the outcome.
+        cluster: (n,) index of the customer.
+        left_open: (t, t) covariance of the sums of terms times residual that the model itself says to expect, beside
+            that of chance; None where it says nothing.
+    """
+    sums = np.stack([np.bincount(cluster, weights=each * residual) for each in terms.T], axis=1)
+    own = np.zeros((terms.shape[1], terms.shape[1])) if left_open is None else left_open
+    variance = sums.T @ sums + own
     scale = np.sqrt(np.diag(variance))
     used = scale > 0
-    variance = variance[np.ix_(used, used)] / np.outer(scale[used], scale[used])
-    total = sums.sum(axis=0)[used] / scale[used]
-    degrees = int(np.linalg.matrix_rank(variance, tol=_COLLINEAR, hermitian=True)) if used.any() else 0
-    inverse = np.linalg.pinv(variance, rcond=_COLLINEAR, hermitian=True)
-    return Misspecification(float(total @ inverse @ total), degrees)
+    if not used.any():
+        return Misspecification(0.0, 0)
+    size = np.outer(scale[used], scale[used])
+    values, vectors = np.linalg.eigh(variance[np.ix_(used, used)] / size)
+    told = values > _COLLINEAR * values[-1]
+    whitened = vectors[:, told] / np.sqrt(values[told])
+    total = whitened.T @ (sums.sum(axis=0)[used] / scale[used])
+    spread = np.linalg.eigvalsh(whitened.T @ (own[np.ix_(used, used)] / size) @ whitened)
+    return Misspecification(float(total @ total), int(told.sum()), tuple(spread.tolist()))
 
 
 _COLLINEAR = 1e-8

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, NonNegativeInt, ValidationError
 
 from churn_assets.arms import Arm, ArmError, Menu
 from churn_assets.customers.golden import features_json, golden_customers, rows_json
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.gates.estimates import Estimate
 from churn_assets.predictors.arrays import (
+    Array,
     ArrayError,
     pack_forest,
     pack_grid,
@@ -28,6 +30,7 @@ from churn_assets.response.direct import Boosted
 from churn_assets.response.effect import MEDIATED, DirectEffect, EffectModel
 from churn_assets.response.mediated import Baseline, Mediated
 from churn_assets.response.predictor import AcceptPredictor
+from churn_assets.response.uncertainty import Uncertainty, open_width
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import (
     ArtifactFormat,
@@ -53,21 +56,25 @@ ARRAYS, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
 class _AcceptDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     menu: tuple[Arm, ...]
+    draws: NonNegativeInt
 
 
 class AcceptModelFormat(ArtifactFormat[AcceptModel]):
     """Golden rows: every arm for a handful of made-up customers, without and with a recent offer."""
 
-    loader: ClassVar[str] = "accept_model/2"
+    loader: ClassVar[str] = "accept_model/3"
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
     """What predicts, and what fitted: another version of the latter gives another model from the same log."""
 
     def save(self, value: AcceptModel, folder: Path) -> None:
         """Writes the predictor, its description and the out-of-fold acceptance."""
-        predictor = value.predictor
-        arrays = pack_grid("grid", predictor.grid) | pack_forest("forest", predictor.forest)
+        arrays = _packed("", value.predictor)
+        for number, draw in enumerate(value.draws):
+            arrays |= _packed(f"draw {number}.", draw)
         write_tensors(arrays, folder / ARRAYS)
-        described = _AcceptDescription(customer_schema=value.schema, menu=value.menu.arms)
+        described = _AcceptDescription(
+            customer_schema=value.schema, menu=value.menu.arms, draws=len(value.draws)
+        )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
         write_parquet(pd.DataFrame(value.out_of_fold, columns=list(value.menu.ids)), folder / OUT_OF_FOLD)
 
@@ -78,9 +85,12 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         arrays = read_tensors(folder / ARRAYS)
         families = [len(menu.families)] if len(menu.families) > 1 else []
         customers = [len(feature.categories) for feature in described.customer_schema.features]
+        levels = [*customers, 0, *families, 0]
         try:
-            grid = unpack_grid("grid", arrays, [*customers, 0, *families, 0])
-            predictor = AcceptPredictor(grid, unpack_forest("forest", arrays, grid), menu)
+            predictor = _unpacked("", arrays, levels, menu)
+            draws = tuple(
+                _unpacked(f"draw {number}.", arrays, levels, menu) for number in range(described.draws)
+            )
         except ArrayError as error:
             raise CorruptArtifact(ARRAYS, f"{error}", "arrays that fit together") from error
         out_of_fold = read_parquet(folder / OUT_OF_FOLD)
@@ -90,7 +100,7 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         acceptance = out_of_fold.to_numpy()
         if not ((acceptance >= 0) & (acceptance <= 1)).all():
             raise CorruptArtifact(OUT_OF_FOLD, "an acceptance outside [0, 1]", "probabilities")
-        return AcceptModel(described.customer_schema, predictor, acceptance)
+        return AcceptModel(described.customer_schema, predictor, acceptance, draws)
 
     def signature(self, value: AcceptModel) -> dict[str, JsonValue]:
         """Features in order, then recent offers and the arm; the acceptance."""
@@ -124,12 +134,13 @@ class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     size: float
     overall: Estimate
     evidence_z: float
+    larger: float
 
 
 class EffectModelFormat(ArtifactFormat[EffectModel]):
     """Golden rows: the consequences for made-up customers at three levels of risk."""
 
-    loader: ClassVar[str] = "effect_model/4"
+    loader: ClassVar[str] = "effect_model/5"
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn", "scipy")
     """What predicts, and what fitted."""
 
@@ -146,6 +157,9 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             "accepting": direct.accepting,
         }
         trees = pack_grid("grid", value.boosted.grid) | pack_forest("boosted", value.boosted.forest)
+        parted = value.uncertainty.parted
+        trees |= pack_grid("parted", parted.grid) | pack_forest("leaves", parted.forest)
+        trees["draws"] = value.uncertainty.draws
         write_tensors(coefficients | trees, folder / TENSORS)
         described = _EffectDescription(
             customer_schema=value.schema,
@@ -157,6 +171,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             size=value.size,
             overall=value.overall,
             evidence_z=value.evidence_z,
+            larger=value.uncertainty.larger,
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
 
@@ -183,8 +198,13 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                     f"found {[name for name in parts if not len(parts[name])]} without rows, expected some"
                 )
             accepting = take("accepting", tensors, (2, arms), np.float64)
-            grid = unpack_grid("grid", tensors, [len(feature.categories) for feature in schema.features])
-            boosted = Boosted(grid, unpack_forest("boosted", tensors, grid))
+            levels = [len(feature.categories) for feature in schema.features]
+            boosted, parted = (
+                Boosted(grid := unpack_grid(place, tensors, levels), unpack_forest(name, tensors, grid))
+                for place, name in (("grid", "boosted"), ("parted", "leaves"))
+            )
+            width = open_width(arms, columns, parted)
+            draws = take("draws", tensors, (None, width), np.float64)
             model = EffectModel(
                 schema=schema,
                 menu=menu,
@@ -196,6 +216,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 size=described.size,
                 overall=described.overall,
                 evidence_z=described.evidence_z,
+                uncertainty=Uncertainty(parted, draws, described.larger),
             )
             model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now
         except (ArrayError, ConversionError) as error:
@@ -239,6 +260,15 @@ def _described(kind: type[D], folder: Path) -> D:
         return kind.model_validate(read_json(folder / DESCRIPTION))
     except ValidationError as error:
         raise CorruptArtifact(DESCRIPTION, str(error), "the description of a response model") from error
+
+
+def _packed(name: str, predictor: AcceptPredictor) -> dict[str, Array]:
+    return pack_grid(f"{name}grid", predictor.grid) | pack_forest(f"{name}forest", predictor.forest)
+
+
+def _unpacked(name: str, arrays: Mapping[str, Array], levels: Sequence[int], menu: Menu) -> AcceptPredictor:
+    grid = unpack_grid(f"{name}grid", arrays, levels)
+    return AcceptPredictor(grid, unpack_forest(f"{name}forest", arrays, grid), menu)
 
 
 def _menu(arms: tuple[Arm, ...]) -> Menu:

@@ -21,22 +21,31 @@ from churn_assets.gates.metrics import (
 )
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.log import OfferLog
+from churn_assets.predictors.probability import logit
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.config import AcceptGates, EffectGates
+from churn_assets.response.direct import LogRows
 from churn_assets.response.effect import EffectModel, believed_size, given_shares
 from churn_assets.response.evidence import (
+    Misspecification,
     doubly_robust_effects,
     effect_loss,
     misspecification,
     over_eligible,
     realised_size,
+    score_test,
 )
+from churn_assets.response.predictor import LEAST
+from churn_assets.response.uncertainty import cells_of
 from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
 
 NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
+
+POWER = 0.8
+"""How often a gate that noise can fail sees what it says that it sees."""
 
 MONOTONE_GRID = 31
 """Sizes tried of each family between none and the largest of the log."""
@@ -208,6 +217,7 @@ def effect(
     log, customer = offers.log, offers.customer
     churned = log.churned.astype(np.float64)
     scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
+    spread = spread_test(model, offers, risk_model.predict(offers.X), accept_model, base, effects)
     given = given_shares(log.menu, offers.X[:, model.schema.names.index(model.schema.monthly_revenue)])
     misfit = misspecification(churned, log.arm, log.propensities, base, effects, given, customer)
     found = [
@@ -218,7 +228,16 @@ def effect(
             misfit.limit(gates.least_p_value),
             f"χ² of {misfit.degrees} terms that contact, what is given and the risk should not add; "
             f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed",
-        )
+        ),
+        Gate(
+            "interval_misfit",
+            spread.statistic,
+            "<=",
+            spread.limit(gates.least_p_value),
+            f"χ² of {spread.degrees} cells of arm and risk that are no further off than intervals and chance say; "
+            f"p = {spread.p_value:.2g}; intervals too narrow by a factor of "
+            f"{spread.seen(gates.least_p_value, POWER):g} fail with power {POWER:g}",
+        ),
     ]
     if model.size:
         size = realised_size(churned, log.arm, log.propensities, base, effects, customer)
@@ -265,6 +284,35 @@ def effect(
         tuple(found),
         {"effect_by_arm": by_arm, "effect_by_group": by_group, "forms": form_rows(model)},
     )
+
+
+def spread_test(
+    model: EffectModel,
+    offers: HeldOutOffers,
+    risk: Floats,
+    accept_model: AcceptModel,
+    base: Floats,
+    effects: Floats,
+) -> Misspecification:
+    """Whether cells of arm and risk are further off than the model's intervals and chance explain.
+
+    Args:
+        model: Whose intervals.
+        offers: n rows about held-out customers.
+        risk: (n,) by the risk model.
+        accept_model: Who accepts.
+        base: (n,) churn without contact.
+        effects: (n, A) what the model says.
+    """
+    log = offers.log
+    columns = model.mediated.basis.transform(offers.X, logit(risk, LEAST))
+    acceptance = accept_model.predict_arms(offers.X, log.prior_offers.astype(np.float64), log.menu)
+    residual = log.churned - base - (log.propensities * effects).sum(axis=1)
+    parts = (columns, risk, base, acceptance, log.arm, log.propensities, residual)
+    seen = LogRows(*parts, group=np.zeros(len(log), np.int64), groups=1)
+    cells = cells_of(seen)
+    left_open = model.uncertainty.covariance(seen, offers.X, cells)
+    return score_test(cells, residual - seen.centred(effects), offers.customer, left_open)
 
 
 def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk_model: RiskModel) -> Outcome:

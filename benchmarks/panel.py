@@ -1,4 +1,4 @@
-"""A world run forward, window after window, under one policy: what it is worth over its horizon, and logs with histories.
+"""A world run forward, window after window, under one policy: its worth over a horizon, and logs with histories.
 
 For benchmarks and tests; a simulation serves its decisions by the real parts instead.
 """
@@ -319,9 +319,7 @@ def history_log(
         people.answered(arm, did.accepted == 1, months)
     frame = pd.concat(found, ignore_index=True)
     origin = "world with histories"
-    return checked_log(
-        frame, world.ids, world.menu, simulated=True, origin=origin, features=world.frame
-    )
+    return checked_log(frame, world.ids, world.menu, simulated=True, origin=origin, features=world.frame)
 
 
 def _window(world: DemoWorld) -> int:

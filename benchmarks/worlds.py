@@ -139,7 +139,7 @@ class Nothing(ResponseFunctions):
 
 
 def scaled(stays: Stays, strength: Floats) -> Stays:
-    """What contact does to those who would leave and to those who would stay, times a strength (n,), as far as it can."""
+    """What contact does to those who would leave and those who would stay, times a strength (n,), as far as it can."""
     factor = strength[:, None]
     return Stays(
         np.minimum(factor * stays.churner_accepting, 0.97),

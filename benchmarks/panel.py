@@ -293,7 +293,7 @@ def history_log(
         would = world.would_leave(people.customer, risk, people.frailty, who.late, rng) | doomed
         truth = world.truth_of(who, would)
         due = alive & (people.left == 0)
-        drawn = world.targeted(logging, would)
+        drawn = world.targeted(people.customer, would)
         arm = (rng.random(len(rows))[:, None] > drawn.cumsum(1)).sum(1).clip(0, len(world.menu) - 1)
         arm = np.where(due, arm, 0)
         did = world.answer(truth, arm, rng)

@@ -34,6 +34,8 @@ from churn_assets.decision.optimum import evaluate, never, solve
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.gates.estimates import clustered_mean
+from churn_assets.offers.config import OfferLogConfig
+from churn_assets.offers.gates import propensity_gates
 from churn_assets.offers.log import OfferLog
 from churn_assets.offers.responses import Hidden, ResponseFunctions
 from churn_assets.offers.world import WAVES, DemoWorld, Draw, Truth
@@ -189,7 +191,8 @@ class Misled:
         true: gain over no offer that its policy really brings, money a decision.
         said: what the off-policy evidence says, doubly robust.
         undone_by: the factor on the odds that would undo the lift, as the report says.
-        strength: the factor by which the odds of a contact really were other than written, where it was least.
+        strength: the factor within which odds really were as written: what `undone_by` is to be compared with.
+        suspected: the factor that the log's churn without contact shows beside the customer table's.
         stopped_by: gates that do not hold.
     """
 
@@ -197,6 +200,7 @@ class Misled:
     said: float
     undone_by: float
     strength: float
+    suspected: float
     stopped_by: tuple[str, ...]
 
     @property
@@ -221,6 +225,7 @@ def misled(share: float, found: Ground, responses: type[ResponseFunctions] = Res
     against = [evidence.against(name, chosen, each) for name, each in simple.items()]
     offers = held_out_offers(table, log)
     gates = (
+        *propensity_gates(log, experiment.section(OfferLogConfig).gates).gates,
         *off_policy_outcome(verdict, against, simulated=True).gates,
         *effect(
             play.models.effect, offers, play.models.risk, play.models.accept, experiment.effect_model.gates
@@ -230,18 +235,33 @@ def misled(share: float, found: Ground, responses: type[ResponseFunctions] = Res
         true=true_gain(truth, play.rows, play.arms),
         said=verdict.estimate.lift.dr.value,
         undone_by=verdict.estimate.undone_by,
-        strength=least_strength(world, truth),
+        strength=strength_of(world, truth),
+        suspected=suspected_in(log, table),
         stopped_by=tuple(gate.name for gate in gates if not gate.passed),
     )
 
 
-def least_strength(world: DemoWorld, truth: Truth) -> float:
-    """The least factor, 1 or more, between the odds that a would-be churner was contacted and those written."""
-    written = world.logging_policy()[truth.customer]
-    really = world.targeted(written, truth.would_churn)
-    none = np.stack([really[:, 0], written[:, 0]])[:, truth.would_churn == 1]
-    ratio = np.abs(np.diff(np.log(1 / none - 1), axis=0))
-    return float(np.exp(ratio.min()))
+def strength_of(world: DemoWorld, truth: Truth) -> float:
+    """The factor, 1 or more, within which the odds of every arm really were those written, at every decision."""
+    written, really = (
+        world.logging_policy()[truth.customer],
+        world.targeted(truth.customer, truth.would_churn),
+    )
+    possible = written > 0
+    ratio = np.log(1 / written[possible] - 1) - np.log(1 / really[possible] - 1)
+    return float(np.exp(np.abs(ratio).max()))
+
+
+def suspected_in(log: OfferLog, table: CustomerTable) -> float:
+    """The factor on the odds of being left alone by which the log's would-be churners would have to differ.
+
+    Churn without contact, weighted by propensity, against the customer table's labels: a table that is out of date
+    shows the same.
+    """
+    alone = log.arm == 0
+    by_log = float(np.average(log.churned[alone], weights=1 / log.propensities[alone, 0]))
+    by_table = float(table.y[log.positions(table.ids)].mean())
+    return float(np.exp(abs(np.log(by_log / (1 - by_log)) - np.log(by_table / (1 - by_table)))))
 
 
 def true_gain(truth: Truth, rows: Ints, arms: Ints) -> float:
@@ -317,32 +337,45 @@ def figures_of_targeting(found: dict[float, list[Misled]]) -> Iterator[Figure]:
         true, said = (float(np.mean([getattr(one, name) for one in each])) for name in ("true", "said"))
         note = f"said {said:.1f}, true {true:.1f}; stopped in {stopped} of {len(each)} seeds"
         yield Figure(f"{name}_undone_by", max(one.undone_by for one in each), note=note)
-        yield Figure(f"{name}_strength", min(one.strength for one in each), note="factor on the odds, least")
+        yield Figure(
+            f"{name}_strength", min(one.strength for one in each), note="what odds really were off by"
+        )
+        suspected = min(one.suspected for one in each)
+        note = "by churn without contact in the log, beside the customers' table"
+        yield Figure(f"{name}_suspected", suspected, note=note)
     silent = sum(one.silent for each in found.values() for one in each)
     note = "released although more than the real targeting is said to be needed"
     yield Figure("silent_pass", silent, "<=", 0, note)
+    by_share = sum(
+        not one.stopped_by and one.undone_by > 1 + abs(share) for share, each in found.items() for one in each
+    )
+    yield Figure("silent_pass_by_share", by_share, note="the same, were a share of offers a factor on odds")
 
 
 def windows() -> Iterator[Figure]:
     """Every world of the family and seed: about ten seconds each."""
     outcomes: dict[str, list[Outcome]] = {world: [] for world in WORLDS if world != "targeted"}
-    targeted: dict[float, list[Misled]] = {share: [] for share in TARGETED}
     for seed in SEEDS:
-        found = ground(seed)
         for world, those in outcomes.items():
-            those.append(played(world, found))
+            those.append(played(world, ground(seed)))
             print(f"{world} {seed}: {those[-1]}", flush=True)
-        for share, cases in targeted.items() if seed in TARGETED_SEEDS else ():
-            cases.append(misled(share, found))
-            print(f"targeting {share:+.0%} {seed}: {cases[-1]}", flush=True)
     for world, those in outcomes.items():
         yield from figures_of(world, those)
-    yield from figures_of_targeting(targeted)
+
+
+def targeting() -> Iterator[Figure]:
+    """Every share and seed: about ten seconds each."""
+    found: dict[float, list[Misled]] = {share: [] for share in TARGETED}
+    for seed in TARGETED_SEEDS:
+        for share, cases in found.items():
+            cases.append(misled(share, ground(seed)))
+            print(f"targeting {share:+.0%} {seed}: {cases[-1]}", flush=True)
+    yield from figures_of_targeting(found)
 
 
 def measure() -> list[Figure]:
     """All parts."""
-    return [*windows(), *emails.measure(), *horizon.measure()]
+    return [*windows(), *targeting(), *emails.measure(), *horizon.measure()]
 
 
 if __name__ == "__main__":

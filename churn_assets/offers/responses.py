@@ -58,8 +58,8 @@ class Hidden:
         taste: Standard deviation, on the logit of accepting, of what persists in a customer, whatever is offered.
         labels: Whether the would-be outcomes of a log are the table's; else they follow the hazard that waves and
             panels follow, each customer with a frailty and a taste of their own.
-        targeting: What share more (below 0: fewer) of their offers would-be churners get than the log's propensities
-            say: whoever logged knew something.
+        targeting: What share more (below 0: fewer) offers would-be churners get than the log's propensities say, at the
+            cost of stayers who look alike: whoever logged knew something.
     """
 
     frailty: float = 0.8

@@ -56,7 +56,7 @@ UNIFORM = 0.35
 PRIOR_OFFERS_MEAN = 0.6
 SENSITIVITY_SD = 0.5
 MOST_CONTACTED = 0.98
-"""Hidden targeting leaves everybody some chance of no offer."""
+"""Hidden targeting leaves everybody some chance of no offer, and as much of one."""
 RISK_FOLDS = 5
 NODES = 5
 """Of the mean over taste."""
@@ -405,14 +405,26 @@ class DemoWorld:
         probability[:, 0] += HOLDOUT
         return probability
 
-    def targeted(self, propensities: Floats, would_churn: Ints) -> Floats:
-        """(n, K) the probabilities by which arms are really drawn where the log says `propensities`; see `Hidden`."""
-        contacted = 1 - propensities[:, :1]
-        more = 1 + self.hidden.targeting * would_churn[:, None]
-        really = np.minimum(contacted * more, np.maximum(contacted, MOST_CONTACTED))
-        drawn = propensities * np.divide(really, contacted, out=np.ones_like(really), where=contacted > 0)
-        drawn[:, :1] = 1 - really
-        return drawn if self.hidden.targeting else propensities
+    def targeted(self, customer: Ints, would_churn: Ints) -> Floats:
+        """(n, K) probabilities by which arms are really drawn for customers with that Y(0); the log says others.
+
+        Would-be churners get a share more offers than written, as far as some are left alone; would-be stayers of the
+        same risk get as many fewer, so that what is written holds of all who look alike: see `Hidden`.
+        """
+        written = self.logging_policy()[customer]
+        if not self.hidden.targeting:
+            return written
+        contacted = 1 - written[:, 0]
+        risk = (self.risk if self.hidden.labels else self.hazard)[customer]
+        least, most = np.minimum(contacted, 1 - MOST_CONTACTED), np.maximum(contacted, MOST_CONTACTED)
+        churners = np.clip(contacted * (1 + self.hidden.targeting), least, most)
+        stayers = np.clip((contacted - risk * churners) / (1 - risk), least, most)
+        churners = np.clip((contacted - (1 - risk) * stayers) / risk, least, most)
+        really = np.where(would_churn == 1, churners, stayers)
+        factor = np.divide(really, contacted, out=np.ones_like(really), where=contacted > 0)
+        drawn = written * factor[:, None]
+        drawn[:, 0] = 1 - really
+        return drawn
 
     def draw_log(self, rows: int, seed: int, *, start: date = DEMO_START) -> OfferLog:
         """A log of `rows` decisions of the logging policy over 26 weekly waves from `start`."""
@@ -459,7 +471,7 @@ class DemoWorld:
         truth = self.truth_of(self.someone(customer, latent, prior, late, taste=taste), would_churn)
 
         propensities = self.logging_policy()[customer]
-        drawn = self.targeted(propensities, would_churn)
+        drawn = self.targeted(customer, would_churn)
         arm = (rng.random(rows)[:, None] > drawn.cumsum(1)).sum(1).clip(0, len(self.menu) - 1)
         at = np.arange(rows)
         answers = self.answer(truth, arm, rng)

@@ -191,7 +191,7 @@ class Misled:
         true: gain over no offer that its policy really brings, money a decision.
         said: what the off-policy evidence says, doubly robust.
         undone_by: the factor on the odds that would undo the lift, as the report says.
-        strength: the factor within which odds really were as written: what `undone_by` is to be compared with.
+        strength: the factor by which odds really were other than written: what `undone_by` is to be compared with.
         suspected: the factor that the log's churn without contact shows beside the customer table's.
         stopped_by: gates that do not hold.
     """
@@ -242,14 +242,12 @@ def misled(share: float, found: Ground, responses: type[ResponseFunctions] = Res
 
 
 def strength_of(world: DemoWorld, truth: Truth) -> float:
-    """The factor, 1 or more, within which the odds of every arm really were those written, at every decision."""
-    written, really = (
-        world.logging_policy()[truth.customer],
-        world.targeted(truth.customer, truth.would_churn),
-    )
-    possible = written > 0
-    ratio = np.log(1 / written[possible] - 1) - np.log(1 / really[possible] - 1)
-    return float(np.exp(np.abs(ratio).max()))
+    """The factor, 1 or more, between the odds that would-be churners were contacted and those written: the median."""
+    leaving = truth.would_churn == 1
+    customer = truth.customer[leaving]
+    really = world.targeted(customer, truth.would_churn[leaving])[:, 0]
+    written = world.logging_policy()[customer, 0]
+    return float(np.exp(np.median(np.abs(np.log(1 / really - 1) - np.log(1 / written - 1)))))
 
 
 def suspected_in(log: OfferLog, table: CustomerTable) -> float:

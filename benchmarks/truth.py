@@ -344,10 +344,8 @@ def figures_of_targeting(found: dict[float, list[Misled]]) -> Iterator[Figure]:
     silent = sum(one.silent for each in found.values() for one in each)
     note = "released although more than the real targeting is said to be needed"
     yield Figure("silent_pass", silent, "<=", 0, note)
-    by_share = sum(
-        not one.stopped_by and one.undone_by > 1 + abs(share) for share, each in found.items() for one in each
-    )
-    yield Figure("silent_pass_by_share", by_share, note="the same, were a share of offers a factor on odds")
+    told = sum(one.silent and one.suspected < one.undone_by for each in found.values() for one in each)
+    yield Figure("silent_pass_if_told", told, note="were what the table makes suspect told in the report")
 
 
 def windows() -> Iterator[Figure]:

@@ -2,31 +2,45 @@
 
 One window, held-out customers: what the exact optimum of the fitted models decides, its true gain over no offer, what
 the models said it would be, and what the 30 % riskiest at a usual offer, the best constant arm and a plain ridge
-R-learner on the same log would have earned.
+R-learner on the same log would have earned. Hidden targeting: whether a log that misleads is released without a word.
+Two e-mails: arms whose order means nothing, in a randomised log. Horizon: the panel, see `benchmarks.horizon`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import Figure, main  # first: it sets the number of threads
 
+from benchmarks import emails, horizon  # isort: skip
+from benchmarks.emails import features  # isort: skip
 from benchmarks.served import ROOT  # isort: skip
 from benchmarks.world import Models, at, one_window
 from benchmarks.worlds import WORLDS
 from churn_assets.customers.table import CustomerTable, read_customers
-from churn_assets.decision.off_policy import simple_policies
+from churn_assets.decision.off_policy import (
+    CERTAIN,
+    LoggedDecisions,
+    decide_release,
+    off_policy_outcome,
+    simple_policies,
+)
 from churn_assets.decision.optimum import evaluate, never, solve
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.gates.estimates import clustered_mean
+from churn_assets.offers.config import OfferLogConfig
+from churn_assets.offers.gates import propensity_gates
 from churn_assets.offers.log import OfferLog
-from churn_assets.offers.world import DemoWorld, Truth
+from churn_assets.offers.responses import Hidden, ResponseFunctions
+from churn_assets.offers.world import WAVES, DemoWorld, Draw, Truth
 from churn_assets.response.gates import effect, held_out_offers
+from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -35,6 +49,9 @@ SEEDS = (0, 1, 2, 3, 4)
 ROWS = 50_000
 RIDGE = 3_000.0
 """Prior rows of the R-learner's coefficients, in columns of unit size: the best of six in the demo world."""
+TARGETED = (-0.60, -0.30, -0.15, 0.15, 0.30, 0.60)
+"""Shares of their offers that would-be churners get more, or fewer, than is written."""
+TARGETED_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
@@ -45,6 +62,7 @@ class Outcome:
         ours: true gain of the models' optimum.
         said: what the models said that it would be.
         opponents: true gains of the simple policies and of the R-learner.
+        beaten_by: simple policies that are certainly better, on these customers, by the truth.
         oracle: of who knows the world but nothing latent.
         contacted: share of decisions with an offer.
         failed: gates of the effect model that do not hold.
@@ -53,48 +71,195 @@ class Outcome:
     ours: float
     said: float
     opponents: dict[str, float]
+    beaten_by: tuple[str, ...]
     oracle: float
     contacted: float
     failed: tuple[str, ...]
 
 
-def played(world: str, seed: int, experiment: Experiment) -> Outcome:
+@dataclass(frozen=True, eq=False)
+class Played:
+    """One world's log, all that was fitted on it, and what the models' optimum decides at some of its rows.
+
+    Attributes:
+        world: Who answered.
+        drawn: The log with its truth.
+        models: Fitted on it.
+        process: One window.
+        rows: (n,) rows of the log that are decided.
+        arms: (n,) index into the log's menu.
+        said: (n,) what the models say that these arms bring over no offer.
+    """
+
+    world: DemoWorld
+    drawn: Draw
+    models: Models
+    process: RetentionProcess
+    rows: Ints
+    arms: Ints
+    said: Floats
+
+    @property
+    def on_menu(self) -> Ints:
+        """(K,) the process's arms on the log's menu."""
+        return np.array([self.world.menu.position[arm] for arm in self.process.menu.ids])
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What all worlds of one seed have in common: customers, and their risk."""
+
+    experiment: Experiment
+    table: CustomerTable
+    risk: RiskModel
+    seed: int
+
+    @classmethod
+    def of(cls, experiment: Experiment, seed: int) -> Ground:
+        """Reads the customers and learns their risk."""
+        table = read_customers(experiment.customers, seed=seed, root=ROOT)
+        return cls(experiment, table, RiskModel.fit(table, experiment.risk_model), seed)
+
+    def play(self, world: DemoWorld, *, held_out: bool = True) -> Played:
+        """Fits everything on a world's log and decides at its rows, of held-out customers or of all."""
+        table, experiment = self.table, self.experiment
+        drawn = world.draw(ROWS, self.seed)
+        log, customer = drawn.log, drawn.log.positions(table.ids)
+        models = Models.fit(table, log, experiment, self.risk)
+        window = table.schema.label_window_months
+        section = one_window(experiment.ppo_decision, window)
+        process = RetentionProcess.build(section, experiment.economics, window, experiment.arms)
+        rows = np.flatnonzero(table.held_out[customer] | (not held_out))
+        asked, place = np.unique(
+            np.stack([customer[rows], log.prior_offers[rows]]), axis=1, return_inverse=True
+        )
+        tables = models.tables(at(table, asked[0]), process, asked[1])
+        best = solve(tables, process).evaluation
+        said = best.value - evaluate(tables, process, never(process)).value
+        menu = np.array([log.menu.position[arm] for arm in process.menu.ids])
+        place = place.reshape(-1)
+        return Played(
+            world, drawn, models, process, rows, menu[best.first.argmax(axis=1)][place], said[place]
+        )
+
+
+@lru_cache(maxsize=1)
+def ground(seed: int) -> Ground:
+    """The quickstart's customers."""
+    return Ground.of(load_experiment("quickstart", ROOT / "configs"), seed)
+
+
+def played(world: str, found: Ground) -> Outcome:
     """Fits everything on one world's log and scores it by the truth."""
-    table = read_customers(experiment.customers, seed=seed, root=ROOT)
-    kind: dict[str, Any] = {"effects": False} if world == "none" else {"responses": WORLDS[world]}
-    draw = DemoWorld(table, experiment.economics, **kind)
-    drawn = draw.draw(ROWS, seed)
+    experiment, table = found.experiment, found.table
+    kind = DemoWorld(table, experiment.economics, responses=WORLDS[world])
+    play = found.play(kind)
+    drawn, models, held, ours = play.drawn, play.models, play.rows, play.arms
     log, customer = drawn.log, drawn.log.positions(table.ids)
-    models = Models.fit(table, log, experiment)
-    window = table.schema.label_window_months
-    process = RetentionProcess.build(
-        one_window(experiment.ppo_decision, window), experiment.economics, window
-    )
-    held = np.flatnonzero(table.held_out[customer])
-    tables = models.tables(at(table, customer[held]), process, log.prior_offers[held])
-    on_menu = np.array([log.menu.position[arm] for arm in process.menu.ids])
-    best = solve(tables, process).evaluation
+    risk = models.risk.risk_of(log.customer_id)[held]
+    simple = simple_policies(log.menu, play.on_menu[1:].tolist(), risk, table.price[customer[held]])
+    chosen = {name: each.argmax(axis=1) for name, each in simple.items()}
+    chosen["ridge R-learner"] = r_learner(table, log, models, held, play.on_menu, experiment)
+    reward = drawn.truth.reward
 
-    def gain(arms: Ints) -> float:
-        return true_gain(drawn.truth, held, arms)
+    def certainly_better(arms: Ints) -> bool:
+        over = clustered_mean(reward[held, arms] - reward[held, ours], customer[held])
+        return over.value > CERTAIN * over.standard_error
 
-    ours = on_menu[best.first.argmax(axis=1)]
-    risk = models.risk.risk_of(log.customer_id)
-    simple = simple_policies(log.menu, on_menu[1:].tolist(), risk[held], table.price[customer[held]])
-    opponents = {name: gain(each.argmax(axis=1)) for name, each in simple.items()}
-    opponents["ridge R-learner"] = gain(r_learner(table, log, models, held, on_menu, experiment))
-    known = draw.expected_reward(customer[held], log.prior_offers[held], draw.risk[customer[held]])
+    chance = kind.risk if kind.hidden.labels else kind.hazard
+    late = log.frame["wave"].to_numpy() / (WAVES - 1)
+    known = kind.expected_reward(customer[held], log.prior_offers[held], chance[customer[held]], late[held])
     gates = effect(
         models.effect, held_out_offers(table, log), models.risk, models.accept, experiment.effect_model.gates
     ).gates
     return Outcome(
-        ours=gain(ours),
-        said=float((best.value - evaluate(tables, process, never(process)).value).mean()),
-        opponents=opponents,
-        oracle=gain(on_menu[known[:, on_menu].argmax(axis=1)]),
+        ours=true_gain(drawn.truth, held, ours),
+        said=float(play.said.mean()),
+        opponents={name: true_gain(drawn.truth, held, arms) for name, arms in chosen.items()},
+        beaten_by=tuple(name for name in simple if certainly_better(chosen[name])),
+        oracle=true_gain(drawn.truth, held, play.on_menu[known[:, play.on_menu].argmax(axis=1)]),
         contacted=float((ours > 0).mean()),
         failed=tuple(gate.name for gate in gates if not gate.passed),
     )
+
+
+@dataclass(frozen=True)
+class Misled:
+    """What becomes of a release from a log with hidden targeting.
+
+    Attributes:
+        true: gain over no offer that its policy really brings, money a decision.
+        said: what the off-policy evidence says, doubly robust.
+        undone_by: the factor on the odds that would undo the lift, as the report says.
+        strength: the factor by which odds really were other than written: what `undone_by` is to be compared with.
+        suspected: the factor that the log's churn without contact shows beside the customer table's.
+        stopped_by: gates that do not hold.
+    """
+
+    true: float
+    said: float
+    undone_by: float
+    strength: float
+    suspected: float
+    stopped_by: tuple[str, ...]
+
+    @property
+    def silent(self) -> bool:
+        """Whether it is released, and the report says that more than that would be needed to undo it."""
+        return not self.stopped_by and self.undone_by > self.strength
+
+
+def misled(share: float, found: Ground, responses: type[ResponseFunctions] = ResponseFunctions) -> Misled:
+    """A release's own evidence where would-be churners got a `share` more of their offers than is written."""
+    table, experiment = found.table, found.experiment
+    hidden = Hidden(targeting=share)
+    world = DemoWorld(table, experiment.economics, responses=responses, hidden=hidden)
+    play = found.play(world, held_out=False)
+    log, truth = play.drawn.log, play.drawn.truth
+    customer = log.positions(table.ids)
+    evidence, chosen = LoggedDecisions.of(log, table), np.eye(len(log.menu))[play.arms]
+    offered = play.on_menu[1:].tolist()
+    risk = play.models.risk.risk_of(log.customer_id)
+    simple = simple_policies(log.menu, offered, risk, table.price[customer])
+    verdict = decide_release(evidence, chosen, None)
+    against = [evidence.against(name, chosen, each) for name, each in simple.items()]
+    offers = held_out_offers(table, log)
+    gates = (
+        *propensity_gates(log, experiment.section(OfferLogConfig).gates).gates,
+        *off_policy_outcome(verdict, against, simulated=True).gates,
+        *effect(
+            play.models.effect, offers, play.models.risk, play.models.accept, experiment.effect_model.gates
+        ).gates,
+    )
+    return Misled(
+        true=true_gain(truth, play.rows, play.arms),
+        said=verdict.estimate.lift.dr.value,
+        undone_by=verdict.estimate.undone_by,
+        strength=strength_of(world, truth),
+        suspected=suspected_in(log, table),
+        stopped_by=tuple(gate.name for gate in gates if not gate.passed),
+    )
+
+
+def strength_of(world: DemoWorld, truth: Truth) -> float:
+    """The factor, 1 or more, between the odds that would-be churners were contacted and those written: the median."""
+    leaving = truth.would_churn == 1
+    customer = truth.customer[leaving]
+    really = world.targeted(customer, truth.would_churn[leaving])[:, 0]
+    written = world.logging_policy()[customer, 0]
+    return float(np.exp(np.median(np.abs(np.log(1 / really - 1) - np.log(1 / written - 1)))))
+
+
+def suspected_in(log: OfferLog, table: CustomerTable) -> float:
+    """The factor on the odds of being left alone by which the log's would-be churners would have to differ.
+
+    Churn without contact, weighted by propensity, against the customer table's labels: a table that is out of date
+    shows the same.
+    """
+    alone = log.arm == 0
+    by_log = float(np.average(log.churned[alone], weights=1 / log.propensities[alone, 0]))
+    by_table = float(table.y[log.positions(table.ids)].mean())
+    return float(np.exp(abs(np.log(by_log / (1 - by_log)) - np.log(by_table / (1 - by_table)))))
 
 
 def true_gain(truth: Truth, rows: Ints, arms: Ints) -> float:
@@ -132,18 +297,6 @@ def r_learner(
     return np.asarray(on_menu[(worth - spent)[:, on_menu].argmax(axis=1)])
 
 
-def features(table: CustomerTable) -> Floats:
-    """(N, d) one, standardised numbers, a column a category."""
-    columns = [np.ones(len(table))]
-    for position, feature in enumerate(table.schema.features):
-        values = table.X[:, position]
-        if feature.kind == "categorical":
-            columns += [(values == code).astype(np.float64) for code in range(len(feature.categories))]
-        else:
-            columns.append((np.where(np.isnan(values), feature.mean, values) - feature.mean) / feature.std)
-    return np.column_stack(columns)
-
-
 def figures_of(world: str, outcomes: list[Outcome]) -> Iterator[Figure]:
     """The bars of one world, over seeds."""
 
@@ -160,10 +313,12 @@ def figures_of(world: str, outcomes: list[Outcome]) -> Iterator[Figure]:
     simple = {name: mean([each.opponents[name] for each in outcomes]) for name in outcomes[0].opponents}
     strongest = max(simple, key=lambda name: simple[name])
     said = mean([each.said for each in outcomes])
+    beaten = sum(bool(each.beaten_by) for each in outcomes)
     yield Figure(f"world_{world}_gain", ours, note="true, money a decision of held-out customers")
     yield Figure(f"world_{world}_vs_simple", ours / simple[strongest], ">=", 1.0, f"best: {strongest}")
     least = {"demo": 0.92, "weak": 0.0}.get(world, 0.75)
     yield Figure(f"world_{world}_of_oracle", ours / mean([each.oracle for each in outcomes]), ">=", least)
+    yield Figure(f"world_{world}_certainly_below", beaten, "<=", 0, "seeds with a simple policy above it")
     if world == "weak":
         yield Figure("world_weak_reported", said, note=f"what the models said; true {ours:.2f}")
     else:
@@ -172,17 +327,51 @@ def figures_of(world: str, outcomes: list[Outcome]) -> Iterator[Figure]:
     yield Figure(f"world_{world}_failed", failed, "<=", 0, "seeds with a gate of the effect model that fails")
 
 
+def figures_of_targeting(found: dict[float, list[Misled]]) -> Iterator[Figure]:
+    """What hidden targeting does, by its share."""
+    for share, each in found.items():
+        name = f"targeted_{'more' if share > 0 else 'fewer'}_{abs(share):.0%}".rstrip("%")
+        stopped = sum(bool(one.stopped_by) for one in each)
+        true, said = (float(np.mean([getattr(one, name) for one in each])) for name in ("true", "said"))
+        note = f"said {said:.1f}, true {true:.1f}; stopped in {stopped} of {len(each)} seeds"
+        yield Figure(f"{name}_undone_by", max(one.undone_by for one in each), note=note)
+        yield Figure(
+            f"{name}_strength", min(one.strength for one in each), note="what odds really were off by"
+        )
+        suspected = min(one.suspected for one in each)
+        note = "by churn without contact in the log, beside the customers' table"
+        yield Figure(f"{name}_suspected", suspected, note=note)
+    silent = sum(one.silent for each in found.values() for one in each)
+    note = "released although more than the real targeting is said to be needed"
+    yield Figure("silent_pass", silent, "<=", 0, note)
+    told = sum(one.silent and one.suspected < one.undone_by for each in found.values() for one in each)
+    yield Figure("silent_pass_if_told", told, note="were what the table makes suspect told in the report")
+
+
+def windows() -> Iterator[Figure]:
+    """Every world of the family and seed: about ten seconds each."""
+    outcomes: dict[str, list[Outcome]] = {world: [] for world in WORLDS if world != "targeted"}
+    for seed in SEEDS:
+        for world, those in outcomes.items():
+            those.append(played(world, ground(seed)))
+            print(f"{world} {seed}: {those[-1]}", flush=True)
+    for world, those in outcomes.items():
+        yield from figures_of(world, those)
+
+
+def targeting() -> Iterator[Figure]:
+    """Every share and seed: about ten seconds each."""
+    found: dict[float, list[Misled]] = {share: [] for share in TARGETED}
+    for seed in TARGETED_SEEDS:
+        for share, cases in found.items():
+            cases.append(misled(share, ground(seed)))
+            print(f"targeting {share:+.0%} {seed}: {cases[-1]}", flush=True)
+    yield from figures_of_targeting(found)
+
+
 def measure() -> list[Figure]:
-    """Every world and seed: about fifteen seconds each."""
-    experiment = load_experiment("quickstart", ROOT / "configs")
-    figures: list[Figure] = []
-    for world in (*WORLDS, "none"):
-        outcomes = []
-        for seed in SEEDS:
-            outcomes.append(played(world, seed, experiment))
-            print(f"{world} {seed}: {outcomes[-1]}", flush=True)
-        figures += figures_of(world, outcomes)
-    return figures
+    """All parts."""
+    return [*windows(), *targeting(), *emails.measure(), *horizon.measure()]
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ run forward over its horizon. World without effects: nobody may be contacted. Co
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,8 +59,11 @@ class Models:
     effect: EffectModel
 
     @classmethod
-    def fit(cls, table: CustomerTable, log: OfferLog, experiment: Experiment) -> Models:
-        risk = RiskModel.fit(table, experiment.risk_model)
+    def fit(
+        cls, table: CustomerTable, log: OfferLog, experiment: Experiment, risk: RiskModel | None = None
+    ) -> Models:
+        """The chain on a log; `risk` if it was fitted on these customers before."""
+        risk = RiskModel.fit(table, experiment.risk_model) if risk is None else risk
         accept = AcceptModel.fit(table, log, experiment.accept_model)
         out_of_fold = risk.risk_of(log.customer_id)
         effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
@@ -134,26 +138,48 @@ def best_constant_lift(truth: Truth, world: DemoWorld, menu: Menu) -> float:
     return max(one_window_lift(truth, np.full(len(truth.customer), arm)) for arm in arms)
 
 
+Decide = Callable[[Ints, Ints, Ints, Ints], Ints]
+"""Arms of the process's menu by row of the tables, step, state and offers used, all (n,)."""
+
+
+def trained(policy: DecisionPolicy, tables: ResponseTables) -> Decide:
+    """As a trained policy decides."""
+    observer = Observer(tables, policy.process)
+    free = np.zeros(len(tables), np.float32)
+    return lambda row, *at: policy.act(observer.observe(row, *at, free[row]))
+
+
+def planned(tables: ResponseTables, process: RetentionProcess) -> Decide:
+    """As the exact optimum of the models decides."""
+    actions, place = solve(tables, process).actions, np.cumsum(process.open) - 1
+
+    def decide(row: Ints, step: Ints, status: Ints, used: Ints) -> Ints:
+        return np.where(process.open[status], actions[step, place[status], used, row], 0)
+
+    return decide
+
+
 class PanelDecider:
-    """The trained policy as the panel asks it: for some customers, at the start of a wave."""
+    """A policy of the retention process as the panel asks it: for some customers, at the start of a wave.
+
+    Args:
+        deciders: By offers of the last 90 days, 0 to `MOST_PRIOR_OFFERS`; their rows are the customers scored.
+        process: Whose states they know.
+        world: Whose arms the panel offers.
+        scored: (N,) customers of the world who are decided about.
+    """
 
     def __init__(
         self,
-        policy: DecisionPolicy,
-        models: Models,
+        deciders: Sequence[Decide],
+        process: RetentionProcess,
         world: DemoWorld,
-        table: CustomerTable,
         scored: NDArray[np.bool_],
     ) -> None:
-        self._policy, self._process = policy, policy.process
+        self._deciders, self._process = deciders, process
         self._row = np.cumsum(scored) - 1
         self._scored = scored
-        self._menu = np.array([world.menu.position[arm] for arm in self._process.menu.ids])
-        customers = at(table, np.flatnonzero(scored))
-        self._observers = []
-        for prior in range(MOST_PRIOR_OFFERS + 1):
-            tables = models.tables(customers, self._process, np.full(len(customers), prior))
-            self._observers.append(Observer(tables, self._process))
+        self._menu = np.array([world.menu.position[arm] for arm in process.menu.ids])
 
     def __call__(self, state: PanelState) -> Ints:
         process = self._process
@@ -168,14 +194,20 @@ class PanelDecider:
         carried = np.where(state.month < process.recent_window_months, carried, 0)[asked]
         used = np.minimum(state.offers_used, process.max_offers)[asked]
         row = self._row[state.customer[asked]]
-        for prior, observer in enumerate(self._observers):
+        for prior, decide in enumerate(self._deciders):
             chosen = np.flatnonzero(carried == prior)
             if len(chosen):
-                price = np.zeros(len(chosen), np.float32)
                 steps = np.full(len(chosen), step)
-                seen = observer.observe(row[chosen], steps, status[chosen], used[chosen], price)
-                arms[asked[chosen]] = self._menu[self._policy.act(seen)]
+                arms[asked[chosen]] = self._menu[decide(row[chosen], steps, status[chosen], used[chosen])]
         return arms
+
+
+def tables_by_prior_offers(
+    models: Models, customers: CustomerTable, process: RetentionProcess
+) -> list[ResponseTables]:
+    """What the models say of customers by offers of the last 90 days, 0 to `MOST_PRIOR_OFFERS`."""
+    priors = range(MOST_PRIOR_OFFERS + 1)
+    return [models.tables(customers, process, np.full(len(customers), prior)) for prior in priors]
 
 
 def panel_state(process: RetentionProcess, on_menu: Ints, state: PanelState) -> Ints:
@@ -201,6 +233,33 @@ def under_the_rules(process: RetentionProcess, rule: PanelPolicy) -> PanelPolicy
     return held
 
 
+def over_horizon(
+    world: DemoWorld,
+    rule: PanelPolicy,
+    process: RetentionProcess,
+    seed: int,
+    replicates: int,
+    customers: Ints | None = None,
+) -> PanelResult:
+    """A world run forward over a process's own horizon, at its own discount."""
+    horizon = process.horizon * process.step_months
+    monthly = process.discount_factor ** (1 / process.step_months)
+    return run_panel(
+        world,
+        rule,
+        seed=seed,
+        horizon_months=horizon,
+        replicates=replicates,
+        discount_factor=monthly,
+        customers=customers,
+    )
+
+
+def everybody(arm: int) -> PanelPolicy:
+    """The rule that offers one arm, by its index into the world's menu."""
+    return lambda state: np.full(len(state.customer), arm, np.int64)
+
+
 def panel_lifts(
     world: DemoWorld, models: Models, table: CustomerTable, experiment: Experiment, seed: int, replicates: int
 ) -> dict[str, float]:
@@ -216,14 +275,7 @@ def panel_lifts(
     )
 
     def run(rule: PanelPolicy) -> PanelResult:
-        horizon = process.horizon * process.step_months
-        monthly = process.discount_factor ** (1 / process.step_months)
-        return run_panel(
-            world, rule, seed=seed, horizon_months=horizon, replicates=replicates, discount_factor=monthly
-        )
-
-    def everybody(arm: int) -> PanelPolicy:
-        return lambda state: np.full(len(state.customer), arm, np.int64)
+        return over_horizon(world, rule, process, seed, replicates)
 
     none = run(everybody(0)).value[:, scored].mean()
     rules: dict[str, PanelPolicy] = {
@@ -231,7 +283,8 @@ def panel_lifts(
     }
     for arm in process.menu.ids[1:]:
         rules[f"constant_{arm}"] = under_the_rules(process, everybody(world.menu.position[arm]))
-    rules["ours"] = PanelDecider(policy, models, world, table, scored)
+    asked = tables_by_prior_offers(models, at(table, np.flatnonzero(scored)), process)
+    rules["ours"] = PanelDecider([trained(policy, each) for each in asked], process, world, scored)
     return {name: float(run(rule).value[:, scored].mean() - none) for name, rule in rules.items()}
 
 

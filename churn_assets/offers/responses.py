@@ -22,6 +22,8 @@ CATEGORICAL = (
 )  # fmt: skip
 
 COMPETITOR_TAKES = 0.10
+LATE = 0.8
+"""The share of a log's waves after which the drift has happened."""
 USUAL_MONTHS = 6
 """Acceptance was set for percents off that run this long; other arms are worth to a customer what such a percent is."""
 GIFT_WORTH = 1.5
@@ -47,6 +49,25 @@ class Flags:
     tech_support: Bools
 
 
+@dataclass(frozen=True)
+class Hidden:
+    """What no log and no feature shows of a world.
+
+    Attributes:
+        frailty: Standard deviation, on the logit of leaving, of what persists in a customer.
+        taste: Standard deviation, on the logit of accepting, of what persists in a customer, whatever is offered.
+        labels: Whether the would-be outcomes of a log are the table's; else they follow the hazard that waves and
+            panels follow, each customer with a frailty and a taste of their own.
+        targeting: What share more (below 0: fewer) offers would-be churners get than the log's propensities say, at the
+            cost of stayers who look alike: whoever logged knew something.
+    """
+
+    frailty: float = 0.8
+    taste: float = 0.0
+    labels: bool = True
+    targeting: float = 0.0
+
+
 @dataclass(frozen=True, eq=False)
 class Someone:
     """n situations of customers, as far as what they do depends on them.
@@ -55,13 +76,24 @@ class Someone:
         customer: (n,) row of the customer.
         tenure: (n,) months.
         sensitivity: (n,) to price, latent.
-        shifted: (n,) whether the drift has happened.
+        taste: (n,) for offers, added to the logit of accepting any; latent.
+        prior_offers: (n,) in the last 90 days.
+        offers: (n,) before this one that the customer remembers: all that the world made, and those of 90 days.
+        late: (n,) when: 0 in a log's first wave, 1 in its last and ever after.
     """
 
     customer: Ints
     tenure: Floats
     sensitivity: Floats
-    shifted: Bools
+    taste: Floats
+    prior_offers: Ints
+    offers: Ints
+    late: Floats
+
+    @property
+    def shifted(self) -> Bools:
+        """(n,) whether the drift has happened."""
+        return np.asarray(self.late > LATE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +131,12 @@ class ResponseFunctions:
         tenure: (N,) months.
         price: (N,) list price a month.
         worth: (N, K) what an arm is worth to a customer: the share off the price, for 6 months, that is worth as much.
+        hidden: What nobody sees, by default.
+        delays: Share of the would-be churners that a contact keeps who leave in the next window whatever happens.
     """
+
+    hidden = Hidden()
+    delays = 0.0
 
     def __init__(self, customers: pd.DataFrame, menu: Menu, *, drift: Drift, effects: bool) -> None:
         self.menu = menu
@@ -115,17 +152,9 @@ class ResponseFunctions:
         z_tenure = (tenure - self.tenure.mean()) / self.tenure.std()
         return np.asarray(0.6 * self._z_price[customer] - 0.4 * z_tenure + latent)
 
-    def acceptance(
-        self,
-        customer: Ints,
-        sensitivity: Floats,
-        would_churn: Ints,
-        prior_offers: Ints,
-        shifted: Bools,
-        share: Floats,
-    ) -> Floats:
+    def acceptance(self, who: Someone, would_churn: Ints, share: Floats) -> Floats:
         """(n, k) P(accept) of what is worth (n, k) or (1, k) shares of the price to the customer, see `worth`."""
-        f = self.flags
+        f, customer = self.flags, who.customer
         level = (
             -3.10
             + 0.40 * f.monthly[customer]
@@ -134,30 +163,33 @@ class ResponseFunctions:
             + 0.25 * self._z_price[customer]
             - 0.20 * f.senior[customer]
             + 0.45 * (would_churn - 0.265)
-            - 0.35 * prior_offers
-            + 0.30 * (shifted & (self.drift == "acceptance_shift"))
+            - 0.35 * who.prior_offers
+            + 0.30 * (who.shifted & (self.drift == "acceptance_shift"))
+            + who.taste
         )
-        appeal = (2.6 + 0.5 * sensitivity)[:, None] * (1 - np.exp(-share / 0.12))
+        appeal = (2.6 + 0.5 * who.sensitivity)[:, None] * (1 - np.exp(-share / 0.12))
         return np.where(share > 0, sigmoid(level[:, None] + appeal), 0.0)
 
-    def saved(self, customer: Ints, tenure: Floats, sensitivity: Floats, shifted: Bools) -> Floats:
-        f = self.flags
+    def saved(self, who: Someone) -> Floats:
+        """(n,) P(stays | would churn, accepted)."""
+        f, customer = self.flags, who.customer
         lost = sigmoid(
             -1.6
             + 1.8 * f.fibre[customer]
             + 0.9 * ~f.tech_support[customer]
             + 0.5 * f.electronic_check[customer]
-            - 1.4 * (tenure > 12)
-            - 0.9 * sensitivity
-            + 1.0 * (shifted & (self.drift == "competitor_shock"))
+            - 1.4 * (who.tenure > 12)
+            - 0.9 * who.sensitivity
+            + 1.0 * (who.shifted & (self.drift == "competitor_shock"))
         )
         return np.clip(0.92 - 0.88 * lost, 0.03, 0.95) if self.effects else np.zeros(len(customer))
 
-    def woken(self, customer: Ints, tenure: Floats) -> Floats:
+    def woken(self, who: Someone) -> Floats:
+        """(n,) P(churns | would stay, contacted and refused)."""
+        f, customer = self.flags, who.customer
         if not self.effects:
             return np.zeros(len(customer))
-        f = self.flags
-        settled = f.monthly[customer] & (tenure > 6)
+        settled = f.monthly[customer] & (who.tenure > 6)
         return np.where(
             settled & f.automatic[customer], 0.10, np.where(settled & f.fibre[customer], 0.06, 0.004)
         )
@@ -170,8 +202,7 @@ class ResponseFunctions:
     def stays(self, who: Someone) -> Stays:
         """P(stay in the window) by arm and answer: here an accepted arm saves, a refused contact wakes."""
         contacted = self.contacts
-        saved = self.saved(who.customer, who.tenure, who.sensitivity, who.shifted)
-        woken = self.woken(who.customer, who.tenure)
+        saved, woken = self.saved(who), self.woken(who)
         return Stays(
             churner_accepting=saved[:, None] * contacted,
             churner_refusing=np.full((len(saved), 1), self.nudge) * contacted,

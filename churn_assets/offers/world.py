@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -31,8 +32,10 @@ from churn_assets.offers.log import OfferLog, checked_log, propensity_column
 from churn_assets.offers.responses import (
     CATEGORICAL,
     COMPETITOR_TAKES,
+    LATE,
     NUMERIC,
     REFERENCE,
+    Hidden,
     ResponseFunctions,
     Someone,
     Stays,
@@ -44,7 +47,6 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 WAVES = 26
-DRIFT_AFTER_WAVE = 20
 POLICY_VERSION = "demo-rules/1"
 STRATA = ("sure_thing", "sleeping_dog", "lost_cause", "persuadable")
 
@@ -53,8 +55,11 @@ HOLDOUT = 0.10
 UNIFORM = 0.35
 PRIOR_OFFERS_MEAN = 0.6
 SENSITIVITY_SD = 0.5
-FRAILTY_SD = 0.8
+MOST_CONTACTED = 0.98
+"""Hidden targeting leaves everybody some chance of no offer, and as much of one."""
 RISK_FOLDS = 5
+NODES = 5
+"""Of the mean over taste."""
 
 _LOGISTIC_NORMAL = (16 * np.sqrt(3) / (15 * np.pi)) ** 2
 """σ(x / sqrt(1 + c·v)) approximates E[σ(x + N(0, v))] with this c (Zeger, Liang & Albert 1988)."""
@@ -168,7 +173,8 @@ class DemoWorld:
     The logging policy holds 10 % of decisions out from contact; else .35 uniform + .65 softmax around a risk
     tier, the riskiest at the menu's last arm, over the arms whose conditions the customer keeps. The others have a
     propensity of 0, and nobody else has. The rows of a log are independent replicates, not histories: latent state,
-    recent offers and hold-out are drawn per row.
+    recent offers and hold-out are drawn per row. Where would-be outcomes are not the labels (see `Hidden`), frailty and
+    taste persist in a customer over the rows.
 
     Drift, in the log after wave 20 and in a `shifted` cohort: `acceptance_shift` adds .3 to the acceptance
     intercept; `competitor_shock` turns a tenth of the fibre customers who would stay into would-be churners
@@ -182,6 +188,7 @@ class DemoWorld:
         drift: what changes late in the log.
         effects: False for a world where no offer changes churn.
         responses: How its customers answer.
+        hidden: What nobody sees; None: as of `responses`.
 
     Raises:
         DemoWorldError: the table lacks a feature that the response functions need.
@@ -197,6 +204,7 @@ class DemoWorld:
         drift: Drift = "none",
         effects: bool = True,
         responses: type[ResponseFunctions] = ResponseFunctions,
+        hidden: Hidden | None = None,
     ) -> None:
         missing = [name for name in (*NUMERIC, *CATEGORICAL) if name not in table.schema.names]
         if missing:
@@ -211,10 +219,12 @@ class DemoWorld:
         self.would_churn: Ints = table.y.astype(np.int64)
         self.frame = table.frame.drop(columns=[CHURNED])
         self.responses = responses(self.frame, self.menu, drift=drift, effects=effects)
+        self.hidden = hidden or responses.hidden
         self.price, self.tenure = self.responses.price, self.responses.tenure
         self.allowed: Bools = may_get(self.menu, self.frame)
         self._score, self._score_fold = _fit_score(self._score_columns(self.tenure), self.would_churn)
-        self.risk: Floats = self.risk_at(np.zeros(len(self.ids)))
+        self._aged: dict[int, Floats] = {}
+        self.risk: Floats = self.risk_after(0)
 
     def _score_columns(self, tenure: Floats) -> pd.DataFrame:
         columns = self.frame[list(NUMERIC + CATEGORICAL)].astype(dict.fromkeys(CATEGORICAL, str))
@@ -229,80 +239,114 @@ class DemoWorld:
             risk[rows] = model.predict_proba(columns[rows])[:, 1]
         return risk
 
-    def _shocked(self, customer: Ints, would_churn: Ints, shifted: Bools, draw: Floats) -> Ints:
+    def risk_after(self, months: int) -> Floats:
+        """(N,) the same once everybody has aged by as much; remembered."""
+        if months not in self._aged:
+            self._aged[months] = self.risk_at(np.full(len(self.ids), float(months)))
+        return self._aged[months]
+
+    def would_leave(
+        self, customer: Ints, risk: Floats, frailty: Floats, late: Floats, rng: np.random.Generator
+    ) -> Ints:
+        """(n,) Y(0), drawn from the hidden hazard of customers of a risk and a frailty (n,)."""
+        hazard = sigmoid(self.frail_logit(risk) + frailty + self.hazard_shift)
+        drawn = (rng.random(len(customer)) < hazard).astype(np.int64)
+        return self._shocked(customer, drawn, late, rng.random(len(customer)))
+
+    def _shocked(self, customer: Ints, would_churn: Ints, late: Floats, draw: Floats) -> Ints:
         """Y(0) after a competitor's offer took some fibre customers who would have stayed."""
         if self.responses.drift != "competitor_shock":
             return would_churn
         fibre = self.responses.flags.fibre[customer]
-        return np.where(shifted & fibre & (draw < COMPETITOR_TAKES), 1, would_churn)
+        return np.where((late > LATE) & fibre & (draw < COMPETITOR_TAKES), 1, would_churn)
 
-    def _truth(
+    def someone(
         self,
         customer: Ints,
-        tenure: Floats,
         latent: Floats,
-        would_churn: Ints,
         prior_offers: Ints,
-        shifted: Bools,
-    ) -> Truth:
+        late: Floats,
+        *,
+        taste: Floats | None = None,
+        offers: Ints | None = None,
+        months: int = 0,
+    ) -> Someone:
+        """Customers in a situation, `months` after the table was drawn up; see `Someone`.
+
+        Args:
+            customer: (n,) row.
+            latent: (n,) price sensitivity beside what price and tenure say of it.
+            prior_offers: (n,) in the last 90 days.
+            late: (n,) when.
+            taste: (n,); none by default.
+            offers: (n,); by default those of the last 90 days.
+            months: By how much their tenure has grown.
+        """
+        tenure = self.tenure[customer] + months
+        sensitivity = self.responses.sensitivity(customer, tenure, latent)
+        taste = np.zeros(len(customer)) if taste is None else taste
+        offers = prior_offers if offers is None else offers
+        return Someone(customer, tenure, sensitivity, taste, prior_offers, offers, late)
+
+    def truth_of(self, who: Someone, would_churn: Ints) -> Truth:
+        """What is true of these situations, given Y(0) (n,)."""
         answers = self.responses
-        sensitivity = answers.sensitivity(customer, tenure, latent)
-        person = (customer, sensitivity, would_churn, prior_offers, shifted)
-        accept = answers.acceptance(*person, answers.worth[customer])
-        saved = answers.saved(customer, tenure, sensitivity, shifted)
-        woken = answers.woken(customer, tenure)
-        stays = answers.stays(Someone(customer, tenure, sensitivity, shifted))
+        accept = answers.acceptance(who, would_churn, answers.worth[who.customer])
+        saved, woken, stays = answers.saved(who), answers.woken(who), answers.stays(who)
         leaving = would_churn[:, None].astype(np.float64)
         stays_accepting = stays.given(leaving, np.ones_like(accept)) * accept
         stays_refusing = stays.given(leaving, np.zeros_like(accept)) * (1 - accept)
-        price = self.price[customer]
+        price = self.price[who.customer]
         reward = (
             (stays_accepting + stays_refusing) * self._worth(price)[:, None]
             - stays_accepting * self.menu.monthly(price) * self.menu.months
             - accept * self.menu.given_once
             - self.menu.contact_cost
         )
-        persuadable = answers.acceptance(*person, np.array([[REFERENCE]]))[:, 0] * saved > 0.25
+        persuadable = answers.acceptance(who, would_churn, np.array([[REFERENCE]]))[:, 0] * saved > 0.25
         strata = np.where(
             would_churn == 1,
             np.where(persuadable, "persuadable", "lost_cause"),
             np.where(woken > 0.05, "sleeping_dog", "sure_thing"),
         )
         churn = 1 - stays_accepting - stays_refusing
-        return Truth(customer, would_churn, price, accept, churn, reward, saved, woken, strata, stays)
+        return Truth(who.customer, would_churn, price, accept, churn, reward, saved, woken, strata, stays)
 
     def _worth(self, price: Floats) -> Floats:
         return self.economics.margin * price * self.economics.value_horizon_months
 
     def expected_reward(
-        self, customer: Ints, prior_offers: Ints, churn_probability: Floats, *, shifted: bool = False
+        self,
+        customer: Ints,
+        prior_offers: Ints,
+        churn_probability: Floats,
+        late: Floats | None = None,
     ) -> Floats:
-        """(n, K) expected value of each arm where price sensitivity is unknown, before or (`shifted`) after the drift.
+        """(n, K) expected value of each arm where price sensitivity and taste are unknown.
 
         With `churn_probability` (n,) = the labels this is the truth; with the risk score it is the best that
-        can be known from features and the response functions.
+        can be known from features and the response functions. `late` (n,) is when, see `Someone`; None: at the start.
         """
-        nodes, weights = np.polynomial.hermite_e.hermegauss(9)
-        tenure = self.tenure[customer]
-        late = np.full(len(customer), shifted)
-        if shifted and self.responses.drift == "competitor_shock":
-            taken = COMPETITOR_TAKES * self.responses.flags.fibre[customer]
+        late = np.zeros(len(customer)) if late is None else late
+        if self.responses.drift == "competitor_shock":
+            taken = COMPETITOR_TAKES * self.responses.flags.fibre[customer] * (late > LATE)
             churn_probability = churn_probability + (1 - churn_probability) * taken
         reward = np.zeros((len(customer), len(self.menu)))
-        for outcome, share in ((0, 1 - churn_probability), (1, churn_probability)):
-            would_churn = np.full(len(customer), outcome)
-            for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-                latent = np.full(len(customer), SENSITIVITY_SD * node)
-                truth = self._truth(customer, tenure, latent, would_churn, prior_offers, late)
-                reward += weight * share[:, None] * truth.reward
+        tastes = _normal(NODES, self.hidden.taste) if self.hidden.taste else [(0.0, 1.0)]
+        for (latent, weight), (taste, share) in product(_normal(9, SENSITIVITY_SD), tastes):
+            same = np.ones(len(customer))
+            who = self.someone(customer, latent * same, prior_offers, late, taste=taste * same)
+            for outcome, chance in ((0, 1 - churn_probability), (1, churn_probability)):
+                truth = self.truth_of(who, np.full(len(customer), outcome))
+                reward += weight * share * chance[:, None] * truth.reward
         return reward
 
     @cached_property
     def hazard(self) -> Floats:
         """(N,) P(churn in the window without contact) of the world run forward: the mean over the frailty."""
-        nodes, weights = np.polynomial.hermite_e.hermegauss(21)
-        logit = frail_logit(self.risk)[:, None] + self.hazard_shift + FRAILTY_SD * nodes
-        return np.asarray(sigmoid(logit) @ weights / weights.sum())
+        nodes, weights = np.transpose(_normal(21, self.hidden.frailty))
+        logit = self.frail_logit(self.risk)[:, None] + self.hazard_shift + nodes
+        return np.asarray(sigmoid(logit) @ weights)
 
     def cohort(self, size: int, seed: int, *, shifted: bool = False) -> Cohort:
         """Customers as they stand in the table, each with a latent state of its own, before or after the drift.
@@ -314,18 +358,17 @@ class DemoWorld:
         rng = np.random.default_rng([seed, 2])
         rounds = -(-size // len(self.ids))
         customer = np.concatenate([rng.permutation(len(self.ids)) for _ in range(rounds)])[:size]
-        late = np.full(size, shifted)
-        frailty = FRAILTY_SD * rng.normal(size=size) + self.hazard_shift
-        hazard = sigmoid(frail_logit(self.risk[customer]) + frailty)
-        drawn = (rng.random(size) < hazard).astype(np.int64)
-        would_churn = self._shocked(customer, drawn, late, rng.random(size))
+        late = np.full(size, float(shifted))
+        frailty = self.hidden.frailty * rng.normal(size=size)
+        would_churn = self.would_leave(customer, self.risk[customer], frailty, late, rng)
         latent = rng.normal(0, SENSITIVITY_SD, size)
         prior = rng.poisson(PRIOR_OFFERS_MEAN, size)
+        who = self.someone(customer, latent, prior, late, taste=self.hidden.taste * rng.normal(size=size))
         return Cohort(
             customer,
             prior,
-            self._truth(customer, self.tenure[customer], latent, would_churn, prior, late),
-            self.expected_reward(customer, prior, self.hazard[customer], shifted=shifted),
+            self.truth_of(who, would_churn),
+            self.expected_reward(customer, prior, self.hazard[customer], late),
             self.allowed[customer],
         )
 
@@ -362,6 +405,27 @@ class DemoWorld:
         probability[:, 0] += HOLDOUT
         return probability
 
+    def targeted(self, customer: Ints, would_churn: Ints) -> Floats:
+        """(n, K) probabilities by which arms are really drawn for customers with that Y(0); the log says others.
+
+        Would-be churners get a share more offers than written, as far as some are left alone; would-be stayers of the
+        same risk get as many fewer, so that what is written holds of all who look alike: see `Hidden`.
+        """
+        written = self.logging_policy()[customer]
+        if not self.hidden.targeting:
+            return written
+        contacted = 1 - written[:, 0]
+        risk = (self.risk if self.hidden.labels else self.hazard)[customer]
+        least, most = np.minimum(contacted, 1 - MOST_CONTACTED), np.maximum(contacted, MOST_CONTACTED)
+        churners = np.clip(contacted * (1 + self.hidden.targeting), least, most)
+        stayers = np.clip((contacted - risk * churners) / (1 - risk), least, most)
+        churners = np.clip((contacted - (1 - risk) * stayers) / risk, least, most)
+        really = np.where(would_churn == 1, churners, stayers)
+        factor = np.divide(really, contacted, out=np.ones_like(really), where=contacted > 0)
+        drawn = written * factor[:, None]
+        drawn[:, 0] = 1 - really
+        return drawn
+
     def draw_log(self, rows: int, seed: int, *, start: date = DEMO_START) -> OfferLog:
         """A log of `rows` decisions of the logging policy over 26 weekly waves from `start`."""
         return self.draw(rows, seed, start=start).log
@@ -392,14 +456,23 @@ class DemoWorld:
         slot = slot[np.argsort(slot // len(people), kind="stable")]
         wave, person = np.divmod(slot, len(people))
         customer = people[person]
-        shifted = wave > DRIFT_AFTER_WAVE
+        late = wave / (WAVES - 1)
         latent = rng.normal(0, SENSITIVITY_SD, rows)
         prior = rng.poisson(PRIOR_OFFERS_MEAN, rows)
-        would_churn = self._shocked(customer, self.would_churn[customer], shifted, rng.random(rows))
-        truth = self._truth(customer, self.tenure[customer], latent, would_churn, prior, shifted)
+        unseen = np.random.default_rng([seed, 3])
+        frailty, taste = (
+            sd * unseen.normal(size=len(people))[person] for sd in (self.hidden.frailty, self.hidden.taste)
+        )
+        would_churn = (
+            self._shocked(customer, self.would_churn[customer], late, rng.random(rows))
+            if self.hidden.labels
+            else self.would_leave(customer, self.risk[customer], frailty, late, unseen)
+        )
+        truth = self.truth_of(self.someone(customer, latent, prior, late, taste=taste), would_churn)
 
         propensities = self.logging_policy()[customer]
-        arm = (rng.random(rows)[:, None] > propensities.cumsum(1)).sum(1).clip(0, len(self.menu) - 1)
+        drawn = self.targeted(customer, would_churn)
+        arm = (rng.random(rows)[:, None] > drawn.cumsum(1)).sum(1).clip(0, len(self.menu) - 1)
         at = np.arange(rows)
         answers = self.answer(truth, arm, rng)
         ids = self.ids if pseudo_customers is None else _pseudo_ids(self.ids, people)
@@ -427,15 +500,20 @@ class DemoWorld:
         )
         return Draw(log, truth, person)
 
+    def frail_logit(self, risk: Floats) -> Floats:
+        """Logit that, spread by the frailty, has about `risk` as its mean probability."""
+        spread = np.sqrt(1 + _LOGISTIC_NORMAL * self.hidden.frailty**2)
+        return np.asarray(np.log(risk / (1 - risk)) * spread)
+
     @cached_property
     def hazard_shift(self) -> float:
         """Logit shift that makes the mean hazard of the first wave the table's churn rate."""
-        nodes, weights = np.polynomial.hermite_e.hermegauss(21)
-        logit = frail_logit(self.risk)[:, None] + FRAILTY_SD * nodes[None, :]
+        nodes, weights = np.transpose(_normal(21, self.hidden.frailty))
+        logit = self.frail_logit(self.risk)[:, None] + nodes
         low, high = -2.0, 2.0
         for _ in range(50):
             middle = (low + high) / 2
-            mean = float((sigmoid(logit + middle) @ weights).mean() / weights.sum())
+            mean = float((sigmoid(logit + middle) @ weights).mean())
             low, high = (middle, high) if mean < self.would_churn.mean() else (low, middle)
         return (low + high) / 2
 
@@ -461,7 +539,7 @@ def _pseudo_ids(ids: NDArray[np.object_], people: Ints) -> NDArray[np.object_]:
     return np.array([f"{ids[person]}#{copy}" for copy, person in enumerate(people)], dtype=object)
 
 
-def frail_logit(risk: Floats) -> Floats:
-    """Logit that, spread by the frailty, has about `risk` as its mean probability."""
-    spread = np.sqrt(1 + _LOGISTIC_NORMAL * FRAILTY_SD**2)
-    return np.asarray(np.log(risk / (1 - risk)) * spread)
+def _normal(nodes: int, sd: float) -> list[tuple[float, float]]:
+    """Points of N(0, sd²) and their weights (Gauss & Hermite)."""
+    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    return list(zip(sd * points, weights / weights.sum(), strict=True))

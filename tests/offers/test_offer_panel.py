@@ -64,19 +64,17 @@ def test_expectation_agrees_with_plain_simulation(world):
 def simulate(world, policy, rng, *, waves, discount_factor):
     count = len(world.ids)
     everyone = np.arange(count)
-    latent, frailty = rng.normal(0, demo.SENSITIVITY_SD, count), rng.normal(0, demo.FRAILTY_SD, count)
+    latent, frailty = rng.normal(0, demo.SENSITIVITY_SD, count), rng.normal(0, world.hidden.frailty, count)
     carried = rng.poisson(demo.PRIOR_OFFERS_MEAN, count)
     value, alive = np.zeros(count), np.ones(count, dtype=bool)
     pct, left = np.zeros(count), np.zeros(count, dtype=int)
-    sure = np.ones(count, dtype=bool)
     for wave in range(waves):
         month = 3 * wave
-        tenure = world.tenure + month
         prior = carried if wave == 0 else np.zeros(count, dtype=int)
         risk = world.risk_at(np.full(count, float(month)))
-        hazard = sigmoid(demo.frail_logit(risk) + world.hazard_shift + frailty)
+        hazard = sigmoid(world.frail_logit(risk) + world.hazard_shift + frailty)
         leaves = (rng.random(count) < hazard).astype(int)
-        truth = world._truth(everyone, tenure, latent, leaves, prior, sure)
+        truth = world.truth_of(world.someone(everyone, latent, prior, np.ones(count), months=month), leaves)
         arm = np.where(left > 0, 0, policy(type("State", (), {"customer": everyone})))
         accepted = rng.random(count) < truth.acceptance[everyone, arm]
         pct, left = np.where(accepted, np.asarray(ARMS)[arm], pct), np.where(accepted, 6, left)

@@ -1,0 +1,191 @@
+"""Does a policy's gain over its own horizon come true on a world's panel? Part of `benchmarks.truth`.
+
+Models and policies learn from the one-window log of a world; the world is then run forward over held-out customers.
+Contenders: nobody, one arm for everybody, the exact optimum of the mean models, PPO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import exp, factorial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.panel import PanelPolicy, PanelResult
+from benchmarks.report import Figure
+from benchmarks.served import ROOT
+from benchmarks.world import (
+    Models,
+    PanelDecider,
+    at,
+    everybody,
+    over_horizon,
+    planned,
+    tables_by_prior_offers,
+    train_policy,
+    trained,
+    under_the_rules,
+)
+from benchmarks.worlds import WORLDS
+from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.decision.observation import Observer
+from churn_assets.decision.optimum import evaluate, never, solve
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.tables import ResponseTables
+from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.offers.log import OfferLog
+from churn_assets.offers.world import PRIOR_OFFERS_MEAN, DemoWorld
+from churn_assets.risk.model import RiskModel
+
+Floats = NDArray[np.float64]
+
+SEEDS = (0, 1, 2, 3, 4)
+ROWS = 50_000
+REPLICATES = 8
+COMPARED = ("frailty", "steady", "taste", "delay", "fatigue")
+NOTHING = "no offer"
+OPTIMUM, PPO = "certainty equivalent", "ppo"
+RELEASED = PPO
+"""Whose figures a release shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One world, its log, what was learned from it, and who is decided about.
+
+    Attributes:
+        experiment: Rules and money.
+        table: Customers.
+        world: Who answers.
+        log: What it answered to the past policy, one window a row.
+        models: Fitted on it.
+        process: Over the whole horizon.
+        seed: Of everything.
+    """
+
+    experiment: Experiment
+    table: CustomerTable
+    world: DemoWorld
+    log: OfferLog
+    models: Models
+    process: RetentionProcess
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Contender:
+    """A policy, and what its makers say it brings over no offer, money a customer; None: they say nothing."""
+
+    policy: PanelPolicy
+    reported: float | None = None
+
+
+def policies(scene: Scene) -> dict[str, Contender]:
+    """Who is run forward on the panel, by name; `RELEASED` is among them.
+
+    The place where another horizon model, or another policy, is joined.
+    """
+    process, world = scene.process, scene.world
+    found = {NOTHING: Contender(everybody(0))}
+    for arm in process.menu.ids[1:]:
+        rule = under_the_rules(process, everybody(world.menu.position[arm]))
+        found[f"everyone: {arm}"] = Contender(rule)
+    policy = train_policy(scene.models, scene.table, process, scene.experiment, scene.seed)
+    held = scene.table.held_out
+    asked = tables_by_prior_offers(scene.models, at(scene.table, np.flatnonzero(held)), process)
+    by_plan = [solve(each, process).evaluation.value for each in asked]
+    by_ppo = [evaluate(each, process, policy.choice(Observer(each, process))).value for each in asked]
+    planner = PanelDecider([planned(each, process) for each in asked], process, world, held)
+    network = PanelDecider([trained(policy, each) for each in asked], process, world, held)
+    found[OPTIMUM] = Contender(planner, over_nothing(by_plan, asked, process))
+    found[PPO] = Contender(network, over_nothing(by_ppo, asked, process))
+    return found
+
+
+def over_nothing(
+    values: Sequence[Floats], asked: Sequence[ResponseTables], process: RetentionProcess
+) -> float:
+    """Mean value over no offer, by offers of the last 90 days, of which the panel draws a Poisson number."""
+    mean = PRIOR_OFFERS_MEAN
+    share = np.array([exp(-mean) * mean**prior / factorial(prior) for prior in range(len(asked))])
+    gains = [
+        float((value - evaluate(tables, process, never(process)).value).mean())
+        for value, tables in zip(values, asked, strict=True)
+    ]
+    return float(np.dot(share / share.sum(), gains))
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What became of the contenders on one panel.
+
+    Attributes:
+        reported: what the released policy is said to bring over no offer.
+        gains: what each brings, money a customer.
+        ppo_minus_optimum: PPO over the exact optimum of the mean models, and the simulation's standard error.
+    """
+
+    reported: float
+    gains: dict[str, float]
+    ppo_minus_optimum: tuple[float, float]
+
+
+def run_forward(
+    world: str, seed: int, experiment: Experiment, table: CustomerTable, risk: RiskModel
+) -> Forward:
+    """Learns from a world's log and runs every contender forward: about a minute."""
+    kind = DemoWorld(table, experiment.economics, responses=WORLDS[world])
+    log = kind.draw_log(ROWS, seed)
+    models = Models.fit(table, log, experiment, risk)
+    process = RetentionProcess.build(
+        experiment.ppo_decision, experiment.economics, table.schema.label_window_months
+    )
+    contenders = policies(Scene(experiment, table, kind, log, models, process, seed))
+    held = np.flatnonzero(table.held_out)
+    ran: dict[str, PanelResult] = {
+        name: over_horizon(kind, each.policy, process, seed, REPLICATES, held)
+        for name, each in contenders.items()
+    }
+    reported = contenders[RELEASED].reported
+    if reported is None:
+        raise ValueError(f"{RELEASED} is released, and says nothing of what it brings")
+    return Forward(
+        reported,
+        {name: each.lift(ran[NOTHING])[0] for name, each in ran.items()},
+        ran[PPO].lift(ran[OPTIMUM]),
+    )
+
+
+def figures_of(world: str, found: Sequence[Forward]) -> Iterator[Figure]:
+    """The bars of one world, over seeds."""
+    gains = {name: float(np.mean([each.gains[name] for each in found])) for name in found[0].gains}
+    reported, true = float(np.mean([each.reported for each in found])), gains[RELEASED]
+    ratio = reported / true if true > 0 else None
+    note = f"reported {reported:.2f}, true {true:.2f} a customer"
+    yield Figure(f"horizon_reported_over_true_{world}", ratio, ">=", 0.8, note)
+    yield Figure(f"horizon_reported_at_most_{world}", ratio, "<=", 1.25, note)
+    bar = 5.33 if world == "frailty" else None
+    note = "of the released policy over no offer, a customer"
+    yield Figure(f"panel_value_{world}", true, ">=", bar, note)
+    yield Figure(f"panel_certainty_equivalent_{world}", gains[OPTIMUM])
+    constant = max((name for name in gains if name.startswith("everyone")), key=lambda name: gains[name])
+    yield Figure(f"panel_best_constant_{world}", gains[constant], note=constant)
+    over = np.array([each.ppo_minus_optimum[0] for each in found])
+    half = 1.96 * over.std(ddof=1) / np.sqrt(len(over)) if len(over) > 1 else float("nan")
+    note = f"± {half:.2f} over seeds; above 0 in {(over > 0).sum()} of {len(over)}"
+    yield Figure(f"ppo_minus_certainty_equivalent_{world}", float(over.mean()), note=note)
+
+
+def measure() -> list[Figure]:
+    """Every world and seed."""
+    experiment = load_experiment("quickstart", ROOT / "configs")
+    found: dict[str, list[Forward]] = {world: [] for world in COMPARED}
+    for seed in SEEDS:
+        table = read_customers(experiment.customers, seed=seed, root=ROOT)
+        risk = RiskModel.fit(table, experiment.risk_model)
+        for world, those in found.items():
+            those.append(run_forward(world, seed, experiment, table, risk))
+            print(f"horizon {world} {seed}: {those[-1]}", flush=True)
+    return [figure for world, those in found.items() for figure in figures_of(world, those)]

@@ -46,22 +46,28 @@ def ppo_decision(
     from churn_assets.decision.ppo import train
     from churn_assets.decision.process import RetentionProcess
     from churn_assets.decision.responses import ResponseModels
-    from churn_assets.decision.tables import build_tables
+    from churn_assets.decision.tables import build_tables, drawn_tables
 
     config = step.config
     window = customers.schema.label_window_months
-    process = RetentionProcess.build(config, step.read(_ECONOMICS), window, step.read(_ARMS))
+    economics, arms = step.read(_ECONOMICS), step.read(_ARMS)
+    process = RetentionProcess.build(config, economics, window, arms, effect_model.persistence)
     # Asking the models is most of the work: nobody is asked about who would not be learned from.
     seen = np.flatnonzero(~customers.held_out)
     chosen = np.random.default_rng(step.seed).permutation(seen)[: config.ppo.cases]
     learners = customers.where(np.isin(np.arange(len(customers)), chosen))
     tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
+    possible = [
+        ResponseModels.of(risk_model, accept_model.drawn(each), effect_model.drawn(each), process)
+        for each in range(min(len(accept_model.draws), effect_model.n_draws))
+    ]
+    drawn = drawn_tables(learners, possible, seed=step.seed) if possible else None
 
     def report(progress: LearningCurvePoint) -> None:
         reached = {"step": progress.timesteps, "total": config.ppo.timesteps}
         step.progress({**reached, "contacted": progress.contacted, **_captured(progress)})
 
-    training = train(tables, process, config, seed=step.seed, progress=report)
+    training = train(tables, process, config, seed=step.seed, drawn=drawn, progress=report)
     best = training.best
     return Made(
         training.policy,

@@ -99,7 +99,8 @@ def held_out_trial(
     economics: Economics,
 ) -> Trial:
     """Held-out customers with the upstream models' answers: what most gates are measured on."""
-    process = RetentionProcess.build(config, economics, customers.schema.label_window_months, arms)
+    window, persistence = customers.schema.label_window_months, effect_model.persistence
+    process = RetentionProcess.build(config, economics, window, arms, persistence)
     models = ResponseModels.of(risk_model, accept_model, effect_model, process)
     return Trial.of(build_tables(customers.where(customers.held_out), models), process)
 

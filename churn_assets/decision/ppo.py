@@ -91,6 +91,7 @@ def train(
     config: PpoDecisionConfig,
     *,
     seed: int,
+    drawn: ResponseTables | None = None,
     progress: Callable[[LearningCurvePoint], None] | None = None,
     monitored: int = 128,
     reports: int = 8,
@@ -105,6 +106,8 @@ def train(
         process: the rules.
         config: budget prices and PPO's parameters.
         seed: of everything random; equal seeds give equal weights.
+        drawn: how the customers respond by models that the log leaves possible, where that is not as `tables` say: the
+            environment's answers, of which the policy is shown nothing.
         progress: called during training with exact figures.
         monitored: customers whose exact figures are reported.
         reports: how often.
@@ -112,7 +115,9 @@ def train(
     ppo = config.ppo
     with _one_thread():
         rng = np.random.default_rng(seed)
-        learners = tables.subset(cases(len(tables), ppo.cases, rng))
+        chosen = cases(len(tables), ppo.cases, rng)
+        learners = tables.subset(chosen)
+        answering = learners if drawn is None else drawn.subset(chosen)
         observer = Observer(learners, process)
         core = RetentionCore(
             learners,
@@ -123,7 +128,7 @@ def train(
             budget_price=budget_prices(len(learners), config.budget_prices, rng),
             reward_scale=reward_scale(observer.added),
             observer=observer,
-            drawn=Drawn.one_each(learners, process, rng),
+            drawn=Drawn.one_each(answering, process, rng),
         )
         model = ppo_model(core, config, seed)
         imitate(model, core, learners, config.ppo, rng)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from churn_assets.arms import ArmConfig
     from churn_assets.decision.config import PpoDecisionConfig
     from churn_assets.offers.economics import Economics
+    from churn_assets.response.persistence import Persistence
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -137,6 +138,7 @@ class RetentionProcess:
         economics: Economics,
         window_months: float,
         arms: Sequence[ArmConfig] = (),
+        persistence: Persistence | None = None,
     ) -> RetentionProcess:
         """The process of an experiment.
 
@@ -145,6 +147,7 @@ class RetentionProcess:
             economics: money, and what shorthand percents mean.
             window_months: the customers' label window.
             arms: the arms that the experiment declares.
+            persistence: frailty and decay of effects as the log shows them; None: as configured.
 
         Raises:
             ArmError: the menu names an arm that is not there.
@@ -152,6 +155,7 @@ class RetentionProcess:
         """
         from churn_assets.offers.economics import catalogue
 
+        hidden = config.hidden
         return cls(
             menu=catalogue(arms, economics).menu(config.menu),
             horizon=config.episode_length,
@@ -163,10 +167,10 @@ class RetentionProcess:
             discount_factor=config.discount_factor,
             margin=economics.margin,
             value_horizon_months=economics.value_horizon_months,
-            frailty=config.hidden.frailty,
-            frailty_band=config.hidden.frailty_band,
-            effect_decay=config.hidden.effect_decay,
-            effect_decay_band=config.hidden.effect_decay_band,
+            frailty=hidden.frailty if persistence is None else persistence.frailty.estimate,
+            frailty_band=hidden.frailty_band if persistence is None else persistence.frailty.ends,
+            effect_decay=hidden.effect_decay if persistence is None else persistence.decay.estimate,
+            effect_decay_band=hidden.effect_decay_band if persistence is None else persistence.decay.ends,
             taste=config.hidden.taste,
         )
 

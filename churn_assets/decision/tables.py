@@ -18,6 +18,8 @@ from churn_assets.offers.eligibility import Eligibility
 from churn_assets.predictors.probability import logistic, logit
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
 
@@ -272,6 +274,17 @@ def build_tables(
         churn_if_refused=refused,
         allowed=Eligibility.of(process.menu, schema).allowed(X) & (True if allowed is None else allowed),
     )
+
+
+def drawn_tables(table: CustomerTable, models: Sequence[ResponseSource], *, seed: int) -> ResponseTables:
+    """As `build_tables`, each customer asked of one of several models that is drawn for it."""
+    which = np.random.default_rng([seed, 1]).integers(len(models), size=len(table))
+    parts = [build_tables(table.where(which == each), model) for each, model in enumerate(models)]
+    back = np.argsort(np.argsort(which, kind="stable"), kind="stable")
+    joined = {
+        name: np.concatenate([getattr(each, name) for each in parts])[back] for name in parts[0].rowwise
+    }
+    return replace(parts[0], **joined)
 
 
 def _nobody(horizon: int, arms: int) -> list[Floats]:

@@ -62,10 +62,16 @@ def effect_model(
         risk_model.risk_of(offer_log.customer_id),
         accept_model.out_of_fold,
         step.config,
-    )
+    ).following(customers, offer_log, risk_model)
+    followed = model.persistence
     return Made(
         model,
         metrics={
+            **(
+                {}
+                if followed is None
+                else {"frailty": followed.frailty.estimate, "effect_decay": followed.decay.estimate}
+            ),
             "simulated": offer_log.simulated,
             "baseline_size": model.baseline.size,
             "overall_size": float(model.overall.value),

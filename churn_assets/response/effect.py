@@ -41,9 +41,11 @@ from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import Boosted, LogRows, RidgeSums, linear_effects
 from churn_assets.response.evidence import realised_size, slope
 from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, shifted_mean
+from churn_assets.response.persistence import Persistence, persistence, windows_of
 from churn_assets.response.predictor import LEAST, EffectPredictor
 from churn_assets.response.stack import Stack
 from churn_assets.response.uncertainty import Uncertainty
+from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,6 +92,7 @@ class EffectModel:
         overall: How much of it shows on customers left out.
         evidence_z: Standard errors of evidence that `overall` had to show.
         uncertainty: What the log leaves open about effects.
+        persistence: How customers who were kept go on, where the log follows them; None where it does not.
     """
 
     schema: CustomerSchema
@@ -103,6 +106,7 @@ class EffectModel:
     overall: Estimate
     evidence_z: float
     uncertainty: Uncertainty
+    persistence: Persistence | None = None
 
     @classmethod
     def fit(
@@ -236,6 +240,16 @@ class EffectModel:
         spread = self.uncertainty.deviations(X, columns, risk, acceptance)
         half = NormalDist().inv_cdf((1 + level) / 2) * spread
         return np.maximum(effects - half, -churn[:, None]), np.minimum(effects + half, 1 - churn[:, None])
+
+    def following(self, table: CustomerTable, log: OfferLog, risk: RiskModel) -> EffectModel:
+        """The model with what later windows of its log show."""
+        window = self.schema.label_window_months
+        return replace(self, persistence=persistence(windows_of(table, log, risk, self), window))
+
+    @property
+    def n_draws(self) -> int:
+        """How many models `drawn` gives."""
+        return len(self.uncertainty.draws)
 
     def drawn(self, number: int) -> EffectModel:
         """One of the models, 0 to `config.draws` - 1, that the log leaves possible; their mean is about this one."""

@@ -29,6 +29,7 @@ from churn_assets.response.basis import EffectBasis
 from churn_assets.response.direct import Boosted
 from churn_assets.response.effect import MEDIATED, DirectEffect, EffectModel
 from churn_assets.response.mediated import Baseline, Mediated
+from churn_assets.response.persistence import Persistence
 from churn_assets.response.predictor import AcceptPredictor
 from churn_assets.response.uncertainty import Uncertainty, open_width
 from churn_assets.store.errors import CorruptArtifact
@@ -135,6 +136,7 @@ class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     overall: Estimate
     evidence_z: float
     larger: float
+    persistence: Persistence | None
 
 
 class EffectModelFormat(ArtifactFormat[EffectModel]):
@@ -172,6 +174,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             overall=value.overall,
             evidence_z=value.evidence_z,
             larger=value.uncertainty.larger,
+            persistence=value.persistence,
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
 
@@ -217,6 +220,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 overall=described.overall,
                 evidence_z=described.evidence_z,
                 uncertainty=Uncertainty(parted, draws, described.larger),
+                persistence=described.persistence,
             )
             model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now
         except (ArrayError, ConversionError) as error:

@@ -8,9 +8,11 @@ it only delayed them (decay of the effect). Both are fitted at once by maximum l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import chi2
@@ -18,12 +20,20 @@ from scipy.stats import chi2
 from churn_assets.predictors.mixture import normal, spread
 from churn_assets.predictors.probability import logistic, logit
 
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.offers.log import OfferLog
+    from churn_assets.risk.model import RiskModel
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 DAYS_A_MONTH = 30.4375
-SLACK = 0.9
-"""A decision belongs to the next window if it comes after this share of one, and before two less as much."""
+SLACK = 0.15
+"""A window follows another if it begins by so much of one before or after the other's end."""
+FOLLOWED = 0.9
+"""Least share of customers who stay, and have nothing running, that is decided for in the next window as well: then who
+is not seen any more has left."""
 MOST_FRAILTY = 4.0
 MOST_CUSTOMERS = 10_000
 """More would narrow an interval that is narrow already."""
@@ -36,6 +46,12 @@ _START = np.array([0.7, 0.2, 0.0])
 _LEAST = 1e-6
 
 
+class Consequences(Protocol):
+    """An effect model, as far as it says what a contact leads to."""
+
+    def consequences(self, X: Floats, risk: Floats, /) -> tuple[Floats, Floats, Floats]: ...
+
+
 @dataclass(frozen=True)
 class Interval:
     """An estimate and the ends of its 95 % interval."""
@@ -43,6 +59,11 @@ class Interval:
     estimate: float
     low: float
     high: float
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Both."""
+        return self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,7 @@ class Windows:
         risk: (n,) P(churn in the window) without contact, by features as old as the decision.
         contacted: (n,) P(churn) as the contact was answered; the risk itself without one.
         churned: (n,) whether the customer left.
+        length: (n,) windows that the row stands for: 1, or more of a time in which nothing was decided.
     """
 
     customer: Ints
@@ -79,6 +101,71 @@ class Windows:
     risk: Floats
     contacted: Floats
     churned: Ints
+    length: Ints
+
+
+def windows_of(table: CustomerTable, log: OfferLog, risk: RiskModel, effect: Consequences) -> Windows:
+    """The decisions of a log, and the times between them in which an accepted benefit ran.
+
+    Features are the table's, but for the tenure, which grows from a customer's first decision on. Whoever took a
+    benefit that outlasts the window is decided for again when it ends; who is not, where others are, has left.
+    """
+    window = table.schema.label_window_months
+    customer, accepted = log.positions(table.ids), log.accepted == 1
+    start = log.frame["decided_at"].min()
+    months = (log.frame["decided_at"] - start).dt.total_seconds().to_numpy() / (86_400 * DAYS_A_MONTH)
+    first = pd.Series(months).groupby(customer).transform("min").to_numpy()
+    churn = _aged_risk(table, customer, months - first, risk)
+    base, if_accepted, if_refused = effect.consequences(table.X[customer], churn)
+    rows, offered = np.arange(len(log)), np.maximum(log.arm - 1, 0)
+    answered = np.where(accepted, if_accepted[rows, offered], if_refused[rows, offered])
+    contacted = np.where(log.arm > 0, answered, base)
+    seen = Windows(customer, months, base, contacted, log.churned, np.ones(len(log), np.int64))
+    unseen = np.where(accepted, np.ceil(log.menu.months[log.arm] / window).astype(np.int64) - 1, 0)
+    return _with_times_between(seen, unseen * (log.churned == 0), window)
+
+
+def _aged_risk(table: CustomerTable, customer: Ints, months: Floats, risk: RiskModel) -> Floats:
+    """(n,) out-of-fold risk of customers, moved as the model moves it with their tenure."""
+    scored, X = risk.risk_of(table.ids)[customer], table.X[customer]
+    tenure = table.schema.tenure_index
+    if tenure is None:
+        return scored
+    aged = X.copy()
+    aged[:, tenure] += months
+    now, then = (logit(risk.predictor.predict(each), _LEAST) for each in (X, aged))
+    return logistic(logit(scored, _LEAST) + then - now)
+
+
+def _with_times_between(seen: Windows, unseen: Ints, window: float) -> Windows:
+    """Adds a row for the windows after a decision in which nothing was to be decided.
+
+    Args:
+        seen: (n,) the decisions.
+        unseen: (n,) windows after each of them in which an accepted benefit ran on.
+        window: Months.
+    """
+    order = np.lexsort((seen.months, seen.customer))
+    following = np.full(len(order), np.inf)
+    same = seen.customer[order][1:] == seen.customer[order][:-1]
+    following[order[:-1][same]] = seen.months[order[1:][same]]
+    due = seen.months + (1 + unseen) * window
+    told = (seen.churned == 0) & (due <= seen.months.max() + SLACK * window)
+    came = following <= due + SLACK * window
+    plain = told & (unseen == 0)
+    if not plain.any() or came[plain].mean() < FOLLOWED:
+        return seen
+    added = np.flatnonzero(told & (unseen > 0))
+    between = Windows(
+        seen.customer[added],
+        seen.months[added] + window,
+        seen.risk[added],
+        seen.risk[added],
+        (~came[added]).astype(np.int64),
+        unseen[added],
+    )
+    parts = ((getattr(seen, each.name), getattr(between, each.name)) for each in fields(Windows))
+    return Windows(*map(np.concatenate, parts))
 
 
 def persistence(seen: Windows, window_months: float) -> Persistence | None:
@@ -87,18 +174,18 @@ def persistence(seen: Windows, window_months: float) -> Persistence | None:
     None where the log does not show them: too few customers were decided for again, or some after they had left.
     """
     order = np.lexsort((seen.months, seen.customer))
-    customer, months, churned = seen.customer[order], seen.months[order], seen.churned[order]
+    customer, churned, length = (each[order] for each in (seen.customer, seen.churned, seen.length))
+    months = seen.months[order]
     again = customer[1:] == customer[:-1]
-    if (again & (churned[:-1] == 1)).any():
-        return None  # whoever wrote this log does not follow customers
-    gap = np.diff(months) / window_months
-    follows = again & (gap >= SLACK) & (gap < 1 + SLACK)
-    if (again & (gap < SLACK)).any() or follows.sum() < LEAST_HISTORIES:
+    gap = np.diff(months) / window_months - length[:-1]
+    follows = again & (gap >= -SLACK) & (gap < SLACK)
+    # Whoever wrote a log in which people come back, or are decided for twice at a time, does not follow customers.
+    if (again & ((churned[:-1] == 1) | (gap < -SLACK))).any() or follows.sum() < LEAST_HISTORIES:
         return None
     # Those who left in their first window are seen too: without them the others would seem loyal.
     everyone, people = np.unique(customer), np.unique(customer[1:][follows])
     some = np.isin(customer, everyone[:: -(-len(everyone) // MOST_CUSTOMERS)])
-    chain = _Chain.of(customer, follows, seen.risk[order], seen.contacted[order], churned, some)
+    chain = _Chain.of(customer, follows, seen.risk[order], seen.contacted[order], churned, length, some)
     best, found = chain.fitted()
     frailty, decay = (
         Interval(float(found[each]), *_ends(chain, best, found, each, most))
@@ -118,6 +205,7 @@ class _Chain:
         kept: (n,) share of would-be churners who are kept, 0 where none are.
         driven: (n,) share of would-be stayers who stay, 1 where none is driven away.
         churned: (n,) whether the customer left.
+        length: (n,) windows that a row stands for.
     """
 
     first: Ints
@@ -126,6 +214,7 @@ class _Chain:
     kept: Floats
     driven: Floats
     churned: NDArray[np.bool_]
+    length: Floats
 
     @classmethod
     def of(
@@ -135,6 +224,7 @@ class _Chain:
         risk: Floats,
         contacted: Floats,
         churned: Ints,
+        length: Ints,
         some: NDArray[np.bool_],
     ) -> _Chain:
         customer, contacted = customer[some], contacted[some]
@@ -146,6 +236,7 @@ class _Chain:
             1 - np.minimum(contacted / risk, 1.0),
             np.minimum((1 - contacted) / (1 - risk), 1.0),
             churned[some] == 1,
+            length[some].astype(np.float64),
         )
 
     def log_likelihood(self, frailty: float, decay: float, level: float) -> float:
@@ -155,7 +246,7 @@ class _Chain:
         delayed = decay * self.kept[:, None] * risk / np.maximum(1 - churn, _LEAST)
         before = np.zeros_like(delayed)
         before[1:] = np.minimum(delayed[:-1], 1.0) * self.follows[1:, None]
-        leaves = before + (1 - before) * churn
+        leaves = before + (1 - before) * (1 - (1 - churn) ** self.length[:, None])
         happened = np.log(np.maximum(np.where(self.churned[:, None], leaves, 1 - leaves), 1e-12))
         each = np.add.reduceat(happened, self.first, axis=0)
         most = each.max(axis=1, keepdims=True)

@@ -105,21 +105,21 @@ def sb3_defaults(learners: ResponseTables, process: RetentionProcess, trial: Tri
 
 def as_choice(model: PPO, trial: Trial) -> Choice:
     """What a stable-baselines3 model does at every decision; a forbidden arm is no offer."""
-    process, n, used = trial.process, len(trial.tables), trial.process.max_offers + 1
+    process, n, pasts = trial.process, len(trial.tables), len(trial.process.pasts)
 
     def choose(t: int) -> np.ndarray:
-        chosen = np.zeros((len(process.open_states), used, process.n_arms, n))
+        chosen = np.zeros((len(process.open_states), pasts, process.n_arms, n))
         for place, state in enumerate(process.open_states):
-            for count in range(used):
+            for past in range(pasts):
                 rows = trial.observer.observe(
                     np.arange(n),
                     np.full(n, t),
                     np.full(n, state),
-                    np.full(n, count),
+                    np.full(n, past),
                     np.zeros(n, np.float32),
                 )
                 arms, _ = model.predict(rows, deterministic=True)
-                chosen[place, count, arms, np.arange(n)] = 1
+                chosen[place, past, arms, np.arange(n)] = 1
         return chosen
 
     return choose

@@ -1,6 +1,6 @@
 """Gymnasium views of the retention core, and their registration. Dynamics are in `core`, rules in `process`.
 
-Importing this module registers `churn_assets/Retention-v1`.
+Importing this module registers `churn_assets/Retention-v2`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.tables import ResponseTables
 
 Bools = npt.NDArray[np.bool_]
-ENV_ID = "churn_assets/Retention-v1"
+ENV_ID = "churn_assets/Retention-v2"
 
 
 def observation_space(observer: Observer) -> gym.spaces.Box:
@@ -47,8 +47,8 @@ class RetentionEnv(gym.Env):
     sets `info["masked"]`.
 
     ### Observation space
-    `Box(-10, 10, (F + 6 K + 1,), float32)`; `observer.names` names the columns. All transforms are fixed.
-    With F features, K arms and λ the price of a dollar of spend:
+    `Box(-10, 10, (F + 6 K + 1,), float32)`, or one column more where a taste is hidden; `observer.names` names the
+    columns. All transforms are fixed. With F features, K arms and λ the price of a dollar of spend:
 
     | Columns | Name | Meaning |
     |---|---|---|
@@ -64,6 +64,7 @@ class RetentionEnv(gym.Env):
     | K - 1 | `running:…` | months that the accepted arm still runs / its months |
     | 1 | `months_since_contact` | / the months after which a refusal is forgotten; 1 if never |
     | 1 | `offers_used` | / `max_offers` |
+    | 1 | `offers_accepted` | / `max_offers`; only where a taste is hidden |
     | K - 1 | `allowed:…` | 1 if the arm may be offered now |
 
     Values v are in tenths of the customer's monthly margin and shown as v / (1 + √(1 + |v|)).
@@ -85,17 +86,19 @@ class RetentionEnv(gym.Env):
     the value of never offering, in expectation over the step: the same optimal policy, far less noise.
 
     ### Starting state
-    A random customer, no contact remembered, no offer used, λ = `budget_price`. `reset(options=…)` takes
-    `customer` (row), `state` (of `process`), `offers_used` and, for a single customer, `budget_price`.
+    A random customer of a random hidden type (`process.types`), which is not shown and lasts for the episode; no
+    contact remembered, no offer used, λ = `budget_price`. `reset(options=…)` takes `customer` (row), `state` (of
+    `process`), `offers_used`, `offers_accepted` and, for a single customer, `budget_price`.
 
     ### End of the episode
-    *Terminated* when the customer leaves or survives the horizon of T steps (time is observed). Never
-    truncated.
+    *Terminated* when the customer leaves (whom a contact kept may do so right after its window, if effects decay) or
+    survives the horizon of T steps (time is observed). Never truncated.
 
     ### Info
     `customer`, and after a step `offered`, `accepted`, `churned`, `masked`.
 
     ### Version history
+    * v2: hidden types, decaying effects, answers to earlier offers.
     * v1: arms of any kind; what runs is shown by arm.
     * v0: first version, percents off alone.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -281,7 +281,7 @@ def drawn_tables(table: CustomerTable, models: Sequence[ResponseSource], *, seed
     which = np.random.default_rng([seed, 1]).integers(len(models), size=len(table))
     parts = [build_tables(table.where(which == each), model) for each, model in enumerate(models)]
     back = np.argsort(np.argsort(which, kind="stable"), kind="stable")
-    joined = {
+    joined: dict[str, Any] = {
         name: np.concatenate([getattr(each, name) for each in parts])[back] for name in parts[0].rowwise
     }
     return replace(parts[0], **joined)

@@ -41,18 +41,19 @@ def test_it_is_registered_singly_and_vectorised(tables, monthly):
     assert single.observation_space == vector.unwrapped.single_observation_space
 
 
-def test_the_docstring_gives_the_width_and_order_of_the_observation(tables, monthly):
-    env = RetentionEnv(tables, monthly)
+@pytest.mark.parametrize("taste", [0.0, 0.5])
+def test_the_docstring_gives_the_width_and_order_of_the_observation(tables, monthly, taste):
+    env = RetentionEnv(tables, replace(monthly, taste=taste))
     features, arms = len(tables.feature_names), monthly.n_arms
 
-    assert env.observation_space.shape == (features + 6 * arms + 1,)
+    assert env.observation_space.shape == (features + 6 * arms + 1 + bool(taste),)
     groups = list(dict.fromkeys(name.split(":")[0] for name in env.observer.names))
     documented = [
         line.split("|")[2].strip().strip("`").removesuffix(":…")
         for line in RetentionEnv.__doc__.splitlines()
         if line.strip().startswith("|") and "`" in line.split("|")[2]
     ]
-    assert groups == documented
+    assert groups == [name for name in documented if taste or name != "offers_accepted"]
 
 
 def test_a_forbidden_action_is_no_offer_and_says_so(tables, monthly):

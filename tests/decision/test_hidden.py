@@ -9,7 +9,7 @@ import pytest
 
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.hidden import HiddenTypes
-from churn_assets.decision.incremental import incremental
+from churn_assets.decision.incremental import Worths, incremental
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import evaluate, never, solve
 
@@ -160,3 +160,32 @@ def test_who_took_offers_before_is_more_likely_to_take_the_next(hidden, make_tab
             asked = step.offered & (used == key[0]) & (taken == key[1])
             rates.setdefault(key, []).extend(step.accepted[asked].tolist())
     assert np.mean(rates[2, 2]) > np.mean(rates[2, 0]) + 0.1
+
+
+def test_projections_go_from_hopeful_to_cautious_and_are_those_of_processes_so_configured(
+    monthly, make_tables
+):
+    process = replace(
+        monthly, frailty=1.0, frailty_band=(0.0, 1.5), effect_decay=0.1, effect_decay_band=(0.0, 0.5)
+    )
+    tables = make_tables(300, process, seed=2)
+    worths = Worths(tables.responses, process, process.projections)
+    told = [worths.gained(0, 1, at)[0][:, :, 0] for at in range(3)]
+    for value, projection in zip(told, process.projections, strict=True):
+        alone = incremental(tables.responses, process.at(projection))
+        np.testing.assert_allclose(value, alone.value[:, 0, 0, 1:], rtol=1e-5, atol=1e-5)
+    pays = told[1] > 5
+    assert pays.any()
+    assert (told[1][pays] > told[0][pays]).all()
+    assert (told[0][pays] > told[2][pays]).all()
+
+
+def test_where_effects_fade_whole_an_offer_brings_what_is_paid_in_its_window_alone(monthly, make_tables):
+    """Everybody who is kept leaves right after: their margin in the window is all that is gained."""
+    process = replace(monthly, effect_decay=1.0)
+    tables = make_tables(300, process, seed=2)
+    gained = incremental(tables.responses, process).value[:, 0, 0, 1:]
+    window = process.margin * process.window_months * tables.price
+    kept = tables.risk[:, :1] - np.minimum(tables.churn_if_accepted, tables.churn_if_refused)[:, 0]
+    assert (gained <= window[:, None] * np.maximum(kept, 0) + 1e-3).all()
+    assert (incremental(tables.responses, monthly).value[:, 0, 0, 1:] > window[:, None] * kept).any()

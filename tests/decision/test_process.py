@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.decision.config import HiddenConfig, PpoDecisionConfig
 from churn_assets.decision.process import BASE, IDLE, RetentionProcess
 from churn_assets.offers.economics import Economics
+from churn_assets.response.persistence import Interval, Persistence
 
 
 def walk(process, state, steps):
@@ -186,3 +188,19 @@ def test_without_a_cooldown_of_its_own_it_is_two_months_or_the_label_window():
 def test_a_config_that_makes_no_sense_is_refused_by_its_key(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PpoDecisionConfig(**wrong)
+
+
+def test_what_the_log_shows_of_later_windows_goes_before_what_is_configured():
+    config = PpoDecisionConfig()
+    shown = Persistence(Interval(0.6, 0.4, 0.9), Interval(0.2, 0.0, 0.5), 2_000, 5_000)
+    built = RetentionProcess.build(config, Economics(), 3, persistence=shown)
+    assert built.projections == ((0.6, 0.2), (0.4, 0.0), (0.9, 0.5))
+    assert built.taste == config.hidden.taste
+    plain = RetentionProcess.build(config, Economics(), 3)
+    assert plain.projections == ((1.0, 0.0), (0.0, 0.0), (1.5, 0.5))
+
+
+@pytest.mark.parametrize("wrong", [{"frailty": 2.0}, {"effect_decay": 0.9}, {"frailty_band": (1.2, 1.4)}])
+def test_a_point_outside_its_band_is_refused(wrong):
+    with pytest.raises(ValidationError, match="lies outside"):
+        HiddenConfig(**wrong)

@@ -42,12 +42,6 @@ def test_what_the_models_decide_earns_no_less_than_simple_policies_and_most_of_w
 
 def test_the_gain_that_is_said_comes_true(outcomes):
     said, ours = (mean(getattr(each, name) for each in outcomes) for name in ("said", "ours"))
-    print(
-        "RATIO",
-        said / ours,
-        [e.said / e.ours for e in outcomes],
-        [e.ours / max(e.opponents.values()) for e in outcomes],
-    )
     assert 0.75 < said / ours < 1.33
 
 

@@ -42,7 +42,7 @@ _WHOLE_FILES = frozenset(
         "test_protocol_model", "test_response_gates", "test_resume", "test_reward", "test_risk_config",
         "test_risk_gates", "test_risk_model", "test_served", "test_sft", "test_simulate_command",
         "test_simulated_waves", "test_supervised", "test_table_gates", "test_text_formats", "test_text_ppo",
-        "test_training_config", "test_ui", "test_watched_shop", "test_worlds", "test_writing",
+        "test_training_config", "test_ui", "test_watched_shop", "test_world_family", "test_worlds", "test_writing",
     }
 )  # fmt: skip
 # Minutes each: started first, so that no process is left with one of them at the end.

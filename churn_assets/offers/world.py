@@ -173,8 +173,8 @@ class DemoWorld:
     The logging policy holds 10 % of decisions out from contact; else .35 uniform + .65 softmax around a risk
     tier, the riskiest at the menu's last arm, over the arms whose conditions the customer keeps. The others have a
     propensity of 0, and nobody else has. The rows of a log are independent replicates, not histories: latent state,
-    recent offers and hold-out are drawn per row. Where would-be outcomes are not the labels (see `Hidden`), frailty and
-    taste persist in a customer over the rows.
+    recent offers and hold-out are drawn per row. What persists in a customer over the rows is taste and, where would-be
+    outcomes are not the labels, frailty: see `Hidden`.
 
     Drift, in the log after wave 20 and in a `shifted` cohort: `acceptance_shift` adds .3 to the acceptance
     intercept; `competitor_shock` turns a tenth of the fibre customers who would stay into would-be churners

@@ -44,6 +44,8 @@ LEAST = 1e-12
 """Of a mean square: columns that are 0 on all rows keep a finite prior, and effects a size."""
 LEAST_CHURN = 0.02
 """Rows are weighed by one over the variance of their outcome, and by no more than at this churn."""
+SAMPLE = 1000
+"""Rows, at most, over which mean squares are taken."""
 SEGMENTS = 3
 SURPRISING = 0.1
 """Draws are made larger where chance and they leave cells as far off less often than this."""
@@ -88,10 +90,9 @@ class Uncertainty:
             ConversionError: The arrays of the trees answer otherwise than scikit-learn.
         """
         parted = Boosted.by_chance(schema, X, TREES, LEAVES, config)
-        covariance = _posterior(parted, X, seen, effects, config.heterogeneity)
-        root = np.linalg.cholesky(covariance)
+        root = np.linalg.cholesky(_precision(parted, X, seen, effects, config.heterogeneity))
         normal = np.random.default_rng(schema.folds.seed).normal(size=(config.draws, len(root)))
-        once = cls(parted, normal @ root.T, 1.0)
+        once = cls(parted, np.ascontiguousarray(np.linalg.solve(root.T, normal.T).T), 1.0)
         cells = cells_of(seen)
         residual = seen.residual - seen.centred(effects)
         left_open = once.covariance(seen, X, cells)
@@ -163,8 +164,8 @@ def cells_of(seen: LogRows) -> Floats:
     return np.concatenate(each, axis=1)
 
 
-def _posterior(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heterogeneity: float) -> Floats:
-    """(d, d) covariance of the coefficients, given the log."""
+def _precision(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heterogeneity: float) -> Floats:
+    """(d, d) inverse of the covariance of the coefficients, given the log."""
     mean = seen.churn + (seen.propensities * effects).sum(axis=1)
     mean = between(LEAST_CHURN, mean, 1 - LEAST_CHURN)
     weight = 1 / (mean * (1 - mean))
@@ -174,7 +175,7 @@ def _posterior(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heter
         centred = _centred(parted, X, seen, rows)
         weighed = (centred * weight[rows, None]).T
         gram, moment = gram + weighed @ centred, moment + weighed @ seen.residual[rows]
-    some = slice(None, None, -(-len(X) // ROWS))
+    some = slice(None, None, -(-len(X) // SAMPLE))
     parts = (seen.columns[some], seen.risk[some], seen.acceptance[some], parted.leaves(X[some]))
     sample = [open_columns(*parts, arm) for arm in range(1, seen.arms + 1)]
     squares = np.mean([(each**2).mean(axis=0) for each in sample], axis=0)
@@ -187,11 +188,11 @@ def _posterior(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heter
         for first, last in blocks:
             share = heterogeneity**2 * max(size, LEAST) / len(blocks)
             precision[first:last] = max(squares[first:last].sum(), LEAST) / share
-        return np.asarray(np.linalg.inv(gram + np.diag(precision)))
+        return np.asarray(gram + np.diag(precision))
 
     size = 0.0
     for _ in range(PASSES):
-        covariance = given(size)
+        covariance = np.linalg.inv(given(size))
         mean = covariance @ moment
         size = float(
             np.mean([(each @ mean) ** 2 + ((each @ covariance) * each).sum(axis=1) for each in sample])
@@ -202,8 +203,10 @@ def _posterior(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heter
 def _centred(parted: Boosted, X: Floats, seen: LogRows, rows: slice) -> Floats:
     """(m, d) the columns of the logged arm less their mean over the arms."""
     parts = (seen.columns[rows], seen.risk[rows], seen.acceptance[rows], parted.leaves(X[rows]))
-    each = [open_columns(*parts, arm) * seen.chance(arm, rows)[:, None] for arm in range(1, seen.arms + 1)]
-    return np.asarray(np.sum(each, axis=0))
+    found = open_columns(*parts, 1) * seen.chance(1, rows)[:, None]
+    for arm in range(2, seen.arms + 1):  # one at a time: bounds the memory
+        found += open_columns(*parts, arm) * seen.chance(arm, rows)[:, None]
+    return found
 
 
 def _bounds(arms: int, features: int, leaves: int) -> list[int]:

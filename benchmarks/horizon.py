@@ -1,19 +1,20 @@
 """Does a policy's gain over its own horizon come true on a world's panel? Part of `benchmarks.truth`.
 
-Models and policies learn from the one-window log of a world; the world is then run forward over held-out customers.
-Contenders: nobody, one arm for everybody, the exact optimum of the mean models, PPO.
+Models and policies learn from a log of a world, of single windows or one that follows its customers; the world is then
+run forward over held-out customers. Contenders: nobody, one arm for everybody, the exact optimum of the mean models
+(certainty equivalent), the plan that knows of hidden types, PPO.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, factorial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.panel import PanelPolicy, PanelResult
+from benchmarks.panel import PanelPolicy, PanelResult, history_log
 from benchmarks.report import Figure
 from benchmarks.served import ROOT
 from benchmarks.world import (
@@ -31,8 +32,8 @@ from benchmarks.world import (
 from benchmarks.worlds import WORLDS
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.observation import Observer
-from churn_assets.decision.optimum import evaluate, never, solve
-from churn_assets.decision.process import RetentionProcess
+from churn_assets.decision.optimum import evaluate, never
+from churn_assets.decision.process import Projection, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.log import OfferLog
@@ -45,8 +46,12 @@ SEEDS = (0, 1, 2, 3, 4)
 ROWS = 50_000
 REPLICATES = 8
 COMPARED = ("frailty", "steady", "taste", "delay", "fatigue")
+"""Whose logs follow customers for `WINDOWS` windows."""
+SINGLE = ("frailty", "steady", "taste")
+"""Whose logs are of single windows, so that frailty and decay are as configured."""
+WINDOWS = 6
 NOTHING = "no offer"
-OPTIMUM, PPO = "certainty equivalent", "ppo"
+OPTIMUM, PLAN, PPO = "certainty equivalent", "plan with types", "ppo"
 RELEASED = PPO
 """Whose figures a release shows."""
 
@@ -95,11 +100,12 @@ def policies(scene: Scene) -> dict[str, Contender]:
     policy = train_policy(scene.models, scene.table, process, scene.experiment, scene.seed)
     held = scene.table.held_out
     asked = tables_by_prior_offers(scene.models, at(scene.table, np.flatnonzero(held)), process)
-    by_plan = [solve(each, process).evaluation.value for each in asked]
+    means = replace(process.at(Projection()), taste=0.0)
     by_ppo = [evaluate(each, process, policy.choice(Observer(each, process))).value for each in asked]
+    certain = PanelDecider([planned(each, means) for each in asked], means, world, held)
     planner = PanelDecider([planned(each, process) for each in asked], process, world, held)
     network = PanelDecider([trained(policy, each) for each in asked], process, world, held)
-    found[OPTIMUM] = Contender(planner, over_nothing(by_plan, asked, process))
+    found[OPTIMUM], found[PLAN] = Contender(certain), Contender(planner)
     found[PPO] = Contender(network, over_nothing(by_ppo, asked, process))
     return found
 
@@ -133,15 +139,13 @@ class Forward:
 
 
 def run_forward(
-    world: str, seed: int, experiment: Experiment, table: CustomerTable, risk: RiskModel
+    world: str, seed: int, experiment: Experiment, table: CustomerTable, risk: RiskModel, *, follows: bool
 ) -> Forward:
     """Learns from a world's log and runs every contender forward: about a minute."""
     kind = DemoWorld(table, experiment.economics, responses=WORLDS[world])
-    log = kind.draw_log(ROWS, seed)
+    log = history_log(kind, seed, windows=WINDOWS) if follows else kind.draw_log(ROWS, seed)
     models = Models.fit(table, log, experiment, risk)
-    process = RetentionProcess.build(
-        experiment.ppo_decision, experiment.economics, table.schema.label_window_months
-    )
+    process = models.process(experiment, table.schema.label_window_months)
     contenders = policies(Scene(experiment, table, kind, log, models, process, seed))
     held = np.flatnonzero(table.held_out)
     ran: dict[str, PanelResult] = {
@@ -166,10 +170,11 @@ def figures_of(world: str, found: Sequence[Forward]) -> Iterator[Figure]:
     note = f"reported {reported:.2f}, true {true:.2f} a customer"
     yield Figure(f"horizon_reported_over_true_{world}", ratio, ">=", 0.8, note)
     yield Figure(f"horizon_reported_at_most_{world}", ratio, "<=", 1.25, note)
-    bar = 5.33 if world == "frailty" else None
+    bar = 5.33 if world.startswith("frailty") else None
     note = "of the released policy over no offer, a customer"
     yield Figure(f"panel_value_{world}", true, ">=", bar, note)
     yield Figure(f"panel_certainty_equivalent_{world}", gains[OPTIMUM])
+    yield Figure(f"panel_plan_{world}", gains[PLAN], note="planned with hidden types")
     constant = max((name for name in gains if name.startswith("everyone")), key=lambda name: gains[name])
     yield Figure(f"panel_best_constant_{world}", gains[constant], note=constant)
     over = np.array([each.ppo_minus_optimum[0] for each in found])
@@ -178,14 +183,19 @@ def figures_of(world: str, found: Sequence[Forward]) -> Iterator[Figure]:
     yield Figure(f"ppo_minus_certainty_equivalent_{world}", float(over.mean()), note=note)
 
 
-def measure() -> list[Figure]:
+def measure(seeds: Sequence[int] = SEEDS) -> list[Figure]:
     """Every world and seed."""
     experiment = load_experiment("quickstart", ROOT / "configs")
-    found: dict[str, list[Forward]] = {world: [] for world in COMPARED}
-    for seed in SEEDS:
+    logs = [(world, True) for world in COMPARED] + [(world, False) for world in SINGLE]
+    found: dict[tuple[str, bool], list[Forward]] = {each: [] for each in logs}
+    for seed in seeds:
         table = read_customers(experiment.customers, seed=seed, root=ROOT)
         risk = RiskModel.fit(table, experiment.risk_model)
-        for world, those in found.items():
-            those.append(run_forward(world, seed, experiment, table, risk))
-            print(f"horizon {world} {seed}: {those[-1]}", flush=True)
-    return [figure for world, those in found.items() for figure in figures_of(world, those)]
+        for (world, follows), those in found.items():
+            those.append(run_forward(world, seed, experiment, table, risk, follows=follows))
+            print(f"horizon {world}, log follows {follows}, {seed}: {those[-1]}", flush=True)
+    return [
+        figure
+        for (world, follows), those in found.items()
+        for figure in figures_of(world if follows else f"{world}_single", those)
+    ]

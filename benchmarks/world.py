@@ -27,7 +27,7 @@ from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.ppo import train
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.responses import ResponseModels
-from churn_assets.decision.tables import ResponseTables, build_tables
+from churn_assets.decision.tables import ResponseTables, build_tables, drawn_tables
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.economics import catalogue
 from churn_assets.offers.log import OfferLog
@@ -67,7 +67,12 @@ class Models:
         accept = AcceptModel.fit(table, log, experiment.accept_model)
         out_of_fold = risk.risk_of(log.customer_id)
         effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
-        return cls(risk, accept, effect)
+        return cls(risk, accept, effect.following(table, log, risk))
+
+    def process(self, experiment: Experiment, window_months: float) -> RetentionProcess:
+        """Of the experiment, with what the log shows of later windows."""
+        section, money = experiment.ppo_decision, experiment.economics
+        return RetentionProcess.build(section, money, window_months, experiment.arms, self.effect.persistence)
 
     def tables(
         self, customers: CustomerTable, process: RetentionProcess, prior_offers: Ints
@@ -139,7 +144,7 @@ def best_constant_lift(truth: Truth, world: DemoWorld, menu: Menu) -> float:
 
 
 Decide = Callable[[Ints, Ints, Ints, Ints], Ints]
-"""Arms of the process's menu by row of the tables, step, state and offers used, all (n,)."""
+"""Arms of the process's menu by row of the tables, step, state and past, all (n,)."""
 
 
 def trained(policy: DecisionPolicy, tables: ResponseTables) -> Decide:
@@ -153,7 +158,8 @@ def planned(tables: ResponseTables, process: RetentionProcess) -> Decide:
     """As the exact optimum of the models decides."""
     actions, place = solve(tables, process).actions, np.cumsum(process.open) - 1
 
-    def decide(row: Ints, step: Ints, status: Ints, used: Ints) -> Ints:
+    def decide(row: Ints, step: Ints, status: Ints, past: Ints) -> Ints:
+        used = process.pasts[past, 0]
         return np.where(process.open[status], actions[step, place[status], used, row], 0)
 
     return decide
@@ -192,13 +198,13 @@ class PanelDecider:
             MOST_PRIOR_OFFERS,
         )
         carried = np.where(state.month < process.recent_window_months, carried, 0)[asked]
-        used = np.minimum(state.offers_used, process.max_offers)[asked]
+        past = process.past(state.offers_used, state.offers_accepted)[asked]
         row = self._row[state.customer[asked]]
         for prior, decide in enumerate(self._deciders):
             chosen = np.flatnonzero(carried == prior)
             if len(chosen):
                 steps = np.full(len(chosen), step)
-                arms[asked[chosen]] = self._menu[decide(row[chosen], steps, status[chosen], used[chosen])]
+                arms[asked[chosen]] = self._menu[decide(row[chosen], steps, status[chosen], past[chosen])]
         return arms
 
 
@@ -264,9 +270,7 @@ def panel_lifts(
     world: DemoWorld, models: Models, table: CustomerTable, experiment: Experiment, seed: int, replicates: int
 ) -> dict[str, float]:
     """Mean value a held-out customer over no offer, over the policy's own horizon, of every contender."""
-    process = RetentionProcess.build(
-        experiment.ppo_decision, experiment.economics, table.schema.label_window_months
-    )
+    process = models.process(experiment, table.schema.label_window_months)
     policy = train_policy(models, table, process, experiment, seed)
     scored = table.held_out
     top, top_arm = (
@@ -294,7 +298,9 @@ def train_policy(
     """The experiment's own policy on the customers that are not held out."""
     customers = table.where(~table.held_out)
     tables = models.tables(customers, process, np.zeros(len(customers), np.int64))
-    return train(tables, process, experiment.ppo_decision, seed=seed).policy
+    possible = ResponseModels.drawn(models.risk, models.accept, models.effect, process)
+    drawn = drawn_tables(customers, possible, seed=seed)
+    return train(tables, process, experiment.ppo_decision, seed=seed, drawn=drawn).policy
 
 
 def prior_offers(count: int, seed: int) -> Ints:

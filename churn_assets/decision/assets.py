@@ -57,11 +57,8 @@ def ppo_decision(
     chosen = np.random.default_rng(step.seed).permutation(seen)[: config.ppo.cases]
     learners = customers.where(np.isin(np.arange(len(customers)), chosen))
     tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
-    possible = [
-        ResponseModels.of(risk_model, accept_model.drawn(each), effect_model.drawn(each), process)
-        for each in range(min(len(accept_model.draws), effect_model.n_draws))
-    ]
-    drawn = drawn_tables(learners, possible, seed=step.seed) if possible else None
+    possible = ResponseModels.drawn(risk_model, accept_model, effect_model, process)
+    drawn = drawn_tables(learners, possible, seed=step.seed)
 
     def report(progress: LearningCurvePoint) -> None:
         reached = {"step": progress.timesteps, "total": config.ppo.timesteps}

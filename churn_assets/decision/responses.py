@@ -22,6 +22,8 @@ from churn_assets.predictors.probability import logistic
 from churn_assets.risk.predictor import RiskPredictor, risk_of
 
 if TYPE_CHECKING:
+    from churn_assets.response.accept import AcceptModel
+    from churn_assets.response.effect import EffectModel
     from churn_assets.response.predictor import AcceptPredictor, EffectPredictor
 
 
@@ -98,6 +100,14 @@ class ResponseModels:
         joined = cls(risk.schema, process, grid, parts[0].on(grid), parts[1].on(grid), parts[2].on(grid))
         joined._offered  # noqa: B018 - refused here, not at the first customer
         return joined
+
+    @classmethod
+    def drawn(
+        cls, risk: RiskModelLike, accept: AcceptModel, effect: EffectModel, process: RetentionProcess
+    ) -> list[ResponseModels]:
+        """As many as the acceptance and the effect model say that the log leaves possible; perhaps none."""
+        count = min(len(accept.draws), effect.n_draws)
+        return [cls.of(risk, accept.drawn(m), effect.drawn(m), process) for m in range(count)]
 
     def responses(self, X: Floats, prior: Floats, again_steps: int | None = None) -> PredictedResponses:
         """What the models say of customers at every step.

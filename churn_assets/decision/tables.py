@@ -276,8 +276,12 @@ def build_tables(
     )
 
 
-def drawn_tables(table: CustomerTable, models: Sequence[ResponseSource], *, seed: int) -> ResponseTables:
-    """As `build_tables`, each customer asked of one of several models that is drawn for it."""
+def drawn_tables(
+    table: CustomerTable, models: Sequence[ResponseSource], *, seed: int
+) -> ResponseTables | None:
+    """As `build_tables`, each customer asked of one of several models that is drawn for it; None without any."""
+    if not models:
+        return None
     which = np.random.default_rng([seed, 1]).integers(len(models), size=len(table))
     parts = [build_tables(table.where(which == each), model) for each, model in enumerate(models)]
     back = np.argsort(np.argsort(which, kind="stable"), kind="stable")

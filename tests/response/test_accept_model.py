@@ -75,12 +75,13 @@ def test_every_hyperparameter_reaches_the_classifier(fitted, key, value):
     assert getattr(fit_classifier(fitted.table, fitted.log, config), key) == value
 
 
-def test_the_number_of_cross_fits_is_the_number_of_refits(fitted, monkeypatch):
+def test_the_numbers_of_cross_fits_and_of_draws_are_the_number_of_refits(fitted, monkeypatch):
     made = []
     build = classifier.new_classifier
     monkeypatch.setattr(classifier, "new_classifier", lambda *args: made.append(args) or build(*args))
-    AcceptModel.fit(fitted.table, fitted.log, AcceptModelConfig(max_iter=2, cross_fits=3))
-    assert len(made) == 3 + 1
+    found = AcceptModel.fit(fitted.table, fitted.log, AcceptModelConfig(max_iter=2, cross_fits=3, draws=2))
+    assert len(made) == 3 + 1 + 2
+    assert len(found.draws) == 2
 
 
 def test_the_same_data_and_config_give_the_same_digest_and_the_saved_model_the_same_bits(fitted, tmp_path):

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.intervals import known
-from churn_assets.response.accept import AcceptModel
-from churn_assets.response.config import AcceptModelConfig, EffectModelConfig
+from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import LogRows
 from churn_assets.response.effect import EffectModel
 from churn_assets.response.evidence import score_test
@@ -153,11 +152,6 @@ def test_drawn_acceptance_lies_about_the_models_and_keeps_its_constraints(fitted
     spread = every.std(axis=0)[:, 1:].mean()
     assert 0.005 < spread < 0.08
     assert np.abs(every.mean(axis=0) - said)[:, 1:].mean() < spread
-
-
-def test_there_are_as_many_drawn_acceptances_as_are_asked_for(fitted):
-    config = AcceptModelConfig(max_iter=3, draws=2)
-    assert len(AcceptModel.fit(fitted.table, fitted.log, config).draws) == 2
 
 
 def test_effects_far_outside_their_intervals_do_not_pass_the_gate(fitted):

@@ -33,7 +33,8 @@ class _Description(BaseModel, frozen=True, extra="forbid"):
 class PpoDecisionFormat(ArtifactFormat[DecisionPolicy]):
     """Golden rows: the probabilities at made-up observations, with and without masked arms."""
 
-    loader: ClassVar[str] = "ppo_decision/2"
+    loader: ClassVar[str] = "ppo_decision/3"
+    reads: ClassVar[tuple[str, ...]] = ("ppo_decision/2",)
     packages: ClassVar[tuple[str, ...]] = ("numpy", "safetensors", "stable-baselines3", "torch")
 
     def save(self, value: DecisionPolicy, folder: Path) -> None:

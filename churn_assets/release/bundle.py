@@ -120,7 +120,8 @@ class Release(_Frozen):
 class ReleaseFormat(ArtifactFormat[Release]):
     """`bundle.json`, `report.html` and the files of the models that it decides with."""
 
-    loader = "release/5"
+    loader = "release/6"
+    reads = ("release/5",)
 
     def save(self, value: Release, folder: Path) -> None:
         write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)

@@ -233,7 +233,14 @@ class EffectModel:
 
         Of the mean effect of an arm on customers with these features, not of what one customer will do. Normal, as wide
         as the draws spread, and nowhere beyond what brings churn to 0 or 1.
+
+        Raises:
+            ValueError: The model was stored before there were draws.
         """
+        if not self.n_draws:
+            raise ValueError(
+                "effect_model: found no draws, expected some: it is older than they are; train it anew"
+            )
         churn, accepted, refused = self.consequences(X, risk)
         effects = intention_to_treat(churn, accepted, refused, acceptance)
         columns = self.mediated.basis.transform(X, logit(risk, LEAST))

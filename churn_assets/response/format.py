@@ -57,13 +57,14 @@ ARRAYS, DESCRIPTION, OUT_OF_FOLD, TENSORS = (
 class _AcceptDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     menu: tuple[Arm, ...]
-    draws: NonNegativeInt
+    draws: NonNegativeInt = 0
 
 
 class AcceptModelFormat(ArtifactFormat[AcceptModel]):
     """Golden rows: every arm for a handful of made-up customers, without and with a recent offer."""
 
     loader: ClassVar[str] = "accept_model/3"
+    reads: ClassVar[tuple[str, ...]] = ("accept_model/2",)
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
     """What predicts, and what fitted: another version of the latter gives another model from the same log."""
 
@@ -135,14 +136,20 @@ class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     size: float
     overall: Estimate
     evidence_z: float
-    larger: float
-    persistence: Persistence | None
+    larger: float = 1.0
+    persistence: Persistence | None = None
+
+
+def _trees(place: str, name: str, tensors: Mapping[str, Array], levels: Sequence[int]) -> Boosted:
+    grid = unpack_grid(place, tensors, levels)
+    return Boosted(grid, unpack_forest(name, tensors, grid))
 
 
 class EffectModelFormat(ArtifactFormat[EffectModel]):
     """Golden rows: the consequences for made-up customers at three levels of risk."""
 
     loader: ClassVar[str] = "effect_model/5"
+    reads: ClassVar[tuple[str, ...]] = ("effect_model/4",)
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn", "scipy")
     """What predicts, and what fitted."""
 
@@ -202,12 +209,11 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 )
             accepting = take("accepting", tensors, (2, arms), np.float64)
             levels = [len(feature.categories) for feature in schema.features]
-            boosted, parted = (
-                Boosted(grid := unpack_grid(place, tensors, levels), unpack_forest(name, tensors, grid))
-                for place, name in (("grid", "boosted"), ("parted", "leaves"))
-            )
+            boosted = _trees("grid", "boosted", tensors, levels)
+            # Version 4 stored no draws.
+            parted = _trees("parted", "leaves", tensors, levels) if "draws" in tensors else boosted
             width = open_width(arms, columns, parted)
-            draws = take("draws", tensors, (None, width), np.float64)
+            draws = take("draws", tensors, (None, width), np.float64) if "draws" in tensors else None
             model = EffectModel(
                 schema=schema,
                 menu=menu,
@@ -219,7 +225,9 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 size=described.size,
                 overall=described.overall,
                 evidence_z=described.evidence_z,
-                uncertainty=Uncertainty(parted, draws, described.larger),
+                uncertainty=Uncertainty(
+                    parted, np.zeros((0, width)) if draws is None else draws, described.larger
+                ),
                 persistence=described.persistence,
             )
             model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now

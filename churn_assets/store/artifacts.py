@@ -145,10 +145,9 @@ class ArtifactStore:
             GoldenMismatch: The loaded value answers differently.
         """
         manifest = self.manifest(ref)
-        if manifest.loader != fmt.loader:
-            raise IncompatibleArtifact(
-                MANIFEST, f"loader {manifest.loader!r}", f"loader {fmt.loader!r}", str(ref)
-            )
+        if manifest.loader not in (fmt.loader, *fmt.reads):
+            expected = f"loader {' or '.join(map(repr, (fmt.loader, *fmt.reads)))}"
+            raise IncompatibleArtifact(MANIFEST, f"loader {manifest.loader!r}", expected, str(ref))
         with self.cache.workspace() if self.cache else _temporary_folder() as folder:
             self._copy_verified(ref, manifest, folder)
             try:

@@ -38,10 +38,12 @@ class ArtifactFormat(ABC, Generic[T]):
 
     Attributes:
         loader: Name and version, such as ``risk_model/1``; a new layout of the files gets a new number.
+        reads: Loaders of versions before that `load` reads as well.
         packages: Distributions whose versions the manifest records.
     """
 
     loader: ClassVar[str]
+    reads: ClassVar[tuple[str, ...]] = ()
     packages: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

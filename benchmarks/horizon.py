@@ -13,7 +13,7 @@ from math import exp, factorial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.panel import PanelPolicy, PanelResult
+from benchmarks.panel import PanelPolicy, PanelResult, history_log
 from benchmarks.report import Figure
 from benchmarks.served import ROOT
 from benchmarks.world import (
@@ -43,6 +43,8 @@ Floats = NDArray[np.float64]
 
 SEEDS = (0, 1, 2, 3, 4)
 ROWS = 50_000
+WINDOWS = 6
+"""That a customer is followed for, if nothing runs and they stay."""
 REPLICATES = 8
 COMPARED = ("frailty", "steady", "taste", "delay", "fatigue")
 NOTHING = "no offer"
@@ -60,6 +62,7 @@ class Scene:
         table: Customers.
         world: Who answers.
         log: What it answered to the past policy, one window a row.
+        history: The same customers followed over several windows.
         models: Fitted on it.
         process: Over the whole horizon.
         seed: Of everything.
@@ -69,6 +72,7 @@ class Scene:
     table: CustomerTable
     world: DemoWorld
     log: OfferLog
+    history: OfferLog
     models: Models
     process: RetentionProcess
     seed: int
@@ -137,12 +141,12 @@ def run_forward(
 ) -> Forward:
     """Learns from a world's log and runs every contender forward: about a minute."""
     kind = DemoWorld(table, experiment.economics, responses=WORLDS[world])
-    log = kind.draw_log(ROWS, seed)
+    log, history = kind.draw_log(ROWS, seed), history_log(kind, seed, windows=WINDOWS)
     models = Models.fit(table, log, experiment, risk)
     process = RetentionProcess.build(
         experiment.ppo_decision, experiment.economics, table.schema.label_window_months
     )
-    contenders = policies(Scene(experiment, table, kind, log, models, process, seed))
+    contenders = policies(Scene(experiment, table, kind, log, history, models, process, seed))
     held = np.flatnonzero(table.held_out)
     ran: dict[str, PanelResult] = {
         name: over_horizon(kind, each.policy, process, seed, REPLICATES, held)

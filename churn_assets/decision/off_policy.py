@@ -93,6 +93,7 @@ class OffPolicyEstimate:
     agreement: float
     moved: float
     undone_by: float
+    suspected: float
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,9 @@ class LoggedDecisions:
         propensities: (n, A) of the logging policy, in [0, 1]; 0 of an arm that could not be chosen, never of arm 0.
         expected: (n, A) reward of each arm by an outcome model that was fitted without this customer.
         customer: (n,) number of the customer, 0 or more.
+        suspected: the factor, 1 or more, by which the odds of churn without contact differ between log and table: as if
+            whoever logged had changed the odds of a contact by as much, knowing who would leave. A table that is out of
+            date shows the same.
     """
 
     arm: Ints
@@ -143,6 +147,7 @@ class LoggedDecisions:
     propensities: Floats
     expected: Floats
     customer: Ints
+    suspected: float = 1.0
 
     @classmethod
     def of(cls, log: OfferLog, table: CustomerTable) -> LoggedDecisions:
@@ -162,7 +167,8 @@ class LoggedDecisions:
             table.fold.astype(np.int64),
             len(log.menu),
         )
-        return cls(log.arm, log.margin, log.propensities, expected, customer)
+        suspected = suspected_targeting(log, table.y[customer].astype(np.int64))
+        return cls(log.arm, log.margin, log.propensities, expected, customer, suspected)
 
     def estimate(self, policy: Floats) -> OffPolicyEstimate:
         """Score a policy.
@@ -190,6 +196,7 @@ class LoggedDecisions:
             agreement=float(chosen[np.arange(len(self.arm)), self.arm].mean()),
             moved=float((np.asarray(policy) * (self.propensities == 0)).sum(1).mean()),
             undone_by=self._undone_by(chosen - no_offer, lift.dr.lower_bound),
+            suspected=self.suspected,
         )
 
     def _undone_by(self, contrast: Floats, bound: float) -> float:
@@ -272,6 +279,19 @@ def _self_normalised(weight: Floats, reward: Floats) -> tuple[float, Floats]:
         return float("nan"), np.full(len(weight), np.nan)
     mean = float((weight * reward).sum() / weight.sum())
     return mean, weight * (reward - mean) / weight.mean()
+
+
+def suspected_targeting(log: OfferLog, label: Ints) -> float:
+    """The factor on odds between churn without contact in a log, weighted by propensity, and its customers' labels (n,).
+
+    A negative control: if the propensities are true, whom nobody contacted left as often as the table says.
+    """
+    alone = log.arm == 0
+    if not alone.any():
+        return 1.0
+    rates = (np.average(log.churned[alone], weights=1 / log.propensities[alone, 0]), label.mean())
+    by_log, by_table = (np.clip(rate, 1e-6, 1 - 1e-6) for rate in rates)
+    return float(np.exp(abs(np.log(by_log / (1 - by_log)) - np.log(by_table / (1 - by_table)))))
 
 
 def on_log(menu: Menu, probabilities: Floats, log: Menu) -> Floats:
@@ -378,9 +398,15 @@ class OffPolicyVerdict:
     def gates(self) -> tuple[Gate, ...]:
         """The verdict as gates: the doubly robust lower bound, and the self-normalised estimate's sign."""
         low, dr, snips = self.tested.dr.lower_bound, self.tested.dr, self.tested.snips
+        undone, suspected = self.estimate.undone_by, self.estimate.suspected
+        shown = (
+            "no log shows it"
+            if suspected < undone
+            else f"churn without contact differs from the customers' table as by a factor of {suspected:.2f}: either the "
+            "table is out of date, or whoever logged knew who would leave, and the lift is not to be believed"
+        )
         hidden = (
-            f"hidden targeting that changes odds by a factor of {self.estimate.undone_by:.2f} would undo the lift over "
-            "no offer, and no log shows it"
+            f"hidden targeting that changes odds by a factor of {undone:.2f} would undo the lift, and {shown}"
         )
         return (
             Gate(
@@ -484,6 +510,10 @@ def off_policy_outcome(
         {"figure": "least propensity of a chosen arm", "value": estimate.least_propensity},
         {"figure": "agreement with the log", "value": estimate.agreement},
         {"figure": "odds ratio of hidden targeting that would undo the lift", "value": estimate.undone_by},
+        {
+            "figure": "odds ratio that churn without contact shows beside the table",
+            "value": estimate.suspected,
+        },
         {"figure": "chosen where impossible, taken as no contact", "value": estimate.moved},
     ]
     strongest = max(opponents, key=lambda each: each.lift.value)

@@ -8,7 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.linalg import solve_triangular
+from scipy.optimize import lsq_linear
+from scipy.special import expit
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
@@ -163,20 +165,20 @@ def _fit_spline_logistic(
     config: SplineLogisticConfig,
     signs: NDArray[np.int8],
 ) -> Pipeline:
-    bases, blocks = [], []
-    for position, feature in enumerate(schema.features):
-        if feature.kind == "categorical":
-            codes = [np.arange(len(feature.categories), dtype=np.float64)]
-            basis: Any = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False)
-            width = len(feature.categories)
-        else:
-            basis, width = _curve(X[:, position], config)
-        bases.append((f"f{position}", basis, [position]))
-        blocks.append((width, int(signs[position])))
+    # One encoder for all categories: the parts of a ColumnTransformer cost more than their columns.
+    texts = [place for place, feature in enumerate(schema.features) if feature.kind == "categorical"]
+    codes = [np.arange(len(schema.features[place].categories), dtype=np.float64) for place in texts]
+    encoder = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False)
+    bases: list[tuple[str, Any, list[int]]] = [("categories", encoder, texts)] if texts else []
+    blocks = [(sum(map(len, codes)), 0)]
+    for place in sorted(set(range(len(schema.features))) - set(texts)):
+        basis, width = _curve(X[:, place], config)
+        bases.append((f"f{place}", basis, [place]))
+        blocks.append((width, int(signs[place])))
     columns = ColumnTransformer(bases)
     scaled = Pipeline([("columns", columns), ("scale", StandardScaler())])
     Z = scaled.fit_transform(X)
-    logistic = LogisticRegression(C=1 / config.penalty, tol=1e-8, max_iter=2000)
+    logistic = LogisticRegression(C=1 / config.penalty, solver="newton-cholesky", tol=1e-8)
     logistic.fit(Z, y)
     if signs.any():
         _constrain(logistic, Z, y, scaled.named_steps["scale"].scale_, blocks)
@@ -223,24 +225,63 @@ def _constrain(
         else:
             transform[block, block] = -sign * np.triu(np.ones((width, width))) * scale[block][:, None]
         lower[block] = 0.0
-    increments = np.clip(np.linalg.solve(transform, logistic.coef_[0]), lower, upper)
+    start_at = np.clip(np.linalg.solve(transform, logistic.coef_[0]), lower, upper)
+    bounds = np.append(lower, -np.inf), np.append(upper, np.inf)
+    found = _bounded_newton(Z @ transform, y, transform.T @ transform / logistic.C, bounds,
+                            np.append(start_at, logistic.intercept_))  # fmt: skip
+    logistic.coef_ = (transform @ found[:-1])[None, :]
+    logistic.intercept_ = found[-1:]
 
-    def penalised(parameters: Floats) -> tuple[float, Floats]:
-        coefficients = transform @ parameters[:-1]
-        logits = Z @ coefficients + parameters[-1]
-        loss = logistic.C * np.sum(np.logaddexp(0, logits) - y * logits) + 0.5 * coefficients @ coefficients
-        residual = logistic.C * (1 / (1 + np.exp(-logits)) - y)
-        return float(loss), np.append(transform.T @ (Z.T @ residual + coefficients), residual.sum())
 
-    bounds = [*zip(lower, upper, strict=True), (-np.inf, np.inf)]
-    found = minimize(
-        penalised, np.append(increments, logistic.intercept_), jac=True, bounds=bounds, method="L-BFGS-B",
-        options={"maxiter": 2000, "ftol": 1e-12, "gtol": 1e-6},
-    )  # fmt: skip
-    if not found.success:
-        raise RuntimeError(f"risk_model: the monotone spline fit did not converge: {found.message}")
-    logistic.coef_ = (transform @ found.x[:-1])[None, :]
-    logistic.intercept_ = found.x[-1:]
+NEWTON_STEPS = 50
+"""A fit of splines needs four to ten."""
+
+
+def _bounded_newton(
+    Z: Floats, y: NDArray[np.int8], ridge: Floats, bounds: tuple[Floats, Floats], start: Floats
+) -> Floats:
+    """Logistic regression with a quadratic penalty and bounds: each Newton step is a small bounded least-squares problem.
+
+    Args:
+        Z: (n, d) columns.
+        y: (n,) labels.
+        ridge: (d, d) matrix of the penalty.
+        bounds: (d + 1,) least and largest parameters, the intercept's last.
+        start: (d + 1,) parameters within the bounds.
+
+    Raises:
+        RuntimeError: No convergence.
+    """
+    columns, penalty = np.column_stack([Z, np.ones(len(Z))]), np.zeros((len(start), len(start)))
+    penalty[:-1, :-1] = ridge
+
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        logits = columns @ parameters
+        loss = np.sum(np.logaddexp(0, logits) - y * logits) + 0.5 * parameters @ penalty @ parameters
+        return float(loss), logits
+
+    found = start
+    loss, logits = objective(found)
+    for _ in range(NEWTON_STEPS):
+        chance = expit(logits)
+        gradient = columns.T @ (chance - y) + penalty @ found
+        factor = np.linalg.cholesky(
+            (columns * (chance * (1 - chance))[:, None]).T @ columns + penalty + TINY * np.eye(len(found))
+        ).T
+        goal = factor @ found - solve_triangular(factor, gradient, trans="T")
+        step = lsq_linear(factor, goal, bounds=bounds, method="bvls").x - found
+        decrease = -float(gradient @ step)
+        if decrease <= 1e-9 * (1 + abs(loss)):
+            return found
+        share = 1.0
+        while (new := objective(found + share * step))[0] > loss - 1e-4 * share * decrease and share > 1e-6:
+            share /= 2
+        found, (loss, logits) = found + share * step, new
+    raise RuntimeError(f"risk_model: the monotone spline fit did not converge in {NEWTON_STEPS} steps")
+
+
+TINY = 1e-9
+"""Keeps the second derivatives invertible where every chance is 0 or 1."""
 
 
 def _logit(p: Floats) -> Floats:

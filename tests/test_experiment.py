@@ -52,17 +52,17 @@ def test_a_section_reaches_the_experiment_as_written(changed):
         ("seed: 20261122", "seed: '1'", r"seed: found \"1\", expected a valid integer"),
         ("margin: 0.50", "margin: 5", r"economics\.margin: found 5, expected less than or equal to 1"),
         (
-            "kind: logit_mean",
+            "kind: best_by_nested_cv",
             "kind: logitmean",
             r"risk_model\.kind: found \"logitmean\", expected 'logit_mean', ",
         ),
         (
-            "kind: logit_mean",
+            "kind: best_by_nested_cv",
             "kind: boosting\n  spline_logistic: {penalty: 2}",
             r"spline_logistic: not read with kind",
         ),
         (
-            "kind: logit_mean",
+            "kind: best_by_nested_cv",
             "kind: logit_mean\n  nested_folds: 4",
             r"nested_folds: not read with kind: logit_mean",
         ),

@@ -17,8 +17,8 @@ BINS = 20
 """Quantile bins of a number with more values than that; a blank is one more level."""
 
 PURE, HONEST = 0.98, 0.85
-"""A value with which at least a share `PURE` of its customers left, where `HONEST` would give so many by chance less than
-once in a thousand, knows the outcome. The extremes of a continuous number may be as sure, and are not looked at."""
+"""A value knows the outcome if at least a share `PURE` of its customers left, and were it `HONEST`, so many would have
+left by chance less than once in a thousand. The extremes of a continuous number may be as sure: they are not asked."""
 
 
 @dataclass(frozen=True)

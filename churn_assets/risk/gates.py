@@ -113,7 +113,7 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
     """Risks are probabilities: right in the mean of all customers, and on held-out ones in their slope and bin by bin.
 
     Each p-value is that of an error beyond the tolerated one. Of 7,000 customers a mean that is off by 3.5 points, and
-    logits that are half as large again, are found 9 times in 10 (`benchmarks.risk_gates`).
+    logits that are half as large again, are found 9 times in 10 (`benchmarks.risk_tables`).
     """
     held_out = customers.where(customers.held_out)
     risk = model.predict_customers(held_out)

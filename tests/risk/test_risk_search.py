@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from foreign import FOREIGN, foreign
 
+from benchmarks.foreign import FOREIGN, foreign
 from churn_assets.gates.metrics import brier
 from churn_assets.risk import search
 from churn_assets.risk.config import RiskModelConfig

@@ -14,19 +14,19 @@ Draw = tuple[np.ndarray, np.ndarray]
 """(n, F) features and (n,) logits."""
 
 
-def _interactions(rng, n: int) -> Draw:
+def _interactions(rng: np.random.Generator, n: int) -> Draw:
     X = rng.normal(size=(n, 10))
     z = 3.9 * np.sign(X[:, 0] * X[:, 1]) + 5.2 * (X[:, 2] > 0) * (X[:, 3] > 0.5) + 2 * X[:, 4] * (X[:, 5] > 0)
     return X, z - 3.6
 
 
-def _boxes(rng, n: int) -> Draw:
+def _boxes(rng: np.random.Generator, n: int) -> Draw:
     X = rng.uniform(size=(n, 8))
     one = (X[:, 0] > 0.6) & (X[:, 1] > 0.4) & (X[:, 2] < 0.5)
     return X, -5.5 + 10 * one + 9 * ((X[:, 3] < 0.12) & (X[:, 4] > 0.3))
 
 
-def _tree(rng, n: int) -> Draw:
+def _tree(rng: np.random.Generator, n: int) -> Draw:
     counts, numbers = rng.integers(0, 30, size=(n, 6)), rng.normal(size=(n, 6))
     first = np.where(numbers[:, 0] > 0, 4.0, -4.0)
     second = (counts[:, 1] < 10) & (numbers[:, 1] > 0.3)
@@ -35,17 +35,17 @@ def _tree(rng, n: int) -> Draw:
     return X, np.where(counts[:, 0] > 20, first, np.where(second, 3.0, third))
 
 
-def _strong(rng, n: int) -> Draw:
+def _strong(rng: np.random.Generator, n: int) -> Draw:
     X = rng.normal(size=(n, 15))
     return X, 1.2 * X.sum(axis=1) - 2
 
 
-def _sum(rng, n: int) -> Draw:
+def _sum(rng: np.random.Generator, n: int) -> Draw:
     X = rng.normal(size=(n, 10))
     return X, np.sin(2 * X[:, 0]) + X[:, 1] - 0.5 * X[:, 2] ** 2 + 0.7 * X[:, 3] - 1
 
 
-def _weak(rng, n: int) -> Draw:
+def _weak(rng: np.random.Generator, n: int) -> Draw:
     X = rng.normal(size=(n, 10))
     return X, 0.4 * X[:, 0] - 0.3 * X[:, 1] - 1.5
 

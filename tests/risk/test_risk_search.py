@@ -16,7 +16,7 @@ CONFIGURED = RiskModelConfig(kind="logit_mean")
 GRID = [
     {"max_leaf_nodes": leaves, "learning_rate": 0.1, "min_samples_leaf": 20, "max_features": 1.0, "max_iter": trees}
     for leaves in (6, 16, 64)
-    for trees in (75, 300)
+    for trees in (150,)
 ]  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def scored(name: str, config: RiskModelConfig, rows: int = 2_000) -> float:
     return brier(others.y, estimator.predict(others.X))
 
 
-@pytest.mark.parametrize("name", ["interactions", "boxes", "tree"])
+@pytest.mark.parametrize("name", ["boxes", "tree"])
 def test_a_table_unlike_telco_gets_another_model_within_a_twentieth_of_the_best_of_a_grid(name):
     boosted = [scored(name, RiskModelConfig(kind="boosting", boosting=each)) for each in GRID]
     found, configured = scored(name, CONFIG), scored(name, CONFIGURED)
@@ -40,11 +40,13 @@ def test_the_choice_is_never_worse_than_the_configured_model_by_more_than_noise(
     assert scored(name, CONFIG, rows=800) <= 1.01 * scored(name, CONFIGURED, rows=800)
 
 
-def test_telco_keeps_the_sizes_that_were_tuned_on_it(table, model):
-    """The quickstart's own kind: equal bytes, and no other table is."""
-    chosen = RiskModel.fit(table, CONFIG.model_copy(update={"monotone": {"tenure": "decreasing"}}))
-    configured = RiskModel.fit(table, CONFIGURED.model_copy(update={"monotone": {"tenure": "decreasing"}}))
-    np.testing.assert_array_equal(chosen.predict(table.X), configured.predict(table.X))
+def test_telco_keeps_the_sizes_that_were_tuned_on_it(table, experiment):
+    """So that the quickstart, whose own kind this is, fits the bytes that it fitted before."""
+    rows, config = ~table.held_out, experiment.risk_model
+    assert config.kind == "best_by_nested_cv"
+    group = table.fold[rows] % config.nested_folds
+    found = Search.run(table.X[rows], table.y[rows], group, table.schema, config, seed=experiment.seed)
+    assert found.best() == config.model_copy(update={"kind": "logit_mean"})
 
 
 def searched(table, **config) -> Search:

@@ -36,6 +36,9 @@ SIZES: tuple[Mapping[str, float], ...] = (
 TREES = (25, 50, 75, 100, 150, 200, 300, 400)
 """How many trees of each size are tried: one fit tells of all."""
 
+WORK = 1e9
+"""Most leaves of all trees times customers: a table of 400,000 gets 2,500 leaves, one of 30,000 whatever is tried."""
+
 GROWTH, MOST_GROWTH = 0.6, 2.0
 """Half as many trees again for twice as many customers: better than as many, and than twice, on six made-up tables."""
 
@@ -105,6 +108,8 @@ class Search:
         """
         drawn = sample(len(y), SEARCHED_ROWS, seed)
         more = min(len(y), config.fit_rows) / (len(drawn) * (1 - 2 / config.nested_folds))
+        growth = min(MOST_GROWTH, more**GROWTH)
+        leaves = WORK / len(y) / growth
         X, y, group = X[drawn], y[drawn], group[drawn]
 
         def tried(part: RiskModelConfig, trees: Sequence[int] = (0,)) -> list[TriedPart]:
@@ -120,17 +125,18 @@ class Search:
 
         spline, boosting = config.spline_logistic, config.boosting
         penalties = [spline.model_copy(update={"penalty": spline.penalty * each}) for each in PENALTIES]
-        sizes = [boosting.model_copy(update={"max_iter": TREES[-1], **size}) for size in SIZES]
         splines = [config.model_copy(update={"kind": SPLINE, "spline_logistic": each}) for each in penalties]
-        first, *others = [
-            config.model_copy(update={"kind": BOOSTING, "boosting": each}) for each in (boosting, *sizes)
-        ]
+        as_configured = config.model_copy(update={"kind": BOOSTING})
+        boostings = tried(as_configured, (boosting.max_iter,))
+        for size in SIZES:
+            trees = [
+                each for each in TREES if each * size.get("max_leaf_nodes", boosting.max_leaf_nodes) <= leaves
+            ]
+            if trees:
+                larger = boosting.model_copy(update={"max_iter": trees[-1], **size})
+                boostings += tried(as_configured.model_copy(update={"boosting": larger}), trees)
         return cls(
-            y,
-            group,
-            tuple(each for part in splines for each in tried(part)),
-            (*tried(first, (boosting.max_iter,)), *(each for part in others for each in tried(part, TREES))),
-            min(MOST_GROWTH, more**GROWTH),
+            y, group, tuple(each for part in splines for each in tried(part)), tuple(boostings), growth
         )
 
     def best(self, without: int | None = None) -> RiskModelConfig:

@@ -22,7 +22,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.experiment import load_experiment
 from churn_assets.gates.metrics import auc, brier, calibration_error, calibration_noise, log_losses
-from churn_assets.risk.estimators import RiskEstimator
+from churn_assets.risk.search import fit_chosen
 
 ROOT = Path(__file__).parents[1]
 FOLDS, REPEATS, SEED = 5, 3, 0
@@ -39,7 +39,7 @@ def contenders(table: CustomerTable) -> dict[str, Contender]:
     config = load_experiment("quickstart", ROOT / "configs").risk_model
 
     def ours(X: Floats, y: Labels, new: Floats) -> Floats:
-        return RiskEstimator.fit(X, y, table.schema, config, seed=SEED).predict(new)
+        return fit_chosen(X, y, table.schema, config, seed=SEED).predict(new)
 
     def light(X: Floats, y: Labels, new: Floats) -> Floats:
         model = lightgbm.LGBMClassifier(

@@ -22,6 +22,7 @@ from churn_assets.response.config import AcceptModelConfig
 from churn_assets.response.effect import MEDIATED, EffectModel
 from churn_assets.response.predictor import LEAST
 from churn_assets.risk.estimators import RiskEstimator
+from churn_assets.risk.search import fit_chosen
 
 Floats = NDArray[np.float64]
 
@@ -60,9 +61,7 @@ class ScikitLearn:
         """Fits risk and acceptance on the customers that are not held out."""
         table, config, log = models.customers, models.experiment, models.log
         rows, seed = ~table.held_out, table.schema.folds.seed
-        estimator = RiskEstimator.fit(
-            table.X[rows], table.y[rows], table.schema, config.risk_model, seed=seed
-        )
+        estimator = fit_chosen(table.X[rows], table.y[rows], table.schema, config.risk_model, seed=seed)
         classifier = fit_classifier(table, log, config.accept_model)
         return cls(estimator, classifier, models.effect, log.menu)
 

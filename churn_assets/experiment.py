@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar, Union, get_args, get_origin
@@ -15,18 +15,22 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails, to_jsonable_python
 
-from churn_assets.arms import ArmConfig, did_you_mean, percent_share
+from churn_assets.arms import ArmConfig, Menu, did_you_mean, percent_share
 from churn_assets.customers.config import CustomersConfig
+from churn_assets.deciding.messages import WHOLE_BILL
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import registry
 from churn_assets.message.config import MessagesConfig, SafetyRules
-from churn_assets.message.text.template import check_templates
+from churn_assets.message.text.profile import Profile
+from churn_assets.message.text.safety import safety_of
+from churn_assets.message.text.template import TemplateError, check_templates, plain_text
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.release.config import ReleaseConfig
+from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -113,7 +117,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         menu = _resolved("ppo_decision.menu", lambda: known.menu(decision.menu))
         window = self.section(CustomersConfig).label.window_months
         _resolved("ppo_decision", lambda: RetentionProcess.build(decision, self.economics, window, self.arms))
-        check_templates(self.safety, menu)
+        self._texts_can_be_sent(menu)
         if log.simulated:
             tried = _resolved("offer_log.menu", lambda: log.demo_menu(known))
             strange = [arm.id for arm in menu if arm.contacts and arm.family not in tried.families]
@@ -122,6 +126,90 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                     f"ppo_decision.menu: found {', '.join(strange)}, of which the demo world tries nothing alike; add "
                     "it to offer_log.menu"
                 )
+        return self
+
+    def _texts_can_be_sent(self, menu: Menu) -> None:
+        """The templates keep the rules for every arm and service; whatever they cannot keep, hardly any text can."""
+        check_templates(self.safety, menu)
+        messages = self.find(MessagesConfig)
+        services = (WHOLE_BILL,) if messages is None else messages.profile.service_texts
+        safety = safety_of(self.safety, services, menu)
+        for arm in menu:
+            for service in services if arm.contacts else ():
+                profile = Profile(service, bill=0.0, currency=self.economics.currency)
+                try:
+                    plain_text(profile, arm, safety)
+                except TemplateError as error:
+                    raise ValueError(
+                        f"{error}, for arm {arm.id!r} and service {service!r}; expected a template that keeps every "
+                        "rule of safety, and rules that it can keep"
+                    ) from error
+
+    @model_validator(mode="after")
+    def _columns_are_there_when_they_are_read(self) -> Self:
+        customers = self.section(CustomersConfig)
+        gone = {customers.id: "the id", customers.label.column: "the label, which nobody knows when deciding"}
+        gone |= dict.fromkeys(customers.exclude, "in customers.exclude")
+        dropped = [name for name, what in customers.path_dependent.items() if what == "drop"]
+        gone |= dict.fromkeys(dropped, "dropped by customers.path_dependent")
+        texts = {name for name, kind in customers.kinds.items() if kind == "categorical"}
+        numbers = [*self._columns_read_as_numbers()]
+        problems = [
+            f"{key}: found column {name!r}, which is {gone[name]}; expected a feature"
+            for key, name in (*numbers, *self._columns_read())
+            if name in gone
+        ]
+        problems += [
+            f"{key}: found column {name!r}, which is categorical by customers.kinds; expected a number"
+            for key, name in numbers
+            if name in texts
+        ]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _columns_read_as_numbers(self) -> Iterator[tuple[str, str]]:
+        """Key and column of whatever must be a number."""
+        customers = self.section(CustomersConfig)
+        yield "customers.monthly_revenue", customers.monthly_revenue
+        if customers.tenure:
+            yield "customers.tenure", customers.tenure
+        for name in customers.ranges:
+            yield f"customers.ranges.{name}", name
+        for name in self.section(RiskModelConfig).monotone:
+            yield f"risk_model.monotone.{name}", name
+
+    def _columns_read(self) -> Iterator[tuple[str, str]]:
+        """Key and column of every other feature that a section names."""
+        for name in self.section(CustomersConfig).kinds:
+            yield f"customers.kinds.{name}", name
+        for place, arm in enumerate(self.arms):
+            for number, condition in enumerate(arm.eligible):
+                yield f"arms.{place}.eligible.{number}.column", condition.column
+        messages = self.find(MessagesConfig)
+        if messages is None:
+            return
+        for place, rule in enumerate(messages.profile.services):
+            for name in rule.where:
+                yield f"messages.profile.services.{place}.where.{name}", name
+        if messages.profile.contract is not None:
+            yield "messages.profile.contract.column", messages.profile.contract.column
+
+    @model_validator(mode="after")
+    def _least_is_below_largest(self) -> Self:
+        problems = [*_crossed(self)]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_waits_for_an_asset_that_is_not_made(self) -> Self:
+        made = {name for name in registry().names if getattr(self, name, None) is not None}
+        if unread := sorted(set(self.automation.max_age_days) - made):
+            raise ValueError(
+                f"automation.max_age_days.{unread[0]}: found an age of {unread[0]}, which this experiment does not "
+                "make; leave it out"
+            )
         return self
 
     @model_validator(mode="after")
@@ -144,6 +232,22 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                 f"messages.durations: found {list(durations)}, expected economics.discount_months ({months}) among them"
             )
         return self
+
+
+BOUNDS = (("min_", "max_"), ("least_", "largest_"))
+"""How keys are called that bound one thing from both sides."""
+
+
+def _crossed(section: BaseModel, key: str = "") -> Iterator[str]:
+    """Every pair of bounds of a section, and of those within it, between which there is nothing."""
+    for name, value in section:
+        if isinstance(value, BaseModel):
+            yield from _crossed(value, f"{key}{name}.")
+        for low, high in BOUNDS:
+            other = getattr(section, high + name.removeprefix(low), None) if name.startswith(low) else None
+            if isinstance(value, int | float) and isinstance(other, int | float) and value > other:
+                opposite = high + name.removeprefix(low)
+                yield f"{key}{name}: found {value}, expected at most {key}{opposite}, which is {other}"
 
 
 def _resolved(key: str, made: Callable[[], _Made]) -> _Made:
@@ -285,10 +389,18 @@ def _problems(path: Path, text: str, error: ValidationError) -> list[str]:
         if each["type"].startswith("union_tag"):
             where = (*where, each["ctx"]["discriminator"].strip("'"))
         found, wanted = _problem(each, where, valid)
-        start = f"{path}{lines.of(where)}: {'.'.join(map(str, where))}".removesuffix(": ") + f": {found}"
-        expected.setdefault((each["type"] != "extra_forbidden", start), []).append(wanted)
+        for told in wanted.split("\n"):  # a rule about several sections says itself which key it is about
+            about = where or _key_of(told)
+            start = f"{path}{lines.of(about)}: {'.'.join(map(str, where))}".removesuffix(": ") + f": {found}"
+            expected.setdefault((each["type"] != "extra_forbidden", start), []).append(told)
     ordered = sorted(expected.items(), key=lambda item: item[0][0])
     return [start + " or ".join(dict.fromkeys(wanted)) for (_, start), wanted in ordered]
+
+
+def _key_of(message: str) -> KeyPath:
+    """The key path with which a message begins, if it does."""
+    key = re.match(r"([a-z_]+(?:\.[^.:]+)*): ", message)
+    return tuple(int(each) if each.isdigit() else each for each in key[1].split(".")) if key else ()
 
 
 def _located(loc: KeyPath) -> tuple[KeyPath, list[str]]:

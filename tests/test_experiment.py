@@ -52,17 +52,17 @@ def test_a_section_reaches_the_experiment_as_written(changed):
         ("seed: 20261122", "seed: '1'", r"seed: found \"1\", expected a valid integer"),
         ("margin: 0.50", "margin: 5", r"economics\.margin: found 5, expected less than or equal to 1"),
         (
-            "kind: logit_mean",
+            "kind: best_by_nested_cv",
             "kind: logitmean",
             r"risk_model\.kind: found \"logitmean\", expected 'logit_mean', ",
         ),
         (
-            "kind: logit_mean",
+            "kind: best_by_nested_cv",
             "kind: boosting\n  spline_logistic: {penalty: 2}",
             r"spline_logistic: not read with kind",
         ),
         (
-            "kind: logit_mean",
+            "kind: best_by_nested_cv",
             "kind: logit_mean\n  nested_folds: 4",
             r"nested_folds: not read with kind: logit_mean",
         ),
@@ -95,6 +95,74 @@ def test_a_section_reaches_the_experiment_as_written(changed):
 def test_a_wrong_file_names_line_key_and_what_was_expected(changed, old, new, message):
     with pytest.raises(ExperimentError, match=message):
         changed((old, new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "safety: {}",
+            'safety: {banned_phrases: ["support team"]}',
+            "safety.template: banned_phrase: says 'support team'",
+        ),
+        ("safety: {}", "safety: {max_words: 12}", "safety.template: length: has 38 words, expected 8 to 12"),
+        ("safety: {}", "safety: {opt_out_phrases: [leave me]}", "safety.template: opt_out: does not say"),
+        ("safety: {}", 'safety: {banned_phrases: ["% off"]}', "safety.template: banned_phrase: says '% off'"),
+        (
+            "safety: {}",
+            'safety: {required: [name], template: "We would like to offer you {offer}. Reply STOP to opt out."}',
+            "safety.template: missing_name",
+        ),
+        (
+            "tenure: decreasing",
+            "TotalCharges: decreasing",
+            "risk_model.monotone.TotalCharges: found column 'TotalCharges', which is dropped by",
+        ),
+        ("tenure: decreasing", "Churn: decreasing", "risk_model.monotone.Churn: .* is the label"),
+        ("column: Contract", "column: Churn", "messages.profile.contract.column: .* is the label"),
+        (
+            "  tenure: tenure",
+            "  tenure: tenure\n  exclude: [Contract]",
+            "messages.profile.contract.column: .* is in customers.exclude; expected a feature",
+        ),
+        (
+            "  tenure: tenure",
+            "  tenure: tenure\n  kinds: {tenure: categorical}",
+            "customers.tenure: .* is categorical by customers.kinds; expected a number",
+        ),
+        (
+            "  tenure: tenure",
+            "  tenure: tenure\n  kinds: {SeniorCitizen: categorical}\n  ranges: {SeniorCitizen: [0, 1]}",
+            "customers.ranges.SeniorCitizen: .* categorical",
+        ),
+        (
+            "min_auc: 0.80",
+            "min_auc: 0.90",
+            "risk_model.gates.min_auc: found 0.9, expected at most risk_model.gates.max_auc, which is 0.865",
+        ),
+        ("effect_model: {}", "effect_model: {gates: {least_size: 2.0}}", "effect_model.gates.least_size: found 2.0"),
+    ],
+)  # fmt: skip
+def test_sections_that_are_wrong_together_are_refused_by_line_and_key(changed, old, new, message):
+    with pytest.raises(ExperimentError, match=rf"changed\.yaml:\d+: {message}"):
+        changed((old, new))
+
+
+def test_an_age_of_an_asset_that_is_not_made_is_refused(tmp_path):
+    text = (CONFIGS / "loop.yaml").read_text()
+    assert "ppo_text" not in text
+    aged = text.replace("automation:", "automation:\n  max_age_days: {ppo_text: 9}")
+    (tmp_path / "loop.yaml").write_text(aged)
+    with pytest.raises(
+        ExperimentError, match=r"yaml:\d+: automation\.max_age_days\.ppo_text: .* does not make"
+    ):
+        load_experiment("loop", tmp_path)
+
+
+def test_everything_that_is_wrong_together_is_told_at_once(changed):
+    with pytest.raises(ExperimentError) as caught:
+        changed(("tenure: decreasing", "Churn: decreasing"), ("column: Contract", "column: customerID"))
+    assert len(caught.value.problems) == 2
 
 
 def test_an_unknown_experiment_names_the_nearest(tmp_path):

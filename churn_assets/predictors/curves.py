@@ -10,6 +10,9 @@ import numpy.typing as npt
 
 from churn_assets.predictors.grid import Floats, Grid, Ints
 
+_AT_ONCE = 8
+"""Features asked about in one call: a call costs as much as thousands of rows, and rows are as wide as the table."""
+
 _FAR = 2.0**20
 """Widths of a cell between the two places that tell the slope of a line: its rounding then never shows."""
 
@@ -40,13 +43,19 @@ class Curves:
         nobody = np.full((1, features), np.nan)
         intercept = function(nobody)[0]
         coefficients = np.zeros((degree + 1, grid.size, len(intercept)))
-        for feature in range(features):
-            values = _values(feature, degree, grid)
-            probes = np.repeat(nobody, values.size, axis=0)
-            probes[:, feature] = values.ravel()
-            found = (function(probes) - intercept).reshape(*values.shape, -1)
-            cells = slice(grid.starts[feature], grid.starts[feature + 1])
-            coefficients[:, cells] = _polynomials(found, grid.scales[1][cells] == 0).swapaxes(0, 1)
+        for first in range(0, features, _AT_ONCE):
+            asked = range(first, min(first + _AT_ONCE, features))
+            values = [_values(feature, degree, grid) for feature in asked]
+            ends = np.cumsum([each.size for each in values])
+            probes = np.repeat(nobody, ends[-1], axis=0)
+            probes[np.arange(ends[-1]), np.repeat(asked, np.diff(ends, prepend=0))] = np.concatenate(
+                [each.ravel() for each in values]
+            )
+            found = np.split(function(probes) - intercept, ends[:-1])
+            for feature, places, sums in zip(asked, values, found, strict=True):
+                cells = slice(grid.starts[feature], grid.starts[feature + 1])
+                at = sums.reshape(*places.shape, -1)
+                coefficients[:, cells] = _polynomials(at, grid.scales[1][cells] == 0).swapaxes(0, 1)
         return cls(intercept, coefficients)
 
     def at(self, cells: Ints, within: Floats) -> Floats:

@@ -75,10 +75,10 @@ def spline_logit(pipeline: Any) -> Callable[[Floats], Floats]:
 
 def _columns_of_numbers(pipeline: Any) -> Iterator[tuple[int, Any, Any]]:
     """Number, fitted imputation and fitted spline (None where a line does) of every feature that is a number."""
-    for feature, (_, basis, _) in enumerate(pipeline.named_steps["columns"].transformers_):
+    for _, basis, columns in pipeline.named_steps["columns"].transformers_:
         steps = getattr(basis, "named_steps", None)
         if steps is not None:
-            yield feature, steps["blanks"], next(iter(getattr(steps["curve"], "bsplines_", ())), None)
+            yield columns[0], steps["blanks"], next(iter(getattr(steps["curve"], "bsplines_", ())), None)
 
 
 def spline_knots(pipeline: Any) -> list[tuple[int, list[float]]]:

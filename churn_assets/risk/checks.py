@@ -6,8 +6,8 @@ from churn_assets.gates.plots import Plot
 RISK_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="ranks_well",
-        description="Ranks customers it never saw well, and nobody too well.",
-        advice="Too low: look at the features. Too high: one of them knows the outcome; see customers/no_leakage.",
+        description="Ranks customers it never saw well, by no column that knows the outcome.",
+        advice="Too low: look at the features. Leaking columns: exclude those that are named, all at once.",
         question="Are churners ranked above stayers? (ROC AUC)",
         run="churn_assets.risk.gates:discrimination",
         plots=(
@@ -19,7 +19,7 @@ RISK_MODEL: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="calibrated",
-        description="Risks are probabilities: right in the mean, in the slope, and bin by bin within the noise.",
+        description="Risks are probabilities: right in the mean, in the slope, and bin by bin, within the noise.",
         advice="Look at the calibration plot; class weights or an old table are the usual reasons.",
         run="churn_assets.risk.gates:calibration",
         plots=(
@@ -31,7 +31,7 @@ RISK_MODEL: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="fair_to_slices",
-        description="As many churners as expected, and ranked, in every slice of customers.",
+        description="As many churners as expected, and ranked, in every slice of customers, within the noise of all.",
         advice="The slice named in the gate needs a feature that describes it, or more customers.",
         run="churn_assets.risk.gates:slices",
     ),

@@ -48,25 +48,31 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         min_auc: Least ROC AUC on held-out customers.
-        max_auc: Largest believable out-of-fold ROC AUC; above it the features know the outcome.
+        max_auc: Largest believable out-of-fold ROC AUC, where one is known of such customers; left out, any that no
+            single column gives is believed.
+        max_single_feature_auc: A column that alone ranks better knows the outcome, and so does one with a value that
+            only leavers have.
         min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held out.
-        max_deviation: Largest distance of the mean risk, and of its slope, from what was observed, in standard errors.
-        max_calibration_ratio: Largest calibration error (ECE) on held-out customers, in multiples of what
-            the 95th percentile of a perfectly calibrated model would be.
+        least_p_value: How unlikely a figure may be of a sound model: each test of calibration, and each over all
+            slices, refuses one such model in 1 / `least_p_value`, and no set of them more than one in 200.
+        tolerated_error: Share of customers by which a mean, a slice or a calibration error may be off without
+            consequence: what is beyond it must be within the noise.
+        tolerated_slope: The same of the calibration slope, from 1.
         min_slice_rows: Levels of categorical features with fewer customers are not judged.
-        max_slice_deviation: Largest |observed − expected| churners of such a level, in standard errors.
-        min_slice_auc: Least out-of-fold ROC AUC within any such level.
+        min_slice_auc: Least out-of-fold ROC AUC within any such level, less the noise; or what its risks promise, where
+            that is less.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same customers
             may be (nats).
     """
 
     min_auc: Share = 0.7
-    max_auc: Share = 0.95
+    max_auc: Share | None = None
+    max_single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.9
     min_brier_skill: float = 0.05
-    max_deviation: Annotated[float, Field(gt=0)] = 3.5
-    max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.25
+    least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.0015
+    tolerated_error: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    tolerated_slope: Annotated[float, Field(ge=0, lt=1)] = 0.1
     min_slice_rows: Annotated[int, Field(ge=1)] = 100
-    max_slice_deviation: Annotated[float, Field(gt=0)] = 3.5
     min_slice_auc: Share = 0.55
     champion_log_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002
 
@@ -75,18 +81,22 @@ class RiskModelConfig(BaseModel, frozen=True, extra="forbid"):
     """P(churn in the label window), without contact.
 
     Attributes:
-        kind: `logit_mean` of spline logistic and boosting, either alone, or `best_by_nested_cv`: the
-            one of the three with the least log loss, chosen inside every cross-fit.
+        kind: `logit_mean` of spline logistic and boosting, either alone, or `best_by_nested_cv`: kind, sizes of trees,
+            learning rate, number of trees and penalty that suit the table, chosen for every cross-fit without the
+            customers that it leaves out; the logit mean of the two sections below unless something else is certainly
+            better.
         monotone: Features in which the risk may only rise (`increasing`) or fall (`decreasing`).
-        nested_folds: Inner folds by which `best_by_nested_cv` chooses.
+        nested_folds: Groups of customers by which `best_by_nested_cv` chooses; see `risk/search.py`.
+        fit_rows: Most customers that one fit is made on, drawn by lot; more change less than the choice of seed.
         spline_logistic: Its parameters.
         boosting: Its parameters.
         gates: What the model must prove.
     """
 
-    kind: Literal["logit_mean", "spline_logistic", "boosting", "best_by_nested_cv"] = "logit_mean"
+    kind: Literal["logit_mean", "spline_logistic", "boosting", "best_by_nested_cv"] = "best_by_nested_cv"
     monotone: dict[str, Literal["increasing", "decreasing"]] = Field(default_factory=dict)
-    nested_folds: Annotated[int, Field(ge=2, le=20)] = 3
+    nested_folds: Annotated[int, Field(ge=3, le=10)] = 4
+    fit_rows: Annotated[int, Field(ge=1_000)] = 100_000
     spline_logistic: SplineLogisticConfig = SplineLogisticConfig()
     boosting: BoostingConfig = BoostingConfig()
     gates: RiskGates = RiskGates()

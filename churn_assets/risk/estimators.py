@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.linalg import solve_triangular
+from scipy.optimize import lsq_linear
+from scipy.special import expit
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
 
 from churn_assets.customers.schema import CustomerSchema
-from churn_assets.gates.metrics import log_losses
 from churn_assets.predictors.conversion import additive_curves, boosting_forest, cuts
 from churn_assets.predictors.fitted import boosting_trees, spline_degree, spline_knots, spline_logit
 from churn_assets.predictors.grid import Grid, edges_of
@@ -27,9 +27,9 @@ from churn_assets.risk.predictor import RiskModelKind, RiskPredictor
 
 Floats = NDArray[np.float64]
 
-SPLINE = "spline_logistic"
-BOOSTING = "boosting"
-PARTS: Mapping[RiskModelKind, tuple[str, ...]] = {
+SPLINE: Final = "spline_logistic"
+BOOSTING: Final = "boosting"
+PARTS: Mapping[str, tuple[str, ...]] = {
     "logit_mean": (SPLINE, BOOSTING),
     "spline_logistic": (SPLINE,),
     "boosting": (BOOSTING,),
@@ -59,22 +59,21 @@ class RiskEstimator:
             y: (n,) labels, 0 or 1, both present.
             schema: The features of X.
             config: Kind and parameters.
-            seed: Of the boosting's feature sampling and of the inner folds.
+            seed: Of the boosting's feature sampling.
 
         Raises:
-            ValueError: Only one class, or `monotone` names a feature that is not numeric or not there.
+            ValueError: Only one class, a kind that is still to be chosen, or `monotone` names a feature that is not
+                numeric or not there.
         """
         if len(np.unique(y)) != 2:
             raise ValueError(f"risk_model: found only label {np.unique(y).tolist()}, expected both 0 and 1")
-        signs = monotone_signs(schema, config)
-        kind: RiskModelKind = (
-            _best_kind(X, y, schema, config, seed) if config.kind == "best_by_nested_cv" else config.kind
-        )
-        fits = {
-            SPLINE: lambda: _fit_spline_logistic(X, y, schema, config.spline_logistic, signs),
-            BOOSTING: lambda: _fit_boosting(X, y, schema, config, signs, seed),
-        }
-        return cls(kind, {part: fits[part]() for part in PARTS[kind]})
+        if config.kind == "best_by_nested_cv":
+            raise ValueError(
+                "risk_model.kind: best_by_nested_cv is chosen before it is fitted; see risk/search.py"
+            )
+        kind = config.kind
+        as_part = {part: config.model_copy(update={"kind": part}) for part in PARTS[kind]}
+        return cls(kind, {part: fit_part(X, y, schema, each, seed=seed) for part, each in as_part.items()})
 
     def predict(self, X: Floats) -> Floats:
         """Returns P(churn in the label window), (n,) float64 in (0, 1), of the rows of a design matrix."""
@@ -122,38 +121,52 @@ def monotone_signs(schema: CustomerSchema, config: RiskModelConfig) -> NDArray[n
     )
 
 
-def _best_kind(
-    X: Floats, y: NDArray[np.int8], schema: CustomerSchema, config: RiskModelConfig, seed: int
-) -> RiskModelKind:
-    """The kind with the least log loss over inner folds."""
-    inner = StratifiedKFold(config.nested_folds, shuffle=True, random_state=seed)
-    losses = dict.fromkeys(PARTS, 0.0)
-    both = config.model_copy(update={"kind": "logit_mean"})
-    for fitted, left_out in inner.split(X, y):
-        estimator = RiskEstimator.fit(X[fitted], y[fitted], schema, both, seed=seed)
-        for kind, names in PARTS.items():
-            candidate = RiskEstimator(kind, {name: estimator.parts[name] for name in names})
-            losses[kind] += float(log_losses(y[left_out], candidate.predict(X[left_out])).sum())
-    return min(losses, key=lambda kind: losses[kind])
-
-
-def _fit_boosting(
+def fit_part(
     X: Floats,
     y: NDArray[np.int8],
     schema: CustomerSchema,
     config: RiskModelConfig,
-    signs: NDArray[np.int8],
+    *,
     seed: int,
-) -> HistGradientBoostingClassifier:
+    stops_early: bool = False,
+) -> Any:
+    """The fitted scikit-learn classifier of a section whose kind is a single part.
+
+    Args:
+        X: (n, F) design matrix.
+        y: (n,) labels.
+        schema: The features of X.
+        config: Its kind is `spline_logistic` or `boosting`.
+        seed: Of the boosting's feature sampling.
+        stops_early: Boosting ends once a tenth of the rows, which it is then not fitted on, gains nothing any more.
+    """
+    signs = monotone_signs(schema, config)
+    if config.kind == SPLINE:
+        return _fit_spline_logistic(X, y, schema, config.spline_logistic, signs)
     categorical = np.array([feature.kind == "categorical" for feature in schema.features])
     boosting = HistGradientBoostingClassifier(
         **config.boosting.model_dump(),
         categorical_features=categorical if categorical.any() else None,
         monotonic_cst=signs.astype(int) if signs.any() else None,
-        early_stopping=False,
+        early_stopping=stops_early,
+        n_iter_no_change=PATIENCE,
         random_state=seed,
     )
     return boosting.fit(X, y)
+
+
+PATIENCE = 12
+"""Trees without any gain after which a search looks no further."""
+
+
+def logits_of(part: Any, X: Floats, trees: Sequence[int]) -> Floats:
+    """(numbers of trees, n) logits of a fitted part after so many trees, or all that there are; splines have none."""
+    if not hasattr(part, "staged_decision_function"):
+        return np.asarray(part.decision_function(X))[None]
+    last = [min(each, part.n_iter_) for each in trees]
+    stages = enumerate(part.staged_decision_function(X), start=1)
+    found = {stage: np.ravel(logits).copy() for stage, logits in stages if stage in last}
+    return np.array([found[each] for each in last])
 
 
 def _fit_spline_logistic(
@@ -163,20 +176,20 @@ def _fit_spline_logistic(
     config: SplineLogisticConfig,
     signs: NDArray[np.int8],
 ) -> Pipeline:
-    bases, blocks = [], []
-    for position, feature in enumerate(schema.features):
-        if feature.kind == "categorical":
-            codes = [np.arange(len(feature.categories), dtype=np.float64)]
-            basis: Any = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False)
-            width = len(feature.categories)
-        else:
-            basis, width = _curve(X[:, position], config)
-        bases.append((f"f{position}", basis, [position]))
-        blocks.append((width, int(signs[position])))
+    # One encoder for all categories: the parts of a ColumnTransformer cost more than their columns.
+    texts = [place for place, feature in enumerate(schema.features) if feature.kind == "categorical"]
+    codes = [np.arange(len(schema.features[place].categories), dtype=np.float64) for place in texts]
+    encoder = OneHotEncoder(categories=codes, handle_unknown="ignore", sparse_output=False)
+    bases: list[tuple[str, Any, list[int]]] = [("categories", encoder, texts)] if texts else []
+    blocks = [(sum(map(len, codes)), 0)]
+    for place in sorted(set(range(len(schema.features))) - set(texts)):
+        basis, width = _curve(X[:, place], config)
+        bases.append((f"f{place}", basis, [place]))
+        blocks.append((width, int(signs[place])))
     columns = ColumnTransformer(bases)
     scaled = Pipeline([("columns", columns), ("scale", StandardScaler())])
     Z = scaled.fit_transform(X)
-    logistic = LogisticRegression(C=1 / config.penalty, tol=1e-8, max_iter=2000)
+    logistic = LogisticRegression(C=1 / config.penalty, solver="newton-cholesky", tol=1e-8)
     logistic.fit(Z, y)
     if signs.any():
         _constrain(logistic, Z, y, scaled.named_steps["scale"].scale_, blocks)
@@ -223,24 +236,63 @@ def _constrain(
         else:
             transform[block, block] = -sign * np.triu(np.ones((width, width))) * scale[block][:, None]
         lower[block] = 0.0
-    increments = np.clip(np.linalg.solve(transform, logistic.coef_[0]), lower, upper)
+    start_at = np.clip(np.linalg.solve(transform, logistic.coef_[0]), lower, upper)
+    bounds = np.append(lower, -np.inf), np.append(upper, np.inf)
+    found = _bounded_newton(Z @ transform, y, transform.T @ transform / logistic.C, bounds,
+                            np.append(start_at, logistic.intercept_))  # fmt: skip
+    logistic.coef_ = (transform @ found[:-1])[None, :]
+    logistic.intercept_ = found[-1:]
 
-    def penalised(parameters: Floats) -> tuple[float, Floats]:
-        coefficients = transform @ parameters[:-1]
-        logits = Z @ coefficients + parameters[-1]
-        loss = logistic.C * np.sum(np.logaddexp(0, logits) - y * logits) + 0.5 * coefficients @ coefficients
-        residual = logistic.C * (1 / (1 + np.exp(-logits)) - y)
-        return float(loss), np.append(transform.T @ (Z.T @ residual + coefficients), residual.sum())
 
-    bounds = [*zip(lower, upper, strict=True), (-np.inf, np.inf)]
-    found = minimize(
-        penalised, np.append(increments, logistic.intercept_), jac=True, bounds=bounds, method="L-BFGS-B",
-        options={"maxiter": 2000, "ftol": 1e-12, "gtol": 1e-6},
-    )  # fmt: skip
-    if not found.success:
-        raise RuntimeError(f"risk_model: the monotone spline fit did not converge: {found.message}")
-    logistic.coef_ = (transform @ found.x[:-1])[None, :]
-    logistic.intercept_ = found.x[-1:]
+NEWTON_STEPS = 50
+"""A fit of splines needs four to ten."""
+
+
+def _bounded_newton(
+    Z: Floats, y: NDArray[np.int8], ridge: Floats, bounds: tuple[Floats, Floats], start: Floats
+) -> Floats:
+    """Logistic regression with a quadratic penalty and bounds: a Newton step is a small bounded least-squares problem.
+
+    Args:
+        Z: (n, d) columns.
+        y: (n,) labels.
+        ridge: (d, d) matrix of the penalty.
+        bounds: (d + 1,) least and largest parameters, the intercept's last.
+        start: (d + 1,) parameters within the bounds.
+
+    Raises:
+        RuntimeError: No convergence.
+    """
+    columns, penalty = np.column_stack([Z, np.ones(len(Z))]), np.zeros((len(start), len(start)))
+    penalty[:-1, :-1] = ridge
+
+    def objective(parameters: Floats) -> tuple[float, Floats]:
+        logits = columns @ parameters
+        loss = np.sum(np.logaddexp(0, logits) - y * logits) + 0.5 * parameters @ penalty @ parameters
+        return float(loss), logits
+
+    found = start
+    loss, logits = objective(found)
+    for _ in range(NEWTON_STEPS):
+        chance = expit(logits)
+        gradient = columns.T @ (chance - y) + penalty @ found
+        factor = np.linalg.cholesky(
+            (columns * (chance * (1 - chance))[:, None]).T @ columns + penalty + TINY * np.eye(len(found))
+        ).T
+        goal = factor @ found - solve_triangular(factor, gradient, trans="T")
+        step = lsq_linear(factor, goal, bounds=bounds, method="bvls").x - found
+        decrease = -float(gradient @ step)
+        if decrease <= 1e-9 * (1 + abs(loss)):
+            return found
+        share = 1.0
+        while (new := objective(found + share * step))[0] > loss - 1e-4 * share * decrease and share > 1e-6:
+            share /= 2
+        found, (loss, logits) = found + share * step, new
+    raise RuntimeError(f"risk_model: the monotone spline fit did not converge in {NEWTON_STEPS} steps")
+
+
+TINY = 1e-9
+"""Keeps the second derivatives invertible where every chance is 0 or 1."""
 
 
 def _logit(p: Floats) -> Floats:

@@ -19,6 +19,9 @@ from churn_assets.risk.predictor import RiskPredictor
 
 Floats = NDArray[np.float64]
 
+COMPARED_ROWS = 10_000
+"""Customers on whom the arrays of a fit are compared with scikit-learn, beside rows that reach every cell."""
+
 
 @dataclass(frozen=True, eq=False)
 class RiskModel:
@@ -28,10 +31,10 @@ class RiskModel:
         schema: The customers it reads.
         predictor: Fitted on every customer that is not held out; plain arrays.
         out_of_fold: `customer_id` and `risk` of every customer of its table, by an estimator that never saw
-            them: the final one for held-out customers, one fitted without their fold for others. The
+            them: the final one for held-out customers, one fitted without their batch of folds for others. The
             only risk that may be a feature of another model.
         metrics: `out_of_fold_*` over the customers fitted on and `held_out_*` over the others: auc, brier,
-            log_loss.
+            log_loss. What was chosen, and what every candidate scored, where a kind was chosen.
     """
 
     schema: CustomerSchema
@@ -41,7 +44,7 @@ class RiskModel:
 
     @classmethod
     def fit(cls, table: CustomerTable, config: RiskModelConfig) -> Self:
-        """Fits the model, and once more without each fold for the out-of-fold risks.
+        """Fits the model, and once more without each batch of folds for the out-of-fold risks.
 
         Args:
             table: Labelled customers.
@@ -51,24 +54,28 @@ class RiskModel:
             ValueError: Only one label among the customers to fit on, or `monotone` names no numeric feature.
             ConversionError: The arrays of a fit answer otherwise than scikit-learn.
         """
-        from churn_assets.risk.estimators import RiskEstimator  # predicting needs no scikit-learn
+        from churn_assets.risk.search import choose, fit_chosen, sample  # predicting needs no scikit-learn
 
-        X, y, fold, held_out = table.X, table.y, table.fold, table.held_out
+        X, y, held_out = table.X, table.y, table.held_out
         seed = table.schema.folds.seed
+        batch = _batches(table, config)
+        choice = choose(X[~held_out], y[~held_out], batch[~held_out], table.schema, config, seed=seed)
 
-        def fitted_on(rows: NDArray[np.bool_]) -> RiskPredictor:
-            estimator = RiskEstimator.fit(X[rows], y[rows], table.schema, config, seed=seed)
-            return estimator.converted(X[rows], table.schema)
+        def fitted_on(rows: NDArray[np.bool_], without: int | None) -> RiskPredictor:
+            drawn = np.flatnonzero(rows)[sample(int(rows.sum()), config.fit_rows, seed)]
+            estimator = fit_chosen(X[drawn], y[drawn], table.schema, choice.of(without), seed=seed)
+            return estimator.converted(X[drawn[:COMPARED_ROWS]], table.schema)
 
-        final = fitted_on(~held_out)
+        final = fitted_on(~held_out, None)
         risk = np.empty(len(table))
         risk[held_out] = final.predict(X[held_out])
-        for left_out in np.unique(fold[~held_out]):
-            rows = fold == left_out
-            risk[rows] = fitted_on(~held_out & ~rows).predict(X[rows])
+        for left_out in np.unique(batch[~held_out]):
+            rows = ~held_out & (batch == left_out)
+            risk[rows] = fitted_on(~held_out & ~rows, int(left_out)).predict(X[rows])
         out_of_fold = pd.DataFrame({ID: table.ids, "risk": risk})
         metrics = _metrics("out_of_fold", y[~held_out], risk[~held_out])
         metrics |= _metrics("held_out", y[held_out], risk[held_out])
+        metrics |= choice.figures()
         return cls(table.schema, final, out_of_fold, metrics)
 
     @property
@@ -106,6 +113,18 @@ class RiskModel:
                 f"risk_model: no out-of-fold risk of customers {unknown[:3]} ({len(unknown)} in all)"
             )
         return np.asarray(known.loc[ids], dtype=np.float64)
+
+
+def _batches(table: CustomerTable, config: RiskModelConfig) -> NDArray[np.int64]:
+    """(n,) which of the cross-fits leaves each customer out; anything for those held out.
+
+    One for each fold, or a few where a few leave enough customers for a fit as large as any.
+    """
+    of_fold = np.cumsum(np.bincount(table.fold[~table.held_out], minlength=table.fold.max() + 1) > 0) - 1
+    batch: NDArray[np.int64] = of_fold[table.fold]
+    fitted = int((~table.held_out).sum())
+    few = config.nested_folds
+    return batch % few if fitted * (few - 1) / few >= config.fit_rows else batch
 
 
 def _metrics(prefix: str, y: NDArray[np.int8], risk: Floats) -> dict[str, float]:

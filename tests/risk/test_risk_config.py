@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from sklearn.model_selection import StratifiedKFold
 
-from churn_assets.risk import estimators
 from churn_assets.risk.config import BoostingConfig, RiskModelConfig, SplineLogisticConfig
 from churn_assets.risk.estimators import RiskEstimator
 
@@ -70,32 +68,11 @@ def test_kind_says_what_is_fitted(fit, kind, parts):
     assert set(fit(kind=kind).parts) == parts
 
 
-def test_the_nested_choice_is_the_best_of_the_three_over_that_many_inner_folds(table, monkeypatch):
-    inner = []
-
-    class Spied(StratifiedKFold):
-        def __init__(self, n_splits, **how) -> None:
-            inner.append(n_splits)
-            super().__init__(n_splits, **how)
-
-    monkeypatch.setattr(estimators, "StratifiedKFold", Spied)
-    few = table.where(np.arange(len(table)) < 900)
-    # Either of two features but not both: a sum of curves cannot say so, trees can.
-    paperless, partner = (few.X[:, few.schema.names.index(name)] for name in ("PaperlessBilling", "Partner"))
-    noise = np.random.default_rng(0).random(len(few)) < 0.05
-    y = ((paperless != partner) ^ noise).astype(np.int8)
-    config = RiskModelConfig(
-        kind="best_by_nested_cv", nested_folds=4, boosting={"max_features": 1.0, "max_iter": 60}
-    )
-    assert RiskEstimator.fit(few.X, y, few.schema, config, seed=1).kind == "boosting"
-    assert inner == [4]
-
-
 def test_monotone_names_numeric_features(fit):
     with pytest.raises(
         ValueError, match=r"risk_model.monotone: found \['Contract'\], expected some of \['SeniorCitizen'"
     ):
-        fit(monotone={"Contract": "increasing"})
+        fit(kind="boosting", monotone={"Contract": "increasing"})
 
 
 @pytest.mark.parametrize("kind", ["boosting", "spline_logistic", "logit_mean"])

@@ -24,7 +24,7 @@ from churn_assets.store.formats import (
 )
 from churn_assets.store.staging import stage
 
-SMALL = RiskModelConfig(boosting={"max_iter": 5})
+SMALL = RiskModelConfig(kind="logit_mean", boosting={"max_iter": 5})
 
 
 def relabelled(table: CustomerTable, y) -> CustomerTable:

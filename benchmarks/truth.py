@@ -208,7 +208,7 @@ class Misled:
 
     @property
     def silent(self) -> bool:
-        """Whether it is released, and the report says that more than that is needed to undo it, or is to be suspected."""
+        """Whether it is released, and more is said to be needed to undo it than there is, or than is suspected."""
         return not self.stopped_by and self.undone_by > max(self.strength, self.suspected)
 
 

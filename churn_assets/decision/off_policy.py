@@ -282,7 +282,7 @@ def _self_normalised(weight: Floats, reward: Floats) -> tuple[float, Floats]:
 
 
 def suspected_targeting(log: OfferLog, label: Ints) -> float:
-    """The factor on odds between churn without contact in a log, weighted by propensity, and its customers' labels (n,).
+    """The factor on odds between churn without contact in a log, weighted by propensity, and its labels (n,).
 
     A negative control: if the propensities are true, whom nobody contacted left as often as the table says.
     """
@@ -402,8 +402,8 @@ class OffPolicyVerdict:
         shown = (
             "no log shows it"
             if suspected < undone
-            else f"churn without contact differs from the customers' table as by a factor of {suspected:.2f}: either the "
-            "table is out of date, or whoever logged knew who would leave, and the lift is not to be believed"
+            else f"churn without contact differs from the customers' table as by a factor of {suspected:.2f}: either "
+            "the table is out of date, or whoever logged knew who would leave, and the lift is not to be believed"
         )
         hidden = (
             f"hidden targeting that changes odds by a factor of {undone:.2f} would undo the lift, and {shown}"

@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks.coverage import dr_coverage, one_window_lift, true_lift
@@ -21,9 +22,11 @@ from churn_assets.decision.off_policy import (
     on_log,
     outcome_design,
     simple_policies,
+    suspected_targeting,
 )
 from churn_assets.offers.config import DEMO_OFFERS
 from churn_assets.offers.economics import Economics
+from churn_assets.offers.log import OfferLog
 from churn_assets.offers.world import DemoWorld
 
 ROOT = Path(__file__).parents[2]
@@ -149,9 +152,8 @@ def test_the_logging_policy_is_worth_the_mean_reward():
 def test_a_customer_repeated_counts_once():
     """The same decisions ten times over, under the same customers, know no more than once."""
     evidence, chosen = small(), policy()
-    tenfold = LoggedDecisions(
-        *(np.concatenate([getattr(evidence, each.name)] * 10) for each in fields(LoggedDecisions))
-    )
+    rows = [each.name for each in fields(LoggedDecisions) if each.name != "suspected"]
+    tenfold = LoggedDecisions(*(np.concatenate([getattr(evidence, name)] * 10) for name in rows))
     once, ten = evidence.estimate(chosen).value, tenfold.estimate(np.concatenate([chosen] * 10)).value
     for name in ("ips", "snips", "dr"):
         assert getattr(ten, name).standard_error == pytest.approx(getattr(once, name).standard_error)
@@ -418,3 +420,23 @@ def test_a_menu_is_spread_over_the_logs_arms():
 def test_an_offer_that_the_log_never_tried_is_refused():
     with pytest.raises(OffPolicyError, match="the menu has percent_12, which the log never tried"):
         on_log(Catalogue().menu([0.0, 0.12]), np.array([[0.5, 0.5]]), LOGGED)
+
+
+@pytest.mark.parametrize("knew", [0.0, 0.5])
+def test_whoever_knew_who_would_leave_shows_beside_the_labels_of_the_table(knew):
+    """A third of all are contacted, by lot; of would-be churners a share `knew` more, and nobody writes it down."""
+    rng = np.random.default_rng(0)
+    label = (rng.random(40_000) < 0.3).astype(np.int64)
+    contacted = rng.random(len(label)) < (1 + knew * label) / 3
+    frame = pd.DataFrame(
+        {
+            "arm": np.where(contacted, "percent_10", "no_contact"),
+            "propensity_no_contact": 2 / 3,
+            "propensity_percent_10": 1 / 3,
+            "churned": np.where(contacted, 0, label),
+        }
+    )
+    found = suspected_targeting(OfferLog(frame, Catalogue().menu([0.0, 0.1]), simulated=False), label)
+    # A half of them is left alone where two thirds are said to be: odds of (1/2) / (2/3) as many who left.
+    expected = (2 / 3) / (1 / 2) if knew else 1.0
+    assert found == pytest.approx(expected, rel=0.1)

@@ -25,7 +25,6 @@ from churn_assets.customers.schema import CHURNED
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.log import OfferLog
-from churn_assets.offers.responses import Someone
 from churn_assets.offers.world import SENSITIVITY_SD, DemoWorld
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
@@ -112,16 +111,14 @@ def with_known_risk(table: CustomerTable, experiment: Experiment, seed: int) -> 
 def conditional_effects(world: DemoWorld, customer: Ints, prior_offers: Ints, risk: Floats) -> Floats:
     """(n, A) change of P(churn) by every arm, in the mean over all that features do not show; `risk` (n,) is true."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(9)
-    answers, tenure = world.responses, world.tenure[customer]
-    late = np.zeros(len(customer), bool)
+    answers, same = world.responses, np.ones(len(customer))
     stays = np.zeros((len(customer), len(world.menu)))
     for node, weight in zip(nodes, weights / weights.sum(), strict=True):
-        felt = answers.sensitivity(customer, tenure, np.full(len(customer), SENSITIVITY_SD * node))
-        by_answer = answers.stays(Someone(customer, tenure, felt, late))
+        who = world.someone(customer, SENSITIVITY_SD * node * same, prior_offers, 0 * same)
+        by_answer = answers.stays(who)
         for left, share in ((0, 1 - risk), (1, risk)):
             would_churn = np.full(len(customer), left)
-            person = (customer, felt, would_churn, prior_offers, late)
-            acceptance = answers.acceptance(*person, answers.worth[customer])
+            acceptance = answers.acceptance(who, would_churn, answers.worth[customer])
             given = by_answer.given(would_churn[:, None].astype(np.float64), acceptance)
             stays += weight * share[:, None] * given
     return np.asarray(stays[:, :1] - stays)

@@ -88,6 +88,7 @@ def test_one_that_cannot_be_served_any_more_is_refused_by_name_with_what_to_do(f
 def test_one_of_another_format_is_refused_by_name_with_what_to_do(kept, monkeypatch):
     stored = kept.store.manifest(leader(kept)).loader
     monkeypatch.setattr(type(RELEASE), "loader", "release/999")
+    monkeypatch.setattr(type(RELEASE), "reads", ())
     with pytest.raises(IncompatibleArtifact, match=rf"{stored}.*release/999.*churn run") as refused:
         load_release(kept.store, leader(kept))
     assert str(leader(kept)) in str(refused.value)

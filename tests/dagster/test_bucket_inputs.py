@@ -195,5 +195,5 @@ def test_outcomes_of_a_bucket_are_read_and_named_in_errors(place, tmp_path):
         ("d2", None, True),
     ]
     place("outcomes.csv", b"decision_id,accepted\nd1,perhaps\n")
-    with pytest.raises(OfferLogError, match=rf"^{source}, column accepted, row 0: found perhaps"):
+    with pytest.raises(OfferLogError, match=rf"^{source}: column 'accepted', line 2: found 'perhaps'"):
         outcome_reports(source, tmp_path)

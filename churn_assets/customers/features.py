@@ -147,7 +147,7 @@ def far_outside(X: NDArray[np.float64], schema: CustomerSchema) -> dict[str, int
         X: (n, F) design matrix.
         schema: Its schema.
     """
-    counts = {}
+    counts: dict[str, int] = {}
     for position, feature in enumerate(schema.features):
         if feature.kind == "numeric":
             lowest, highest = feature.far

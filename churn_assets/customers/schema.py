@@ -135,11 +135,12 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
 
     def rule(self, feature: FeatureSpec) -> NumberRule:
         """Which numbers a feature may have."""
-        given = {"lowest": feature.lowest, "highest": feature.highest}
+        usual = NumberRule()
         return NumberRule(
+            lowest=usual.lowest if feature.lowest is None else feature.lowest,
+            highest=usual.highest if feature.highest is None else feature.highest,
             above_zero=feature.name == self.monthly_revenue,
             needed=feature.name in (self.monthly_revenue, self.tenure),
-            **{key: value for key, value in given.items() if value is not None},
         )
 
     def fold_of(self, ids: ArrayLike) -> NDArray[np.int8]:

@@ -55,7 +55,7 @@ class TableDecisions:
     @property
     def decided(self) -> NDArray[np.bool_]:
         """(n,) which rows have a decision."""
-        return (self.frame["decision"] != UNDECIDED).to_numpy()
+        return np.asarray(self.frame["decision"] != UNDECIDED)
 
 
 def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) -> pd.DataFrame:

@@ -309,9 +309,9 @@ def _header(raw: RawTable, catalogue: Catalogue, problems: Problems) -> tuple[Me
         try:
             arm_id = _arm_of(column, catalogue)
         except ArmError as error:
-            found, _, expected = str(error).removeprefix("found ").partition(", expected ")
+            said, _, expected = str(error).removeprefix("found ").partition(", expected ")
             problems.add(
-                found, expected, column=column, remedy="other arms are declared under arms:", rank=ROLE
+                said, expected, column=column, remedy="other arms are declared under arms:", rank=ROLE
             )
             continue
         if arm_id in columns:

@@ -37,8 +37,11 @@ def _named(body: bytes, message: str) -> str:
     place = _FEATURES.search(message)
     if place is None:
         return message
-    customer = msgspec.json.decode(body, type=_Loose).customers[int(place[1])]
-    for name, value in customer.features.items():
+    try:
+        features = msgspec.json.decode(body, type=_Loose).customers[int(place[1])].features
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # what follows is no JSON either
+        return message
+    for name, value in features.items():
         try:
             msgspec.convert(value, FeatureValue)
         except msgspec.ValidationError:

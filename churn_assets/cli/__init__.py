@@ -7,9 +7,17 @@ from typing import Annotated
 
 import typer
 
-from churn_assets.cli import decide_command, message_commands, serve_command, simulate_command, store_commands
+from churn_assets.cli import (
+    decide_command,
+    message_commands,
+    serve_command,
+    simulate_command,
+    store_commands,
+    tables_command,
+)
 from churn_assets.cli.errors import REFUSED, guarded
 from churn_assets.cli.place import (
+    ExperimentArgument,
     ExperimentOption,
     JsonOption,
     ReleaseArgument,
@@ -52,7 +60,7 @@ def main(
 @guarded
 def run(
     context: typer.Context,
-    experiment: Annotated[str, typer.Argument(help="Experiment: a file of configs/.")],
+    experiment: ExperimentArgument,
     select: Annotated[
         str,
         typer.Option(
@@ -200,6 +208,7 @@ for _command in (
     store_commands.diff,
     store_commands.retention,
     store_commands.doctor,
+    tables_command.tables,
     decide_command.decide,
     message_commands.write,
     serve_command.serve,

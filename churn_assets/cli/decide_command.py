@@ -52,14 +52,14 @@ def decide(
     from churn_assets.deciding.decider import Decider
     from churn_assets.deciding.table import decide_rows
     from churn_assets.release.deciding import load_release
-    from churn_assets.tables.files import read_table
+    from churn_assets.tables.files import read_raw
     from churn_assets.tables.problems import Problems
 
     place = open_place(context, experiment)
     target = output or _beside(file)
     write = writer_of(target)
     reading = place.experiment.section(CustomersConfig).reading
-    raw = read_table(file, Problems(str(file), CustomerTableError), reading)
+    raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
     decider = Decider(models, str(ref))

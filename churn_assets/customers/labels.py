@@ -44,12 +44,27 @@ def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems
     truths = all(text.casefold() in TRUTHS for text in texts)
     positive, ignored = (_among(texts, values, truths=truths) for values in (given, config.ignore))
     others = [text for text in texts if text not in positive + ignored]
-    negative = others if config.negative is None else _among(texts, config.negative, truths=truths)
-    unnamed = len(others) != 1 if config.negative is None else sorted(others) != sorted(negative)
-    if not positive or unnamed:
-        expected = f"{', '.join(repr(as_text(each)) for each in given)} (label.positive) and one other"
+    counts = np.bincount(codes[codes >= 0], minlength=len(texts))
+    negative = sorted(others, key=lambda text: -counts[texts.index(text)])[:1]
+    if config.negative is not None:
+        negative = _among(texts, config.negative, truths=truths)
+    unnamed = [text not in negative and text in others for text in texts]
+    told = ", ".join(repr(as_text(each)) for each in given)
+    expected = f"{told} (label.positive) and one other"
+    if not positive or not negative:
         problems.add(
             f"the values {sorted(texts)[:6]}", expected, column=config.column, remedy=LABEL_REMEDY, rank=ROLE
+        )
+    else:
+        found, strange = np.array([*texts, None], dtype=object)[codes], np.array([*unnamed, False])[codes]
+        problems.rows(
+            config.column,
+            strange,
+            found,
+            f"{expected}, {negative[0]!r}",
+            line=raw.line,
+            remedy=LABEL_REMEDY,
+            rank=ROLE,
         )
     values = dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
     out = np.array([text in ignored for text in texts] + ["" in config.ignore], dtype=bool)[codes]

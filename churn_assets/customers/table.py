@@ -30,7 +30,7 @@ from churn_assets.customers.schema import (
 )
 from churn_assets.store.canonical import sha256_file
 from churn_assets.store.inputs import in_bucket, local_copy
-from churn_assets.tables.files import read_table
+from churn_assets.tables.files import read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, shown
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.text import as_text
@@ -159,7 +159,7 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     where = str(config.source)
     problems = Problems(where, CustomerTableError)
     with local_copy(located(config.source), root) as (path, _):
-        raw = read_table(path, problems, config.reading)
+        raw = read_raw(path, problems, config.reading)
         digest = sha256_file(path)
     table, left_out = learnable(raw, config, seed, problems)
     blanks = {
@@ -195,15 +195,17 @@ def learnable(
     problems.configured = True
     _constant_columns(raw, config, problems)
     _require_columns(raw, _named(config), problems)
+    left_out = _leave_out(raw, config, problems)
     labels = read_labels(raw, config.label, config.as_of, problems)
-    kept, left_out = _rows_to_keep(raw, config, labels, problems)
-    raw.keep(kept)
+    if labels.out.any():
+        left_out["by the label"] = int(labels.out.sum())
+    raw.keep(~labels.out)
     if not len(raw):
         problems.add("no rows", "at least one customer", rank=STRUCTURE)
         problems.stop()
     _near_columns(raw, config, problems)
     ids = _ids(raw, config.id or ID, problems, made=config.id is None)
-    columns: dict[str, Any] = {ID: ids, CHURNED: labels.left[kept]}
+    columns: dict[str, Any] = {ID: ids, CHURNED: labels.left[~labels.out]}
     specs = []
     for name in _feature_names(raw, config, problems):
         spec, values = _learned(raw, name, config, problems)
@@ -263,7 +265,7 @@ def typed(
     """
     raw = raw.renamed({})  # the caller's stays as it is
     known = [schema.id, schema.label.column, *schema.names, *schema.excluded]
-    _refuse_near(schema.optional.near(raw.names, known), problems)
+    _near_names(schema.optional.near(raw.names, known), problems)
     dated = {each.name for each in schema.features if each.date}
     constants = {each.name: each.constant for each in schema.features if each.constant is not None}
     for name, value in constants.items():
@@ -300,16 +302,12 @@ def _named(config: CustomersConfig) -> list[str]:
 
 
 def _require_columns(raw: RawTable, names: Sequence[str], problems: Problems) -> None:
-    for name in dict.fromkeys(names):
-        if name not in raw.columns:
-            listed = ", ".join(map(repr, raw.names))
-            problems.add(
-                "no such column",
-                f"one of {listed}{did_you_mean(name, raw.names)}",
-                column=name,
-                rank=STRUCTURE,
-            )
-    problems.stop()
+    missing = [name for name in dict.fromkeys(names) if name not in raw.columns]
+    for name in missing:
+        expected = f"one of {', '.join(map(repr, raw.names))}{did_you_mean(name, raw.names)}"
+        problems.add("no such column", expected, column=name, rank=STRUCTURE)
+    if missing:
+        problems.stop()
 
 
 def _constant_columns(raw: RawTable, config: CustomersConfig, problems: Problems) -> None:
@@ -331,25 +329,23 @@ def _near_columns(raw: RawTable, config: CustomersConfig, problems: Problems) ->
         )  # fmt: skip
 
 
-def _refuse_near(found: Iterable[tuple[str, str]], problems: Problems) -> None:
+def _near_names(found: Iterable[tuple[str, str]], problems: Problems) -> None:
     for name, role in found:
         problems.add(
             f"a name like {role!r}, which is not in use", f"{role!r}, or the column that `customers.optional` names",
             column=name, remedy=f"rename it to {role!r}, or leave it out of the file", rank=STRUCTURE,
         )  # fmt: skip
-    problems.stop()
 
 
-def _rows_to_keep(
-    raw: RawTable, config: CustomersConfig, labels: Labels, problems: Problems
-) -> tuple[NDArray[np.bool_], dict[str, int]]:
-    """(n,) which rows are learned from, and how many are not by which rule; the first that applies counts."""
+def _leave_out(raw: RawTable, config: CustomersConfig, problems: Problems) -> dict[str, int]:
+    """Drops the rows that `rows` describes; how many, by rule: the first that applies counts."""
     kept, left_out = np.ones(len(raw), dtype=bool), {}
-    rules = {name: _meant(raw, each, problems) for name, each in config.rows.items()}
-    for name, out in (rules | {"by the label": labels.out}).items():
+    for name, condition in config.rows.items():
+        out = _meant(raw, condition, problems)
         left_out[name] = int((kept & out).sum())
         kept &= ~out
-    return kept, {name: count for name, count in left_out.items() if count or name in rules}
+    raw.keep(kept)
+    return left_out
 
 
 def _meant(raw: RawTable, condition: Condition, problems: Problems) -> NDArray[np.bool_]:

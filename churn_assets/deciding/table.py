@@ -15,7 +15,7 @@ from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
 from churn_assets.deciding.decider import POLICY, CustomerError, CustomerInput
 from churn_assets.deciding.reasons import in_words
-from churn_assets.tables.problems import Problems, TableProblem
+from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.rules import NumberRule
 from churn_assets.tables.values import parse_numbers, parse_texts, parse_truths
@@ -94,6 +94,8 @@ def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecision
             configured share lies far outside of what was learned.
     """
     problems = Problems(raw.where, CustomerTableError)
+    if not len(raw):
+        problems.add("no rows", "at least one customer", rank=STRUCTURE)
     asked = _asked(raw, decider, now, problems)
     why = problems.by_row()
     if problems.whole or (why and len(why) == len(raw)):

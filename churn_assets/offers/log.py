@@ -18,7 +18,7 @@ from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, did_you_
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
 from churn_assets.tables.config import FileReading
-from churn_assets.tables.files import DETECTED, read_table
+from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
 from churn_assets.tables.raw import FIRST_LINE, RawTable
 from churn_assets.tables.rules import NumberRule
@@ -185,7 +185,7 @@ def read_log(
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
     """
     problems = Problems(where or str(path), OfferLogError)
-    raw = read_table(path, problems, reading)
+    raw = read_raw(path, problems, reading)
     for ours, theirs in columns.items():
         if theirs not in raw.columns:
             found = f"no such column (for {ours})"

@@ -9,7 +9,7 @@ from churn_assets.offers.log import OfferLogError
 from churn_assets.offers.records import LoggedOutcome
 from churn_assets.store.inputs import local_copy
 from churn_assets.tables.config import FileReading
-from churn_assets.tables.files import DETECTED, read_table
+from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import STRUCTURE, Problems
 from churn_assets.tables.values import ambiguous_decimals, parse_ids, parse_numbers, parse_truths
 
@@ -33,7 +33,7 @@ def read_outcome_file(
         OfferLogError: There is no such file, or it has other columns or values: all that is wrong with it.
     """
     problems = Problems(where or str(path), OfferLogError)
-    raw = read_table(path, problems, reading)
+    raw = read_raw(path, problems, reading)
     for name in raw.names:
         if name not in COLUMNS:
             expected = f"one of {', '.join(COLUMNS)}{did_you_mean(name, COLUMNS)}"
@@ -42,7 +42,7 @@ def read_outcome_file(
         problems.add(
             "no such column", f"it beside {', '.join(raw.names)}", column="decision_id", rank=STRUCTURE
         )
-    problems.stop()
+        problems.stop()
     unknown = [None] * len(raw)
     ids = parse_ids(raw, "decision_id", problems, unique=False)
     told = {name: parse_truths(raw, name, problems) for name in COLUMNS[1:3] if name in raw.columns}

@@ -64,7 +64,9 @@ def _misspelt(body: bytes, message: str) -> str:
     if byte is None:
         return expected
     place = int(byte[1])
-    found = _NO_NUMBER.match(body, place) or _NO_NUMBER.match(body, max(place - 1, 0))
+    found = _NO_NUMBER.match(body, max(place - 1, 0)) or _NO_NUMBER.match(
+        body, place
+    )  # a minus stands before
     if found is None:
         return f"{expected}; it breaks at byte {place}"
     field = _FIELD.search(body, 0, found.start())

@@ -243,7 +243,7 @@ class DecisionsAnswer(Struct, frozen=True):
     undecided: Annotated[
         list[UndecidedView],
         Meta(description="Customers who could not be decided for; empty with status 200."),
-    ]
+    ] = []
 
 
 class OutcomeReport(Struct, frozen=True, forbid_unknown_fields=True):

@@ -40,7 +40,7 @@ DETECTED = FileReading()
 """Nothing is given: all is detected."""
 
 
-def read_table(path: Path, problems: Problems, reading: FileReading = DETECTED) -> RawTable:
+def read_raw(path: Path, problems: Problems, reading: FileReading = DETECTED) -> RawTable:
     """Reads a CSV, every column as text and nothing guessed, or a Parquet file; gzipped or not.
 
     Args:

@@ -32,6 +32,7 @@ _POINT = r"^[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 _COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
 _SURELY_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?0,\d+$"
+_SURELY_POINT = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)\.(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(,\d{3})+\.\d+$|^[+-]?0?\.\d+$"
 _GROUPED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 _CODE = r"^0\d+$"
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{4}( .*)?|\d{4}/\d\d?/\d\d?( .*)?")
@@ -275,19 +276,15 @@ def _numbers_of_texts(
 
 
 def _decimal_of(texts: Any) -> Literal[".", ","] | None:
-    """What the numbers of a column are written with; None where they do not say."""
+    """What most numbers of a column are written with; None where they do not say."""
 
-    def every(pattern: str) -> bool:
-        return bool(pc.all(pc.match_substring_regex(texts, pattern)).as_py())
+    def count(pattern: str) -> int:
+        return pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0
 
-    def some(pattern: str) -> bool:
-        return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
-
-    if not some(","):
+    if not pc.any(pc.match_substring(texts, ",")).as_py():
         return "."
-    if every(_COMMA) and some(_SURELY_COMMA):
-        return ","
-    return "." if every(_POINT) and some(r"\.") else None
+    commas, points = count(_SURELY_COMMA), count(_SURELY_POINT)
+    return None if commas == points == 0 else "," if commas > points else "."
 
 
 def ambiguous_decimals(table: RawTable, problems: Problems) -> None:

@@ -10,7 +10,7 @@ import pytest
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.decider import CustomerInput, Decider
 from churn_assets.deciding.table import UNDECIDED, decide_rows, decide_table
-from churn_assets.tables.files import read_table
+from churn_assets.tables.files import read_raw
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.raw import RawTable
 
@@ -24,7 +24,7 @@ def decider(small):
 
 
 def case(name: str) -> RawTable:
-    return read_table(CASES / name, Problems(name, CustomerTableError))
+    return read_raw(CASES / name, Problems(name, CustomerTableError))
 
 
 def ok() -> pd.DataFrame:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from churn_assets.tables.config import FileReading
-from churn_assets.tables.files import read_table
+from churn_assets.tables.files import read_raw
 from churn_assets.tables.problems import Problems, TableError
 
 ROWS = [["a-1", "12.5", "é"], ["a-2", "0.25", "x; y"], ["a-3", "-3", 'say "hi"']]
@@ -17,7 +17,7 @@ NAMES = ["id", "fee", "note  here"]
 
 def read(path: Path, data: bytes | str, reading: FileReading | None = None):
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
-    return read_table(path, Problems(path.name), reading or FileReading())
+    return read_raw(path, Problems(path.name), reading or FileReading())
 
 
 def frame() -> pd.DataFrame:
@@ -53,7 +53,7 @@ def test_a_dialect_reads_as_the_same_table(tmp_path, dialect):
 @pytest.mark.parametrize("name", ["t.parquet", "T.PQ"])
 def test_parquet_reads_as_the_same_table(tmp_path, name):
     frame().to_parquet(tmp_path / name)
-    pd.testing.assert_frame_equal(read_table(tmp_path / name, Problems(name)).frame(), frame())
+    pd.testing.assert_frame_equal(read_raw(tmp_path / name, Problems(name)).frame(), frame())
 
 
 def test_what_was_detected_is_said(tmp_path):

@@ -5,27 +5,19 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Project
+
+from churn_assets.customers.table import EMBEDDED
 
 
 @pytest.fixture
-def own(tmp_path) -> Project:
+def own(empty):
     """A project whose customers lie in a file of their own; nothing is run in it."""
-    from shutil import copy
-
-    from conftest import REPOSITORY
-
-    project = Project(tmp_path / "own")
-    (project.root / "configs").mkdir(parents=True)
-    copy(REPOSITORY / "configs" / "quickstart.yaml", project.root / "configs")
-    write(project, telco())
-    project.configure(lambda content: content["customers"].update(source="mine.csv"))
-    return project
+    write(empty, telco())
+    empty.configure(lambda content: content["customers"].update(source="mine.csv"))
+    return empty
 
 
 def telco() -> pd.DataFrame:
-    from churn_assets.customers.table import EMBEDDED
-
     return pd.read_csv(EMBEDDED["telco"], dtype=str, keep_default_na=False).head(900)
 
 

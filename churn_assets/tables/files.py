@@ -241,11 +241,12 @@ def _parsed(path: Path, separator: str, quote: str, kinds: list[Any], above: int
         if "Empty CSV" not in str(error) and "Could not skip initial" not in str(error):
             raise _stopped(problems, str(error), "a CSV") from error
         table = pa.table({name: pa.array([], kind) for name, kind in text.items()})
-    for count, fields in sorted(_by_width(wrong).items()):
+    widths = _by_width(wrong)
+    for count, fields in sorted(widths.items()):
         kind = "few" if count < width else "many"
         remedy = (
             "is line 1 the header?"
-            if len(fields) > table.num_rows
+            if len(widths) == 1 and not table.num_rows
             else f"too {kind} separators, or a quote missing"
         )
         problems.add(

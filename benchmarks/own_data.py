@@ -27,7 +27,8 @@ from benchmarks.report import Figure, main
 from churn_assets.arms import Catalogue
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.features import far_outside, too_far
-from churn_assets.customers.table import CustomerTableError, read_customers, typed
+from churn_assets.customers.table import EMBEDDED, CustomerTableError, read_customers, typed
+from churn_assets.experiment import load_experiment
 from churn_assets.offers.log import read_log
 from churn_assets.offers.outcome_file import read_outcome_file
 from churn_assets.tables.files import read_raw
@@ -614,19 +615,38 @@ def large(folder: Path) -> list[Figure]:
 
 
 def _write_large(path: Path, kind: str, rows: int) -> None:
+    """The embedded customers many times under new ids, or decisions about them with propensities as programs write."""
     rng = np.random.default_rng(SEED)
-    sheet = customers(rng, 5_000) if kind == "customers" else log(rng, [f"{n:05}" for n in range(5_000)])
-    block = pd.DataFrame(sheet.cells, columns=sheet.names)
+    people = pd.read_csv(EMBEDDED["telco"], dtype=str, keep_default_na=False).head(5_000)
     with path.open("w", encoding="utf-8") as file:
-        for number in range(rows // len(block)):
+        for number in range(rows // len(people)):
             if kind == "customers":
-                block["id"] = [f"{number:04}-{row:05}" for row in range(len(block))]
-                block["score"] = rng.normal(0, 3, len(block)).round(6).astype(str)
+                block = people.assign(customerID=[f"{number:04}-{row:05}" for row in range(len(people))])
+                block["MonthlyCharges"] = rng.uniform(18, 119, len(block)).round(2).astype(str)
             else:
-                start = pd.Timestamp("2026-01-05", tz="UTC") + pd.Timedelta(hours=number)
-                block["decided_at"] = (start + pd.to_timedelta(np.arange(len(block)), "ms") * 500).astype(str)
-                block["margin"] = rng.normal(100, 30, len(block)).round(4).astype(str)
+                block = _decisions(people["customerID"], number, rng)
             block.to_csv(file, index=False, header=number == 0)
+
+
+def _decisions(ids: pd.Series, number: int, rng: np.random.Generator) -> pd.DataFrame:
+    rows = len(ids)
+    shares, arm = rng.dirichlet([5, 5, 5], rows), rng.integers(0, 3, rows)
+    start = pd.Timestamp("2026-01-05", tz="UTC") + pd.Timedelta(hours=number)
+    named = {f"propensity_{percent}": shares[:, place] for place, percent in enumerate((0, 10, 20))}
+    return pd.DataFrame(
+        {
+            "customer_id": ids.to_numpy(),
+            "decided_at": start + pd.to_timedelta(np.arange(rows) * 500, "ms"),
+            "offer_pct": np.array([0.0, 0.1, 0.2])[arm],
+            "propensity": shares[np.arange(rows), arm],
+            **named,
+            "policy_version": "rules/1",
+            "prior_offers": rng.integers(0, 3, rows),
+            "accepted": np.where(arm > 0, rng.integers(0, 2, rows), 0),
+            "churned": rng.integers(0, 2, rows),
+            "margin": rng.normal(100, 30, rows).round(2),
+        }
+    )
 
 
 def _measured(path: Path, kind: str) -> tuple[float, float]:
@@ -642,11 +662,12 @@ def measure_one(path: Path, kind: str) -> None:
     small = path.with_name(f"small_{kind}.csv")
     with path.open(encoding="utf-8") as file:
         small.write_text("".join(next(file) for _ in range(2_000)), encoding="utf-8")
-    ids = np.array([f"{number:05}" for number in range(5_000)], dtype=object)
+    ids = pd.read_csv(EMBEDDED["telco"], dtype=str)["customerID"].to_numpy(object)
+    customers_of = load_experiment("quickstart", Path(__file__).parents[1] / "configs").customers
 
     def ours(file: Path) -> int:
         if kind == "customers":
-            config = CONFIG.model_copy(update={"source": file.name})
+            config = customers_of.model_copy(update={"source": file.name})
             return len(read_customers(config, seed=1, root=file.parent))
         return len(read_log(file, {}, ids, Catalogue()))
 

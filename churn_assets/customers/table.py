@@ -477,8 +477,9 @@ def _values(
     texts = parse_texts(raw, name, problems)
     if feature.blank is not None:
         texts[pd.isna(texts)] = as_text(feature.blank)
-    if feature.categories:
-        strange = ~pd.Series(texts).isin([*feature.categories, None]).to_numpy()
+    codes, distinct = distinct_texts(raw, name)
+    if feature.categories and not set(distinct) <= set(feature.categories):
+        strange = np.array([text not in feature.categories for text in distinct] + [False])[codes]
         problems.rows(name, strange, texts, f"one of {list(feature.categories)}", line=raw.line)
     return texts
 

@@ -398,10 +398,11 @@ def _typed(raw: RawTable, menu: Menu, problems: Problems) -> pd.DataFrame:
     columns["decided_at"] = parse_dates(raw, "decided_at", problems, needed=True)
     columns["wave"] = None
     columns[ARM] = _arms(raw, menu, problems)
-    rules = {propensity_column(arm.id): _SHARE if arm.eligible else _ABOVE_ZERO for arm in menu}
-    for name, rule in ({"propensity": _ABOVE_ZERO} | rules).items():
+    propensities = {propensity_column(arm.id): _SHARE if arm.eligible else _ABOVE_ZERO for arm in menu}
+    _drop(raw, "customer_id", "decided_at", ARM, SHORTHAND)
+    for name, rule in ({"propensity": _ABOVE_ZERO} | propensities).items():
         columns[name] = parse_numbers(raw, name, problems, rule)
-        del raw.columns[name]  # a large table stands in memory once
+        _drop(raw, name)
     columns["policy_version"] = parse_texts(raw, "policy_version", problems)
     blank = pd.isna(columns["policy_version"])
     problems.rows("policy_version", blank, columns["policy_version"], "a text", line=raw.line)
@@ -416,6 +417,12 @@ def _typed(raw: RawTable, menu: Menu, problems: Problems) -> pd.DataFrame:
         columns["wave"] = np.asarray((dates - dates.min()).days // 7, np.float64)
     raw.columns.clear()
     return pd.DataFrame(columns, copy=False)
+
+
+def _drop(raw: RawTable, *names: str) -> None:
+    """Lets go of columns that are read: a large table stands in memory once."""
+    for name in names:
+        raw.columns.pop(name, None)
 
 
 def _unrounded(raw: RawTable, frame: pd.DataFrame, menu: Menu, problems: Problems) -> pd.DataFrame:

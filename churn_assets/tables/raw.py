@@ -56,7 +56,7 @@ class RawTable:
     @classmethod
     def of_arrow(cls, table: Any, where: str) -> RawTable:
         """Of an Arrow table, as a database or Parquet gives it; column names must differ."""
-        columns = {name: table.column(place) for place, name in enumerate(table.column_names)}
+        columns = {name: _plain_texts(table.column(place)) for place, name in enumerate(table.column_names)}
         return cls(where, columns, np.arange(table.num_rows) + FIRST_LINE)
 
     @classmethod
@@ -95,8 +95,17 @@ def plain_values(values: Any) -> Any:
     return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
+def _plain_texts(values: Any) -> Any:
+    """Texts as every rule takes them; DuckDB gives views."""
+    return values.cast(pa.string()) if pa.types.is_string_view(values.type) else values
+
+
 def _as_arrow(column: pd.Series) -> Any:
     try:
         return pa.array(column, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):  # values of several types: the texts of all of them
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        OverflowError,
+    ):  # values of several types: the texts of all of them
         return pa.array([as_text(value) for value in column], pa.string())

@@ -36,7 +36,7 @@ _SURELY_POINT = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)\.(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(
 _GROUPED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 _CODE = r"^0\d+$"
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{4}( .*)?|\d{4}/\d\d?/\d\d?( .*)?")
-_LOST_DIGITS = r"^\d(\.\d+)?E\+\d+$"
+_LOST_DIGITS = r"^\d(\.\d+)?[eE]\+\d+$"
 _UNPRINTABLE = r"[\x00-\x1f\x7f]"
 
 
@@ -106,7 +106,7 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     if pa.types.is_floating(value_type(table, name)):
         lost = np.abs(table.columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)) >= 2.0**53
     else:
-        scientific = pc.any(pc.match_substring(texts, "E+")).as_py()
+        scientific = pc.any(pc.match_substring(texts, "e+", ignore_case=True)).as_py()
         lost = _matches(texts, _LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
     problems.rows(
         name, lost, None, expected, line=table.line, remedy=remedy, rank=ROLE, found="a rounded number"

@@ -153,7 +153,7 @@ def test_an_object_that_is_not_there_is_told(loop, bucket, gcs_server):
     assert f"customers: gs://{bucket}/in/gone.csv is missing" in loop.said("new_inputs")
     failed = read(loop)
     (failure,) = [event for event in failed.all_events if event.is_step_failure]
-    assert f"gs://{bucket}/in/gone.csv: no such file" in failure.step_failure_data.error.to_string()
+    assert f"gs://{bucket}/in/gone.csv: found no such file" in failure.step_failure_data.error.to_string()
 
 
 @pytest.mark.parametrize(

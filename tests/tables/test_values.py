@@ -46,6 +46,7 @@ def test_leading_zeros_of_an_id_survive():
     [
         (["a", " "], "line 3: found a blank, expected an id in every line"),
         (["a", None], "line 3: found a blank"),
+        (["1.2345e+17", "b"], "line 2: found a rounded number"),
         (["4.05E+11", "b"], "line 2: found a rounded number, expected an id with all of its digits"),
         ([1e17, 2.0], "line 2: found a rounded number"),
         (["a" * 129, "b"], "line 2: found a text that the service refuses, expected an id of 1 to 128"),

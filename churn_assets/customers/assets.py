@@ -44,7 +44,7 @@ def customers(step: Step[CustomersConfig]) -> Made:
             "held_out": int(table.held_out.sum()),
             "features": len(table.schema.features),
         },
-        tables={"features": _features(table), "folds": _folds(table)} | _reading(table),
+        tables={"features": _features(table), "folds": _folds(table), **_reading(table)},
         columns=_columns(table),
         rows=len(table),
     )

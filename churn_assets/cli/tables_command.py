@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import CustomerTable
     from churn_assets.experiment import Experiment
-    from churn_assets.tables.problems import TableError
 
 
 @guarded
@@ -26,6 +25,7 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
     Exit code 2: a table is not what the config says; 1: a gate of the customers does not hold. Trains nothing.
     """
     from churn_assets.customers.config import CustomersConfig
+    from churn_assets.customers.table import read_remainder
     from churn_assets.experiment import load_experiment
     from churn_assets.tables.problems import TableError
 
@@ -39,9 +39,10 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
         _offers(loaded, root, customers, told)
     except TableError as error:
         told["problems"] = error.to_json() or [{"found": str(error)}]
-        if customers is None:  # what the other columns give away is told at once, too
-            with contextlib.suppress(TableError, ValueError):
-                _customers(_without(config, error), loaded.seed, root, told)
+        if customers is None:  # what the other columns and lines give away is told at once, too
+            with contextlib.suppress(TableError):
+                remains = read_remainder(config, error, seed=loaded.seed, root=root)
+                told |= _features(remains, config)
         _show(told, as_json=as_json, message=str(error))
         raise typer.Exit(USAGE) from error
     _show(told, as_json=as_json)
@@ -49,31 +50,28 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
         raise typer.Exit(REFUSED)
 
 
-def _without(config: CustomersConfig, error: TableError) -> CustomersConfig:
-    """The same without the columns that are wrong, where they are no more than features."""
-    wrong = {each.column for each in error.problems}
-    kept = config.model_dump(mode="json", exclude_unset=True)
-    for key in ("kinds", "ranges", "path_dependent", "blank_means"):
-        kept[key] = {name: value for name, value in kept.get(key, {}).items() if name not in wrong}
-    kept["dates"] = [name for name in config.dates if name not in wrong]
-    return type(config).model_validate(kept | {"exclude": sorted({*config.exclude, *wrong})})
-
-
 def _customers(config: CustomersConfig, seed: int, root: Path, told: dict[str, Any]) -> CustomerTable:
-    from churn_assets.customers import gates
     from churn_assets.customers.table import read_customers
 
     found = read_customers(config, seed=seed, root=root)
-    source = found.source
-    if source is not None:
-        told["said"] += source.said
-        told["said"] += [f"rows left out, {name}: {count}" for name, count in source.left_out.items()]
-    told["features"] = [
+    if found.source is not None:
+        told["said"] += found.source.said
+        told["said"] += [f"rows left out, {name}: {count}" for name, count in found.source.left_out.items()]
+    told |= _features(found, config)
+    return found
+
+
+def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
+    """Features and gates, a row each."""
+    from churn_assets.customers import gates
+
+    blanks = found.frame[list(found.schema.names)].isna().sum()
+    features = [
         {
             "feature": each.name,
             "kind": each.kind,
             "values": ", ".join(each.categories) or f"{each.minimum:g} to {each.maximum:g}",
-            "blanks": 0 if source is None else source.blanks.get(each.name, 0),
+            "blanks": int(blanks[each.name]),
         }
         for each in found.schema.features
     ]
@@ -82,8 +80,7 @@ def _customers(config: CustomersConfig, seed: int, root: Path, told: dict[str, A
         gates.split(found),
         gates.completeness(found, config.gates),
     )
-    told["gates"] = [gate.row for outcome in outcomes for gate in outcome.gates]
-    return found
+    return {"features": features, "gates": [gate.row for each in outcomes for gate in each.gates]}
 
 
 def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,47 +40,59 @@ def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems
     if config.positive is None:
         assert as_of is not None
         return _of_dates(raw, config, as_of, problems)
-    given = config.positive if isinstance(config.positive, tuple) else (config.positive,)
     codes, texts = distinct_texts(raw, config.column)
-    truths = all(text.casefold() in TRUTHS for text in texts)
-    positive, ignored = (_among(texts, values, truths=truths) for values in (given, config.ignore))
-    others = [text for text in texts if text not in positive + ignored]
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
-    negative = sorted(others, key=lambda text: -counts[texts.index(text)])[:1]
-    if config.negative is not None:
-        negative = _among(texts, config.negative, truths=truths)
-    unnamed = [text not in negative and text in others for text in texts]
-    told = ", ".join(repr(as_text(each)) for each in given)
-    expected = f"{told} (label.positive) and one other"
-    if not positive or not negative:
-        problems.add(
-            f"the values {sorted(texts)[:6]}", expected, column=config.column, remedy=LABEL_REMEDY, rank=ROLE
-        )
-    else:
-        found, strange = np.array([*texts, None], dtype=object)[codes], np.array([*unnamed, False])[codes]
-        problems.rows(
-            config.column,
-            strange,
-            found,
-            f"{expected}, {negative[0]!r}",
-            line=raw.line,
-            remedy=LABEL_REMEDY,
-            rank=ROLE,
-        )
+    positive, negative, ignored = _meanings(texts, counts, config)
+    strange = [text not in (*positive, *negative, *ignored) for text in texts]
+    _tell(raw, config, (codes, texts, strange), negative if positive else [], problems)
     values = dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
     out = np.array([text in ignored for text in texts] + ["" in config.ignore], dtype=bool)[codes]
     left = np.array([values.get(text, np.nan) for text in texts] + [np.nan], np.float64)[codes]
     blank, remedy = np.full(len(raw), None, dtype=object), 'to leave such rows out: `label: {ignore: [""]}`'
     expected = f"one of {sorted(texts)[:6]}"
     problems.rows(config.column, (codes < 0) & ~out, blank, expected, line=raw.line, remedy=remedy, rank=ROLE)
-    several = len(values) > 2
-    spec = LabelSpec(
-        column=config.column,
-        positive=(positive or [""])[0],
-        negative=(negative or [""])[0],
-        values=values if several else {},
+    first = {"positive": (positive or [""])[0], "negative": (negative or [""])[0]}
+    return Labels(
+        left, out, LabelSpec(column=config.column, **first, values=values if len(values) > 2 else {})
     )
-    return Labels(left, out, spec)
+
+
+def _meanings(
+    texts: list[str], counts: NDArray[np.intp], config: LabelConfig
+) -> tuple[list[str], list[str], list[str]]:
+    """Texts that mean left, stayed and neither; without `negative`, the most frequent other one means stayed."""
+    truths = all(text.casefold() in TRUTHS for text in texts)
+    positive, ignored = (_among(texts, values, truths=truths) for values in (_given(config), config.ignore))
+    if config.negative is not None:
+        return positive, _among(texts, config.negative, truths=truths), ignored
+    others = [text for text in texts if text not in positive + ignored]
+    return positive, sorted(others, key=lambda text: -counts[texts.index(text)])[:1], ignored
+
+
+def _given(config: LabelConfig) -> tuple[LabelValue, ...]:
+    positive = config.positive
+    if positive is None:
+        return ()
+    return positive if isinstance(positive, tuple) else (positive,)
+
+
+def _tell(
+    raw: RawTable,
+    config: LabelConfig,
+    found: tuple[NDArray[np.int32], list[str], list[bool]],
+    negative: list[str],
+    problems: Problems,
+) -> None:
+    """Notes values that nobody named."""
+    codes, texts, strange = found
+    expected = f"{', '.join(repr(as_text(each)) for each in _given(config))} (label.positive) and one other"
+    about: dict[str, Any] = {"column": config.column, "remedy": LABEL_REMEDY, "rank": ROLE}
+    if not negative:
+        problems.add(f"the values {sorted(texts)[:6]}", expected, **about)
+        return
+    values = np.array([*texts, None], dtype=object)[codes]
+    wrong = np.array([*strange, False])[codes]
+    problems.rows(wrong=wrong, values=values, expected=f"{expected}, {negative[0]!r}", line=raw.line, **about)
 
 
 def _among(texts: list[str], values: tuple[LabelValue, ...], *, truths: bool) -> list[str]:

@@ -169,6 +169,31 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     return CustomerTable(table.frame, table.schema, source)
 
 
+def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, root: Path) -> CustomerTable:
+    """What remains of a table that was refused, to look at: without the features and the lines that are wrong.
+
+    Args:
+        config: As of `read_customers`.
+        refused: Why it was.
+        seed: The experiment's seed.
+        root: The project's folder.
+
+    Raises:
+        CustomerTableError: Nothing remains that could be read.
+    """
+    wrong = {each.column for each in refused.problems} - set(config.role_columns.values())
+    kept = config.model_dump(mode="json", exclude_unset=True)
+    for key in ("kinds", "ranges", "path_dependent", "blank_means"):
+        kept[key] = {name: value for name, value in kept.get(key, {}).items() if name not in wrong}
+    kept["dates"] = [name for name in config.dates if name not in wrong]
+    kept["exclude"] = sorted({*config.exclude, *wrong})
+    problems = Problems(str(config.source), CustomerTableError)
+    with local_copy(located(config.source), root) as (path, _):
+        raw = read_raw(path, problems, config.reading)
+    raw.keep(~np.isin(raw.line, list(refused.lines)))
+    return learnable(raw, CustomersConfig.model_validate(kept), seed, problems)[0]
+
+
 def _blanks(values: NDArray[Any]) -> int:
     """How many values of a validated column are blank; a blank is not equal to itself, or None."""
     blank = values == None if values.dtype == object else np.isnan(values)  # noqa: E711 - value by value
@@ -195,17 +220,12 @@ def learnable(
     problems.configured = True
     _constant_columns(raw, config, problems)
     _require_columns(raw, _named(config), problems)
-    left_out = _leave_out(raw, config, problems)
-    labels = read_labels(raw, config.label, config.as_of, problems)
-    if labels.out.any():
-        left_out["by the label"] = int(labels.out.sum())
-    raw.keep(~labels.out)
-    if not len(raw):
-        problems.add("no rows", "at least one customer", rank=STRUCTURE)
-        problems.stop()
+    labels, left_out = _chosen(raw, config, problems)
     _near_columns(raw, config, problems)
-    ids = _ids(raw, config.id or ID, problems, made=config.id is None)
-    columns: dict[str, Any] = {ID: ids, CHURNED: labels.left[~labels.out]}
+    columns: dict[str, Any] = {
+        ID: _ids(raw, config.id or ID, problems, made=config.id is None),
+        CHURNED: labels.left[~labels.out],
+    }
     specs = []
     for name in _feature_names(raw, config, problems):
         spec, values = _learned(raw, name, config, problems)
@@ -218,11 +238,22 @@ def learnable(
     say_decimals(raw)
     schema = _schema(config, labels, specs, seed)
     columns[CHURNED] = columns[CHURNED].astype(np.int8)
-    columns[FOLD] = schema.fold_of(ids)
+    columns[FOLD] = schema.fold_of(columns[ID])
     frame = pd.DataFrame(columns, copy=False)
-    schema = _with_statistics(schema, frame, problems)
-    problems.stop()
-    return CustomerTable(frame, schema), left_out
+    return CustomerTable(frame, _with_statistics(schema, frame, problems)), left_out
+
+
+def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> tuple[Labels, dict[str, int]]:
+    """Keeps the rows to learn from: their labels, before those are left out, and how many rows were, by which rule."""
+    left_out = _leave_out(raw, config, problems)
+    labels = read_labels(raw, config.label, config.as_of, problems)
+    if labels.out.any():
+        left_out["by the label"] = int(labels.out.sum())
+    raw.keep(~labels.out)
+    if not len(raw):
+        problems.add("no rows", "at least one customer", rank=STRUCTURE)
+        problems.stop()
+    return labels, left_out
 
 
 def prepare(
@@ -539,4 +570,5 @@ def _with_statistics(schema: CustomerSchema, frame: pd.DataFrame, problems: Prob
                 problems.add("no value among the customers to fit on", "some", column=feature.name,
                              remedy=leave_out(feature.name))  # fmt: skip
         features.append(feature)
+    problems.stop()
     return schema.model_copy(update={"features": tuple(features)})

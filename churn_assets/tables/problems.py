@@ -67,11 +67,14 @@ class TableError(ValueError):
 
     Attributes:
         problems: All that is wrong, worst first; empty where the message says it all.
+        lines: Lines whose id, label or price is wrong: all of them.
     """
 
-    def __init__(self, message: str, problems: Sequence[TableProblem] = ()) -> None:
+    def __init__(
+        self, message: str, problems: Sequence[TableProblem] = (), lines: frozenset[int] = frozenset()
+    ) -> None:
         super().__init__(message)
-        self.problems = tuple(problems)
+        self.problems, self.lines = tuple(problems), lines
 
     def to_json(self) -> list[dict[str, Any]]:
         """The problems as plain data."""
@@ -95,6 +98,7 @@ class Problems:
         self.where, self._kind = where, kind
         self.names: dict[str, str] = {}
         self.configured = False
+        self._lines: set[int] = set()
         self._found: list[tuple[TableProblem, NDArray[np.intp] | None]] = []
 
     def add(
@@ -148,6 +152,8 @@ class Problems:
         lines, column = tuple(int(line[row]) for row in first), self.names.get(column, column)
         problem = TableProblem(self.where, column, lines, len(rows), found, expected, remedy, rank)
         self._found.append((problem, rows))
+        if rank == ROLE:
+            self._lines.update(line[rows].tolist())
 
     @property
     def all(self) -> list[TableProblem]:
@@ -174,7 +180,8 @@ class Problems:
         if problems:
             more = len(problems) - _SHOWN_PROBLEMS
             told = [str(each) for each in problems[:_SHOWN_PROBLEMS]]
-            raise self._kind("\n".join(told + ([f"and {more} more problems"] if more > 0 else [])), problems)
+            message = "\n".join(told + ([f"and {more} more problems"] if more > 0 else []))
+            raise self._kind(message, problems, frozenset(self._lines))
 
 
 def shown(value: Any) -> str:

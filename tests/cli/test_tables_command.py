@@ -72,3 +72,39 @@ def test_the_offer_log_is_read_too(own):
     shown = own.churn("tables", "quickstart", "--json")
     assert shown.exit_code == 2
     assert "margin" in {each["column"] for each in json.loads(shown.output)["problems"]}
+
+
+def test_a_table_of_three_statuses_and_refunds_needs_one_look(own):
+    """Maven's table: what the first attempt tells is enough to write the config of the second."""
+    frame = telco().drop(columns="TotalCharges")
+    number = np.arange(len(frame))
+    left = frame["Churn"] == "Yes"
+    frame["Churn"] = np.where(number % 10 == 3, "Joined", np.where(left, "Churned", "Stayed"))
+    frame.loc[[7, 70], "MonthlyCharges"] = "-4"
+    frame["City"] = [f"City {row}" for row in range(len(frame))]
+    for name in ("Churn Category", "Churn  Reason"):
+        frame[name] = np.where(left, "Competitor", "")
+    write(own, frame)
+
+    def first(content):
+        content["customers"].update(source="mine.csv")
+        content["customers"]["label"].update(positive="Churned")
+        content["customers"].pop("path_dependent")
+
+    own.configure(first)
+    told = json.loads(own.churn("tables", "quickstart", "--json").output)
+    assert {each["column"] for each in told["problems"]} == {"Churn", "MonthlyCharges", "City"}
+    (leak,) = [row for row in told["gates"] if row["gate"] == "single_feature_auc"]
+    assert "`customers.exclude: ['Churn Category', 'Churn  Reason']`" in leak["detail"]
+
+    def second(content):
+        content["customers"]["label"].update(ignore=["Joined"])
+        content["customers"].update(
+            rows={"refunds": {"column": "MonthlyCharges", "at_most": 0}},
+            exclude=["City", "Churn Category", "Churn  Reason"],
+        )
+
+    own.configure(second)
+    shown = own.churn("tables", "quickstart")
+    assert shown.exit_code == 0, shown.output
+    assert "rows left out, refunds: 2" in shown.output

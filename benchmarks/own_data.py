@@ -282,6 +282,9 @@ BAD: dict[str, dict[str, Change]] = {
         "text": cell("plan", "x" * 201),
         "dates": column("signed", lambda row: f"2025-0{1 + row % 9}-12"),
         "German dates": column("signed", lambda row: f"{10 + row % 9}.03.2025"),
+        "months as dates": column("signed", lambda row: f"2025-0{1 + row % 9}"),
+        "percents": column("discount", lambda row: f"{row % 9} %"),
+        "money": column("paid", lambda row: f"${row % 9}.50"),
         "row numbers": column("RowNumber", lambda row: str(row + 1)),
         "no name": column("", lambda row: str(row)),
         "free text": column("notes", lambda row: f"called {'abcdefgh'[row % 8]} about {row}"),
@@ -508,7 +511,12 @@ def files(rng: np.random.Generator) -> Iterator[tuple[str, str, Sheet, str]]:
 def faulty(faults: list[str], rng: np.random.Generator) -> list[str]:
     """None to three faults, no two of which are about one column."""
     chosen: list[str] = rng.permutation(faults)[: int(rng.integers(0, 4))].tolist()
-    pairs = [{"id", "id twice"}, {"price", "cents"}, {"propensity", "sum"}, {"dates", "German dates"}]
+    pairs = [
+        {"id", "id twice"},
+        {"price", "cents"},
+        {"propensity", "sum"},
+        {"dates", "German dates", "months as dates"},
+    ]
     pairs.append({"seconds", "date", "order"})
     for pair in pairs:
         while len(pair & set(chosen)) > 1:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from churn_assets.cli.errors import PARTLY, guarded
+from churn_assets.cli.errors import PARTLY, USAGE, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table, writer_of
 
@@ -59,11 +59,17 @@ def decide(
     target = output or _beside(file)
     write = writer_of(target)
     reading = place.experiment.section(CustomersConfig).reading
-    raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
-    ref = place.release(release)
-    bundle, models = load_release(place.store, ref)
-    decider = Decider(models, str(ref))
-    found = decide_rows(raw, decider, datetime.now(UTC))
+    try:
+        raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
+        ref = place.release(release)
+        bundle, models = load_release(place.store, ref)
+        decider = Decider(models, str(ref))
+        found = decide_rows(raw, decider, datetime.now(UTC))
+    except CustomerTableError as error:
+        if as_json:
+            print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
+            raise typer.Exit(USAGE) from error
+        raise
     decided = found.frame.assign(responses="simulated" if bundle.simulated else "observed")
     if messages:
         from churn_assets.release.loaded import load_desk
@@ -71,8 +77,7 @@ def decide(
         decided = decided.join(_messages(raw, found, decider, load_desk(place.store, bundle)))
     added = decided.drop(columns=["customer_id"])
     names = _free_names(list(added.columns), raw.names)
-    result = raw.frame().join(added.rename(columns=names))
-    getattr(result, write)(target, index=False)
+    getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
     told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
     if as_json:
         print_json(told | {"written": str(target)})

@@ -30,6 +30,7 @@ _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
 _BY_MARK = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _HEAD = 1 << 20
 _LINES = 100
+_STATED = re.compile(r"sep=([,;\t|])")
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 _BLOCK = 1 << 22
 _FEW_FIELDS = 4
@@ -132,8 +133,11 @@ def _csv(path: Path, problems: Problems, reading: FileReading, said: list[str]) 
     every = every[:-1] if len(sample) == _HEAD and len(every) > 1 else every  # the last one may be cut
     lines = [line for line in every if line.strip()][:_LINES]
     above = every.index(lines[0])
+    stated = _STATED.fullmatch(lines[0])
+    if stated and len(lines) > 1:  # as Excel writes above the header
+        lines, above = lines[1:], every.index(lines[1])
     quote = reading.quote or _quote_of(lines[0])
-    separator = reading.separator or _separator_of(lines, quote)
+    separator = reading.separator or (stated[1] if stated else _separator_of(lines, quote))
     if separator != "," and not reading.separator:
         said.append(f"separated by {SEPARATORS[separator]}s")
     if quote != '"' and not reading.quote:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -82,12 +82,11 @@ class RawTable:
             self.columns[name] = self.columns[name].filter(chosen)
         self.line = self.line[mask]
 
-    def frame(self, names: Sequence[str] | None = None) -> pd.DataFrame:
+    def frame(self) -> pd.DataFrame:
         """The columns as they stand, in pandas' types."""
         import pandas as pd
 
-        chosen = self.names if names is None else names
-        return pd.DataFrame({name: plain_values(self.columns[name]).to_pandas() for name in chosen})
+        return pd.DataFrame({name: plain_values(values).to_pandas() for name, values in self.columns.items()})
 
 
 def plain_values(values: Any) -> Any:

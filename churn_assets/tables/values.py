@@ -35,7 +35,11 @@ _SURELY_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(
 _SURELY_POINT = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)\.(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(,\d{3})+\.\d+$|^[+-]?0?\.\d+$"
 _GROUPED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 _CODE = r"^0\d+$"
-_DATE = re.compile(r"\d{4}-\d\d?-\d\d?([T ].*)?|\d{1,2}[./]\d{1,2}[./]\d{4}( .*)?|\d{4}/\d\d?/\d\d?( .*)?")
+_DATE = re.compile(
+    r"\d{4}-\d\d?(-\d\d?)?([T ].*)?|\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})( .*)?|\d{4}/\d\d?/\d\d?( .*)?|\d\d?/\d{4}"
+)
+_SIGNED = re.compile(r"[^\w\s(-]?\s?[+-]?\d[\d.,'\s]*\s?[^\w\s)]?")
+"""A number with a sign of money or percent before or behind it, or with other marks between its digits."""
 _LOST_DIGITS = r"^\d(\.\d+)?[eE]\+\d+$"
 _UNPRINTABLE = r"[\x00-\x1f\x7f]"
 
@@ -367,16 +371,45 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
             return "categorical"
         return "numeric"
     codes, texts = distinct_texts(table, name)
-    if texts and all(_DATE.fullmatch(text) for text in texts):
-        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=_date_remedy(name))
-        return None
     numeric = len(np.unique(codes[~np.isnan(numbers)]))
-    if not 2 * numeric > len(texts) or not wrong.any():
-        return "categorical"
-    values = _at(table, name, wrong)
-    remedy = f"{_number_remedy(values, name)}; if all are categories: `kinds: {{{name!r}: categorical}}`"
-    problems.rows(name, wrong, values, "numbers, as in most lines", line=table.line, remedy=remedy)
-    return None
+    if 2 * numeric > len(texts) and wrong.any():
+        values = _at(table, name, wrong)
+        remedy = f"{_number_remedy(values, name)}; {_categories_remedy(name)}"
+        problems.rows(name, wrong, values, "numbers, as in most lines", line=table.line, remedy=remedy)
+        return None
+    if _refused_texts(name, texts, problems):
+        return None
+    _say_blanks(table, name, texts)
+    return "categorical"
+
+
+def _refused_texts(name: str, texts: list[str], problems: Problems) -> bool:
+    """Notes a column of dates, or of numbers with signs, which are no categories."""
+    if texts and all(map(_DATE.fullmatch, texts)):
+        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=_date_remedy(name))
+        return True
+    signed = [text for text in texts if not re.fullmatch(_PLAIN, text)]
+    if len(texts) > 1 and signed and all(map(_SIGNED.fullmatch, texts)):
+        found, remedy = (
+            f"numbers with signs ({shown(signed[0])})",
+            f"{_categories_remedy(name)}; {leave_out(name)}",
+        )
+        problems.add(found, "plain numbers", column=name, remedy=remedy)
+        return True
+    return False
+
+
+def _say_blanks(table: RawTable, name: str, texts: list[str]) -> None:
+    """Says which texts are categories here that elsewhere are no value."""
+    found = [text for text in texts if text.casefold() in BLANK_NUMBERS]
+    if found:
+        table.said.append(
+            f"column {name!r}: {shown(found[0])} is a category; `reading: {{blanks: {found}}}` if it is none"
+        )
+
+
+def _categories_remedy(name: str) -> str:
+    return f"if all are categories: `kinds: {{{name!r}: categorical}}`"
 
 
 def _plain(table: RawTable, name: str) -> Any:

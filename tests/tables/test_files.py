@@ -35,6 +35,7 @@ DIALECTS = {
     "single quotes": ("t.csv", frame().to_csv(index=False, quoting=1, quotechar="'"), {}),
     "windows lines": ("t.csv", CSV.replace("\n", "\r\n"), {}),
     "blank lines above and below": ("t.csv", f"\n\n{CSV}\n\n,,\n", {}),
+    "a separator that is stated": ("t.csv", f"sep=;\n{frame().to_csv(index=False, sep=';')}", {}),
     "gzip": ("t.csv.gz", gzip.compress(CSV.encode()), {}),
     "gzip under another name": ("t.csv", gzip.compress(CSV.encode()), {}),
     "utf-8 with a mark": ("t.csv", codecs.BOM_UTF8 + CSV.encode(), {}),

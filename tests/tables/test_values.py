@@ -178,7 +178,25 @@ def test_numbers_with_some_texts_are_refused_whatever_their_share(share):
         kind([*map(str, range(20)), *["?"] * share])
 
 
-@pytest.mark.parametrize("values", [["2026-01-05", "2025-12-31"], ["05.01.2026"], [dt.date(2026, 1, 5)]])
+@pytest.mark.parametrize(
+    "values",
+    [["12 %", "7%"], ["$5", "$1,029.50"], ["1 029,99", "5,5 "], ["€ 3", "€ 4.5"], ["1,234", "5,678"]],
+)
+def test_numbers_with_signs_are_no_categories(values):
+    with pytest.raises(TableError, match=r"column 'x'.*found numbers with signs \("):
+        kind(values)
+
+
+def test_a_text_that_is_elsewhere_no_value_is_a_category_and_that_is_said():
+    table = raw(x=["NULL", "plus", "basic"])
+    assert infer_kind(table, "x", Problems("t")) == "categorical"
+    assert table.said == ["column 'x': 'NULL' is a category; `reading: {blanks: ['NULL']}` if it is none"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["2026-01-05", "2025-12-31"], ["05.01.2026"], [dt.date(2026, 1, 5)], ["2026-01", "2025-12"], ["5/1/26"]],
+)
 def test_dates_are_no_feature_and_the_config_says_what_to_do(values):
     with pytest.raises(TableError, match=r"found dates.*`dates: \['x'\]`.*`exclude: \['x'\]`"):
         kind(values)

@@ -346,3 +346,12 @@ def test_a_dialect_decides_as_the_plain_file(project, some, tmp_path):
         assert shown.exit_code == 0, shown.output
         arms.append(pd.read_csv(file.with_name(f"{name.split('.')[0]}.decided.csv"))["arm"].tolist())
     assert arms[0] == arms[1] == arms[2]
+
+
+def test_a_refused_file_is_told_as_data_too(project, some):
+    pd.read_csv(some, dtype=str, keep_default_na=False).assign(Opted_Out=1).to_csv(some, index=False)
+    refused = project.churn("decide", some, "--release", "latest", "--json")
+    assert refused.exit_code == 2
+    (problem,) = json.loads(refused.output)["problems"]
+    assert (problem["column"], problem["found"][:12]) == ("Opted_Out", "a name like ")
+    assert not some.with_name("some.decided.csv").exists()

@@ -61,7 +61,7 @@ class TableSource:
 
     Attributes:
         uri: Path, or the name of an embedded table.
-        sha256: Of the file's bytes.
+        sha256: Of the file's bytes; empty where it was none.
         rows: Number of customers.
         blanks: Number of blanks of each feature that has any.
         left_out: Number of rows that were left out, by the name of the rule.
@@ -161,11 +161,8 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     with local_copy(located(config.source), root) as (path, _):
         raw = read_raw(path, problems, config.reading)
         digest = sha256_file(path)
-    table, left_out = learnable(raw, config, seed, problems)
-    blanks = {
-        name: count for name in table.schema.names if (count := _blanks(table.frame[name].to_numpy())) > 0
-    }
-    source = TableSource(where, digest, len(table), blanks, left_out, tuple(raw.said))
+    table = learnable(raw, config, seed, problems)
+    source = None if table.source is None else replace(table.source, sha256=digest)
     return CustomerTable(table.frame, table.schema, source)
 
 
@@ -191,18 +188,10 @@ def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, r
     with local_copy(located(config.source), root) as (path, _):
         raw = read_raw(path, problems, config.reading)
     raw.keep(~np.isin(raw.line, list(refused.lines)))
-    return learnable(raw, CustomersConfig.model_validate(kept), seed, problems)[0]
+    return learnable(raw, CustomersConfig.model_validate(kept), seed, problems)
 
 
-def _blanks(values: NDArray[Any]) -> int:
-    """How many values of a validated column are blank; a blank is not equal to itself, or None."""
-    blank = values == None if values.dtype == object else np.isnan(values)  # noqa: E711 - value by value
-    return int(np.count_nonzero(blank))
-
-
-def learnable(
-    raw: RawTable, config: CustomersConfig, seed: int, problems: Problems
-) -> tuple[CustomerTable, dict[str, int]]:
+def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Problems) -> CustomerTable:
     """Validates, types and splits labelled customers, and pins their schema.
 
     Args:
@@ -210,9 +199,6 @@ def learnable(
         config: The experiment's `customers:` section.
         seed: The experiment's seed, for the split.
         problems: Where problems go.
-
-    Returns:
-        The customers, and how many rows were left out by which rule.
 
     Raises:
         CustomerTableError: The table is not what the config says: all that is wrong with it.
@@ -226,12 +212,14 @@ def learnable(
         ID: _ids(raw, config.id or ID, problems, made=config.id is None),
         CHURNED: labels.left[~labels.out],
     }
-    specs = []
+    specs, blanks = [], {}
     for name in _feature_names(raw, config, problems):
-        spec, values = _learned(raw, name, config, problems)
-        if spec is not None:
+        found = _learned(raw, name, config, problems)
+        if found is not None:
+            spec, values = found
             columns[name] = values
             specs.append(spec)
+            blanks[name] = _blanks(raw, spec, values)
         del raw.columns[name]  # a large table stands in memory once
     ambiguous_decimals(raw, problems)
     problems.stop()
@@ -240,7 +228,16 @@ def learnable(
     columns[CHURNED] = columns[CHURNED].astype(np.int8)
     columns[FOLD] = schema.fold_of(columns[ID])
     frame = pd.DataFrame(columns, copy=False)
-    return CustomerTable(frame, _with_statistics(schema, frame, problems)), left_out
+    there = {name: count for name, count in blanks.items() if count}
+    source = TableSource(raw.where, "", len(frame), there, left_out, tuple(raw.said))
+    return CustomerTable(frame, _with_statistics(schema, frame, problems), source)
+
+
+def _blanks(raw: RawTable, spec: FeatureSpec, values: NDArray[Any]) -> int:
+    """How many values of a feature are blank."""
+    if spec.kind == "numeric":
+        return int(np.isnan(values).sum())
+    return 0 if spec.blank is not None else int((distinct_texts(raw, spec.name)[0] < 0).sum())
 
 
 def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> tuple[Labels, dict[str, int]]:
@@ -415,7 +412,7 @@ def _feature_names(raw: RawTable, config: CustomersConfig, problems: Problems) -
 
 def _learned(
     raw: RawTable, name: str, config: CustomersConfig, problems: Problems
-) -> tuple[FeatureSpec | None, NDArray[Any] | None]:
+) -> tuple[FeatureSpec, NDArray[Any]] | None:
     """A feature and its values; None where it can be none, which `problems` says."""
     told = len(problems.all)
     kind: FeatureKind | None = "numeric"
@@ -430,12 +427,12 @@ def _learned(
             "a column without a name", "a name for every column", column=name, lines=[1], remedy=remedy
         )
     if kind is None or len(problems.all) > told:
-        return None, None
+        return None
     spec = _spec(name, kind, config)
     schema = _schema(config, None, [spec], 0)
     values = _values(raw, spec, schema, problems, config.as_of)
     if len(problems.all) > told:
-        return None, None
+        return None
     if kind == "categorical":
         categories = {as_text(spec.blank)} if spec.blank is not None else set()
         spec = _with_categories(spec, categories | set(distinct_texts(raw, name)[1]), config, problems)

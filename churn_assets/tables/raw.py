@@ -33,6 +33,7 @@ class RawTable:
         commas: Columns of texts that were read as numbers with a decimal comma.
         grouped: Columns of texts that were read as numbers, of which every point may group thousands; one such text.
         attempts: Columns that were tried as numbers: the numbers, and where there is none.
+        asked: The column whose texts were asked for last, and the answer.
     """
 
     where: str
@@ -44,6 +45,7 @@ class RawTable:
     commas: list[str] = field(default_factory=list)
     grouped: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = field(default_factory=dict)
+    asked: tuple[Any, tuple[NDArray[np.int32], list[str]]] | None = None
 
     def __len__(self) -> int:
         return len(self.line)
@@ -70,7 +72,7 @@ class RawTable:
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """The same table with other names for some columns."""
         columns = {names.get(name, name): values for name, values in self.columns.items()}
-        return replace(self, columns=columns, attempts={})
+        return replace(self, columns=columns, attempts={}, asked=None)
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Drops the rows that (n,) `mask` does not pick; column by column, as the table may be large."""

@@ -74,13 +74,18 @@ def encoded(table: RawTable, name: str) -> Any:
 def distinct_texts(table: RawTable, name: str) -> tuple[Codes, list[str]]:
     """A column as the texts that it holds, each once, and (n,) which of them every row has, -1 for a blank."""
     values = encoded(table, name)
+    if table.asked is None or table.asked[0] is not values:
+        table.asked = values, _distinct(values, {"", *table.blanks})
+    codes, texts = table.asked[1]
+    return codes, list(texts)
+
+
+def _distinct(values: Any, blanks: set[str]) -> tuple[Codes, list[str]]:
     codes = pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)
     used = np.bincount(codes + 1, minlength=len(values.dictionary) + 1)[1:] > 0
     texts = [as_text(value) for value in values.dictionary.to_pylist()]
-    blanks = {"", *table.blanks}
-    unique = list(
-        dict.fromkeys(text for text, there in zip(texts, used, strict=True) if there and text not in blanks)
-    )
+    there = (text for text, is_there in zip(texts, used, strict=True) if is_there and text not in blanks)
+    unique = list(dict.fromkeys(there))
     place = {text: number for number, text in enumerate(unique)}
     renumbered = np.array([*(place.get(text, -1) for text in texts), -1], np.int32)
     return renumbered[codes], unique

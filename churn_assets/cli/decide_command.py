@@ -142,7 +142,7 @@ def _told(found: TableDecisions, decider: Decider, raw: RawTable, names: dict[st
         "problems": [asdict(each) for each in found.problems],
         "outside": dict(found.outside),
         "said": [
-            *raw.said,
+            *dict.fromkeys(raw.said),
             *(f"column {old!r} is there already: ours is {new!r}" for old, new in names.items()),
         ],
     }

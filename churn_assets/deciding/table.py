@@ -18,7 +18,7 @@ from churn_assets.deciding.reasons import in_words
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.rules import NumberRule
-from churn_assets.tables.values import parse_numbers, parse_texts, parse_truths
+from churn_assets.tables.values import parse_numbers, parse_texts, parse_truths, say_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +100,7 @@ def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecision
     why = problems.by_row()
     if problems.whole or (why and len(why) == len(raw)):
         problems.stop()
+    say_decimals(raw)
     good = np.ones(len(raw), dtype=bool)
     good[list(why)] = False
     asked = asked.where(good)

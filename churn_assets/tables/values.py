@@ -311,8 +311,9 @@ def ambiguous_decimals(table: RawTable, problems: Problems) -> None:
 
 def say_decimals(table: RawTable) -> None:
     """Says which columns were read with decimal commas, once they are."""
-    if table.commas and table.decimal is None:
-        table.said.append(f"decimal commas in {', '.join(map(repr, dict.fromkeys(table.commas)))}")
+    told = f"decimal commas in {', '.join(map(repr, dict.fromkeys(table.commas)))}"
+    if table.commas and table.decimal is None and told not in table.said:
+        table.said.append(told)
 
 
 def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool = False) -> pd.DatetimeIndex:

@@ -79,6 +79,13 @@ def test_a_file_that_would_be_misread_is_refused(decider, name, said):
         decide_rows(case(name), decider, NOW)
 
 
+def test_decimal_commas_decide_alike_and_are_said(decider):
+    german = rows(ok().assign(MonthlyCharges=ok()["MonthlyCharges"].str.replace(".", ",")))
+    found = decide_rows(german, decider, NOW)
+    pd.testing.assert_frame_equal(found.frame, decide_rows(rows(ok()), decider, NOW).frame)
+    assert german.said == ["decimal commas in 'MonthlyCharges'"]
+
+
 def test_a_column_that_is_called_like_an_output_decides_as_ever(decider):
     found = decide_rows(case("12_decide_column_policy.csv"), decider, NOW)
     assert found.decided.all()

@@ -186,6 +186,23 @@ def read_log(
     """
     problems = Problems(where or str(path), OfferLogError)
     raw = read_raw(path, problems, reading)
+    return log_of(raw, columns, customer_ids, catalogue, problems, features=features)
+
+
+def log_of(
+    raw: RawTable,
+    columns: Mapping[str, str],
+    customer_ids: Sequence[str] | NDArray[Any],
+    catalogue: Catalogue,
+    problems: Problems,
+    *,
+    features: pd.DataFrame | None = None,
+) -> OfferLog:
+    """As `read_log`, of a raw table from any source.
+
+    Raises:
+        TableError: As of `problems`: all that is wrong.
+    """
     for ours, theirs in columns.items():
         if theirs not in raw.columns:
             found = f"no such column (for {ours})"

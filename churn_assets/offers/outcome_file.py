@@ -11,6 +11,7 @@ from churn_assets.store.inputs import local_copy
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import STRUCTURE, Problems
+from churn_assets.tables.raw import RawTable
 from churn_assets.tables.values import ambiguous_decimals, parse_ids, parse_numbers, parse_truths
 
 COLUMNS = ("decision_id", "accepted", "churned", "margin")
@@ -34,6 +35,15 @@ def read_outcome_file(
     """
     problems = Problems(where or str(path), OfferLogError)
     raw = read_raw(path, problems, reading)
+    return outcomes_of(raw, problems)
+
+
+def outcomes_of(raw: RawTable, problems: Problems) -> list[LoggedOutcome]:
+    """As `read_outcome_file`, of a raw table from any source.
+
+    Raises:
+        TableError: As of `problems`: all that is wrong.
+    """
     for name in raw.names:
         if name not in COLUMNS:
             expected = f"one of {', '.join(COLUMNS)}{did_you_mean(name, COLUMNS)}"

@@ -126,7 +126,7 @@ def _unreadable(scene: Scene) -> dict[str, Alert]:
 
     def find() -> str:
         try:
-            outcome_reports(served.outcomes, scene.project.root)
+            outcome_reports(served.outcomes, scene.project.root, served.reading)
         except (OfferLogError, StoreError) as error:
             return str(error)
         return ""

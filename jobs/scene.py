@@ -125,8 +125,8 @@ class Scene:
         from churn_assets.offers.outcome_file import outcome_reports
 
         served = self.experiment.offer_log.decisions
-        file = None if served is None else served.outcomes
-        reports = outcome_reports(file, self.project.root)
+        root = self.project.root
+        reports = [] if served is None else outcome_reports(served.outcomes, root, served.reading)
         return live_decisions(self.store.backend, self.name, reports=reports)
 
     def learnable(self, live: "LiveLog") -> "OfferRows":

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from churn_assets.cli import message_commands, serve_command, simulate_command, store_commands
-from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
+from churn_assets.cli import (
+    decide_command,
+    message_commands,
+    serve_command,
+    simulate_command,
+    store_commands,
+    tables_command,
+)
+from churn_assets.cli.errors import REFUSED, guarded
 from churn_assets.cli.place import (
+    ExperimentArgument,
     ExperimentOption,
     JsonOption,
     ReleaseArgument,
     open_place,
 )
-from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+from churn_assets.cli.screen import figure, out, print_json, table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,7 +33,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done; 1 a gate or check failed, or a release was refused; 2 wrong input or usage; "
-    "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 70 a bug.",
+    "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 5 decided, but not for "
+    "every row; 70 a bug.",
 )
 
 
@@ -52,7 +60,7 @@ def main(
 @guarded
 def run(
     context: typer.Context,
-    experiment: Annotated[str, typer.Argument(help="Experiment: a file of configs/.")],
+    experiment: ExperimentArgument,
     select: Annotated[
         str,
         typer.Option(
@@ -193,77 +201,6 @@ def checks(
         raise typer.Exit(REFUSED)
 
 
-@app.command()
-@guarded
-def decide(
-    context: typer.Context,
-    file: Annotated[
-        Path, typer.Argument(help="Customers, CSV or Parquet, columns as in training.", dir_okay=False)
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out."),
-    ] = None,
-    release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
-    messages: Annotated[
-        bool,
-        typer.Option(
-            "--messages", help="Write to everybody who is made an offer; about 100 messages a second."
-        ),
-    ] = False,
-    experiment: ExperimentOption = "quickstart",
-) -> None:
-    """Add decision, arm, reasons, expected value, propensity and release to a customer table."""
-    from churn_assets.customers.table import read_frame
-    from churn_assets.deciding.decider import Decider
-    from churn_assets.deciding.table import decide_table
-    from churn_assets.release.deciding import load_release
-
-    place = open_place(context, experiment)
-    target = output or file.with_name(f"{file.stem}.decided{file.suffix}")
-    write = writer_of(target)
-    raw = read_frame(file)
-    ref = place.release(release)
-    bundle, models = load_release(place.store, ref)
-    decider = Decider(models, str(ref))
-    simulated = bundle.simulated
-    decided = decide_table(raw, decider, datetime.now(UTC)).assign(
-        responses="simulated" if simulated else "observed"
-    )
-    if messages:
-        from churn_assets.deciding.messages import messages_for
-        from churn_assets.release.loaded import load_desk
-
-        arms = [decider.menu[decider.menu.position[arm]] for arm in decided["arm"]]
-        writer = load_desk(place.store, bundle)
-        decided = decided.join(messages_for(raw, arms, decider.schema, writer))
-    added = decided.drop(columns=["customer_id"])
-    taken = [name for name in added.columns if name in raw.columns]
-    if taken:
-        message = f"{file}: column {taken[0]!r} would be overwritten; rename it or leave it out"
-        raise UsageProblemError(message)
-    result = raw.reset_index(drop=True).join(added)
-    getattr(result, write)(target, index=False)
-    found = decided.groupby("arm")["expected_value"].agg(["size", "sum"])
-    rows = [
-        {
-            "arm": arm.id,
-            "offer": arm.label,
-            "customers": int(found.loc[arm.id, "size"]),
-            "expected_value": figure(float(found.loc[arm.id, "sum"])),
-        }
-        for arm in decider.menu
-        if arm.id in found.index
-    ]
-    out.print(f"{len(decided)} decisions of {ref}")
-    out.print(table(rows))
-    if simulated:
-        out.print(
-            "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
-        )
-    out.print(f"Written to {target}")
-
-
 for _command in (
     store_commands.promote,
     store_commands.rollback,
@@ -271,6 +208,8 @@ for _command in (
     store_commands.diff,
     store_commands.retention,
     store_commands.doctor,
+    tables_command.tables,
+    decide_command.decide,
     message_commands.write,
     serve_command.serve,
     serve_command.keys,

@@ -17,6 +17,7 @@ REFUSED = 1
 USAGE = 2
 STORE = 3
 RUN_FAILED = 4
+PARTLY = 5
 BUG = 70
 
 # Class names, as a failed Dagster step hands over no more than that. Store errors not named here give STORE.
@@ -28,6 +29,7 @@ _CODES = {
     "UnknownReleaseError": USAGE,
     "ExperimentError": USAGE,
     "ArmError": USAGE,
+    "TableError": USAGE,
     "CustomerTableError": USAGE,
     "OfferLogError": USAGE,
     "DemoWorldError": USAGE,

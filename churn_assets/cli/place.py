@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from churn_assets.store.reference import ArtifactRef
 
 ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
+ExperimentArgument = Annotated[str, typer.Argument(help="Experiment: a file of configs/.")]
 ReleaseArgument = Annotated[
     str,
     typer.Argument(

@@ -40,9 +40,10 @@ _WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
 
 def writer_of(path: Path) -> str:
     """The method of a table that writes a file of this kind."""
-    if path.suffix not in _WRITERS:
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
         raise UsageProblemError(f"{path}: found suffix {path.suffix!r}, expected {' or '.join(_WRITERS)}")
-    return _WRITERS[path.suffix]
+    return _WRITERS[suffix]
 
 
 def size(count: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from churn_assets.customers.checks import CUSTOMERS
 from churn_assets.customers.config import CustomersConfig
@@ -44,7 +44,7 @@ def customers(step: Step[CustomersConfig]) -> Made:
             "held_out": int(table.held_out.sum()),
             "features": len(table.schema.features),
         },
-        tables={"features": _features(table), "folds": _folds(table)},
+        tables={"features": _features(table), "folds": _folds(table), **_reading(table)},
         columns=_columns(table),
         rows=len(table),
     )
@@ -63,6 +63,16 @@ def _features(table: CustomerTable) -> list[dict[str, str | int]]:
         }
         for feature in table.schema.features
     ]
+
+
+def _reading(table: CustomerTable) -> dict[str, Any]:
+    """What was detected in reading, and how many rows were left out by which rule; nothing where there is nothing."""
+    source = table.source
+    if source is None:
+        return {}
+    said = [{"said": each} for each in source.said]
+    left_out = [{"rule": rule, "rows": rows} for rule, rows in source.left_out.items()]
+    return {name: rows for name, rows in (("reading", said), ("left_out", left_out)) if rows}
 
 
 def _folds(table: CustomerTable) -> list[dict[str, str | int | float]]:

@@ -7,7 +7,8 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="no_leakage",
         description="No feature alone predicts the label: such a feature was written after the outcome.",
-        advice="Exclude the feature (customers.exclude), or correct the extract so that it holds values from before.",
+        advice="Exclude all features that the gate names (customers.exclude), or correct the extract so that it holds "
+        "values from before.",
         run="churn_assets.customers.gates:leakage",
         plots=(
             Plot(
@@ -24,7 +25,8 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="honest_split",
         description="Every customer stands once, on one side of the split, by the hash of the id; the sides are alike.",
-        advice="Look for repeated ids in the source; never change folds by hand.",
+        advice="Look for repeated ids in the source, and for rows of one customer under ids of their own: let "
+        "customers.id name the customer, one row each. Never change folds by hand.",
         run="churn_assets.customers.gates:split",
     ),
     CheckSpec(

@@ -2,27 +2,47 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
+from churn_assets.arms import Condition
+from churn_assets.customers.optional import OptionalColumns
+from churn_assets.tables.config import FileReading
+
 Column = Annotated[str, Field(min_length=1)]
 FeatureKind = Literal["numeric", "categorical"]
+
+
+LabelValue = str | int | float | bool
 
 
 class LabelConfig(BaseModel, frozen=True, extra="forbid"):
     """Which column says that a customer left, and over how long a time.
 
     Attributes:
-        column: The label column.
-        positive: The value that means "left", compared as text (`"Yes"`, `1`, `true`); the column may
-            hold one other value.
+        column: The label column; without `positive`, and with `customers.as_of`, the day on which the customer left,
+            blank for whoever stays.
+        positive: The value that means "left", compared as text (`"Yes"`, `1`, `true`), or several.
+        negative: The values that mean "stayed"; left out, the column may hold one value beside `positive` and `ignore`.
+        ignore: Values that leave the customer out, such as `Joined`; `""` for a blank.
         window_months: How far the label looks ahead, in months; monthly hazards are derived from it.
     """
 
     column: Column
-    positive: str | int | float | bool
+    positive: LabelValue | tuple[LabelValue, ...] | None = None
+    negative: tuple[LabelValue, ...] | None = None
+    ignore: tuple[LabelValue, ...] = ()
     window_months: Annotated[float, Field(gt=0, le=60)]
+
+    @model_validator(mode="after")
+    def _values_or_dates(self) -> Self:
+        if self.positive is None and (self.negative or self.ignore):
+            raise ValueError(
+                "negative and ignore say nothing of leaving dates; give positive, or leave them out"
+            )
+        return self
 
 
 class FoldsConfig(BaseModel, frozen=True, extra="forbid"):
@@ -70,29 +90,46 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         source: `telco` (the embedded table), or a CSV or Parquet file: its path, relative to the project, or
             `gs://bucket/name`.
-        id: Column that names the customer, unique in the table.
+        reading: How the file is to be read, where that should not be detected.
+        id: Column that names the customer, unique in the table; left out, the line does.
         label: What churn means in this table.
-        monthly_revenue: Column with the list price that the customer pays a month, above 0.
+        rows: Rows to leave out, by a name under which they are counted: a condition on any column each.
+        monthly_revenue: Column with the list price (or the margin) that the customer brings a month, above 0.
+        constants: Columns that the table does not have, with everybody's value: a price that all pay.
+        optional: What the columns are called that are no features: opt-out, recent offers, eligibility, language, name.
+        as_of: The day that the features describe; needed for `dates` and for leaving dates.
+        dates: Columns of dates, to be read as months before `as_of`, or before the day of a decision.
+        blank_means: What a blank stands for, by column: `{InternetType: none}`, `{calls: 0}`.
         tenure: Column with the months since the customer joined, at least 0; None if the table has none.
         exclude: Columns that are neither features nor anything else.
         path_dependent: Columns that sum up the customer's past, which a projection cannot keep honest:
             `drop` removes the feature, `freeze` keeps it and holds it still.
         kinds: Kinds of features whose kind should not be inferred.
         ranges: Allowed `[lowest, highest]` of numeric features.
+        max_outside_share: Largest share of customers far outside of what was learned, in any feature, that are decided
+            for.
         max_categories: A text column with more different values than this is refused as a feature.
         folds: The split.
         gates: What the table must prove.
     """
 
     source: Annotated[str, Field(min_length=1)] = "telco"
-    id: Column
+    reading: FileReading = FileReading()
+    id: Column | None = None
     label: LabelConfig
+    rows: dict[Column, Condition] = Field(default_factory=dict)
     monthly_revenue: Column
+    constants: dict[Column, float] = Field(default_factory=dict)
+    optional: OptionalColumns = OptionalColumns()
+    as_of: date | None = None
+    dates: tuple[Column, ...] = ()
+    blank_means: dict[Column, str | float] = Field(default_factory=dict)
     tenure: Column | None = None
     exclude: tuple[Column, ...] = ()
     path_dependent: dict[Column, Literal["drop", "freeze"]] = Field(default_factory=dict)
     kinds: dict[Column, FeatureKind] = Field(default_factory=dict)
     ranges: dict[Column, tuple[float, float]] = Field(default_factory=dict)
+    max_outside_share: Annotated[float, Field(ge=0, le=1)] = 0.05
     max_categories: Annotated[int, Field(ge=2, le=255)] = 50
     folds: FoldsConfig = FoldsConfig()
     gates: CustomersGates = CustomersGates()
@@ -100,8 +137,13 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     @property
     def role_columns(self) -> dict[str, str]:
         """The configured column of each role (`id`, `label.column`, `monthly_revenue`, `tenure`)."""
-        roles = {"id": self.id, "label.column": self.label.column, "monthly_revenue": self.monthly_revenue}
-        return roles | ({"tenure": self.tenure} if self.tenure else {})
+        roles = {
+            "id": self.id,
+            "label.column": self.label.column,
+            "monthly_revenue": self.monthly_revenue,
+            "tenure": self.tenure,
+        }
+        return {role: column for role, column in roles.items() if column is not None}
 
     @model_validator(mode="after")
     def _one_role_a_column(self) -> Self:
@@ -114,6 +156,9 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
             for column in getattr(self, key):
                 if column in taken:
                     raise ValueError(f"column {column!r} is {taken[column]} and cannot stand in {key}")
+        needed = [*self.dates] + ([] if self.label.positive is not None else ["label.column"])
+        if needed and self.as_of is None:
+            raise ValueError(f"{needed[0]} is read as a date; give as_of, the day that the features describe")
         for column, (lowest, highest) in self.ranges.items():
             if not lowest <= highest:
                 raise ValueError(f"ranges.{column}: {lowest} is above {highest}")

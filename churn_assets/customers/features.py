@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
+from churn_assets.tables.rules import LARGEST_NUMBER, NumberRule
 
 if TYPE_CHECKING:  # a server turns single customers into numbers, and needs no tables for that
     import pandas as pd
@@ -72,10 +73,10 @@ class RowEncoder:
     """
 
     def __init__(self, schema: CustomerSchema) -> None:
-        needed = (schema.monthly_revenue, schema.tenure)
         self.names = schema.names
+        self._constants = {each.name: each.constant for each in schema.features if each.constant is not None}
         self._encode = tuple(
-            (feature.name, _number(feature, feature.name in needed, feature.name == schema.monthly_revenue))
+            (feature.name, _number(feature, schema.rule(feature)))
             if feature.kind == "numeric"
             else (feature.name, _category(feature))
             for feature in schema.features
@@ -85,11 +86,14 @@ class RowEncoder:
         """Returns (F,) numbers, NaN for a blank.
 
         Args:
-            features: Exactly the schema's features: numbers, texts of known categories, None for a blank.
+            features: Exactly the schema's features: numbers, texts of known categories, None for a blank. Constants
+                may be left out.
 
         Raises:
             FeatureError: One is missing or unknown, of another type, out of its range, or a category never seen.
         """
+        if self._constants:
+            features = self._constants | dict(features)
         try:
             row = [encode(features[name]) for name, encode in self._encode]
         except KeyError as error:
@@ -102,6 +106,8 @@ class RowEncoder:
 
 def _category(feature: FeatureSpec) -> Callable[[object], float]:
     codes = category_codes(feature)
+    if feature.blank is not None:
+        codes[None] = codes[str(feature.blank)]
 
     def encode(value: object) -> float:
         if value is None or type(value) is str:
@@ -113,33 +119,55 @@ def _category(feature: FeatureSpec) -> Callable[[object], float]:
     return encode
 
 
-def _number(feature: FeatureSpec, needed: bool, price: bool) -> Callable[[object], float]:
-    lowest = -math.inf if feature.lowest is None else feature.lowest
-    highest = math.inf if feature.highest is None else feature.highest
+def _number(feature: FeatureSpec, rule: NumberRule) -> Callable[[object], float]:
+    blank = math.nan if feature.blank is None else float(feature.blank)
+    expected = rule.expected if rule.needed else f"{rule.expected}, or null for a blank"
 
     def encode(value: object) -> float:
-        if value is None and not needed:
-            return math.nan
+        if value is None and (blank == blank or not rule.needed):
+            return blank
         if type(value) is float or type(value) is int:
             # Too large an integer is no float. Adding 0 makes -0 equal to 0.
-            number = float(value) + 0.0 if abs(value) <= _LARGEST else math.nan
-            if lowest <= number <= highest and (number > 0 or not price):
+            number = float(value) + 0.0 if abs(value) <= LARGEST_NUMBER else math.nan
+            if rule.lowest <= number <= rule.highest and (number > 0 or not rule.above_zero):
                 return number
         raise FeatureError(feature.name, _shown(value), expected)
 
-    parts = ["a finite number"]
-    parts += ["above 0"] if price else [f"at least {lowest:g}"] if lowest > -math.inf else []
-    parts += [f"at most {highest:g}"] if highest < math.inf else []
-    expected = ", ".join(parts) if needed else f"{', '.join(parts)}, or null for a blank"
     return encode
-
-
-_LARGEST = 1e15
-"""Whatever is larger is no customer's number, and its powers would overflow."""
 
 
 def _categories(feature: FeatureSpec) -> str:
     return f"one of {list(feature.categories)}"
+
+
+def far_outside(X: NDArray[np.float64], schema: CustomerSchema) -> dict[str, int]:
+    """How many customers lie far outside of what was learned, by feature; see `FeatureSpec.far`.
+
+    Args:
+        X: (n, F) design matrix.
+        schema: Its schema.
+    """
+    counts: dict[str, int] = {}
+    for position, feature in enumerate(schema.features):
+        if feature.kind == "numeric":
+            lowest, highest = feature.far
+            far = int(((X[:, position] < lowest) | (X[:, position] > highest)).sum())
+            counts |= {feature.name: far} if far else {}
+    return counts
+
+
+def too_far(counts: Mapping[str, int], customers: int, schema: CustomerSchema) -> list[str]:
+    """Why customers may not be decided for: a sentence for each feature that too many lie far outside of."""
+    told = []
+    for name, count in counts.items():
+        if count > schema.max_outside_share * customers:
+            feature = schema.feature(name)
+            told.append(
+                f"feature {name!r}: found {count} of {customers} far outside of the {feature.minimum:g} to "
+                f"{feature.maximum:g} that was learned, expected at most a share of {schema.max_outside_share:g}; is "
+                "it in another unit?"
+            )
+    return told
 
 
 def aged(X: NDArray[np.float64], schema: CustomerSchema, months: float) -> NDArray[np.float64]:
@@ -164,6 +192,6 @@ _SHOWN = 60
 
 def _shown(value: object) -> str:
     """A value as a message may quote it; whoever sent it may have sent anything."""
-    if isinstance(value, int) and abs(value) > _LARGEST:
+    if isinstance(value, int) and abs(value) > LARGEST_NUMBER:
         return "an integer too large for a number"
     return repr(value[:_SHOWN] if isinstance(value, str) else value)[: _SHOWN + 2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import blake2b
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,5 +22,12 @@ def folds(ids: Iterable[str], seed: int, count: int) -> NDArray[np.int8]:
         Folds 0 … count - 1, int8, in the order of `ids`.
     """
     prefix = f"{seed}:".encode()
-    hashed = (blake2b(prefix + name.encode(), digest_size=8).digest() for name in ids)
-    return np.array([int.from_bytes(digest, "big") % count for digest in hashed], dtype=np.int8)
+    found, waiting = [np.empty(0, np.int8)], iter(ids)
+    while some := list(islice(waiting, _AT_ONCE)):
+        hashed = b"".join([blake2b(prefix + name.encode(), digest_size=8).digest() for name in some])
+        found.append(np.asarray(np.frombuffer(hashed, ">u8") % count, dtype=np.int8))
+    return np.concatenate(found)
+
+
+_AT_ONCE = 20_000
+"""Ids hashed at once: more take memory and no less time."""

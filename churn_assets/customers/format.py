@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+import pandas as pd
 from pydantic import BaseModel, JsonValue
 
-from churn_assets.customers.columns import CustomerTableError
-from churn_assets.customers.schema import CustomerSchema
-from churn_assets.customers.table import CustomerTable, TableSource, check_frame
+from churn_assets.customers.schema import CHURNED, FOLD, ID, CustomerSchema
+from churn_assets.customers.table import CustomerTable, CustomerTableError, TableSource, prepare
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, write_json, write_parquet
 
@@ -25,7 +26,7 @@ class CustomersFormat(ArtifactFormat[CustomerTable]):
     """Rows are validated again when they are read: a table that loads is a valid table."""
 
     loader: ClassVar[str] = "customers/1"
-    packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow", "pandera")
+    packages: ClassVar[tuple[str, ...]] = ("pandas", "pyarrow")
 
     def save(self, value: CustomerTable, folder: Path) -> None:
         """Writes the two files."""
@@ -41,11 +42,12 @@ class CustomersFormat(ArtifactFormat[CustomerTable]):
             raise CorruptArtifact(DESCRIPTION, f"{error}", "schema and source of a customer table") from error
         frame = read_parquet(folder / ROWS)
         try:
-            check_frame(frame, described.schema_, where=ROWS)
+            same = _as_validated(frame, described.schema_)
         except CustomerTableError as error:
-            raise CorruptArtifact(
-                ROWS, f"rows that do not fit the schema ({error})", "validated customers"
-            ) from error
+            told = f"rows that do not fit the schema ({error})"
+            raise CorruptArtifact(ROWS, told, "validated customers") from error
+        if not same:
+            raise CorruptArtifact(ROWS, "other columns or types, or another split", "those of the schema")
         return CustomerTable(frame, described.schema_, described.source)
 
     def signature(self, value: CustomerTable) -> dict[str, JsonValue]:
@@ -58,6 +60,18 @@ class CustomersFormat(ArtifactFormat[CustomerTable]):
             "roles": {"monthly_revenue": schema.monthly_revenue, "tenure": schema.tenure},
             "label_window_months": schema.label_window_months,
         }
+
+
+def _as_validated(frame: pd.DataFrame, schema: CustomerSchema) -> bool:
+    """Whether rows are what reading them again gives; CustomerTableError where they cannot be read."""
+    if sorted(frame.columns) != sorted([ID, CHURNED, FOLD, *schema.names]):
+        return False
+    labels = frame[CHURNED]
+    raw = frame.drop(columns=[CHURNED, FOLD]).rename(columns={ID: schema.id})
+    again = prepare(raw, schema, where=ROWS).frame
+    return bool(
+        labels.dtype == np.int8 and labels.isin([0, 1]).all() and again.equals(frame[list(again.columns)])
+    )
 
 
 CUSTOMERS = CustomersFormat()

@@ -9,6 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel
 
 from churn_assets.customers.folds import folds
+from churn_assets.customers.optional import OptionalColumns
+from churn_assets.tables.rules import NumberRule
 
 ID = "customer_id"
 CHURNED = "churned"
@@ -31,6 +33,9 @@ class FeatureSpec(BaseModel, frozen=True, extra="forbid"):
         lowest: Smallest allowed value, or None.
         highest: Largest allowed value, or None.
         path_dependent: The feature sums up the past and is held still in a projection.
+        blank: What a blank means, where it means something.
+        constant: Everybody's value, where the source has no such column.
+        date: The source has dates; the feature is the months since then.
     """
 
     name: str
@@ -43,14 +48,37 @@ class FeatureSpec(BaseModel, frozen=True, extra="forbid"):
     lowest: float | None = None
     highest: float | None = None
     path_dependent: bool = False
+    blank: str | float | None = None
+    constant: float | None = None
+    date: bool = False
+
+    @property
+    def far(self) -> tuple[float, float]:
+        """Bounds of what was learned, as far again on both sides: what lies beyond is of another unit, or a mistake."""
+        reach = (self.maximum - self.minimum) or max(abs(self.maximum), 1.0)
+        return self.minimum - reach, self.maximum + reach
 
 
 class LabelSpec(BaseModel, frozen=True, extra="forbid"):
-    """The label column of the source and the text that means "left"."""
+    """The label column of the source and what its values say.
+
+    Attributes:
+        column: Its name.
+        positive: The text that means "left"; the first of several. Empty where the column holds leaving dates.
+        negative: The text that means "stayed", likewise.
+        values: 1 and 0 by text, where there are several.
+    """
 
     column: str
     positive: str
     negative: str
+    values: dict[str, int] = {}
+
+    @property
+    def meanings(self) -> dict[str, int]:
+        """1 (left) and 0 by the text in the source; empty for dates."""
+        single = {self.negative: 0, self.positive: 1} if self.positive else {}
+        return self.values or single
 
 
 class FoldsSpec(BaseModel, frozen=True, extra="forbid"):
@@ -72,6 +100,11 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
         tenure: Feature that counts months since joining, or None.
         features: The features, in the order of the design matrix.
         folds: The split.
+        made_id: The source has no id: the line names the customer.
+        optional: Columns beside the features, by what they mean.
+        excluded: Columns that are knowingly not used.
+        max_outside_share: Largest share of customers far outside of what was learned, in any feature, that are decided
+            for; see `FeatureSpec.far`.
     """
 
     id: str
@@ -81,6 +114,10 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
     tenure: str | None
     features: tuple[FeatureSpec, ...]
     folds: FoldsSpec
+    made_id: bool = False
+    optional: OptionalColumns = OptionalColumns()
+    excluded: tuple[str, ...] = ()
+    max_outside_share: float = 0.05
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,6 +132,16 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
     def feature(self, name: str) -> FeatureSpec:
         """Returns the feature called `name`; KeyError if there is none."""
         return self.features[self.names.index(name)] if name in self.names else _no_feature(name, self.names)
+
+    def rule(self, feature: FeatureSpec) -> NumberRule:
+        """Which numbers a feature may have."""
+        usual = NumberRule()
+        return NumberRule(
+            lowest=usual.lowest if feature.lowest is None else feature.lowest,
+            highest=usual.highest if feature.highest is None else feature.highest,
+            above_zero=feature.name == self.monthly_revenue,
+            needed=feature.name in (self.monthly_revenue, self.tenure),
+        )
 
     def fold_of(self, ids: ArrayLike) -> NDArray[np.int8]:
         """Returns the fold of each of these customers, (n,) int8."""

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from churn_assets.customers.columns import (
-    CustomerTableError,
-    as_text,
-    examples,
-    infer_kind,
-    parse_ids,
-    parse_labels,
-    parse_numbers,
-    parse_texts,
-)
+from churn_assets.arms import ArmError, Condition, did_you_mean
 from churn_assets.customers.config import CustomersConfig, FeatureKind
 from churn_assets.customers.features import design_matrix
+from churn_assets.customers.labels import Labels, read_labels
 from churn_assets.customers.schema import (
     CHURNED,
     FOLD,
@@ -36,9 +30,29 @@ from churn_assets.customers.schema import (
 )
 from churn_assets.store.canonical import sha256_file
 from churn_assets.store.inputs import in_bucket, local_copy
+from churn_assets.tables.files import read_raw
+from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, shown
+from churn_assets.tables.raw import RawTable
+from churn_assets.tables.text import as_text
+from churn_assets.tables.values import (
+    ambiguous_decimals,
+    attempt_numbers,
+    distinct_texts,
+    infer_kind,
+    leave_out,
+    parse_dates,
+    parse_ids,
+    parse_numbers,
+    parse_texts,
+    say_decimals,
+)
 
 EMBEDDED = {"telco": Path(__file__).parents[2] / "data" / "telco_customer_churn.csv"}
 """Tables that come with the project, by the name that `customers.source` calls them."""
+
+
+class CustomerTableError(TableError):
+    """A customer table is not what its config or schema says."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +61,19 @@ class TableSource:
 
     Attributes:
         uri: Path, or the name of an embedded table.
-        sha256: Of the file's bytes.
+        sha256: Of the file's bytes; empty where it was none.
         rows: Number of customers.
         blanks: Number of blanks of each feature that has any.
+        left_out: Number of rows that were left out, by the name of the rule.
+        said: What was detected in reading, a sentence each.
     """
 
     uri: str
     sha256: str
     rows: int
     blanks: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,36 +135,6 @@ class CustomerTable:
         return CustomerTable(self.frame[mask].reset_index(drop=True), self.schema, self.source)
 
 
-def read_frame(path: Path, where: str | None = None, blanks: Sequence[str] = ()) -> pd.DataFrame:
-    """Reads a CSV (every column as text, nothing guessed) or Parquet file.
-
-    Args:
-        path: The file.
-        where: What errors call it, if not by its path.
-        blanks: Texts of a CSV that are no value.
-
-    Raises:
-        CustomerTableError: No such file, another kind of file, or one that cannot be parsed.
-    """
-    where = where or str(path)
-    if not path.is_file():
-        raise CustomerTableError(f"{where}: no such file; expected a CSV or Parquet table")
-    try:
-        if path.suffix.lower() in (".csv", ".txt"):
-            return pd.read_csv(path, dtype=str, keep_default_na=False, na_values=list(blanks))
-        if path.suffix.lower() in (".parquet", ".pq"):
-            return pd.read_parquet(path)
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        UnicodeDecodeError,
-        OSError,
-        ValueError,
-    ) as error:
-        raise CustomerTableError(f"{where}: cannot be read as a table: {error}") from error
-    raise CustomerTableError(f"{where}: found a {path.suffix or 'nameless'} file, expected .csv or .parquet")
-
-
 def located(source: str) -> str:
     """The path, or `gs://bucket/name`, of a `customers.source`."""
     if "://" in source and not in_bucket(source):
@@ -169,204 +157,415 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
         StoreError: It is an object of a bucket that cannot be read.
     """
     where = str(config.source)
-    with local_copy(located(config.source), root) as (path, name):
-        raw = read_frame(path, name)
+    problems = Problems(where, CustomerTableError)
+    with local_copy(located(config.source), root) as (path, _):
+        raw = read_raw(path, problems, config.reading)
         digest = sha256_file(path)
-    schema, frame = _infer(raw, config, seed, where)
-    frame[FOLD] = schema.fold_of(frame[ID])
-    check_frame(frame, schema, where=where)
-    schema = _with_statistics(schema, frame)
-    blanks = {name: int(count) for name, count in frame[list(schema.names)].isna().sum().items() if count}
-    source = TableSource(where, digest, len(frame), blanks)
-    return CustomerTable(frame, schema, source)
+    table = learnable(raw, config, seed, problems)
+    source = None if table.source is None else replace(table.source, sha256=digest)
+    return CustomerTable(table.frame, table.schema, source)
 
 
-def prepare(raw: pd.DataFrame, schema: CustomerSchema, *, where: str = "customers") -> CustomerTable:
+def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, root: Path) -> CustomerTable:
+    """What remains of a table that was refused, to look at: without the features and the lines that are wrong.
+
+    Args:
+        config: As of `read_customers`.
+        refused: Why it was.
+        seed: The experiment's seed.
+        root: The project's folder.
+
+    Raises:
+        CustomerTableError: Nothing remains that could be read.
+    """
+    wrong = {each.column for each in refused.problems} - set(config.role_columns.values())
+    kept = config.model_dump(mode="json", exclude_unset=True)
+    for key in ("kinds", "ranges", "path_dependent", "blank_means"):
+        kept[key] = {name: value for name, value in kept.get(key, {}).items() if name not in wrong}
+    kept["dates"] = [name for name in config.dates if name not in wrong]
+    kept["exclude"] = sorted({*config.exclude, *wrong})
+    problems = Problems(str(config.source), CustomerTableError)
+    with local_copy(located(config.source), root) as (path, _):
+        raw = read_raw(path, problems, config.reading)
+    raw.keep(~np.isin(raw.line, list(refused.lines)))
+    return learnable(raw, CustomersConfig.model_validate(kept), seed, problems)
+
+
+def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Problems) -> CustomerTable:
+    """Validates, types and splits labelled customers, and pins their schema.
+
+    Args:
+        raw: As a source gives them.
+        config: The experiment's `customers:` section.
+        seed: The experiment's seed, for the split.
+        problems: Where problems go.
+
+    Raises:
+        CustomerTableError: The table is not what the config says: all that is wrong with it.
+    """
+    problems.configured = True
+    _constant_columns(raw, config, problems)
+    _require_columns(raw, _named(config), problems)
+    labels, left_out = _chosen(raw, config, problems)
+    _near_columns(raw, config, problems)
+    columns: dict[str, Any] = {
+        ID: _ids(raw, config.id or ID, problems, made=config.id is None),
+        CHURNED: labels.left[~labels.out],
+    }
+    specs, blanks = [], {}
+    for name in _feature_names(raw, config, problems):
+        found = _learned(raw, name, config, problems)
+        if found is not None:
+            spec, values = found
+            columns[name] = values
+            specs.append(spec)
+            blanks[name] = _blanks(raw, spec, values)
+        del raw.columns[name]  # a large table stands in memory once
+    ambiguous_decimals(raw, problems)
+    problems.stop()
+    say_decimals(raw)
+    schema = _schema(config, labels, specs, seed)
+    columns[CHURNED] = columns[CHURNED].astype(np.int8)
+    columns[FOLD] = schema.fold_of(columns[ID])
+    frame = pd.DataFrame(columns, copy=False)
+    there = {name: count for name, count in blanks.items() if count}
+    source = TableSource(raw.where, "", len(frame), there, left_out, tuple(raw.said))
+    return CustomerTable(frame, _with_statistics(schema, frame, problems), source)
+
+
+def _blanks(raw: RawTable, spec: FeatureSpec, values: NDArray[Any]) -> int:
+    """How many values of a feature are blank."""
+    if spec.kind == "numeric":
+        return int(np.isnan(values).sum())
+    return 0 if spec.blank is not None else int((distinct_texts(raw, spec.name)[0] < 0).sum())
+
+
+def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> tuple[Labels, dict[str, int]]:
+    """Keeps the rows to learn from: their labels, before those are left out, and how many rows were, by which rule."""
+    left_out = _leave_out(raw, config, problems)
+    labels = read_labels(raw, config.label, config.as_of, problems)
+    if labels.out.any():
+        left_out["by the label"] = int(labels.out.sum())
+    raw.keep(~labels.out)
+    if not len(raw):
+        problems.add("no rows", "at least one customer", rank=STRUCTURE)
+        problems.stop()
+    return labels, left_out
+
+
+def prepare(
+    raw: pd.DataFrame | RawTable,
+    schema: CustomerSchema,
+    *,
+    where: str = "customers",
+    as_of: date | None = None,
+) -> CustomerTable:
     """Validates customers against a schema that was pinned before, with the same rules as in training.
 
     Args:
         raw: Customers with the source's column names; the label is optional, other columns are left out.
         schema: The pinned schema.
         where: What errors call the table.
+        as_of: The day that features made of dates count from; today where nothing is given.
 
     Raises:
         CustomerTableError: A column is missing, an id is blank or repeated, or a value is of the wrong kind,
-            out of its range or a category that the schema does not know.
+            out of its range or a category that the schema does not know: all that is wrong.
     """
-    _require(raw, [schema.id, *schema.names], where)
-    ids = parse_ids(raw[schema.id], where)
-    columns: dict[str, Any] = {ID: ids}
-    if schema.label.column in raw.columns:
-        values = {schema.label.negative: 0, schema.label.positive: 1}
-        columns[CHURNED] = parse_labels(raw[schema.label.column], values, ids, where)
-    columns[FOLD] = schema.fold_of(ids)
+    problems = Problems(where, CustomerTableError)
+    table = typed(RawTable.of_frame(raw, where), schema, problems, as_of=as_of, labelled=True)
+    problems.stop()
+    return table
+
+
+def typed(
+    raw: RawTable,
+    schema: CustomerSchema,
+    problems: Problems,
+    *,
+    as_of: date | None = None,
+    labelled: bool = False,
+) -> CustomerTable:
+    """As `prepare`, but rows that are wrong go to `problems`; what they hold here means nothing.
+
+    Raises:
+        CustomerTableError: A column is missing, or stands under a name that looks like another one.
+    """
+    raw = raw.renamed({})  # the caller's stays as it is
+    known = [schema.id, schema.label.column, *schema.names, *schema.excluded]
+    _near_names(schema.optional.near(raw.names, known), problems)
+    dated = {each.name for each in schema.features if each.date}
+    constants = {each.name: each.constant for each in schema.features if each.constant is not None}
+    for name, value in constants.items():
+        raw.columns.setdefault(name, pa.array(np.full(len(raw), value)))
+    _require_columns(raw, [*([] if schema.made_id else [schema.id]), *schema.names], problems)
+    columns: dict[str, Any] = {ID: _ids(raw, schema.id, problems, made=schema.made_id)}
+    if labelled and schema.label.column in raw.columns and schema.label.meanings:
+        known_labels = _labels(raw, schema, problems)
+        columns |= {} if known_labels is None else {CHURNED: known_labels}
+    columns[FOLD] = schema.fold_of(columns[ID])
     for feature in schema.features:
-        parse = parse_numbers if feature.kind == "numeric" else parse_texts
-        columns[feature.name] = parse(raw[feature.name], ids, where)
-    frame = pd.DataFrame(columns)
-    check_frame(frame, schema, where=where)
-    return CustomerTable(frame, schema)
-
-
-def _require(raw: pd.DataFrame, names: Sequence[str], where: str) -> None:
-    if not raw.columns.is_unique:
-        repeated = sorted(set(raw.columns[raw.columns.duplicated()]))
-        raise CustomerTableError(f"{where}: found columns {repeated} more than once")
-    missing = [name for name in names if name not in raw.columns]
-    if missing:
-        raise CustomerTableError(f"{where}: columns {missing} are missing; found {list(raw.columns)}")
-
-
-def _infer(
-    raw: pd.DataFrame, config: CustomersConfig, seed: int, where: str
-) -> tuple[CustomerSchema, pd.DataFrame]:
-    named = [
-        *config.role_columns.values(),
-        *config.exclude,
-        *config.path_dependent,
-        *config.kinds,
-        *config.ranges,
-    ]
-    _require(raw, list(dict.fromkeys(named)), where)
-    if raw.empty:
-        raise CustomerTableError(f"{where}: found no rows, expected at least one customer")
-    ids = parse_ids(raw[config.id], where)
-    label = _label_spec(raw[config.label.column], config, where)
-    labels = parse_labels(raw[config.label.column], {label.negative: 0, label.positive: 1}, ids, where)
-    columns: dict[str, Any] = {ID: ids, CHURNED: labels}
-    dropped = {name for name, rule in config.path_dependent.items() if rule == "drop"} | set(config.exclude)
-    features = []
-    for name in raw.columns:
-        if name in dropped or name in (config.id, config.label.column):
-            continue
-        if name in RESERVED:
-            raise CustomerTableError(f"{where}: column {name!r}: the name is reserved; rename or exclude it")
-        if name in (config.monthly_revenue, config.tenure):
-            kind: FeatureKind = "numeric"
-        else:
-            kind = config.kinds.get(name) or infer_kind(raw[name], ids, where)
-        columns[name] = (parse_numbers if kind == "numeric" else parse_texts)(raw[name], ids, where)
-        features.append(_feature(name, kind, columns[name], config, where))
-    schema = CustomerSchema(
-        id=config.id,
-        label=label,
-        label_window_months=config.label.window_months,
-        monthly_revenue=config.monthly_revenue,
-        tenure=config.tenure,
-        features=tuple(features),
-        folds=FoldsSpec(seed=seed, count=config.folds.count, held_out=config.folds.held_out),
-    )
-    return schema, pd.DataFrame(columns)
-
-
-def _feature(
-    name: str, kind: FeatureKind, values: NDArray[Any], config: CustomersConfig, where: str
-) -> FeatureSpec:
-    if pd.isna(values).all():
-        raise CustomerTableError(f"{where}: column {name!r}: found only blanks; exclude it")
-    frozen = config.path_dependent.get(name) == "freeze"
-    if kind == "categorical":
-        if name in config.ranges:
-            raise CustomerTableError(
-                f"{where}: column {name!r}: customers.ranges gives it a range, but it is text"
-            )
-        categories = tuple(sorted(set(values) - {None}))
-        if len(categories) > config.max_categories:
-            raise CustomerTableError(
-                f"{where}: column {name!r}: found {len(categories)} different texts, expected at most "
-                f"{config.max_categories}; exclude it if it is an identifier, a date or free text"
-            )
-        return FeatureSpec(
-            name=name,
-            kind=kind,
-            categories=categories,
-            maximum=float(len(categories) - 1),
-            path_dependent=frozen,
+        columns[feature.name] = _values(
+            raw, feature, schema, problems, as_of if feature.name in dated else None
         )
+    ambiguous_decimals(raw, problems)
+    return CustomerTable(pd.DataFrame(columns, copy=False), schema)
+
+
+def _named(config: CustomersConfig) -> list[str]:
+    """Columns that the config speaks of, which must be there."""
+    optional = [
+        each for role in type(config.optional).model_fields if (each := getattr(config.optional, role))
+    ]
+    conditions = [each.column for each in config.rows.values()]
+    lists = (
+        config.exclude,
+        config.path_dependent,
+        config.kinds,
+        config.ranges,
+        config.blank_means,
+        config.dates,
+    )
+    return [*config.role_columns.values(), *optional, *conditions, *(name for each in lists for name in each)]
+
+
+def _require_columns(raw: RawTable, names: Sequence[str], problems: Problems) -> None:
+    missing = [name for name in dict.fromkeys(names) if name not in raw.columns]
+    for name in missing:
+        expected = f"one of {', '.join(map(repr, raw.names))}{did_you_mean(name, raw.names)}"
+        problems.add("no such column", expected, column=name, rank=STRUCTURE)
+    if missing:
+        problems.stop()
+
+
+def _constant_columns(raw: RawTable, config: CustomersConfig, problems: Problems) -> None:
+    for name, value in config.constants.items():
+        if name in raw.columns:
+            problems.add(
+                "a column of this name", "none: `constants` gives everybody one value", column=name,
+                remedy="leave it out of `constants`", rank=ROLE,
+            )  # fmt: skip
+        raw.columns.setdefault(name, pa.array(np.full(len(raw), value)))
+        raw.said.append(f"column {name!r}: {value:g} for everybody, as configured")
+
+
+def _near_columns(raw: RawTable, config: CustomersConfig, problems: Problems) -> None:
+    for name, role in config.optional.near(raw.names, _named(config)):
+        problems.add(
+            f"a name like {role!r}", "to know what it is", column=name, rank=ROLE,
+            remedy=f"`optional: {{{role}: {name!r}}}`; {leave_out(name)}; a feature is named under `kinds`",
+        )  # fmt: skip
+
+
+def _near_names(found: Iterable[tuple[str, str]], problems: Problems) -> None:
+    for name, role in found:
+        problems.add(
+            f"a name like {role!r}, which is not in use", f"{role!r}, or the column that `customers.optional` names",
+            column=name, remedy=f"rename it to {role!r}, or leave it out of the file", rank=STRUCTURE,
+        )  # fmt: skip
+
+
+def _leave_out(raw: RawTable, config: CustomersConfig, problems: Problems) -> dict[str, int]:
+    """Drops the rows that `rows` describes; how many, by rule: the first that applies counts."""
+    kept, left_out = np.ones(len(raw), dtype=bool), {}
+    for name, condition in config.rows.items():
+        out = _meant(raw, condition, problems)
+        left_out[name] = int((kept & out).sum())
+        kept &= ~out
+    raw.keep(kept)
+    return left_out
+
+
+def _meant(raw: RawTable, condition: Condition, problems: Problems) -> NDArray[np.bool_]:
+    """(n,) which rows keep a condition of `rows`."""
+    try:
+        if condition.reads_numbers:
+            return condition.among(attempt_numbers(raw, condition.column)[0])
+        codes, texts = distinct_texts(raw, condition.column)
+        return np.array([*map(condition.means, texts), condition.means("")], dtype=bool)[codes]
+    except ArmError as error:
+        problems.add(str(error), "a condition that the column can keep", column=condition.column, rank=ROLE)
+        return np.zeros(len(raw), dtype=bool)
+
+
+def _ids(raw: RawTable, name: str, problems: Problems, *, made: bool) -> NDArray[np.object_]:
+    if name in raw.columns or not made:
+        return parse_ids(raw, name, problems, unique=True)
+    raw.said.append("no id: a customer is called by the line, as line-2")
+    return np.array([f"line-{line}" for line in raw.line.tolist()], dtype=object)
+
+
+def _feature_names(raw: RawTable, config: CustomersConfig, problems: Problems) -> list[str]:
+    dropped = {name for name, rule in config.path_dependent.items() if rule == "drop"} | set(config.exclude)
+    dropped |= {config.id or "", config.label.column, *config.optional.columns.values()}
+    names = [name for name in raw.names if name not in dropped]
+    for name in names:
+        if name in RESERVED:
+            problems.add(
+                "a name that is reserved", "another one", column=name, remedy=f"rename it; {leave_out(name)}"
+            )
+    unused = [name for name in config.optional.columns.values() if name in raw.columns]
+    if unused:
+        raw.said.append(f"no features, by `optional`: {', '.join(map(repr, unused))}")
+    return [name for name in names if name not in RESERVED]
+
+
+def _learned(
+    raw: RawTable, name: str, config: CustomersConfig, problems: Problems
+) -> tuple[FeatureSpec, NDArray[Any]] | None:
+    """A feature and its values; None where it can be none, which `problems` says."""
+    told = len(problems.all)
+    kind: FeatureKind | None = "numeric"
+    given = config.kinds.get(name)
+    if name not in (config.monthly_revenue, config.tenure, *config.dates):
+        kind = given or infer_kind(raw, name, problems)
+        if kind == "numeric" and given is None and _row_numbers(raw, name):
+            problems.add("the number of the row", "a feature", column=name, remedy=leave_out(name))
+    if name.startswith("Unnamed: ") and given is None:
+        remedy = leave_out(name)
+        problems.add(
+            "a column without a name", "a name for every column", column=name, lines=[1], remedy=remedy
+        )
+    if kind is None or len(problems.all) > told:
+        return None
+    spec = _spec(name, kind, config)
+    schema = _schema(config, None, [spec], 0)
+    values = _values(raw, spec, schema, problems, config.as_of)
+    if len(problems.all) > told:
+        return None
+    if kind == "categorical":
+        categories = {as_text(spec.blank)} if spec.blank is not None else set()
+        spec = _with_categories(spec, categories | set(distinct_texts(raw, name)[1]), config, problems)
+    if not spec.categories if kind == "categorical" else np.isnan(values).all():
+        problems.add("only blanks", "some values", column=name, remedy=leave_out(name))
+    return spec, values
+
+
+def _row_numbers(raw: RawTable, name: str) -> bool:
+    """Whether a column counts the rows, from wherever."""
+    if len(raw) < _FEW_ROWS:
+        return False
+    numbers, _ = attempt_numbers(raw, name)
+    step = np.diff(numbers)
+    return bool(len(step) and (step > 0).all() and (numbers == np.round(numbers)).all()
+                and np.array_equal(numbers - numbers[0], raw.line - raw.line[0]))  # fmt: skip
+
+
+_FEW_ROWS = 10
+"""With fewer rows a feature may count them by chance."""
+
+
+def _spec(name: str, kind: FeatureKind, config: CustomersConfig) -> FeatureSpec:
     lowest, highest = config.ranges.get(name, (None, None))
     if name in (config.tenure, config.monthly_revenue):
         lowest = max(0.0, lowest or 0.0)
-    return FeatureSpec(name=name, kind=kind, lowest=lowest, highest=highest, path_dependent=frozen)
+    return FeatureSpec(
+        name=name,
+        kind=kind,
+        lowest=lowest,
+        highest=highest,
+        path_dependent=config.path_dependent.get(name) == "freeze",
+        blank=config.blank_means.get(name),
+        constant=config.constants.get(name),
+        date=name in config.dates,
+    )
 
 
-def _with_statistics(schema: CustomerSchema, frame: pd.DataFrame) -> CustomerSchema:
-    fitted = frame[~schema.is_held_out(frame[FOLD].to_numpy())]
+def _with_categories(
+    spec: FeatureSpec, values: set[str], config: CustomersConfig, problems: Problems
+) -> FeatureSpec:
+    categories = tuple(sorted(values))
+    if spec.name in config.ranges:
+        problems.add("texts", "numbers, as `ranges` gives it a range", column=spec.name)
+    if len(categories) > config.max_categories:
+        problems.add(
+            f"{len(categories)} different texts, as {shown(categories[0])}",
+            f"at most {config.max_categories} (`max_categories`)",
+            column=spec.name,
+            remedy=f"an identifier, a date or free text is no feature; {leave_out(spec.name)}",
+        )
+    return spec.model_copy(update={"categories": categories, "maximum": float(len(categories) - 1)})
+
+
+def _values(
+    raw: RawTable, feature: FeatureSpec, schema: CustomerSchema, problems: Problems, as_of: date | None
+) -> NDArray[Any]:
+    """(n,) numbers or texts of a feature, by the rules of its schema."""
+    rule, name = schema.rule(feature), feature.name
+    rank = ROLE if rule.needed else VALUE
+    if feature.date and not pa.types.is_floating(raw.columns[name].type):  # those are months already
+        day = pd.Timestamp(as_of or datetime.now(UTC).date(), tz="UTC")
+        return np.asarray((day - parse_dates(raw, name, problems)).days / DAYS_A_MONTH, np.float64)
+    if feature.kind == "numeric":
+        blank = np.nan if feature.blank is None else float(feature.blank)
+        if feature.blank is not None:
+            rule = replace(rule, needed=False)
+        numbers = parse_numbers(raw, name, problems, rule, rank=rank)
+        return numbers if feature.blank is None else np.where(np.isnan(numbers), blank, numbers)
+    texts = parse_texts(raw, name, problems)
+    if feature.blank is not None:
+        texts[pd.isna(texts)] = as_text(feature.blank)
+    codes, distinct = distinct_texts(raw, name)
+    if feature.categories and not set(distinct) <= set(feature.categories):
+        strange = np.array([text not in feature.categories for text in distinct] + [False])[codes]
+        problems.rows(name, strange, texts, f"one of {list(feature.categories)}", line=raw.line)
+    return texts
+
+
+DAYS_A_MONTH = 30.4375
+
+
+def _labels(raw: RawTable, schema: CustomerSchema, problems: Problems) -> NDArray[np.int8] | None:
+    """(n,) labels by the pinned schema; None where any is blank."""
+    name, meanings = schema.label.column, schema.label.meanings
+    codes, texts = distinct_texts(raw, name)
+    values = np.array([*texts, None], dtype=object)[codes]
+    known = np.array([text in meanings for text in texts] + [True])
+    problems.rows(name, ~known[codes], values, f"one of {list(meanings)}", line=raw.line)
+    if (codes < 0).any():
+        return None
+    return np.array([meanings.get(text, 0) for text in texts] + [0], np.int8)[codes]
+
+
+def _schema(
+    config: CustomersConfig, labels: Labels | None, specs: Sequence[FeatureSpec], seed: int
+) -> CustomerSchema:
+    """The schema so far; `labels` may be None while the features are read."""
+    return CustomerSchema(
+        id=config.id or ID,
+        made_id=config.id is None,
+        label=LabelSpec(column=config.label.column, positive="", negative="")
+        if labels is None
+        else labels.spec,
+        label_window_months=config.label.window_months,
+        monthly_revenue=config.monthly_revenue,
+        tenure=config.tenure,
+        features=tuple(specs),
+        folds=FoldsSpec(seed=seed, count=config.folds.count, held_out=config.folds.held_out),
+        optional=config.optional,
+        excluded=(*config.exclude, *config.path_dependent),
+        max_outside_share=config.max_outside_share,
+    )
+
+
+def _with_statistics(schema: CustomerSchema, frame: pd.DataFrame, problems: Problems) -> CustomerSchema:
+    fitted = ~schema.is_held_out(frame[FOLD].to_numpy())
     features = []
     for feature in schema.features:
         if feature.kind == "numeric":
-            values = fitted[feature.name].dropna().to_numpy()
-            if not len(values):
-                raise CustomerTableError(
-                    f"column {feature.name!r}: found no value among the customers to fit on"
-                )
-            seen = {
-                "minimum": values.min(),
-                "maximum": values.max(),
-                "mean": values.mean(),
-                "std": values.std() or 1.0,
-            }
-            feature = feature.model_copy(update={key: float(value) for key, value in seen.items()})
+            values = frame[feature.name].to_numpy()[fitted]
+            values = values[~np.isnan(values)]
+            if len(values):
+                seen = {
+                    "minimum": values.min(),
+                    "maximum": values.max(),
+                    "mean": values.mean(),
+                    "std": values.std() or 1.0,
+                }
+                feature = feature.model_copy(update={key: float(value) for key, value in seen.items()})
+            else:
+                problems.add("no value among the customers to fit on", "some", column=feature.name,
+                             remedy=leave_out(feature.name))  # fmt: skip
         features.append(feature)
+    problems.stop()
     return schema.model_copy(update={"features": tuple(features)})
-
-
-def check_frame(frame: pd.DataFrame, schema: CustomerSchema, *, where: str) -> None:
-    """Checks a parsed frame against its schema; CustomerTableError names the first column that is wrong."""
-    import pandera.pandas as pa  # 0.15 s, which nobody needs who only names the type of a table
-
-    columns = {
-        ID: pa.Column(str, pa.Check(lambda ids: ids != "", error="a customer id"), unique=True),
-        FOLD: pa.Column("int8", pa.Check.in_range(0, schema.folds.count - 1)),
-    }
-    if CHURNED in frame.columns:
-        columns[CHURNED] = pa.Column("int8", pa.Check.isin([0, 1]))
-    for feature in schema.features:
-        checks = []
-        if feature.kind == "categorical":
-            checks.append(pa.Check.isin(feature.categories, error=f"one of {list(feature.categories)}"))
-        else:
-            checks.append(pa.Check(np.isfinite, error="a finite number"))
-            if feature.name == schema.monthly_revenue:
-                checks.append(pa.Check.gt(0, error="a price above 0"))
-            if feature.lowest is not None:
-                checks.append(pa.Check.ge(feature.lowest, error=f"at least {feature.lowest:g}"))
-            if feature.highest is not None:
-                checks.append(pa.Check.le(feature.highest, error=f"at most {feature.highest:g}"))
-        dtype = "float64" if feature.kind == "numeric" else object
-        needed = feature.name in (schema.monthly_revenue, schema.tenure)
-        columns[feature.name] = pa.Column(dtype, checks, nullable=not needed)
-    try:
-        pa.DataFrameSchema(columns, strict=True).validate(frame, lazy=True)
-    except pa.errors.SchemaErrors as failed:
-        raise CustomerTableError(f"{where}: {_describe(failed.failure_cases, frame, schema)}") from failed
-
-
-def _describe(cases: pd.DataFrame, frame: pd.DataFrame, schema: CustomerSchema) -> str:
-    """One line about the first column that failed, from pandera's list of failures."""
-    first = cases.iloc[0]
-    column, check = first["column"], str(first["check"])
-    if first["schema_context"] == "DataFrameSchema":
-        return f"found columns {list(frame.columns)}; expected {[ID, CHURNED, FOLD, *schema.names]}"
-    shown = schema.id if column == ID else column
-    if check.startswith("dtype("):
-        return f"column {shown!r}: found type {first['failure_case']}; expected {check}"
-    same = cases[(cases["column"] == column) & (cases["check"] == first["check"])]
-    rows = [int(row) for row in same["index"]]
-    found = examples(frame[column].to_numpy()[rows].tolist(), rows, frame[ID])
-    expected = {"not_nullable": "a value", "field_uniqueness": "each customer once"}.get(check, check)
-    others = cases["column"].nunique() - 1
-    more = f" (and {others} more columns)" if others else ""
-    return f"column {shown!r}: found {found}; expected {expected}{more}"
-
-
-def _label_spec(column: pd.Series, config: CustomersConfig, where: str) -> LabelSpec:
-    positive = as_text(config.label.positive)
-    values = sorted(set(column.map(as_text)) - {""})
-    matching = [value for value in values if value.casefold() == positive.casefold()]
-    others = [value for value in values if value.casefold() != positive.casefold()]
-    if len(matching) != 1 or len(others) != 1:
-        raise CustomerTableError(
-            f"{where}: column {column.name!r}: found values {values[:6]}; expected {positive!r} "
-            "(customers.label.positive) and one other"
-        )
-    return LabelSpec(column=config.label.column, positive=matching[0], negative=others[0])

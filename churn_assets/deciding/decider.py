@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from churn_assets.arms import Arm, Menu
-from churn_assets.customers.features import FeatureError, RowEncoder
+from churn_assets.customers.features import FeatureError, RowEncoder, far_outside
 from churn_assets.deciding.reasons import Reason, reasons
 from churn_assets.deciding.release_models import ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
@@ -321,21 +321,36 @@ class Decider:
             decided[i] = decision
         return [decision for decision in decided if decision is not None]
 
-    def _rows(self, batch: Sequence[CustomerInput]) -> list[list[float]]:
-        rows = []
+    def faults(self, batch: Sequence[CustomerInput]) -> dict[int, CustomerError]:
+        """For whom nothing can be decided, by position, and what is wrong first."""
+        found = {}
         for index, customer in enumerate(batch):
-            for field in ("offers_used", "offers_accepted", "prior_offers"):
-                if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
-                    found = f"{getattr(customer, field)!r:.40}"
-                    raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
-            if customer.offers_accepted > customer.offers_used:
-                found = f"{customer.offers_accepted} of {customer.offers_used} offers used"
-                raise CustomerError(index, "offers_accepted", found, "at most offers_used")
             try:
-                rows.append(self._encoder.row(customer.features))
-            except FeatureError as error:
-                raise CustomerError(index, error.feature, error.found, error.expected) from None
-        return rows
+                self._row(index, customer)
+                self._situation(index, customer, self._all)
+            except CustomerError as error:
+                found[index] = error
+        return found
+
+    def outside(self, batch: Sequence[CustomerInput]) -> dict[str, int]:
+        """How many of these customers, none of whom is at fault, lie far outside of what was learned, by feature."""
+        return far_outside(np.array(self._rows(batch)), self.schema)
+
+    def _rows(self, batch: Sequence[CustomerInput]) -> list[list[float]]:
+        return [self._row(index, customer) for index, customer in enumerate(batch)]
+
+    def _row(self, index: int, customer: CustomerInput) -> list[float]:
+        for field in ("offers_used", "offers_accepted", "prior_offers"):
+            if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
+                found = f"{getattr(customer, field)!r:.40}"
+                raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
+        if customer.offers_accepted > customer.offers_used:
+            found = f"{customer.offers_accepted} of {customer.offers_used} offers used"
+            raise CustomerError(index, "offers_accepted", found, "at most offers_used")
+        try:
+            return self._encoder.row(customer.features)
+        except FeatureError as error:
+            raise CustomerError(index, error.feature, error.found, error.expected) from None
 
     def _situation(self, index: int, customer: CustomerInput, own: list[int]) -> _Situation:
         """What timing, cap, opt-out and eligibility forbid; every rule that must hold whoever chooses.

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.model.language_model import LanguageModel
+    from churn_assets.tables.raw import RawTable
 
 WHOLE_BILL = "monthly bill"
 """What a discount is on where no profile says what the customer pays for."""
@@ -263,7 +264,7 @@ def _minutes(start: time, end: time) -> float:
 
 
 def messages_for(
-    raw: pd.DataFrame, arms: Sequence[Arm], schema: CustomerSchema, writer: MessageWriter
+    raw: pd.DataFrame | RawTable, arms: Sequence[Arm], schema: CustomerSchema, writer: MessageWriter
 ) -> pd.DataFrame:
     """What to send to everybody who is contacted, with the placeholder of the name.
 

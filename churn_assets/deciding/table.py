@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from churn_assets.customers.columns import CustomerTableError
-from churn_assets.customers.table import prepare
+from churn_assets.customers.features import far_outside, too_far
+from churn_assets.customers.table import CustomerTableError, typed
 from churn_assets.deciding.decider import POLICY, CustomerError, CustomerInput
 from churn_assets.deciding.reasons import in_words
+from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
+from churn_assets.tables.raw import RawTable
+from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.values import parse_numbers, parse_texts, parse_truths, say_decimals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,21 +28,43 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.decider import Decider, Decision
 
-# Optional columns of a customer table that say what happened to the customer, rather than who it is.
 PRIOR_OFFERS = "prior_offers"
-OPTED_OUT = "opted_out"
+UNDECIDED = "could not be decided"
 
 BATCH = 1000
 """Customers decided for at once: more need more memory and no less time."""
 
+_OFFERS = NumberRule(lowest=0, highest=1000, whole=True)
 
-def decide_table(raw: pd.DataFrame, decider: Decider, now: datetime) -> pd.DataFrame:
+
+@dataclass(frozen=True, eq=False)
+class TableDecisions:
+    """Decisions for a table of which some rows may be wrong.
+
+    Attributes:
+        frame: As of `decide_table`, one row a row of the table; where nothing could be decided, `decision` says so and
+            `reasons` why.
+        problems: What is wrong with which rows, worst first.
+        outside: How many customers lie far outside of what was learned, by feature.
+    """
+
+    frame: pd.DataFrame
+    problems: Sequence[TableProblem]
+    outside: Mapping[str, int]
+
+    @property
+    def decided(self) -> NDArray[np.bool_]:
+        """(n,) which rows have a decision."""
+        return np.asarray(self.frame["decision"] != UNDECIDED)
+
+
+def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) -> pd.DataFrame:
     """Decide for every customer of a table which offer to make, if any.
 
     Args:
         raw: Customers with the columns of the training table (the label is not needed). Two columns are
             optional: `prior_offers` (offers in the last 90 days, 0 if absent) and `opted_out` (1: may not be
-            contacted, 0 if absent).
+            contacted, 0 if absent), or what `customers.optional` calls them.
         decider: Of the release that decides.
         now: Time of the decision, aware.
 
@@ -51,27 +79,99 @@ def decide_table(raw: pd.DataFrame, decider: Decider, now: datetime) -> pd.DataF
         `policy` and `release`.
 
     Raises:
-        CustomerTableError: The table is not what the models were trained for.
+        CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
     """
-    table = prepare(raw, decider.schema)
-    prior = _whole_numbers(raw, PRIOR_OFFERS, 1000)
-    opted_out = _whole_numbers(raw, OPTED_OUT, 1) == 1
-    starts = range(0, max(len(table), 1), BATCH)
+    table = RawTable.of_frame(raw, "customers")
+    problems = Problems(table.where, CustomerTableError)
+    asked = _asked(table, decider, now, problems)
+    problems.stop()
+    return _decisions(asked, decider, now)
+
+
+def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecisions:
+    """Decide for every customer of a table for whom it can be done; arguments as of `decide_table`.
+
+    Raises:
+        CustomerTableError: A column is missing or not told by its name, no row can be decided for, or more than the
+            configured share lies far outside of what was learned.
+    """
+    problems = Problems(raw.where, CustomerTableError)
+    if not len(raw):
+        problems.add("no rows", "at least one customer", rank=STRUCTURE)
+    asked = _asked(raw, decider, now, problems)
+    why = problems.by_row()
+    if problems.whole or (why and len(why) == len(raw)):
+        problems.stop()
+    say_decimals(raw)
+    good = np.ones(len(raw), dtype=bool)
+    good[list(why)] = False
+    asked = asked.where(good)
+    outside = far_outside(asked.table.X, decider.schema)
+    if told := too_far(outside, len(asked.table), decider.schema):
+        raise CustomerTableError("\n".join(f"{raw.where}: {each}" for each in told))
+    frame = _decisions(asked, decider, now).set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
+    undecided = ~good
+    frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, POLICY, decider.release
+    frame.loc[undecided, "decided_at"] = now.isoformat(timespec="seconds")
+    frame.loc[undecided, "reasons"] = [why[row].said for row in np.flatnonzero(undecided).tolist()]
+    return TableDecisions(frame, problems.all, outside)
+
+
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """Customers as a table, and what is known of each beside the features."""
+
+    table: CustomerTable
+    opted_out: NDArray[np.bool_]
+    prior: NDArray[np.int64]
+    eligible: NDArray[np.object_]
+
+    def where(self, mask: NDArray[np.bool_]) -> _Asked:
+        return _Asked(self.table.where(mask), self.opted_out[mask], self.prior[mask], self.eligible[mask])
+
+
+def _asked(raw: RawTable, decider: Decider, now: datetime, problems: Problems) -> _Asked:
+    """What the table says; rows that are wrong go to `problems`."""
+    raw = raw.renamed({})  # the caller's stays as it is
+    table = typed(raw, decider.schema, problems, as_of=now.date())
+    columns = {role: name for role, name in decider.schema.optional.columns.items() if name in raw.columns}
+    opted_out, prior = np.zeros(len(raw)), np.zeros(len(raw))
+    eligible = np.full(len(raw), None, dtype=object)
+    if "opted_out" in columns:
+        opted_out = parse_truths(raw, columns["opted_out"], problems)
+    if "prior_offers" in columns:
+        prior = parse_numbers(raw, columns["prior_offers"], problems, _OFFERS)
+    if "eligible" in columns:
+        texts = parse_texts(raw, columns["eligible"], problems)
+        eligible[:] = [None if text is None else tuple(text.replace(",", " ").split()) for text in texts]
+        known = set(decider.menu.ids)
+        wrong = np.array([not known.issuperset(each or ()) for each in eligible], dtype=bool)
+        expected = f"ids of {', '.join(decider.menu.ids)}, with spaces between"
+        problems.rows(columns["eligible"], wrong, texts, expected, line=raw.line)
+    return _Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
+
+
+def _decisions(asked: _Asked, decider: Decider, now: datetime) -> pd.DataFrame:
+    starts = range(0, max(len(asked.table), 1), BATCH)
     batches = (slice(start, start + BATCH) for start in starts)
-    asked = (_inputs(table, rows, prior[rows], opted_out[rows]) for rows in batches)
-    return pd.concat([_rows(decider, batch, now) for batch in asked], ignore_index=True)
+    rows = (_rows(decider, _inputs(asked, each), now) for each in batches)
+    return pd.concat(rows, ignore_index=True)
 
 
-def _inputs(
-    table: CustomerTable, rows: slice, prior: NDArray[np.int64], opted_out: NDArray[np.bool_]
-) -> list[CustomerInput]:
+def _inputs(asked: _Asked, rows: slice) -> list[CustomerInput]:
+    table = asked.table
     names = table.schema.names
     columns = [_values(table.frame[name].iloc[rows]) for name in names]
     features = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
     return [
-        CustomerInput(str(customer), each, opted_out=out, prior_offers=offers)
-        for customer, each, out, offers in zip(
-            table.ids[rows], features, opted_out.tolist(), prior.tolist(), strict=True
+        CustomerInput(str(customer), each, eligible=eligible, opted_out=out, prior_offers=offers)
+        for customer, each, eligible, out, offers in zip(
+            table.ids[rows],
+            features,
+            asked.eligible[rows],
+            asked.opted_out[rows].tolist(),
+            asked.prior[rows].tolist(),
+            strict=True,
         )
     ]
 
@@ -109,28 +209,13 @@ def _decided(decider: Decider, batch: Sequence[CustomerInput]) -> list[Decision]
         return decider.decide(batch)
     except CustomerError as error:
         raise CustomerTableError(
-            f"customers: column {error.field!r}: found {error.found} of customer "
-            f"{batch[error.index].customer_id}; expected {error.expected}"
+            f"customers: column {error.field!r}: found {error.found}, expected {error.expected}"
         ) from error
 
 
 def _values(column: pd.Series) -> list[Any]:
     """Values of a validated column as Python's own, None for a blank."""
     return [None if value != value else value for value in column.tolist()]
-
-
-def _whole_numbers(raw: pd.DataFrame, column: str, largest: int) -> NDArray[np.int64]:
-    if column not in raw.columns:
-        return np.zeros(len(raw), np.int64)
-    numbers = pd.to_numeric(raw[column], errors="coerce").to_numpy(np.float64)
-    wrong = ~(np.isfinite(numbers) & (numbers >= 0) & (numbers <= largest) & (numbers == np.round(numbers)))
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        found = raw[column].iloc[row]
-        message = f"customers: column {column!r}: found {found!r} in row {row}; expected a whole number, 0 to {largest}"
-        raise CustomerTableError(message)
-    whole: NDArray[np.int64] = numbers.astype(np.int64)
-    return whole
 
 
 def _decision_id(release: str, customer: str, now: datetime) -> str:

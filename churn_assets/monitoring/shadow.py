@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from churn_assets.customers.columns import CustomerTableError
-from churn_assets.customers.table import prepare
+from churn_assets.customers.table import CustomerTableError, prepare
 from churn_assets.deciding.table import PRIOR_OFFERS, decide_table
 from churn_assets.decision.off_policy import (
     Floats,

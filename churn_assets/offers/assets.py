@@ -47,7 +47,9 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     if wanted is None:
         return None
     live = live_decisions(
-        step.store.backend, step.experiment, reports=outcome_reports(wanted.outcomes, step.root)
+        step.store.backend,
+        step.experiment,
+        reports=outcome_reports(wanted.outcomes, step.root, wanted.reading),
     )
     return offer_rows(
         live,
@@ -95,8 +97,16 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            log = read_log(path, config.columns, customers.ids, arms, where, features=customers.frame)
-    before, left_out, served = len(log), log.left_out, _served(step)
+            log = read_log(
+                path,
+                config.columns,
+                customers.ids,
+                arms,
+                where,
+                features=customers.frame,
+                reading=config.reading,
+            )
+    before, left_out, said, served = len(log), log.left_out, log.said, _served(step)
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
@@ -115,7 +125,8 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
             "mean_margin": float(log.margin.mean()),
         },
         tables={"arms": [row | {"data": data} for row in log.by_arm()]}
-        | ({} if served is None else {"served": _counts(served, appended)}),
+        | ({} if served is None else {"served": _counts(served, appended)})
+        | ({"reading": [{"said": each} for each in said]} if said else {}),
         plots=(
             Plot(
                 "arms",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
+from churn_assets.tables.config import FileReading
 
 DEMO_WORLD = "demo_world"
 DEMO_OFFERS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
@@ -59,6 +60,9 @@ class ServedDecisions(BaseModel, frozen=True, extra="forbid"):
         description="CSV or Parquet (a path or gs://bucket/name) of outcomes that were not posted to the server: "
         "decision_id, accepted, churned, margin; blank where not known.",
     )
+    reading: FileReading = Field(
+        default=FileReading(), description="How that file is to be read, where that should not be detected."
+    )
 
 
 class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
@@ -86,6 +90,9 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     )
     start: date = Field(default=DEMO_START, description="Day of the demo world's first weekly wave.")
     columns: dict[str, str] = Field(default_factory=dict)
+    reading: FileReading = Field(
+        default=FileReading(), description="How the file is to be read, where that should not be detected."
+    )
     decisions: ServedDecisions | None = Field(
         default=None, description="Learn from served decisions too; left out: from the source alone."
     )
@@ -108,7 +115,11 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> OfferLogConfig:
-        idle = {"columns"} if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset", "start"}
+        idle = (
+            {"columns", "reading"}
+            if self.simulated
+            else {"rows", "menu", "drift", "effects", "seed_offset", "start"}
+        )
         ignored = sorted(idle & self.model_fields_set)
         if ignored:
             raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")

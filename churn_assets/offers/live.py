@@ -155,8 +155,11 @@ def _told(
     for at, record in records:
         if record.kind == DECISIONS:
             question, answer = read_decision(record.payload)
-            for customer, decision in zip(question.customers, answer.decisions, strict=True):
-                decisions[decision.decision_id] = (answer, customer, decision)
+            asked = {customer.customer_id: customer for customer in question.customers}
+            for (
+                decision
+            ) in answer.decisions:  # not of all that were asked about, where some could not be decided
+                decisions[decision.decision_id] = (answer, asked[decision.customer_id], decision)
         else:
             for outcome in read_outcomes(record.payload):
                 yield outcome, at

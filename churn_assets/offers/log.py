@@ -10,13 +10,28 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, percent_share, percents
-from churn_assets.customers.columns import CustomerTableError
-from churn_assets.customers.table import read_frame
+from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, did_you_mean, percent_share, percents
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
+from churn_assets.tables.config import FileReading
+from churn_assets.tables.files import DETECTED, read_raw
+from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
+from churn_assets.tables.raw import FIRST_LINE, RawTable
+from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.values import (
+    ambiguous_decimals,
+    distinct_texts,
+    parse_dates,
+    parse_ids,
+    parse_numbers,
+    parse_texts,
+    parse_truths,
+    say_decimals,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,28 +39,18 @@ Ints = NDArray[np.int64]
 PROPENSITY_TOLERANCE = 1e-6
 """Propensities are probabilities written by a program: more than rounding of a double is a mistake."""
 
-SHOWN_ROWS = 5
+ROUNDED_DECIMALS = (3, 8)
+"""Fewest and most decimals of propensities that were rounded when they were written; fewer tell no rounding from a
+mistake, and with more the tolerance above is wider."""
 _PROPENSITY = "propensity_"
+_SHARE = NumberRule(lowest=0, highest=1, needed=True)
+_ABOVE_ZERO = replace(_SHARE, above_zero=True)
+_COUNT = NumberRule(lowest=0, whole=True, needed=True)
+_MONEY = NumberRule(needed=True)
 
 
-class OfferLogError(ValueError):
-    """The table breaks the offer log's contract; the message names file, column, rows, found and expected."""
-
-
-@dataclass(frozen=True)
-class LogViolation:
-    """One broken rule: column, first rows that break it (from 0), how many, what is there, what should be."""
-
-    column: str
-    rows: tuple[int, ...]
-    count: int
-    found: str
-    expected: str
-
-    def __str__(self) -> str:
-        rows = ", ".join(map(str, self.rows)) + (", …" if self.count > len(self.rows) else "")
-        where = f", row{'s' if self.count > 1 else ''} {rows} ({self.count} in all)" if self.count else ""
-        return f"column {self.column}{where}: found {self.found}, expected {self.expected}"
+class OfferLogError(TableError):
+    """The table breaks the offer log's contract; the message names file, column, lines, found and expected."""
 
 
 def propensity_column(arm_id: str) -> str:
@@ -62,13 +67,15 @@ class OfferLog:
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
     (value of the decision in money, see `decision_value`). A propensity is 0 only where a condition of the arm kept
     the customer from it. `menu` has the arms, no contact first. `simulated` says that the demo world wrote the
-    responses. `left_out` counts decisions that were there and teach nothing, see `checked_log`.
+    responses. `left_out` counts decisions that were there and teach nothing, see `checked_log`. `said` is what was
+    detected or mended in reading.
     """
 
     frame: pd.DataFrame
     menu: Menu
     simulated: bool
     left_out: int = 0
+    said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -118,8 +125,11 @@ class OfferLog:
         index = pd.Index(np.asarray(customer_ids, dtype=object))
         place = index.get_indexer(self.customer_id)
         if (place < 0).any():
-            unknown = _violation(self.frame["customer_id"], place < 0, f"one of the {len(index)} customers")
-            raise OfferLogError(f"offer log, {unknown}")
+            problems = Problems("offer log", OfferLogError)
+            line = np.arange(len(self)) + FIRST_LINE
+            expected = f"one of the {len(index)} customers"
+            problems.rows("customer_id", place < 0, None, expected, line=line, found=UNKNOWN_ID)
+            problems.stop()
         return np.asarray(place, dtype=np.int64)
 
     def by_arm(self) -> list[dict[str, Any]]:
@@ -144,6 +154,9 @@ class OfferLog:
         return OfferLog(self.frame[mask].reset_index(drop=True), self.menu, self.simulated)
 
 
+UNKNOWN_ID = "an id that is not there"
+
+
 def read_log(
     path: Path,
     columns: Mapping[str, str],
@@ -152,6 +165,7 @@ def read_log(
     where: str | None = None,
     *,
     features: pd.DataFrame | None = None,
+    reading: FileReading = DETECTED,
 ) -> OfferLog:
     """Read a CSV or Parquet offer log and hold it to the contract.
 
@@ -165,35 +179,41 @@ def read_log(
         catalogue: the arms that there are.
         where: what errors call the file, if not by its path.
         features: (N, F) of the customers of `customer_ids`, for the conditions of arms.
+        reading: what should not be detected of the file.
 
     Raises:
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
     """
-    where = where or str(path)
-    raw = read_rows(path, where)
-    absent = [f"{theirs} (for {ours})" for ours, theirs in columns.items() if theirs not in raw.columns]
-    if absent:
-        raise OfferLogError(
-            f"{where}: column {', '.join(absent)} is missing; the file has {', '.join(raw.columns)}"
-        )
-    # A column that is mapped away must not be met again under its own name.
-    kept = raw.drop(
-        columns=[ours for ours, theirs in columns.items() if ours != theirs and ours in raw.columns]
-    )
-    frame = kept.rename(columns={theirs: ours for ours, theirs in columns.items()})
-    return as_log(frame, customer_ids, catalogue, simulated=False, origin=where, features=features)
+    problems = Problems(where or str(path), OfferLogError)
+    raw = read_raw(path, problems, reading)
+    return log_of(raw, columns, customer_ids, catalogue, problems, features=features)
 
 
-def read_rows(path: Path, where: str) -> pd.DataFrame:
-    """The rows of a CSV (all as text: "00123" is not 123) or Parquet file.
+def log_of(
+    raw: RawTable,
+    columns: Mapping[str, str],
+    customer_ids: Sequence[str] | NDArray[Any],
+    catalogue: Catalogue,
+    problems: Problems,
+    *,
+    features: pd.DataFrame | None = None,
+) -> OfferLog:
+    """As `read_log`, of a raw table from any source.
 
     Raises:
-        OfferLogError: There is no such file, or it cannot be read as a table.
+        TableError: As of `problems`: all that is wrong.
     """
-    try:
-        return read_frame(path, where, blanks=[""])
-    except CustomerTableError as error:
-        raise OfferLogError(str(error)) from error
+    for ours, theirs in columns.items():
+        if theirs not in raw.columns:
+            found = f"no such column (for {ours})"
+            problems.add(found, f"one of {_listed(raw.names)}", column=theirs, rank=STRUCTURE)
+    problems.stop()
+    for ours, theirs in columns.items():
+        if ours != theirs:  # a column that is mapped away must not be met again under its own name
+            raw.columns.pop(ours, None)
+    problems.names = dict(columns)
+    named = raw.renamed({theirs: ours for ours, theirs in columns.items()})
+    return _log(named, customer_ids, catalogue, simulated=False, problems=problems, features=features)
 
 
 def as_log(
@@ -221,9 +241,23 @@ def as_log(
     Raises:
         OfferLogError: every rule that is broken, one line each, each line starting with `origin`.
     """
-    menu, names = _header(frame, catalogue, origin)
-    renamed = frame.rename(columns=names)
-    return checked_log(renamed, customer_ids, menu, simulated=simulated, origin=origin, features=features)
+    raw, problems = RawTable.of_frame(frame, origin), Problems(origin, OfferLogError)
+    return _log(raw, customer_ids, catalogue, simulated=simulated, problems=problems, features=features)
+
+
+def _log(
+    raw: RawTable,
+    customer_ids: Sequence[str] | NDArray[Any],
+    catalogue: Catalogue,
+    *,
+    simulated: bool,
+    problems: Problems,
+    features: pd.DataFrame | None,
+) -> OfferLog:
+    menu, theirs = _header(raw, catalogue, problems)
+    ours = {column: propensity_column(arm_id) for arm_id, column in theirs.items()}
+    problems.names |= {new: problems.names.get(old, old) for old, new in ours.items()}
+    return _checked(raw.renamed(ours), customer_ids, menu, simulated, problems, features)
 
 
 def checked_log(
@@ -244,14 +278,29 @@ def checked_log(
     Raises:
         OfferLogError: As of `as_log`; or nothing is left.
     """
-    arm, violations = _arms(frame, menu, origin)
-    typed = _typed(frame.assign(arm=arm), menu, origin)
-    violations += _value_violations(typed, menu)
-    violations = violations or _row_violations(typed, menu, customer_ids)
-    if violations:
-        raise OfferLogError("\n".join(f"{origin}, {violation}" for violation in violations))
-    log = OfferLog(typed, menu, simulated)
-    if (log.propensities > 0).all():
+    raw, problems = RawTable.of_frame(frame, origin), Problems(origin, OfferLogError)
+    return _checked(raw, customer_ids, menu, simulated, problems, features)
+
+
+def _checked(
+    raw: RawTable,
+    customer_ids: Sequence[str] | NDArray[Any],
+    menu: Menu,
+    simulated: bool,
+    problems: Problems,
+    features: pd.DataFrame | None,
+) -> OfferLog:
+    if not len(raw):
+        problems.add("no rows", "at least one decision", rank=STRUCTURE)
+        problems.stop()
+    frame = _typed(raw, menu, problems)
+    frame = _unrounded(raw, frame, menu, problems)
+    _compare(frame, menu, customer_ids, raw.line, problems)
+    ambiguous_decimals(raw, problems)
+    problems.stop()
+    say_decimals(raw)
+    log = OfferLog(_whole(frame), menu, simulated, said=tuple(raw.said))
+    if all((frame[propensity_column(arm_id)] > 0).all() for arm_id in menu.ids):
         return log
     try:
         barred = (
@@ -260,49 +309,54 @@ def checked_log(
             else ~may_get(menu, features)[log.positions(customer_ids)]
         )
     except ArmError as error:
-        raise OfferLogError(f"{origin}: {error}") from error
+        raise OfferLogError(f"{problems.where}: {error}") from error
     kept = np.all((log.propensities > 0) | barred, axis=1)
     if not kept.any():
         raise OfferLogError(
-            f"{origin}: found a propensity of 0 for a customer who keeps the arm's conditions in every row, expected "
-            "some with more than 0 for all such arms"
+            f"{problems.where}: found a propensity of 0 for a customer who keeps the arm's conditions in every row, "
+            "expected some with more than 0 for all such arms"
         )
-    return replace(log.where(kept), left_out=int((~kept).sum()))
+    return replace(log.where(kept), left_out=int((~kept).sum()), said=log.said)
 
 
-def _header(frame: pd.DataFrame, catalogue: Catalogue, origin: str) -> tuple[Menu, dict[str, str]]:
-    """The table's menu, and the log's name for each of its columns that bears another."""
-    problems: list[str] = []
+def _header(raw: RawTable, catalogue: Catalogue, problems: Problems) -> tuple[Menu, dict[str, str]]:
+    """The table's menu, and the column of each arm's propensity."""
     columns: dict[str, str] = {}
-    for column in (str(name) for name in frame.columns if str(name).startswith(_PROPENSITY)):
+    for column in (name for name in raw.names if name.startswith(_PROPENSITY)):
         try:
             arm_id = _arm_of(column, catalogue)
         except ArmError as error:
-            problems.append(f"column {column}: {error}; other arms are declared under arms:")
+            said, _, expected = str(error).removeprefix("found ").partition(", expected ")
+            problems.add(
+                said, expected, column=column, remedy="other arms are declared under arms:", rank=ROLE
+            )
             continue
         if arm_id in columns:
-            problems.append(f"columns {columns[arm_id]} and {column} are both of the arm {arm_id}")
+            problems.add(
+                f"another column of the arm {arm_id}, {columns[arm_id]!r}", "one", column=column, rank=ROLE
+            )
         columns[arm_id] = column
-    found = [str(name) for name in frame.columns]
+    found = raw.names
     if ARM in found and SHORTHAND in found:
-        problems.append(f"found the columns {ARM} and {SHORTHAND}, expected one of them")
+        problems.add(f"the columns {ARM} and {SHORTHAND}", "one of them", rank=STRUCTURE)
     has = {*found, ARM} if SHORTHAND in found else set(found)
-    missing = [name for name in COLUMNS if name not in has and name != "wave"]
-    if missing:
-        problems.append(f"column {', '.join(missing)} is missing; found {', '.join(found)}")
-    if not problems and (NO_CONTACT_ID not in columns or len(columns) < 2):
-        problems.append(
-            f"found the arms {_listed(columns)}, expected {propensity_column(NO_CONTACT_ID)} (or propensity_0) and at "
-            "least one other propensity_<arm id> beside it"
+    for name in (each for each in COLUMNS if each not in has and each != "wave"):
+        near = did_you_mean(name, found)
+        expected = f"it beside {_listed(found)}{near}"
+        remedy = f"another name for it: `columns: {{{name}: ...}}`"
+        problems.add("no such column", expected, column=name, remedy=remedy, rank=STRUCTURE)
+    if not problems.all and (NO_CONTACT_ID not in columns or len(columns) < 2):
+        problems.add(
+            f"the arms {_listed(columns)}",
+            f"{propensity_column(NO_CONTACT_ID)} (or propensity_0) and at least one other propensity_<arm id>",
+            rank=STRUCTURE,
         )
-    if problems:
-        raise OfferLogError("\n".join(f"{origin}: {problem}" for problem in problems))
+    problems.stop()
     try:
         ordered: list[str] = sorted(columns, key=lambda arm_id: _place(arm_id, catalogue))
-        menu = catalogue.menu(ordered)
+        return catalogue.menu(ordered), columns
     except ArmError as error:
-        raise OfferLogError(f"{origin}: {error}") from error
-    return menu, {column: propensity_column(arm_id) for arm_id, column in columns.items()}
+        raise OfferLogError(f"{problems.where}: {error}") from error
 
 
 def _arm_of(column: str, catalogue: Catalogue) -> str:
@@ -329,144 +383,137 @@ def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
     return (0, 0.0) if arm_id == NO_CONTACT_ID else (2, catalogue.arm(arm_id).size)
 
 
-def _arms(frame: pd.DataFrame, menu: Menu, origin: str) -> tuple[NDArray[np.object_], list[LogViolation]]:
-    """(n,) id of each row's arm, None where it is none of the menu, and what is wrong with such rows."""
-    if SHORTHAND not in frame.columns:
-        column, names = ARM, frame[ARM].map(str, na_action="ignore").to_numpy(object)
-        known = np.isin(names.astype(str), menu.ids)
+def _arms(raw: RawTable, menu: Menu, problems: Problems) -> NDArray[np.object_]:
+    """(n,) id of each row's arm, None where it is none of the menu."""
+    if SHORTHAND not in raw.columns:
+        codes, texts = distinct_texts(raw, ARM)
+        known = np.array([text in menu.position for text in texts] + [False])[codes]
+        found = np.array([*texts, None], dtype=object)[codes]
         expected = f"one of the arms with a propensity: {_listed(menu.ids)}"
+        problems.rows(ARM, ~known, found, expected, line=raw.line)
     else:
         shares = {NO_CONTACT_ID: 0.0} | {each: share for each in menu.ids if (share := percent_share(each))}
-        offers = _numbers(frame, SHORTHAND, origin)
+        offers = parse_numbers(raw, SHORTHAND, problems, _MONEY)
         distance = np.abs(offers[:, None] - np.array(list(shares.values())))
-        column, names = SHORTHAND, np.array(list(shares), dtype=object)[distance.argmin(1)]
         known = distance.min(1) < PROPENSITY_TOLERANCE
-        shown = _listed(f"{share:g}" for share in shares.values())
-        expected = f"one of the arms {shown} (a share: 0.1 is 10 %)"
-    found = np.array(names, dtype=object)
+        found = np.array(list(shares), dtype=object)[distance.argmin(1)]
+        expected = (
+            f"one of the arms {_listed(f'{share:g}' for share in shares.values())} (a share: 0.1 is 10 %)"
+        )
+        problems.rows(SHORTHAND, ~known & ~np.isnan(offers), offers, expected, line=raw.line)
     found[~known] = None
-    return found, [] if known.all() else [_violation(frame[column], ~known, expected)]
-
-
-def _numbers(frame: pd.DataFrame, name: str, origin: str) -> Floats:
-    values = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
-    unread = np.isnan(values) & frame[name].notna().to_numpy()
-    if unread.any():
-        raise OfferLogError(f"{origin}, {_violation(frame[name], unread, 'a number')}")
-    return np.asarray(values)
+    return found
 
 
 def _listed(arm_ids: Iterable[str]) -> str:
     return ", ".join(arm_ids)
 
 
-def _typed(frame: pd.DataFrame, menu: Menu, origin: str) -> pd.DataFrame:
-    """The log's columns only, each in its type; what cannot be read as its type is an error."""
-    propensities = list(map(propensity_column, menu.ids))
-    typed = pd.DataFrame(index=pd.RangeIndex(len(frame)))
-    typed["customer_id"] = frame["customer_id"].map(str, na_action="ignore").to_numpy(object)
-    typed["decided_at"] = _dates(frame["decided_at"], origin)
-    typed[ARM] = frame[ARM].to_numpy(object)
-    numbers = ["propensity", *propensities, "prior_offers", "accepted", "churned", "margin"]
-    if "wave" in frame.columns:
-        numbers.append("wave")
-    for name in numbers:
-        typed[name] = _numbers(frame, name, origin)
-    if "wave" not in frame.columns and len(typed):
-        elapsed = typed["decided_at"] - typed["decided_at"].min()
-        typed["wave"] = (elapsed.dt.days // 7).to_numpy(np.float64)
-    typed["policy_version"] = frame["policy_version"].map(str, na_action="ignore").to_numpy(object)
-    for name in ("prior_offers", "accepted", "churned", "wave"):
-        whole = typed[name].to_numpy()
-        if np.isfinite(whole).all() and (whole == np.round(whole)).all():
-            typed[name] = whole.astype(np.int64)
-    return typed[[*COLUMNS[:5], *propensities, *COLUMNS[5:]]]
+def _typed(raw: RawTable, menu: Menu, problems: Problems) -> pd.DataFrame:
+    """The log's columns only, each in its type; counts and truths as numbers, NaN for what is wrong."""
+    columns: dict[str, Any] = {"customer_id": parse_ids(raw, "customer_id", problems, unique=False)}
+    columns["decided_at"] = parse_dates(raw, "decided_at", problems, needed=True)
+    columns["wave"] = None
+    columns[ARM] = _arms(raw, menu, problems)
+    propensities = {propensity_column(arm.id): _SHARE if arm.eligible else _ABOVE_ZERO for arm in menu}
+    _drop(raw, "customer_id", "decided_at", ARM, SHORTHAND)
+    for name, rule in ({"propensity": _ABOVE_ZERO} | propensities).items():
+        columns[name] = parse_numbers(raw, name, problems, rule)
+        _drop(raw, name)
+    columns["policy_version"] = parse_texts(raw, "policy_version", problems)
+    blank = pd.isna(columns["policy_version"])
+    problems.rows("policy_version", blank, columns["policy_version"], "a text", line=raw.line)
+    columns["prior_offers"] = parse_numbers(raw, "prior_offers", problems, _COUNT)
+    for name in ("accepted", "churned"):
+        columns[name] = parse_truths(raw, name, problems, needed=True)
+    columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
+    if "wave" in raw.columns:
+        columns["wave"] = parse_numbers(raw, "wave", problems, _COUNT)
+    else:
+        dates = columns["decided_at"]
+        columns["wave"] = np.asarray((dates - dates.min()).days // 7, np.float64)
+    raw.columns.clear()
+    return pd.DataFrame(columns, copy=False)
 
 
-def _dates(column: pd.Series, origin: str) -> pd.Series:
-    dates = pd.to_datetime(
-        column, errors="coerce", utc=True, format="ISO8601" if column.dtype == object else None
-    )
-    unread = dates.isna().to_numpy() & column.notna().to_numpy()
-    if unread.any():
-        raise OfferLogError(f"{origin}, {_violation(column, unread, 'a date (ISO 8601)')}")
-    return dates.dt.as_unit("us").reset_index(drop=True)
+def _drop(raw: RawTable, *names: str) -> None:
+    """Lets go of columns that are read: a large table stands in memory once."""
+    for name in names:
+        raw.columns.pop(name, None)
 
 
-def _value_violations(frame: pd.DataFrame, menu: Menu) -> list[LogViolation]:
-    """Rules of single values."""
-    if frame.empty:
-        return [LogViolation("customer_id", (), 0, "no rows", "at least one decision")]
-    # What stands there for no arm was said already.
-    blank = _broken((frame[name], frame[name].isna(), "no blank") for name in frame.columns if name != ARM)
-    if blank:
-        return blank
-    conditional = {propensity_column(arm.id) for arm in menu if arm.eligible}
-    rules = []
-    for name, column in frame.items():
-        if name in ("customer_id", "policy_version"):
-            rules.append((column, column.str.strip() == "", "not blank"))
-        elif name in ("wave", "prior_offers"):
-            whole = np.isfinite(column) & (column >= 0) & (column == np.round(column))
-            rules.append((column, ~whole, "a whole number, 0 or more"))
-        elif name in ("accepted", "churned"):
-            rules.append((column, ~column.isin([0, 1]), "0 or 1"))
-        elif name == "margin":
-            rules.append((column, ~np.isfinite(column), "a finite amount"))
-        elif name in conditional:
-            rules.append((column, ~column.between(0, 1), "a propensity in [0, 1]"))
-        elif str(name).startswith("propensity"):
-            rules.append((column, ~column.between(0, 1, inclusive="right"), "a propensity in (0, 1]"))
-    return _broken(rules)
+def _unrounded(raw: RawTable, frame: pd.DataFrame, menu: Menu, problems: Problems) -> pd.DataFrame:
+    """Propensities that were written with few decimals, and add up to 1 but for that, are made to add up."""
+    names = [propensity_column(arm_id) for arm_id in menu.ids]
+    propensities = frame[names].to_numpy()
+    total = propensities.sum(1)
+    off = np.abs(total - 1)
+    rounding = _rounding(propensities)
+    slack = max(PROPENSITY_TOLERANCE, rounding * (len(names) + 1))
+    problems.rows("propensity_*", off > slack, total, "a sum of 1 over the arms", line=raw.line)
+    mended = (off > ROUNDING_OF_SUMS) & (off <= slack) if rounding else np.zeros(len(frame), dtype=bool)
+    arm = pd.Index(menu.ids).get_indexer(frame[ARM])
+    logged = propensities[np.arange(len(frame)), arm]
+    stated = frame["propensity"].to_numpy()
+    wrong = (arm >= 0) & ((np.abs(stated - logged) > max(PROPENSITY_TOLERANCE, 2 * rounding)) | (logged == 0))
+    problems.rows("propensity", wrong, stated, "the propensity of the logged arm", line=raw.line)
+    if not mended.any():
+        return frame
+    decimals = round(-np.log10(2 * rounding))
+    raw.said.append(f"propensities of {decimals} decimals: {int(mended.sum())} rows were made to add up to 1")
+    share = np.where(mended, total, 1.0)
+    scaled = {name: propensities[:, place] / share for place, name in enumerate(names)}
+    return frame.assign(propensity=np.where(mended, logged / share, stated), **scaled)
 
 
-def _broken(rules: Iterable[tuple[pd.Series, Any, str]]) -> list[LogViolation]:
-    """The rules that are broken, of (column, (n,) where it is broken, what was expected)."""
-    return [
-        _violation(column, np.asarray(where), expected) for column, where, expected in rules if where.any()
-    ]
+ROUNDING_OF_SUMS = 1e-12
 
 
-def _row_violations(
+def _rounding(propensities: Floats) -> float:
+    """Largest error of a propensity that was written with few decimals; 0 where they were not."""
+    sample = propensities[:10_000]
+    for decimals in range(*ROUNDED_DECIMALS):
+        scaled = sample * 10.0**decimals
+        if (np.abs(scaled - np.round(scaled)) < 1e-6)[~np.isnan(scaled)].all():
+            scaled = propensities * 10.0**decimals
+            few = (np.abs(scaled - np.round(scaled)) < 1e-6)[~np.isnan(scaled)].all()
+            return 0.5 * 10.0**-decimals if few else 0.0
+    return 0.0
+
+
+def _compare(
     frame: pd.DataFrame,
     menu: Menu,
     customer_ids: Sequence[str] | NDArray[Any],
-) -> list[LogViolation]:
+    line: NDArray[np.int64],
+    problems: Problems,
+) -> None:
     """Rules that tie columns or rows together."""
-    propensities = frame[list(map(propensity_column, menu.ids))].to_numpy(np.float64)
-    arm = pd.Index(menu.ids).get_indexer(frame[ARM])
-    total = propensities.sum(1)
-    logged = propensities[np.arange(len(frame)), arm]
-    stated = frame["propensity"].to_numpy()
+    uncontacted = (frame[ARM] == menu.ids[0]).to_numpy()
+    accepted, dates, ids = frame["accepted"].to_numpy(), frame["decided_at"], frame["customer_id"]
+    found = uncontacted & (accepted == 1)
+    problems.rows("accepted", found, accepted, "0 where nothing was offered", line=line)
+    known = pc.is_in(pa.array(ids), pa.array(np.asarray(customer_ids, dtype=object), pa.string()))
+    unknown = ~np.array(known, dtype=bool) & (ids != "").to_numpy()
+    expected = f"one of the {len(customer_ids)} customers"
+    problems.rows("customer_id", unknown, None, expected, line=line, found=UNKNOWN_ID)
+    early = (dates < dates.shift()).to_numpy()
+    shown = dates.astype(str).to_numpy() if early.any() else None
+    problems.rows("decided_at", early, shown, "decisions in the order they were made", line=line)
+    twice = _repeated(frame, in_order=not early.any())
+    again = "an id that was there at that moment"
+    problems.rows("customer_id", twice, None, "one decision a customer and moment", line=line, found=again)
+
+
+def _repeated(frame: pd.DataFrame, *, in_order: bool) -> NDArray[np.bool_]:
+    """(n,) decisions about a customer of whom there is another of the same moment."""
     dates = frame["decided_at"]
-    known = frame["customer_id"].isin(set(map(str, customer_ids))).to_numpy()
-    rules = [
-        (
-            pd.Series(total, name="propensity_*"),
-            np.abs(total - 1) > PROPENSITY_TOLERANCE,
-            "a sum of 1 over the arms",
-        ),
-        (
-            frame["propensity"],
-            (np.abs(stated - logged) > PROPENSITY_TOLERANCE) | (logged == 0),
-            "the propensity of the logged arm",
-        ),
-        (frame["accepted"], (arm == 0) & (frame["accepted"].to_numpy() == 1), "0 where nothing was offered"),
-        (frame["customer_id"], ~known, f"one of the {len(customer_ids)} customers"),
-        (dates, (dates < dates.shift()).to_numpy(), "decisions in the order they were made"),
-        (
-            frame["customer_id"],
-            frame.duplicated(["customer_id", "decided_at"]).to_numpy(),
-            "one decision a customer and moment",
-        ),
-    ]
-    return _broken(rules)
+    near = (dates == dates.shift()) | (dates == dates.shift(-1)) if in_order else dates.notna()
+    twice = near.to_numpy(copy=True)
+    twice[twice] = frame.loc[near, ["customer_id", "decided_at"]].duplicated().to_numpy()
+    return np.asarray(twice)
 
 
-def _violation(column: pd.Series, broken: NDArray[np.bool_], expected: str) -> LogViolation:
-    rows = np.flatnonzero(broken)
-    shown = column.iloc[rows[:SHOWN_ROWS]]
-    found = ", ".join("blank" if pd.isna(value) else str(value) for value in dict.fromkeys(shown))
-    return LogViolation(
-        str(column.name), tuple(int(r) for r in rows[:SHOWN_ROWS]), len(rows), found, expected
-    )
+def _whole(frame: pd.DataFrame) -> pd.DataFrame:
+    """Counts and truths as integers, now that nothing is wrong with them."""
+    return frame.astype(dict.fromkeys(("prior_offers", "accepted", "churned", "wave"), np.int64), copy=False)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 
-import pandas as pd
-
-from churn_assets.offers.log import OfferLogError, read_rows
+from churn_assets.arms import did_you_mean
+from churn_assets.offers.log import OfferLogError
 from churn_assets.offers.records import LoggedOutcome
 from churn_assets.store.inputs import local_copy
+from churn_assets.tables.config import FileReading
+from churn_assets.tables.files import DETECTED, read_raw
+from churn_assets.tables.problems import STRUCTURE, Problems
+from churn_assets.tables.raw import RawTable
+from churn_assets.tables.values import ambiguous_decimals, parse_ids, parse_numbers, parse_truths
 
 COLUMNS = ("decision_id", "accepted", "churned", "margin")
-_TRUTH = {"1": True, "0": False, "1.0": True, "0.0": False, "true": True, "false": False}
 
 
-def read_outcome_file(path: Path, where: str | None = None) -> list[LoggedOutcome]:
+def read_outcome_file(
+    path: Path, where: str | None = None, reading: FileReading = DETECTED
+) -> list[LoggedOutcome]:
     """Outcomes of a CSV or Parquet file with the columns decision_id, accepted, churned (0/1 or true/false), margin.
 
     Columns other than decision_id may be missing, and a blank is what is not known yet. A row a decision or several:
@@ -24,29 +28,51 @@ def read_outcome_file(path: Path, where: str | None = None) -> list[LoggedOutcom
     Args:
         path: The file.
         where: What errors call it, if not by its path.
+        reading: What should not be detected of the file.
 
     Raises:
-        OfferLogError: There is no such file, or it has other columns or values; names file, column and row.
+        OfferLogError: There is no such file, or it has other columns or values: all that is wrong with it.
     """
-    where = where or str(path)
-    raw = read_rows(path, where)
-    unknown = [str(name) for name in raw.columns if name not in COLUMNS]
-    if unknown or "decision_id" not in raw.columns:
-        found = ", ".join(map(str, raw.columns))
-        raise OfferLogError(f"{where}: found columns {found}, expected {', '.join(COLUMNS)}")
-    told = raw.reindex(columns=list(COLUMNS)).astype(object)
+    problems = Problems(where or str(path), OfferLogError)
+    raw = read_raw(path, problems, reading)
+    return outcomes_of(raw, problems)
+
+
+def outcomes_of(raw: RawTable, problems: Problems) -> list[LoggedOutcome]:
+    """As `read_outcome_file`, of a raw table from any source.
+
+    Raises:
+        TableError: As of `problems`: all that is wrong.
+    """
+    for name in raw.names:
+        if name not in COLUMNS:
+            expected = f"one of {', '.join(COLUMNS)}{did_you_mean(name, COLUMNS)}"
+            problems.add("a column that no outcome has", expected, column=name, rank=STRUCTURE)
+    if "decision_id" not in raw.columns:
+        problems.add(
+            "no such column", f"it beside {', '.join(raw.names)}", column="decision_id", rank=STRUCTURE
+        )
+        problems.stop()
+    unknown = [None] * len(raw)
+    ids = parse_ids(raw, "decision_id", problems, unique=False)
+    told = {name: parse_truths(raw, name, problems) for name in COLUMNS[1:3] if name in raw.columns}
+    if "margin" in raw.columns:
+        told["margin"] = parse_numbers(raw, "margin", problems)
+    ambiguous_decimals(raw, problems)
+    problems.stop()
+    accepted, churned, margin = (told.get(name, unknown) for name in COLUMNS[1:])
     return [
         LoggedOutcome(
-            decision_id=_text(where, row, name),
-            accepted=_truth(where, row, "accepted", accepted),
-            churned=_truth(where, row, "churned", churned),
-            margin=_money(where, row, margin),
+            decision_id=name,
+            accepted=None if took is None or took != took else bool(took),
+            churned=None if left is None or left != left else bool(left),
+            margin=None if money is None or money != money else float(money),
         )
-        for row, (name, accepted, churned, margin) in enumerate(told.itertuples(index=False, name=None))
+        for name, took, left, money in zip(ids, accepted, churned, margin, strict=True)
     ]
 
 
-def outcome_reports(source: str | None, root: Path) -> list[LoggedOutcome]:
+def outcome_reports(source: str | None, root: Path, reading: FileReading = DETECTED) -> list[LoggedOutcome]:
     """Outcomes of an experiment's `decisions.outcomes`: a path, relative to `root`, or `gs://bucket/name`; or none.
 
     Raises:
@@ -56,35 +82,4 @@ def outcome_reports(source: str | None, root: Path) -> list[LoggedOutcome]:
     if source is None:
         return []
     with local_copy(source, root) as (path, where):
-        return read_outcome_file(path, where)
-
-
-def _text(where: str, row: int, value: object) -> str:
-    if pd.isna(value) or not str(value).strip():
-        raise OfferLogError(
-            f"{where}, column decision_id, row {row}: found a blank, expected a decision's id"
-        )
-    return str(value)
-
-
-def _truth(where: str, row: int, column: str, value: object) -> bool | None:
-    if pd.isna(value):
-        return None
-    found = _TRUTH.get(str(value).strip().lower())
-    if found is None:
-        raise OfferLogError(f"{where}, column {column}, row {row}: found {value}, expected 0, 1 or a blank")
-    return found
-
-
-def _money(where: str, row: int, value: object) -> float | None:
-    if pd.isna(value):
-        return None
-    try:
-        amount = float(str(value))  # exact, as pandas' own parser is not
-    except ValueError:
-        amount = math.nan
-    if not math.isfinite(amount):
-        raise OfferLogError(
-            f"{where}, column margin, row {row}: found {value}, expected a finite amount or a blank"
-        )
-    return amount
+        return read_outcome_file(path, where, reading)

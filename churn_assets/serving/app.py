@@ -11,13 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple
 
 import msgspec
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from churn_assets.customers.features import too_far
 from churn_assets.deciding.decider import (
     POLICY,
     Budget,
@@ -36,6 +37,7 @@ from churn_assets.serving.docs_page import show_docs
 from churn_assets.serving.messages import Wanted
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
+from churn_assets.serving.question import read_body
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import (
     CustomerQuestion,
@@ -44,6 +46,7 @@ from churn_assets.serving.schemas import (
     MessageView,
     OutcomesAnswer,
     OutcomesQuestion,
+    UndecidedView,
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
@@ -52,8 +55,6 @@ from churn_assets.serving.views import model_view, ready_view, release_view
 from churn_assets.store.errors import StoreError
 
 _LOG = logging.getLogger(__name__)
-
-Q = TypeVar("Q", DecisionsQuestion, OutcomesQuestion)
 
 _INLINE = 32
 """Customers decided for in the event loop; more are a thread's, so that others are answered meanwhile."""
@@ -145,6 +146,17 @@ def create_app(parts: Parts) -> Guard:
     return Guard(Posted(posted, app), parts.keys, parts.config.limits, parts.metrics)
 
 
+class Reply(NamedTuple):
+    """The JSON answer to what was posted."""
+
+    body: bytes
+    status: int = 200
+
+
+PARTLY = 207
+"""Status of an answer that could not decide for everybody."""
+
+
 @dataclass(frozen=True)
 class Direct:
     """The route of a path that the framework does not see."""
@@ -161,7 +173,7 @@ class Posted:
     """
 
     def __init__(
-        self, answers: Mapping[str, Callable[[bytes, bytes], Awaitable[bytes]]], app: ASGIApp
+        self, answers: Mapping[str, Callable[[bytes, bytes], Awaitable[Reply]]], app: ASGIApp
     ) -> None:
         self._answers = answers
         self._app = app
@@ -174,10 +186,10 @@ class Posted:
         scope["route"] = Direct(scope["path"])
         if scope["method"] != "POST":
             raise Problem(405, "Method Not Allowed", "expected POST", {"allow": "POST"})
-        body = await answer((await receive())["body"], scope["query_string"])
+        body, status = await answer((await receive())["body"], scope["query_string"])
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length)]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
 
@@ -188,7 +200,7 @@ class DecisionDesk:
         self._parts = parts
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-calls")
 
-    async def decide(self, body: bytes, query: bytes) -> bytes:
+    async def decide(self, body: bytes, query: bytes) -> Reply:
         """The JSON answer to a `DecisionsQuestion`; `message=false` in the query leaves messages out.
 
         Raises:
@@ -196,16 +208,18 @@ class DecisionDesk:
         """
         parts, served = self._parts, _served(self._parts.follower)
         wants_message = _flag(query, "message", default=True)
-        question = _read(body, _DECISIONS)
+        question = read_body(body, _DECISIONS)
         if len(question.customers) <= _INLINE:
-            decided = self._decide(served, question)
+            customers, decided, undecided = self._decide(served, question)
         else:
             loop = asyncio.get_running_loop()
-            decided = await loop.run_in_executor(self._large, self._decide, served, question)
+            customers, decided, undecided = await loop.run_in_executor(
+                self._large, self._decide, served, question
+            )
         contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
         messages: dict[int, MessageView | None] = {}
         if contacts:
-            wanted = [_wanted(question.customers[i], decided[i]) for i in contacts]
+            wanted = [_wanted(customers[i], decided[i]) for i in contacts]
             messages = dict(zip(contacts, await served.messages.write(wanted), strict=True))
         answer = _ENCODER.encode(
             DecisionsAnswer(
@@ -216,13 +230,16 @@ class DecisionDesk:
                 kill_switch=parts.rollout.kill_switch,
                 durable=parts.config.decision_log.flush,
                 decisions=served.answers.views(decided, messages),
+                undecided=undecided,
             )
         )
         await self._log(DECISIONS, *decision_payload(body, answer))
         self._count(decided, messages)
-        return answer
+        for _ in undecided:
+            parts.metrics.flagged("undecided")
+        return Reply(answer, PARTLY if undecided else 200)
 
-    async def record(self, body: bytes, query: bytes) -> bytes:
+    async def record(self, body: bytes, query: bytes) -> Reply:
         """The JSON answer to an `OutcomesQuestion`; its query is empty.
 
         Raises:
@@ -230,23 +247,32 @@ class DecisionDesk:
         """
         if query:
             raise Problem(422, "invalid query", "expected none")
-        question = _read(body, _OUTCOMES)
+        question = read_body(body, _OUTCOMES)
         await self._log(OUTCOMES, _ENCODER.encode(question.outcomes))
         number = len(question.outcomes)
         self._parts.metrics.outcomes(number)
-        return _ENCODER.encode(OutcomesAnswer(recorded=number, durable=self._parts.config.decision_log.flush))
+        durable = self._parts.config.decision_log.flush
+        return Reply(_ENCODER.encode(OutcomesAnswer(recorded=number, durable=durable)))
 
-    def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> list[Decision]:
-        batch = [_input(customer) for customer in question.customers]
+    def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> _Decided:
+        customers, undecided = question.customers, list[UndecidedView]()
+        batch = [_input(customer) for customer in customers]
         if len({customer.customer_id for customer in batch}) < len(batch):
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
+        if faults := served.decider.faults(batch):
+            undecided = [_undecided(batch[index], error) for index, error in faults.items()]
+            good = [index for index in range(len(batch)) if index not in faults]
+            if not good:
+                raise _invalid(undecided)
+            customers, batch = [customers[index] for index in good], [batch[index] for index in good]
+        counts = served.decider.outside(batch)
+        for name, count in counts.items():
+            self._parts.metrics.outside(name, count)
+        if told := too_far(counts, len(batch), served.decider.schema):
+            raise Problem(422, "far outside of what was learned", "; ".join(told))
         budget = Budget(question.budget_price, question.remaining_budget)
         try:
-            return served.decider.decide(batch, self._parts.rollout, budget)
-        except CustomerError as error:
-            place = f"customers[{error.index}]: {error.field}"
-            detail = f"{place}: found {error.found}, expected {error.expected}"
-            raise Problem(422, "invalid customer", detail) from error
+            return customers, served.decider.decide(batch, self._parts.rollout, budget), undecided
         except Exception:
             _LOG.error("no decision for %s", redacted(question))
             raise
@@ -273,18 +299,25 @@ class DecisionDesk:
                 metrics.message(message.written_by, message.reason)
 
 
+_Decided = tuple[list[CustomerQuestion], list[Decision], list[UndecidedView]]
+"""Who was decided for, the decisions in the same order, and who could not be decided for."""
+
+
+def _undecided(customer: CustomerInput, error: CustomerError) -> UndecidedView:
+    return UndecidedView(error.index, customer.customer_id, error.field, error.found, error.expected)
+
+
+def _invalid(undecided: Sequence[UndecidedView]) -> Problem:
+    """Nobody could be decided for: what is wrong with the first."""
+    first = undecided[0]
+    more = f" (and {len(undecided) - 1} more customers)" if len(undecided) > 1 else ""
+    detail = f"customers[{first.index}]: {first.field}: found {first.found}, expected {first.expected}{more}"
+    return Problem(422, "invalid customer", detail)
+
+
 _DECISIONS = msgspec.json.Decoder(DecisionsQuestion)
 _OUTCOMES = msgspec.json.Decoder(OutcomesQuestion)
 _ENCODER = msgspec.json.Encoder()
-
-
-def _read(body: bytes, decoder: msgspec.json.Decoder[Q]) -> Q:
-    try:
-        return decoder.decode(body)
-    except msgspec.ValidationError as error:
-        raise Problem(422, "invalid question", str(error)) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, "not JSON", "expected one JSON document in UTF-8") from error
 
 
 def _served(follower: ReleaseFollower) -> ServedRelease:

@@ -36,6 +36,12 @@ class Metrics:
         self._flags = Counter(
             "churn_decisions_flagged", "Decisions under a flag, such as holdout.", ["flag"], registry=own
         )
+        self._outside = Counter(
+            "churn_features_outside",
+            "Customers far outside of what was learned, by feature.",
+            ["feature"],
+            registry=own,
+        )
         self._messages = Counter(
             "churn_messages", "Messages, by who wrote them and why.", ["written_by", "reason"], registry=own
         )
@@ -84,6 +90,10 @@ class Metrics:
     def flagged(self, flag: str) -> None:
         """A decision was made under a flag."""
         self._flags.labels(flag).inc()
+
+    def outside(self, feature: str, customers: int) -> None:
+        """Customers came who lie far outside of what was learned in a feature."""
+        self._outside.labels(feature).inc(customers)
 
     def message(self, written_by: str, reason: str) -> None:
         """A message was made."""

@@ -144,7 +144,13 @@ _DECISIONS: dict[str, Any] = {
             "schema": {"type": "boolean", "default": True},
         }
     ],
-    "responses": _answers(DecisionsAnswer, "A decision for each customer, in order", *_POSTED),
+    "responses": _answers(DecisionsAnswer, "A decision for each customer, in order", *_POSTED)
+    | {
+        "207": {
+            "description": "Some customers could not be decided for",
+            "content": _content(DecisionsAnswer),
+        }
+    },
 }
 _OUTCOMES: dict[str, Any] = {
     "tags": ["decisions"],

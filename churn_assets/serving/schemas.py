@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from churn_assets.tables.rules import LARGEST_NUMBER, LONGEST_ID, LONGEST_TEXT
+
 PERSONAL = {"personal": True}
 """Marks a field that never stands in a log line; see `redacted`."""
 
@@ -26,7 +28,7 @@ CustomerId = Annotated[
     str,
     Meta(
         min_length=1,
-        max_length=128,
+        max_length=LONGEST_ID,
         pattern=_PRINTABLE,
         description="As in the customer table; who is in the holdout is drawn from it.",
         examples=["7590-VHVEG"],
@@ -39,7 +41,11 @@ DecisionId = Annotated[
 ArmId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["percent_20"])]
 Number = Annotated[int, Meta(ge=0, le=1000)]
 Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
-FeatureValue = Annotated[str, Meta(max_length=200)] | Annotated[float, Meta(ge=-1e15, le=1e15)] | None
+FeatureValue = (
+    Annotated[str, Meta(max_length=LONGEST_TEXT)]
+    | Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
+    | None
+)
 
 
 class ContactQuestion(Struct, frozen=True, forbid_unknown_fields=True):
@@ -224,8 +230,18 @@ class DecisionView(Struct, frozen=True):
     ]
 
 
+class UndecidedView(Struct, frozen=True):
+    """A customer of the question for whom nothing could be decided, and why."""
+
+    index: Annotated[int, Meta(description="Position in the question, from 0.")]
+    customer_id: str
+    field: Annotated[str, Meta(description="What is wrong: a feature, or a field of the customer.")]
+    found: str
+    expected: str
+
+
 class DecisionsAnswer(Struct, frozen=True):
-    """Decisions of one release, in the order of the question."""
+    """Decisions of one release, in the order of the question; the status is 207 where some could not be made."""
 
     release: Annotated[str, Meta(examples=["quickstart/release/20261122T124501Z-0123456789ab"])]
     policy: str
@@ -236,6 +252,10 @@ class DecisionsAnswer(Struct, frozen=True):
         bool, Meta(description="The decision log's disk had these decisions before this answer left.")
     ]
     decisions: list[DecisionView]
+    undecided: Annotated[
+        list[UndecidedView],
+        Meta(description="Customers who could not be decided for; empty with status 200."),
+    ] = []
 
 
 class OutcomeReport(Struct, frozen=True, forbid_unknown_fields=True):

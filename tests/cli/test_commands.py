@@ -191,7 +191,6 @@ def test_recent_offers_lower_acceptance(project, some, tmp_path):
         (lambda table: table.assign(tenure=""), "tenure"),
         (lambda table: pd.concat([table, table]), "customerID"),
         (lambda table: table.assign(prior_offers=1.5), "prior_offers"),
-        (lambda table: table.assign(release="mine"), "release"),
     ],
     ids=[
         "missing column",
@@ -200,7 +199,6 @@ def test_recent_offers_lower_acceptance(project, some, tmp_path):
         "blank tenure",
         "twice",
         "half an offer",
-        "own column",
     ],
 )
 def test_a_customer_table_that_is_not_what_was_trained_on_is_refused_and_nothing_is_invented(
@@ -296,3 +294,64 @@ def test_decide_writes_to_everybody_who_is_made_an_offer_and_to_nobody_else(proj
     for row in decided[offered].itertuples():
         assert row.offer.split(" for ")[0] in row.message
         assert row.written_by in ("model", "template")
+
+
+def test_a_row_that_cannot_be_decided_for_says_why_and_the_exit_code_says_so(project, some, tmp_path):
+    table = pd.read_csv(some, dtype=str, keep_default_na=False)
+    table.loc[4, "MonthlyCharges"] = "0"
+    table.to_csv(some, index=False)
+    out = tmp_path / "decided.csv"
+    command = ("decide", some, "--release", "latest", "--out", out)
+    shown = project.churn(*command)
+    assert shown.exit_code == 5, shown.output
+    assert "1 rows could not be decided for" in shown.output
+    assert "column 'MonthlyCharges', line 6: found '0'" in shown.output
+    decided = pd.read_csv(out, keep_default_na=False)
+    assert (decided["decision"] == "could not be decided").tolist() == [row == 4 for row in range(len(table))]
+    assert "line 6" in decided["reasons"][4]
+    assert decided["arm"][4] == ""
+    told = json.loads(project.churn(*command, "--json").output)
+    assert (told["decided"], told["undecided"]) == (len(table) - 1, 1)
+    assert told["problems"][0]["lines"] == [6]
+    with_texts = project.churn(*command, "--messages")
+    assert with_texts.exit_code == 5, with_texts.output
+    assert pd.read_csv(out, keep_default_na=False)["message"][4] == ""
+
+
+def test_a_column_called_like_an_output_stays_and_ours_has_another_name(project, some, tmp_path):
+    out = tmp_path / "decided.csv"
+    pd.read_csv(some, dtype=str, keep_default_na=False).assign(policy="A", release="mine").to_csv(
+        some, index=False
+    )
+    shown = project.churn("decide", some, "--release", "latest", "--out", out)
+    assert shown.exit_code == 0, shown.output
+    assert "column 'policy' is there already: ours is 'decided_policy'" in shown.output
+    decided = pd.read_csv(out)
+    assert set(decided["policy"]) == {"A"}
+    assert decided["decided_release"].str.startswith("quickstart/release/").all()
+
+
+def test_a_dialect_decides_as_the_plain_file(project, some, tmp_path):
+    table = pd.read_csv(some, dtype=str, keep_default_na=False)
+    arms = []
+    for name, options in {
+        "plain.csv": {},
+        "german.CSV": {"sep": ";"},
+        "packed.csv.gz": {"compression": "gzip"},
+    }.items():
+        file = tmp_path / name
+        german = table.assign(MonthlyCharges=table["MonthlyCharges"].str.replace(".", ","))
+        (german if options.get("sep") else table).to_csv(file, index=False, **options)
+        shown = project.churn("decide", file, "--release", "latest")
+        assert shown.exit_code == 0, shown.output
+        arms.append(pd.read_csv(file.with_name(f"{name.split('.')[0]}.decided.csv"))["arm"].tolist())
+    assert arms[0] == arms[1] == arms[2]
+
+
+def test_a_refused_file_is_told_as_data_too(project, some):
+    pd.read_csv(some, dtype=str, keep_default_na=False).assign(Opted_Out=1).to_csv(some, index=False)
+    refused = project.churn("decide", some, "--release", "latest", "--json")
+    assert refused.exit_code == 2
+    (problem,) = json.loads(refused.output)["problems"]
+    assert (problem["column"], problem["found"][:12]) == ("Opted_Out", "a name like ")
+    assert not some.with_name("some.decided.csv").exists()

@@ -163,3 +163,37 @@ def test_tables_without_a_common_feature_are_not_compared(tmp_path):
     outcome = like_the_champions(table, CustomerTable(champion.frame, apart), GATES)
     assert outcome.gates[1].detail == "no feature in common"
     assert all(verdict(outcome).values())
+
+
+def test_all_features_that_know_the_outcome_are_named_at_once_with_the_line_to_write(tmp_path):
+    def copy(left, rng):
+        return np.where(left, "closed", "open")
+
+    outcome = leakage(
+        made(tmp_path, one=copy, two=copy, honest=lambda left, rng: rng.normal(size=len(left))), GATES
+    )
+    assert "`customers.exclude: ['one', 'two']`" in outcome.gates[0].detail
+
+
+def copied(tmp_path, tenure) -> CustomerTable:
+    """Four rows a customer, each under an id of its own."""
+    rng = np.random.default_rng(4)
+    once = pd.DataFrame(
+        {"left": rng.integers(0, 2, 200), "fee": rng.uniform(5, 90, 200).round(2), "months": 1}
+    )
+    months = [once.assign(months=once["months"] + tenure * number) for number in range(4)]
+    frame = pd.concat(months, ignore_index=True)
+    frame.assign(id=[f"row {number}" for number in range(len(frame))]).to_csv(tmp_path / "t.csv", index=False)
+    label = {"column": "left", "positive": 1, "window_months": 1}
+    config = CustomersConfig(source="t.csv", id="id", label=label, monthly_revenue="fee", tenure="months")
+    return read_customers(config, seed=1, root=tmp_path)
+
+
+@pytest.mark.parametrize("tenure", [0, 1], ids=["the same row", "another month"])
+def test_rows_of_one_customer_under_ids_of_their_own_are_no_split(tmp_path, tenure):
+    assert not verdict(split(copied(tmp_path, tenure)))["copied_share"]
+
+
+def test_customers_alike_by_chance_are_no_copies(tmp_path):
+    table = made(tmp_path, fee=lambda left, rng: rng.choice([10.0, 20.0], len(left)))
+    assert verdict(split(table))["copied_share"]

@@ -7,8 +7,10 @@ import pandas as pd
 import pytest
 
 from churn_assets.customers.config import CustomersConfig
-from churn_assets.customers.table import CustomerTableError, prepare, read_customers, read_frame
+from churn_assets.customers.table import CustomerTableError, prepare, read_customers
 from churn_assets.experiment import load_experiment
+from churn_assets.tables.files import read_raw
+from churn_assets.tables.problems import Problems
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,41 +103,50 @@ def test_none_is_a_category_but_the_empty_text_is_a_blank(raw, config, tmp_path)
     [
         (
             lambda raw: raw.drop(columns="fee"),
-            r"table.csv: columns \['fee'\] are missing; found \['account', ",
+            r"table.csv: column 'fee': found no such column, expected one of 'account', ",
         ),
         (
             lambda raw: raw.assign(account=raw["account"].where(raw.index != 4)),
-            "'account': found a blank in row 5",
+            "'account', line 6: found a blank, expected an id in every line",
         ),
         (
             lambda raw: raw.assign(account=raw["account"].replace(1007, 1001)),
-            r"found '1001' in row 2 .*each customer",
+            "'account', lines 3, 9: found an id of several lines, expected each id once",
         ),
         (
             lambda raw: raw.assign(fee=raw["fee"].where(raw.index != 2, 0)),
-            r"'fee': found 0.0 in row 3 \(customer 1002\)",
+            "'fee', line 4: found '0.0', expected a finite number, above 0; .*rows: ",
         ),
         (
             lambda raw: raw.assign(fee=raw["fee"].where(raw.index != 2)),
-            r"'fee': found a blank in row 3 .*expected a value",
+            "'fee', line 4: found a blank, expected a finite number, above 0",
         ),
-        (lambda raw: raw.assign(fee=np.inf), r"found inf in row 1 .* and 57 more; expected a finite number"),
+        (
+            lambda raw: raw.assign(fee=np.inf),
+            r"lines 2, 3, 4, 5, 6, … \(60 in all\): found 'inf', expected a finite number",
+        ),
         (
             lambda raw: raw.assign(left=2),
-            r"'left': found values \['2'\]; expected '1' \(customers.label.positive\)",
+            r"'left': found the values \['2'\], expected '1' \(label.positive\) and one other; `label: ",
         ),
-        (lambda raw: raw.assign(left=raw.index % 3), r"found values \['0', '1', '2'\]; expected '1'"),
+        (
+            lambda raw: raw.assign(left=raw.index % 3),
+            r"found '2', expected '1' \(label.positive\) and one other, '0'",
+        ),
         (
             lambda raw: raw.assign(left=raw["left"].where(raw.index != 9)),
-            r"'left': found a blank in row 10 \(customer 1009\)",
+            "'left', line 11: found a blank, .*ignore",
         ),
         (
             lambda raw: raw.assign(calls=raw["calls"].astype(object).where(raw.index != 1, "1,5")),
-            r"'1,5' in row 2",
+            "line 3: found '1,5', expected numbers, as in most lines; .*decimal",
         ),
-        (lambda raw: raw.assign(plan=""), "'plan': found only blanks; exclude it"),
-        (lambda raw: raw.assign(plan=raw["notes"]), "'plan': found 60 different texts, expected at most 50"),
-        (lambda raw: raw.rename(columns={"plan": "fold"}), "'fold': the name is reserved"),
+        (lambda raw: raw.assign(plan=""), r"'plan': found only blanks, .*exclude: \['plan'\]"),
+        (
+            lambda raw: raw.assign(plan=raw["notes"]),
+            "'plan': found 60 different texts, as 'call 0 about something', expected at most 50",
+        ),
+        (lambda raw: raw.rename(columns={"plan": "fold"}), "'fold': found a name that is reserved"),
         (lambda raw: raw.iloc[:0], "found no rows"),
     ],
 )
@@ -145,12 +156,14 @@ def test_a_wrong_table_is_refused_by_name(raw, config, tmp_path, change, message
 
 
 def test_columns_that_the_config_names_must_be_there(raw, config, tmp_path):
-    with pytest.raises(CustomerTableError, match=r"columns \['note'\] are missing"):
+    with pytest.raises(CustomerTableError, match=r"'note': found no such column, .*did you mean 'notes'"):
         read(raw, with_config(config, exclude=("note",)), tmp_path)
 
 
 def test_a_range_that_the_config_gives_is_kept(raw, config, tmp_path):
-    with pytest.raises(CustomerTableError, match=r"'calls': found 8.0 .*expected at most 7"):
+    with pytest.raises(
+        CustomerTableError, match=r"'calls', lines .*: found '8.0', expected .* at most 7, or a blank"
+    ):
         read(raw, with_config(config, ranges={"calls": [0, 7]}), tmp_path)
 
 
@@ -163,10 +176,10 @@ def test_dates_are_no_feature(raw, config, tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("nowhere.csv", "nowhere.csv: no such file"),
-        ("table.xlsx", "found a .xlsx file, expected .csv or .parquet"),
-        ("broken.parquet", "cannot be read as a table"),
-        ("empty.csv", "cannot be read as a table"),
+        ("nowhere.csv", "nowhere.csv: found no such file"),
+        ("table.xlsx", "found a .xlsx file, expected one that ends in .csv, .tsv, .txt or .parquet"),
+        ("broken.parquet", "a Parquet file that cannot be read"),
+        ("empty.csv", "found an empty file"),
         ("s3://bucket/table.csv", "expected a path, gs://bucket/name or one of"),
     ],
 )
@@ -189,7 +202,7 @@ def test_new_customers_are_read_with_the_pinned_schema(raw, config, tmp_path):
 
 
 def test_prepared_labelled_customers_equal_those_read(telco):
-    raw = read_frame(ROOT / "data" / "telco_customer_churn.csv")
+    raw = read_raw(ROOT / "data" / "telco_customer_churn.csv", Problems("t"))
     again = prepare(raw, telco.schema)
     pd.testing.assert_frame_equal(again.frame, telco.frame, check_like=True)
 
@@ -199,15 +212,15 @@ def test_prepared_labelled_customers_equal_those_read(telco):
     [
         (
             lambda new: new.assign(plan="gold"),
-            r"'plan': found 'gold' in row 1 .*one of \['basic', 'plus', 'pro'\]",
+            r"'plan', lines 2, 3, 4: found 'gold', expected one of \['basic', 'plus', 'pro'\]",
         ),
-        (lambda new: new.drop(columns="plan"), r"columns \['plan'\] are missing"),
+        (lambda new: new.drop(columns="plan"), "'plan': found no such column"),
         (
             lambda new: new.assign(calls="many"),
-            "'calls': found 'many' in row 1 .*expected a number or a blank",
+            "'calls', lines 2, 3, 4: found 'many', expected a finite number, or a blank$",
         ),
-        (lambda new: new.assign(left="perhaps"), r"'left': found 'perhaps' in row 1"),
-        (lambda new: pd.concat([new, new]), "expected each customer once"),
+        (lambda new: new.assign(left="perhaps"), "'left', lines 2, 3, 4: found 'perhaps'"),
+        (lambda new: pd.concat([new, new]), "expected each id once"),
     ],
 )
 def test_new_customers_that_do_not_fit_the_schema_are_refused(raw, config, tmp_path, change, message):
@@ -225,7 +238,9 @@ def test_the_split_is_as_configured(raw, config, tmp_path):
 
 
 def test_the_most_categories_are_as_configured(raw, config, tmp_path):
-    with pytest.raises(CustomerTableError, match="'plan': found 3 different texts, expected at most 2"):
+    with pytest.raises(
+        CustomerTableError, match="'plan': found 3 different texts, as 'basic', expected at most 2"
+    ):
         read(raw, with_config(config, max_categories=2), tmp_path)
 
 

@@ -153,7 +153,7 @@ def test_an_object_that_is_not_there_is_told(loop, bucket, gcs_server):
     assert f"customers: gs://{bucket}/in/gone.csv is missing" in loop.said("new_inputs")
     failed = read(loop)
     (failure,) = [event for event in failed.all_events if event.is_step_failure]
-    assert f"gs://{bucket}/in/gone.csv: no such file" in failure.step_failure_data.error.to_string()
+    assert f"gs://{bucket}/in/gone.csv: found no such file" in failure.step_failure_data.error.to_string()
 
 
 @pytest.mark.parametrize(
@@ -195,5 +195,5 @@ def test_outcomes_of_a_bucket_are_read_and_named_in_errors(place, tmp_path):
         ("d2", None, True),
     ]
     place("outcomes.csv", b"decision_id,accepted\nd1,perhaps\n")
-    with pytest.raises(OfferLogError, match=rf"^{source}, column accepted, row 0: found perhaps"):
+    with pytest.raises(OfferLogError, match=rf"^{source}: column 'accepted', line 2: found 'perhaps'"):
         outcome_reports(source, tmp_path)

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 
-from churn_assets.customers.columns import CustomerTableError
+from churn_assets.customers.table import CustomerTableError
 from churn_assets.monitoring import shadow
 
 

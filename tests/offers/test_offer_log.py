@@ -77,7 +77,10 @@ def test_ids_of_digits_keep_their_zeros(rows, tmp_path):
 def test_positions_place_each_decision_in_the_customer_table(rows):
     log = as_log(rows, IDS, CATALOGUE, simulated=False, origin="t")
     assert log.positions(IDS[::-1]).tolist() == [5, 4, 3, 2, 1, 0]
-    with pytest.raises(OfferLogError, match=r"column customer_id, row 5 .*found 005, expected one of the 5"):
+    with pytest.raises(
+        OfferLogError,
+        match="column 'customer_id', line 7: found an id that is not there, expected one of the 5",
+    ):
         log.positions(IDS[:5])
 
 
@@ -98,32 +101,32 @@ def change(column, row, value):
 
 
 BROKEN = [
-    (change("propensity_5", 2, 0.0), "column propensity_percent_5, row 2 .*found 0.0, expected a propensity in"),
-    (change("propensity_5", 2, 1.2), "column propensity_percent_5, row 2 .*found 1.2, expected a propensity in"),
-    (change("propensity_5", 2, 0.3), r"column propensity_\*, row 2 .*found 1.1, expected a sum of 1"),
-    (change("propensity", 1, 0.4), "column propensity, row 1 .*found 0.4, expected the propensity of"),
-    (change("offer_pct", 1, 5.0), "column offer_pct, row 1 .*found 5.0, expected one of the arms 0, 0.05"),
-    (change("offer_pct", 1, 0.1), "column offer_pct, row 1 .*found 0.1, expected one of the arms"),
-    (change("accepted", 0, 1), "column accepted, row 0 .*found 1, expected 0 where nothing was offered"),
-    (change("accepted", 1, 2), "column accepted, row 1 .*found 2, expected 0 or 1"),
-    (change("churned", 1, 0.5), "column churned, row 1 .*found 0.5, expected 0 or 1"),
-    (change("churned", 1, None), "column churned, row 1 .*found blank, expected no blank"),
-    (change("prior_offers", 4, -1), "column prior_offers, row 4 .*found -1, expected a whole number"),
-    (change("prior_offers", 4, np.inf), "column prior_offers, row 4 .*found inf, expected a whole number"),
-    (change("margin", 3, np.inf), "column margin, row 3 .*found inf, expected a finite amount"),
-    (change("margin", 3, "much"), "column margin, row 3 .*found much, expected a number"),
-    (change("policy_version", 3, " "), "column policy_version, row 3 .*expected not blank"),
-    (change("customer_id", 3, "nobody"), "column customer_id, row 3 .*found nobody, expected one of the 6"),
-    (change("decided_at", 3, "soon"), "column decided_at, row 3 .*found soon, expected a date"),
-    (change("decided_at", 3, "2026-01-01"), "column decided_at, row 3 .*expected decisions in the order"),
-    (lambda f: pd.concat([f, f.iloc[[5]]]), "column customer_id, row 6 .*found 005, expected one decision a"),
-    (lambda f: f.drop(columns="margin"), "column margin is missing"),
+    (change("propensity_5", 2, 0.0), "column 'propensity_5', line 4: found 0, expected .* above 0, at most 1"),
+    (change("propensity_5", 2, 1.2), "column 'propensity_5', line 4: found 1.2, expected .* above 0, at most 1"),
+    (change("propensity_5", 2, 0.3), r"column 'propensity_\*', line 4: found 1.1, expected a sum of 1"),
+    (change("propensity", 1, 0.4), "column 'propensity', line 3: found 0.4, expected the propensity of"),
+    (change("offer_pct", 1, 5.0), "column 'offer_pct', line 3: found 5, expected one of the arms 0, 0.05"),
+    (change("offer_pct", 1, 0.1), "column 'offer_pct', line 3: found 0.1, expected one of the arms"),
+    (change("accepted", 0, 1), "column 'accepted', line 2: found 1, expected 0 where nothing was offered"),
+    (change("accepted", 1, 2), "column 'accepted', line 3: found '2', expected 0 or 1"),
+    (change("churned", 1, 0.5), "column 'churned', line 3: found '0.5', expected 0 or 1"),
+    (change("churned", 1, None), "column 'churned', line 3: found a blank, expected 0 or 1"),
+    (change("prior_offers", 4, -1), "column 'prior_offers', line 6: found -1, expected a whole number"),
+    (change("prior_offers", 4, np.inf), "column 'prior_offers', line 6: found inf, expected a whole number"),
+    (change("margin", 3, np.inf), "column 'margin', line 5: found inf, expected a finite number"),
+    (change("margin", 3, "much"), "column 'margin', line 5: found 'much', expected a finite number$"),
+    (change("policy_version", 3, " "), "column 'policy_version', line 5: found a blank, expected a text"),
+    (change("customer_id", 3, "nobody"), "column 'customer_id', line 5: found an"),
+    (change("decided_at", 3, "soon"), "column 'decided_at', line 5: found 'soon', expected a date"),
+    (change("decided_at", 3, "2026-01-01"), "column 'decided_at', line 5: found '2026-01-01 .*expected decisions in"),
+    (lambda f: pd.concat([f, f.iloc[[5]]]), "column 'customer_id', line 8: .*expected one decision a"),
+    (lambda f: f.drop(columns="margin"), "column 'margin': found no such column"),
     (lambda f: f.drop(columns=list(ARMS)), "found the arms .* expected propensity_no_contact"),
-    (lambda f: f.rename(columns={"propensity_5": "propensity_five"}), "column propensity_five: found arm 'five', exp"),
+    (lambda f: f.rename(columns={"propensity_5": "propensity_five"}), "column 'propensity_five': found arm 'five'"),
     (lambda f: f.rename(columns={"propensity_0": "propensity_1"}), "found the arms .* expected propensity_no_con"),
-    (lambda f: f.rename(columns={"propensity_5": "propensity_5.0"}), "column propensity_5.0: found the percent '5.0'"),
-    (lambda f: f.rename(columns={"propensity_5": "propensity_500"}), "column propensity_500: found a share of 5"),
-    (lambda f: f.assign(propensity_percent_5=0.0), "columns propensity_5 and propensity_percent_5 are both of"),
+    (lambda f: f.rename(columns={"propensity_5": "propensity_5.0"}), "'propensity_5.0': found the percent '5.0'"),
+    (lambda f: f.rename(columns={"propensity_5": "propensity_500"}), "column 'propensity_500': found a share of 5"),
+    (lambda f: f.assign(propensity_percent_5=0.0), "found another column of the arm percent_5"),
     (lambda f: f.assign(arm="percent_5"), "found the columns arm and offer_pct, expected one"),
     (lambda f: f.iloc[:0], "found no rows, expected at least one decision"),
 ]  # fmt: skip
@@ -140,26 +143,26 @@ def test_every_broken_rule_of_a_kind_is_listed_with_its_count(rows):
     rows["churned"] = -1
     with pytest.raises(OfferLogError) as refused:
         as_log(rows, IDS, CATALOGUE, simulated=False, origin="t")
-    assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
-        "t, column accepted, rows 0, 1, 2, 3, 4, … (6 in all)",
-        "t, column churned, rows 0, 1, 2, 3, 4, … (6 in all)",
+    assert [line.split(": found")[0] for line in str(refused.value).splitlines()] == [
+        "t: column 'accepted', lines 2, 3, 4, 5, 6, … (6 in all)",
+        "t: column 'churned', lines 2, 3, 4, 5, 6, … (6 in all)",
     ]
 
 
 def test_a_mapped_column_that_the_file_lacks_is_named_with_its_meaning(rows, tmp_path):
     path = tmp_path / "log.csv"
     rows.to_csv(path, index=False)
-    with pytest.raises(OfferLogError, match=r"column profit \(for margin\) is missing"):
+    with pytest.raises(OfferLogError, match=r"column 'profit': found no such column \(for margin\)"):
         read_log(path, {"margin": "profit"}, IDS, CATALOGUE)
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("log.xlsx", "found a .xlsx file, expected .csv or .parquet"),
-        ("no.csv", "no such file"),
-        ("empty.csv", "cannot be read as a table"),
-        ("log.parquet", "cannot be read as a table"),
+        ("log.xlsx", "found a .xlsx file, expected one that ends in .csv"),
+        ("no.csv", "no.csv: found no such file"),
+        ("empty.csv", "found an empty file"),
+        ("log.parquet", "found an empty file"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_named(tmp_path, name, message):
@@ -222,10 +225,10 @@ def test_every_unknown_arm_is_named_with_the_nearest_and_where_to_declare_it(nam
     )
     with pytest.raises(OfferLogError) as refused:
         as_log(broken.drop(columns="margin"), IDS, KINDS, simulated=False, origin="t")
-    router, visit, margin = str(refused.value).splitlines()
-    assert "column propensity_visit: found arm 'visit'" in visit
+    margin, router, visit = str(refused.value).splitlines()
+    assert "column 'propensity_visit': found arm 'visit'" in visit
     assert "did you mean 'router'?; other arms are declared under arms:" in router
-    assert "column margin is missing" in margin
+    assert "column 'margin': found no such column" in margin
 
 
 def test_an_arm_without_a_propensity_column_is_named(named):
@@ -233,7 +236,7 @@ def test_an_arm_without_a_propensity_column_is_named(named):
     with pytest.raises(OfferLogError) as refused:
         as_log(named, IDS, KINDS, simulated=False, origin="t")
     assert str(refused.value) == (
-        "t, column arm, row 2 (1 in all): found visit, expected one of the arms with a propensity: no_contact, "
+        "t: column 'arm', line 4: found 'visit', expected one of the arms with a propensity: no_contact, "
         "free_month, router, call, loyal, percent_5"
     )
 
@@ -244,9 +247,10 @@ def test_a_share_that_is_no_arm_is_said_once(rows):
     with pytest.raises(OfferLogError) as refused:
         as_log(rows, IDS, CATALOGUE, simulated=False, origin="t")
     assert str(refused.value).startswith(
-        "t, column offer_pct, rows 1, 2 (2 in all): found 0.1, blank, expected one of"
+        "t: column 'offer_pct', line 4: found a blank, expected a finite number"
     )
-    assert len(str(refused.value).splitlines()) == 1
+    assert "column 'offer_pct', line 3: found 0.1, expected one of" in str(refused.value).splitlines()[1]
+    assert len(str(refused.value).splitlines()) == 2
 
 
 def test_two_arms_alike_are_an_error_that_names_both(named):
@@ -288,7 +292,7 @@ def test_a_log_of_which_nothing_is_left_is_refused(named):
 def test_what_was_done_was_possible(named):
     named.loc[3, ["propensity_router", "propensity_loyal", "propensity"]] = [0.0, 2 / 6, 1e-9]
     with pytest.raises(
-        OfferLogError, match=r"column propensity, row 3 .*expected the propensity of the logged arm"
+        OfferLogError, match=r"column 'propensity', line 5: .*expected the propensity of the logged arm"
     ):
         as_log(named, IDS, KINDS, simulated=False, origin="t", features=features(*["No"] * 6))
 

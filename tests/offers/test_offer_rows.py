@@ -215,11 +215,11 @@ def test_an_amount_that_a_crm_rounded_contradicts_nothing():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("decision_id,left\na,1\n", "found columns decision_id, left, expected decision_id, accepted"),
-        ("churned\n1\n", "found columns churned, expected decision_id"),
-        ("decision_id,churned\na,2\n", "column churned, row 0: found 2, expected 0, 1 or a blank"),
-        ("decision_id,margin\na,1\nb,much\n", "column margin, row 1: found much"),
-        ("decision_id,churned\n ,1\n", "column decision_id, row 0: found a blank"),
+        ("decision_id,left\na,1\n", "column 'left': found a column that no outcome has"),
+        ("churned\n1\n", "column 'decision_id': found no such column"),
+        ("decision_id,churned\na,2\n", "column 'churned', line 2: found '2', expected 0 or 1 .*or a blank"),
+        ("decision_id,margin\na,1\nb,much\n", "column 'margin', line 3: found 'much'"),
+        ("decision_id,churned\n ,1\n", "column 'decision_id', line 2: found a blank"),
     ],
 )
 def test_a_wrong_file_of_outcomes_is_an_error_that_says_where(tmp_path, text, message):

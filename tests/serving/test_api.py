@@ -213,9 +213,46 @@ def test_a_wrong_field_is_named_with_what_was_found(client, customers, change, w
     assert refused(decide(client, customer | change), 422, *words)
 
 
-def test_the_customer_that_is_wrong_is_named(client, customers):
+def test_the_customer_that_cannot_be_decided_for_is_named_and_the_others_are_decided(client, customers):
     wrong = customers[1] | {"features": customers[1]["features"] | {"gender": "Other"}}
-    assert refused(decide(client, customers[0], wrong), 422, "customers[1]")
+    answer = decide(client, customers[0], wrong, customers[2])
+    assert answer.status_code == 207, answer.text
+    told = answer.json()
+    assert [each["customer_id"] for each in told["decisions"]] == [
+        customers[0]["customer_id"],
+        customers[2]["customer_id"],
+    ]
+    (undecided,) = told["undecided"]
+    assert (undecided["index"], undecided["customer_id"]) == (1, customers[1]["customer_id"])
+    assert (undecided["field"], undecided["found"]) == ("gender", "'Other'")
+    assert "Female" in undecided["expected"]
+    assert refused(decide(client, wrong), 422, "customers[0]", "gender")
+
+
+def test_customers_far_outside_of_what_was_learned_are_refused_beyond_a_share(client, customers):
+    cents = [
+        each | {"features": each["features"] | {"MonthlyCharges": 100 * each["features"]["MonthlyCharges"]}}
+        for each in customers[:40]
+    ]
+    assert refused(decide(client, *cents), 422, "MonthlyCharges", "40 of 40", "unit")
+    assert len(decisions(client, cents[0], *customers[1:40])) == 40
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "words"),
+    [
+        ("NaN", 400, ["SeniorCitizen", "NaN", "null"]),
+        ("-Infinity", 400, ["SeniorCitizen", "-Infinity"]),
+        ("true", 422, ["SeniorCitizen", "bool"]),
+        ("[1]", 422, ["SeniorCitizen", "array"]),
+        ("1e16", 422, ["SeniorCitizen"]),
+    ],
+)
+def test_a_value_that_no_feature_takes_is_named_by_its_field(client, customers, value, status, words):
+    marked = customers[1] | {"features": customers[1]["features"] | {"SeniorCitizen": "HERE"}}
+    body = json.dumps({"customers": [customers[0], marked]}).replace('"HERE"', value)
+    answer = client.post("/v1/decisions", content=body, headers={"content-type": "application/json"})
+    assert refused(answer, status, *words)
 
 
 def test_a_call_has_1_to_1000_customers_each_once(client, customers):

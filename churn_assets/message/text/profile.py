@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from churn_assets.arms import Arm
-from churn_assets.customers.columns import as_text
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import ContractWords, ProfileConfig
 from churn_assets.message.text.terms import prompt_words
+from churn_assets.tables.text import as_text
 
 Features = Mapping[str, float | str | None]
 

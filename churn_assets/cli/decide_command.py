@@ -1,0 +1,168 @@
+"""The command that decides for a customer table: what it writes, what it says of rows that nobody could decide for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from churn_assets.cli.errors import PARTLY, USAGE, guarded
+from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
+from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.messages import MessageWriter
+    from churn_assets.deciding.table import TableDecisions
+    from churn_assets.tables.raw import RawTable
+
+
+@guarded
+def decide(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(help="Customers, CSV or Parquet, columns as in training.", dir_okay=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out."),
+    ] = None,
+    release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
+    messages: Annotated[
+        bool,
+        typer.Option(
+            "--messages", help="Write to everybody who is made an offer; about 100 messages a second."
+        ),
+    ] = False,
+    experiment: ExperimentOption = "quickstart",
+    as_json: JsonOption = False,
+) -> None:
+    """Add decision, arm, reasons, expected value, propensity and release to a customer table.
+
+    Exit code 5: some rows could not be decided for; each says why.
+    """
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.customers.table import CustomerTableError
+    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.table import decide_rows
+    from churn_assets.release.deciding import load_release
+    from churn_assets.tables.files import read_raw
+    from churn_assets.tables.problems import Problems
+
+    place = open_place(context, experiment)
+    target = output or _beside(file)
+    write = writer_of(target)
+    reading = place.experiment.section(CustomersConfig).reading
+    try:
+        raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
+        ref = place.release(release)
+        bundle, models = load_release(place.store, ref)
+        decider = Decider(models, str(ref))
+        found = decide_rows(raw, decider, datetime.now(UTC))
+    except CustomerTableError as error:
+        if as_json:
+            print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
+            raise typer.Exit(USAGE) from error
+        raise
+    decided = found.frame.assign(responses="simulated" if bundle.simulated else "observed")
+    if messages:
+        from churn_assets.release.loaded import load_desk
+
+        decided = decided.join(_messages(raw, found, decider, load_desk(place.store, bundle)))
+    added = decided.drop(columns=["customer_id"])
+    names = _free_names(list(added.columns), raw.names)
+    getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
+    told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
+    if as_json:
+        print_json(told | {"written": str(target)})
+    else:
+        _show(told, target)
+    if told["undecided"]:
+        raise typer.Exit(PARTLY)
+
+
+def _beside(file: Path) -> Path:
+    plain = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+    suffix = ".parquet" if plain.suffix.lower() in (".parquet", ".pq") else ".csv"
+    return file.with_name(f"{plain.stem}.decided{suffix}")
+
+
+def _free_names(added: list[str], taken: list[str]) -> dict[str, str]:
+    """Another name for each added column that the table has already."""
+    names, used = {}, set(taken) | set(added)
+    for name in (each for each in added if each in taken):
+        new = f"decided_{name}"
+        while new in used:
+            new = f"decided_{new}"
+        used.add(new)
+        names[name] = new
+    return names
+
+
+def _messages(raw: RawTable, found: TableDecisions, decider: Decider, writer: MessageWriter) -> pd.DataFrame:
+    """What to send, by row; blank where nothing was decided."""
+    import numpy as np
+
+    from churn_assets.deciding.messages import messages_for
+
+    rows: NDArray[np.intp] = np.flatnonzero(found.decided)
+    arms = [decider.menu[decider.menu.position[arm]] for arm in found.frame["arm"].iloc[rows]]
+    good = raw.renamed({})
+    good.keep(found.decided)
+    written = messages_for(good, arms, decider.schema, writer)
+    return written.set_axis(rows).reindex(range(len(raw)), fill_value="")
+
+
+def _told(found: TableDecisions, decider: Decider, raw: RawTable, names: dict[str, str]) -> dict[str, Any]:
+    """What is said of the decisions, as plain data."""
+    from dataclasses import asdict
+
+    by_arm = found.frame.groupby("arm")["expected_value"].agg(["size", "sum"])
+    arms = [
+        {
+            "arm": arm.id,
+            "offer": arm.label,
+            "customers": int(by_arm.loc[arm.id, "size"]),
+            "expected_value": float(by_arm.loc[arm.id, "sum"]),
+        }
+        for arm in decider.menu
+        if arm.id in by_arm.index
+    ]
+    decided = int(found.decided.sum())
+    return {
+        "decided": decided,
+        "undecided": len(raw) - decided,
+        "arms": arms,
+        "problems": [asdict(each) for each in found.problems],
+        "outside": dict(found.outside),
+        "said": [
+            *dict.fromkeys(raw.said),
+            *(f"column {old!r} is there already: ours is {new!r}" for old, new in names.items()),
+        ],
+    }
+
+
+def _show(told: dict[str, Any], target: Path) -> None:
+    from churn_assets.tables.problems import TableProblem
+
+    out.print(f"{told['decided']} decisions of {told['release']}")
+    out.print(table([row | {"expected_value": figure(row["expected_value"])} for row in told["arms"]]))
+    for said in told["said"]:
+        out.print(said, markup=False, highlight=False)
+    for name, count in told["outside"].items():
+        out.print(f"feature {name!r}: {count} far outside of what was learned", markup=False, highlight=False)
+    if told["undecided"]:
+        out.print(f"[yellow]{told['undecided']} rows could not be decided for[/]:")
+        for problem in told["problems"]:
+            out.print(str(TableProblem(**problem)), markup=False, highlight=False)
+    if told["simulated"]:
+        out.print(
+            "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
+        )
+    out.print(f"Written to {target}")

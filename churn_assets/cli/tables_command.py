@@ -1,0 +1,124 @@
+"""The command that reads an experiment's own tables and says all that is wrong, before anything is trained."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from churn_assets.cli.errors import REFUSED, USAGE, guarded
+from churn_assets.cli.place import ExperimentArgument, JsonOption
+from churn_assets.cli.screen import figure, out, print_json, table
+
+if TYPE_CHECKING:
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.experiment import Experiment
+
+
+@guarded
+def tables(context: typer.Context, experiment: ExperimentArgument, as_json: JsonOption = False) -> None:
+    """Read an experiment's customers, offer log and outcomes: what was detected, and all that is wrong, worst first.
+
+    Exit code 2: a table is not what the config says; 1: a gate of the customers does not hold. Trains nothing.
+    """
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.customers.table import read_remainder
+    from churn_assets.experiment import load_experiment
+    from churn_assets.tables.problems import TableError
+
+    root: Path = context.obj
+    loaded = load_experiment(experiment, root / "configs")
+    config = loaded.section(CustomersConfig)
+    told: dict[str, Any] = {"said": [], "problems": [], "features": [], "gates": []}
+    customers: CustomerTable | None = None
+    try:
+        customers = _customers(config, loaded.seed, root, told)
+        _offers(loaded, root, customers, told)
+    except TableError as error:
+        told["problems"] = error.to_json() or [{"found": str(error)}]
+        if customers is None:  # what the other columns and lines give away is told at once, too
+            with contextlib.suppress(TableError):
+                remains = read_remainder(config, error, seed=loaded.seed, root=root)
+                told |= _features(remains, config)
+        _show(told, as_json=as_json, message=str(error))
+        raise typer.Exit(USAGE) from error
+    _show(told, as_json=as_json)
+    if any(row["verdict"] == "FAILED" for row in told["gates"]):
+        raise typer.Exit(REFUSED)
+
+
+def _customers(config: CustomersConfig, seed: int, root: Path, told: dict[str, Any]) -> CustomerTable:
+    from churn_assets.customers.table import read_customers
+
+    found = read_customers(config, seed=seed, root=root)
+    if found.source is not None:
+        told["said"] += found.source.said
+        told["said"] += [f"rows left out, {name}: {count}" for name, count in found.source.left_out.items()]
+    told |= _features(found, config)
+    return found
+
+
+def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
+    """Features and gates, a row each."""
+    from churn_assets.customers import gates
+
+    blanks = found.frame[list(found.schema.names)].isna().sum()
+    features = [
+        {
+            "feature": each.name,
+            "kind": each.kind,
+            "values": ", ".join(each.categories) or f"{each.minimum:g} to {each.maximum:g}",
+            "blanks": int(blanks[each.name]),
+        }
+        for each in found.schema.features
+    ]
+    outcomes = (
+        gates.leakage(found, config.gates),
+        gates.split(found),
+        gates.completeness(found, config.gates),
+    )
+    return {"features": features, "gates": [gate.row for each in outcomes for gate in each.gates]}
+
+
+def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:
+    from churn_assets.offers.config import OfferLogConfig
+    from churn_assets.offers.economics import catalogue
+    from churn_assets.offers.log import read_log
+    from churn_assets.offers.outcome_file import outcome_reports
+    from churn_assets.store.inputs import local_copy
+
+    config = experiment.section(OfferLogConfig)
+    if not config.simulated:
+        arms = catalogue(experiment.arms, experiment.economics)
+        with local_copy(config.source, root) as (path, where):
+            log = read_log(
+                path,
+                config.columns,
+                customers.ids,
+                arms,
+                where,
+                features=customers.frame,
+                reading=config.reading,
+            )
+        told["said"] += [f"offer log: {len(log)} decisions", *log.said]
+    if config.decisions is not None:
+        reports = outcome_reports(config.decisions.outcomes, root, config.decisions.reading)
+        told["said"].append(f"outcomes from elsewhere: {len(reports)}")
+
+
+def _show(told: dict[str, Any], *, as_json: bool, message: str = "") -> None:
+    if as_json:
+        print_json(told)
+        return
+    for said in told["said"]:
+        out.print(said, markup=False, highlight=False)
+    if told["features"]:
+        out.print(table(told["features"], "Features"))
+        out.print(
+            table([{key: figure(value) for key, value in row.items()} for row in told["gates"]], "Gates")
+        )
+    if message:
+        out.print(message, markup=False, highlight=False)

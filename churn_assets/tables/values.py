@@ -1,0 +1,428 @@
+"""The one set of rules for values: ids, truths, numbers, dates, texts. Reads raw columns; knows no stage's columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from churn_assets.tables.problems import ROLE, VALUE, Problems, shown
+from churn_assets.tables.raw import RawTable, plain_values
+from churn_assets.tables.rules import LARGEST_NUMBER, LONGEST_ID, LONGEST_TEXT, NumberRule
+from churn_assets.tables.text import as_text
+
+Codes = NDArray[np.int32]
+
+EARLIEST, LATEST = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
+"""Dates outside are another thing written as a date: seconds read as days, 0, a placeholder."""
+
+BLANK_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
+"""What counts as no value in a column of numbers (casefolded). In a text column only the empty text does:
+"None" may be a category."""
+
+TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0}
+"""Casefolded, as `as_text` gives them."""
+
+_POINT = r"^[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
+_PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+)(,\d+)?$"
+_SURELY_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(\.\d{3})+,\d+$|^[+-]?0,\d+$"
+_SURELY_POINT = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)\.(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(,\d{3})+\.\d+$|^[+-]?0?\.\d+$"
+_GROUPED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
+_CODE = r"^0\d+$"
+_DATE = re.compile(
+    r"\d{4}-\d\d?(-\d\d?)?([T ].*)?|\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})( .*)?|\d{4}/\d\d?/\d\d?( .*)?|\d\d?/\d{4}"
+)
+_SIGNED = re.compile(r"[^\w\s(-]?\s?[+-]?\d[\d.,'\s]*\s?[^\w\s)]?")
+"""A number with a sign of money or percent before or behind it, or with other marks between its digits."""
+_LOST_DIGITS = r"^\d(\.\d+)?[eE]\+\d+$"
+_UNPRINTABLE = r"[\x00-\x1f\x7f]"
+
+
+ANY_NUMBER = NumberRule()
+
+
+def value_type(table: RawTable, name: str) -> Any:
+    """The Arrow type of a column's values."""
+    kind = table.columns[name].type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def is_text(table: RawTable, name: str) -> bool:
+    """Whether a column holds texts, as every column of a CSV does."""
+    kind = value_type(table, name)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def encoded(table: RawTable, name: str) -> Any:
+    """A column as a dictionary of its values and their places; the table keeps it so."""
+    values = table.columns[name]
+    if isinstance(values, pa.ChunkedArray):
+        values = values.unify_dictionaries() if pa.types.is_dictionary(values.type) else values
+        values = values.combine_chunks()
+    if not pa.types.is_dictionary(values.type):
+        values = pc.dictionary_encode(values)
+    table.columns[name] = values
+    return values
+
+
+def distinct_texts(table: RawTable, name: str) -> tuple[Codes, list[str]]:
+    """A column as the texts that it holds, each once, and (n,) which of them every row has, -1 for a blank."""
+    values = encoded(table, name)
+    if table.asked is None or table.asked[0] is not values:
+        table.asked = values, _distinct(values, {"", *table.blanks})
+    codes, texts = table.asked[1]
+    return codes, list(texts)
+
+
+def _distinct(values: Any, blanks: set[str]) -> tuple[Codes, list[str]]:
+    codes = pc.fill_null(values.indices, -1).to_numpy(zero_copy_only=False)
+    used = np.bincount(codes + 1, minlength=len(values.dictionary) + 1)[1:] > 0
+    texts = [as_text(value) for value in values.dictionary.to_pylist()]
+    there = (text for text, is_there in zip(texts, used, strict=True) if is_there and text not in blanks)
+    unique = list(dict.fromkeys(there))
+    place = {text: number for number, text in enumerate(unique)}
+    renumbered = np.array([*(place.get(text, -1) for text in texts), -1], np.int32)
+    return renumbered[codes], unique
+
+
+def parse_texts(table: RawTable, name: str, problems: Problems) -> NDArray[np.object_]:
+    """(n,) texts, None for a blank."""
+    table.attempts.pop(name, None)
+    if pa.types.is_nested(value_type(table, name)):
+        remedy = leave_out(name)
+        problems.add("a list or a record in every line", "a text or a number", column=name, remedy=remedy)
+        return np.full(len(table), None, dtype=object)
+    codes, texts = distinct_texts(table, name)
+    values = np.array([*texts, None], dtype=object)[codes]
+    if any(len(text) > LONGEST_TEXT for text in texts):
+        long = np.array([len(text) > LONGEST_TEXT for text in texts] + [False])[codes]
+        expected = f"a text of at most {LONGEST_TEXT} characters"
+        problems.rows(name, long, values, expected, line=table.line, remedy=leave_out(name))
+    return values
+
+
+def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -> NDArray[np.object_]:
+    """(n,) ids as text, empty where one is wrong; `unique`: each may stand once."""
+    texts = _id_texts(table, name)
+    expected = "an id with all of its digits"
+    remedy = "export the column as text"
+    if pa.types.is_floating(value_type(table, name)):
+        lost = np.abs(table.columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)) >= 2.0**53
+    else:
+        scientific = pc.any(pc.match_substring(texts, "e+", ignore_case=True)).as_py()
+        lost = _matches(texts, _LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
+    problems.rows(
+        name, lost, None, expected, line=table.line, remedy=remedy, rank=ROLE, found="a rounded number"
+    )
+    blank = np.asarray(pc.equal(texts, ""), dtype=bool)
+    nothing = np.full(len(table), None, dtype=object)
+    problems.rows(name, blank, nothing, "an id in every line", line=table.line, rank=ROLE)
+    unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool) | _matches(
+        texts, _UNPRINTABLE
+    )
+    expected = f"an id of 1 to {LONGEST_ID} printable characters"
+    problems.rows(
+        name, unfit, None, expected, line=table.line, rank=ROLE, found="a text that the service refuses"
+    )
+    ids: NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
+    if unique and not pd.Index(ids).is_unique:
+        twice = pd.Series(ids).duplicated(keep=False).to_numpy() & ~blank
+        remedy = "leave out the other lines, or make the id one of customer and month"
+        found = "an id of several lines"
+        problems.rows(
+            name, twice, None, "each id once", line=table.line, remedy=remedy, rank=ROLE, found=found
+        )
+    return ids
+
+
+def _id_texts(table: RawTable, name: str) -> Any:
+    """(n,) as `as_text` gives them, as one Arrow array."""
+    values = plain_values(table.columns[name])
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_integer(values.type):
+        return pc.fill_null(values.cast(pa.string()), "")
+    if not is_text(table, name):
+        return pa.array([as_text(value) for value in values.to_pylist()], pa.string())
+    texts = pc.fill_null(pc.utf8_trim_whitespace(values), "")
+    if pc.any(pc.ends_with(texts, ".0")).as_py() or pc.any(pc.ends_with(texts, "00")).as_py():
+        texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
+    if table.blanks:
+        texts = pc.if_else(pc.is_in(texts, pa.array(table.blanks)), "", texts)
+    return texts
+
+
+def _matches(texts: Any, pattern: str) -> NDArray[np.bool_]:
+    return np.array(pc.match_substring_regex(texts, pattern), dtype=bool)
+
+
+def parse_truths(
+    table: RawTable, name: str, problems: Problems, *, needed: bool = False
+) -> NDArray[np.float64]:
+    """(n,) 1 and 0 of True, False, 1, 0, Yes and No in any case, NaN for a blank."""
+    codes, texts = distinct_texts(table, name)
+    known = np.array([TRUTHS.get(text.casefold(), np.nan) for text in texts] + [np.nan])
+    blank = np.array([text.casefold() in BLANK_NUMBERS for text in texts] + [True])
+    wrong = np.isnan(known) & (needed | ~blank)
+    expected = "0 or 1 (or False and True, No and Yes)" + ("" if needed else ", or a blank")
+    values = np.array([*texts, None], dtype=object)
+    problems.rows(name, wrong[codes], values[codes] if wrong.any() else None, expected, line=table.line)
+    return known[codes]
+
+
+def parse_numbers(
+    table: RawTable, name: str, problems: Problems, rule: NumberRule = ANY_NUMBER, *, rank: int = VALUE
+) -> NDArray[np.float64]:
+    """(n,) numbers, NaN for a blank and for what is wrong."""
+    numbers, wrong = attempt_numbers(table, name)
+    table.attempts.pop(name, None)
+    expected = rule.expected + ("" if rule.needed else ", or a blank")
+    blank = np.isnan(numbers)
+    wrong = wrong | ~(rule.allows(numbers) | (blank & ~wrong & (not rule.needed)))
+    if wrong.any():
+        values = _at(table, name, wrong)
+        if (np.abs(numbers[wrong]) > LARGEST_NUMBER).any():
+            expected += f", at most {LARGEST_NUMBER:g} either way"
+        remedy = _number_remedy(values, name) if problems.configured else ""
+        problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy, rank=rank)
+        numbers = np.where(wrong, np.nan, numbers)
+    return numbers + 0.0  # makes -0 equal to 0
+
+
+def _at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> NDArray[np.object_]:
+    """(n,) values of the first rows that are wrong, None elsewhere."""
+    values = np.full(len(wrong), None, dtype=object)
+    for row in np.flatnonzero(wrong)[:5].tolist():
+        values[row] = table.columns[name][row].as_py()
+    return values
+
+
+def _number_remedy(values: NDArray[np.object_], name: str) -> str:
+    texts = [value for value in values if isinstance(value, str) and value.strip()]
+    if any(re.search(r"\d,\d", text) for text in texts):
+        return 'if the comma is a decimal comma: `reading: {decimal: ","}`'
+    if texts and not re.search(r"\d", texts[0]):
+        return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
+    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: <a number>}}}}`"
+
+
+def leave_out(name: str) -> str:
+    """What to write so that a column is not used."""
+    return f"to leave it out: `exclude: [{name!r}]`"
+
+
+def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """(n,) a column as numbers, NaN for what is none, and where it is neither number nor blank."""
+    if name not in table.attempts:
+        table.attempts[name] = _attempted(table, name)
+    return table.attempts[name]
+
+
+def _attempted(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    values, kind = table.columns[name], value_type(table, name)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        return _as_floats(plain_values(values)), np.zeros(len(table), dtype=bool)
+    if not is_text(table, name):
+        return np.full(len(table), np.nan), np.array(values.is_valid(), dtype=bool)
+    if table.decimal != "," and not table.blanks and not pa.types.is_dictionary(values.type):
+        try:
+            numbers = _as_floats(values)
+        except pa.ArrowInvalid:
+            pass
+        else:
+            _note_points(table, name, values)
+            return numbers, np.isinf(numbers)
+    found = encoded(table, name)
+    numbers, wrong = _numbers_of_texts(table, name, found.dictionary)
+    codes = pc.fill_null(found.indices, len(numbers)).to_numpy(zero_copy_only=False)
+    return np.append(numbers, np.nan)[codes], np.append(wrong, False)[codes]
+
+
+def _as_floats(values: Any) -> NDArray[np.float64]:
+    """(n,) NaN for nothing; ArrowInvalid where a text is no number."""
+    numbers = values.cast(pa.float64(), safe=False)
+    return np.array(numbers.to_numpy() if isinstance(numbers, pa.ChunkedArray) else numbers, np.float64)
+
+
+def _note_points(table: RawTable, name: str, texts: Any) -> None:
+    """Notes a column of which every point may group thousands: `1.234`."""
+    for some in (texts.slice(0, _LOOK), texts):
+        dotted = some.filter(pc.match_substring(some, "."))
+        if len(dotted) and not pc.all(pc.match_substring_regex(dotted, _GROUPED)).as_py():
+            return
+    if len(dotted):
+        table.grouped[name] = dotted[0].as_py()
+
+
+_LOOK = 1000
+
+
+def _numbers_of_texts(
+    table: RawTable, name: str, values: Any
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    texts = pc.utf8_trim_whitespace(values)
+    no_value = pa.array([*BLANK_NUMBERS, *table.blanks])
+    blank = pc.or_(pc.is_in(pc.utf8_lower(texts), no_value), pc.is_in(texts, no_value))
+    decimal = table.decimal or _decimal_of(texts.filter(pc.invert(blank)))
+    pattern = _COMMA if decimal == "," else _PLAIN if decimal is None else _POINT
+    good = pc.and_(pc.match_substring_regex(texts, pattern), pc.invert(blank))
+    texts = texts.filter(good)
+    if decimal == ",":
+        texts = pc.replace_substring(pc.replace_substring(texts, ".", ""), ",", ".")
+        table.commas.append(name)
+    elif decimal == ".":
+        _note_points(table, name, texts)
+    kept = np.array(good, dtype=bool)
+    numbers = np.full(len(kept), np.nan)
+    numbers[kept] = _as_floats(pc.replace_substring(pc.utf8_ltrim(texts, "+"), ",", ""))
+    return numbers, ~kept & ~np.array(blank, dtype=bool) | np.isinf(numbers)
+
+
+def _decimal_of(texts: Any) -> Literal[".", ","] | None:
+    """What most numbers of a column are written with; None where they do not say."""
+
+    def count(pattern: str) -> int:
+        return pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0
+
+    if not pc.any(pc.match_substring(texts, ",")).as_py():
+        return "."
+    commas, points = count(_SURELY_COMMA), count(_SURELY_POINT)
+    return None if commas == points == 0 else "," if commas > points else "."
+
+
+def ambiguous_decimals(table: RawTable, problems: Problems) -> None:
+    """Notes columns that may be thousands or fractions: `1.234` in a table of decimal commas."""
+    if table.decimal is not None or not table.commas:
+        return
+    for name, example in table.grouped.items():
+        problems.add(
+            f"{shown(example)} beside decimal commas in column {table.commas[0]!r}",
+            "numbers that say what the point is",
+            column=name,
+            remedy='`reading: {decimal: ","}` where points group thousands, or `{decimal: "."}`',
+        )
+
+
+def say_decimals(table: RawTable) -> None:
+    """Says which columns were read with decimal commas, once they are."""
+    told = f"decimal commas in {', '.join(map(repr, dict.fromkeys(table.commas)))}"
+    if table.commas and table.decimal is None and told not in table.said:
+        table.said.append(told)
+
+
+def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool = False) -> pd.DatetimeIndex:
+    """(n,) times in UTC, of ISO 8601 texts, dates or timestamps; NaT for a blank and for what is wrong."""
+    expected = "a date as 2026-01-31 or 2026-01-31T09:00:00+00:00 (ISO 8601), 1990 to 2100"
+    kind = value_type(table, name)
+    if pa.types.is_temporal(kind):
+        dates = pd.DatetimeIndex(pd.to_datetime(table.columns[name].to_pandas(), utc=True, errors="coerce"))
+        wrong = np.zeros(len(table), dtype=bool)
+    else:
+        dates, wrong = _dates_of_texts(table, name)
+        if wrong.any() and not is_text(table, name):
+            expected += "; a number is no date"
+    dates = dates.as_unit("us")
+    absent = np.asarray(dates.isna())
+    wrong = wrong | ~absent & ~np.asarray((dates >= EARLIEST) & (dates <= LATEST))
+    if needed:
+        wrong |= absent
+    values = _at(table, name, wrong) if wrong.any() else None
+    problems.rows(name, wrong, values, expected, line=table.line)
+    return dates
+
+
+def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
+    """(n,) times, and where a text is none."""
+    if is_text(table, name):
+        values = plain_values(table.columns[name])
+        for zone in ("UTC", None):  # all with an offset, or none with one
+            try:
+                times = pc.cast(values, pa.timestamp("us", zone))
+            except pa.ArrowInvalid:
+                continue
+            microseconds = np.array(times.cast(pa.int64()), np.int64)
+            return pd.DatetimeIndex(microseconds.view("M8[us]"), tz="UTC"), np.zeros(len(table), dtype=bool)
+    codes, texts = distinct_texts(table, name)
+    # A number is a count of something since somewhen, which nobody should guess.
+    dated = [None if text.lstrip("+-").replace(".", "").isdigit() else text for text in texts]
+    found = pd.to_datetime(
+        pd.Series([*dated, None], dtype=object), errors="coerce", utc=True, format="ISO8601"
+    )
+    dates = pd.DatetimeIndex(found.iloc[codes])
+    return dates, np.asarray(dates.isna()) & (codes >= 0)
+
+
+def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numeric", "categorical"] | None:
+    """Numeric where every value that is not blank is a number, else categorical; None where neither can be told.
+
+    Codes with leading zeros are categories. A column of dates, or one of which more than half of the different values
+    are numbers, is a problem.
+    """
+    kind = value_type(table, name)
+    if pa.types.is_temporal(kind):
+        problems.add("dates", "numbers or texts", column=name, remedy=_date_remedy(name))
+        return None
+    if pa.types.is_boolean(kind) or pa.types.is_nested(kind):
+        return "categorical"
+    numbers, wrong = attempt_numbers(table, name)
+    if not wrong.any() and not np.isnan(numbers).all():
+        if is_text(table, name) and pc.any(pc.match_substring_regex(_plain(table, name), _CODE)).as_py():
+            table.said.append(f"column {name!r}: leading zeros, so these are categories and no numbers")
+            return "categorical"
+        return "numeric"
+    codes, texts = distinct_texts(table, name)
+    numeric = len(np.unique(codes[~np.isnan(numbers)]))
+    if 2 * numeric > len(texts) and wrong.any():
+        values = _at(table, name, wrong)
+        remedy = f"{_number_remedy(values, name)}; {_categories_remedy(name)}"
+        problems.rows(name, wrong, values, "numbers, as in most lines", line=table.line, remedy=remedy)
+        return None
+    if _refused_texts(name, texts, problems):
+        return None
+    _say_blanks(table, name, texts)
+    return "categorical"
+
+
+def _refused_texts(name: str, texts: list[str], problems: Problems) -> bool:
+    """Notes a column of dates, or of numbers with signs, which are no categories."""
+    if texts and all(map(_DATE.fullmatch, texts)):
+        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=_date_remedy(name))
+        return True
+    signed = [text for text in texts if not re.fullmatch(_PLAIN, text)]
+    if len(texts) > 1 and signed and all(map(_SIGNED.fullmatch, texts)):
+        found, remedy = (
+            f"numbers with signs ({shown(signed[0])})",
+            f"{_categories_remedy(name)}; {leave_out(name)}",
+        )
+        problems.add(found, "plain numbers", column=name, remedy=remedy)
+        return True
+    return False
+
+
+def _say_blanks(table: RawTable, name: str, texts: list[str]) -> None:
+    """Says which texts are categories here that elsewhere are no value."""
+    found = [text for text in texts if text.casefold() in BLANK_NUMBERS]
+    if found:
+        table.said.append(
+            f"column {name!r}: {shown(found[0])} is a category; `reading: {{blanks: {found}}}` if it is none"
+        )
+
+
+def _categories_remedy(name: str) -> str:
+    return f"if all are categories: `kinds: {{{name!r}: categorical}}`"
+
+
+def _plain(table: RawTable, name: str) -> Any:
+    """A column of texts, or each of its texts once where that is known."""
+    values = table.columns[name]
+    return values.dictionary if pa.types.is_dictionary(values.type) else values
+
+
+def _date_remedy(name: str) -> str:
+    return f"as months before `as_of`: `dates: [{name!r}]`; {leave_out(name)}"

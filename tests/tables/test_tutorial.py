@@ -1,0 +1,35 @@
+"""Every message of the page about one's own table is the message that is told."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from churn_assets.customers.config import CustomersConfig
+from churn_assets.customers.table import CustomerTableError, read_customers
+
+PAGE = (Path(__file__).parents[2] / "docs" / "own-table.md").read_text()
+PAIRS = re.findall(r"^```csv\n(.*?)^```\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+(CONFIG,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+
+def test_the_page_has_tables_with_messages():
+    assert len(PAIRS) >= 7
+
+
+@pytest.mark.parametrize(("table", "told"), PAIRS)
+def test_the_message_of_a_table_is_the_one_on_the_page(tmp_path, table, told):
+    (tmp_path / "customers.csv").write_text(table)
+    with pytest.raises(CustomerTableError) as refused:
+        read_customers(CustomersConfig.model_validate(yaml.safe_load(CONFIG)), seed=1, root=tmp_path)
+    assert str(refused.value).splitlines() == told.splitlines()
+
+
+@pytest.mark.parametrize("example", re.findall(r"^\| .*? \| `(\w+: .*?)`", PAGE, re.MULTILINE))
+def test_an_example_of_the_config_is_one(example):
+    written = yaml.safe_load(example)
+    base = yaml.safe_load(CONFIG) | {"as_of": "2026-01-01"}
+    if "monthly_revenue" not in written:
+        written.setdefault("label", base["label"])
+    CustomersConfig.model_validate(base | written)

@@ -1,0 +1,212 @@
+"""One rule for ids, truths, numbers, dates and texts, wherever a value was stored."""
+
+import datetime as dt
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from churn_assets.tables.problems import Problems, TableError
+from churn_assets.tables.raw import RawTable
+from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.values import (
+    ambiguous_decimals,
+    infer_kind,
+    parse_dates,
+    parse_ids,
+    parse_numbers,
+    parse_texts,
+    parse_truths,
+)
+
+
+def raw(**columns) -> RawTable:
+    return RawTable.of_arrow(pa.table({name: pa.array(each) for name, each in columns.items()}), "t")
+
+
+def read(parse, values, **options):
+    problems = Problems("t")
+    found = parse(raw(x=values), "x", problems, **options)
+    problems.stop()
+    return found.tolist()
+
+
+@pytest.mark.parametrize("values", [["12.0", "7"], ["12", " 7 "], [12, 7], [12.0, 7.0]])
+def test_an_id_is_the_same_wherever_it_was_stored(values):
+    assert read(parse_ids, values, unique=True) == ["12", "7"]
+
+
+def test_leading_zeros_of_an_id_survive():
+    assert read(parse_ids, ["0012", "0012.0", "012"], unique=False) == ["0012", "0012", "012"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (["a", " "], "line 3: found a blank, expected an id in every line"),
+        (["a", None], "line 3: found a blank"),
+        (["1.2345e+17", "b"], "line 2: found a rounded number"),
+        (["4.05E+11", "b"], "line 2: found a rounded number, expected an id with all of its digits"),
+        ([1e17, 2.0], "line 2: found a rounded number"),
+        (["a" * 129, "b"], "line 2: found a text that the service refuses, expected an id of 1 to 128"),
+        (["a\tb", "b"], "line 2: found a text that the service refuses"),
+        (["1.0", "1"], "lines 2, 3: found an id of several lines, expected each id once"),
+    ],
+)
+def test_an_id_that_names_nobody_is_refused_and_not_shown(values, message):
+    with pytest.raises(TableError, match=message) as refused:
+        read(parse_ids, values, unique=True)
+    assert "4.05E+11" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["True", "false", ""], ["YES", "no", "NA"], ["1", "0", None], ["1.0", "0.0", ""], [True, False, None]],
+)
+def test_a_truth_is_the_same_however_it_is_written(values):
+    np.testing.assert_array_equal(read(parse_truths, values), [1, 0, np.nan])
+
+
+def test_what_is_no_truth_is_told():
+    with pytest.raises(TableError, match="line 3: found 'perhaps', expected 0 or 1"):
+        read(parse_truths, ["1", "perhaps"])
+    with pytest.raises(TableError, match="line 2: found a blank, expected 0 or 1"):
+        read(parse_truths, ["", "1"], needed=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "numbers"),
+    [
+        (["1", " 2.5 ", "-3e2", "+4", ""], [1, 2.5, -300, 4, np.nan]),
+        (["9,99", "1.029,99", "-0,5", "NA"], [9.99, 1029.99, -0.5, np.nan]),
+        (["1,029.99", "3.5", "2"], [1029.99, 3.5, 2]),
+        ([1, None, 3], [1, np.nan, 3]),
+        ([1.5, float("nan"), -0.0], [1.5, np.nan, 0]),
+    ],
+)
+def test_a_number_is_read_as_it_is_written(values, numbers):
+    np.testing.assert_array_equal(read(parse_numbers, values), numbers)
+
+
+@pytest.mark.parametrize("value", ["1.77e15", "1e308", "inf", "-2e15"])
+def test_a_number_that_no_encoder_takes_is_refused_with_its_bound(value):
+    with pytest.raises(
+        TableError, match=rf"^t: column 'x', line 3: found '{value}', expected a finite number"
+    ):
+        read(parse_numbers, ["1", value])
+    with pytest.raises(TableError, match=r"line 2: found 1.8e\+308|found inf|at most 1e\+15 either way"):
+        read(parse_numbers, [float(value), 1.0])
+
+
+@pytest.mark.parametrize("value", ["1_000", "0x10", "12 %", "$5", "1,2,3", "--1", ".", "1,234", "Infinity5"])
+def test_what_may_be_another_number_is_none(value):
+    with pytest.raises(TableError, match="line 3: found "):
+        read(parse_numbers, ["1", value])
+
+
+def test_thousands_beside_decimal_commas_are_not_guessed():
+    table, problems = (
+        raw(a=["1,5", "2,25"], b=["1.234", "12.345"], c=["1", "2"], d=["0.5", "1.25"]),
+        Problems("t"),
+    )
+    for name in table.names:
+        parse_numbers(table, name, problems)
+    ambiguous_decimals(table, problems)
+    (problem,) = problems.all
+    assert (problem.column, problem.found) == ("b", "'1.234' beside decimal commas in column 'a'")
+    given = raw(b=["1.234", "12.345"])
+    given.decimal = ","
+    assert parse_numbers(given, "b", problems).tolist() == [1234, 12345]
+
+
+def test_a_rule_bounds_numbers():
+    rule = NumberRule(lowest=0, highest=10, whole=True, needed=True)
+    with pytest.raises(
+        TableError, match=r"lines 2, 3, 4, 5: found '-1', '11', '1\.5', expected a whole number"
+    ):
+        read(parse_numbers, ["-1", "11", "1.5", "", "3"], rule=rule)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["2026-01-05", "2026-01-06T12:00:00"],
+        ["2026-01-05 00:00:00+00:00", "2026-01-06T13:00:00+01:00"],
+        ["2026-01-05T00:00:00Z", "2026-01-06 12:00:00"],
+        [dt.datetime(2026, 1, 5), dt.datetime(2026, 1, 6, 12)],  # noqa: DTZ001 - as a database without zones has it
+    ],
+)
+def test_a_date_is_the_same_however_it_is_written(values):
+    found = read(parse_dates, values)
+    assert found == [pd.Timestamp("2026-01-05", tz="UTC"), pd.Timestamp("2026-01-06 12:00", tz="UTC")]
+
+
+@pytest.mark.parametrize(
+    "value", [1767571200, "1767571200", "20260105", 46027.5, "soon", "1970-01-01", "31/12/2025"]
+)
+def test_a_number_is_no_date_and_neither_is_1970(value):
+    with pytest.raises(TableError, match=r"line 2: found .*expected a date as 2026-01-31"):
+        read(parse_dates, [value])
+
+
+def kind(values):
+    problems = Problems("t")
+    found = infer_kind(raw(x=values), "x", problems)
+    problems.stop()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["1", "2.5", ""], "numeric"),
+        (["a", "b", "3"], "categorical"),
+        (["000", "001", "012"], "categorical"),
+        (["0", "0.5"], "numeric"),
+        ([True, False], "categorical"),
+        (["9,99", "19,99"], "numeric"),
+    ],
+)
+def test_a_kind_is_inferred(values, expected):
+    assert kind(values) == expected
+
+
+@pytest.mark.parametrize("share", [1, 5, 60])
+def test_numbers_with_some_texts_are_refused_whatever_their_share(share):
+    with pytest.raises(TableError, match=r"found '\?', expected numbers, as in most lines; .*blanks.*kinds"):
+        kind([*map(str, range(20)), *["?"] * share])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["12 %", "7%"], ["$5", "$1,029.50"], ["1 029,99", "5,5 "], ["€ 3", "€ 4.5"], ["1,234", "5,678"]],
+)
+def test_numbers_with_signs_are_no_categories(values):
+    with pytest.raises(TableError, match=r"column 'x'.*found numbers with signs \("):
+        kind(values)
+
+
+def test_a_text_that_is_elsewhere_no_value_is_a_category_and_that_is_said():
+    table = raw(x=["NULL", "plus", "basic"])
+    assert infer_kind(table, "x", Problems("t")) == "categorical"
+    assert table.said == ["column 'x': 'NULL' is a category; `reading: {blanks: ['NULL']}` if it is none"]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [["2026-01-05", "2025-12-31"], ["05.01.2026"], [dt.date(2026, 1, 5)], ["2026-01", "2025-12"], ["5/1/26"]],
+)
+def test_dates_are_no_feature_and_the_config_says_what_to_do(values):
+    with pytest.raises(TableError, match=r"found dates.*`dates: \['x'\]`.*`exclude: \['x'\]`"):
+        kind(values)
+
+
+def test_a_text_too_long_for_the_service_is_refused():
+    with pytest.raises(TableError, match="expected a text of at most 200 characters"):
+        read(parse_texts, ["a" * 201])
+
+
+def test_values_of_several_types_are_their_texts():
+    table = RawTable.of_frame(pd.DataFrame({"x": [1, "a", 2.0, None]}), "t")
+    assert parse_texts(table, "x", Problems("t")).tolist() == ["1", "a", "2", None]

@@ -21,7 +21,7 @@ LABEL_REMEDY = "`label: {positive: [...], negative: [...], ignore: [...]}` names
 
 
 @dataclass(frozen=True, eq=False)
-class Labels:
+class ReadLabels:
     """What the label column says.
 
     Attributes:
@@ -35,7 +35,7 @@ class Labels:
     spec: LabelSpec
 
 
-def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems: Problems) -> Labels:
+def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems: Problems) -> ReadLabels:
     """Reads the label column of a table to learn from; what is wrong with it goes to `problems`."""
     if config.positive is None:
         assert as_of is not None
@@ -52,7 +52,7 @@ def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems
     expected = f"one of {sorted(texts)[:6]}"
     problems.rows(config.column, (codes < 0) & ~out, blank, expected, line=raw.line, remedy=remedy, rank=ROLE)
     first = {"positive": (positive or [""])[0], "negative": (negative or [""])[0]}
-    return Labels(
+    return ReadLabels(
         left, out, LabelSpec(column=config.column, **first, values=values if len(values) > 2 else {})
     )
 
@@ -106,11 +106,13 @@ def _among(texts: list[str], values: tuple[LabelValue, ...], *, truths: bool) ->
     return [text for text in texts if key(text) in wanted]
 
 
-def _of_dates(raw: RawTable, config: LabelConfig, as_of: date, problems: Problems) -> Labels:
+def _of_dates(raw: RawTable, config: LabelConfig, as_of: date, problems: Problems) -> ReadLabels:
     """Who leaves within the window after `as_of`; who left before is left out."""
     dates = parse_dates(raw, config.column, problems)
     start = pd.Timestamp(as_of, tz="UTC")
     whole = int(config.window_months)
     end = start + pd.DateOffset(months=whole) + pd.Timedelta(days=(config.window_months - whole) * 30.4375)
     left = np.asarray((dates > start) & (dates <= end), np.float64)
-    return Labels(left, np.asarray(dates <= start), LabelSpec(column=config.column, positive="", negative=""))
+    return ReadLabels(
+        left, np.asarray(dates <= start), LabelSpec(column=config.column, positive="", negative="")
+    )

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from churn_assets.arms import ArmError, Condition, did_you_mean
 from churn_assets.customers.config import CustomersConfig, FeatureKind
 from churn_assets.customers.features import design_matrix
-from churn_assets.customers.labels import Labels, read_labels
+from churn_assets.customers.labels import ReadLabels, read_labels
 from churn_assets.customers.schema import (
     CHURNED,
     FOLD,
@@ -240,7 +240,7 @@ def _blanks(raw: RawTable, spec: FeatureSpec, values: NDArray[Any]) -> int:
     return 0 if spec.blank is not None else int((distinct_texts(raw, spec.name)[0] < 0).sum())
 
 
-def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> tuple[Labels, dict[str, int]]:
+def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> tuple[ReadLabels, dict[str, int]]:
     """Keeps the rows to learn from: their labels, before those are left out, and how many rows were, by which rule."""
     left_out = _leave_out(raw, config, problems)
     labels = read_labels(raw, config.label, config.as_of, problems)
@@ -528,7 +528,7 @@ def _labels(raw: RawTable, schema: CustomerSchema, problems: Problems) -> NDArra
 
 
 def _schema(
-    config: CustomersConfig, labels: Labels | None, specs: Sequence[FeatureSpec], seed: int
+    config: CustomersConfig, labels: ReadLabels | None, specs: Sequence[FeatureSpec], seed: int
 ) -> CustomerSchema:
     """The schema so far; `labels` may be None while the features are read."""
     return CustomerSchema(

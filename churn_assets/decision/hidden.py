@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.predictors.mixture import ALIKE, EITHER, NORMAL, Nodes, spread
+from churn_assets.predictors.mixture import ALIKE, EITHER, NORMAL, Nodes, spread, spread_each
 from churn_assets.predictors.probability import between
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from churn_assets.decision.incremental import PredictedResponses
     from churn_assets.decision.process import RetentionProcess
     from churn_assets.decision.tables import ResponseTables
@@ -67,7 +69,7 @@ class HiddenTypes:
         frailties, tastes = len(self._frailties.at), len(self._tastes.at)
         risk = spread(found.risk, self.frailty, self._frailties)
         accepted, refused = (
-            _as_risky(churn, found.risk[..., None], risk[:, :, :, None])
+            1 - staying(churn, found.risk[..., None], risk[..., None])
             for churn in (found.churn_if_accepted, found.churn_if_refused)
         )
         acceptance, again = (
@@ -131,13 +133,22 @@ class Drawn:
         return cls(process.types.tables(tables).subset(place), np.ones(1))
 
 
-def _as_risky(churn: Floats, risk: Floats, of_type: Floats) -> Floats:
-    """(n, J, T, K - 1) P(churn | contact) of types, from (n, T, K - 1) of everybody and both their risks."""
-    leaves = between(_LEAST, risk, 1 - _LEAST)[:, None]
-    kept = np.minimum(churn[:, None] / leaves, 1.0)
-    stay = np.minimum((1 - churn[:, None]) / (1 - leaves), 1.0)
+def risk_of_types(risk: Floats, frailties: Sequence[float]) -> Floats:
+    """(n, J, T) risks of the types by each of several frailties, from (n, T) of everybody."""
+    apart = spread_each(risk, tuple(filter(None, frailties)), NORMAL).swapaxes(0, 1) if any(frailties) else ()
+    spreads = iter(apart)
+    return np.concatenate([next(spreads) if each else risk[:, None] for each in frailties], axis=1)
+
+
+def staying(churn: Floats, risk: Floats, of_type: Floats) -> Floats:
+    """(n, J, …) P(no churn | contact) of types, from (n, …) churn and risk of everybody and (n, J, …) risk of types."""
+    leaves = between(_LEAST, risk, 1 - _LEAST)
+    kept = np.minimum(churn / leaves, 1.0)
+    stay = np.minimum((1 - churn) / (1 - leaves), 1.0)
     # Of one of the two the share is 1: either somebody is kept, or somebody is driven away.
-    return np.asarray(1 - stay * (1 - kept * of_type))
+    stays = 1 - kept[:, None] * of_type
+    stays *= stay[:, None]
+    return np.asarray(stays)
 
 
 def _rows(values: Floats) -> Floats:

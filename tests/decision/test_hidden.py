@@ -9,7 +9,7 @@ import pytest
 
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.hidden import HiddenTypes
-from churn_assets.decision.incremental import Worths, incremental
+from churn_assets.decision.incremental import OneOffer, Worths, incremental
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import evaluate, never, solve
 
@@ -169,8 +169,9 @@ def test_projections_go_from_hopeful_to_cautious_and_are_those_of_processes_so_c
         monthly, frailty=1.0, frailty_band=(0.0, 1.5), effect_decay=0.1, effect_decay_band=(0.0, 0.5)
     )
     tables = make_tables(300, process, seed=2)
-    worths = Worths(tables.responses, process, process.projections)
-    told = [worths.gained(0, 1, at)[0][:, :, 0] for at in range(3)]
+    worths = Worths(tables.responses, OneOffer(process, process.projections))
+    gained, _ = worths.gained(tables.responses.acceptance[:, :1])
+    told = gained.transpose(2, 0, 1)
     for value, projection in zip(told, process.projections, strict=True):
         alone = incremental(tables.responses, process.at(projection))
         np.testing.assert_allclose(value, alone.value[:, 0, 0, 1:], rtol=1e-5, atol=1e-5)

@@ -96,7 +96,8 @@ def outlooks(
         out["value"][:, view, 1:], spends[:, view] = gained[..., 0], spent[..., 0]
         out["low"][:, view, 1:], out["high"][:, view, 1:] = gained[..., cautious], gained[..., hopeful]
     out["price"], out["features"], out["allowed"] = price, features, allowed
-    out["cost"] = process.commitments(price)
+    menu = process.menu
+    out["cost"] = worths.monthly * menu.months + menu.given_once + menu.contact_cost
     out["risk"] = responses.risk[:, 0]
     risk, acceptance, value = out["risk"][:, None, None], out["acceptance"][:, :, 1:], out["value"][:, :, 1:]
     accepted, refused = (

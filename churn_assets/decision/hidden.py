@@ -21,7 +21,6 @@ from churn_assets.predictors.probability import between
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from churn_assets.decision.incremental import PredictedResponses
     from churn_assets.decision.process import RetentionProcess
     from churn_assets.decision.tables import ResponseTables
 
@@ -59,48 +58,28 @@ class HiddenTypes:
     def __len__(self) -> int:
         return len(self._frailties.at) * len(self._tastes.at)
 
-    def responses(self, found: PredictedResponses) -> PredictedResponses:
-        """(n · J, …) what each type does, a customer's types in a row; their mean is what was `found`.
+    def tables(self, tables: ResponseTables) -> ResponseTables:
+        """Virtual customers (n · J), one of each type of every customer, a customer's in a row; their mean is theirs.
 
         Of every type the same share of those who would leave is kept, or of those who would stay is driven away.
         """
         if len(self) == 1:
-            return found
+            return tables
         frailties, tastes = len(self._frailties.at), len(self._tastes.at)
-        risk = spread(found.risk, self.frailty, self._frailties)
+        risk = spread(tables.risk, self.frailty, self._frailties)
         accepted, refused = (
-            1 - staying(churn, found.risk[..., None], risk[..., None])
-            for churn in (found.churn_if_accepted, found.churn_if_refused)
+            1 - staying(churn, tables.risk[..., None], risk[..., None])
+            for churn in (tables.churn_if_accepted, tables.churn_if_refused)
         )
-        acceptance, again = (
-            spread(each, self.taste, self._tastes) for each in (found.acceptance, found.acceptance_again)
-        )
+        acceptance = np.zeros((len(tables), tastes, *tables.acceptance.shape[1:]))
+        acceptance[..., 1:] = spread(tables.acceptance[..., 1:], self.taste, self._tastes)
         risk, accepted, refused = (_rows(each.repeat(tastes, axis=1)) for each in (risk, accepted, refused))
-        acceptance, again = (_rows(np.tile(each, (1, frailties, 1, 1))) for each in (acceptance, again))
-        price = found.price.repeat(len(self))
-        return found._replace(
-            price=price,
+        return replace(
+            tables.subset(np.arange(len(tables)).repeat(len(self))),
             risk=risk,
+            acceptance=_rows(np.tile(acceptance, (1, frailties, 1, 1, 1))),
             churn_if_accepted=accepted,
             churn_if_refused=refused,
-            acceptance=acceptance,
-            acceptance_again=again,
-        )
-
-    def tables(self, tables: ResponseTables) -> ResponseTables:
-        """Virtual customers (n · J), one of each type of every customer, a customer's in a row."""
-        if len(self) == 1:
-            return tables
-        found = self.responses(tables.responses)
-        acceptance = np.zeros((len(found.price), *tables.acceptance.shape[1:]))
-        acceptance[:, :, 0, 1:], acceptance[:, :, 1, 1:] = found.acceptance, found.acceptance_again
-        everyone = tables.subset(np.arange(len(tables)).repeat(len(self)))
-        return replace(
-            everyone,
-            risk=found.risk,
-            acceptance=acceptance,
-            churn_if_accepted=found.churn_if_accepted,
-            churn_if_refused=found.churn_if_refused,
         )
 
     def mean(self, values: Floats) -> Floats:

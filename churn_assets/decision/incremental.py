@@ -108,6 +108,7 @@ class OneOffer:
             1 + max(process.horizon, process.window, *process.running_steps)
         )
         self.paid, given = process.margin * process.step_months, process.months_in_window[0]
+        self.last = process.margin * (process.value_horizon_months - process.step_months)
         usual = np.full((process.window, 2 * (process.n_arms - 1)), self.paid)
         self.pays = np.concatenate([usual, given], axis=1)[..., None]
         self.durations, self.duration = np.unique(process.running_steps[1:], return_inverse=True)
@@ -118,10 +119,16 @@ class OneOffer:
     @cached_property
     def beyond(self) -> Floats:
         """(window,) idle worth of a unit of price from the horizon on, through steps in which nobody leaves."""
-        process = self.process
-        last = process.margin * (process.value_horizon_months - process.step_months)
-        discount = self.discount[: process.window]
-        return np.asarray((last - self.paid * (discount.cumsum() - discount)) / discount)
+        discount = self.discount[: self.process.window]
+        return np.asarray((self.last - self.paid * (discount.cumsum() - discount)) / discount)
+
+    @cached_property
+    def coming(self) -> Floats:
+        """(T,) what a unit of price brings, as of the first step, of whoever survives each step and stays idle."""
+        horizon = self.process.horizon
+        found = self.paid * self.discount[:horizon]
+        found[-1] += self.discount[horizon] * self.last
+        return np.asarray(found)
 
     @cached_property
     def owed(self) -> list[Floats]:
@@ -156,13 +163,9 @@ class Worths:
     def __init__(self, responses: PredictedResponses, rules: OneOffer) -> None:
         self._rules, self._price = rules, responses.price[:, None, None]
         self.monthly = rules.process.menu.monthly(responses.price)
-        base, worth = self._by_type(responses)
-        n, types, horizon = base.shape
-        left = np.empty((n, types, horizon + 1))
-        left[..., 0], left[..., 1:] = rules.share, base
-        left = left.cumprod(axis=-1)
+        left, worth = self._by_type(responses)
+        n, horizon, (used, *ends) = len(left), rules.process.horizon, rules.types
         worth *= left[:, :, None, :-1]
-        used, *ends = rules.types
         self._left = in_order(left[:, used])
         self._means = np.empty((n, worth.shape[2], horizon + len(ends)))
         certain = np.maximum(self._left[:, None, :-1], _UNREACHED)
@@ -211,25 +214,28 @@ class Worths:
         return np.asarray(self._left[:, :-1] * self._rules.discount[: self._left.shape[1] - 1])
 
     def _by_type(self, responses: PredictedResponses) -> tuple[Floats, Floats]:
-        """(n, J, T) chances to survive a step without contact, and worths (n, J, 3 K - 2, T).
+        """(n, J, T + 1) customers of each type who are left without contact, and worths (n, J, 3 K - 2, T).
 
         Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
         """
         rules, process = self._rules, self._rules.process
         horizon, window, used = process.horizon, process.window, 2 * (process.n_arms - 1)
         stays, kept_on = self._stays(responses)
-        base, idle = stays[:, :, 0], self._idle(stays[:, :, 0, :horizon])
+        left = np.empty((*stays.shape[:2], horizon + 1))
+        left[..., 0], left[..., 1:] = rules.share, stays[:, :, 0, :horizon]
+        left = left.cumprod(axis=-1)
+        idle = self._idle(left)
         worths = np.empty((*stays.shape[:3], horizon))
         worths[:, :, 0] = idle[..., :horizon]
         worth = worths[:, :, 1:]
         worth[:, :, :used] = idle[:, :, None, window:]
-        worth[:, :, used:] = self._given_later(base)
+        worth[:, :, used:] = self._given_later(stays[:, :, 0])
         worth[:, rules.fading, :, : kept_on.shape[-1]] *= kept_on
         for age in reversed(range(window)):
             worth *= process.discount_factor
             worth += rules.pays[age]
             worth *= stays[:, :, 1:, age : age + horizon]
-        return base[..., :horizon], worths
+        return left, worths
 
     def _stays(self, responses: PredictedResponses) -> tuple[Floats, Floats]:
         """Chances to survive a step without contact, once an arm is accepted, refused, accepted; and then to go on.
@@ -247,6 +253,8 @@ class Worths:
         beyond = max(process.window, int(rules.durations[-1]))
         stays = np.ones((*of_window.shape[:3], process.horizon + beyond))
         exponent = process.step_months / process.window_months
+        # Somebody always stays: what is to come is known by what it is worth to those who are left.
+        np.maximum(of_window[:, :, 0], _SURELY, out=of_window[:, :, 0])
         np.power(of_window, exponent, out=stays[..., : process.horizon])
         ending = of_window[:, rules.fading, :, process.window - 1 :]
         kept_on = np.minimum(ending[:, :, :1] / np.maximum(ending[:, :, 1:], _UNREACHED), 1.0)
@@ -254,18 +262,18 @@ class Worths:
         kept_on += 1 - rules.decay
         return stays, kept_on
 
-    def _idle(self, stays: Floats) -> Floats:
-        """(n, J, T + window) worth of a unit of price of a customer who is idle, by (n, J, T) chances to stay."""
-        rules, horizon = self._rules, stays.shape[-1]
-        worth = np.empty((*stays.shape[:2], horizon + len(rules.beyond)))
-        np.multiply(rules.paid, stays, out=worth[..., :horizon])
+    def _idle(self, left: Floats) -> Floats:
+        """(n, J, T + window) worth of a unit of price of a customer who is idle, by (n, J, T + 1) who is left."""
+        rules, horizon = self._rules, left.shape[-1] - 1
+        worth = np.empty((*left.shape[:2], horizon + len(rules.beyond)))
         worth[..., horizon:] = rules.beyond
-        # What comes within 1, 2, 4, … steps and the worth as many steps ahead: a recursion in few operations.
-        chance, ahead = rules.process.discount_factor * stays, 1
-        while ahead <= horizon:
-            worth[..., : horizon + 1 - ahead] += chance * worth[..., ahead : horizon + 1]
-            chance = chance[..., :-ahead] * chance[..., ahead:]
-            ahead *= 2
+        coming = left[..., 1:] * rules.coming
+        now = left[..., :-1] * rules.discount[:horizon]
+        np.divide(
+            coming[..., ::-1].cumsum(axis=-1)[..., ::-1],
+            np.maximum(now, _GONE),
+            out=worth[..., :horizon],
+        )
         return worth
 
     def _given_later(self, base: Floats) -> Floats:
@@ -372,6 +380,9 @@ def waiting_first(
 
 
 _UNREACHED = 1e-200
+_GONE = 1e-300
+_SURELY = 1e-17
+"""Added to 1 it makes no difference."""
 
 
 def in_order(values: Floats) -> Floats:

@@ -7,11 +7,13 @@ the last bit whoever else is asked about.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 from churn_assets.decision.incremental import (
+    OneOffer,
     PredictedResponses,
     Worths,
     waiting_first,
@@ -42,7 +44,11 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
     most that an arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms'
     conditions the customer keeps.
     """
-    views, arms = len(process.recent_at), process.n_arms
+    return _dtype(len(process.recent_at), process.n_arms, n_features)
+
+
+@lru_cache
+def _dtype(views: int, arms: int, n_features: int) -> np.dtype[np.void]:
     return np.dtype(
         [
             ("price", "<f8"),
@@ -64,36 +70,34 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
 
 
 def outlooks(
-    responses: PredictedResponses, features: Observations, allowed: Bools, process: RetentionProcess
+    responses: PredictedResponses, features: Observations, allowed: Bools, rules: OneOffer
 ) -> Outlooks:
     """The outlooks of n customers, but for their logits.
 
     Args:
-        responses: What the models say; acceptance after a recent contact at the first step at least.
+        responses: What the models say; acceptance after a recent contact at the first step, where that can be.
         features: (n, F) as of `policy_features`.
         allowed: (n, K) arms whose conditions each customer keeps.
-        process: The rules.
+        rules: Of the process, at all its projections.
     """
-    worths, price = Worths(responses, process, process.projections), responses.price
+    process, worths, price = rules.process, Worths(responses, rules), responses.price
     out = np.zeros(len(price), outlook_dtype(process, features.shape[1]))
-    unit = value_unit(price, process)
+    unit, horizon = value_unit(price, process), process.horizon
     spends = np.empty((len(price), len(process.recent_at), process.n_arms - 1))
     for view in process.recent_at.tolist():
         # Without a recent contact every step, for the value of waiting; with one the first step.
-        gained, spent = worths.gained(view, 1 if view else process.horizon)
+        asked = responses.acceptance_again[:, :1] if view else responses.acceptance
+        gained, spent = worths.gained(asked)
         if view == 0:
-            waiting = waiting_first(
-                gained.astype(np.float32), spent.astype(np.float32), worths.survival, KNOT_PRICES
-            )
-        asked = responses.acceptance_again if view else responses.acceptance
+            value, spend = (each[..., :horizon].astype(np.float32) for each in (gained, spent))
+            out["waiting"][:, :-1] = waiting_first(value, spend, worths.reached, KNOT_PRICES) / unit[:, None]
+        hopeful, cautious = (asked.shape[1], -1) if len(rules.types) > 1 else (0, 0)
         out["acceptance"][:, view, 1:] = asked[:, 0]
-        out["value"][:, view, 1:], spends[:, view] = gained[:, :, 0], spent[:, :, 0]
-        ends = [gained, *(worths.gained(view, 1, at)[0] for at in range(1, len(process.projections)))]
-        for end, found in (("low", ends[-1]), ("high", ends[min(1, len(ends) - 1)])):
-            out[end][:, view, 1:] = found[:, :, 0]
-    out["waiting"][:, :-1] = waiting / unit[:, None]
+        out["value"][:, view, 1:], spends[:, view] = gained[..., 0], spent[..., 0]
+        out["low"][:, view, 1:], out["high"][:, view, 1:] = gained[..., cautious], gained[..., hopeful]
     out["price"], out["features"], out["allowed"] = price, features, allowed
-    out["cost"] = process.commitments(price)
+    menu = process.menu
+    out["cost"] = worths.monthly * menu.months + menu.given_once + menu.contact_cost
     out["risk"] = responses.risk[:, 0]
     risk, acceptance, value = out["risk"][:, None, None], out["acceptance"][:, :, 1:], out["value"][:, :, 1:]
     accepted, refused = (
@@ -101,7 +105,9 @@ def outlooks(
     )
     out["churn"][:, :, :1] = risk
     out["churn"][:, :, 1:] = acceptance * accepted + (1 - acceptance) * refused
-    out["window"][:, :, 1:] = within_window(risk, acceptance, accepted, refused, price, process)
+    out["window"][:, :, 1:] = within_window(
+        risk, acceptance, accepted, refused, price, worths.monthly, process
+    )
     out["models"] = shown_by_models(
         risk, out["churn"][:, :, 1:], acceptance, value, spends, unit[:, None, None]
     )

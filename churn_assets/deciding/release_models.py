@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.deciding.outlook import Outlooks, observations, outlook_dtype, outlooks
+from churn_assets.decision.incremental import OneOffer
 from churn_assets.decision.observation import Observations, situation_rows
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Floats, RetentionProcess
@@ -111,15 +112,15 @@ class ReleaseModels:
 
     def compute(self, X: Floats, prior_offers: Sequence[int]) -> Outlooks:
         """Outlooks from the models alone; arguments as in `outlooks`."""
-        prior = np.array(prior_offers, np.float64)
+        prior, again = np.array(prior_offers, np.float64), len(self.process.recent_at) - 1
         found = []
         for start in range(0, len(X), CHUNK):
             rows = X[start : start + CHUNK]
             made = outlooks(
-                self.responses.responses(rows, prior[start : start + CHUNK], again_steps=1),
+                self.responses.responses(rows, prior[start : start + CHUNK], again_steps=again),
                 policy_features(rows, self._scaling),
                 self._eligibility.allowed(rows),
-                self.process,
+                self._one_offer,
             )
             n = len(made)
             made["logits"] = self.logits(made, [IDLE] * n, [0] * n, own_arms(made), 0.0)
@@ -194,6 +195,10 @@ class ReleaseModels:
         (first, bias), *others = self.policy.layers
         both = np.ascontiguousarray(np.concatenate([first, self.policy.skip]).T)
         return [(both, bias), *((np.ascontiguousarray(weight.T), bias) for weight, bias in others)]
+
+    @cached_property
+    def _one_offer(self) -> OneOffer:
+        return OneOffer(self.process, self.process.projections)
 
     @cached_property
     def _scaling(self) -> tuple[Floats, Floats]:

@@ -181,6 +181,7 @@ def _in_window(trial: Trial, first: Floats) -> float:
         tables.churn_if_accepted[:, :1],
         tables.churn_if_refused[:, :1],
         tables.price,
+        trial.process.menu.monthly(tables.price),
         trial.process,
     )
     return float((first[:, 1:] * added[:, 0]).sum(axis=1).mean())

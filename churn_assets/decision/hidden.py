@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.predictors.mixture import ALIKE, EITHER, NORMAL, Nodes, spread
+from churn_assets.predictors.mixture import ALIKE, EITHER, NORMAL, Nodes, spread, spread_each
 from churn_assets.predictors.probability import between
 
 if TYPE_CHECKING:
-    from churn_assets.decision.incremental import PredictedResponses
+    from collections.abc import Sequence
+
     from churn_assets.decision.process import RetentionProcess
     from churn_assets.decision.tables import ResponseTables
 
@@ -57,48 +58,28 @@ class HiddenTypes:
     def __len__(self) -> int:
         return len(self._frailties.at) * len(self._tastes.at)
 
-    def responses(self, found: PredictedResponses) -> PredictedResponses:
-        """(n · J, …) what each type does, a customer's types in a row; their mean is what was `found`.
+    def tables(self, tables: ResponseTables) -> ResponseTables:
+        """Virtual customers (n · J), one of each type of every customer, a customer's in a row; their mean is theirs.
 
         Of every type the same share of those who would leave is kept, or of those who would stay is driven away.
         """
         if len(self) == 1:
-            return found
+            return tables
         frailties, tastes = len(self._frailties.at), len(self._tastes.at)
-        risk = spread(found.risk, self.frailty, self._frailties)
+        risk = spread(tables.risk, self.frailty, self._frailties)
         accepted, refused = (
-            _as_risky(churn, found.risk[..., None], risk[:, :, :, None])
-            for churn in (found.churn_if_accepted, found.churn_if_refused)
+            1 - staying(churn, tables.risk[..., None], risk[..., None])
+            for churn in (tables.churn_if_accepted, tables.churn_if_refused)
         )
-        acceptance, again = (
-            spread(each, self.taste, self._tastes) for each in (found.acceptance, found.acceptance_again)
-        )
+        acceptance = np.zeros((len(tables), tastes, *tables.acceptance.shape[1:]))
+        acceptance[..., 1:] = spread(tables.acceptance[..., 1:], self.taste, self._tastes)
         risk, accepted, refused = (_rows(each.repeat(tastes, axis=1)) for each in (risk, accepted, refused))
-        acceptance, again = (_rows(np.tile(each, (1, frailties, 1, 1))) for each in (acceptance, again))
-        price = found.price.repeat(len(self))
-        return found._replace(
-            price=price,
+        return replace(
+            tables.subset(np.arange(len(tables)).repeat(len(self))),
             risk=risk,
+            acceptance=_rows(np.tile(acceptance, (1, frailties, 1, 1, 1))),
             churn_if_accepted=accepted,
             churn_if_refused=refused,
-            acceptance=acceptance,
-            acceptance_again=again,
-        )
-
-    def tables(self, tables: ResponseTables) -> ResponseTables:
-        """Virtual customers (n · J), one of each type of every customer, a customer's in a row."""
-        if len(self) == 1:
-            return tables
-        found = self.responses(tables.responses)
-        acceptance = np.zeros((len(found.price), *tables.acceptance.shape[1:]))
-        acceptance[:, :, 0, 1:], acceptance[:, :, 1, 1:] = found.acceptance, found.acceptance_again
-        everyone = tables.subset(np.arange(len(tables)).repeat(len(self)))
-        return replace(
-            everyone,
-            risk=found.risk,
-            acceptance=acceptance,
-            churn_if_accepted=found.churn_if_accepted,
-            churn_if_refused=found.churn_if_refused,
         )
 
     def mean(self, values: Floats) -> Floats:
@@ -131,13 +112,22 @@ class Drawn:
         return cls(process.types.tables(tables).subset(place), np.ones(1))
 
 
-def _as_risky(churn: Floats, risk: Floats, of_type: Floats) -> Floats:
-    """(n, J, T, K - 1) P(churn | contact) of types, from (n, T, K - 1) of everybody and both their risks."""
-    leaves = between(_LEAST, risk, 1 - _LEAST)[:, None]
-    kept = np.minimum(churn[:, None] / leaves, 1.0)
-    stay = np.minimum((1 - churn[:, None]) / (1 - leaves), 1.0)
+def risk_of_types(risk: Floats, frailties: Sequence[float]) -> Floats:
+    """(n, J, T) risks of the types by each of several frailties, from (n, T) of everybody."""
+    apart = spread_each(risk, tuple(filter(None, frailties)), NORMAL).swapaxes(0, 1) if any(frailties) else ()
+    spreads = iter(apart)
+    return np.concatenate([next(spreads) if each else risk[:, None] for each in frailties], axis=1)
+
+
+def staying(churn: Floats, risk: Floats, of_type: Floats) -> Floats:
+    """(n, J, …) P(no churn | contact) of types, from (n, …) churn and risk of everybody and (n, J, …) risk of types."""
+    leaves = between(_LEAST, risk, 1 - _LEAST)
+    kept = np.minimum(churn / leaves, 1.0)
+    stay = np.minimum((1 - churn) / (1 - leaves), 1.0)
     # Of one of the two the share is 1: either somebody is kept, or somebody is driven away.
-    return np.asarray(1 - stay * (1 - kept * of_type))
+    stays = 1 - kept[:, None] * of_type
+    stays *= stay[:, None]
+    return np.asarray(stays)
 
 
 def _rows(values: Floats) -> Floats:

@@ -14,16 +14,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.decision.hidden import HiddenTypes
+from churn_assets.decision.hidden import HiddenTypes, risk_of_types, staying
 from churn_assets.decision.process import Floats, Projection, RetentionProcess
 
 Singles = npt.NDArray[np.float32]
 
 BLOCK = 256
 """Customers evaluated at a time where there are many: what they need stays in the processor's cache."""
-
-FEW = 32
-"""Up to as many customers, a recursion in Python's own numbers is faster than one in arrays."""
 
 
 class PredictedResponses(NamedTuple):
@@ -48,13 +45,6 @@ class PredictedResponses(NamedTuple):
     def of(self, rows: slice) -> PredictedResponses:
         """The same of some customers."""
         return PredictedResponses(*(each[rows] for each in self))
-
-
-def joined(parts: Sequence[PredictedResponses]) -> PredictedResponses:
-    """The responses of all customers of the parts."""
-    if len(parts) == 1:
-        return parts[0]
-    return PredictedResponses(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -82,162 +72,222 @@ def incremental(responses: PredictedResponses, process: RetentionProcess) -> Inc
     n, horizon = responses.risk.shape
     shape = (n, horizon, len(process.recent_at), process.n_arms)
     value, spend = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    survival = np.empty((n, horizon))
+    survival, rules = np.empty((n, horizon)), OneOffer(process)
     for start in range(0, n, BLOCK):
         rows = slice(start, start + BLOCK)
-        worths = Worths(responses.of(rows), process)
+        some = responses.of(rows)
+        worths = Worths(some, rules)
         survival[rows] = worths.survival
-        for view in range(shape[2]):
-            gained, spent = worths.gained(view, horizon)
+        for view, acceptance in enumerate((some.acceptance, some.acceptance_again)[: shape[2]]):
+            gained, spent = worths.gained(acceptance)
             value[rows, :, view, 1:], spend[rows, :, view, 1:] = gained.swapaxes(1, 2), spent.swapaxes(1, 2)
     return Incremental(value, spend, survival)
 
 
-class Worths:
-    """What customers are worth who are contacted once, at any step, and never again; K arms.
-
-    Means over what is hidden of customers, as they are at each step if nobody contacted them before.
+class OneOffer:
+    """The rules of one offer, made at any step, and none after it; K arms, J types of customers at all projections.
 
     Args:
-        responses: of n customers.
         process: the rules.
         projections: what values are projected at; None: what the process says.
     """
 
-    def __init__(
-        self,
-        responses: PredictedResponses,
-        process: RetentionProcess,
-        projections: Sequence[Projection] | None = None,
-    ) -> None:
-        self.process, n = process, len(responses.price)
-        # Acceptance enters once, so that its mean is all that counts: no taste.
+    def __init__(self, process: RetentionProcess, projections: Sequence[Projection] | None = None) -> None:
         at = projections or process.projections[:1]
-        self._types = [HiddenTypes(each.frailty) for each in at]
-        responses = joined([each.responses(responses) for each in self._types])
-        ends = n * np.cumsum([len(each) for each in self._types])
-        self._rows = [slice(end - n * len(each), end) for each, end in zip(self._types, ends, strict=True)]
-        self._acceptance = (responses.acceptance, responses.acceptance_again)
-        price = responses.price
-        answered = (responses.churn_if_accepted, responses.churn_if_refused)
-        stays = 1 - process.hazard(responses.risk)
-        contacted = 1 - process.hazard(np.stack([each.swapaxes(1, 2) for each in answered], axis=1))
-        self._stays = stays
-        self._paid = (process.margin * process.step_months) * price
-        self._last = (process.margin * (process.value_horizon_months - process.step_months)) * price
-        self._idle = self._idle_worth(stays)
-        decays = [each.effect_decay for each in at]
-        left = None
-        if any(decays):
-            of_row = np.repeat(decays, [rows.stop - rows.start for rows in self._rows])[:, None, None, None]
-            risk = responses.risk[:, None, None]
-            left = relapse(risk, np.stack([each.swapaxes(1, 2) for each in answered], axis=1), of_row)
-        self._answered, self._given = self._contacted_worth(contacted, left, price)
-
-    def gained(self, recently: int, steps: int, at: int = 0) -> tuple[Floats, Floats]:
-        """(n, K - 1, steps) value and spend that each arm adds at the first steps.
-
-        Args:
-            recently: 1 for customers whom the policy contacted recently, else 0.
-            steps: how many.
-            at: which of the projections.
-        """
-        process, rows = self.process, self._rows[at]
-        q = self._acceptance[recently][rows, :steps].swapaxes(1, 2)
-        cost, once = process.menu.contact_cost[1:, None], process.menu.given_once[1:, None]
-        answered = self._answered[rows]
-        accepted, refused = answered[:, 0, :, :steps], answered[:, 1, :, :steps]
-        gained = q * (accepted - once - refused)
-        gained += refused - cost
-        gained -= self._idle[rows, None, :steps]
-        spent = q * (self._given[rows, :, :steps] + once) + cost
-        if len(self._types[at]) == 1:
-            return gained, spent
-        believed = self._believed(at)[:, :, None, :steps]
-        value, spend = (_over_types(each, believed) for each in (gained, spent))
-        return value, spend
+        types = [HiddenTypes(each.frailty) for each in at]
+        ends = np.cumsum([len(each) for each in types]).tolist()
+        self.process = process
+        self.frailties = [each.frailty for each in at]
+        self.types = [slice(end - len(each), end) for end, each in zip(ends, types, strict=True)]
+        self.share = np.concatenate([each.share for each in types])
+        decay = np.repeat([each.effect_decay for each in at], list(map(len, types)))
+        fading = np.flatnonzero(decay)
+        self.fading = slice(fading[0], fading[-1] + 1) if len(fading) else slice(0)
+        self.decay = decay[self.fading, None, None]
+        self.discount = process.discount_factor ** np.arange(
+            1 + max(process.horizon, process.window, *process.running_steps)
+        )
+        self.paid, given = process.margin * process.step_months, process.months_in_window[0]
+        self.last = process.margin * (process.value_horizon_months - process.step_months)
+        usual = np.full((process.window, 2 * (process.n_arms - 1)), self.paid)
+        self.pays = np.concatenate([usual, given], axis=1)[..., None]
+        self.durations, self.duration = np.unique(process.running_steps[1:], return_inverse=True)
+        self.contact_cost, self.given_once = (
+            each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once)
+        )
 
     @cached_property
-    def survival(self) -> Floats:
-        """(n, T) discounted chance to survive each step without contact, at the first of the projections."""
-        stays = self._stays[self._rows[0]]
-        if len(self._types[0]) > 1:
-            stays = _over_types(stays[:, None], self._believed(0)[:, :, None])[:, 0]
-        return self.process.discount_factor * stays
+    def beyond(self) -> Floats:
+        """(window,) idle worth of a unit of price from the horizon on, through steps in which nobody leaves."""
+        discount = self.discount[: self.process.window]
+        return np.asarray((self.last - self.paid * (discount.cumsum() - discount)) / discount)
 
-    def _believed(self, at: int) -> Floats:
-        """(n, J, T) shares of the types among those who are left at each step."""
-        stays, share = self._stays[self._rows[at]], self._types[at].share
-        left = np.ones_like(stays)
-        np.cumprod(stays[:, :-1], axis=1, out=left[:, 1:])
-        of_type = left.reshape(-1, len(share), left.shape[1]) * share[:, None]
-        return np.asarray(of_type / np.maximum(in_order(of_type), _UNREACHED)[:, None])
+    @cached_property
+    def coming(self) -> Floats:
+        """(T,) what a unit of price brings, as of the first step, of whoever survives each step and stays idle."""
+        horizon = self.process.horizon
+        found = self.paid * self.discount[:horizon]
+        found[-1] += self.discount[horizon] * self.last
+        return np.asarray(found)
 
-    def _idle_worth(self, survival: Floats) -> Floats:
-        """(n, T + 1) of a customer who is idle."""
-        gamma = self.process.discount_factor
-        horizon = survival.shape[1]
-        worth = np.empty((len(survival), horizon + 1))
-        if len(survival) > FEW:
-            worth[:, horizon] = self._last
-            for t in reversed(range(horizon)):
-                worth[:, t] = survival[:, t] * (self._paid + gamma * worth[:, t + 1])
-            return worth
-        rows = zip(survival.tolist(), self._paid.tolist(), self._last.tolist(), strict=True)
-        for row, (stays, paid, last) in enumerate(rows):
-            backwards = [last]
-            for stay in reversed(stays):
-                last = stay * (paid + gamma * last)
-                backwards.append(last)
-            worth[row] = backwards[::-1]
-        return worth
+    @cached_property
+    def owed(self) -> list[Floats]:
+        """(T,) by duration: owed at the horizon of a unit a month, less what it gives in steps after the horizon.
 
-    def _contacted_worth(self, stays: Floats, left: Floats | None, price: Floats) -> tuple[Floats, Floats]:
-        """(n, 2, K - 1, T + 1) worth of who accepts and refuses each arm; (n, K - 1, T + 1) what the former is given.
+        By step of the contact; as of the end of the benefit or of the window, the later.
+        """
+        process, to_go, found = self.process, np.arange(self.process.horizon, 0, -1), []
+        for steps in self.durations.tolist():
+            left = np.maximum(steps - to_go, 0)
+            afterwards = np.append(0.0, self.discount.cumsum())[left]
+            owed = process.step_months * self.discount[to_go] * (left - afterwards)
+            found.append(owed / self.discount[max(steps, process.window)])
+        return found
+
+
+class Worths:
+    """What customers are worth who are contacted once, at any step, and never again.
+
+    Means over what is hidden of customers, as they are at each step if nobody contacted them before. Whoever survives
+    the horizon is followed on through steps in which nobody leaves, at a worth that makes up for them: one formula then
+    holds at every step.
+
+    Attributes:
+        monthly: (n, K) money that each arm gives a month.
+
+    Args:
+        responses: of n customers.
+        rules: of the offer.
+    """
+
+    def __init__(self, responses: PredictedResponses, rules: OneOffer) -> None:
+        self._rules, self._price = rules, responses.price[:, None, None]
+        self.monthly = rules.process.menu.monthly(responses.price)
+        left, worth = self._by_type(responses)
+        n, horizon, (used, *ends) = len(left), rules.process.horizon, rules.types
+        worth *= left[:, :, None, :-1]
+        self._left = in_order(left[:, used])
+        self._means = np.empty((n, worth.shape[2], horizon + len(ends)))
+        certain = np.maximum(self._left[:, None, :-1], _UNREACHED)
+        np.divide(in_order(worth[:, used]), certain, out=self._means[..., :horizon])
+        for each, end in enumerate(ends):
+            self._means[..., horizon + each] = in_order(worth[:, end, :, 0])
+
+    def gained(self, acceptance: Floats) -> tuple[Floats, Floats]:
+        """Value and spend that each arm adds.
 
         Args:
-            stays: (n, 2, K - 1, T) chances to survive a step of the label window once accepted and once refused.
-            left: (n, 2, K - 1, T) chances to leave right after it; None: nobody does.
-            price: (n,) list price a month.
+            acceptance: (n, steps, K - 1) P(accept) at the first steps.
+
+        Returns:
+            (n, K - 1, steps + P - 1) each, at the first of P projections, then those of the first step at the others.
         """
-        process, shape = self.process, (len(price), 3, self.process.n_arms - 1)
-        monthly = process.menu.monthly(price)[:, 1:]
-        paid, last = np.zeros(shape), np.zeros(shape)
-        worths = np.zeros((*shape, self._idle.shape[1]))
-        worths[:, 2] = self._given_later(monthly)
-        worths[:, :2] = self._idle[:, None, None]
-        worths[:, 0] -= worths[:, 2]
-        if left is not None:
-            worths[..., 1:] *= 1 - left.take([0, 1, 0], axis=1)
-        survived = stays.take([0, 1, 0], axis=1)
-        for months, owed in zip(*(each[::-1] for each in process.months_in_window), strict=True):
-            paid[:, 2], last[:, 2] = months * monthly, owed * monthly
-            for each, usual in ((paid, self._paid), (last, self._last)):
-                each[:, :2] = usual[:, None, None]
-                each[:, 0] -= each[:, 2]
-            worths = self._step_before(worths, survived, paid, last)
-        return worths[:, :2], worths[:, 2]
+        rules, steps, means = self._rules, acceptance.shape[1], self._means
+        arms, horizon = acceptance.shape[2], rules.process.horizon
+        if steps < horizon:
+            means = np.concatenate([means[..., :steps], means[..., horizon:]], axis=-1)
+        q = acceptance.swapaxes(1, 2)
+        if means.shape[-1] > steps:
+            q = np.concatenate([q, *[q[..., :1]] * (means.shape[-1] - steps)], axis=-1)
+        accepted, refused = means[:, 1 : 1 + arms], means[:, 1 + arms : 1 + 2 * arms]
+        spent = means[:, 1 + 2 * arms :] * self.monthly[:, 1:, None]
+        spent += rules.given_once
+        spent *= q
+        spent += rules.contact_cost
+        value = accepted - refused
+        value *= q
+        value += refused
+        value -= means[:, :1]
+        value *= self._price
+        value -= spent
+        return value, spent
 
-    def _given_later(self, monthly: Floats) -> Floats:
-        """(n, K - 1, T + 1) what is given of each arm's (n, K - 1) monthly benefit from the end of the window on."""
-        process = self.process
-        steps = np.maximum(process.running_steps[1:] - process.window, 0)
-        months = float(process.step_months)
-        given = [np.zeros_like(self._idle)]
-        base, each = self._stays, np.full(len(monthly), months)
-        for left in range(1, int(steps.max()) + 1):
-            given.append(self._step_before(given[-1], base, each, left * each))
-        return np.stack([given[left] for left in steps], axis=1) * monthly[:, :, None]
+    @property
+    def survival(self) -> Floats:
+        """(n, T) discounted chance to survive each step without contact, at the first of the projections."""
+        stays = self._left[:, 1:] / np.maximum(self._left[:, :-1], _UNREACHED)
+        return np.asarray(self._rules.process.discount_factor * stays)
 
-    def _step_before(self, following: Floats, stays: Floats, paid: Floats, last: Floats) -> Floats:
-        """(…, T + 1) worth in a state whose successor's worth is `following`; paid and last are of its other axes."""
-        worth = np.empty_like(following)
-        ahead = worth[..., :-1]
-        np.multiply(self.process.discount_factor, following[..., 1:], out=ahead)
-        ahead += paid[..., None]
-        ahead *= stays
-        worth[..., -1] = last
+    @property
+    def reached(self) -> Floats:
+        """(n, T) discounted chance to be a customer at each step without contact, at the first of the projections."""
+        return np.asarray(self._left[:, :-1] * self._rules.discount[: self._left.shape[1] - 1])
+
+    def _by_type(self, responses: PredictedResponses) -> tuple[Floats, Floats]:
+        """(n, J, T + 1) customers of each type who are left without contact, and worths (n, J, 3 K - 2, T).
+
+        Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
+        """
+        rules, process = self._rules, self._rules.process
+        horizon, window, used = process.horizon, process.window, 2 * (process.n_arms - 1)
+        stays, kept_on = self._stays(responses)
+        left = np.empty((*stays.shape[:2], horizon + 1))
+        left[..., 0], left[..., 1:] = rules.share, stays[:, :, 0, :horizon]
+        left = left.cumprod(axis=-1)
+        idle = self._idle(left)
+        worths = np.empty((*stays.shape[:3], horizon))
+        worths[:, :, 0] = idle[..., :horizon]
+        worth = worths[:, :, 1:]
+        worth[:, :, :used] = idle[:, :, None, window:]
+        worth[:, :, used:] = self._given_later(stays[:, :, 0])
+        worth[:, rules.fading, :, : kept_on.shape[-1]] *= kept_on
+        for age in reversed(range(window)):
+            worth *= process.discount_factor
+            worth += rules.pays[age]
+            worth *= stays[:, :, 1:, age : age + horizon]
+        return left, worths
+
+    def _stays(self, responses: PredictedResponses) -> tuple[Floats, Floats]:
+        """Chances to survive a step without contact, once an arm is accepted, refused, accepted; and then to go on.
+
+        Returns:
+            (n, J, 3 K - 2, T and beyond), 1 beyond the horizon; (n, fading, 3 K - 3, T - window + 1) chances of the
+            contacted to stay right after a window that ends within the horizon.
+        """
+        rules, process, risk = self._rules, self._rules.process, responses.risk
+        accepted, refused = (
+            each.swapaxes(1, 2) for each in (responses.churn_if_accepted, responses.churn_if_refused)
+        )
+        churn = np.concatenate([risk[:, None], accepted, refused, accepted], axis=1)
+        of_window = staying(churn, risk[:, None], risk_of_types(risk, rules.frailties)[:, :, None])
+        beyond = max(process.window, int(rules.durations[-1]))
+        stays = np.ones((*of_window.shape[:3], process.horizon + beyond))
+        exponent = process.step_months / process.window_months
+        # Somebody always stays: what is to come is known by what it is worth to those who are left.
+        np.maximum(of_window[:, :, 0], _SURELY, out=of_window[:, :, 0])
+        np.power(of_window, exponent, out=stays[..., : process.horizon])
+        ending = of_window[:, rules.fading, :, process.window - 1 :]
+        kept_on = np.minimum(ending[:, :, :1] / np.maximum(ending[:, :, 1:], _UNREACHED), 1.0)
+        kept_on *= rules.decay
+        kept_on += 1 - rules.decay
+        return stays, kept_on
+
+    def _idle(self, left: Floats) -> Floats:
+        """(n, J, T + window) worth of a unit of price of a customer who is idle, by (n, J, T + 1) who is left."""
+        rules, horizon = self._rules, left.shape[-1] - 1
+        worth = np.empty((*left.shape[:2], horizon + len(rules.beyond)))
+        worth[..., horizon:] = rules.beyond
+        coming = left[..., 1:] * rules.coming
+        now = left[..., :-1] * rules.discount[:horizon]
+        np.divide(
+            coming[..., ::-1].cumsum(axis=-1)[..., ::-1],
+            np.maximum(now, _GONE),
+            out=worth[..., :horizon],
+        )
         return worth
+
+    def _given_later(self, base: Floats) -> Floats:
+        """(n, J, 1 or K - 1, T) what arms give of a unit a month after the window, and owe at the horizon."""
+        rules, process = self._rules, self._rules.process
+        later = np.empty((*base.shape[:2], len(rules.owed), process.horizon))
+        for place, steps in enumerate(rules.durations.tolist()):
+            worth = rules.owed[place]
+            for age in reversed(range(process.window, steps)):
+                worth = process.discount_factor * worth
+                worth += process.step_months
+                worth = worth * base[..., age : age + process.horizon]
+            later[:, :, place] = worth
+        return later if len(rules.owed) == 1 else later.take(rules.duration, axis=2)
 
 
 def relapse(risk: Floats, churn: Floats, decay: npt.ArrayLike) -> Floats:
@@ -258,6 +308,7 @@ def within_window(
     accepted: Floats,
     refused: Floats,
     price: Floats,
+    monthly: Floats,
     process: RetentionProcess,
 ) -> Floats:
     """(n, V, K - 1) money that arms add by what happens in the label window, as a log of single decisions shows it.
@@ -271,10 +322,11 @@ def within_window(
         accepted: (n, 1, K - 1) P(churn) once accepted.
         refused: (n, 1, K - 1) P(churn) once refused.
         price: (n,) list price a month.
+        monthly: (n, K) money that each arm gives a month.
         process: the rules.
     """
     menu, value = process.menu, (process.margin * process.value_horizon_months * price)[:, None, None]
-    benefit = (menu.monthly(price)[:, 1:] * menu.months[1:])[:, None]
+    benefit = (monthly[:, 1:] * menu.months[1:])[:, None]
     kept = risk - acceptance * accepted - (1 - acceptance) * refused
     given = acceptance * ((1 - accepted) * benefit + menu.given_once[1:])
     return np.asarray(kept * value - given - menu.contact_cost[1:])
@@ -318,20 +370,19 @@ def waiting_later(
 
 
 def waiting_first(
-    value: Floats, spend: Floats, survival: Floats, budget_prices: npt.NDArray[np.floating]
+    value: npt.NDArray[np.floating],
+    spend: npt.NDArray[np.floating],
+    reached: Floats,
+    budget_prices: npt.NDArray[np.floating],
 ) -> Floats:
-    """(n, J) `waiting_later` at the first step alone."""
-    reached = np.ones_like(survival)
-    np.cumprod(survival[:, :-1], axis=1, out=reached[:, 1:])
+    """(n, J) `value_of_waiting` at the first step alone, by (n, T) discounted chances to reach every step."""
     return np.asarray(_best_later(value, spend, reached, budget_prices)[:, 1:].max(axis=1, initial=0.0))
 
 
 _UNREACHED = 1e-200
-
-
-def _over_types(values: Floats, believed: Floats) -> Floats:
-    """(n, m, steps) means of (n · J, m, steps) by (n, J, 1, steps) shares."""
-    return in_order(values.reshape(len(believed), -1, *values.shape[1:]) * believed)
+_GONE = 1e-300
+_SURELY = 1e-17
+"""Added to 1 it makes no difference."""
 
 
 def in_order(values: Floats) -> Floats:

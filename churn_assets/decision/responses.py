@@ -6,7 +6,7 @@ The same for one customer and for many, to the last bit: tables, gates, off-poli
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -117,49 +117,62 @@ class ResponseModels:
             prior: (n,) other offers in the recent window before the first step; they expire as it moves on.
             again_steps: Steps for which acceptance after a recent contact is wanted; None: all.
         """
-        grid, shape = self.grid, (len(X), self.process.horizon)
-        cells = grid.cells(X)
-        within = grid.within(cells, np.where(np.isnan(X), 0.0, X))
-        fixed, fixed_within = cells[:, self._still], within[:, self._still]
-        months = _Months.of(grid, self.schema.tenure_index, X, self._months)
-
-        def total(forest: Forest) -> Floats:
-            return months.spread(forest, forest.left_by(fixed), lambda leaves, _: forest.total(leaves))
-
-        def lines(curves: Curves) -> Floats:
-            return months.added(curves, curves.total(fixed, fixed_within))
-
-        scored = np.broadcast_to(self._risk(total, lines), shape)
+        months = _Months.of(self.grid, self._still, self.schema.tenure_index, X, self._months)
+        left = np.bitwise_and.reduce(self._reachable.take(months.fixed, axis=0), axis=1)
+        of_churn = self._churn.values.shape[0]
+        lines = months.added(self._curves)
+        trees = months.spread(self._churn, left[:, :of_churn], self._sums)
+        spline = () if self.risk.spline is None else (lines[..., 0],)
+        boosting = () if self.risk.boosting is None else (trees[..., 0],)
         risk, accepted, refused = self.effect.combined(
-            scored, lines(self.effect.curves), total(self.effect.boosted)
+            risk_of([*spline, *boosting]), lines[..., len(spline) :], trees[..., -1]
         )
-        forest = self.accept.forest
-        left = forest.left_by(fixed)
-        carried = prior[:, None] * self._carried
-        acceptance, again = (
-            self._acceptance(months.first(steps), left, carried[:, :steps] + own)
-            for own, steps in ((0.0, shape[1]), (1.0, shape[1] if again_steps is None else again_steps))
+        carried, left = prior[:, None] * self._carried, left[:, of_churn:]
+        acceptance = self._acceptance(months, left, carried)
+        steps = len(self._months) if again_steps is None else again_steps
+        again = (
+            self._acceptance(months.first(steps), left, carried[:, :steps] + 1.0)
+            if steps
+            else acceptance[:, :0]
         )
         return PredictedResponses(X[:, self._price], risk, accepted, refused, acceptance, again)
+
+    def _sums(self, leaves: BitWords, _: Ints | slice) -> Floats:
+        """(m, trees) leaves -> (m, 1 or 2) of the risk's boosting, if any, and of what any contact does."""
+        terms, first = self._churn.terms(leaves), len(self._churn.values) - len(self.effect.boosted.values)
+        found = self.effect.boosted.baseline + np.add.reduce(terms[:, first:], axis=-1)
+        if self.risk.boosting is None:
+            return np.asarray(found[:, None])
+        return np.stack(
+            [self.risk.boosting.baseline + np.add.reduce(terms[:, :first], axis=-1), found], axis=-1
+        )
 
     def _acceptance(self, months: _Months, left: BitWords, recent: Floats) -> Floats:
         """(n, steps, K - 1) by leaves (n, trees) that customers leave and (n, steps) recent offers."""
         forest = self.accept.forest
         cells = self.grid.cells_of(self.accept.features, recent)
 
-        def accepted(leaves: BitWords, places: Ints) -> Floats:
-            again = forest.reachable.take(cells.reshape(-1).take(places), axis=0)
+        def accepted(leaves: BitWords, places: Ints | slice) -> Floats:
+            again = forest.reachable.take(cells.reshape(-1)[places], axis=0)
             return logistic(forest.total((leaves & again)[:, None] & self._offered))
 
         return months.spread(forest, left, accepted, cells)
 
-    def _risk(self, total: Callable[[Forest], Floats], lines: Callable[[Curves], Floats]) -> Floats:
-        logits = []
-        if self.risk.spline is not None:
-            logits.append(lines(self.risk.spline)[..., 0])
-        if self.risk.boosting is not None:
-            logits.append(total(self.risk.boosting))
-        return risk_of(logits)
+    @cached_property
+    def _churn(self) -> Forest:
+        """The trees of the risk, if any, then those of what any contact does."""
+        boosting = () if self.risk.boosting is None else (self.risk.boosting,)
+        return Forest.joined([*boosting, self.effect.boosted])
+
+    @cached_property
+    def _reachable(self) -> BitWords:
+        """(cells, trees) of all trees: of churn, then of acceptance."""
+        return np.concatenate([self._churn.reachable, self.accept.forest.reachable], axis=1)
+
+    @cached_property
+    def _curves(self) -> Curves:
+        """The spline of the risk, if any, then those of the effect."""
+        return Curves.joined([*(() if self.risk.spline is None else (self.risk.spline,)), self.effect.curves])
 
     @cached_property
     def _months(self) -> Ints:
@@ -191,36 +204,38 @@ class _Months:
     """n customers month by month: only their tenure moves, and most trees do not notice every month.
 
     Attributes:
-        cells: (n, T) cells of the tenure; None where nobody ages.
-        within: (n, T) how far into them.
+        fixed: (n, f) cells of the features that do not change.
+        tenure: (n, T) cells of the tenure; None where nobody ages.
+        within: (n, f + T or f) how far into both.
         shape: n, T.
     """
 
-    cells: Ints | None
-    within: Floats | None
+    fixed: Ints
+    tenure: Ints | None
+    within: Floats
     shape: tuple[int, int]
 
     @classmethod
-    def of(cls, grid: Grid, tenure: int | None, X: Floats, months: Ints) -> _Months:
+    def of(cls, grid: Grid, still: Ints, tenure: int | None, X: Floats, months: Ints) -> _Months:
+        fixed, values = grid.cells(X).take(still, axis=1), np.where(np.isnan(X), 0.0, X).take(still, axis=1)
         shape = (len(X), len(months))
         if tenure is None:
-            return cls(None, None, shape)
+            return cls(fixed, None, grid.within(fixed, values), shape)
         later = X[:, tenure, None] + months
         cells = grid.cells_of(tenure, later)
-        return cls(cells, grid.within(cells, later), shape)
+        places, values = np.concatenate([fixed, cells], axis=1), np.concatenate([values, later], axis=1)
+        return cls(fixed, cells, grid.within(places, values), shape)
 
     def first(self, steps: int) -> _Months:
         """The first steps alone."""
-        cells, within = self.cells, self.within
-        if cells is None or within is None or steps == self.shape[1]:
-            return self if steps == self.shape[1] else _Months(None, None, (self.shape[0], steps))
-        return _Months(cells[:, :steps], within[:, :steps], (self.shape[0], steps))
+        tenure = None if self.tenure is None else self.tenure[:, :steps]
+        return replace(self, tenure=tenure, shape=(self.shape[0], steps))
 
     def spread(
         self,
         forest: Forest,
         left: BitWords,
-        evaluate: Callable[[BitWords, Ints], Floats],
+        evaluate: Callable[[BitWords, Ints | slice], Floats],
         others: Ints | None = None,
     ) -> Floats:
         """(n, T, …) an evaluation of leaves, made once for months in a row that leave the same.
@@ -231,26 +246,35 @@ class _Months:
             evaluate: (m, trees) leaves and their (m,) places in (n · T) to (m, …).
             others: (n, T) further cells that may change by the month.
         """
+        if len(left) == 1 and self.tenure is not None:
+            # Of a single customer all months cost less than to find out which are alike.
+            return evaluate(left & forest.reachable.take(self.tenure[0], axis=0), _ALL)[None]
         new = np.zeros(self.shape, bool)
         new[:, 0] = True
-        if self.cells is not None:
-            alike = forest.alike.take(self.cells)
+        if self.tenure is not None:
+            alike = forest.alike.take(self.tenure)
             new[:, 1:] |= alike[:, 1:] != alike[:, :-1]
         if others is not None:
             new[:, 1:] |= others[:, 1:] != others[:, :-1]
         places = new.reshape(-1).nonzero()[0]
         leaves = left.take(places // self.shape[1], axis=0)
-        if self.cells is not None:
-            leaves &= forest.reachable.take(self.cells.reshape(-1).take(places), axis=0)
+        if self.tenure is not None:
+            leaves &= forest.reachable.take(self.tenure.reshape(-1).take(places), axis=0)
         found = evaluate(leaves, places)
         spread = found.take(new.reshape(-1).cumsum() - 1, axis=0)
         return spread.reshape(*self.shape, *found.shape[1:])
 
-    def added(self, curves: Curves, total: Floats) -> Floats:
-        """(n, T or 1, r) totals (n, r) of what does not change, and what the tenure adds to them."""
-        if self.cells is None or self.within is None:
-            return total[:, None]
-        return total[:, None] + curves.at(self.cells, self.within)
+    def added(self, curves: Curves) -> Floats:
+        """(n, T, r) totals of curves."""
+        if self.tenure is None:
+            total = curves.total(self.fixed, self.within)
+            return np.broadcast_to(total[:, None], (*self.shape, total.shape[1]))
+        found = curves.at(np.concatenate([self.fixed, self.tenure], axis=1), self.within)
+        still = self.fixed.shape[1]
+        return np.asarray(curves.summed(found[:, :still])[:, None] + found[:, still:])
+
+
+_ALL = slice(None)
 
 
 def _unlike(model: str, schema: CustomerSchema, expected: CustomerSchema) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,15 @@ class Curves:
                 coefficients[:, cells] = _polynomials(at, grid.scales[1][cells] == 0).swapaxes(0, 1)
         return cls(intercept, coefficients)
 
+    @classmethod
+    def joined(cls, curves: Sequence[Curves]) -> Curves:
+        """The outputs of all curves over one grid, one behind the other."""
+        most = max(len(each.coefficients) for each in curves)
+        padded = [
+            np.pad(each.coefficients, ((0, most - len(each.coefficients)), (0, 0), (0, 0))) for each in curves
+        ]
+        return cls(np.concatenate([each.intercept for each in curves]), np.concatenate(padded, axis=2))
+
     def at(self, cells: Ints, within: Floats) -> Floats:
         """(…) places of one feature -> (…, r)."""
         place = within[..., None]
@@ -69,8 +78,12 @@ class Curves:
 
     def total(self, cells: Ints, within: Floats) -> Floats:
         """(n, f) places of f features -> (n, r) sums, the intercept among them."""
+        return self.summed(self.at(cells, within))
+
+    def summed(self, found: Floats) -> Floats:
+        """(n, f, r) what f features give -> (n, r) sums, the intercept among them."""
         # Features last: each sum then runs over neighbours in memory, in one order however many rows there are.
-        by_output = np.ascontiguousarray(self.at(cells, within).swapaxes(1, 2))
+        by_output = np.ascontiguousarray(found.swapaxes(1, 2))
         return np.asarray(self.intercept + np.add.reduce(by_output, axis=-1))
 
     def predict(self, grid: Grid, X: Floats) -> Floats:

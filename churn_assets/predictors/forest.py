@@ -90,17 +90,29 @@ class Forest:
             reachable[:, number] &= word(below[0])
         return cls(baseline, reachable, values)
 
+    @classmethod
+    def joined(cls, forests: Sequence[Forest]) -> Forest:
+        """The sum of all forests over one grid; their trees follow each other."""
+        most = max(each.values.shape[1] for each in forests)
+        values = [np.pad(each.values, ((0, 0), (0, most - each.values.shape[1]))) for each in forests]
+        reachable = np.concatenate([each.reachable for each in forests], axis=1)
+        return cls(sum(each.baseline for each in forests), reachable, np.concatenate(values))
+
     def left_by(self, cells: Ints) -> BitWords:
         """(…, f) cells of f features -> (…, trees) leaves that all of them leave."""
         return np.asarray(np.bitwise_and.reduce(self.reachable.take(cells, axis=0), axis=-2))
 
     def total(self, leaves: BitWords) -> Floats:
         """(…, trees) words in which one leaf is left of each tree -> (…) sums of their values."""
+        return np.asarray(self.baseline + np.add.reduce(self.terms(leaves), axis=-1))
+
+    def terms(self, leaves: BitWords) -> Floats:
+        """(…, trees) words in which one leaf is left of each tree -> (…, trees) their values."""
         # The exponent of a power of two as a float is the number of its only bit.
         index = leaves.astype(np.float64).view(np.int64)
         index >>= _FRACTION_BITS
         index += self._first
-        return np.asarray(self.baseline + np.add.reduce(self.values.take(index), axis=-1))
+        return np.asarray(self.values.take(index))
 
     @cached_property
     def _first(self) -> Ints:

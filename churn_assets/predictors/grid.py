@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
+
+FEW = 16
+"""Up to as many rows are looked up in Python's own numbers, which is faster than in arrays."""
 
 CHUNK = 512
 """Rows evaluated at once: what they need stays in the processor's cache."""
@@ -76,6 +80,8 @@ class Grid:
 
     def cells(self, X: Floats) -> Ints:
         """(n, F) values of the first F features, NaN for a blank, to (n, F) cells."""
+        if len(X) <= FEW:
+            return np.array([self._cells(row) for row in X.tolist()], np.int64).reshape(X.shape)
         features = X.shape[1]
         blank = np.isnan(X)
         known = (X >= 0) & (self._levels[:features] > X)  # whatever comes in: never a cell of another feature
@@ -85,6 +91,24 @@ class Grid:
             inside[:, feature] = self.edges[feature].searchsorted(X[:, feature]) + blank[:, feature]
         inside += self.starts[:features]
         return inside
+
+    def _cells(self, row: Sequence[float]) -> list[int]:
+        """As `cells`, of one row."""
+        found = []
+        for value, (edges, levels, start) in zip(row, self._by_feature, strict=False):
+            if value != value:
+                found.append(start + (levels or len(edges) + 1))
+            elif levels:
+                found.append(start + (int(value) if 0 <= value < levels else levels))
+            else:
+                found.append(start + bisect_left(edges, value))
+        return found
+
+    @cached_property
+    def _by_feature(self) -> list[tuple[list[float], int, int]]:
+        """Edges, number of categories and first cell of every feature."""
+        edges = [each.tolist() for each in self.edges]
+        return list(zip(edges, self.levels, self.starts[:-1].tolist(), strict=True))
 
     def cells_of(self, feature: int, values: Floats) -> Ints:
         """Cells of any number of values, none blank, of one numeric feature."""

@@ -39,17 +39,25 @@ def normal(count: int) -> Nodes:
 
 def spread(probability: Floats, sd: float, nodes: Nodes) -> Floats:
     """(n, J, …) probabilities of types whose logits lie `sd` apart and whose mean is the `probability` (n, …)."""
-    found = np.empty((len(probability), len(nodes.at), *probability.shape[1:]))
+    return spread_each(probability, (sd,), nodes)[:, 0]
+
+
+def spread_each(probability: Floats, sds: tuple[float, ...], nodes: Nodes) -> Floats:
+    """(n, len(sds), J, …) `spread` of the `probability` (n, …) by each of several distances."""
     if len(nodes.at) == 1:
-        found[:, 0] = probability
-        return found
+        return np.stack([probability[:, None]] * len(sds), axis=1)
     centre = logit(probability, _LEAST)
-    centre += np.interp(centre, *_shifts(sd, nodes))
-    rest = np.array(probability)
-    for each in range(1, len(nodes.at)):
-        found[:, each] = logistic(centre + sd * nodes.at[each])
-        rest -= nodes.share[each] * found[:, each]
-    found[:, 0] = between(0.0, rest / nodes.share[0], 1.0)
+    found = np.empty((len(centre), len(sds), len(nodes.at), *centre.shape[1:]))
+    others = found[:, :, 1:]
+    for place, sd in enumerate(sds):
+        moved = centre + np.interp(centre, *_shifts(sd, nodes))
+        for each, at in enumerate(nodes.at[1:]):
+            np.add(moved, sd * at, out=others[:, place, each])
+    others[:] = logistic(others)
+    rest = probability[:, None]
+    for each, share in enumerate(nodes.share[1:]):
+        rest = rest - share * others[:, :, each]
+    found[:, :, 0] = between(0.0, rest / nodes.share[0], 1.0)
     return found
 
 

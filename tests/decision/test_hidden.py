@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from churn_assets.arms import ArmConfig, Catalogue, FreeMonths, Gift, PercentOff
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.hidden import HiddenTypes
-from churn_assets.decision.incremental import Worths, incremental
+from churn_assets.decision.incremental import OneOffer, Worths, incremental
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import evaluate, never, solve
 
@@ -65,13 +66,26 @@ def one_offer(process, arm, step):
     return choice
 
 
-@pytest.mark.parametrize("step", [0, 7])
-def test_what_an_offer_adds_is_told_of_customers_whose_type_nobody_knows(hidden, make_tables, step):
+MENU = Catalogue(
+    declared=(
+        ArmConfig(id="a_year", terms=PercentOff(share=0.2, months=12)),
+        ArmConfig(id="a_month", terms=FreeMonths(months=1)),
+        ArmConfig(id="router", terms=Gift(gift="a new router", cost=40.0)),
+    )
+).menu([0.0, "a_year", 0.1, "a_month", "router"])
+"""Benefits longer and shorter than the label window, and none."""
+
+
+@pytest.mark.parametrize(
+    ("horizon", "to_go"), [(30, 30), (30, 23), (30, 7), (30, 2), (9, 9), (9, 3), (9, 1), (2, 2), (2, 1)]
+)
+def test_what_an_offer_adds_is_told_of_customers_whose_type_nobody_knows(hidden, make_tables, horizon, to_go):
+    step, hidden = horizon - to_go, replace(hidden, horizon=horizon, menu=MENU)
     tables = make_tables(40, hidden, seed=2)
     added = incremental(tables.responses, hidden)
     none = evaluate(tables, hidden, never(hidden))
     reached = added.survival[:, :step].prod(axis=1)
-    for arm in (1, 4):
+    for arm in (1, 2, 3, 4):
         once = evaluate(tables, hidden, one_offer(hidden, arm, step))
         np.testing.assert_allclose(
             reached * added.value[:, step, 0, arm], once.value - none.value, rtol=1e-4, atol=1e-4
@@ -169,8 +183,9 @@ def test_projections_go_from_hopeful_to_cautious_and_are_those_of_processes_so_c
         monthly, frailty=1.0, frailty_band=(0.0, 1.5), effect_decay=0.1, effect_decay_band=(0.0, 0.5)
     )
     tables = make_tables(300, process, seed=2)
-    worths = Worths(tables.responses, process, process.projections)
-    told = [worths.gained(0, 1, at)[0][:, :, 0] for at in range(3)]
+    worths = Worths(tables.responses, OneOffer(process, process.projections))
+    gained, _ = worths.gained(tables.responses.acceptance[:, :1])
+    told = gained.transpose(2, 0, 1)
     for value, projection in zip(told, process.projections, strict=True):
         alone = incremental(tables.responses, process.at(projection))
         np.testing.assert_allclose(value, alone.value[:, 0, 0, 1:], rtol=1e-5, atol=1e-5)
@@ -178,6 +193,18 @@ def test_projections_go_from_hopeful_to_cautious_and_are_those_of_processes_so_c
     assert pays.any()
     assert (told[1][pays] > told[0][pays]).all()
     assert (told[0][pays] > told[2][pays]).all()
+
+
+def test_whoever_leaves_for_sure_is_worth_no_more_than_the_offer_costs(hidden, make_tables):
+    tables = make_tables(20, hidden, seed=2)
+    certain = replace(
+        tables, risk=np.ones_like(tables.risk), churn_if_accepted=tables.churn_if_accepted * 0 + 1
+    )
+    added = incremental(replace(certain, churn_if_refused=certain.churn_if_accepted).responses, hidden)
+    assert np.isfinite(added.value).all()
+    assert np.isfinite(added.survival).all()
+    # Of a probability at most 1 - 1e-9 is believed, a thousandth of a month's survival.
+    assert np.abs(added.value[..., 1:] + hidden.menu.contact_cost[1:]).max() < 1e-3 * tables.price.max()
 
 
 def test_where_effects_fade_whole_an_offer_brings_what_is_paid_in_its_window_alone(monthly, make_tables):

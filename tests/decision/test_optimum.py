@@ -227,7 +227,7 @@ def test_a_figure_is_the_same_bits_for_one_customer_and_for_many(process, make_t
         assert (alone.spend[0] == together.spend[i]).all()
         first = waiting_first(
             *(each[:1, :, 0, 1:].swapaxes(1, 2) for each in (alone.value, alone.spend)),
-            alone.survival,
+            np.cumprod(np.append(1.0, alone.survival[0, :-1]))[None],
             KNOT_PRICES,
         )
         assert (

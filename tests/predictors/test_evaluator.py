@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from churn_assets.predictors.curves import Curves
 from churn_assets.predictors.fitted import boosting_baseline, boosting_trees
 from churn_assets.predictors.forest import Forest
-from churn_assets.predictors.grid import Grid, edges_of, union
+from churn_assets.predictors.grid import FEW, Grid, edges_of, union
 
 
 def made_up(leaves, seed=0):
@@ -89,3 +89,35 @@ def test_every_row_gets_the_same_bits_alone_and_among_others():
     together = forest.predict(grid, X)
 
     assert [forest.predict(grid, X[i : i + 1])[0] for i in range(40)] == together[:40].tolist()
+
+
+def test_a_row_lies_in_the_same_cells_alone_and_among_others():
+    grid = Grid(edges_of([[0.0, 0.5, 0.5 + 1e-12, 3.0], [], []]), (0, 3, 0))
+    values = [np.nan, -np.inf, -1.0, 0.0, 0.5, 0.7, 1.0, 2.0, 2.5, 3.0, 99.0, np.inf]
+    X = np.array([(a, b, c) for a in values for b in values for c in values[:3]])
+
+    together = grid.cells(X)
+
+    assert len(X) > FEW
+    assert [grid.cells(X[i : i + 1])[0].tolist() for i in range(len(X))] == together.tolist()
+
+
+def test_joined_forests_and_curves_say_what_each_says():
+    (X, few), (_, many) = made_up(5, 1), made_up(31, 2)
+    edges = [
+        [node.edge for tree in boosting_trees(each) for node in tree if getattr(node, "feature", None) == f]
+        for each in (few, many)
+        for f in range(4)
+    ]
+    grid = Grid(edges_of([[*edges[f], *edges[4 + f]] for f in range(4)]), (0, 0, 0, 0))
+    forests = [Forest.build(boosting_trees(each), boosting_baseline(each), grid) for each in (few, many)]
+    assert Forest.joined(forests).predict(grid, X) == pytest.approx(
+        sum(each.predict(grid, X) for each in forests), abs=1e-12
+    )
+
+    curves = [
+        Curves.build(lambda X, p=p: np.nan_to_num(X[:, :1]) * [1.0, p], degree, 4, grid)
+        for degree, p in ((1, 2.0), (3, -1.0))
+    ]
+    found = Curves.joined(curves).predict(grid, X)
+    assert (found == np.concatenate([each.predict(grid, X) for each in curves], axis=1)).all()

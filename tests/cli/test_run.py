@@ -116,7 +116,7 @@ def test_a_customer_table_that_is_not_there_is_one_line(empty):
     empty.configure(lambda content: content["customers"].update(source="data/none.csv"))
     done = empty.run("quickstart", "--select", "customers")
     assert done.returncode == 2
-    assert "none.csv: no such file" in done.stderr
+    assert "none.csv: found no such file" in done.stderr
     assert "Traceback" not in done.stderr
 
 

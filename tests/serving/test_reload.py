@@ -39,8 +39,11 @@ def same(online, offline):
         and online["retention_probability"] == offline.retention_probability
         and [
             (o["id"], o["forbidden"], o["acceptance_probability"], o["churn_risk"], o["expected_value"],
-             o["propensity"]) for o in online["arms"]
-        ] == [(outlook.arm.id, *outlook[1:]) for outlook in offline.arms]
+             o["one_window"], o["propensity"]) for o in online["arms"]
+        ] == [
+            (o.arm.id, o.forbidden, o.acceptance, o.risk_if_offered, o.expected_value, o.window_value, o.propensity)
+            for o in offline.arms
+        ]
     )  # fmt: skip
 
 

@@ -119,20 +119,20 @@ def _messages(raw: RawTable, found: TableDecisions, decider: Decider, writer: Me
     return written.set_axis(rows).reindex(range(len(raw)), fill_value="")
 
 
+_MONEY = ("window_value", "expected_value", "value_low", "value_high")
+
+
 def _told(found: TableDecisions, decider: Decider, raw: RawTable, names: dict[str, str]) -> dict[str, Any]:
     """What is said of the decisions, as plain data."""
     from dataclasses import asdict
 
-    by_arm = found.frame.groupby("arm")["expected_value"].agg(["size", "sum"])
+    by_arm = found.frame.groupby("arm")
+    sums, sizes = by_arm[list(_MONEY)].sum(), by_arm.size()
     arms = [
-        {
-            "arm": arm.id,
-            "offer": arm.label,
-            "customers": int(by_arm.loc[arm.id, "size"]),
-            "expected_value": float(by_arm.loc[arm.id, "sum"]),
-        }
+        {"arm": arm.id, "offer": arm.label, "customers": int(sizes[arm.id])}
+        | {name: float(sums.loc[arm.id, name]) for name in _MONEY}
         for arm in decider.menu
-        if arm.id in by_arm.index
+        if arm.id in sizes.index
     ]
     decided = int(found.decided.sum())
     return {
@@ -152,7 +152,19 @@ def _show(told: dict[str, Any], target: Path) -> None:
     from churn_assets.tables.problems import TableProblem
 
     out.print(f"{told['decided']} decisions of {told['release']}")
-    out.print(table([row | {"expected_value": figure(row["expected_value"])} for row in told["arms"]]))
+    shown = [
+        {
+            "arm": row["arm"],
+            "offer": row["offer"],
+            "customers": row["customers"],
+            "within one window": figure(row["window_value"]),
+            "projected": figure(row["expected_value"]),
+            "least": figure(row["value_low"]),
+            "most": figure(row["value_high"]),
+        }
+        for row in told["arms"]
+    ]
+    out.print(table(shown))
     for said in told["said"]:
         out.print(said, markup=False, highlight=False)
     for name, count in told["outside"].items():

@@ -86,23 +86,13 @@ def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
 def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:
     from churn_assets.offers.config import OfferLogConfig
     from churn_assets.offers.economics import catalogue
-    from churn_assets.offers.log import read_log
+    from churn_assets.offers.log import configured_log
     from churn_assets.offers.outcome_file import outcome_reports
-    from churn_assets.store.inputs import local_copy
 
     config = experiment.section(OfferLogConfig)
     if not config.simulated:
         arms = catalogue(experiment.arms, experiment.economics)
-        with local_copy(config.source, root) as (path, where):
-            log = read_log(
-                path,
-                config.columns,
-                customers.ids,
-                arms,
-                where,
-                features=customers.frame,
-                reading=config.reading,
-            )
+        log = configured_log(config, customers, arms, root)
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
     if config.decisions is not None:
         reports = outcome_reports(config.decisions.outcomes, root, config.decisions.reading)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from churn_assets.customers.config import CustomersGates
 from churn_assets.customers.schema import ID
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.metrics import auc
+from churn_assets.gates.leaks import lone_column
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.stability import population_stability
-
-LEVELS = 20
-"""Quantile bins of a numeric feature when it is tried as a lone predictor; a blank is one more level."""
 
 MAX_SPLIT_Z = 4.0
 """Both sides of the split come from one hash: their churn rates differ by chance, rarely by this much."""
@@ -35,7 +29,10 @@ def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
     Its levels (categories; quantile bins and blanks of numbers) are scored by the churn rate of the other
     folds at that level, so that rare levels cannot memorise. A number is also tried as it is.
     """
-    scores = {name: _lone_auc(table, position) for position, name in enumerate(table.schema.names)}
+    scores = {
+        feature.name: lone_column(table.X[:, position], table.y, table.fold, feature.categories).auc
+        for position, feature in enumerate(table.schema.features)
+    }
     ranked = sorted(scores.items(), key=lambda item: -item[1])
     strongest, score = ranked[0]
     leaks = [name for name, each in ranked if not each <= gates.max_single_feature_auc]
@@ -156,33 +153,3 @@ def _moved(name: str, champion: CustomerTable, table: CustomerTable) -> str:
 
     then, now = (usual(each.frame[name]) for each in (champion, table))
     return f"{name} moved most: {then} for the champion, {now} here"
-
-
-def _lone_auc(table: CustomerTable, position: int) -> float:
-    values, y, fold = table.X[:, position], table.y, table.fold
-    by_level = _rates_elsewhere(_levels(values), y, fold)
-    found = [auc(y, by_level)]
-    if table.schema.features[position].kind == "numeric":
-        present = ~np.isnan(values)
-        as_it_is = auc(y[present], values[present])
-        found += [as_it_is, 1 - as_it_is]
-    return max((score for score in found if np.isfinite(score)), default=float("nan"))
-
-
-def _levels(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Codes of the distinct values, or of quantile bins where there are many; blanks are one level."""
-    distinct = np.unique(values[~np.isnan(values)])
-    if len(distinct) > LEVELS:
-        distinct = np.unique(np.quantile(values[~np.isnan(values)], np.linspace(0, 1, LEVELS + 1)[:-1]))
-    codes = np.searchsorted(distinct, np.nan_to_num(values), side="right")
-    return np.where(np.isnan(values), len(distinct) + 1, codes)
-
-
-def _rates_elsewhere(levels: NDArray[np.intp], y: NDArray[np.int8], fold: NDArray[np.int8]) -> NDArray[Any]:
-    """For each customer, the churn rate of the level in the other folds, else the base rate."""
-    frame = pd.DataFrame({"level": levels, "fold": fold, "y": y.astype(float)})
-    inside = frame.groupby(["level", "fold"])["y"]
-    whole = frame.groupby("level")["y"]
-    rows = whole.transform("size") - inside.transform("size")
-    churners = whole.transform("sum") - inside.transform("sum")
-    return np.asarray((churners / rows.where(rows > 0)).fillna(float(y.mean())))

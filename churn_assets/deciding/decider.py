@@ -20,7 +20,7 @@ from churn_assets.customers.features import FeatureError, RowEncoder, far_outsid
 from churn_assets.deciding.reasons import Reason, reasons
 from churn_assets.deciding.release_models import ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
-from churn_assets.decision.process import IDLE, RetentionProcess
+from churn_assets.decision.process import IDLE, Floats, RetentionProcess
 
 POLICY = "ppo_decision"
 
@@ -256,11 +256,16 @@ class Decider:
         self._views: list[int] = self.process.view.tolist()
         counts = range(self.process.max_offers + 1)
         self._pasts: list[list[int]] = [self.process.past(used, counts).tolist() for used in counts]
+        self._reach = np.transpose([feature.far for feature in models.schema.features])
         self._open: list[bool] = self.process.open.tolist()
         self._running: list[bool] = self.process.running.tolist()
 
     def decide(
-        self, batch: Sequence[CustomerInput], rollout: Rollout = NO_ROLLOUT, budget: Budget = Budget()
+        self,
+        batch: Sequence[CustomerInput],
+        rollout: Rollout = NO_ROLLOUT,
+        budget: Budget = Budget(),
+        rows: Floats | None = None,
     ) -> list[Decision]:
         """One decision a customer, in order; with no `remaining` budget they do not depend on each other.
 
@@ -268,6 +273,7 @@ class Decider:
             batch: m customers.
             rollout: Who is not left to the policy.
             budget: What they share.
+            rows: (m, F) of the customers, as of `encoded`; None: not encoded yet.
 
         Raises:
             CustomerError: A customer is not as the release's signature says; nothing was decided for anybody.
@@ -281,9 +287,9 @@ class Decider:
             )
         if not batch:
             return []
-        rows = self._rows(batch)
+        rows = self.encoded(batch) if rows is None else rows
         prior = [customer.prior_offers for customer in batch]
-        found, known = self.models.outlooks(np.array(rows), prior)
+        found, known = self.models.outlooks(rows, prior)
         own = own_arms(found) if self._conditional else [self._all] * len(batch)
         situations = [
             self._situation(index, customer, arms)
@@ -332,12 +338,20 @@ class Decider:
                 found[index] = error
         return found
 
-    def outside(self, batch: Sequence[CustomerInput]) -> dict[str, int]:
-        """How many of these customers, none of whom is at fault, lie far outside of what was learned, by feature."""
-        return far_outside(np.array(self._rows(batch)), self.schema)
+    def outside(self, rows: Floats) -> dict[str, int]:
+        """How many customers (m, F), as of `encoded`, lie far outside of what was learned, by feature."""
+        lowest, highest = self._reach
+        if not ((rows < lowest) | (rows > highest)).any():
+            return {}
+        return far_outside(rows, self.schema)
 
-    def _rows(self, batch: Sequence[CustomerInput]) -> list[list[float]]:
-        return [self._row(index, customer) for index, customer in enumerate(batch)]
+    def encoded(self, batch: Sequence[CustomerInput]) -> Floats:
+        """(m, F) rows of the design matrix.
+
+        Raises:
+            CustomerError: A customer is not as the release's signature says.
+        """
+        return np.array([self._row(index, customer) for index, customer in enumerate(batch)])
 
     def _row(self, index: int, customer: CustomerInput) -> list[float]:
         for field in ("offers_used", "offers_accepted", "prior_offers"):

@@ -58,7 +58,8 @@ class BudgetBound:
     """Lagrangian dual of the shared budget.
 
     Attributes:
-        value: no policy that keeps the expected spend within the budget has a higher mean value.
+        value: where nothing of customers is hidden, no policy that keeps the expected spend within the budget has a
+            higher mean value; else none that plans as `Optimum` does.
         budget_price: the lowest price found at which the optimum keeps the budget; 0 where it does not bind.
         spend: mean spend of the optimum at that price.
         feasible_value: mean value of that optimum: a policy that attains it exists.
@@ -73,7 +74,7 @@ class BudgetBound:
 def budget_bound(
     tables: ResponseTables, process: RetentionProcess, budget: float, *, rounds: int = 20
 ) -> BudgetBound:
-    """Bound what any policy can attain, by bisecting the price at which the optimum meets the budget.
+    """Bound what a policy can attain, by bisecting the price at which the optimum meets the budget.
 
     Args:
         tables: the customers who share the budget.
@@ -159,7 +160,7 @@ def run_campaign(
     """
     process, n = policy.process, len(tables)
     hazard, full = hazards(tables, process), process.commitments(tables.price)
-    relapse = relapses(tables, process)
+    relapse = relapses(tables, process) if process.effect_decay else None
     owed = full - process.menu.contact_cost - process.menu.given_once
     given = process.spend(tables.price)
     everyone = np.arange(n)
@@ -193,7 +194,7 @@ def run_campaign(
         paid = np.where(alive, given[state, everyone], 0.0)
         spent += float(paid.sum())
         reserved -= paid
-        if process.effect_decay:
+        if relapse is not None:
             alive &= rng.random(n) >= relapse[everyone, t, process.leaving[state]]
             reserved[~alive] = 0
         state = process.successor[state]

@@ -196,7 +196,7 @@ class RetentionCore:
         *,
         customer: npt.ArrayLike | None = None,
         state: npt.ArrayLike | None = None,
-        offers_used: npt.ArrayLike | None = None,
+        offers_used: npt.ArrayLike = 0,
         offers_accepted: npt.ArrayLike = 0,
         budget_price: npt.ArrayLike | None = None,
     ) -> Observations:
@@ -211,9 +211,8 @@ class RetentionCore:
             self.budget_price[:] = self.prices[self.customer]
         if state is not None:
             self._situation += _within("state", state, self.process.n_states - 1) * self._counts
-        if offers_used is not None:
-            used = _within("offers_used", offers_used, self.process.max_offers)
-            self._situation += self.process.past(used, _within("offers_accepted", offers_accepted, used))
+        used = _within("offers_used", offers_used, self.process.max_offers)
+        self._situation += self.process.past(used, _within("offers_accepted", offers_accepted, used))
         if budget_price is not None:
             if self.size > 1:
                 msg = "budget_price is fixed when a vector of customers is made: it cannot be reset"

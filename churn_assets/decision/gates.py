@@ -149,13 +149,14 @@ def projection(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Ou
     if trial.captured(trial.best.value) is None:
         return gain(policy, trial, gates)
     choice = policy.choice(trial.observer)
-    gained: list[float] = []
-    for each in process.projections:
+    ours = trial.evaluate(choice)
+    gained = [float((ours.value - trial.none).mean())]
+    for each in process.projections[1:]:
         other = process.at(each)
         kept = evaluate(tables, other, choice).value - evaluate(tables, other, never(process)).value
         gained.append(float(kept.mean()))
     told, cautious, hopeful = gained[0], gained[-1], gained[min(1, len(gained) - 1)]
-    window = _in_window(trial, trial.evaluate(choice).first)
+    window = _in_window(trial, ours.first)
     months = process.horizon * process.step_months
     detail = (
         f"worth {told:.2f} a customer over {months} months, projected ({cautious:.2f} to {hopeful:.2f}); "
@@ -297,12 +298,19 @@ def no_worse_than(
 ) -> Outcome:
     """Captures about as much as the champion on the same customers.
 
-    A champion of another menu or other rules cannot be asked about these customers; the release compares their values.
+    It is shown values at the frailty that it was trained for, which a newer log may estimate otherwise. A champion of
+    another menu or other rules cannot be asked about these customers; the release compares their values.
     """
-    if champion.process != trial.process or champion.observation_names != trial.observer.names:
+    process, before = trial.process, champion.process
+    # Whether answers to earlier offers are told apart is part of how decisions are numbered.
+    if before.rules != process.rules or bool(before.taste) != bool(process.taste):
+        return no_champion()
+    shown = Observer(trial.tables, before)
+    if champion.observation_names != shown.names:
         return no_champion()
     ours, theirs = (
-        trial.captured(trial.evaluate(p.choice(trial.observer)).value) for p in (policy, champion)
+        trial.captured(trial.evaluate(each).value)
+        for each in (policy.choice(trial.observer), champion.choice(shown))
     )
     if ours is None or theirs is None:
         return gain(policy, trial, gates)

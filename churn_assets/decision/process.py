@@ -196,6 +196,12 @@ class RetentionProcess:
         return replace(self, frailty=projection.frailty, effect_decay=projection.effect_decay)
 
     @cached_property
+    def rules(self) -> RetentionProcess:
+        """The same without what is estimated or assumed of customers: what every policy has to keep to."""
+        alike: dict[str, Any] = dict.fromkeys(("frailty", "effect_decay", "taste"), 0.0)
+        return replace(self, **alike, frailty_band=(0.0, 0.0), effect_decay_band=(0.0, 0.0))
+
+    @cached_property
     def of_one_type(self) -> RetentionProcess:
         """The same for customers of whom nothing is hidden."""
         return replace(self, frailty=0.0, frailty_band=(0.0, 0.0), taste=0.0)

@@ -15,7 +15,7 @@ from churn_assets.gates.plots import Plot
 from churn_assets.offers.checks import OFFER_LOG
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
-from churn_assets.store.inputs import content_of, local_copy
+from churn_assets.store.inputs import content_of
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
@@ -78,7 +78,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
 
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.eligibility import Eligibility
-    from churn_assets.offers.log import read_log
+    from churn_assets.offers.log import configured_log
     from churn_assets.offers.offer_rows import append
 
     config, arms = step.config, catalogue(step.read(_ARMS), step.read(_ECONOMICS))
@@ -96,16 +96,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         )
         log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
-        with local_copy(config.source, step.root) as (path, where):
-            log = read_log(
-                path,
-                config.columns,
-                customers.ids,
-                arms,
-                where,
-                features=customers.frame,
-                reading=config.reading,
-            )
+        log = configured_log(config, customers, arms, step.root)
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step)
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, did_you_mean, percent_share, percents
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
+from churn_assets.store.inputs import local_copy
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
@@ -32,6 +33,10 @@ from churn_assets.tables.values import (
     parse_truths,
     say_decimals,
 )
+
+if TYPE_CHECKING:
+    from churn_assets.customers.table import CustomerTable
+    from churn_assets.offers.config import OfferLogConfig
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -187,6 +192,27 @@ def read_log(
     problems = Problems(where or str(path), OfferLogError)
     raw = read_raw(path, problems, reading)
     return log_of(raw, columns, customer_ids, catalogue, problems, features=features)
+
+
+def configured_log(
+    config: OfferLogConfig, customers: CustomerTable, catalogue: Catalogue, root: Path
+) -> OfferLog:
+    """The log that an experiment names: a path, relative to `root`, or `gs://bucket/name`.
+
+    Raises:
+        OfferLogError: As of `read_log`.
+        StoreError: It is an object of a bucket that cannot be read.
+    """
+    with local_copy(config.source, root) as (path, where):
+        return read_log(
+            path,
+            config.columns,
+            customers.ids,
+            catalogue,
+            where,
+            features=customers.frame,
+            reading=config.reading,
+        )
 
 
 def log_of(

@@ -166,7 +166,10 @@ def _offers(decided: pd.DataFrame, menu: Menu) -> list[dict[str, Any]]:
             "customers": len(rows),
             "share": len(rows) / len(decided),
             "mean_risk": float(rows["risk"].mean()),
+            "mean_window_value": float(rows["window_value"].mean()),
             "mean_expected_value": float(rows["expected_value"].mean()),
+            "mean_value_low": float(rows["value_low"].mean()),
+            "mean_value_high": float(rows["value_high"].mean()),
         }
         for arm in menu
         if arm.id in grouped.groups

@@ -56,7 +56,8 @@ class ReportInputs:
         simulated: Whether the responses to offers are simulated.
         members: In flow order.
         funnel: Rows of `stage` and `customers`, from all to kept.
-        offers: Rows of `offer`, `customers` and `mean_expected_value`.
+        offers: Rows of `offer`, `customers`, `mean_window_value` (within the label window) and `mean_expected_value`
+            (projected over the horizon) with its band.
         messages: What would be sent to a few golden customers, and who wrote it.
         champion: The release it is compared with; None where nothing leads.
         changes: Rows of `what`, `champion` and `this`.

@@ -105,11 +105,12 @@ class Windows:
 
 
 def windows_of(table: CustomerTable, log: OfferLog, risk: RiskModel, effect: Consequences) -> Windows:
-    """The decisions of a log, and the times between them in which an accepted benefit ran.
+    """A log's decisions on customers who are not held out, and the times between in which an accepted benefit ran.
 
     Features are the table's, but for the tenure, which grows from a customer's first decision on. Whoever took a
     benefit that outlasts the window is decided for again when it ends; who is not, where others are, has left.
     """
+    log = log.where(~table.held_out[log.positions(table.ids)])
     window = table.schema.label_window_months
     customer, accepted = log.positions(table.ids), log.accepted == 1
     start = log.frame["decided_at"].min()

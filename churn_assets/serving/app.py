@@ -255,27 +255,42 @@ class DecisionDesk:
         return Reply(_ENCODER.encode(OutcomesAnswer(recorded=number, durable=durable)))
 
     def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> _Decided:
-        customers, undecided = question.customers, list[UndecidedView]()
+        customers = question.customers
         batch = [_input(customer) for customer in customers]
         if len({customer.customer_id for customer in batch}) < len(batch):
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
-        if faults := served.decider.faults(batch):
-            undecided = [_undecided(batch[index], error) for index, error in faults.items()]
-            good = [index for index in range(len(batch)) if index not in faults]
-            if not good:
-                raise _invalid(undecided)
-            customers, batch = [customers[index] for index in good], [batch[index] for index in good]
-        counts = served.decider.outside(batch)
-        for name, count in counts.items():
-            self._parts.metrics.outside(name, count)
-        if told := too_far(counts, len(batch), served.decider.schema):
-            raise Problem(422, "far outside of what was learned", "; ".join(told))
+        try:
+            return customers, self._decided(served, question, batch), []
+        except CustomerError:  # seldom: only then is everybody looked at for faults
+            faults = served.decider.faults(batch)
+        undecided = [_undecided(batch[index], error) for index, error in faults.items()]
+        good = [index for index in range(len(batch)) if index not in faults]
+        if not good:
+            raise _invalid(undecided)
+        customers, batch = [customers[index] for index in good], [batch[index] for index in good]
+        return customers, self._decided(served, question, batch), undecided
+
+    def _decided(
+        self, served: ServedRelease, question: DecisionsQuestion, batch: Sequence[CustomerInput]
+    ) -> list[Decision]:
+        decider, decided = served.decider, list[Decision]()
         budget = Budget(question.budget_price, question.remaining_budget)
         try:
-            return customers, served.decider.decide(batch, self._parts.rollout, budget), undecided
+            rows = decider.encoded(batch)
+            counts = decider.outside(rows)
+            told = too_far(counts, len(batch), decider.schema)
+            if not told:
+                decided = decider.decide(batch, self._parts.rollout, budget, rows)
+        except CustomerError:
+            raise
         except Exception:
             _LOG.error("no decision for %s", redacted(question))
             raise
+        for name, count in counts.items():
+            self._parts.metrics.outside(name, count)
+        if told:
+            raise Problem(422, "far outside of what was learned", "; ".join(told))
+        return decided
 
     async def _log(self, kind: bytes, *payload: bytes) -> None:
         try:

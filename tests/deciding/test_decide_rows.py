@@ -165,7 +165,9 @@ def test_all_faults_of_a_call_are_found_at_once(decider):
     dear = CustomerInput("2", {**features[2], "MonthlyCharges": 0.0})
     found = decider.faults([good, strange, dear])
     assert {index: error.field for index, error in found.items()} == {1: "Contract", 2: "MonthlyCharges"}
-    assert decider.outside([good, CustomerInput("3", {**features[0], "tenure": 2000.0})]) == {"tenure": 1}
+    assert decider.outside(
+        decider.encoded([good, CustomerInput("3", {**features[0], "tenure": 2000.0})])
+    ) == {"tenure": 1}
 
 
 def decide_features(decider):

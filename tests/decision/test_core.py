@@ -149,8 +149,15 @@ def test_an_episode_can_start_from_any_customer_state_and_price(monthly, make_ta
     assert core.customer.tolist() == [3]
     assert core.used.tolist() == [2]
     assert core.budget_price.tolist() == [1.5]
-    for wrong in ({"customer": 40}, {"state": 99}, {"offers_used": -1}, {"budget_price": -1.0}):
-        with pytest.raises(ValueError, match=next(iter(wrong))):
+    for wrong in (
+        {"customer": 40},
+        {"state": 99},
+        {"offers_used": -1},
+        {"offers_accepted": 1},
+        {"offers_used": 1, "offers_accepted": 2},
+        {"budget_price": -1.0},
+    ):
+        with pytest.raises(ValueError, match=list(wrong)[-1]):
             core.reset(**wrong)
 
 

@@ -141,6 +141,21 @@ def test_a_policy_worse_than_the_champion_is_stopped(silent, good, trial):
     assert failed(gates.no_worse_than(good, silent, trial, LIMITS)) == []
 
 
+def test_a_champion_of_another_frailty_is_compared(silent, good, trial):
+    """Every log estimates another one: a gate that asked for the same would compare nothing ever again."""
+    newer = gates.Trial.of(trial.tables, replace(trial.process, frailty=0.3, frailty_band=(0.1, 0.6)))
+    found = gates.no_worse_than(silent, good, newer, LIMITS)
+    assert failed(found) == ["captured_over_champion"]
+    assert failed(gates.no_worse_than(good, silent, newer, LIMITS)) == []
+    assert found.gates[0].name != gates.no_champion().gates[0].name
+
+
+def test_a_champion_that_counts_answers_is_no_other_way_compared(good, trial):
+    counting = replace(trial.process, taste=0.5)
+    other = linear(counting, Observer(trial.tables, counting))
+    assert gates.no_worse_than(good, other, trial, LIMITS) == gates.no_champion()
+
+
 def test_a_champion_of_another_menu_is_not_compared_here(good, monthly, make_tables, trial):
     process = replace(monthly, menu=Catalogue().menu([0.0, 0.2]))
     observer = Observer(make_tables(10, process), process)

@@ -7,7 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from churn_assets.response.persistence import Windows, persistence
+from benchmarks.panel import history_log
+from benchmarks.worlds import WORLDS
+from churn_assets.offers.log import OfferLog
+from churn_assets.offers.world import DemoWorld
+from churn_assets.response.persistence import Windows, persistence, windows_of
 
 WINDOW = 3.0
 
@@ -98,3 +102,18 @@ def test_windows_in_which_nothing_was_decided_are_counted_by_their_length():
     assert (kept.length == 2).sum() > 500
     found = persistence(kept, WINDOW)
     assert found.frailty.low <= 1.0 <= found.frailty.high
+
+
+def test_customers_held_out_change_nothing_that_is_estimated(fitted):
+    """Their answers are what figures are judged by."""
+    table = fitted.table
+    log = history_log(
+        DemoWorld(table, fitted.experiment.economics, responses=WORLDS["frailty"]), 0, windows=4
+    )
+    held = table.held_out[log.positions(table.ids)]
+    turned = np.where(held, 1 - log.churned, log.churned)
+    other = OfferLog(log.frame.assign(churned=turned), log.menu, log.simulated)
+    ours, theirs = (windows_of(table, each, fitted.risk, fitted.effect) for each in (log, other))
+    for name in Windows.__dataclass_fields__:
+        np.testing.assert_array_equal(getattr(ours, name), getattr(theirs, name))
+    assert not table.held_out[ours.customer].any()

@@ -17,8 +17,9 @@ import numpy as np
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.features import FeatureError, RowEncoder, far_outside
+from churn_assets.deciding.outlook import Figures, blocks_dtype, figures
 from churn_assets.deciding.reasons import Reason, reasons
-from churn_assets.deciding.release_models import ReleaseModels, own_arms
+from churn_assets.deciding.release_models import Foreseen, ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.process import IDLE, Floats, RetentionProcess
 
@@ -256,6 +257,7 @@ class Decider:
         self._views: list[int] = self.process.view.tolist()
         counts = range(self.process.max_offers + 1)
         self._pasts: list[list[int]] = [self.process.past(used, counts).tolist() for used in counts]
+        self._blocks = blocks_dtype(models.known.outlooks.dtype)
         self._reach = np.transpose([feature.far for feature in models.schema.features])
         self._open: list[bool] = self.process.open.tolist()
         self._running: list[bool] = self.process.running.tolist()
@@ -265,7 +267,7 @@ class Decider:
         batch: Sequence[CustomerInput],
         rollout: Rollout = NO_ROLLOUT,
         budget: Budget = Budget(),
-        rows: Floats | None = None,
+        foreseen: Foreseen | None = None,
     ) -> list[Decision]:
         """One decision a customer, in order; with no `remaining` budget they do not depend on each other.
 
@@ -273,7 +275,7 @@ class Decider:
             batch: m customers.
             rollout: Who is not left to the policy.
             budget: What they share.
-            rows: (m, F) of the customers, as of `encoded`; None: not encoded yet.
+            foreseen: What the models say of them, as of `foresee`; None: not asked yet.
 
         Raises:
             CustomerError: A customer is not as the release's signature says; nothing was decided for anybody.
@@ -287,22 +289,20 @@ class Decider:
             )
         if not batch:
             return []
-        rows = self.encoded(batch) if rows is None else rows
-        prior = [customer.prior_offers for customer in batch]
-        found, known = self.models.outlooks(rows, prior)
+        found, known = self.foresee(batch, self.encoded(batch)) if foreseen is None else foreseen
         own = own_arms(found) if self._conditional else [self._all] * len(batch)
         situations = [
             self._situation(index, customer, arms)
             for index, (customer, arms) in enumerate(zip(batch, own, strict=True))
         ]
-        costs: list[list[float]] = found["cost"].tolist()
+        states = [situation.state for situation in situations]
+        told = figures(found, [self._views[state] for state in states], self._blocks)
         limited = budget.remaining is not None
         if budget.remaining is not None:
             situations = [
-                self._affordable(situation, cost, budget.remaining)
-                for situation, cost in zip(situations, costs, strict=True)
+                self._affordable(situation, each.cost, budget.remaining)
+                for situation, each in zip(situations, told, strict=True)
             ]
-        states = [situation.state for situation in situations]
         preferred = self.models.preferred(
             found,
             states,
@@ -310,20 +310,15 @@ class Decider:
             [situation.allowed for situation in situations],
             budget.price,
         )
-        acceptance, churn, value, low, high, window = (
-            [each[self._views[s]] for each, s in zip(found[name].tolist(), states, strict=True)]
-            for name in ("acceptance", "churn", "value", "low", "high", "window")
-        )
-        figures = _Figures(found["risk"].tolist(), acceptance, churn, value, low, high, window, costs)
-        order = _by_value(preferred, figures.value, costs) if limited else range(len(batch))
+        order = _by_value(preferred, told) if limited else range(len(batch))
         left = math.inf if budget.remaining is None else budget.remaining
         decided: list[Decision | None] = [None] * len(batch)
         for i in order:
             situation = situations[i]
             if limited:
-                situation = self._affordable(situation, costs[i], left)
-            decision = self._choose(batch[i], situation, preferred[i], figures, i, known[i], rollout)
-            left -= costs[i][decision.arm]
+                situation = self._affordable(situation, told[i].cost, left)
+            decision = self._choose(batch[i], situation, preferred[i], told[i], known[i], rollout)
+            left -= decision.cost
             decided[i] = decision
         return [decision for decision in decided if decision is not None]
 
@@ -344,6 +339,15 @@ class Decider:
         if not ((rows < lowest) | (rows > highest)).any():
             return {}
         return far_outside(rows, self.schema)
+
+    def foresee(self, batch: Sequence[CustomerInput], rows: Floats) -> Foreseen:
+        """What the models say of customers, and which of them the release knows.
+
+        Args:
+            batch: m customers.
+            rows: (m, F) of them, as of `encoded`.
+        """
+        return self.models.outlooks(rows, [customer.prior_offers for customer in batch])
 
     def encoded(self, batch: Sequence[CustomerInput]) -> Floats:
         """(m, F) rows of the design matrix.
@@ -429,8 +433,7 @@ class Decider:
         customer: CustomerInput,
         situation: _Situation,
         preferred: int,
-        figures: _Figures,
-        i: int,
+        told: Figures,
         known: bool,
         rollout: Rollout,
     ) -> Decision:
@@ -456,8 +459,7 @@ class Decider:
                     assigned, arm = "holdout", 0
                 elif group < held + explored:
                     assigned, arm = "exploration", allowed[int(which * len(allowed))]
-        outlook = (each[i] for each in figures[1:-1])
-        arms = tuple(map(ArmOutlook, self.menu, forbidden, *outlook, propensity))
+        arms = tuple(map(ArmOutlook, self.menu, forbidden, *told[1:-1], propensity))
         delay = (
             0 if arm else self._delay(situation) if forbidden[-1] in ("cooldown", "offer_running") else None
         )
@@ -465,8 +467,8 @@ class Decider:
             customer.customer_id,
             arm,
             arms,
-            figures.cost[i][arm],
-            figures.risk[i],
+            told.cost[arm],
+            told.risk,
             preferred,
             assigned,
             known,
@@ -486,19 +488,6 @@ LARGEST_COUNT = 1000
 """Of months and of offers: more is a mistake in the caller's units."""
 
 
-class _Figures(NamedTuple):
-    """Model outputs of a batch as Python's own numbers, a customer each."""
-
-    risk: list[float]
-    acceptance: list[list[float]]
-    churn: list[list[float]]
-    value: list[list[float]]
-    low: list[list[float]]
-    high: list[list[float]]
-    window: list[list[float]]
-    cost: list[list[float]]
-
-
 def _situation(state: int, past: int, rules: Sequence[Rule | None]) -> _Situation:
     """From the rules about offers; no contact is always allowed."""
     return _Situation(
@@ -506,15 +495,13 @@ def _situation(state: int, past: int, rules: Sequence[Rule | None]) -> _Situatio
     )
 
 
-def _by_value(
-    preferred: Sequence[int], value: Sequence[Sequence[float]], costs: Sequence[Sequence[float]]
-) -> list[int]:
+def _by_value(preferred: Sequence[int], told: Sequence[Figures]) -> list[int]:
     """Who is served first from a shared budget: what costs nothing, then the highest value for money."""
 
     def priority(i: int) -> float:
         if not preferred[i]:
             return -math.inf
-        cost = costs[i][preferred[i]]
-        return value[i][preferred[i]] / cost if cost > 0 else math.inf
+        value, cost = told[i].value[preferred[i]], told[i].cost[preferred[i]]
+        return value / cost if cost > 0 else math.inf
 
     return sorted(range(len(preferred)), key=priority, reverse=True)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,18 @@ class Known:
         """Where a customer's outlook stands."""
         data = self.digests.tobytes()
         return {data[i : i + DIGEST_BYTES]: i // DIGEST_BYTES for i in range(0, len(data), DIGEST_BYTES)}
+
+
+class Foreseen(NamedTuple):
+    """What the models say of m customers.
+
+    Attributes:
+        outlooks: (m,).
+        known: m, whether each was tabled when the release was built.
+    """
+
+    outlooks: Outlooks
+    known: list[bool]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,28 +100,43 @@ class ReleaseModels:
         """The rules."""
         return self.policy.process
 
-    def outlooks(self, X: Floats, prior_offers: Sequence[int]) -> tuple[Outlooks, list[bool]]:
+    def outlooks(self, X: Floats, prior_offers: Sequence[int]) -> Foreseen:
         """Outlooks of customers, and which of them were tabled.
 
         Args:
             X: (m, F) canonical rows, as `RowEncoder` gives them.
             prior_offers: m numbers of other offers in the recent window.
         """
-        data, width = X.tobytes(), X.shape[1] * X.itemsize
-        position = self.known.position
-        found = [
+        places = self.places(X, prior_offers)
+        unseen = [row for row, place in enumerate(places) if place < 0]
+        computed = self.compute(X[unseen], [prior_offers[row] for row in unseen]) if unseen else None
+        return self.foreseen(places, computed)
+
+    def places(self, X: Floats, prior_offers: Sequence[int]) -> list[int]:
+        """Where each customer's outlook is tabled, -1 for nowhere; arguments as in `outlooks`."""
+        data, width, position = X.tobytes(), X.shape[1] * X.itemsize, self.known.position
+        return [
             -1 if prior else position.get(features_digest(data[row * width : (row + 1) * width]), -1)
             for row, prior in enumerate(prior_offers)
         ]
-        known = [place >= 0 for place in found]
-        if all(known):
-            return self.known.outlooks.take(found), known
-        unseen = [row for row, place in enumerate(found) if place < 0]
-        if len(unseen) == len(found):
-            return self.compute(X, prior_offers), known
-        taken = self.known.outlooks.take(found)
-        taken[unseen] = self.compute(X[unseen], [prior_offers[row] for row in unseen])
-        return taken, known
+
+    def foreseen(self, places: Sequence[int], computed: Outlooks | None) -> Foreseen:
+        """The outlooks of m customers.
+
+        Args:
+            places: m, as of `places`.
+            computed: Of those that are tabled nowhere, in order; None where there is nobody.
+        """
+        known = [place >= 0 for place in places]
+        if computed is None:
+            one = len(places) == 1  # most calls: a view costs less than a copy
+            tabled = self.known.outlooks
+            return Foreseen(tabled[places[0] : places[0] + 1] if one else tabled.take(places), known)
+        if len(computed) == len(known):
+            return Foreseen(computed, known)
+        taken = self.known.outlooks.take(places, mode="clip")
+        taken[np.logical_not(known)] = computed
+        return Foreseen(taken, known)
 
     def compute(self, X: Floats, prior_offers: Sequence[int]) -> Outlooks:
         """Outlooks from the models alone; arguments as in `outlooks`."""

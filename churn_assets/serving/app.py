@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request, Response
@@ -24,13 +24,16 @@ from churn_assets.deciding.decider import (
     Budget,
     CustomerError,
     CustomerInput,
+    Decider,
     Decision,
     LastContact,
     Rollout,
 )
+from churn_assets.decision.process import Floats
 from churn_assets.offers.records import decision_payload
 from churn_assets.offers.segments import DECISIONS, OUTCOMES, SegmentError, recover
 from churn_assets.serving import openapi
+from churn_assets.serving.batching import DynamicBatcher
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
 from churn_assets.serving.docs_page import show_docs
@@ -55,6 +58,8 @@ from churn_assets.serving.views import model_view, ready_view, release_view
 from churn_assets.store.errors import StoreError
 
 _LOG = logging.getLogger(__name__)
+
+R = TypeVar("R")
 
 _INLINE = 32
 """Customers decided for in the event loop; more are a thread's, so that others are answered meanwhile."""
@@ -199,6 +204,7 @@ class DecisionDesk:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-calls")
+        self._batcher = DynamicBatcher()
 
     async def decide(self, body: bytes, query: bytes) -> Reply:
         """The JSON answer to a `DecisionsQuestion`; `message=false` in the query leaves messages out.
@@ -209,13 +215,7 @@ class DecisionDesk:
         parts, served = self._parts, _served(self._parts.follower)
         wants_message = _flag(query, "message", default=True)
         question = read_body(body, _DECISIONS)
-        if len(question.customers) <= _INLINE:
-            customers, decided, undecided = self._decide(served, question)
-        else:
-            loop = asyncio.get_running_loop()
-            customers, decided, undecided = await loop.run_in_executor(
-                self._large, self._decide, served, question
-            )
+        customers, decided, undecided = await self._decide(served, question)
         contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
         messages: dict[int, MessageView | None] = {}
         if contacts:
@@ -254,43 +254,59 @@ class DecisionDesk:
         durable = self._parts.config.decision_log.flush
         return Reply(_ENCODER.encode(OutcomesAnswer(recorded=number, durable=durable)))
 
-    def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> _Decided:
+    async def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> _Decided:
         customers = question.customers
         batch = [_input(customer) for customer in customers]
         if len({customer.customer_id for customer in batch}) < len(batch):
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
         try:
-            return customers, self._decided(served, question, batch), []
+            return customers, await self._decided(served, question, batch), []
         except CustomerError:  # seldom: only then is everybody looked at for faults
-            faults = served.decider.faults(batch)
+            faults = await self._run(served.decider.faults, batch)
         undecided = [_undecided(batch[index], error) for index, error in faults.items()]
         good = [index for index in range(len(batch)) if index not in faults]
         if not good:
             raise _invalid(undecided)
         customers, batch = [customers[index] for index in good], [batch[index] for index in good]
-        return customers, self._decided(served, question, batch), undecided
+        return customers, await self._decided(served, question, batch), undecided
 
-    def _decided(
+    async def _decided(
         self, served: ServedRelease, question: DecisionsQuestion, batch: Sequence[CustomerInput]
     ) -> list[Decision]:
-        decider, decided = served.decider, list[Decision]()
+        decider, parts = served.decider, self._parts
         budget = Budget(question.budget_price, question.remaining_budget)
         try:
-            rows = decider.encoded(batch)
-            counts = decider.outside(rows)
-            told = too_far(counts, len(batch), decider.schema)
-            if not told:
-                decided = decider.decide(batch, self._parts.rollout, budget, rows)
-        except CustomerError:
+            if len(batch) <= _INLINE:
+                rows = decider.encoded(batch)
+                prior = [customer.prior_offers for customer in batch]
+                foreseen = await self._batcher.foresee(decider.models, rows, prior)
+            else:
+                rows = await self._run(decider.encoded, batch)
+                foreseen = await self._run(decider.foresee, batch, rows)
+            self._within_reach(decider, rows, foreseen.known)
+            return await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
+        except (CustomerError, Problem):
             raise
         except Exception:
             _LOG.error("no decision for %s", redacted(question))
             raise
+
+    async def _run(self, work: Callable[..., R], batch: Sequence[CustomerInput], *others: object) -> R:
+        """Here for a few customers, in a thread for many."""
+        if len(batch) <= _INLINE:
+            return work(batch, *others)
+        return await asyncio.get_running_loop().run_in_executor(self._large, work, batch, *others)
+
+    def _within_reach(self, decider: Decider, rows: Floats, known: Sequence[bool]) -> None:
+        """Counts who lies far outside of what was learned, as no customer does whom the release knows."""
+        if all(known):
+            return
+        counts = decider.outside(rows)
         for name, count in counts.items():
             self._parts.metrics.outside(name, count)
+        told = too_far(counts, len(rows), decider.schema)
         if told:
             raise Problem(422, "far outside of what was learned", "; ".join(told))
-        return decided
 
     async def _log(self, kind: bytes, *payload: bytes) -> None:
         try:

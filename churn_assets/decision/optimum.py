@@ -153,63 +153,105 @@ def _backward(
     process: RetentionProcess,
     choose: Callable[[int, Worth, npt.NDArray[np.bool_]], Floats],
 ) -> Evaluation:
-    """Backward induction over (state, past, customer of a type) of value, spend and the chance of a contact.
+    """Backward induction over (open state, past, customer of a type) of value, spend and the chance of a contact.
 
     All three are linear in the policy's choices, so one recursion serves the optimum and any policy. Who chooses knows
     no customer's type: `choose` is given means over the types, as they are among those whom nobody contacted.
+    Nothing is decided between two open states: what a customer pays on the way, and the chance to come through, are
+    those of every past and every policy.
     """
     n, arms, pasts = len(tables), process.n_arms, len(process.pasts)
     types, allowed_once = process.types, tables.allowed.T
     tables, virtual = types.tables(tables), n * len(types)
     survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
     believed = beliefs(survivals[:, BASE], types.share)
-    stays = 1 - relapses(tables, process).transpose(1, 2, 0) if process.effect_decay else None
-    kind, successor = process.hazard_kind, process.successor
-    window_ends = np.flatnonzero(process.leaving)
     states = process.open_states
     recent = process.view[states]
-    rejected, granted = process.after_offer[IDLE, 1:].T
-    ends = list(zip((rejected, granted), process.past_after.T, strict=True))
+    answered, after = process.after_offer[IDLE, 1:].T, process.past_after.T
     allowed = np.broadcast_to(allowed_once, (len(states), pasts, arms, n)).copy()
     allowed[:, process.open_pasts :, 1:] = False
 
-    steps = [each(tables.price)[:, None] for each in (process.step_worth, process.spend)]
     contact, once = (each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once))
-    totals = [
-        np.repeat(each(tables.price)[:, None], pasts, axis=1) for each in (process.final_worth, process.owed)
-    ]
-    contacted = np.zeros((process.n_states, pasts, virtual))
+    given, paid = np.stack([-once, once])[:, None], np.stack([-contact, contact])[:, None]
+    ways = _Ways(tables, process, survivals)
+    contacted = np.zeros((len(states), pasts, virtual))
     q = np.empty((2, len(states), pasts, arms, virtual))
-    weights = q[0]
     for t in reversed(range(process.horizon)):
-        survival = survivals[t][kind][:, None]
+        ways.back(t)
         accept = tables.acceptance[:, t, :, 1:].transpose(1, 2, 0)[recent][:, None]
-        for i, (step, sign) in enumerate(zip(steps, (-1.0, 1.0), strict=True)):
-            during = totals[i][successor]
-            during *= process.discount_factor
-            if stays is not None:
-                during[window_ends] *= stays[t][process.leaving[window_ends]][:, None]
-            during += step
-            during *= survival
-            refused, taken = (during[answered][:, after].transpose(1, 0, 2) for answered, after in ends)
-            taken += sign * once
-            q[i, :, :, 0] = during[states]
-            q[i, :, :, 1:] = refused + accept * (taken - refused) + sign * contact
-            totals[i] = during
+        refused, taken = (
+            np.stack([ways.worth(state) for state in each], axis=2)[:, past]
+            for each, past in zip(answered, after, strict=True)
+        )
+        taken += given
+        taken -= refused
+        refused += paid
+        for place, state in enumerate(states):
+            q[:, place, :, 0] = ways.worth(state)
+        np.multiply(accept, taken[:, None], out=q[:, :, :, 1:])
+        q[:, :, :, 1:] += refused[:, None]
         weights = choose(t, partial(_over_types, q, believed[t]), allowed)
-        weights = weights.repeat(len(types), axis=-1)
-        for i in range(2):
-            totals[i][states] = (weights * q[i]).sum(axis=2)
-        contacted = contacted[successor] * survival
-        if stays is not None:
-            contacted[window_ends] *= stays[t][process.leaving[window_ends]][:, None]
-        contacted[states] = 1 - weights[:, :, 0] * (1 - contacted[states])
+        by_type = q.reshape(*q.shape[:-1], n, len(types))
+        decided = np.einsum("opkn,iopknj->iopnj", weights, by_type).reshape(2, len(states), pasts, virtual)
+        ways.decided.insert(0, decided)
+        contacted = contacted[ways.place[states]] * ways.through[states][:, None]
+        contacted = 1 - weights[:, :, 0].repeat(len(types), axis=-1) * (1 - contacted)
+    value, spend = ways.decided[0][:, IDLE, 0]
     return Evaluation(
-        value=types.mean(totals[0][IDLE, 0]),
-        spend=types.mean(totals[1][IDLE, 0]),
+        value=types.mean(value),
+        spend=types.mean(spend),
         contacted=types.mean(contacted[IDLE, 0]),
-        first=weights[0, 0, :, :: len(types)].T,
+        first=weights[0, 0].T,
     )
+
+
+class _Ways:
+    """From every state, at a step that moves back, to the next in which something is decided, or to the horizon.
+
+    Attributes:
+        place: (S,) which of the open states that is.
+        through: (S, n · J) chance to come there.
+        decided: (2, O, P, n · J) value and spend from the open states on, the next step first, the horizon last.
+    """
+
+    def __init__(self, tables: ResponseTables, process: RetentionProcess, survivals: Floats) -> None:
+        self._process, self._survivals = process, survivals
+        self._stays = 1 - relapses(tables, process).transpose(1, 2, 0) if process.effect_decay else None
+        self._steps, final = (
+            np.stack([each(tables.price) for each in pair])
+            for pair in ((process.step_worth, process.spend), (process.final_worth, process.owed))
+        )
+        self._far, self.place = process.until_open
+        self._discounts = process.discount_factor**self._far
+        states, pasts = process.open_states, len(process.pasts)
+        self.decided = [final[:, states, None].repeat(pasts, axis=2)]
+        self._on_the_way = final
+        self.through = np.zeros(final.shape[1:])
+        self._window_ends = np.flatnonzero(process.leaving)
+
+    def back(self, t: int) -> None:
+        """From the steps after t to those from t on."""
+        process = self._process
+        self._on_the_way[:, process.open_states], self.through[process.open_states] = 0.0, 1.0
+        through = self.through[process.successor]
+        along = self._on_the_way[:, process.successor]
+        if self._stays is not None:
+            ends = self._window_ends
+            stays = self._stays[t][process.leaving[ends]]
+            through[ends] *= stays
+            along[:, ends] *= stays
+        survival = self._survivals[t][process.hazard_kind]
+        along *= process.discount_factor
+        along += self._steps
+        along *= survival
+        through *= survival
+        self._on_the_way, self.through = along, through
+
+    def worth(self, state: int) -> Floats:
+        """(2, P, n · J) value and spend from this state on, on the way and from the open state to which it leads."""
+        then = self.decided[min(self._far[state], len(self.decided)) - 1][:, self.place[state]]
+        share = self.through[state] * self._discounts[state]
+        return np.asarray(then * share + self._on_the_way[:, state, None])
 
 
 def _over_types(q: Floats, believed: Floats) -> tuple[Floats, Floats]:

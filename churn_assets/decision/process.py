@@ -389,6 +389,16 @@ class RetentionProcess:
         return np.flatnonzero(self.open)
 
     @cached_property
+    def until_open(self) -> Ints:
+        """(2, S) steps from each state to the next open one if nobody is contacted, and its place in `open_states`."""
+        after, steps = self.successor, np.ones(self.n_states, np.int64)
+        while not self.open[after].all():
+            closed = ~self.open[after]
+            after = np.where(closed, self.successor[after], after)
+            steps += closed
+        return np.stack([steps, np.searchsorted(self.open_states, after)])
+
+    @cached_property
     def recent_at(self) -> Ints:
         """(V,) 0, and 1 where an offer may be made while the last contact is recent: what acceptance depends on."""
         return np.arange(2 if self.recent > self.cooldown else 1)

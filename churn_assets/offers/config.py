@@ -44,6 +44,12 @@ class OfferLogGates(BaseModel, frozen=True, extra="forbid"):
         gt=0,
         description="Largest |z| between an arm's realised share and its logged propensities.",
     )
+    least_p_value: float = Field(
+        default=0.001,
+        ge=0,
+        lt=1,
+        description="Least p-value of choices that go with a feature, or the time, beyond what the propensities say.",
+    )
 
 
 class ServedDecisions(BaseModel, frozen=True, extra="forbid"):

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.offers.config import OfferLogGates
+from churn_assets.offers.dependence import dependence, standardised_sum
 from churn_assets.offers.log import OfferLog
 
 Floats = NDArray[np.float64]
@@ -31,19 +33,23 @@ def volume_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     )
 
 
-def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
+def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGates) -> Outcome:
     """Propensities that are true of what was chosen, and large enough to say something of every arm.
 
     Calibration: within each fifth of an arm's propensities, the arm's realised count less the sum of its
-    propensities, over its standard error by customer; decisions that a condition of the arm kept from it say nothing
+    propensities, over its standard error; decisions that a condition of the arm kept from it say nothing
     of it. With 7 arms the largest of 35 such z exceeds 4 by
     chance in 0.2 % of logs.
+
+    Features: whoever chose by something that the propensities do not know leaves residuals that go with it, see
+    `dependence`.
     """
     calibration = _calibration(log)
     off = max(calibration, key=lambda row: abs(row["z"]))
     least = _least(log)
     rarest = log.menu.ids[least.argmin()]
     effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
+    depends = dependence(log, customers)
     size = "effective sample size as a share of its decisions, the smallest of all arms"
     return Outcome(
         (
@@ -53,6 +59,14 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
                 "<=",
                 gates.max_propensity_z,
                 f"{off['arm']}, fifth {off['fifth']} of its propensity: largest |z| of realised against stated share",
+            ),
+            Gate(
+                "propensity_explained",
+                depends.p_value,
+                ">=",
+                gates.least_p_value,
+                f"{depends.arm} by {depends.column}: p of the largest |z|, {abs(depends.z):.1f}, of residuals against "
+                "the customers' features and the time",
             ),
             Gate(
                 "least_propensity",
@@ -85,8 +99,7 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
         fifth = np.digitize(stated, edges)
         for number in np.unique(fifth):
             inside = fifth == number
-            surplus = (realised - stated) * inside
-            error = float(np.sqrt((np.bincount(customer[could], weights=surplus) ** 2).sum()))
+            surplus, chance = (realised - stated)[inside], (stated * (1 - stated))[inside]
             rows.append(
                 {
                     "arm": offered.id,
@@ -94,7 +107,7 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
                     "rows": int(inside.sum()),
                     "stated": float(stated[inside].mean()),
                     "realised": float(realised[inside].mean()),
-                    "z": float(surplus.sum() / error) if error > 0 else 0.0,
+                    "z": standardised_sum(surplus, chance, customer[could][inside]),
                 }
             )
     return rows

@@ -228,7 +228,7 @@ def misled(share: float, found: Ground, responses: type[ResponseFunctions] = Res
     against = [evidence.against(name, chosen, each) for name, each in simple.items()]
     offers = held_out_offers(table, log)
     gates = (
-        *propensity_gates(log, experiment.section(OfferLogConfig).gates).gates,
+        *propensity_gates(log, table, experiment.section(OfferLogConfig).gates).gates,
         *off_policy_outcome(verdict, against, simulated=True).gates,
         *effect(
             play.models.effect, offers, play.models.risk, play.models.accept, experiment.effect_model.gates

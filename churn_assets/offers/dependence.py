@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import erfc
 
+from churn_assets.offers.log import CONTROL
+
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.offers.log import OfferLog
@@ -40,25 +42,24 @@ class Dependence(NamedTuple):
 def dependence(log: OfferLog, customers: CustomerTable) -> Dependence:
     """What the residuals of any arm, chosen less propensity, go with most.
 
-    Each arm's residuals are summed against every feature and its fifths, earlier offers, the time, and against what a
-    tree of all features together finds on other customers. The p-value is corrected for how many sums there are
-    (Bonferroni).
+    Each arm's residuals are summed against every feature and its fifths, earlier offers, the time, negative controls
+    (what no offer can have changed: Lipsitch, Tchetgen Tchetgen & Cohen 2010), and against what a tree of all features
+    together finds on other customers. The p-value is corrected for how many sums there are (Bonferroni).
 
     If the propensities are true, the variance of a sum is known: that of chance by them. Decisions about a customer
     that hang together make it larger; the larger one counts. The known one keeps rare arms from alarming: where none of
     few is chosen, the observed spread is next to nothing.
     """
     place = log.positions(customers.ids)
-    possible = log.propensities > 0
-    residual = np.where(possible, np.arange(len(log.menu)) == log.arm[:, None], 0.0) - log.propensities
-    chance = log.propensities * (1 - log.propensities)
+    residual, chance = residuals(log)
     found: list[tuple[float, str, str]] = []
-    sums = [_by_customer(each, place, len(customers)) for each in (residual, chance)]
+    of_customer = [_by_customer(each, place, len(customers)) for each in (residual, chance)]
+    everybody = np.arange(len(customers))
     for name, column in _of_customers(customers):
-        z = _z(*sums, column[:, None])
+        z = _z(of_customer[0], of_customer[1], column[:, None], everybody)
         found += [(float(each), arm, name) for each, arm in zip(z, log.menu.ids, strict=True)]
     for name, column in (*_of_decisions(log), (SEVERAL, _learned(log, customers, residual, place))):
-        z = _z_of_rows(residual, chance, column.reshape(len(log), -1), place)
+        z = _z(residual, chance, column.reshape(len(log), -1), place)
         found += [(float(each), arm, name) for each, arm in zip(z, log.menu.ids, strict=True)]
     ranked = [
         Dependence(arm_id, name, z, min(1.0, len(found) * float(erfc(abs(z) / np.sqrt(2)))))
@@ -66,6 +67,22 @@ def dependence(log: OfferLog, customers: CustomerTable) -> Dependence:
     ]
     alone = next(each for each in ranked if each.column != SEVERAL)
     return alone if alone.p_value < CLEAR else ranked[0]
+
+
+def residuals(log: OfferLog) -> tuple[Floats, Floats]:
+    """(n, K) what was chosen less its propensity, and (n, K) variances of that by chance; 0 for an impossible arm.
+
+    Where only the chosen arm's propensity is known, how often an arm was chosen is weighted by its inverse instead: 1
+    on average for every decision, whatever the others were. The share of the arm makes it as large as a residual.
+    """
+    p = log.propensities
+    chosen = np.arange(len(log.menu)) == log.arm[:, None]
+    if log.known_by != "logged_chosen":
+        return chosen - p, p * (1 - p)
+    share = chosen.mean(axis=0)
+    weight = np.divide(chosen, p, out=np.zeros_like(p), where=chosen)
+    spread = np.divide(1 - p, p, out=np.zeros_like(p), where=p > 0)
+    return np.where(p > 0, share * (weight - 1), 0.0), share**2 * spread
 
 
 def standardised_sum(residual: Floats, chance: Floats, cluster: Ints) -> float:
@@ -78,38 +95,42 @@ def _by_customer(values: Floats, place: Ints, count: int) -> Floats:
     return np.column_stack([np.bincount(place, each, count) for each in values.T])
 
 
-def _z(residual: Floats, chance: Floats, columns: Floats) -> Floats:
-    """(K,) of each arm's residuals (N, K), with a column for all (N, 1) or each of the arms (N, K)."""
+def _z(residual: Floats, chance: Floats, columns: Floats, cluster: Ints) -> Floats:
+    """(K,) of each arm's residuals (m, K), with one column (m, 1) or one of each arm (m, K), by clusters (m,)."""
     total = chance.sum(axis=0)
     centre = np.divide((chance * columns).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
     centred = columns - centre
     terms = residual * centred
+    terms = _by_customer(terms, cluster, int(cluster.max()) + 1)
     spread = np.sqrt(np.maximum((terms**2).sum(axis=0), (chance * centred**2).sum(axis=0)))
-    return np.divide(terms.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-9)
+    z: Floats = np.divide(terms.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)
+    return z
 
 
-def _z_of_rows(residual: Floats, chance: Floats, columns: Floats, place: Ints) -> Floats:
-    """As `_z`, by decisions (n, K); those of one customer hang together."""
-    total = chance.sum(axis=0)
-    centre = np.divide((chance * columns).sum(axis=0), total, out=np.zeros_like(total), where=total > 0)
-    centred = columns - centre
-    terms = _by_customer(residual * centred, place, int(place.max()) + 1)
-    spread = np.sqrt(np.maximum((terms**2).sum(axis=0), (chance * centred**2).sum(axis=0)))
-    return np.divide(terms.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > 1e-9)
+LEAST_SPREAD = 1e-9
+"""Of a sum that is more than rounding."""
+
+
+def plain_columns(customers: CustomerTable) -> Iterator[tuple[str, Floats]]:
+    """Name and (N,) of each number, standardised with a blank as the mean, and of each category as zeros and ones."""
+    for place, feature in enumerate(customers.schema.features):
+        values = customers.X[:, place]
+        if feature.kind == "numeric":
+            known = (values - feature.mean) / (feature.std or 1.0)
+            yield feature.name, np.where(np.isnan(values), 0.0, known)
+        for code, level in enumerate(feature.categories):
+            yield f"{feature.name} {level}", (values == code).astype(np.float64)
 
 
 def _of_customers(customers: CustomerTable) -> Iterator[tuple[str, Floats]]:
     """Name and (N,) numbers: features, fifths of numbers, categories and blanks as zeros and ones."""
+    yield from plain_columns(customers)
     for place, feature in enumerate(customers.schema.features):
         values = customers.X[:, place]
-        blank = np.isnan(values)
-        if blank.any():
+        if (blank := np.isnan(values)).any():
             yield f"{feature.name}, blank", blank.astype(np.float64)
         if feature.kind == "numeric":
-            yield feature.name, np.where(blank, 0.0, (values - feature.mean) / (feature.std or 1.0))
             yield from _parts(feature.name, values)
-        for code, level in enumerate(feature.categories):
-            yield f"{feature.name} {level}", (values == code).astype(np.float64)
 
 
 def _of_decisions(log: OfferLog) -> Iterator[tuple[str, Floats]]:
@@ -118,6 +139,12 @@ def _of_decisions(log: OfferLog) -> Iterator[tuple[str, Floats]]:
     yield "time", wave - wave.mean()
     yield from _parts("time", wave)
     yield "prior_offers", np.minimum(log.prior_offers, 3).astype(np.float64)
+    for name in (each for each in log.frame.columns if each.startswith(CONTROL)):
+        values = log.frame[name].to_numpy(np.float64)
+        yield (
+            f"the negative control {name.removeprefix(CONTROL)}",
+            (values - values.mean()) / (values.std() or 1.0),
+        )
 
 
 def _parts(name: str, values: Floats) -> Iterator[tuple[str, Floats]]:

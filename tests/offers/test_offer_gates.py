@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from churn_assets.offers.config import OfferLogGates
 from churn_assets.offers.gates import propensity_gates, volume_gates
 from churn_assets.offers.log import OfferLog, propensity_column
+from churn_assets.offers.support import where_possible
 
 EXPLAINED = "propensity_explained"
 
@@ -119,9 +121,10 @@ def test_every_propensity_gate_names_the_arm_it_is_about(draw, telco):
 
 
 def test_a_short_log_and_one_without_holdout_fail_volume(draw):
-    assert failed(volume_gates(draw.log.where(np.arange(50_000) < 19_999), OfferLogGates())) == ["rows"]
+    few = ["rows", "detectable_effect"]
+    assert failed(volume_gates(draw.log.where(np.arange(50_000) < 499), OfferLogGates())) == few
     contacted = draw.log.where(draw.log.arm > 0)
-    assert failed(volume_gates(contacted, OfferLogGates())) == ["no_contact_share"]
+    assert failed(volume_gates(contacted, OfferLogGates())) == ["no_contact_share", "detectable_effect"]
 
 
 def test_an_acceptance_of_nothing_fails(draw):
@@ -146,15 +149,19 @@ def test_the_report_says_that_the_log_is_simulated(draw):
 def test_what_a_condition_kept_from_customers_does_not_count_against_an_arm(draw, telco):
     """Only gates that look at every propensity would find one of 0; calibration of the others stays true."""
     barred = draw.log.propensities.copy()
-    never = (draw.log.arm != 6) & (np.arange(len(barred)) % 2 == 0)
+    young = telco.X[:, telco.schema.tenure_index] < 24
+    never = (draw.log.arm != 6) & young[draw.log.positions(telco.ids)]
     possible = barred[never, :6].sum(1, keepdims=True)
     barred[never, :6] /= possible
     barred[never, 6] = 0
     log = with_propensities(draw.log, barred)
+    log = log.where(~(young[log.positions(telco.ids)] & (log.arm == 6)))
     outcome = propensity_gates(log, telco, OfferLogGates(max_propensity_z=1e9, least_p_value=0))
-    assert failed(outcome) == []
+    assert failed(outcome) == ["never_possible"]
+    known = replace(log, menu=where_possible(log, telco))
+    assert failed(propensity_gates(known, telco, OfferLogGates(max_propensity_z=1e9, least_p_value=0))) == []
     assert (
         sum(row["rows"] for row in outcome.tables["calibration"] if row["arm"] == "percent_30")
-        == (~never).sum()
+        == (log.propensities[:, 6] > 0).sum()
     )
     assert volume_gates(log, OfferLogGates()).tables["arms"][6]["least_propensity"] > 0.04

@@ -360,4 +360,5 @@ def off_policy(
         verdict,
         [evidence.against(name, candidate, each) for name, each in opponents.items()],
         simulated=offer_log.simulated,
+        known_by=offer_log.known_by,
     )

@@ -8,11 +8,12 @@ Two e-mails: arms whose order means nothing, in a randomised log. Horizon: the p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.report import Figure, main  # first: it sets the number of threads
@@ -123,11 +124,23 @@ class Ground:
         table = read_customers(experiment.customers, seed=seed, root=ROOT)
         return cls(experiment, table, RiskModel.fit(table, experiment.risk_model), seed)
 
-    def play(self, world: DemoWorld, *, held_out: bool = True) -> Played:
-        """Fits everything on a world's log and decides at its rows, of held-out customers or of all."""
+    def play(
+        self,
+        world: DemoWorld,
+        *,
+        held_out: bool = True,
+        seen: Callable[[OfferLog], OfferLog] = lambda log: log,
+    ) -> Played:
+        """Fits everything on a world's log, as it is `seen`, and decides at its rows, held-out ones or all."""
         table, experiment = self.table, self.experiment
         drawn = world.draw(ROWS, self.seed)
-        log, customer = drawn.log, drawn.log.positions(table.ids)
+        log = seen(drawn.log)
+        decision = [
+            pd.MultiIndex.from_frame(each.frame[["customer_id", "wave"]]) for each in (drawn.log, log)
+        ]
+        kept = np.flatnonzero(decision[0].isin(decision[1]))
+        drawn = Draw(log, drawn.truth.of(kept), drawn.person[kept])
+        customer = log.positions(table.ids)
         models = Models.fit(table, log, experiment, self.risk)
         window = table.schema.label_window_months
         section = one_window(experiment.ppo_decision, window)
@@ -212,12 +225,17 @@ class Misled:
         return not self.stopped_by and self.undone_by > max(self.strength, self.suspected)
 
 
-def misled(share: float, found: Ground, responses: type[ResponseFunctions] = ResponseFunctions) -> Misled:
+def misled(
+    share: float,
+    found: Ground,
+    responses: type[ResponseFunctions] = ResponseFunctions,
+    seen: Callable[[OfferLog], OfferLog] = lambda log: log,
+) -> Misled:
     """A release's own evidence where would-be churners got a `share` more of their offers than is written."""
     table, experiment = found.table, found.experiment
     hidden = Hidden(targeting=share)
     world = DemoWorld(table, experiment.economics, responses=responses, hidden=hidden)
-    play = found.play(world, held_out=False)
+    play = found.play(world, held_out=False, seen=seen)
     log, truth = play.drawn.log, play.drawn.truth
     customer = log.positions(table.ids)
     evidence, chosen = LoggedDecisions.of(log, table), np.eye(len(log.menu))[play.arms]
@@ -228,8 +246,8 @@ def misled(share: float, found: Ground, responses: type[ResponseFunctions] = Res
     against = [evidence.against(name, chosen, each) for name, each in simple.items()]
     offers = held_out_offers(table, log)
     gates = (
-        *propensity_gates(log, experiment.section(OfferLogConfig).gates).gates,
-        *off_policy_outcome(verdict, against, simulated=True).gates,
+        *propensity_gates(log, table, experiment.section(OfferLogConfig).gates).gates,
+        *off_policy_outcome(verdict, against, simulated=True, known_by=log.known_by).gates,
         *effect(
             play.models.effect, offers, play.models.risk, play.models.accept, experiment.effect_model.gates
         ).gates,

@@ -545,6 +545,15 @@ class Menu(Sequence[Arm]):
         """(n, K) the most that accepting an arm can cost, its contact apart."""
         return self.monthly(price) * self.months + self.given_once
 
+    def limited_as(self, other: Menu) -> Menu:
+        """The same arms, each with the conditions that it has in another menu beside its own."""
+
+        def limited(arm: Arm) -> Arm:
+            theirs = other[other.position[arm.id]].eligible if arm.id in other.position else ()
+            return arm.model_copy(update={"eligible": tuple(dict.fromkeys((*arm.eligible, *theirs)))})
+
+        return Menu(tuple(map(limited, self)))
+
     def to_json(self) -> list[dict[str, Any]]:
         """The arms as JSON."""
         return [arm.model_dump(mode="json") for arm in self.arms]

@@ -105,10 +105,16 @@ def _would_promote(
         led_before=scene.channel.has_led(candidate),
         moved_at=None if head is None else head.at,
         shadow=None,
+        estimated=_estimated(scene, members(candidate).get("offer_log")),
     )
     if leader is not None and not before_shadow(standing, policy, scene.now):
         standing = _compared(scene, standing, leader)
     return decide_automatically(standing, policy, scene.now)
+
+
+def _estimated(scene: Scene, log: ArtifactRef | None) -> bool:
+    """Whether nobody wrote down by what chance the decisions of a log were made."""
+    return log is not None and scene.store.manifest(log).signature.get("propensities") == "estimated"
 
 
 def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:

@@ -92,7 +92,7 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
     config = experiment.section(OfferLogConfig)
     if not config.simulated:
         arms = catalogue(experiment.arms, experiment.economics)
-        log = configured_log(config, customers, arms, root)
+        log = configured_log(config, customers, arms, root, experiment.economics)
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
     if config.decisions is not None:
         reports = outcome_reports(config.decisions.outcomes, root, config.decisions.reading)

@@ -51,7 +51,9 @@ def ppo_decision(
     config = step.config
     window = customers.schema.label_window_months
     economics, arms = step.read(_ECONOMICS), step.read(_ARMS)
-    process = RetentionProcess.build(config, economics, window, arms, effect_model.persistence)
+    process = RetentionProcess.build(
+        config, economics, window, arms, effect_model.persistence, effect_model.menu
+    )
     # Asking the models is most of the work: nobody is asked about who would not be learned from.
     seen = np.flatnonzero(~customers.held_out)
     chosen = np.random.default_rng(step.seed).permutation(seen)[: config.ppo.cases]

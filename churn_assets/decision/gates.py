@@ -100,7 +100,7 @@ def held_out_trial(
 ) -> Trial:
     """Held-out customers with the upstream models' answers: what most gates are measured on."""
     window, persistence = customers.schema.label_window_months, effect_model.persistence
-    process = RetentionProcess.build(config, economics, window, arms, persistence)
+    process = RetentionProcess.build(config, economics, window, arms, persistence, effect_model.menu)
     models = ResponseModels.of(risk_model, accept_model, effect_model, process)
     return Trial.of(build_tables(customers.where(customers.held_out), models), process)
 
@@ -360,4 +360,5 @@ def off_policy(
         verdict,
         [evidence.against(name, candidate, each) for name, each in opponents.items()],
         simulated=offer_log.simulated,
+        known_by=offer_log.known_by,
     )

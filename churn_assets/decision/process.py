@@ -139,6 +139,7 @@ class RetentionProcess:
         window_months: float,
         arms: Sequence[ArmConfig] = (),
         persistence: Persistence | None = None,
+        logged: Menu | None = None,
     ) -> RetentionProcess:
         """The process of an experiment.
 
@@ -148,6 +149,7 @@ class RetentionProcess:
             window_months: the customers' label window.
             arms: the arms that the experiment declares.
             persistence: frailty and decay of effects as the log shows them; None: as configured.
+            logged: the log's arms: an arm has the conditions under which it was possible there, beside its own.
 
         Raises:
             ArmError: the menu names an arm that is not there.
@@ -156,8 +158,9 @@ class RetentionProcess:
         from churn_assets.offers.economics import catalogue
 
         hidden = config.hidden
+        menu = catalogue(arms, economics).menu(config.menu)
         return cls(
-            menu=catalogue(arms, economics).menu(config.menu),
+            menu=menu if logged is None else menu.limited_as(logged),
             horizon=config.episode_length,
             step_months=config.step_months,
             window_months=window_months,

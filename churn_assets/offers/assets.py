@@ -96,8 +96,9 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         )
         log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
-        log = configured_log(config, customers, arms, step.root)
+        log = configured_log(config, customers, arms, step.root, step.read(_ECONOMICS))
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step)
+    strangers = log.strangers
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
@@ -107,13 +108,14 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         log,
         metrics={
             "rows": len(log),
+            "propensities": log.known_by,
             "left_out_by_condition": left_out,
+            "left_out_not_in_the_table": strangers,
             "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),
             "accepted_of_contacted": float(log.accepted[log.arm > 0].mean()),
-            "churned": float(log.churned.mean()),
-            "mean_margin": float(log.margin.mean()),
+            **_outcomes(log),
         },
         tables={"arms": [row | {"data": data} for row in log.by_arm()]}
         | ({} if served is None else {"served": _counts(served, appended)})
@@ -141,8 +143,13 @@ def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
     return [{"what": what, "decisions": count} for what, count in counts.items()]
 
 
+def _outcomes(log: OfferLog) -> dict[str, float]:
+    told = {"churned": "churned", "margin": "mean_margin"}
+    return {said: float(log.frame[name].mean()) for name, said in told.items() if name in log.frame}
+
+
 def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
-    from churn_assets.offers.log import propensity_column
+    from churn_assets.offers.log import CONTROL, propensity_column
 
     origin = "Simulated." if log.simulated else "Observed."
     meanings = {
@@ -158,4 +165,8 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
     meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}
-    return {str(name): (str(kind), meanings[str(name)]) for name, kind in log.frame.dtypes.items()}
+    control = "Negative control: no offer can have changed it."
+    return {
+        str(name): (str(kind), control if str(name).startswith(CONTROL) else meanings[str(name)])
+        for name, kind in log.frame.dtypes.items()
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -22,13 +22,30 @@ COLUMNS = (
 )  # fmt: skip
 """The log's columns; beside them stands one `propensity_<arm id>` per arm."""
 
+EVERYBODY = "everybody"
+"""The stratum of a log that has none."""
+
 Drift = Literal["none", "acceptance_shift", "competitor_shock"]
+KnownBy = Literal["logged", "logged_chosen", "randomised", "estimated", "contacted_only"]
+"""How propensities are known: the log has all, or the chosen arm's; they were set beforehand; nobody wrote them
+down; or everybody was contacted, so that there is nothing to know."""
+Shares = dict[str, Annotated[float, Field(ge=0, le=1)]]
+ROUNDED_SHARES = 0.01
+"""By how much shares may miss 1: thirds are written as .33."""
 
 
 class OfferLogGates(BaseModel, frozen=True, extra="forbid"):
     """Thresholds that a log must meet before a model may learn from it."""
 
-    min_rows: int = Field(default=20_000, ge=1, description="Decisions; fewer cannot rank policies.")
+    min_rows: int = Field(
+        default=500, ge=1, description="Decisions; of fewer, no gate on held-out customers says anything."
+    )
+    max_detectable_effect: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Largest change of churn by contact that the log may fail to show (power .8): how precise it is.",
+    )
     min_propensity: float = Field(default=0.01, gt=0, lt=1, description="Smallest propensity of any arm.")
     min_effective_share: float = Field(
         default=0.25,
@@ -43,6 +60,12 @@ class OfferLogGates(BaseModel, frozen=True, extra="forbid"):
         default=4.0,
         gt=0,
         description="Largest |z| between an arm's realised share and its logged propensities.",
+    )
+    least_p_value: float = Field(
+        default=0.001,
+        ge=0,
+        lt=1,
+        description="Least p-value of choices that go with a feature, or the time, beyond what the propensities say.",
     )
 
 
@@ -72,8 +95,8 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     the project, or `gs://bucket/name`. `menu` is what the demo world's past policy offered: shares off the price or arm
     ids, `no_contact` or 0 first; left out, the arms of `arms:`, or else 5 to 30 % off. `columns` maps the log's column
     names to the names in that file: `arm` and `propensity_<arm id>`, or where all arms are percents off `offer_pct` and
-    `propensity_<percent>`. With `decisions`, what the experiment's own server decided is appended once its outcome is
-    known.
+    `propensity_<percent>`. `propensities` says how propensities are known. With `decisions`, what the experiment's own
+    server decided is appended once its outcome is known.
     """
 
     source: str = Field(default=DEMO_WORLD, min_length=1)
@@ -88,8 +111,31 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     seed_offset: int = Field(
         default=0, ge=0, description="Added to the experiment's seed: another log, same folds."
     )
-    start: date = Field(default=DEMO_START, description="Day of the demo world's first weekly wave.")
+    start: date = Field(
+        default=DEMO_START,
+        description="Day of the demo world's first weekly wave, or of all decisions of a file without decided_at.",
+    )
     columns: dict[str, str] = Field(default_factory=dict)
+    propensities: KnownBy = Field(
+        default="logged", description="How it is known how probable each arm was; see docs/offer-logs.md."
+    )
+    shares: Shares | dict[str, Shares] | None = Field(
+        default=None,
+        description="Of a randomised log: share of each arm, or of each arm by stratum; 0 or none: not possible there.",
+    )
+    stratum: str | None = Field(
+        default=None,
+        min_length=1,
+        description="What shares are by: wave, a column of the log's file or a feature of the customer table.",
+    )
+    arm_names: dict[str, str] = Field(
+        default_factory=dict, description="Id of the arm by what the file calls it, where that is not its id."
+    )
+    negative_controls: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of numbers in the file that no offer can have changed, as last year's calls: choices that "
+        "go with them beyond the propensities knew more than is logged.",
+    )
     reading: FileReading = Field(
         default=FileReading(), description="How the file is to be read, where that should not be detected."
     )
@@ -115,15 +161,46 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> OfferLogConfig:
-        idle = (
-            {"columns", "reading"}
-            if self.simulated
-            else {"rows", "menu", "drift", "effects", "seed_offset", "start"}
-        )
+        own = {"columns", "reading", "propensities", "shares", "stratum", "arm_names", "negative_controls"}
+        idle = own if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset"}
         ignored = sorted(idle & self.model_fields_set)
         if ignored:
             raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")
         return self
+
+    @model_validator(mode="after")
+    def _shares_are_whole(self) -> OfferLogConfig:
+        if (self.shares is None) == (self.propensities == "randomised"):
+            found = "no shares" if self.shares is None else f"shares and propensities: {self.propensities}"
+            raise ValueError(
+                f"found {found}, expected `shares: {{no_contact: 0.5, ...}}` with propensities: randomised, and there "
+                "only"
+            )
+        strata = self.shares_by_stratum
+        if (self.stratum is not None) != (bool(strata) and list(strata) != [EVERYBODY]):
+            raise ValueError(
+                f"found stratum: {self.stratum} and shares of {', '.join(strata) or 'nobody'}; expected shares by "
+                "stratum, `shares: {a: {no_contact: 0.5, ...}}`, with the column that says which, and only there"
+            )
+        for name, shares in strata.items():
+            total = sum(shares.values())
+            if abs(total - 1) > ROUNDED_SHARES or not shares.get(NO_CONTACT_ID):
+                raise ValueError(
+                    f"shares of {name}: found {shares}, a sum of {total:g}; expected a sum of 1, with some "
+                    f"{NO_CONTACT_ID} in it"
+                )
+        return self
+
+    @property
+    def shares_by_stratum(self) -> dict[str, Shares]:
+        """Share of each arm by stratum, of `EVERYBODY` where there are none; empty where nothing was randomised."""
+        found: dict[str, Shares] = {}
+        for name, each in (self.shares or {}).items():
+            if isinstance(each, dict):
+                found[name] = each
+            else:
+                found.setdefault(EVERYBODY, {})[name] = each
+        return found
 
     @property
     def simulated(self) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.customers.table import CustomerTable
+from churn_assets.gates.estimates import clustered
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.offers.config import OfferLogGates
+from churn_assets.offers.dependence import dependence, residuals, standardised_sum
 from churn_assets.offers.log import OfferLog
+from churn_assets.offers.support import never_possible
 
 Floats = NDArray[np.float64]
 
@@ -17,34 +22,81 @@ BINS = 5
 
 
 def volume_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
-    """Enough decisions, enough of them without contact, and no acceptance of an offer that was not made."""
+    """As precise as a decision needs, enough decisions without contact, no acceptance of what was not offered.
+
+    How many rows that takes depends on how many were left alone and how many leave: what is asked for is the change of
+    churn by contact that the log would show.
+    """
     arm = log.arm
     accepted_nothing = int(((arm == 0) & (log.accepted == 1)).sum())
     origin = "simulated by the demo world" if log.simulated else "observed"
-    return Outcome(
-        (
-            Gate("rows", float(len(log)), ">=", gates.min_rows, f"decisions, {origin}"),
+    found = [
+        Gate("rows", float(len(log)), ">=", gates.min_rows, f"decisions, {origin}"),
+        Gate("accepted_without_offer", accepted_nothing, "==", 0, "decisions"),
+    ]
+    tables = {"arms": _arms(log), "waves": _waves(log)}
+    if log.known_by != "contacted_only":
+        found[1:1] = [
             Gate("no_contact_share", float((arm == 0).mean()), ">=", gates.min_no_contact_share),
-            Gate("accepted_without_offer", accepted_nothing, "==", 0, "decisions"),
-        ),
-        {"arms": _arms(log), "waves": _waves(log), "no_contact_churn": _no_contact_churn(log)},
-    )
+            Gate(
+                "detectable_effect",
+                detectable_effect(log),
+                "<=",
+                gates.max_detectable_effect,
+                f"least change of churn by contact that it would show, with power {POWER:g}; more decisions, or as "
+                "many with contact as without, make it smaller",
+            ),
+        ]
+        tables["no_contact_churn"] = _no_contact_churn(log)
+    return Outcome(tuple(found), tables)
 
 
-def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
+POWER = 0.8
+POWERED = 2.80
+"""Standard errors of an effect that a two-sided test at 5 % finds with power .8: 1.96 + .84."""
+
+
+def detectable_effect(log: OfferLog) -> float:
+    """Least effect of contact on churn, in shares of customers, that the log shows with power .8; nan if it shows none.
+
+    By the weighted means of those who were contacted, by whatever arm, and those who were not.
+    """
+    alone, p = (log.arm == 0).astype(np.float64), log.propensities[:, 0]
+    if not 0 < alone.sum() < len(log):
+        return float("nan")
+    sides = [(alone, p), (1 - alone, 1 - p)]
+    influence = np.zeros(len(log))
+    for sign, (chosen, probability) in zip((-1, 1), sides, strict=True):
+        weight = np.divide(chosen, probability, out=np.zeros_like(chosen), where=chosen > 0)
+        influence += sign * weight * (log.churned - np.average(log.churned, weights=weight)) / weight.mean()
+    customer = np.unique(log.customer_id, return_inverse=True)[1]
+    return POWERED * clustered(0.0, influence, customer).standard_error
+
+
+def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGates) -> Outcome:
     """Propensities that are true of what was chosen, and large enough to say something of every arm.
 
     Calibration: within each fifth of an arm's propensities, the arm's realised count less the sum of its
-    propensities, over its standard error by customer; decisions that a condition of the arm kept from it say nothing
+    propensities, over its standard error; decisions that a condition of the arm kept from it say nothing
     of it. With 7 arms the largest of 35 such z exceeds 4 by
     chance in 0.2 % of logs.
+
+    Features: whoever chose by something that the propensities do not know leaves residuals that go with it, see
+    `dependence`.
+
+    Support: where an arm was never possible, conditions keep it from all customers like those, see `where_possible`.
     """
+    if log.known_by == "contacted_only":
+        told = "decisions without contact: what contact changes cannot be known"
+        return Outcome((Gate("no_contact_rows", float((log.arm == 0).sum()), "==", 0, told),))
     calibration = _calibration(log)
     off = max(calibration, key=lambda row: abs(row["z"]))
     least = _least(log)
     rarest = log.menu.ids[least.argmin()]
     effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
+    depends = dependence(log, customers)
     size = "effective sample size as a share of its decisions, the smallest of all arms"
+    how = "" if log.known_by == "logged" else f" (propensities: {log.known_by})"
     return Outcome(
         (
             Gate(
@@ -52,7 +104,16 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
                 abs(off["z"]),
                 "<=",
                 gates.max_propensity_z,
-                f"{off['arm']}, fifth {off['fifth']} of its propensity: largest |z| of realised against stated share",
+                f"{off['arm']}, fifth {off['fifth']} of its propensity: largest |z| of realised against stated share"
+                f"{how}",
+            ),
+            Gate(
+                "propensity_explained",
+                depends.p_value,
+                ">=",
+                gates.least_p_value,
+                f"{depends.arm} by {depends.column}: p of the largest |z|, {abs(depends.z):.1f}, of residuals against "
+                "the customers' features and the time",
             ),
             Gate(
                 "least_propensity",
@@ -62,8 +123,25 @@ def propensity_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
                 f"{rarest}, the smallest of all arms",
             ),
             Gate("effective_share", effective, ">=", gates.min_effective_share, f"{heaviest}, {size}"),
+            *_support(log, customers),
         ),
         {"calibration": calibration},
+    )
+
+
+def _support(log: OfferLog, customers: CustomerTable) -> Iterator[Gate]:
+    """Of a log with exact zeros: whether features tell for whom an arm was never possible."""
+    if log.known_by not in ("logged", "randomised") or (log.propensities > 0).all():
+        return
+    never = never_possible(log, customers).sum(axis=0)
+    worst = int(never.argmax())
+    yield Gate(
+        "never_possible",
+        float(never[worst]),
+        "==",
+        0,
+        f"customers who could never get {log.menu.ids[worst]}, and whom no condition on features tells from those who "
+        "could: it would be offered to them. Put what it went by into the customer table, or leave the arm out",
     )
 
 
@@ -74,6 +152,10 @@ def _effective_share(log: OfferLog, arm: int) -> float:
 
 def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     _, customer = np.unique(log.customer_id, return_inverse=True)
+    residual, chance = residuals(log)
+    bins = (
+        1 if log.known_by == "logged_chosen" else BINS
+    )  # what is estimated of the others is no part of this
     rows = []
     for arm, offered in enumerate(log.menu):
         could = log.propensities[:, arm] > 0
@@ -81,12 +163,11 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
             continue  # its effective share is 0, and fails the gate
         stated = log.propensities[could, arm]
         realised = (log.arm[could] == arm).astype(np.float64)
-        edges = np.quantile(stated, np.linspace(0, 1, BINS + 1)[1:-1])
+        edges = np.quantile(stated, np.linspace(0, 1, bins + 1)[1:-1])
         fifth = np.digitize(stated, edges)
         for number in np.unique(fifth):
             inside = fifth == number
-            surplus = (realised - stated) * inside
-            error = float(np.sqrt((np.bincount(customer[could], weights=surplus) ** 2).sum()))
+            surplus, spread = (each[could, arm][inside] for each in (residual, chance))
             rows.append(
                 {
                     "arm": offered.id,
@@ -94,18 +175,20 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
                     "rows": int(inside.sum()),
                     "stated": float(stated[inside].mean()),
                     "realised": float(realised[inside].mean()),
-                    "z": float(surplus.sum() / error) if error > 0 else 0.0,
+                    "z": standardised_sum(surplus, spread, customer[could][inside]),
                 }
             )
     return rows
 
 
 def _least(log: OfferLog) -> Floats:
-    """(K,) smallest of every arm; 0 stands where a condition kept the customer from it, and does not count."""
+    """(K,) smallest of every arm; 0 stands where it was not possible, and does not count."""
     return np.asarray(np.where(log.propensities > 0, log.propensities, np.inf).min(axis=0))
 
 
 def _arms(log: OfferLog) -> list[dict[str, Any]]:
+    if log.known_by == "contacted_only":
+        return log.by_arm()
     least = _least(log)
     return [
         row
@@ -126,7 +209,7 @@ def _waves(log: OfferLog) -> list[dict[str, Any]]:
             "wave": int(number),
             "rows": int((wave == number).sum()),
             "accepted": _mean(log.accepted, (wave == number) & (log.arm > 0)),
-            "churned": _mean(log.churned, wave == number),
+            "churned": _mean(log.churned, wave == number) if "churned" in log.frame else None,
         }
         for number in np.unique(wave)
     ]

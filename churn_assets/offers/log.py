@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, did_you_mean, percent_share, percents
-from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
+from churn_assets.arms import (
+    NO_CONTACT_ID,
+    ArmError,
+    Catalogue,
+    Menu,
+    did_you_mean,
+    percent_id,
+    percent_share,
+    percents,
+)
+from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
 from churn_assets.offers.eligibility import may_get
 from churn_assets.store.inputs import local_copy
 from churn_assets.tables.config import FileReading
@@ -25,6 +34,7 @@ from churn_assets.tables.raw import FIRST_LINE, RawTable
 from churn_assets.tables.rules import NumberRule
 from churn_assets.tables.values import (
     ambiguous_decimals,
+    attempt_numbers,
     distinct_texts,
     parse_dates,
     parse_ids,
@@ -36,7 +46,7 @@ from churn_assets.tables.values import (
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.offers.config import OfferLogConfig
+    from churn_assets.offers.economics import Economics
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -70,16 +80,20 @@ class OfferLog:
     `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first),
     arm (str, id), propensity (of the logged arm), `propensity_<arm id>` per arm, policy_version (str), prior_offers
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
-    (value of the decision in money, see `decision_value`). A propensity is 0 only where a condition of the arm kept
-    the customer from it. `menu` has the arms, no contact first. `simulated` says that the demo world wrote the
-    responses. `left_out` counts decisions that were there and teach nothing, see `checked_log`. `said` is what was
-    detected or mended in reading.
+    (value of the decision in money, see `decision_value`), and `control_<name>` for each negative control. A propensity
+    is 0 where an arm was not possible. `menu` has the arms, no contact first. `simulated`: the demo world wrote the
+    responses. `known_by` says how propensities are known; of a log of contacted customers only there are none, and
+    churned and margin only where they were told. `left_out` counts decisions that were there and teach nothing, see
+    `checked_log`; `strangers` those of customers who are not in the table. `said` is what was detected or mended in
+    reading.
     """
 
     frame: pd.DataFrame
     menu: Menu
     simulated: bool
+    known_by: KnownBy = "logged"
     left_out: int = 0
+    strangers: int = 0
     said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -92,7 +106,12 @@ class OfferLog:
 
     @cached_property
     def propensities(self) -> Floats:
-        """(n, K) probability with which the logging policy chose each arm."""
+        """(n, K) probability with which the logging policy chose each arm.
+
+        Raises:
+            OfferLogError: Only contacted customers are in the log.
+        """
+        self._needs_choices()
         columns = list(map(propensity_column, self.menu.ids))
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
 
@@ -113,13 +132,28 @@ class OfferLog:
 
     @property
     def churned(self) -> Ints:
-        """(n,) 1 where the customer left in the label window."""
+        """(n,) 1 where the customer left in the label window.
+
+        Raises:
+            OfferLogError: It was not told, of contacted customers only.
+        """
+        if "churned" not in self.frame:
+            self._needs_choices()
         return np.asarray(self.frame["churned"], dtype=np.int64)
 
     @property
     def margin(self) -> Floats:
         """(n,) value of the decision in money."""
         return np.asarray(self.frame["margin"], dtype=np.float64)
+
+    def _needs_choices(self) -> None:
+        """Raises an error where everybody was contacted: nobody chose, so that nothing shows what contact changes."""
+        if self.known_by == "contacted_only":
+            raise OfferLogError(
+                "offer log: found contacted customers only (offer_log.propensities: contacted_only), expected some who "
+                "were left alone: what contact changes cannot be learned from it; leave effect_model and ppo_decision "
+                "out (release.branches: [risk, accept])"
+            )
 
     def positions(self, customer_ids: Sequence[str] | NDArray[Any]) -> Ints:
         """(n,) place of each decision's customer in `customer_ids`.
@@ -143,7 +177,8 @@ class OfferLog:
         for number, arm in enumerate(self.menu):
             inside = self.arm == number
             accepted, churned = (
-                float(each[inside].mean()) if inside.any() else None for each in (self.accepted, self.churned)
+                float(self.frame[name][inside].mean()) if name in self.frame and inside.any() else None
+                for name in ("accepted", "churned")
             )
             about = {
                 "arm": arm.id,
@@ -156,10 +191,14 @@ class OfferLog:
 
     def where(self, mask: NDArray[np.bool_]) -> OfferLog:
         """The decisions that `mask` (n,) keeps, in the same order."""
-        return OfferLog(self.frame[mask].reset_index(drop=True), self.menu, self.simulated)
+        frame = self.frame[mask].reset_index(drop=True)
+        return OfferLog(frame, self.menu, self.simulated, self.known_by)
 
 
 UNKNOWN_ID = "an id that is not there"
+CONTROL = "control_"
+"""Starts the names of negative controls in the log."""
+AS_LOGGED = OfferLogConfig(source="a file")
 
 
 def read_log(
@@ -171,6 +210,8 @@ def read_log(
     *,
     features: pd.DataFrame | None = None,
     reading: FileReading = DETECTED,
+    settings: OfferLogConfig = AS_LOGGED,
+    without: Collection[str] = (),
 ) -> OfferLog:
     """Read a CSV or Parquet offer log and hold it to the contract.
 
@@ -185,26 +226,35 @@ def read_log(
         where: what errors call the file, if not by its path.
         features: (N, F) of the customers of `customer_ids`, for the conditions of arms.
         reading: what should not be detected of the file.
+        settings: how propensities are known, and what the file calls things; see `OfferLogConfig`.
+        without: columns that may be missing beside those that the log can do without; blank then.
 
     Raises:
         OfferLogError: the file cannot be read as such a table, or a row breaks the contract.
     """
     problems = Problems(where or str(path), OfferLogError)
     raw = read_raw(path, problems, reading)
-    return log_of(raw, columns, customer_ids, catalogue, problems, features=features)
+    return log_of(
+        raw, columns, customer_ids, catalogue, problems, features=features, settings=settings, without=without
+    )
 
 
 def configured_log(
-    config: OfferLogConfig, customers: CustomerTable, catalogue: Catalogue, root: Path
+    config: OfferLogConfig, customers: CustomerTable, catalogue: Catalogue, root: Path, economics: Economics
 ) -> OfferLog:
     """The log that an experiment names: a path, relative to `root`, or `gs://bucket/name`.
+
+    What the file does not say and can be known is filled in, and said: margins by `economics`, propensities by what
+    `config` says of them, and where an arm was never possible becomes a condition of it.
 
     Raises:
         OfferLogError: As of `read_log`.
         StoreError: It is an object of a bucket that cannot be read.
     """
+    from churn_assets.offers.completing import completed_log
+
     with local_copy(config.source, root) as (path, where):
-        return read_log(
+        log = read_log(
             path,
             config.columns,
             customers.ids,
@@ -212,7 +262,10 @@ def configured_log(
             where,
             features=customers.frame,
             reading=config.reading,
+            settings=config,
+            without=("margin",),
         )
+    return completed_log(log, customers, config, economics)
 
 
 def log_of(
@@ -223,6 +276,8 @@ def log_of(
     problems: Problems,
     *,
     features: pd.DataFrame | None = None,
+    settings: OfferLogConfig = AS_LOGGED,
+    without: Collection[str] = (),
 ) -> OfferLog:
     """As `read_log`, of a raw table from any source.
 
@@ -239,7 +294,10 @@ def log_of(
             raw.columns.pop(ours, None)
     problems.names = dict(columns)
     named = raw.renamed({theirs: ours for ours, theirs in columns.items()})
-    return _log(named, customer_ids, catalogue, simulated=False, problems=problems, features=features)
+    asked = _Asked(settings, frozenset(without))
+    return _log(
+        named, customer_ids, catalogue, simulated=False, problems=problems, features=features, asked=asked
+    )
 
 
 def as_log(
@@ -279,11 +337,14 @@ def _log(
     simulated: bool,
     problems: Problems,
     features: pd.DataFrame | None,
+    asked: _Asked | None = None,
 ) -> OfferLog:
-    menu, theirs = _header(raw, catalogue, problems)
+    asked = asked or _Asked()
+    _rename_arms(raw, asked.settings.arm_names)
+    menu, theirs = _header(raw, catalogue, problems, asked)
     ours = {column: propensity_column(arm_id) for arm_id, column in theirs.items()}
     problems.names |= {new: problems.names.get(old, old) for old, new in ours.items()}
-    return _checked(raw.renamed(ours), customer_ids, menu, simulated, problems, features)
+    return _checked(raw.renamed(ours), customer_ids, menu, simulated, problems, features, asked)
 
 
 def checked_log(
@@ -297,15 +358,34 @@ def checked_log(
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
-    An arm with conditions may have a propensity of 0. Where the customer does not keep them, it means that. Who keeps
-    them by now and did not then would teach that the arm is never made to such customers: these decisions, and without
-    `features` all with a 0, are left out and counted.
+    A propensity of 0 says that the arm was not possible. Of an arm with conditions it means that the customer did not
+    keep them. Who keeps them by now and did not then would teach that the arm is never made to such customers: these
+    decisions, and without `features` all with a 0 of such an arm, are left out and counted. So are those of customers
+    who are not among `customer_ids`, and those of whom it was certain that they would be contacted.
 
     Raises:
         OfferLogError: As of `as_log`; or nothing is left.
     """
     raw, problems = RawTable.of_frame(frame, origin), Problems(origin, OfferLogError)
     return _checked(raw, customer_ids, menu, simulated, problems, features)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the caller says of a table: how it is to be understood, and which columns may be missing."""
+
+    settings: OfferLogConfig = AS_LOGGED
+    without: frozenset[str] = frozenset()
+
+    @property
+    def known_by(self) -> KnownBy:
+        return self.settings.propensities
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        """Columns of truths and money that the table must have."""
+        free = self.without | ({"churned", "margin"} if self.known_by == "contacted_only" else set())
+        return tuple(name for name in ("accepted", "churned", "margin") if name not in free)
 
 
 def _checked(
@@ -315,38 +395,85 @@ def _checked(
     simulated: bool,
     problems: Problems,
     features: pd.DataFrame | None,
+    asked: _Asked | None = None,
 ) -> OfferLog:
+    asked = asked or _Asked()
     if not len(raw):
         problems.add("no rows", "at least one decision", rank=STRUCTURE)
         problems.stop()
-    frame = _typed(raw, menu, problems)
-    frame = _unrounded(raw, frame, menu, problems)
-    _compare(frame, menu, customer_ids, raw.line, problems)
+    frame = _typed(raw, menu, problems, asked)
+    if asked.known_by == "logged":
+        frame = _unrounded(raw, frame, menu, problems)
+    strange = _compare(frame, menu, customer_ids, raw.line, problems, asked)
     ambiguous_decimals(raw, problems)
     problems.stop()
     say_decimals(raw)
-    log = OfferLog(_whole(frame), menu, simulated, said=tuple(raw.said))
-    if all((frame[propensity_column(arm_id)] > 0).all() for arm_id in menu.ids):
+    log = OfferLog(_whole(frame, menu, raw), menu, simulated, asked.known_by)
+    log = _without_strangers(log, strange, raw)
+    return replace(_possible(log, customer_ids, features, problems, raw), said=tuple(raw.said))
+
+
+def _without_strangers(log: OfferLog, strange: NDArray[np.bool_], raw: RawTable) -> OfferLog:
+    """Without decisions about customers who are not in the table; what is lost with them is said."""
+    if not strange.any():
         return log
+    kept = log.where(~strange)
+    told = f"{int(strange.sum())} decisions are about customers who are not in the table (any more): left out"
+    if "churned" in log.frame:
+        left, others = log.frame["churned"][strange].mean(), log.frame["churned"][~strange].mean()
+        told += f"; of them {left:.1%} left, of the others {others:.1%}"
+    raw.said.append(told)
+    return replace(kept, strangers=int(strange.sum()))
+
+
+def _possible(
+    log: OfferLog,
+    customer_ids: Sequence[str] | NDArray[Any],
+    features: pd.DataFrame | None,
+    problems: Problems,
+    raw: RawTable,
+) -> OfferLog:
+    """Without decisions that could not have been left alone, and those that conditions kept from an arm only then."""
+    if log.known_by != "logged" or (log.propensities > 0).all():
+        return log
+    if (certain := log.propensities[:, 0] == 0).any():
+        raw.said.append(
+            f"{int(certain.sum())} decisions had no chance of {NO_CONTACT_ID}: what contact changed cannot be known of "
+            "them, and they were left out"
+        )
+        log = replace(log.where(~certain), strangers=log.strangers, left_out=int(certain.sum()))
+    declared = np.array([bool(arm.eligible) for arm in log.menu])
     try:
         barred = (
-            np.zeros((1, len(menu)), bool)
+            np.zeros((1, len(log.menu)), bool)
             if features is None
-            else ~may_get(menu, features)[log.positions(customer_ids)]
+            else ~may_get(log.menu, features)[log.positions(customer_ids)]
         )
     except ArmError as error:
         raise OfferLogError(f"{problems.where}: {error}") from error
-    kept = np.all((log.propensities > 0) | barred, axis=1)
+    kept = np.all((log.propensities > 0) | barred | ~declared, axis=1)
     if not kept.any():
         raise OfferLogError(
-            f"{problems.where}: found a propensity of 0 for a customer who keeps the arm's conditions in every row, "
-            "expected some with more than 0 for all such arms"
+            f"{problems.where}: found a propensity of 0 for a customer who keeps the arm's conditions, or of "
+            f"{NO_CONTACT_ID}, in every row, expected some with more than 0 for all such arms"
         )
-    return replace(log.where(kept), left_out=int((~kept).sum()), said=log.said)
+    left_out = log.left_out + int((~kept).sum())
+    return replace(log.where(kept), strangers=log.strangers, left_out=left_out)
 
 
-def _header(raw: RawTable, catalogue: Catalogue, problems: Problems) -> tuple[Menu, dict[str, str]]:
-    """The table's menu, and the column of each arm's propensity."""
+def _rename_arms(raw: RawTable, names: Mapping[str, str]) -> None:
+    """Arms as the log calls them, where the file has names of its own."""
+    if names and ARM in raw.columns:
+        codes, texts = distinct_texts(raw, ARM)
+        ours = np.array([*(names.get(text, text) for text in texts), None], dtype=object)
+        raw.columns[ARM] = pa.array(ours[codes], pa.string())
+        raw.asked = None
+
+
+def _header(
+    raw: RawTable, catalogue: Catalogue, problems: Problems, asked: _Asked
+) -> tuple[Menu, dict[str, str]]:
+    """The table's menu, and the column of each arm's propensity where they are logged."""
     columns: dict[str, str] = {}
     for column in (name for name in raw.names if name.startswith(_PROPENSITY)):
         try:
@@ -366,23 +493,72 @@ def _header(raw: RawTable, catalogue: Catalogue, problems: Problems) -> tuple[Me
     if ARM in found and SHORTHAND in found:
         problems.add(f"the columns {ARM} and {SHORTHAND}", "one of them", rank=STRUCTURE)
     has = {*found, ARM} if SHORTHAND in found else set(found)
-    for name in (each for each in COLUMNS if each not in has and each != "wave"):
+    for name in (each for each in _needed(asked) if each not in has):
         near = did_you_mean(name, found)
         expected = f"it beside {_listed(found)}{near}"
         remedy = f"another name for it: `columns: {{{name}: ...}}`"
         problems.add("no such column", expected, column=name, remedy=remedy, rank=STRUCTURE)
-    if not problems.all and (NO_CONTACT_ID not in columns or len(columns) < 2):
+    arms: Iterable[str] = columns
+    if asked.known_by != "logged" and not problems.all:
+        if columns:
+            problems.add(
+                f"the columns {_listed(columns.values())}",
+                f"none with propensities: {asked.known_by}",
+                remedy="leave them out, or say `propensities: logged`",
+                rank=STRUCTURE,
+            )
+        arms = _arms_made(raw, catalogue, problems, asked)
+    elif not problems.all and (NO_CONTACT_ID not in columns or len(columns) < 2):
         problems.add(
             f"the arms {_listed(columns)}",
             f"{propensity_column(NO_CONTACT_ID)} (or propensity_0) and at least one other propensity_<arm id>",
+            remedy="where the file has no propensities, `propensities: logged_chosen`, `randomised`, `estimated` or "
+            "`contacted_only` says how they are known (docs/offer-logs.md)",
             rank=STRUCTURE,
         )
     problems.stop()
     try:
-        ordered: list[str] = sorted(columns, key=lambda arm_id: _place(arm_id, catalogue))
+        ordered: list[str] = sorted(arms, key=lambda arm_id: _place(arm_id, catalogue))
         return catalogue.menu(ordered), columns
     except ArmError as error:
         raise OfferLogError(f"{problems.where}: {error}") from error
+
+
+_REPLACEABLE = ("wave", "policy_version", "prior_offers")
+"""Columns of which the log itself says as much."""
+
+
+def _needed(asked: _Asked) -> Iterator[str]:
+    """Columns that the table must have, in their order."""
+    start = "start" in asked.settings.model_fields_set
+    for name in (*COLUMNS, *asked.settings.negative_controls):
+        free = name in _REPLACEABLE or (name == "decided_at" and start)
+        free |= name in ("accepted", "churned", "margin") and name not in asked.told
+        free |= name == "propensity" and asked.known_by not in ("logged", "logged_chosen")
+        if not free:
+            yield name
+
+
+def _arms_made(raw: RawTable, catalogue: Catalogue, problems: Problems, asked: _Asked) -> Iterable[str]:
+    """Ids of no contact, the arms that were chosen and those that shares are of, where no columns name the arms."""
+    if SHORTHAND in raw.columns:
+        shares = np.unique(attempt_numbers(raw, SHORTHAND)[0])
+        found = [percent_id(each) if each else NO_CONTACT_ID for each in shares[~np.isnan(shares)].tolist()]
+    else:
+        found = distinct_texts(raw, ARM)[1]
+    strata = asked.settings.shares_by_stratum
+    planned = [arm_id for shares in strata.values() for arm_id in shares]
+    arms = dict.fromkeys((NO_CONTACT_ID, *planned, *(found if not strata else ())))
+    for arm_id in arms:
+        try:
+            catalogue.arm(arm_id)
+        except ArmError as error:
+            said, _, expected = str(error).removeprefix("found ").partition(", expected ")
+            remedy = "declare it under arms:, or say what it is: `offer_log: {arm_names: {...: <arm id>}}`"
+            problems.add(said, expected, column=ARM, remedy=remedy, rank=ROLE)
+    if len(arms) < 2:
+        problems.add(f"the arms {_listed(arms)}", "at least one that contacts", column=ARM, rank=ROLE)
+    return arms
 
 
 def _arm_of(column: str, catalogue: Catalogue) -> str:
@@ -435,31 +611,78 @@ def _listed(arm_ids: Iterable[str]) -> str:
     return ", ".join(arm_ids)
 
 
-def _typed(raw: RawTable, menu: Menu, problems: Problems) -> pd.DataFrame:
+def _typed(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> pd.DataFrame:
     """The log's columns only, each in its type; counts and truths as numbers, NaN for what is wrong."""
     columns: dict[str, Any] = {"customer_id": parse_ids(raw, "customer_id", problems, unique=False)}
-    columns["decided_at"] = parse_dates(raw, "decided_at", problems, needed=True)
+    columns["decided_at"] = _decided_at(raw, problems, asked)
     columns["wave"] = None
     columns[ARM] = _arms(raw, menu, problems)
-    propensities = {propensity_column(arm.id): _SHARE if arm.eligible else _ABOVE_ZERO for arm in menu}
     _drop(raw, "customer_id", "decided_at", ARM, SHORTHAND)
-    for name, rule in ({"propensity": _ABOVE_ZERO} | propensities).items():
-        columns[name] = parse_numbers(raw, name, problems, rule)
-        _drop(raw, name)
-    columns["policy_version"] = parse_texts(raw, "policy_version", problems)
-    blank = pd.isna(columns["policy_version"])
-    problems.rows("policy_version", blank, columns["policy_version"], "a text", line=raw.line)
-    columns["prior_offers"] = parse_numbers(raw, "prior_offers", problems, _COUNT)
+    columns |= _propensities(raw, menu, problems, asked)
+    if "policy_version" in raw.columns:
+        columns["policy_version"] = parse_texts(raw, "policy_version", problems)
+        blank = pd.isna(columns["policy_version"])
+        problems.rows("policy_version", blank, columns["policy_version"], "a text", line=raw.line)
+    else:
+        columns["policy_version"] = np.full(len(raw), NOT_TOLD, dtype=object)
+    if "prior_offers" in raw.columns:
+        columns["prior_offers"] = parse_numbers(raw, "prior_offers", problems, _COUNT)
     for name in ("accepted", "churned"):
-        columns[name] = parse_truths(raw, name, problems, needed=True)
-    columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
+        if name in asked.told or name in raw.columns:
+            columns[name] = parse_truths(raw, name, problems, needed=True)
+    if "margin" in asked.told or "margin" in raw.columns:
+        columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
+    for name in asked.settings.negative_controls:
+        columns[CONTROL + name] = parse_numbers(raw, name, problems, _MONEY)
     if "wave" in raw.columns:
         columns["wave"] = parse_numbers(raw, "wave", problems, _COUNT)
     else:
         dates = columns["decided_at"]
         columns["wave"] = np.asarray((dates - dates.min()).days // 7, np.float64)
+    _strata(raw, columns, problems, asked)
     raw.columns.clear()
     return pd.DataFrame(columns, copy=False)
+
+
+NOT_TOLD = "not told"
+"""Who decided, where the file does not say."""
+STRATUM = "stratum"
+
+
+def _decided_at(raw: RawTable, problems: Problems, asked: _Asked) -> pd.DatetimeIndex:
+    if "start" not in asked.settings.model_fields_set or asked.settings.simulated:
+        return parse_dates(raw, "decided_at", problems, needed=True)
+    if "decided_at" in raw.columns:
+        found = "this column and `start` in the config"
+        problems.add(found, "one of them", column="decided_at", remedy="leave `start` out", rank=ROLE)
+    day = pd.Timestamp(asked.settings.start, tz="UTC").as_unit("us")
+    return pd.DatetimeIndex([day] * len(raw))
+
+
+def _propensities(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> dict[str, Any]:
+    """As far as the table has them; what the others are is found out later, and no number until then."""
+    found: dict[str, Any] = {}
+    if asked.known_by in ("logged", "logged_chosen"):
+        found["propensity"] = parse_numbers(raw, "propensity", problems, _ABOVE_ZERO)
+    elif asked.known_by != "contacted_only":
+        found["propensity"] = np.full(len(raw), np.nan)
+    for arm in menu if asked.known_by != "contacted_only" else ():
+        name = propensity_column(arm.id)
+        known = asked.known_by == "logged"
+        found[name] = parse_numbers(raw, name, problems, _SHARE) if known else np.full(len(raw), np.nan)
+    _drop(raw, *found)
+    return found
+
+
+def _strata(raw: RawTable, columns: dict[str, Any], problems: Problems, asked: _Asked) -> None:
+    """The column that shares are by, where it is one of the file; one of the customer table is found there."""
+    stratum = asked.settings.stratum
+    if stratum is None:
+        return
+    if stratum == "wave":
+        columns[STRATUM] = np.array([f"{each:g}" for each in columns["wave"]], dtype=object)
+    elif stratum in raw.columns:
+        columns[STRATUM] = parse_texts(raw, stratum, problems)
 
 
 def _drop(raw: RawTable, *names: str) -> None:
@@ -513,22 +736,29 @@ def _compare(
     customer_ids: Sequence[str] | NDArray[Any],
     line: NDArray[np.int64],
     problems: Problems,
-) -> None:
-    """Rules that tie columns or rows together."""
+    asked: _Asked,
+) -> NDArray[np.bool_]:
+    """Rules that tie columns or rows together; (n,) decisions about customers who are not in the table."""
     uncontacted = (frame[ARM] == menu.ids[0]).to_numpy()
+    if asked.known_by == "contacted_only":
+        remedy = "where some were left alone effects can be learned: `propensities: estimated`, or as they are known"
+        expected = "contacted customers only"
+        problems.rows(ARM, uncontacted, frame[ARM].to_numpy(), expected, line=line, remedy=remedy, rank=ROLE)
     accepted, dates, ids = frame["accepted"].to_numpy(), frame["decided_at"], frame["customer_id"]
     found = uncontacted & (accepted == 1)
     problems.rows("accepted", found, accepted, "0 where nothing was offered", line=line)
     known = pc.is_in(pa.array(ids), pa.array(np.asarray(customer_ids, dtype=object), pa.string()))
     unknown = ~np.array(known, dtype=bool) & (ids != "").to_numpy()
-    expected = f"one of the {len(customer_ids)} customers"
-    problems.rows("customer_id", unknown, None, expected, line=line, found=UNKNOWN_ID)
+    if unknown.all():
+        expected = f"one of the {len(customer_ids)} customers in some row"
+        problems.rows("customer_id", unknown, None, expected, line=line, found=UNKNOWN_ID)
     early = (dates < dates.shift()).to_numpy()
     shown = dates.astype(str).to_numpy() if early.any() else None
     problems.rows("decided_at", early, shown, "decisions in the order they were made", line=line)
     twice = _repeated(frame, in_order=not early.any())
     again = "an id that was there at that moment"
     problems.rows("customer_id", twice, None, "one decision a customer and moment", line=line, found=again)
+    return np.asarray(unknown)
 
 
 def _repeated(frame: pd.DataFrame, *, in_order: bool) -> NDArray[np.bool_]:
@@ -540,6 +770,29 @@ def _repeated(frame: pd.DataFrame, *, in_order: bool) -> NDArray[np.bool_]:
     return np.asarray(twice)
 
 
-def _whole(frame: pd.DataFrame) -> pd.DataFrame:
-    """Counts and truths as integers, now that nothing is wrong with them."""
-    return frame.astype(dict.fromkeys(("prior_offers", "accepted", "churned", "wave"), np.int64), copy=False)
+def _whole(frame: pd.DataFrame, menu: Menu, raw: RawTable) -> pd.DataFrame:
+    """Counts and truths as integers, now that nothing is wrong with them; earlier offers are counted if need be."""
+    if "prior_offers" not in frame:
+        place = list(frame.columns).index("policy_version") + 1
+        frame.insert(place, "prior_offers", _offers_before(frame, menu))
+        raw.said.append("prior_offers were counted in the log itself: offers in the 90 days before")
+    whole = [name for name in ("prior_offers", "accepted", "churned", "wave") if name in frame]
+    return frame.astype(dict.fromkeys(whole, np.int64), copy=False)
+
+
+RECENT_SECONDS = 90 * 24 * 3600.0
+
+
+def _offers_before(frame: pd.DataFrame, menu: Menu) -> Ints:
+    """(n,) contacts of the same customer in the log in the 90 days before; rows are in the order of time."""
+    customer = pd.factorize(frame["customer_id"])[0].astype(np.float64)
+    seconds = (frame["decided_at"] - frame["decided_at"].min()).dt.total_seconds().to_numpy()
+    apart = customer * (float(seconds.max()) + RECENT_SECONDS + 1)
+    order = np.argsort(apart + seconds, kind="stable")
+    moments = (apart + seconds)[order]
+    contacted = (frame[ARM] != menu.ids[0]).to_numpy()[order]
+    before = np.concatenate([[0], np.cumsum(contacted)])
+    since = np.searchsorted(moments, moments - RECENT_SECONDS, side="left")
+    found = np.empty(len(frame), np.int64)
+    found[order] = before[:-1] - before[since]
+    return found

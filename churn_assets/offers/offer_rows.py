@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -116,11 +116,17 @@ def append(
             f"{', '.join(log.menu.ids)}: let ppo_decision.menu be the arms of offer_log.source, or leave "
             "offer_log.decisions out"
         )
+    if log.known_by == "contacted_only":
+        raise OfferLogError(
+            "served decisions: found them beside a log of contacted customers only, expected one of the two: leave "
+            "offer_log.decisions out, or learn from served decisions alone"
+        )
     first = log.frame["decided_at"].min()
     weeks = (known["decided_at"] - first).dt.days // 7
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
-    both = pd.concat([log.frame, served], ignore_index=True)
-    return checked_log(
+    # What is a negative control of the source's decisions is not known of served ones.
+    both = pd.concat([log.frame[[*served.columns]], served], ignore_index=True)
+    joined = checked_log(
         both.sort_values("decided_at", kind="stable", ignore_index=True),
         customer_ids,
         log.menu,
@@ -128,6 +134,7 @@ def append(
         origin="offer log with served decisions",
         features=features,
     )
+    return replace(joined, known_by=log.known_by)
 
 
 def _barred(rows: pd.DataFrame, columns: list[str], live: LiveLog, catalogue: Catalogue) -> NDArray[np.bool_]:

@@ -97,7 +97,7 @@ class Truth:
     strata: NDArray[np.str_]
     stays: Stays
 
-    def of(self, rows: slice) -> Truth:
+    def of(self, rows: slice | Ints) -> Truth:
         """The same of some of the situations."""
         return Truth(**{each.name: getattr(self, each.name)[rows] for each in fields(self)})
 

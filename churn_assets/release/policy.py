@@ -41,6 +41,7 @@ class Standing:
         led_before: The candidate led already and was taken back.
         moved_at: When the channel last moved; None if it never did.
         shadow: None while nothing leads, and where an earlier rule says no.
+        estimated: The log that it was learned from has no propensities but estimated ones.
     """
 
     candidate: ArtifactRef
@@ -51,6 +52,7 @@ class Standing:
     led_before: bool
     moved_at: datetime | None
     shadow: Shadow | None
+    estimated: bool = False
 
 
 def overtaken(candidate: ArtifactRef, leader: ArtifactRef | None) -> str:
@@ -97,6 +99,11 @@ def before_shadow(standing: Standing, policy: PromotionPolicy, now: datetime) ->
         return f"{standing.candidate.version} led before and was taken back"
     if not standing.considered.promote:
         return standing.considered.reason
+    if standing.estimated:
+        return (
+            "offer_log.propensities: estimated: what such a log says is true if nothing hidden decided, which no data "
+            "can show; a person promotes it"
+        )
     gap = timedelta(hours=policy.min_gap_hours)
     if standing.moved_at is not None and now - standing.moved_at < gap:
         return f"min_gap_hours: the channel moved at {standing.moved_at:%Y-%m-%d %H:%M} UTC"

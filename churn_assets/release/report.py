@@ -33,6 +33,17 @@ th{font-weight:600;color:var(--soft)}td.n{text-align:right}td:not(:last-child){w
 
 
 _TOLD = ("figure", "needed", "detail")
+_KNOWN_BY = {
+    "logged_chosen": "Of each past decision only the chosen arm's propensity is known. Off-policy estimates need no "
+    "more; effects of contact rest on estimates of the others.",
+    "randomised": "Propensities of past decisions are the shares that the experiment states, not logged ones.",
+    "estimated": "ESTIMATED: nobody wrote down by what chance past decisions were made. Effects, lifts and values are "
+    "true if nothing but the customers' features and the time decided who got what; no data can show that. The check "
+    "off_policy says how much hidden targeting would undo the lift. Such a release is never promoted automatically.",
+    "contacted_only": "Everybody in the log of offers was contacted: who accepts is known; what contact changes, and "
+    "who would leave without it, is not.",
+}
+"""What is to be read with the figures, where a log has no logged propensities."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +140,8 @@ def _notes(inputs: ReportInputs) -> str:
             "SIMULATED: answers to offers come from the demo world. Customers and labels are real rows; lifts and "
             "values below are not observations of a market."
         )
+    logs = [view.manifest.signature for view in inputs.members if view.asset == "offer_log"]
+    notes += [_KNOWN_BY[str(log["propensities"])] for log in logs if "propensities" in log]
     if "message" not in inputs.branches:
         notes.append(
             "This release has no message branch: it decides who is offered what, and every message is the template."

@@ -32,6 +32,7 @@ def accept_model(step: Step[AcceptModelConfig], customers: CustomerTable, offer_
         model,
         metrics={
             "simulated": offer_log.simulated,
+            "propensities": offer_log.known_by,
             "contacted_rows": int(contacted.sum()),
             "acceptance": float(offer_log.accepted[contacted].mean()),
         },
@@ -73,6 +74,7 @@ def effect_model(
                 else {"frailty": followed.frailty.estimate, "effect_decay": followed.decay.estimate}
             ),
             "simulated": offer_log.simulated,
+            "propensities": offer_log.known_by,
             "baseline_size": model.baseline.size,
             "overall_size": float(model.overall.value),
             "overall_size_standard_error": float(model.overall.standard_error),

@@ -67,7 +67,10 @@ def loop(tmp_path, place, offers, content):
     content = {key: section for key, section in content.items() if key not in registry().members["message"]}
     content["release"] = {"branches": ["decision"]}
     content["customers"]["source"] = place("customers.csv", EMBEDDED["telco"].read_bytes())
-    content["offer_log"] = {"source": place("offers.csv", offers(ROWS - 1)), "gates": {"min_rows": 100}}
+    content["offer_log"] = {
+        "source": place("offers.csv", offers(ROWS - 1)),
+        "gates": {"min_rows": 100, "max_detectable_effect": 1.0},
+    }
     with flow(tmp_path, content) as found:
         yield found
 

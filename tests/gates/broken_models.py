@@ -160,7 +160,7 @@ def _in_cents(healthy: Values) -> Values:
 
 def _few_decisions(healthy: Values) -> Values:
     log = healthy["offer_log"]
-    return {"offer_log": log.where(np.arange(len(log)) < 5000)}
+    return {"offer_log": log.where(np.arange(len(log)) < 400)}
 
 
 def _propensities_halved(healthy: Values) -> Values:

@@ -42,13 +42,13 @@ def test_the_menu_has_five_kinds(any_world):
 
 
 def test_every_arm_is_tried_with_a_known_propensity_and_the_log_passes_its_gates(
-    any_world, drawn, experiment
+    any_world, drawn, experiment, telco
 ):
     log, gates = drawn.log, experiment.offer_log.gates
     assert log.menu == any_world.menu
     assert log.propensities.sum(1) == pytest.approx(1)
     assert (np.bincount(log.arm, minlength=len(log.menu)) > 2_000).all()
-    outcomes = [*propensity_gates(log, gates).gates, *volume_gates(log, gates).gates]
+    outcomes = [*propensity_gates(log, telco, gates).gates, *volume_gates(log, gates).gates]
     assert [gate.name for gate in outcomes if not gate.passed] == []
 
 

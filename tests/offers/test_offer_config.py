@@ -20,7 +20,7 @@ def test_a_path_is_not_simulated():
     assert not OfferLogConfig(source="data/offers.parquet", columns={"margin": "profit"}).simulated
 
 
-@pytest.mark.parametrize("key", ["rows", "menu", "drift", "effects", "seed_offset", "start"])
+@pytest.mark.parametrize("key", ["rows", "menu", "drift", "effects", "seed_offset"])
 def test_a_demo_setting_is_refused_beside_a_log_of_ones_own(key):
     value = {
         "rows": 100,
@@ -28,7 +28,6 @@ def test_a_demo_setting_is_refused_beside_a_log_of_ones_own(key):
         "drift": "none",
         "effects": False,
         "seed_offset": 1,
-        "start": "2026-03-02",
     }[key]
     with pytest.raises(ValidationError, match=f"{key} has no meaning with source: offers.csv"):
         OfferLogConfig(source="offers.csv", **{key: value})

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from churn_assets.offers.config import OfferLogGates
 from churn_assets.offers.gates import propensity_gates, volume_gates
 from churn_assets.offers.log import OfferLog, propensity_column
+from churn_assets.offers.support import where_possible
+
+EXPLAINED = "propensity_explained"
 
 
 def failed(outcome) -> list[str]:
@@ -22,67 +28,103 @@ def with_propensities(log: OfferLog, propensities: np.ndarray) -> OfferLog:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_demo_log_passes(world, seed):
+def test_the_demo_log_passes(world, telco, seed):
     log = world.draw_log(50_000, seed)
     assert failed(volume_gates(log, OfferLogGates())) == []
-    assert failed(propensity_gates(log, OfferLogGates())) == []
+    assert failed(propensity_gates(log, telco, OfferLogGates())) == []
 
 
-def test_propensities_that_were_never_used_fail_calibration(draw):
+def test_propensities_that_were_never_used_fail_calibration(draw, telco):
     uniform = with_propensities(draw.log, np.full((len(draw.log), 7), 1 / 7))
-    assert failed(propensity_gates(uniform, OfferLogGates())) == ["propensity_calibration"]
+    assert failed(propensity_gates(uniform, telco, OfferLogGates())) == ["propensity_calibration", EXPLAINED]
 
 
-def test_propensities_of_other_customers_fail_calibration_although_every_share_is_right(draw):
+def test_propensities_of_other_customers_fail_calibration_although_every_share_is_right(draw, telco):
     shifted = with_propensities(draw.log, np.roll(draw.log.propensities, 1, axis=0))
-    assert failed(propensity_gates(shifted, OfferLogGates())) == ["propensity_calibration"]
+    assert failed(propensity_gates(shifted, telco, OfferLogGates())) == ["propensity_calibration", EXPLAINED]
 
 
-def test_an_arm_hardly_tried_fails_overlap(draw):
+def test_shares_of_all_written_as_propensities_of_a_log_that_targeted_are_refused_by_feature(world, telco):
+    """Whoever has been here longer is called less; the column of propensities holds what was done overall."""
+    rng, menu = np.random.default_rng(0), world.menu
+    log = world.draw_log(20_000, 0)
+    tenure = telco.X[:, telco.schema.tenure_index][log.positions(telco.ids)]
+    called = rng.random(len(log)) < np.where(tenure < 12, 0.7, 0.5)
+    arm = np.where(called, 1 + rng.integers(len(menu) - 1, size=len(log)), 0)
+    frame = log.frame.assign(arm=np.array(menu.ids, object)[arm])
+    shares = np.bincount(arm, minlength=len(menu)) / len(arm)
+    told = with_propensities(OfferLog(frame, menu, simulated=True), np.tile(shares, (len(log), 1)))
+    outcome = propensity_gates(told, telco, OfferLogGates())
+    assert failed(outcome) == [EXPLAINED]
+    assert "no_contact by tenure" in next(gate.detail for gate in outcome.gates if gate.name == EXPLAINED)
+
+
+def test_choices_that_drift_under_written_shares_are_refused_by_time(world, telco):
+    rng, menu = np.random.default_rng(0), world.menu
+    log = world.draw_log(20_000, 0)
+    wave = log.frame["wave"].to_numpy()
+    arm = np.where(
+        rng.random(len(log)) < 0.4 + 0.3 * wave / wave.max(), 1 + rng.integers(6, size=len(log)), 0
+    )
+    shares = np.bincount(arm, minlength=len(menu)) / len(arm)
+    frame = log.frame.assign(arm=np.array(menu.ids, object)[arm])
+    told = with_propensities(OfferLog(frame, menu, simulated=True), np.tile(shares, (len(log), 1)))
+    outcome = propensity_gates(told, telco, OfferLogGates())
+    assert failed(outcome) == [EXPLAINED]
+    assert "no_contact by time" in next(gate.detail for gate in outcome.gates if gate.name == EXPLAINED)
+
+
+def test_an_arm_hardly_tried_fails_overlap(draw, telco):
     thin = draw.log.propensities.copy()
     thin[:, 0] += thin[:, 6] - 0.001
     thin[:, 6] = 0.001
-    assert "least_propensity" in failed(propensity_gates(with_propensities(draw.log, thin), OfferLogGates()))
+    assert "least_propensity" in failed(
+        propensity_gates(with_propensities(draw.log, thin), telco, OfferLogGates())
+    )
 
 
-def test_a_few_heavy_weights_fail_the_effective_sample_size(draw):
+def test_a_few_heavy_weights_fail_the_effective_sample_size(draw, telco):
     heavy = draw.log.propensities.copy()
     heavy[::500, 3] /= 40
-    assert "effective_share" in failed(propensity_gates(with_propensities(draw.log, heavy), OfferLogGates()))
+    assert "effective_share" in failed(
+        propensity_gates(with_propensities(draw.log, heavy), telco, OfferLogGates())
+    )
 
 
-def test_an_arm_never_chosen_fails_the_effective_sample_size(draw):
+def test_an_arm_never_chosen_fails_the_effective_sample_size(draw, telco):
     never = draw.log.where(draw.log.arm != 3)
-    assert "effective_share" in failed(propensity_gates(never, OfferLogGates()))
+    assert "effective_share" in failed(propensity_gates(never, telco, OfferLogGates()))
 
 
-def test_an_arm_that_nobody_may_get_fails_the_effective_sample_size_and_is_not_calibrated(draw):
+def test_an_arm_that_nobody_may_get_fails_the_effective_sample_size_and_is_not_calibrated(draw, telco):
     log = draw.log.where(draw.log.arm != 3)
     barred = log.propensities.copy()
     barred[:, 0] += barred[:, 3]
     barred[:, 3] = 0.0
-    outcome = propensity_gates(with_propensities(log, barred), OfferLogGates())
+    outcome = propensity_gates(with_propensities(log, barred), telco, OfferLogGates())
     assert "effective_share" in failed(outcome)
     assert log.menu.ids[3] not in {row["arm"] for row in outcome.tables["calibration"]}
 
 
-def test_every_propensity_gate_names_the_arm_it_is_about(draw):
+def test_every_propensity_gate_names_the_arm_it_is_about(draw, telco):
     stated = draw.log.propensities.copy()
     stated[:, 1] += 0.8 * stated[:, 6]
     stated[:, 6] *= 0.2
     stated[::400, 6] /= 80
-    outcome = propensity_gates(with_propensities(draw.log, stated), OfferLogGates())
-    assert {gate.name: gate.detail.split(",")[0] for gate in outcome.gates} == {
+    outcome = propensity_gates(with_propensities(draw.log, stated), telco, OfferLogGates())
+    assert {gate.name: re.split("[, ]", gate.detail)[0] for gate in outcome.gates} == {
         "propensity_calibration": draw.log.menu.ids[6],
+        EXPLAINED: draw.log.menu.ids[1],  # it was chosen by far less often than is said, too
         "least_propensity": draw.log.menu.ids[6],
         "effective_share": draw.log.menu.ids[6],
     }
 
 
 def test_a_short_log_and_one_without_holdout_fail_volume(draw):
-    assert failed(volume_gates(draw.log.where(np.arange(50_000) < 19_999), OfferLogGates())) == ["rows"]
+    few = ["rows", "detectable_effect"]
+    assert failed(volume_gates(draw.log.where(np.arange(50_000) < 499), OfferLogGates())) == few
     contacted = draw.log.where(draw.log.arm > 0)
-    assert failed(volume_gates(contacted, OfferLogGates())) == ["no_contact_share"]
+    assert failed(volume_gates(contacted, OfferLogGates())) == ["no_contact_share", "detectable_effect"]
 
 
 def test_an_acceptance_of_nothing_fails(draw):
@@ -104,18 +146,22 @@ def test_the_report_says_that_the_log_is_simulated(draw):
     assert "simulated" in volume_gates(draw.log, OfferLogGates()).gates[0].detail
 
 
-def test_what_a_condition_kept_from_customers_does_not_count_against_an_arm(draw):
+def test_what_a_condition_kept_from_customers_does_not_count_against_an_arm(draw, telco):
     """Only gates that look at every propensity would find one of 0; calibration of the others stays true."""
     barred = draw.log.propensities.copy()
-    never = (draw.log.arm != 6) & (np.arange(len(barred)) % 2 == 0)
+    young = telco.X[:, telco.schema.tenure_index] < 24
+    never = (draw.log.arm != 6) & young[draw.log.positions(telco.ids)]
     possible = barred[never, :6].sum(1, keepdims=True)
     barred[never, :6] /= possible
     barred[never, 6] = 0
     log = with_propensities(draw.log, barred)
-    outcome = propensity_gates(log, OfferLogGates(max_propensity_z=1e9))
-    assert failed(outcome) == []
+    log = log.where(~(young[log.positions(telco.ids)] & (log.arm == 6)))
+    outcome = propensity_gates(log, telco, OfferLogGates(max_propensity_z=1e9, least_p_value=0))
+    assert failed(outcome) == ["never_possible"]
+    known = replace(log, menu=where_possible(log, telco))
+    assert failed(propensity_gates(known, telco, OfferLogGates(max_propensity_z=1e9, least_p_value=0))) == []
     assert (
         sum(row["rows"] for row in outcome.tables["calibration"] if row["arm"] == "percent_30")
-        == (~never).sum()
+        == (log.propensities[:, 6] > 0).sum()
     )
     assert volume_gates(log, OfferLogGates()).tables["arms"][6]["least_propensity"] > 0.04

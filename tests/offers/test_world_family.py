@@ -100,14 +100,16 @@ def test_every_world_gives_a_log_of_histories_in_the_logs_own_format(built, name
         assert not set(accepted["customer_id"]) & set(after)
 
 
-def test_a_log_of_histories_is_a_function_of_its_seed_and_is_drawn_by_its_propensities(built, any_offer):
+def test_a_log_of_histories_is_a_function_of_its_seed_and_is_drawn_by_its_propensities(
+    built, any_offer, telco
+):
     world = built("frailty", any_arms=True)
     one, same, other = (history_log(world, seed, windows=2).frame for seed in (7, 7, 8))
     assert one.equals(same)
     assert not one.equals(other)
     gates = any_offer.offer_log.gates
     assert [
-        each.name for each in propensity_gates(history_log(world, 7), gates).gates if not each.passed
+        each.name for each in propensity_gates(history_log(world, 7), telco, gates).gates if not each.passed
     ] == []
 
 
@@ -256,7 +258,7 @@ def test_hidden_targeting_shows_in_no_propensity(telco, any_offer, share):
     assert made.mean() == pytest.approx(written.mean(), abs=0.006)
     assert np.sign((made - written)[leaving].mean()) == np.sign(share)
     assert abs((made - written)[leaving].mean()) > 0.3 * min(abs(share), 0.2)
-    gates = propensity_gates(log, any_offer.offer_log.gates).gates
+    gates = propensity_gates(log, telco, any_offer.offer_log.gates).gates
     assert [gate.name for gate in gates if not gate.passed] == []
 
 

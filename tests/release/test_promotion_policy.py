@@ -52,6 +52,10 @@ def test_a_candidate_that_keeps_every_rule_is_promoted_with_the_evidence_as_reas
             "made from older versions than lead: customers",
         ),
         ({"led_before": True}, "led before and was taken back"),
+        (
+            {"estimated": True},
+            "offer_log.propensities: estimated: what such a log says is true if nothing hidden",
+        ),
         ({"considered": PromotionDecision(promote=False, reason="check x never ran")}, "check x never ran"),
         ({"moved_at": NOW - timedelta(hours=23)}, "min_gap_hours: the channel moved at 2026-11-21 13:00"),
         ({"shadow": None}, "not compared with the champion"),
@@ -66,6 +70,7 @@ def test_a_candidate_that_keeps_every_rule_is_promoted_with_the_evidence_as_reas
         "older run",
         "older sources",
         "rolled back",
+        "estimated",
         "gates",
         "gap",
         "no shadow",

@@ -53,6 +53,8 @@ def customers(step: Step[CustomersConfig]) -> Made:
 
 def _ages(table: CustomerTable, config: CustomersConfig) -> dict[str, str | int]:
     """Until when features and labels reach; their age cannot be told without a day."""
+    from churn_assets.customers.labels import months_after
+
     labelled = table.labelled
     if table.history is None:
         day = "unknown: customers.as_of gives it" if config.as_of is None else str(config.as_of)

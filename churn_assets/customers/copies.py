@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 Hashes = NDArray[np.uint64]
 
 FALSE_ALARMS = 0.001
-"""Of tables of independent rows, at most so many are taken for copies, over all that is tried; see `benchmarks.panel_tables`."""
+"""Of tables of independent rows, at most so many are taken for copies, over all that is tried."""
 
 LARGEST = 36
 """Rows a customer, at most, that are looked for: beyond three years of months a cell is no customer."""

@@ -21,11 +21,14 @@ def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
     """No feature alone predicts the label: such a feature was written after the outcome, or copies it.
 
     Its levels (categories; quantile bins and blanks of numbers) are scored by the churn rate of the other
-    folds at that level, so that rare levels cannot memorise. A number is also tried as it is.
+    folds at that level, so that rare levels cannot memorise. A number is also tried as it is. Of a panel, the first row
+    of each customer is also held against whether they leave at all: only what was written later knows that.
     """
-    judged = table.judged
+    tried = (table.judged,) if table.history is None else (table.judged, table.eventual)
     scores = {
-        feature.name: lone_column(judged.X[:, position], judged.y, judged.fold, feature.categories).auc
+        feature.name: max(
+            lone_column(rows.X[:, position], rows.y, rows.fold, feature.categories).auc for rows in tried
+        )
         for position, feature in enumerate(table.schema.features)
     }
     ranked = sorted(scores.items(), key=lambda item: -item[1])

@@ -149,10 +149,10 @@ def panel_labels(
     days: pd.DatetimeIndex,
     problems: Problems,
 ) -> ReadLabels:
-    """Whether a customer leaves in the window after the day of each row: by a leaving date, by rows of later days, or
-    as the row itself says (`ahead`).
+    """Whether a customer leaves in the window after the day of each row.
 
-    Rows whose window is not over say nothing yet, leavers' among them: of those who stay it is not known either.
+    By a leaving date, by rows of later days, or as the row itself says (`ahead`). Rows whose window is not over say
+    nothing yet, leavers' among them: of those who stay it is not known either.
 
     Args:
         raw: The table.
@@ -165,7 +165,9 @@ def panel_labels(
     until = days.max() if as_of is None else pd.Timestamp(as_of, tz="UTC")
     expected = f"a day up to {as_of} (`as_of`), until which it is known who left"
     late = np.asarray(days > until)
-    problems.rows(config.row_date or "", late, days.astype(str).to_numpy(), expected, line=raw.line, rank=ROLE)
+    problems.rows(
+        config.row_date or "", late, days.astype(str).to_numpy(), expected, line=raw.line, rank=ROLE
+    )
     closes = months_after(days, label.window_months)
     over = np.asarray(closes <= until)
     if label.ahead:
@@ -204,10 +206,14 @@ def _leaving_days(
     return told, pd.DatetimeIndex(pd.Series(dates).groupby(ids).transform("min"))
 
 
-def _counted(told: ReadLabels, left: NDArray[np.float64], out: NDArray[np.bool_], unsaid: NDArray[np.bool_]) -> ReadLabels:
+def _counted(
+    told: ReadLabels, left: NDArray[np.float64], out: NDArray[np.bool_], unsaid: NDArray[np.bool_]
+) -> ReadLabels:
     open_yet = np.isnan(left) & ~out & ~unsaid
     counts = {GONE: out & ~told.out, UNKNOWN: unsaid & ~out, WINDOW_OPEN: open_yet}
-    return ReadLabels(left, out, told.spec, {why: int(rows.sum()) for why, rows in counts.items() if rows.any()})
+    return ReadLabels(
+        left, out, told.spec, {why: int(rows.sum()) for why, rows in counts.items() if rows.any()}
+    )
 
 
 def _no_row_before(raw: RawTable, config: LabelConfig, told: ReadLabels, problems: Problems) -> None:

@@ -18,7 +18,15 @@ from churn_assets.arms import ArmError, Condition, did_you_mean
 from churn_assets.customers.config import CustomersConfig, FeatureKind
 from churn_assets.customers.copies import near_copies
 from churn_assets.customers.features import design_matrix
-from churn_assets.customers.labels import DAYS_A_MONTH, GONE, UNKNOWN, WINDOW_OPEN, ReadLabels, panel_labels, read_labels
+from churn_assets.customers.labels import (
+    DAYS_A_MONTH,
+    GONE,
+    UNKNOWN,
+    WINDOW_OPEN,
+    ReadLabels,
+    panel_labels,
+    read_labels,
+)
 from churn_assets.customers.panel import is_newest, one_each
 from churn_assets.customers.schema import (
     CHURNED,
@@ -86,8 +94,8 @@ class CustomerTable:
     """Validated customers.
 
     Attributes:
-        frame: One row a customer, the newest of a panel: `customer_id` (text), `churned` (int8, if known), `fold` (int8)
-            and the schema's features (float64, or text with None for a blank); `row_date` (UTC), of a panel.
+        frame: One row a customer, the newest of a panel: `customer_id` (text), `churned` (int8, if known), `fold`
+            (int8) and the schema's features (float64, or text with None for a blank); `row_date` (UTC), of a panel.
         schema: What the columns mean.
         source: The file it was read from; None for a table that was handed over in memory.
         history: Of a panel, all its rows, each as if it were a customer of its own; `churned` is NaN where it is not
@@ -164,7 +172,9 @@ class CustomerTable:
     @property
     def is_labelled(self) -> NDArray[np.bool_]:
         """Whose label is known, (n,) bool."""
-        return np.asarray(self.frame[CHURNED].notna() if CHURNED in self.frame.columns else [False] * len(self))
+        return np.asarray(
+            self.frame[CHURNED].notna() if CHURNED in self.frame.columns else [False] * len(self)
+        )
 
     @cached_property
     def labelled(self) -> CustomerTable:
@@ -181,6 +191,19 @@ class CustomerTable:
         """
         rows = self.labelled
         return rows.where(one_each(rows.frame, self.schema.folds)) if ROW_DATE in rows.frame else rows
+
+    @cached_property
+    def eventual(self) -> CustomerTable:
+        """Of a panel, each customer's first labelled row, labelled by whether they leave while it lasts, however late.
+
+        A column that is written once they have left, into all their rows, knows that.
+        """
+        rows = self.labelled
+        if ROW_DATE not in rows.frame:
+            return rows
+        ever = rows.frame.groupby(ID)[CHURNED].transform("max")
+        first = is_newest(rows.ids, pd.DatetimeIndex(-rows.days.asi8))
+        return CustomerTable(rows.frame.assign(churned=ever), self.schema).where(first)
 
     def where(self, mask: NDArray[np.bool_]) -> CustomerTable:
         """Returns the customers that the mask, (n,) bool, picks, with their rows."""
@@ -334,12 +357,15 @@ def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> _Chos
         raw.said.append(f"{left_out.pop(why)} rows {why}")
     kept = ~labels.out
     if days is None:
-        columns = {ID: _ids(raw, config.id or ID, problems, made=config.id is None), CHURNED: labels.left[kept]}
+        columns = {
+            ID: _ids(raw, config.id or ID, problems, made=config.id is None),
+            CHURNED: labels.left[kept],
+        }
         return _Chosen(columns, labels, left_out, config.as_of)
     columns = {ID: ids[kept], ROW_DATE: days[kept], CHURNED: labels.left[kept]}
     if np.isnan(labels.left[kept]).all():
         expected = f"rows from {config.label.window_months:g} months before the newest day, or before `as_of`"
-        problems.add("no row whose label window is over", expected, column=config.row_date, rank=ROLE)
+        problems.add("no row whose label window is over", expected, column=config.row_date or "", rank=ROLE)
     return _Chosen(columns, labels, left_out, days[kept])
 
 
@@ -349,7 +375,9 @@ def _ids_and_days(
     """(n,) customer and day of each row of a panel."""
     ids = parse_ids(raw, name, problems, unique=False)
     days = parse_dates(raw, day, problems, needed=True)
-    twice = pd.DataFrame({"id": ids, "day": days}).duplicated(keep=False).to_numpy() & np.asarray(days.notna())
+    twice = pd.DataFrame({"id": ids, "day": days}).duplicated(keep=False).to_numpy() & np.asarray(
+        days.notna()
+    )
     problems.rows(
         day, twice, days.astype(str).to_numpy(), "one row a customer and day", line=raw.line, rank=ROLE,
         remedy="leave out the other lines",
@@ -377,7 +405,9 @@ def keep_newest(raw: RawTable, schema: CustomerSchema, problems: Problems, now: 
     problems.stop()
     newest = is_newest(ids, days)
     if not newest.all():
-        raw.said.append(f"a panel: the newest row of each of {int(newest.sum())} customers, of {len(raw)} rows")
+        raw.said.append(
+            f"a panel: the newest row of each of {int(newest.sum())} customers, of {len(raw)} rows"
+        )
     raw.keep(newest)
 
 
@@ -414,7 +444,7 @@ def typed(
     as_of: date | None = None,
     labelled: bool = False,
 ) -> CustomerTable:
-    """As `prepare`, but every row of a panel, and rows that are wrong go to `problems`; what they hold here means nothing.
+    """As `prepare`, but every row of a panel; rows that are wrong go to `problems`, and what they hold means nothing.
 
     Raises:
         CustomerTableError: A column is missing, or stands under a name that looks like another one.
@@ -439,7 +469,9 @@ def typed(
         columns |= {} if known_labels is None else {CHURNED: known_labels}
     columns[FOLD] = schema.fold_of(columns[ID])
     for feature in schema.features:
-        columns[feature.name] = _values(raw, feature, schema, problems, day if feature.name in dated else None)
+        columns[feature.name] = _values(
+            raw, feature, schema, problems, day if feature.name in dated else None
+        )
     ambiguous_decimals(raw, problems)
     return CustomerTable(pd.DataFrame(columns, copy=False), schema)
 
@@ -529,7 +561,12 @@ def _ids(raw: RawTable, name: str, problems: Problems, *, made: bool) -> NDArray
 
 def _feature_names(raw: RawTable, config: CustomersConfig, problems: Problems) -> list[str]:
     dropped = {name for name, rule in config.path_dependent.items() if rule == "drop"} | set(config.exclude)
-    dropped |= {config.id or "", config.row_date or "", config.label.column, *config.optional.columns.values()}
+    dropped |= {
+        config.id or "",
+        config.row_date or "",
+        config.label.column,
+        *config.optional.columns.values(),
+    }
     names = [name for name in raw.names if name not in dropped]
     for name in names:
         if name in RESERVED:

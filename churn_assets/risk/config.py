@@ -58,7 +58,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
         tolerated_error: Share of customers by which a mean, a slice or a calibration error may be off without
             consequence: what is beyond it must be within the noise.
         tolerated_change: Share of customers by which the churn of a panel's last label window may be off what was
-            expected by what was known before: what is beyond it must be within the noise.
+            expected by what was known before, beyond the noise.
         tolerated_slope: What `tolerated_error` is, of the calibration slope, from 1.
         min_slice_rows: Levels of categorical features with fewer customers are not judged.
         min_slice_auc: Least out-of-fold ROC AUC within any such level, less the noise; or what its risks promise, where

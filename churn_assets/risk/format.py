@@ -131,5 +131,7 @@ def _risks(file: Path, *, panel: bool) -> pd.DataFrame:
         raise CorruptArtifact(file.name, f"columns {types}", f"{', '.join(keys)} and risk (float64)")
     risk: NDArray[np.float64] = found["risk"].to_numpy()
     if not ((risk > 0) & (risk < 1)).all() or found.duplicated(keys).any():
-        raise CorruptArtifact(file.name, "a risk outside (0, 1) or a customer twice", "one risk a customer or row")
+        raise CorruptArtifact(
+            file.name, "a risk outside (0, 1) or a customer twice", "one risk a customer or row"
+        )
     return found

@@ -68,7 +68,13 @@ class RiskModel:
         customer = np.unique(rows.ids, return_inverse=True)[1]
         batch = _batches(rows, learned, config)
         choice = choose(
-            X[learned], y[learned], batch[learned], table.schema, config, customer=customer[learned], seed=seed
+            X[learned],
+            y[learned],
+            batch[learned],
+            table.schema,
+            config,
+            customer=customer[learned],
+            seed=seed,
         )
 
         def fitted_on(mask: NDArray[np.bool_], without: int | None) -> RiskPredictor:
@@ -135,7 +141,7 @@ class RiskModel:
         return _found(known, pd.Index(ids))
 
     def risk_at(self, rows: CustomerTable) -> Floats:
-        """Returns the out-of-fold risk of rows of the table that it was fitted on, (n,); KeyError for an unknown one."""
+        """Returns the out-of-fold risk of rows of its own table, (n,); KeyError for an unknown one."""
         return _found(self.out_of_fold, row_keys(rows.frame))
 
 
@@ -146,9 +152,7 @@ def _found(known: pd.DataFrame, asked: pd.Index) -> Floats:
     return np.asarray(known["risk"].to_numpy()[place], dtype=np.float64)
 
 
-def _batches(
-    rows: CustomerTable, learned: NDArray[np.bool_], config: RiskModelConfig
-) -> NDArray[np.int64]:
+def _batches(rows: CustomerTable, learned: NDArray[np.bool_], config: RiskModelConfig) -> NDArray[np.int64]:
     """(n,) which of the cross-fits leaves each customer out; anything for those held out.
 
     One for each fold, or a few where a few leave enough rows for a fit as large as any.

@@ -45,10 +45,10 @@ def decide(
 ) -> None:
     """Add decision, arm, reasons, expected value, propensity and release to a customer table.
 
-    Exit code 5: some rows could not be decided for; each says why.
+    Of a panel, to the newest row of each customer. Exit code 5: some rows could not be decided for; each says why.
     """
     from churn_assets.customers.config import CustomersConfig
-    from churn_assets.customers.table import CustomerTableError
+    from churn_assets.customers.table import CustomerTableError, keep_newest
     from churn_assets.deciding.decider import Decider
     from churn_assets.deciding.table import decide_rows
     from churn_assets.release.deciding import load_release
@@ -63,8 +63,9 @@ def decide(
         raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
         ref = place.release(release)
         bundle, models = load_release(place.store, ref)
-        decider = Decider(models, str(ref))
-        found = decide_rows(raw, decider, datetime.now(UTC))
+        decider, now = Decider(models, str(ref)), datetime.now(UTC)
+        keep_newest(raw, decider.schema, Problems(str(file), CustomerTableError), now)
+        found = decide_rows(raw, decider, now)
     except CustomerTableError as error:
         if as_json:
             print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})

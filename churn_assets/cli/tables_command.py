@@ -77,7 +77,7 @@ def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
     ]
     outcomes = (
         gates.leakage(found, config.gates),
-        gates.split(found),
+        gates.split(found, config.gates),
         gates.completeness(found, config.gates),
     )
     return {"features": features, "gates": [gate.row for each in outcomes for gate in each.gates]}

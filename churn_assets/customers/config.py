@@ -28,6 +28,9 @@ class LabelConfig(BaseModel, frozen=True, extra="forbid"):
         negative: The values that mean "stayed"; left out, the column may hold one value beside `positive` and `ignore`.
         ignore: Values that leave the customer out, such as `Joined`; `""` for a blank.
         window_months: How far the label looks ahead, in months; monthly hazards are derived from it.
+        ahead: Of a monthly panel. True: the label of a row says what happens in the window after its day, blank where
+            that is not known yet. Otherwise it says whether the customer has left by that day, and what a row is
+            labelled with comes from later rows.
     """
 
     column: Column
@@ -35,12 +38,13 @@ class LabelConfig(BaseModel, frozen=True, extra="forbid"):
     negative: tuple[LabelValue, ...] | None = None
     ignore: tuple[LabelValue, ...] = ()
     window_months: Annotated[float, Field(gt=0, le=60)]
+    ahead: bool = False
 
     @model_validator(mode="after")
     def _values_or_dates(self) -> Self:
-        if self.positive is None and (self.negative or self.ignore):
+        if self.positive is None and (self.negative or self.ignore or self.ahead):
             raise ValueError(
-                "negative and ignore say nothing of leaving dates; give positive, or leave them out"
+                "negative, ignore and ahead say nothing of leaving dates; give positive, or leave them out"
             )
         return self
 
@@ -72,6 +76,7 @@ class CustomersGates(BaseModel, frozen=True, extra="forbid"):
         max_label_rate: Highest believable share of churners.
         max_single_feature_auc: A feature that alone predicts the label better than this knows the outcome.
         max_blank_share: Largest share of blanks in any feature.
+        max_copied_share: Largest share of rows that are near copies of rows under other ids; see `customers/copies.py`.
         max_psi: Largest population stability index of a feature against the table that the leading release learned
             from. Months of change move it by some tenths; another unit or encoding moves it to 2 and more.
     """
@@ -81,6 +86,7 @@ class CustomersGates(BaseModel, frozen=True, extra="forbid"):
     max_label_rate: Annotated[float, Field(ge=0, le=1)] = 0.6
     max_single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.9
     max_blank_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_copied_share: Annotated[float, Field(ge=0, le=1)] = 0.03
     max_psi: Annotated[float, Field(gt=0)] = 1.0
 
 
@@ -91,14 +97,18 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
         source: `telco` (the embedded table), or a CSV or Parquet file: its path, relative to the project, or
             `gs://bucket/name`.
         reading: How the file is to be read, where that should not be detected.
-        id: Column that names the customer, unique in the table; left out, the line does.
+        id: Column that names the customer, unique in the table but for a panel; left out, the line does.
+        row_date: Column with the day that a row describes, of a monthly panel: several rows a customer, one each day.
+            Splits keep a customer's rows together, and decisions are made by the newest.
         label: What churn means in this table.
         rows: Rows to leave out, by a name under which they are counted: a condition on any column each.
         monthly_revenue: Column with the list price (or the margin) that the customer brings a month, above 0.
         constants: Columns that the table does not have, with everybody's value: a price that all pay.
         optional: What the columns are called that are no features: opt-out, recent offers, eligibility, language, name.
-        as_of: The day that the features describe; needed for `dates` and for leaving dates.
-        dates: Columns of dates, to be read as months before `as_of`, or before the day of a decision.
+        as_of: The day that the features describe; needed for `dates` and for leaving dates. Of a panel, the day up to
+            which it is known who left; left out, the newest `row_date`.
+        dates: Columns of dates, to be read as months before `as_of`, before the row's day or before that of a decision.
+        known_ahead: Those of `dates` that may lie ahead, such as the end of a contract; others were written later.
         blank_means: What a blank stands for, by column: `{InternetType: none}`, `{calls: 0}`.
         tenure: Column with the months since the customer joined, at least 0; None if the table has none.
         exclude: Columns that are neither features nor anything else.
@@ -116,6 +126,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     source: Annotated[str, Field(min_length=1)] = "telco"
     reading: FileReading = FileReading()
     id: Column | None = None
+    row_date: Column | None = None
     label: LabelConfig
     rows: dict[Column, Condition] = Field(default_factory=dict)
     monthly_revenue: Column
@@ -123,6 +134,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     optional: OptionalColumns = OptionalColumns()
     as_of: date | None = None
     dates: tuple[Column, ...] = ()
+    known_ahead: tuple[Column, ...] = ()
     blank_means: dict[Column, str | float] = Field(default_factory=dict)
     tenure: Column | None = None
     exclude: tuple[Column, ...] = ()
@@ -136,9 +148,10 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def role_columns(self) -> dict[str, str]:
-        """The configured column of each role (`id`, `label.column`, `monthly_revenue`, `tenure`)."""
+        """The configured column of each role (`id`, `row_date`, `label.column`, `monthly_revenue`, `tenure`)."""
         roles = {
             "id": self.id,
+            "row_date": self.row_date,
             "label.column": self.label.column,
             "monthly_revenue": self.monthly_revenue,
             "tenure": self.tenure,
@@ -157,9 +170,19 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
                 if column in taken:
                     raise ValueError(f"column {column!r} is {taken[column]} and cannot stand in {key}")
         needed = [*self.dates] + ([] if self.label.positive is not None else ["label.column"])
-        if needed and self.as_of is None:
+        if needed and self.as_of is None and self.row_date is None:
             raise ValueError(f"{needed[0]} is read as a date; give as_of, the day that the features describe")
+        if unread := set(self.known_ahead) - set(self.dates):
+            raise ValueError(f"known_ahead: {sorted(unread)[0]!r} is none of dates")
         for column, (lowest, highest) in self.ranges.items():
             if not lowest <= highest:
                 raise ValueError(f"ranges.{column}: {lowest} is above {highest}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_panel_names_its_customers(self) -> Self:
+        if self.row_date is not None and self.id is None:
+            raise ValueError("row_date: several rows a customer need id, the column that names the customer")
+        if self.row_date is None and self.label.ahead:
+            raise ValueError("label.ahead: said of a panel only; give row_date, or leave it out")
         return self

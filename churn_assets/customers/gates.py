@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from churn_assets.customers.config import CustomersGates
+from churn_assets.customers.copies import FALSE_ALARMS, near_copies
 from churn_assets.customers.schema import ID
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.leaks import lone_column
@@ -16,21 +17,18 @@ MAX_SPLIT_Z = 4.0
 """Both sides of the split come from one hash: their churn rates differ by chance, rarely by this much."""
 
 
-MAX_COPIED = 0.2
-"""Share of customers who have a twin: 0.07 of the embedded table, 1 where all stand several times under made-up ids."""
-_TWINS_AGREE = 0.25
-"""Twins of the embedded table disagree on the label 0.62 times as often as any two customers (0.95 with equal tenure);
-copies hardly ever do."""
-
-
 def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
     """No feature alone predicts the label: such a feature was written after the outcome, or copies it.
 
     Its levels (categories; quantile bins and blanks of numbers) are scored by the churn rate of the other
-    folds at that level, so that rare levels cannot memorise. A number is also tried as it is.
+    folds at that level, so that rare levels cannot memorise. A number is also tried as it is. Of a panel, the first row
+    of each customer is also held against whether they leave at all: only what was written later knows that.
     """
+    tried = (table.judged,) if table.history is None else (table.judged, table.eventual)
     scores = {
-        feature.name: lone_column(table.X[:, position], table.y, table.fold, feature.categories).auc
+        feature.name: max(
+            lone_column(rows.X[:, position], rows.y, rows.fold, feature.categories).auc for rows in tried
+        )
         for position, feature in enumerate(table.schema.features)
     }
     ranked = sorted(scores.items(), key=lambda item: -item[1])
@@ -45,11 +43,12 @@ def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
     )
 
 
-def split(table: CustomerTable) -> Outcome:
-    """Customers are split by the hash of their id alone, each once, and both sides are alike."""
-    ids, held_out, y = table.ids, table.held_out, table.y
-    shared = len(set(ids[held_out]) & set(ids[~held_out]))
-    moved = int((table.schema.fold_of(ids) != table.fold).sum())
+def split(table: CustomerTable, gates: CustomersGates) -> Outcome:
+    """Customers are split by the hash of their id alone, with all their rows, and both sides are alike."""
+    rows, judged = table.rows, table.judged
+    shared = len(set(rows.ids[rows.held_out]) & set(rows.ids[~rows.held_out]))
+    moved = int((rows.schema.fold_of(rows.ids) != rows.fold).sum())
+    held_out, y = judged.held_out, judged.y
     rates = [float(y[side].mean()) if side.any() else float("nan") for side in (~held_out, held_out)]
     pooled = float(y.mean())
     spread = np.sqrt(pooled * (1 - pooled) * (1 / max(1, (~held_out).sum()) + 1 / max(1, held_out.sum())))
@@ -58,13 +57,7 @@ def split(table: CustomerTable) -> Outcome:
         (
             Gate("customers_twice", int(table.frame[ID].duplicated().sum()), "==", 0),
             Gate("customers_on_both_sides", shared, "==", 0, "of the fitted and the held-out customers"),
-            Gate(
-                "copied_share",
-                _copied(table),
-                "<=",
-                MAX_COPIED,
-                "customers alike but for id and tenure, of one label",
-            ),
+            _copied(table, gates.max_copied_share),
             Gate("customers_in_another_fold", moved, "==", 0, "than the hash of seed and id gives"),
             Gate("split_churn_rate_z", z, "<=", MAX_SPLIT_Z, "difference of churn rates in standard errors"),
         ),
@@ -79,31 +72,30 @@ def split(table: CustomerTable) -> Outcome:
     )
 
 
-def _copied(table: CustomerTable) -> float:
-    """Share of customers with a twin, where twins have one label; 0 where their labels differ as they may.
+def _copied(table: CustomerTable, limit: float) -> Gate:
+    """Share of customers whose row is a near copy of others: rows of one customer under ids of their own.
 
-    A twin has the same features, tenure and those that sum up the past apart: rows of one customer under ids of their
-    own, so that the customer stands on both sides of the split.
+    Such a customer stands on both sides of the split.
     """
-    schema = table.schema
-    moving = {schema.tenure} | {each.name for each in schema.features if each.path_dependent}
-    still = [place for place, name in enumerate(schema.names) if name not in moving]
-    alike = pd.util.hash_pandas_object(pd.DataFrame(table.X[:, still]), index=False)
-    groups = pd.DataFrame({"alike": alike, "y": table.y.astype(float)}).groupby("alike")["y"]
-    size, left = groups.transform("size"), groups.transform("sum")
-    twins = size > 1
-    if not twins.any():
-        return 0.0
-    n, churners, rate = size[twins], left[twins], float(table.y[twins.to_numpy()].mean())
-    differ = float((2 * churners * (n - churners) / (n * (n - 1))).mean())
-    return float(twins.mean()) if differ < _TWINS_AGREE * 2 * rate * (1 - rate) else 0.0
+    found = near_copies(table.X, table.schema)
+    detail = f"rows alike under other ids, beyond chance; {FALSE_ALARMS:.1%} of honest tables would seem to have any"
+    if found.share:
+        lines = () if table.source is None else table.source.copied
+        told = "; ".join(f"lines {', '.join(map(str, each))}" for each in lines)
+        but = f" but for {', '.join(found.moving)}" if found.moving else ""
+        detail = (
+            f"{found.rows_each} rows under ids of their own are alike{but}, as in {told}: if they are one customer's, "
+            "`customers: {id: <the column that names the customer>, row_date: <the column of the row's day>}`; if they "
+            "are not, `customers.gates.max_copied_share`"
+        )
+    return Gate("copied_share", found.share, "<=", limit, detail)
 
 
 def completeness(table: CustomerTable, gates: CustomersGates) -> Outcome:
     """Enough customers, a believable share of churners, few blanks."""
     names = list(table.schema.names)
     shares = table.frame[names].isna().mean()
-    rate = float(table.y.mean())
+    rate = float(table.labelled.y.mean())
     emptiest = str(shares.idxmax())
     return Outcome(
         (

@@ -1,8 +1,9 @@
-"""The label of a raw customer table: by its values or by leaving dates, and who is left out by it."""
+"""The label of a raw customer table: by values, leaving dates or later rows, and who is left out by it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn_assets.customers.config import LabelConfig, LabelValue
+from churn_assets.customers.config import CustomersConfig, LabelConfig, LabelValue
 from churn_assets.customers.schema import LabelSpec
 from churn_assets.tables.problems import ROLE, Problems
 from churn_assets.tables.raw import RawTable
@@ -28,11 +29,13 @@ class ReadLabels:
         left: (n,) 1 where the customer left, NaN where nothing is said.
         out: (n,) whom the label leaves out.
         spec: How it was read.
+        counts: Of a panel, how many rows are left out or have no label yet, by why.
     """
 
     left: NDArray[np.float64]
     out: NDArray[np.bool_]
     spec: LabelSpec
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems: Problems) -> ReadLabels:
@@ -40,6 +43,11 @@ def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems
     if config.positive is None:
         assert as_of is not None
         return _of_dates(raw, config, as_of, problems)
+    return _of_values(raw, config, problems, blanks=False)
+
+
+def _of_values(raw: RawTable, config: LabelConfig, problems: Problems, *, blanks: bool) -> ReadLabels:
+    """What the values of the column mean; `blanks`: one says that nothing is known yet."""
     codes, texts = distinct_texts(raw, config.column)
     counts = np.bincount(codes[codes >= 0], minlength=len(texts))
     positive, negative, ignored = _meanings(texts, counts, config)
@@ -50,7 +58,8 @@ def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems
     left = np.array([values.get(text, np.nan) for text in texts] + [np.nan], np.float64)[codes]
     blank, remedy = np.full(len(raw), None, dtype=object), 'to leave such rows out: `label: {ignore: [""]}`'
     expected = f"one of {sorted(texts)[:6]}"
-    problems.rows(config.column, (codes < 0) & ~out, blank, expected, line=raw.line, remedy=remedy, rank=ROLE)
+    unsaid = (codes < 0) & ~out & (not blanks)
+    problems.rows(config.column, unsaid, blank, expected, line=raw.line, remedy=remedy, rank=ROLE)
     first = {"positive": (positive or [""])[0], "negative": (negative or [""])[0]}
     return ReadLabels(
         left, out, LabelSpec(column=config.column, **first, values=values if len(values) > 2 else {})
@@ -110,9 +119,107 @@ def _of_dates(raw: RawTable, config: LabelConfig, as_of: date, problems: Problem
     """Who leaves within the window after `as_of`; who left before is left out."""
     dates = parse_dates(raw, config.column, problems)
     start = pd.Timestamp(as_of, tz="UTC")
-    whole = int(config.window_months)
-    end = start + pd.DateOffset(months=whole) + pd.Timedelta(days=(config.window_months - whole) * 30.4375)
+    end = months_after(pd.DatetimeIndex([start]), config.window_months)[0]
     left = np.asarray((dates > start) & (dates <= end), np.float64)
     return ReadLabels(
         left, np.asarray(dates <= start), LabelSpec(column=config.column, positive="", negative="")
     )
+
+
+def months_after(days: pd.DatetimeIndex, months: float) -> pd.DatetimeIndex:
+    """(n,) the last moment of a window of so many months, perhaps a fraction, after each day."""
+    part = pd.Timedelta(days=(months - int(months)) * DAYS_A_MONTH)
+    return days + pd.DateOffset(months=int(months)) + part
+
+
+DAYS_A_MONTH = 30.4375
+
+WINDOW_OPEN, GONE, UNKNOWN = (
+    "not labelled, as the window is not over",
+    "after the customer left",
+    "not labelled, as the customer's rows end within the window and nothing says why",
+)
+"""Why rows of a panel are left out or have no label; told with their numbers."""
+
+
+def panel_labels(
+    raw: RawTable,
+    config: CustomersConfig,
+    ids: NDArray[np.object_],
+    days: pd.DatetimeIndex,
+    problems: Problems,
+) -> ReadLabels:
+    """Whether a customer leaves in the window after the day of each row.
+
+    By a leaving date, by rows of later days, or as the row itself says (`ahead`). Rows whose window is not over say
+    nothing yet, leavers' among them: of those who stay it is not known either.
+
+    Args:
+        raw: The table.
+        config: Its section, with `row_date`.
+        ids: (n,) customers.
+        days: (n,) of the rows.
+        problems: Where problems go.
+    """
+    label, as_of = config.label, config.as_of
+    until = days.max() if as_of is None else pd.Timestamp(as_of, tz="UTC")
+    expected = f"a day up to {as_of} (`as_of`), until which it is known who left"
+    late = np.asarray(days > until)
+    problems.rows(
+        config.row_date or "", late, days.astype(str).to_numpy(), expected, line=raw.line, rank=ROLE
+    )
+    closes = months_after(days, label.window_months)
+    over = np.asarray(closes <= until)
+    if label.ahead:
+        told = _of_values(raw, label, problems, blanks=True)
+        left = np.where(over | (as_of is None), told.left, np.nan)
+        return _counted(told, left, told.out, np.zeros(len(raw), dtype=bool))
+    told, leaves = _leaving_days(raw, label, ids, days, problems)
+    gone = np.asarray(leaves <= days)
+    left = np.asarray((leaves > days) & (leaves <= closes), np.float64)
+    last = pd.Series(days).groupby(ids).transform("max")
+    # A leaving date that is blank says that the customer stays; rows that merely end say nothing.
+    unsaid = np.asarray((last < closes) & leaves.isna()) & over & (label.positive is not None)
+    left[unsaid | ~over] = np.nan
+    if (told.left == 1).any() and not (left[~gone] == 1).any():
+        _no_row_before(raw, label, told, problems)
+    return _counted(told, left, told.out | gone, unsaid)
+
+
+def _leaving_days(
+    raw: RawTable, config: LabelConfig, ids: NDArray[np.object_], days: pd.DatetimeIndex, problems: Problems
+) -> tuple[ReadLabels, pd.DatetimeIndex]:
+    """What the column says, and the day on which each row's customer left: NaT for whoever stays."""
+    if config.positive is None:
+        dates = parse_dates(raw, config.column, problems)
+        spec = LabelSpec(column=config.column, positive="", negative="")
+        told = ReadLabels(np.full(len(raw), np.nan), np.zeros(len(raw), dtype=bool), spec)
+        by_customer = pd.Series(dates).groupby(ids)
+        several = (by_customer.transform("min") != by_customer.transform("max")) & dates.notna()
+        problems.rows(
+            config.column, several.to_numpy(), dates.astype(str).to_numpy(), "one leaving day a customer",
+            line=raw.line, rank=ROLE,
+        )  # fmt: skip
+    else:
+        told = _of_values(raw, config, problems, blanks=False)
+        dates = pd.DatetimeIndex(np.where(told.left == 1, days, pd.NaT), tz="UTC")
+    return told, pd.DatetimeIndex(pd.Series(dates).groupby(ids).transform("min"))
+
+
+def _counted(
+    told: ReadLabels, left: NDArray[np.float64], out: NDArray[np.bool_], unsaid: NDArray[np.bool_]
+) -> ReadLabels:
+    open_yet = np.isnan(left) & ~out & ~unsaid
+    counts = {GONE: out & ~told.out, UNKNOWN: unsaid & ~out, WINDOW_OPEN: open_yet}
+    return ReadLabels(
+        left, out, told.spec, {why: int(rows.sum()) for why, rows in counts.items() if rows.any()}
+    )
+
+
+def _no_row_before(raw: RawTable, config: LabelConfig, told: ReadLabels, problems: Problems) -> None:
+    lines = raw.line[told.left == 1].tolist()
+    problems.add(
+        "no labelled row from before these, which say that a customer left", "rows of the customer from before",
+        column=config.column, lines=lines, rank=ROLE,
+        remedy="if a row says what happens in the window after its day: `label: {ahead: true}`",
+    )  # fmt: skip

@@ -15,7 +15,8 @@ from churn_assets.tables.rules import NumberRule
 ID = "customer_id"
 CHURNED = "churned"
 FOLD = "fold"
-RESERVED = (ID, CHURNED, FOLD)
+ROW_DATE = "row_date"
+RESERVED = (ID, CHURNED, FOLD, ROW_DATE)
 """Names that a validated table gives its own columns; no feature may bear them."""
 
 
@@ -101,6 +102,7 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
         features: The features, in the order of the design matrix.
         folds: The split.
         made_id: The source has no id: the line names the customer.
+        row_date: Column of the source with the day that a row describes; None where a customer has one row.
         optional: Columns beside the features, by what they mean.
         excluded: Columns that are knowingly not used.
         max_outside_share: Largest share of customers far outside of what was learned, in any feature, that are decided
@@ -115,6 +117,7 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
     features: tuple[FeatureSpec, ...]
     folds: FoldsSpec
     made_id: bool = False
+    row_date: str | None = None
     optional: OptionalColumns = OptionalColumns()
     excluded: tuple[str, ...] = ()
     max_outside_share: float = 0.05

@@ -16,13 +16,24 @@ from numpy.typing import NDArray
 
 from churn_assets.arms import ArmError, Condition, did_you_mean
 from churn_assets.customers.config import CustomersConfig, FeatureKind
+from churn_assets.customers.copies import near_copies
 from churn_assets.customers.features import design_matrix
-from churn_assets.customers.labels import ReadLabels, read_labels
+from churn_assets.customers.labels import (
+    DAYS_A_MONTH,
+    GONE,
+    UNKNOWN,
+    WINDOW_OPEN,
+    ReadLabels,
+    panel_labels,
+    read_labels,
+)
+from churn_assets.customers.panel import is_newest, one_each
 from churn_assets.customers.schema import (
     CHURNED,
     FOLD,
     ID,
     RESERVED,
+    ROW_DATE,
     CustomerSchema,
     FeatureSpec,
     FoldsSpec,
@@ -62,10 +73,11 @@ class TableSource:
     Attributes:
         uri: Path, or the name of an embedded table.
         sha256: Of the file's bytes; empty where it was none.
-        rows: Number of customers.
+        rows: Number of rows.
         blanks: Number of blanks of each feature that has any.
         left_out: Number of rows that were left out, by the name of the rule.
         said: What was detected in reading, a sentence each.
+        copied: Lines of a few rows that are near copies under other ids, those of one customer together.
     """
 
     uri: str
@@ -74,6 +86,7 @@ class TableSource:
     blanks: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     said: tuple[str, ...] = ()
+    copied: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,15 +94,29 @@ class CustomerTable:
     """Validated customers.
 
     Attributes:
-        frame: One row a customer: `customer_id` (text), `churned` (int8, if known), `fold` (int8) and
-            the schema's features (float64, or text with None for a blank).
+        frame: One row a customer, the newest of a panel: `customer_id` (text), `churned` (int8, if known), `fold`
+            (int8) and the schema's features (float64, or text with None for a blank); `row_date` (UTC), of a panel.
         schema: What the columns mean.
         source: The file it was read from; None for a table that was handed over in memory.
+        history: Of a panel, all its rows, each as if it were a customer of its own; `churned` is NaN where it is not
+            known yet. None where a customer has one row.
     """
 
     frame: pd.DataFrame
     schema: CustomerSchema
     source: TableSource | None = None
+    history: CustomerTable | None = None
+
+    @classmethod
+    def of_rows(
+        cls, frame: pd.DataFrame, schema: CustomerSchema, source: TableSource | None = None
+    ) -> CustomerTable:
+        """The table of all rows that there are: of a panel, each customer's newest stands for them."""
+        if ROW_DATE not in frame.columns:
+            return cls(frame, schema, source)
+        newest = is_newest(frame[ID], pd.DatetimeIndex(frame[ROW_DATE]))
+        customers = frame[newest].drop(columns=CHURNED, errors="ignore").reset_index(drop=True)
+        return cls(customers, schema, source, cls(frame, schema, source))
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -106,6 +133,8 @@ class CustomerTable:
             raise CustomerTableError(
                 f"these customers have no label; expected column {self.schema.label.column!r}"
             )
+        if self.frame[CHURNED].hasnans:
+            raise CustomerTableError("these rows have labels in part; expected those that are labelled")
         return np.asarray(self.frame[CHURNED], dtype=np.int8)
 
     @property
@@ -130,9 +159,58 @@ class CustomerTable:
         matrix.setflags(write=False)
         return matrix
 
+    @property
+    def days(self) -> pd.DatetimeIndex:
+        """The day that each row of a panel describes, (n,) UTC."""
+        return pd.DatetimeIndex(self.frame[ROW_DATE])
+
+    @property
+    def rows(self) -> CustomerTable:
+        """Every row: of a panel several a customer, otherwise the customers themselves."""
+        return self.history or self
+
+    @property
+    def is_labelled(self) -> NDArray[np.bool_]:
+        """Whose label is known, (n,) bool."""
+        return np.asarray(
+            self.frame[CHURNED].notna() if CHURNED in self.frame.columns else [False] * len(self)
+        )
+
+    @cached_property
+    def labelled(self) -> CustomerTable:
+        """Every row with a label."""
+        rows = self.rows
+        return rows if rows.is_labelled.all() else rows.where(rows.is_labelled)
+
+    @cached_property
+    def judged(self) -> CustomerTable:
+        """Labelled rows that are independent of each other: of a panel one a customer, of a month that was drawn.
+
+        The month is drawn for each customer from all of the panel's, whatever rows they have: any row is as likely as
+        any other, while the newest, or one of their own by lot, would be a leaver's too often.
+        """
+        rows = self.labelled
+        return rows.where(one_each(rows.frame, self.schema.folds)) if ROW_DATE in rows.frame else rows
+
+    @cached_property
+    def eventual(self) -> CustomerTable:
+        """Of a panel, each customer's first labelled row, labelled by whether they leave while it lasts, however late.
+
+        A column that is written once they have left, into all their rows, knows that.
+        """
+        rows = self.labelled
+        if ROW_DATE not in rows.frame:
+            return rows
+        ever = rows.frame.groupby(ID)[CHURNED].transform("max")
+        first = is_newest(rows.ids, pd.DatetimeIndex(-rows.days.asi8))
+        return CustomerTable(rows.frame.assign(churned=ever), self.schema).where(first)
+
     def where(self, mask: NDArray[np.bool_]) -> CustomerTable:
-        """Returns the customers that the mask, (n,) bool, picks."""
-        return CustomerTable(self.frame[mask].reset_index(drop=True), self.schema, self.source)
+        """Returns the customers that the mask, (n,) bool, picks, with their rows."""
+        frame, history = self.frame[mask].reset_index(drop=True), self.history
+        if history is not None:
+            history = history.where(history.frame[ID].isin(frame[ID]).to_numpy())
+        return CustomerTable(frame, self.schema, self.source, history)
 
 
 def located(source: str) -> str:
@@ -163,7 +241,7 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
         digest = sha256_file(path)
     table = learnable(raw, config, seed, problems)
     source = None if table.source is None else replace(table.source, sha256=digest)
-    return CustomerTable(table.frame, table.schema, source)
+    return replace(table, source=source)
 
 
 def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, root: Path) -> CustomerTable:
@@ -206,15 +284,12 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     problems.configured = True
     _constant_columns(raw, config, problems)
     _require_columns(raw, _named(config), problems)
-    labels, left_out = _chosen(raw, config, problems)
+    chosen = _chosen(raw, config, problems)
     _near_columns(raw, config, problems)
-    columns: dict[str, Any] = {
-        ID: _ids(raw, config.id or ID, problems, made=config.id is None),
-        CHURNED: labels.left[~labels.out],
-    }
+    columns: dict[str, Any] = chosen.columns
     specs, blanks = [], {}
     for name in _feature_names(raw, config, problems):
-        found = _learned(raw, name, config, problems)
+        found = _learned(raw, name, config, chosen.day, problems)
         if found is not None:
             spec, values = found
             columns[name] = values
@@ -224,13 +299,25 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     ambiguous_decimals(raw, problems)
     problems.stop()
     say_decimals(raw)
-    schema = _schema(config, labels, specs, seed)
-    columns[CHURNED] = columns[CHURNED].astype(np.int8)
+    schema = _schema(config, chosen.labels, specs, seed)
+    if config.row_date is None:
+        columns[CHURNED] = columns[CHURNED].astype(np.int8)
     columns[FOLD] = schema.fold_of(columns[ID])
     frame = pd.DataFrame(columns, copy=False)
+    schema = _with_statistics(schema, frame, problems)
     there = {name: count for name, count in blanks.items() if count}
-    source = TableSource(raw.where, "", len(frame), there, left_out, tuple(raw.said))
-    return CustomerTable(frame, _with_statistics(schema, frame, problems), source)
+    source = TableSource(raw.where, "", len(frame), there, chosen.left_out, tuple(raw.said))
+    return _with_lines_of_copies(CustomerTable.of_rows(frame, schema, source), raw.line)
+
+
+def _with_lines_of_copies(table: CustomerTable, line: NDArray[np.int64]) -> CustomerTable:
+    """The lines are known here only; whether there are copies is judged by the rows as they were stored."""
+    history, source = table.history, table.source
+    assert source is not None
+    newest = slice(None) if history is None else is_newest(history.ids, history.days)
+    found = near_copies(table.X, table.schema).examples
+    source = replace(source, copied=tuple(tuple(line[newest][list(rows)].tolist()) for rows in found))
+    return replace(table, source=source)
 
 
 def _blanks(raw: RawTable, spec: FeatureSpec, values: NDArray[Any]) -> int:
@@ -240,17 +327,88 @@ def _blanks(raw: RawTable, spec: FeatureSpec, values: NDArray[Any]) -> int:
     return 0 if spec.blank is not None else int((distinct_texts(raw, spec.name)[0] < 0).sum())
 
 
-def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> tuple[ReadLabels, dict[str, int]]:
-    """Keeps the rows to learn from: their labels, before those are left out, and how many rows were, by which rule."""
+@dataclass(frozen=True, eq=False)
+class _Chosen:
+    """The rows to learn from: id, label and perhaps day as `columns`; how many were left out, by which rule."""
+
+    columns: dict[str, Any]
+    labels: ReadLabels
+    left_out: dict[str, int]
+    day: date | pd.DatetimeIndex | None
+
+
+def _chosen(raw: RawTable, config: CustomersConfig, problems: Problems) -> _Chosen:
+    """Keeps the rows to learn from."""
     left_out = _leave_out(raw, config, problems)
-    labels = read_labels(raw, config.label, config.as_of, problems)
-    if labels.out.any():
-        left_out["by the label"] = int(labels.out.sum())
+    days = None
+    if config.row_date is not None:
+        ids, days = _ids_and_days(raw, config.id or ID, config.row_date, problems)
+        problems.stop()
+        labels = panel_labels(raw, config, ids, days, problems)
+    else:
+        labels = read_labels(raw, config.label, config.as_of, problems)
+    by_label = int(labels.out.sum()) - labels.counts.get(GONE, 0)
+    left_out |= {why: rows for why, rows in (("by the label", by_label), *labels.counts.items()) if rows}
     raw.keep(~labels.out)
     if not len(raw):
         problems.add("no rows", "at least one customer", rank=STRUCTURE)
         problems.stop()
-    return labels, left_out
+    for why in {WINDOW_OPEN, UNKNOWN} & set(left_out):
+        raw.said.append(f"{left_out.pop(why)} rows {why}")
+    kept = ~labels.out
+    if days is None:
+        columns = {
+            ID: _ids(raw, config.id or ID, problems, made=config.id is None),
+            CHURNED: labels.left[kept],
+        }
+        return _Chosen(columns, labels, left_out, config.as_of)
+    columns = {ID: ids[kept], ROW_DATE: days[kept], CHURNED: labels.left[kept]}
+    if np.isnan(labels.left[kept]).all():
+        expected = f"rows from {config.label.window_months:g} months before the newest day, or before `as_of`"
+        problems.add("no row whose label window is over", expected, column=config.row_date or "", rank=ROLE)
+    return _Chosen(columns, labels, left_out, days[kept])
+
+
+def _ids_and_days(
+    raw: RawTable, name: str, day: str, problems: Problems
+) -> tuple[NDArray[np.object_], pd.DatetimeIndex]:
+    """(n,) customer and day of each row of a panel."""
+    ids = parse_ids(raw, name, problems, unique=False)
+    days = parse_dates(raw, day, problems, needed=True)
+    twice = pd.DataFrame({"id": ids, "day": days}).duplicated(keep=False).to_numpy() & np.asarray(
+        days.notna()
+    )
+    problems.rows(
+        day, twice, days.astype(str).to_numpy(), "one row a customer and day", line=raw.line, rank=ROLE,
+        remedy="leave out the other lines",
+    )  # fmt: skip
+    return ids, days
+
+
+def keep_newest(raw: RawTable, schema: CustomerSchema, problems: Problems, now: datetime) -> None:
+    """Drops all rows of a panel but the newest of each customer; a table of one row a customer stays as it is.
+
+    A row from after the decision goes to `problems`: nobody can know it yet.
+
+    Args:
+        raw: Customers.
+        schema: What they are customers of.
+        problems: Where problems go.
+        now: Time of the decision, aware.
+    """
+    if schema.row_date is None or schema.row_date not in raw.columns:
+        return
+    ids, days = _ids_and_days(raw, schema.id, schema.row_date, problems)
+    later = np.asarray(days > pd.Timestamp(now))
+    expected = f"a day before the decision, {now.date()}"
+    problems.rows(schema.row_date, later, days.astype(str).to_numpy(), expected, line=raw.line, rank=ROLE)
+    problems.stop()
+    newest = is_newest(ids, days)
+    if not newest.all():
+        raw.said.append(
+            f"a panel: the newest row of each of {int(newest.sum())} customers, of {len(raw)} rows"
+        )
+    raw.keep(newest)
 
 
 def prepare(
@@ -275,7 +433,7 @@ def prepare(
     problems = Problems(where, CustomerTableError)
     table = typed(RawTable.of_frame(raw, where), schema, problems, as_of=as_of, labelled=True)
     problems.stop()
-    return table
+    return CustomerTable.of_rows(table.frame, schema)
 
 
 def typed(
@@ -286,27 +444,33 @@ def typed(
     as_of: date | None = None,
     labelled: bool = False,
 ) -> CustomerTable:
-    """As `prepare`, but rows that are wrong go to `problems`; what they hold here means nothing.
+    """As `prepare`, but every row of a panel; rows that are wrong go to `problems`, and what they hold means nothing.
 
     Raises:
         CustomerTableError: A column is missing, or stands under a name that looks like another one.
     """
     raw = raw.renamed({})  # the caller's stays as it is
-    known = [schema.id, schema.label.column, *schema.names, *schema.excluded]
+    known = [schema.id, schema.row_date or ID, schema.label.column, *schema.names, *schema.excluded]
     _near_names(schema.optional.near(raw.names, known), problems)
     dated = {each.name for each in schema.features if each.date}
     constants = {each.name: each.constant for each in schema.features if each.constant is not None}
     for name, value in constants.items():
         raw.columns.setdefault(name, pa.array(np.full(len(raw), value)))
     _require_columns(raw, [*([] if schema.made_id else [schema.id]), *schema.names], problems)
-    columns: dict[str, Any] = {ID: _ids(raw, schema.id, problems, made=schema.made_id)}
+    columns: dict[str, Any] = {}
+    day: date | pd.DatetimeIndex | None = as_of
+    if schema.row_date is not None and schema.row_date in raw.columns:
+        columns[ID], day = _ids_and_days(raw, schema.id, schema.row_date, problems)
+        columns[ROW_DATE] = day
+    else:
+        columns[ID] = _ids(raw, schema.id, problems, made=schema.made_id)
     if labelled and schema.label.column in raw.columns and schema.label.meanings:
         known_labels = _labels(raw, schema, problems)
         columns |= {} if known_labels is None else {CHURNED: known_labels}
     columns[FOLD] = schema.fold_of(columns[ID])
     for feature in schema.features:
         columns[feature.name] = _values(
-            raw, feature, schema, problems, as_of if feature.name in dated else None
+            raw, feature, schema, problems, day if feature.name in dated else None
         )
     ambiguous_decimals(raw, problems)
     return CustomerTable(pd.DataFrame(columns, copy=False), schema)
@@ -397,7 +561,12 @@ def _ids(raw: RawTable, name: str, problems: Problems, *, made: bool) -> NDArray
 
 def _feature_names(raw: RawTable, config: CustomersConfig, problems: Problems) -> list[str]:
     dropped = {name for name, rule in config.path_dependent.items() if rule == "drop"} | set(config.exclude)
-    dropped |= {config.id or "", config.label.column, *config.optional.columns.values()}
+    dropped |= {
+        config.id or "",
+        config.row_date or "",
+        config.label.column,
+        *config.optional.columns.values(),
+    }
     names = [name for name in raw.names if name not in dropped]
     for name in names:
         if name in RESERVED:
@@ -411,7 +580,11 @@ def _feature_names(raw: RawTable, config: CustomersConfig, problems: Problems) -
 
 
 def _learned(
-    raw: RawTable, name: str, config: CustomersConfig, problems: Problems
+    raw: RawTable,
+    name: str,
+    config: CustomersConfig,
+    day: date | pd.DatetimeIndex | None,
+    problems: Problems,
 ) -> tuple[FeatureSpec, NDArray[Any]] | None:
     """A feature and its values; None where it can be none, which `problems` says."""
     told = len(problems.all)
@@ -430,7 +603,11 @@ def _learned(
         return None
     spec = _spec(name, kind, config)
     schema = _schema(config, None, [spec], 0)
-    values = _values(raw, spec, schema, problems, config.as_of)
+    values = _values(raw, spec, schema, problems, day)
+    if spec.date and name not in config.known_ahead:
+        remedy = f"it was written later; {leave_out(name)}; known in advance: `known_ahead: [{name!r}]`"
+        expected = "no day after the one that the row describes"
+        problems.rows(name, values < 0, None, expected, line=raw.line, found="later days", remedy=remedy)
     if len(problems.all) > told:
         return None
     if kind == "categorical":
@@ -488,13 +665,18 @@ def _with_categories(
 
 
 def _values(
-    raw: RawTable, feature: FeatureSpec, schema: CustomerSchema, problems: Problems, as_of: date | None
+    raw: RawTable,
+    feature: FeatureSpec,
+    schema: CustomerSchema,
+    problems: Problems,
+    day: date | pd.DatetimeIndex | None,
 ) -> NDArray[Any]:
     """(n,) numbers or texts of a feature, by the rules of its schema."""
     rule, name = schema.rule(feature), feature.name
     rank = ROLE if rule.needed else VALUE
     if feature.date and not pa.types.is_floating(raw.columns[name].type):  # those are months already
-        day = pd.Timestamp(as_of or datetime.now(UTC).date(), tz="UTC")
+        if not isinstance(day, pd.DatetimeIndex):
+            day = pd.DatetimeIndex([pd.Timestamp(day or datetime.now(UTC).date(), tz="UTC")]).repeat(len(raw))
         return np.asarray((day - parse_dates(raw, name, problems)).days / DAYS_A_MONTH, np.float64)
     if feature.kind == "numeric":
         blank = np.nan if feature.blank is None else float(feature.blank)
@@ -510,9 +692,6 @@ def _values(
         strange = np.array([text not in feature.categories for text in distinct] + [False])[codes]
         problems.rows(name, strange, texts, f"one of {list(feature.categories)}", line=raw.line)
     return texts
-
-
-DAYS_A_MONTH = 30.4375
 
 
 def _labels(raw: RawTable, schema: CustomerSchema, problems: Problems) -> NDArray[np.int8] | None:
@@ -534,6 +713,7 @@ def _schema(
     return CustomerSchema(
         id=config.id or ID,
         made_id=config.id is None,
+        row_date=config.row_date,
         label=LabelSpec(column=config.label.column, positive="", negative="")
         if labels is None
         else labels.spec,

@@ -57,7 +57,9 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
             slices, refuses one such model in 1 / `least_p_value`, and no set of them more than one in 200.
         tolerated_error: Share of customers by which a mean, a slice or a calibration error may be off without
             consequence: what is beyond it must be within the noise.
-        tolerated_slope: The same of the calibration slope, from 1.
+        tolerated_change: Share of customers by which the churn of a panel's last label window may be off what was
+            expected by what was known before, beyond the noise.
+        tolerated_slope: What `tolerated_error` is, of the calibration slope, from 1.
         min_slice_rows: Levels of categorical features with fewer customers are not judged.
         min_slice_auc: Least out-of-fold ROC AUC within any such level, less the noise; or what its risks promise, where
             that is less.
@@ -71,6 +73,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
     min_brier_skill: float = 0.05
     least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.0015
     tolerated_error: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    tolerated_change: Annotated[float, Field(ge=0, lt=1)] = 0.05
     tolerated_slope: Annotated[float, Field(ge=0, lt=1)] = 0.1
     min_slice_rows: Annotated[int, Field(ge=1)] = 100
     min_slice_auc: Share = 0.55

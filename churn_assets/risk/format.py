@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, JsonValue
 
 from churn_assets.customers.golden import features_json, golden_customers, rows_json
-from churn_assets.customers.schema import ID, CustomerSchema
+from churn_assets.customers.schema import ID, ROW_DATE, CustomerSchema
 from churn_assets.predictors.arrays import (
     ArrayError,
     pack_curves,
@@ -37,6 +37,7 @@ from churn_assets.store.formats import (
 )
 
 TENSORS, DESCRIPTION, OUT_OF_FOLD = "predictor.safetensors", "model.json", "out_of_fold.parquet"
+OUT_OF_TIME = "out_of_time.parquet"
 
 
 class _Description(BaseModel, frozen=True, extra="forbid"):
@@ -53,14 +54,16 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
     """What predicts, and what fitted: another version of the latter gives another model from the same table."""
 
     def save(self, value: RiskModel, folder: Path) -> None:
-        """Writes the three files."""
+        """Writes the three files, and a fourth where later windows were held out."""
         write_tensors(_packed(value.predictor), folder / TENSORS)
         described = _Description(kind=value.predictor.kind, schema_=value.schema, metrics=dict(value.metrics))
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
         write_parquet(value.out_of_fold, folder / OUT_OF_FOLD)
+        if value.out_of_time is not None:
+            write_parquet(value.out_of_time, folder / OUT_OF_TIME)
 
     def load(self, folder: Path) -> RiskModel:
-        """Reads the three files; CorruptArtifact where they do not fit together."""
+        """Reads the files; CorruptArtifact where they do not fit together."""
         try:
             described = _Description.model_validate(read_json(folder / DESCRIPTION))
         except ValueError as error:
@@ -68,9 +71,11 @@ class RiskModelFormat(ArtifactFormat[RiskModel]):
                 DESCRIPTION, f"{error}", "kind, schema and metrics of a risk model"
             ) from error
         predictor = _unpacked(described, read_tensors(folder / TENSORS))
-        out_of_fold = read_parquet(folder / OUT_OF_FOLD)
-        _check_risks(out_of_fold)
-        return RiskModel(described.schema_, predictor, out_of_fold, described.metrics)
+        panel = described.schema_.row_date is not None
+        out_of_fold = _risks(folder / OUT_OF_FOLD, panel=panel)
+        later = folder / OUT_OF_TIME
+        out_of_time = _risks(later, panel=panel) if later.is_file() else None
+        return RiskModel(described.schema_, predictor, out_of_fold, described.metrics, out_of_time)
 
     def signature(self, value: RiskModel) -> dict[str, JsonValue]:
         """Features in order with kind and categories; the risk and its window."""
@@ -117,10 +122,16 @@ def _unpacked(described: _Description, arrays: Mapping[str, NDArray[Any]]) -> Ri
     return predictor
 
 
-def _check_risks(out_of_fold: pd.DataFrame) -> None:
-    found = {name: str(dtype) for name, dtype in out_of_fold.dtypes.items()}
-    if found != {ID: "object", "risk": "float64"}:
-        raise CorruptArtifact(OUT_OF_FOLD, f"columns {found}", f"{ID} (text) and risk (float64)")
-    risk: NDArray[np.float64] = out_of_fold["risk"].to_numpy()
-    if not ((risk > 0) & (risk < 1)).all() or out_of_fold[ID].duplicated().any():
-        raise CorruptArtifact(OUT_OF_FOLD, "a risk outside (0, 1) or a customer twice", "one risk a customer")
+def _risks(file: Path, *, panel: bool) -> pd.DataFrame:
+    """Risks by customer, of a panel by customer and day."""
+    found = read_parquet(file)
+    keys = [ID, ROW_DATE] if panel else [ID]
+    if sorted(found.columns) != sorted([*keys, "risk"]) or found["risk"].dtype != np.float64:
+        types = {name: str(dtype) for name, dtype in found.dtypes.items()}
+        raise CorruptArtifact(file.name, f"columns {types}", f"{', '.join(keys)} and risk (float64)")
+    risk: NDArray[np.float64] = found["risk"].to_numpy()
+    if not ((risk > 0) & (risk < 1)).all() or found.duplicated(keys).any():
+        raise CorruptArtifact(
+            file.name, "a risk outside (0, 1) or a customer twice", "one risk a customer or row"
+        )
+    return found

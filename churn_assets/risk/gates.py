@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.customers.schema import ID
+from churn_assets.customers.panel import one_each, row_keys
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate
 from churn_assets.gates.leaks import LoneColumn, lone_column
@@ -43,21 +43,22 @@ NOISE_SEED = 20_261_122
 
 def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
     """Ranks held-out customers well, and neither by a column that knows the outcome nor by customers it has seen."""
-    held_out = customers.where(customers.held_out)
+    held_out, fitted = _sides(customers)
     risk = model.predict_customers(held_out)
-    skill = 1 - brier(held_out.y, risk) / brier(
-        held_out.y, np.full(len(held_out), customers.y[~customers.held_out].mean())
-    )
-    cross_fitted = auc_estimate(
-        customers.y[~customers.held_out], model.risk_of(customers.ids[~customers.held_out])
-    )
+    skill = 1 - brier(held_out.y, risk) / brier(held_out.y, np.full(len(held_out), fitted.y.mean()))
+    cross_fitted = auc_estimate(fitted.y, model.risk_at(fitted))
     unseen = auc_estimate(held_out.y, risk)
     ahead = Estimate(
         cross_fitted.value - unseen.value,
         float(np.hypot(cross_fitted.standard_error, unseen.standard_error)),
     )
-    columns = _lone_columns(customers)
+    columns = _lone_columns(customers.judged)
     leaking = {name: why for name, column in columns.items() if (why := _leak(column, gates))}
+    if customers.history is not None:
+        eventual = customers.eventual
+        rare = eventual.y.mean() < MOSTLY_LEAVE
+        known = {name: _leak(each, gates, pure=rare) for name, each in _lone_columns(eventual).items()}
+        leaking |= {name: f"{why}, long before" for name, why in known.items() if why and name not in leaking}
     found = [
         Gate("auc", unseen.value, ">=", gates.min_auc, "held-out customers"),
         Gate("brier_skill", skill, ">=", gates.min_brier_skill, "held out, against the base rate"),
@@ -76,6 +77,9 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
         best = max(columns, key=lambda name: np.nan_to_num(columns[name].auc))
         detail = f"no more is believed of such customers; strongest alone: {best}, {columns[best].auc:.3f}"
         found.append(Gate("out_of_fold_auc_high", cross_fitted.value, "<=", gates.max_auc, detail))
+    later = _later(model, customers)
+    if later is not None:
+        found.append(_later_auc(*later, gates))
     alone = [
         {"feature": name, "auc": column.auc, "only_leavers": column.pure} for name, column in columns.items()
     ]
@@ -95,11 +99,15 @@ def _lone_columns(customers: CustomerTable) -> dict[str, LoneColumn]:
     }
 
 
-def _leak(column: LoneColumn, gates: RiskGates) -> str:
-    """Why a column knows the outcome; nothing if it does not."""
+MOSTLY_LEAVE = 0.6
+"""Where more leave in the end, some value of an honest column may be left by all who have it."""
+
+
+def _leak(column: LoneColumn, gates: RiskGates, *, pure: bool = True) -> str:
+    """Why a column knows the outcome, or a value of it (`pure`); nothing if it does not."""
     if column.auc > gates.max_single_feature_auc:
         return f"ranks with AUC {column.auc:.3f} alone"
-    return f"only leavers have {column.pure!r}" if column.pure is not None else ""
+    return f"only leavers have {column.pure!r}" if pure and column.pure is not None else ""
 
 
 def _named(leaking: Mapping[str, str]) -> str:
@@ -115,10 +123,10 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
     Each p-value is that of an error beyond the tolerated one. Of 7,000 customers a mean that is off by 3.5 points, and
     logits that are half as large again, are found 9 times in 10 (`benchmarks.risk_tables`).
     """
-    held_out = customers.where(customers.held_out)
+    held_out, judged, later = _sides(customers)[0], customers.judged, _later(model, customers)
     risk = model.predict_customers(held_out)
-    everyone = model.predict_customers(customers)
-    expected, observed = float(everyone.mean()), float(customers.y.mean())
+    everyone = model.predict_customers(judged)
+    expected, observed = float(everyone.mean()), float(judged.y.mean())
     mean = Estimate(observed - expected, float(np.sqrt((everyone * (1 - everyone)).sum()) / len(everyone)))
     slope = calibration_slope(held_out.y, risk)
     error = calibration_error(held_out.y, risk)
@@ -154,9 +162,54 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
                 f"ECE {error:.4f}; by chance {usual:.4f} on average, {seldom:.4f} once in "
                 f"{1 / gates.least_p_value:.0f}; {gates.tolerated_error:g} more is tolerated",
             ),
+            *(() if later is None else (_later_change(*later, gates),)),
         ),
         {"calibration": calibration_rows(held_out.y, risk)},
     )
+
+
+def _sides(customers: CustomerTable) -> tuple[CustomerTable, CustomerTable]:
+    """Rows to judge by, each of another customer: of those held out, and of those fitted on."""
+    judged = customers.judged
+    return judged.where(judged.held_out), judged.where(~judged.held_out)
+
+
+def _later(model: RiskModel, customers: CustomerTable) -> tuple[Floats, NDArray[np.int8], str] | None:
+    """Risks and labels of the last window, a row a customer, by a model from before; None where it was not held out."""
+    if model.out_of_time is None:
+        return None
+    labelled = customers.labelled
+    place = row_keys(model.out_of_time).get_indexer(row_keys(labelled.frame))
+    rows, risk = labelled.where(place >= 0), model.out_of_time["risk"].to_numpy()[place[place >= 0]]
+    one = one_each(rows.frame, rows.schema.folds)
+    first, last = (str(day.date()) for day in (rows.days.min(), rows.days.max()))
+    return risk[one], rows.y[one], f"{first} to {last}"
+
+
+def _later_auc(risk: Floats, y: NDArray[np.int8], when: str, gates: RiskGates) -> Gate:
+    found = auc_estimate(y, risk)
+    noise = _noise(found.standard_error, gates)
+    return Gate(
+        "out_of_time_auc", found.value, ">=", gates.min_auc - noise,
+        f"{len(y)} customers from {when}, by a model of what was known before; {gates.min_auc:g} less the noise, "
+        f"standard error {found.standard_error:.4f}",
+    )  # fmt: skip
+
+
+def _later_change(risk: Floats, y: NDArray[np.int8], when: str, gates: RiskGates) -> Gate:
+    error, slope = float(np.sqrt((risk * (1 - risk)).sum()) / len(risk)), calibration_slope(y, risk)
+    return Gate(
+        "out_of_time_change", max(0.0, abs(float(y.mean() - risk.mean())) - _noise(error, gates)), "<=",
+        gates.tolerated_change,
+        f"beyond the noise: {risk.mean():.1%} of the customers from {when} expected to churn by what was known before, "
+        f"{y.mean():.1%} did, standard error {error:.2%}; slope {slope.value:.2f}, standard error "
+        f"{slope.standard_error:.2f}",
+    )  # fmt: skip
+
+
+def _noise(standard_error: float, gates: RiskGates) -> float:
+    """How far off a figure is by chance, at most, of a sound model."""
+    return float(-NORMAL.inv_cdf(gates.least_p_value) * np.nan_to_num(standard_error))
 
 
 def slices(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
@@ -165,7 +218,8 @@ def slices(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outc
     Slices are the levels of categorical features and the thirds of price and tenure. However many there are, a sound
     model fails once in 1 / `least_p_value`: the furthest of them is held against how far the furthest is by chance.
     """
-    risk, y = model.risk_of(customers.ids), customers.y
+    customers = customers.judged
+    risk, y = model.risk_at(customers), customers.y
     rows: list[dict[str, Any]] = []
     members: list[NDArray[np.bool_]] = []
     for feature, level, inside in _slices(customers):
@@ -283,12 +337,13 @@ def _where(row: dict[str, Any] | None, *names: str) -> str:
 
 def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfig) -> Outcome:
     """Real predictions: finite, varied, those of the published table, monotone where they must be."""
-    held_out = customers.where(customers.held_out)
+    rows = customers.rows
+    held_out, fitted = rows.where(rows.held_out), rows.where(~rows.held_out)
     risk = model.predict_customers(held_out)
-    unknown = len(set(customers.ids) ^ set(model.out_of_fold[ID]))
-    agreement = float(np.abs(model.risk_of(held_out.ids) - risk).max()) if not unknown else None
-    own = model.predict_customers(customers.where(~customers.held_out))
-    cross_fitted = model.risk_of(customers.ids[~customers.held_out]) if not unknown else own
+    unknown = len(row_keys(rows.frame).symmetric_difference(row_keys(model.out_of_fold)))
+    agreement = float(np.abs(model.risk_at(held_out) - risk).max()) if not unknown else None
+    own = model.predict_customers(fitted)
+    cross_fitted = model.risk_at(fitted) if not unknown else own
     found = [
         Gate("customers_without_risk", unknown, "==", 0, "in the table or the out-of-fold risks only"),
         Gate("held_out_agreement", agreement, "<=", 1e-9, "largest difference from the published risks"),
@@ -320,7 +375,7 @@ def no_worse_than(
     model: RiskModel, champion: RiskModel, customers: CustomerTable, gates: RiskGates
 ) -> Outcome:
     """Against the champion on the same held-out customers, each reading the features it was fitted on."""
-    held_out = customers.where(customers.held_out)
+    held_out = _sides(customers)[0]
     ours = log_losses(held_out.y, model.predict_customers(held_out))
     theirs = log_losses(held_out.y, champion.predict_customers(held_out))
     excess = ours - theirs

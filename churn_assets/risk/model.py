@@ -11,7 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.customers.features import design_matrix
-from churn_assets.customers.schema import ID, CustomerSchema
+from churn_assets.customers.panel import is_newest, later_windows, row_keys
+from churn_assets.customers.schema import ID, ROW_DATE, CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.metrics import auc, brier, log_losses
 from churn_assets.risk.config import RiskModelConfig
@@ -32,22 +33,26 @@ class RiskModel:
         predictor: Fitted on every customer that is not held out; plain arrays.
         out_of_fold: `customer_id` and `risk` of every customer of its table, by an estimator that never saw
             them: the final one for held-out customers, one fitted without their batch of folds for others. The
-            only risk that may be a feature of another model.
-        metrics: `out_of_fold_*` over the customers fitted on and `held_out_*` over the others: auc, brier,
-            log_loss. What was chosen, and what every candidate scored, where a kind was chosen.
+            only risk that may be a feature of another model. Of a panel, of every row, with its `row_date`.
+        metrics: `out_of_fold_*` over the customers fitted on, `held_out_*` over the others and, of a panel,
+            `out_of_time_*`: auc, brier, log_loss. What was chosen, and what every candidate scored, where a kind was
+            chosen.
+        out_of_time: Of a panel that is long enough, `customer_id`, `row_date` and `risk` of the rows of its last label
+            window, by an estimator of the same section fitted on rows whose windows were over before. None otherwise.
     """
 
     schema: CustomerSchema
     predictor: RiskPredictor
     out_of_fold: pd.DataFrame
     metrics: Mapping[str, float]
+    out_of_time: pd.DataFrame | None = None
 
     @classmethod
     def fit(cls, table: CustomerTable, config: RiskModelConfig) -> Self:
         """Fits the model, and once more without each batch of folds for the out-of-fold risks.
 
         Args:
-            table: Labelled customers.
+            table: Labelled customers, or a panel: fitted on its labelled rows.
             config: The `risk_model:` section.
 
         Raises:
@@ -56,27 +61,46 @@ class RiskModel:
         """
         from churn_assets.risk.search import choose, fit_chosen, sample  # predicting needs no scikit-learn
 
-        X, y, held_out = table.X, table.y, table.held_out
-        seed = table.schema.folds.seed
-        batch = _batches(table, config)
-        choice = choose(X[~held_out], y[~held_out], batch[~held_out], table.schema, config, seed=seed)
+        rows, seed = table.rows, table.schema.folds.seed
+        X, held_out, learned = rows.X, rows.held_out, rows.is_labelled & ~rows.held_out
+        y = np.zeros(len(rows), np.int8)
+        y[rows.is_labelled] = rows.labelled.y
+        customer = np.unique(rows.ids, return_inverse=True)[1]
+        batch = _batches(rows, learned, config)
+        choice = choose(
+            X[learned],
+            y[learned],
+            batch[learned],
+            table.schema,
+            config,
+            customer=customer[learned],
+            seed=seed,
+        )
 
-        def fitted_on(rows: NDArray[np.bool_], without: int | None) -> RiskPredictor:
-            drawn = np.flatnonzero(rows)[sample(int(rows.sum()), config.fit_rows, seed)]
-            estimator = fit_chosen(X[drawn], y[drawn], table.schema, choice.of(without), seed=seed)
+        def fitted_on(mask: NDArray[np.bool_], without: int | None) -> RiskPredictor:
+            drawn = np.flatnonzero(mask)[sample(int(mask.sum()), config.fit_rows, seed)]
+            section, parts = choice.of(without), (X[drawn], y[drawn])
+            estimator = fit_chosen(*parts, table.schema, section, customer=customer[drawn], seed=seed)
             return estimator.converted(X[drawn[:COMPARED_ROWS]], table.schema)
 
-        final = fitted_on(~held_out, None)
-        risk = np.empty(len(table))
+        final = fitted_on(learned, None)
+        risk = np.empty(len(rows))
         risk[held_out] = final.predict(X[held_out])
         for left_out in np.unique(batch[~held_out]):
-            rows = ~held_out & (batch == left_out)
-            risk[rows] = fitted_on(~held_out & ~rows, int(left_out)).predict(X[rows])
-        out_of_fold = pd.DataFrame({ID: table.ids, "risk": risk})
-        metrics = _metrics("out_of_fold", y[~held_out], risk[~held_out])
-        metrics |= _metrics("held_out", y[held_out], risk[held_out])
-        metrics |= choice.figures()
-        return cls(table.schema, final, out_of_fold, metrics)
+            inside = ~held_out & (batch == left_out)
+            risk[inside] = fitted_on(learned & ~inside, int(left_out)).predict(X[inside])
+        scored, keys = rows.is_labelled, rows.frame[row_keys(rows.frame).names]
+        out_of_fold = keys.assign(risk=risk)
+        metrics = _metrics("out_of_fold", y[learned], risk[learned])
+        metrics |= _metrics("held_out", y[held_out & scored], risk[held_out & scored])
+        out_of_time = None
+        if table.history is not None:
+            later, before = later_windows(rows.days, scored, table.schema.label_window_months)
+            if len(np.unique(y[before & learned])) == 2:
+                foreseen = fitted_on(before & learned, None).predict(X[later])
+                out_of_time = keys[later].reset_index(drop=True).assign(risk=foreseen)
+                metrics |= _metrics("out_of_time", y[later], foreseen)
+        return cls(table.schema, final, out_of_fold, metrics | choice.figures(), out_of_time)
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -105,26 +129,38 @@ class RiskModel:
         return self.predict(design_matrix(table.frame, self.schema))
 
     def risk_of(self, ids: NDArray[np.object_]) -> Floats:
-        """Returns the out-of-fold risk of each of these customers, (n,); KeyError for an unknown one."""
-        known = self.out_of_fold.set_index(ID)["risk"]
-        unknown = [name for name in dict.fromkeys(ids) if name not in known.index]
-        if unknown:
-            raise KeyError(
-                f"risk_model: no out-of-fold risk of customers {unknown[:3]} ({len(unknown)} in all)"
-            )
-        return np.asarray(known.loc[ids], dtype=np.float64)
+        """Returns the out-of-fold risk of each of these customers, of a panel by the newest row, (n,).
+
+        Raises:
+            KeyError: An unknown customer.
+        """
+        known = self.out_of_fold
+        if ROW_DATE in known:
+            known = known[is_newest(known[ID], pd.DatetimeIndex(known[ROW_DATE]))]
+            known = known.drop(columns=ROW_DATE)
+        return _found(known, pd.Index(ids))
+
+    def risk_at(self, rows: CustomerTable) -> Floats:
+        """Returns the out-of-fold risk of rows of its own table, (n,); KeyError for an unknown one."""
+        return _found(self.out_of_fold, row_keys(rows.frame))
 
 
-def _batches(table: CustomerTable, config: RiskModelConfig) -> NDArray[np.int64]:
+def _found(known: pd.DataFrame, asked: pd.Index) -> Floats:
+    place = row_keys(known).get_indexer(asked)
+    if (place < 0).any():
+        raise KeyError(f"risk_model: no out-of-fold risk of {int((place < 0).sum())} of {len(asked)} rows")
+    return np.asarray(known["risk"].to_numpy()[place], dtype=np.float64)
+
+
+def _batches(rows: CustomerTable, learned: NDArray[np.bool_], config: RiskModelConfig) -> NDArray[np.int64]:
     """(n,) which of the cross-fits leaves each customer out; anything for those held out.
 
-    One for each fold, or a few where a few leave enough customers for a fit as large as any.
+    One for each fold, or a few where a few leave enough rows for a fit as large as any.
     """
-    of_fold = np.cumsum(np.bincount(table.fold[~table.held_out], minlength=table.fold.max() + 1) > 0) - 1
-    batch: NDArray[np.int64] = of_fold[table.fold]
-    fitted = int((~table.held_out).sum())
+    of_fold = np.cumsum(np.bincount(rows.fold[~rows.held_out], minlength=rows.fold.max() + 1) > 0) - 1
+    batch: NDArray[np.int64] = of_fold[rows.fold]
     few = config.nested_folds
-    return batch % few if fitted * (few - 1) / few >= config.fit_rows else batch
+    return batch % few if learned.sum() * (few - 1) / few >= config.fit_rows else batch
 
 
 def _metrics(prefix: str, y: NDArray[np.int8], risk: Floats) -> dict[str, float]:

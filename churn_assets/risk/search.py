@@ -218,7 +218,14 @@ class ModelChoice:
 
 
 def choose(
-    X: Floats, y: Labels, batch: Groups, schema: CustomerSchema, config: RiskModelConfig, *, seed: int
+    X: Floats,
+    y: Labels,
+    batch: Groups,
+    schema: CustomerSchema,
+    config: RiskModelConfig,
+    *,
+    customer: Groups,
+    seed: int,
 ) -> ModelChoice:
     """Searches where the section asks for it.
 
@@ -228,24 +235,33 @@ def choose(
         batch: (n,) which cross-fit leaves each customer out, 0 ….
         schema: The features of X.
         config: The section.
+        customer: (n,) number of each row's customer: all rows of one are of one group.
         seed: As of `Search.run`.
     """
     if config.kind != "best_by_nested_cv":
         return ModelChoice(config, None, apart=False)
     apart = int(batch.max()) + 1 >= config.nested_folds
-    group = batch if apart else np.random.default_rng(seed).permutation(len(y))
+    group = batch if apart else np.random.default_rng(seed).permutation(int(customer.max()) + 1)[customer]
     search = Search.run(X, y, group % config.nested_folds, schema, config, seed=seed)
     return ModelChoice(config, search, apart)
 
 
 def fit_chosen(
-    X: Floats, y: Labels, schema: CustomerSchema, config: RiskModelConfig, *, seed: int
+    X: Floats,
+    y: Labels,
+    schema: CustomerSchema,
+    config: RiskModelConfig,
+    *,
+    customer: Groups | None = None,
+    seed: int,
 ) -> RiskEstimator:
-    """The estimator of a section; its kind is chosen by these rows where it is still to be chosen."""
-    one_a_batch = np.arange(len(y))
-    return RiskEstimator.fit(
-        X, y, schema, choose(X, y, one_a_batch, schema, config, seed=seed).of(None), seed=seed
-    )
+    """The estimator of a section; its kind is chosen by these rows where it is still to be chosen.
+
+    Arguments as of `choose`; each row is another customer's where nothing is given.
+    """
+    one_a_batch = np.arange(len(y)) if customer is None else np.unique(customer, return_inverse=True)[1]
+    choice = choose(X, y, one_a_batch, schema, config, customer=one_a_batch, seed=seed)
+    return RiskEstimator.fit(X, y, schema, choice.of(None), seed=seed)
 
 
 def sample(rows: int, most: int, seed: int) -> NDArray[np.intp]:

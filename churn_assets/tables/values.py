@@ -133,7 +133,9 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     ids: NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
     if unique and not pd.Index(ids).is_unique:
         twice = pd.Series(ids).duplicated(keep=False).to_numpy() & ~blank
-        remedy = "leave out the other lines, or make the id one of customer and month"
+        remedy = (
+            "leave out the other lines; of a customer's months: `row_date: <the column of the row's day>`"
+        )
         found = "an id of several lines"
         problems.rows(
             name, twice, None, "each id once", line=table.line, remedy=remedy, rank=ROLE, found=found
@@ -346,7 +348,7 @@ def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArr
                 times = pc.cast(values, pa.timestamp("us", zone))
             except pa.ArrowInvalid:
                 continue
-            microseconds = np.array(times.cast(pa.int64()), np.int64)
+            microseconds = np.array(pc.fill_null(times.cast(pa.int64()), pd.NaT.value), np.int64)
             return pd.DatetimeIndex(microseconds.view("M8[us]"), tz="UTC"), np.zeros(len(table), dtype=bool)
     codes, texts = distinct_texts(table, name)
     # A number is a count of something since somewhen, which nobody should guess.

@@ -67,7 +67,7 @@ def test_an_informative_feature_is_no_leak(tmp_path):
 
 
 def test_a_sound_split_passes(tmp_path):
-    assert all(verdict(split(made(tmp_path))).values())
+    assert all(verdict(split(made(tmp_path), GATES)).values())
 
 
 def test_customers_on_both_sides_of_the_split_are_found(tmp_path):
@@ -75,7 +75,7 @@ def test_customers_on_both_sides_of_the_split_are_found(tmp_path):
     frame = table.frame.copy()
     twice = frame[table.held_out].head(5).assign(**{FOLD: np.int8(0)})
     mixed = CustomerTable(pd.concat([frame, twice], ignore_index=True), table.schema)
-    found = verdict(split(mixed))
+    found = verdict(split(mixed, GATES))
     assert not found["customers_twice"]
     assert not found["customers_on_both_sides"]
     assert not found["customers_in_another_fold"]
@@ -84,7 +84,7 @@ def test_customers_on_both_sides_of_the_split_are_found(tmp_path):
 def test_a_split_by_outcome_is_found(tmp_path):
     table = made(tmp_path)
     sorted_by_outcome = table.frame.assign(**{FOLD: np.where(table.y == 1, 9, 0).astype(np.int8)})
-    assert not verdict(split(CustomerTable(sorted_by_outcome, table.schema)))["split_churn_rate_z"]
+    assert not verdict(split(CustomerTable(sorted_by_outcome, table.schema), GATES))["split_churn_rate_z"]
 
 
 def test_too_few_customers_rare_churners_and_blanks_are_found(tmp_path):
@@ -102,6 +102,7 @@ def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(tmp_path, key):
     table, changed = made(tmp_path), GATES.model_copy(update={key: value})
     outcomes = (
         leakage(table, changed),
+        split(table, changed),
         completeness(table, changed),
         like_the_champions(table, table, changed),
     )
@@ -191,9 +192,9 @@ def copied(tmp_path, tenure) -> CustomerTable:
 
 @pytest.mark.parametrize("tenure", [0, 1], ids=["the same row", "another month"])
 def test_rows_of_one_customer_under_ids_of_their_own_are_no_split(tmp_path, tenure):
-    assert not verdict(split(copied(tmp_path, tenure)))["copied_share"]
+    assert not verdict(split(copied(tmp_path, tenure), GATES))["copied_share"]
 
 
 def test_customers_alike_by_chance_are_no_copies(tmp_path):
     table = made(tmp_path, fee=lambda left, rng: rng.choice([10.0, 20.0], len(left)))
-    assert verdict(split(table))["copied_share"]
+    assert verdict(split(table, GATES))["copied_share"]

@@ -136,7 +136,7 @@ def test_a_wrong_matrix_is_an_error(model, table):
 
 
 def test_an_unknown_customer_has_no_out_of_fold_risk(model):
-    with pytest.raises(KeyError, match="no-one"):
+    with pytest.raises(KeyError, match="of 1 of 1 rows"):
         model.risk_of(np.array(["no-one"], dtype=object))
 
 

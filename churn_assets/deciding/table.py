@@ -13,7 +13,7 @@ import pandas as pd
 
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
-from churn_assets.deciding.decider import POLICY, CustomerError, CustomerInput
+from churn_assets.deciding.decider import CustomerError, CustomerInput
 from churn_assets.deciding.reasons import in_words
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
 from churn_assets.tables.raw import RawTable
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.deciding.decider import Decider, Decision
+    from churn_assets.deciding.decider import Decision
+    from churn_assets.deciding.risk_only import AnyDecider
 
 PRIOR_OFFERS = "prior_offers"
 UNDECIDED = "could not be decided"
@@ -58,7 +59,7 @@ class TableDecisions:
         return np.asarray(self.frame["decision"] != UNDECIDED)
 
 
-def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) -> pd.DataFrame:
+def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     """Decide for every customer of a table which offer to make, if any.
 
     Args:
@@ -76,7 +77,7 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) 
         projected over the horizon), `value_low` and `value_high` (the band of it), `window_value` (what it adds by what
         happens in the label window alone),
         `propensity` (probability with which the policy decides so: 1, as it takes its best arm), `reasons`,
-        `policy` and `release`.
+        `policy` and `release`; of a release without an offer model also `drivers`, see `RiskModels.drivers`.
 
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
@@ -88,7 +89,7 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) 
     return _decisions(asked, decider, now)
 
 
-def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecisions:
+def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecisions:
     """Decide for every customer of a table for whom it can be done; arguments as of `decide_table`.
 
     Raises:
@@ -111,7 +112,7 @@ def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecision
         raise CustomerTableError("\n".join(f"{raw.where}: {each}" for each in told))
     frame = _decisions(asked, decider, now).set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
-    frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, POLICY, decider.release
+    frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, decider.policy, decider.release
     frame.loc[undecided, "decided_at"] = now.isoformat(timespec="seconds")
     frame.loc[undecided, "reasons"] = [why[row].said for row in np.flatnonzero(undecided).tolist()]
     return TableDecisions(frame, problems.all, outside)
@@ -130,7 +131,7 @@ class _Asked:
         return _Asked(self.table.where(mask), self.opted_out[mask], self.prior[mask], self.eligible[mask])
 
 
-def _asked(raw: RawTable, decider: Decider, now: datetime, problems: Problems) -> _Asked:
+def _asked(raw: RawTable, decider: AnyDecider, now: datetime, problems: Problems) -> _Asked:
     """What the table says; rows that are wrong go to `problems`."""
     raw = raw.renamed({})  # the caller's stays as it is
     table = typed(raw, decider.schema, problems, as_of=now.date())
@@ -151,7 +152,7 @@ def _asked(raw: RawTable, decider: Decider, now: datetime, problems: Problems) -
     return _Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
 
 
-def _decisions(asked: _Asked, decider: Decider, now: datetime) -> pd.DataFrame:
+def _decisions(asked: _Asked, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     starts = range(0, max(len(asked.table), 1), BATCH)
     batches = (slice(start, start + BATCH) for start in starts)
     rows = (_rows(decider, _inputs(asked, each), now) for each in batches)
@@ -176,12 +177,12 @@ def _inputs(asked: _Asked, rows: slice) -> list[CustomerInput]:
     ]
 
 
-def _rows(decider: Decider, batch: Sequence[CustomerInput], now: datetime) -> pd.DataFrame:
+def _rows(decider: AnyDecider, batch: Sequence[CustomerInput], now: datetime) -> pd.DataFrame:
     decided = _decided(decider, batch)
     chosen = [each.chosen for each in decided]
     labels = dict(zip(decider.menu.ids, decider.menu.labels, strict=True))
-    months = decider.process.window_months
-    return pd.DataFrame(
+    months = decider.window_months
+    frame = pd.DataFrame(
         {
             "decision_id": [_decision_id(decider.release, each.customer_id, now) for each in decided],
             "customer_id": [each.customer_id for each in decided],
@@ -198,13 +199,21 @@ def _rows(decider: Decider, batch: Sequence[CustomerInput], now: datetime) -> pd
             "window_value": np.array([each.window_value for each in chosen], np.float64),
             "propensity": np.array([each.propensity for each in chosen], np.float64),
             "reasons": [in_words(each.reasons, labels, months) for each in decided],
-            "policy": POLICY,
+            "policy": decider.policy,
             "release": decider.release,
         }
     )
+    if decider.process is None:
+        return frame.assign(drivers=[_drivers(each) for each in decided])
+    return frame
 
 
-def _decided(decider: Decider, batch: Sequence[CustomerInput]) -> list[Decision]:
+def _drivers(decision: Decision) -> str:
+    """What drives the risk, for people: features, each with the change of risk that it alone makes."""
+    return "; ".join(f"{each.feature} {each.change:+.1%}" for each in decision.drivers)
+
+
+def _decided(decider: AnyDecider, batch: Sequence[CustomerInput]) -> list[Decision]:
     try:
         return decider.decide(batch)
     except CustomerError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from churn_assets.flow.check import CheckSpec
 from churn_assets.gates.plots import Plot, render_png
 from churn_assets.gates.report import GateReport
+from churn_assets.release.config import missing_for_more
 from churn_assets.store.manifest import Manifest
 
 Rows = Sequence[Mapping[str, Any]]
@@ -129,7 +130,10 @@ def _notes(inputs: ReportInputs) -> str:
             "SIMULATED: answers to offers come from the demo world. Customers and labels are real rows; lifts and "
             "values below are not observations of a market."
         )
-    if "message" not in inputs.branches:
+    if missing := missing_for_more(inputs.branches):
+        notes.append("NO OFFER MODEL: this release tells who is likely to leave and makes no offer.")
+        notes += [f"It cannot tell {each}." for each in missing]
+    elif "message" not in inputs.branches:
         notes.append(
             "This release has no message branch: it decides who is offered what, and every message is the template."
         )

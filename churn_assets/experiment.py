@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 from churn_assets.arms import ArmConfig, Menu, did_you_mean, percent_share
+from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.deciding.messages import WHOLE_BILL
 from churn_assets.decision.config import PpoDecisionConfig
@@ -75,6 +76,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         safety: What a message must keep to be sent.
         serving: How a release is served.
         automation: What happens by itself.
+        campaign: The campaign that `churn design` plans; left out: none.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -86,6 +88,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     safety: SafetyRules = SafetyRules()
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
+    campaign: CampaignConfig | None = None
 
     def section(self, kind: type[Section]) -> Section:
         """The section of an asset, by its class.
@@ -135,6 +138,9 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                     f"arms.{place}.id: found {arm_id!r}, which is always there as a percent off; expected another id"
                 )
         known = catalogue(self.arms, self.economics)
+        campaign = self.campaign
+        if campaign is not None:
+            _resolved("campaign", lambda: campaign.arms(known))
         decision, log = self.find(PpoDecisionConfig), self.find(OfferLogConfig)
         tried = (
             _resolved("offer_log.menu", lambda: log.demo_menu(known))

@@ -9,6 +9,7 @@ import typer
 
 from churn_assets.cli import (
     decide_command,
+    design_command,
     message_commands,
     serve_command,
     simulate_command,
@@ -214,6 +215,7 @@ for _command in (
     store_commands.doctor,
     tables_command.tables,
     decide_command.decide,
+    design_command.design,
     message_commands.write,
     serve_command.serve,
     serve_command.keys,

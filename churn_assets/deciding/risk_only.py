@@ -176,3 +176,10 @@ AnyDecider = Decider | RiskDecider
 def decider_of(models: DecidingModels, release: str) -> AnyDecider:
     """Who decides with a release of this name."""
     return Decider(models, release) if isinstance(models, ReleaseModels) else RiskDecider(models, release)
+
+
+def risk_of_customers(models: DecidingModels, X: Floats) -> Floats:
+    """(n,) P(churn within the label window) of customers (n, F), without contact."""
+    if isinstance(models, ReleaseModels):
+        return models.responses.risk.predict(canonical(X))
+    return models.risk(X)

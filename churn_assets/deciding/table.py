@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from churn_assets.arms import Menu
+    from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.decider import Decision
     from churn_assets.deciding.risk_only import AnyDecider
@@ -84,7 +86,7 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
     """
     table = RawTable.of_frame(raw, "customers")
     problems = Problems(table.where, CustomerTableError)
-    asked = _asked(table, decider, now, problems)
+    asked = asked_about(table, decider.schema, decider.menu, now, problems)
     problems.stop()
     return _decisions(asked, decider, now)
 
@@ -99,7 +101,7 @@ def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecis
     problems = Problems(raw.where, CustomerTableError)
     if not len(raw):
         problems.add("no rows", "at least one customer", rank=STRUCTURE)
-    asked = _asked(raw, decider, now, problems)
+    asked = asked_about(raw, decider.schema, decider.menu, now, problems)
     why = problems.by_row()
     if problems.whole or (why and len(why) == len(raw)):
         problems.stop()
@@ -119,23 +121,41 @@ def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecis
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """Customers as a table, and what is known of each beside the features."""
+class Asked:
+    """Customers as a table, and what is known of each beside the features.
+
+    Attributes:
+        table: n customers.
+        opted_out: (n,) may not be contacted.
+        prior: (n,) other offers in the recent window.
+        eligible: (n,) ids of the arms that may be offered; None for all whose conditions are kept.
+    """
 
     table: CustomerTable
     opted_out: NDArray[np.bool_]
     prior: NDArray[np.int64]
     eligible: NDArray[np.object_]
 
-    def where(self, mask: NDArray[np.bool_]) -> _Asked:
-        return _Asked(self.table.where(mask), self.opted_out[mask], self.prior[mask], self.eligible[mask])
+    def where(self, mask: NDArray[np.bool_]) -> Asked:
+        """Those that `mask` (n,) keeps."""
+        return Asked(self.table.where(mask), self.opted_out[mask], self.prior[mask], self.eligible[mask])
 
 
-def _asked(raw: RawTable, decider: AnyDecider, now: datetime, problems: Problems) -> _Asked:
-    """What the table says; rows that are wrong go to `problems`."""
+def asked_about(
+    raw: RawTable, schema: CustomerSchema, menu: Menu, now: datetime, problems: Problems
+) -> Asked:
+    """What a table says of customers; rows that are wrong go to `problems`.
+
+    Args:
+        raw: As of `decide_table`.
+        schema: Of the features.
+        menu: Arms that `eligible` may name.
+        now: Aware time.
+        problems: What is wrong.
+    """
     raw = raw.renamed({})  # the caller's stays as it is
-    table = typed(raw, decider.schema, problems, as_of=now.date())
-    columns = {role: name for role, name in decider.schema.optional.columns.items() if name in raw.columns}
+    table = typed(raw, schema, problems, as_of=now.date())
+    columns = {role: name for role, name in schema.optional.columns.items() if name in raw.columns}
     opted_out, prior = np.zeros(len(raw)), np.zeros(len(raw))
     eligible = np.full(len(raw), None, dtype=object)
     if "opted_out" in columns:
@@ -145,21 +165,21 @@ def _asked(raw: RawTable, decider: AnyDecider, now: datetime, problems: Problems
     if "eligible" in columns:
         texts = parse_texts(raw, columns["eligible"], problems)
         eligible[:] = [None if text is None else tuple(text.replace(",", " ").split()) for text in texts]
-        known = set(decider.menu.ids)
+        known = set(menu.ids)
         wrong = np.array([not known.issuperset(each or ()) for each in eligible], dtype=bool)
-        expected = f"ids of {', '.join(decider.menu.ids)}, with spaces between"
+        expected = f"ids of {', '.join(menu.ids)}, with spaces between"
         problems.rows(columns["eligible"], wrong, texts, expected, line=raw.line)
-    return _Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
+    return Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
 
 
-def _decisions(asked: _Asked, decider: AnyDecider, now: datetime) -> pd.DataFrame:
+def _decisions(asked: Asked, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     starts = range(0, max(len(asked.table), 1), BATCH)
     batches = (slice(start, start + BATCH) for start in starts)
     rows = (_rows(decider, _inputs(asked, each), now) for each in batches)
     return pd.concat(rows, ignore_index=True)
 
 
-def _inputs(asked: _Asked, rows: slice) -> list[CustomerInput]:
+def _inputs(asked: Asked, rows: slice) -> list[CustomerInput]:
     table = asked.table
     names = table.schema.names
     columns = [_values(table.frame[name].iloc[rows]) for name in names]

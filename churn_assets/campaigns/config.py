@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from churn_assets.arms import ArmError, Catalogue, Menu, did_you_mean
 
-Weights = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+ArmWeights = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
 
 
 class CampaignConfig(BaseModel, frozen=True, extra="forbid"):
@@ -31,7 +31,7 @@ class CampaignConfig(BaseModel, frozen=True, extra="forbid"):
         description="Share that gets no contact: what contact does is told against it.",
     )
     strata: int = Field(default=3, ge=1, le=10, description="Groups of equal size by risk, the lowest first.")
-    weights: dict[str, Weights] = Field(
+    weights: dict[str, ArmWeights] = Field(
         default={},
         description="How often an arm is tried beside the others, which have 1: one number, or one a stratum.",
     )

@@ -77,7 +77,9 @@ def weighted_difference(outcome: Floats, arm: Ints, propensities: Floats, treate
     return Estimate(value, float(np.sqrt((influence**2).sum()) / max(len(y), 1)))
 
 
-def plan(people: Planned, menu: Menu, config: CampaignConfig, economics: Economics) -> list[dict[str, Any]]:
+def campaign_plan(
+    people: Planned, menu: Menu, config: CampaignConfig, economics: Economics
+) -> list[dict[str, Any]]:
     """A row for each arm that contacts: what it costs, which effect pays, and how surely the campaign will see it.
 
     - `pays_from`: by how much the arm must lower the risk of leaving to pay for itself, at the acceptance that the

@@ -112,7 +112,7 @@ class _Campaign:
         import numpy as np
 
         from churn_assets.campaigns.assignment import Shares, assigned, may_be_contacted
-        from churn_assets.campaigns.precision import Planned, plan
+        from churn_assets.campaigns.precision import Planned, campaign_plan
         from churn_assets.deciding.risk_only import risk_of_customers
 
         write = writer_of(target)
@@ -138,7 +138,7 @@ class _Campaign:
             "weeks": int(frame["wave"].max()) + 1,
             "holdout": int((frame["arm"] == self.menu.ids[0]).sum()),
             "strata": _strata(shares, risk[able]),
-            "arms": plan(planned, self.menu, config, self.place.experiment.economics),
+            "arms": campaign_plan(planned, self.menu, config, self.place.experiment.economics),
             "written": str(target),
         }
         if as_json:
@@ -150,15 +150,8 @@ class _Campaign:
         )
         out.print(table([_figures(row) for row in told["strata"]], "Shares by stratum of risk"))
         by_arm = [_figures(row) for row in told["arms"]]
-        out.print(
-            table(
-                [
-                    {"": name} | {row["arm"]: row.get(name, "") for row in by_arm}
-                    for name in by_arm[0]
-                    if name != "arm"
-                ]
-            )
-        )
+        names = [name for name in by_arm[0] if name != "arm"]
+        out.print(table([{"": name} | {row["arm"]: row.get(name, "") for row in by_arm} for name in names]))
         weak = [row["arm"] for row in told["arms"] if row["power"] < config.power]
         if weak:
             out.print(

@@ -43,7 +43,7 @@ def answered(world: DemoWorld, assignment: Assignment, seed: int) -> WorldOutcom
     return world.answer(world.truth_of(who, leaves), assignment.arm, rng)
 
 
-def main(root: Path, experiment: str, assigned: str, sent: str, outcomes: str) -> None:
+def send_simulated(root: Path, experiment: str, assigned: str, sent: str, outcomes: str) -> None:
     """Reads an assignment; writes what was sent of it, and what came of it."""
     loaded = load_experiment(experiment, root / "configs")
     if loaded.campaign is None:
@@ -68,4 +68,4 @@ def main(root: Path, experiment: str, assigned: str, sent: str, outcomes: str) -
 
 
 if __name__ == "__main__":
-    main(Path.cwd(), *sys.argv[1:])
+    send_simulated(Path.cwd(), *sys.argv[1:])

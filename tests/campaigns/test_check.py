@@ -166,7 +166,7 @@ def test_groups_too_small_for_a_chi_square_are_pooled():
 
 def outcomes(frame):
     rng = np.random.default_rng(3)
-    told = [
+    return [
         LoggedOutcome(
             name, bool(rng.random() < 0.3) if arm != "no_contact" else None, bool(rng.random() < 0.2)
         )

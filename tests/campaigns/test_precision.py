@@ -6,7 +6,7 @@ import pytest
 from churn_assets.arms import Catalogue
 from churn_assets.campaigns.assignment import Shares, drawn
 from churn_assets.campaigns.config import CampaignConfig
-from churn_assets.campaigns.precision import Planned, plan, weighted_difference
+from churn_assets.campaigns.precision import Planned, campaign_plan, weighted_difference
 from churn_assets.offers.economics import Economics
 
 N, REPEATS = 4000, 300
@@ -37,7 +37,7 @@ def realised(people, outcome):
 
 
 def test_the_standard_error_of_the_effect_is_the_one_planned_within_a_tenth(people):
-    planned = [row["standard_error"] for row in plan(people, MENU, CONFIG, ECONOMICS)]
+    planned = [row["standard_error"] for row in campaign_plan(people, MENU, CONFIG, ECONOMICS)]
     estimates = realised(people, lambda rng, rows, arm: (rng.random(N) < people.risk[rows]).astype(float))
     values = np.array([[each.value for each in row] for row in estimates])
     # The spread of 300 estimates is known to 4 %, so a tenth is two and a half standard errors beyond a right formula.
@@ -48,7 +48,7 @@ def test_the_standard_error_of_the_effect_is_the_one_planned_within_a_tenth(peop
 
 
 def test_the_standard_error_of_the_money_is_the_one_planned_within_a_tenth(people):
-    planned = [row["money_error"] for row in plan(people, MENU, CONFIG, ECONOMICS)]
+    planned = [row["money_error"] for row in campaign_plan(people, MENU, CONFIG, ECONOMICS)]
     worth = ECONOMICS.margin * people.price * ECONOMICS.value_horizon_months
     monthly = MENU.monthly(people.price)
 
@@ -63,7 +63,7 @@ def test_the_standard_error_of_the_money_is_the_one_planned_within_a_tenth(peopl
 
 
 def test_the_power_is_the_share_of_campaigns_that_see_the_effect_that_pays(people):
-    rows = plan(people, MENU, CONFIG, ECONOMICS)
+    rows = campaign_plan(people, MENU, CONFIG, ECONOMICS)
     pays = {k: rows[k - 1]["pays_from"] for k in (1, 2)}
 
     def outcome(rng, picked, arm):
@@ -80,14 +80,14 @@ def test_the_power_is_the_share_of_campaigns_that_see_the_effect_that_pays(peopl
 
 
 def test_as_many_decisions_as_are_needed_have_the_power_asked_for(people):
-    for row in plan(people, MENU, CONFIG, ECONOMICS):
+    for row in campaign_plan(people, MENU, CONFIG, ECONOMICS):
         needed = Planned(people.risk, people.price, people.propensities, row["decisions_needed"])
-        again = {each["arm"]: each for each in plan(needed, MENU, CONFIG, ECONOMICS)}[row["arm"]]
+        again = {each["arm"]: each for each in campaign_plan(needed, MENU, CONFIG, ECONOMICS)}[row["arm"]]
         assert again["power"] == pytest.approx(CONFIG.power, abs=0.005)
 
 
 def test_a_larger_offer_costs_more_and_must_keep_more(people):
-    small, large = plan(people, MENU, CONFIG, ECONOMICS)
+    small, large = campaign_plan(people, MENU, CONFIG, ECONOMICS)
     assert 0 < small["pays_from"] < large["pays_from"]
     assert small["offer_cost"] < small["offer_cost_most"]
     assert large["eligible"] < small["eligible"] == N
@@ -95,5 +95,5 @@ def test_a_larger_offer_costs_more_and_must_keep_more(people):
 
 def test_weeks_are_those_that_the_capacity_needs(people):
     weekly = CONFIG.model_copy(update={"weekly": 500})
-    for row in plan(people, MENU, weekly, ECONOMICS):
+    for row in campaign_plan(people, MENU, weekly, ECONOMICS):
         assert row["weeks_needed"] == -(-row["decisions_needed"] // 500)

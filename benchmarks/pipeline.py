@@ -20,9 +20,8 @@ from benchmarks.quickstart import quickstart
 from benchmarks.report import Figure, main
 from benchmarks.scikit_learn import ScikitLearn
 from benchmarks.stages import call_stages, project_folder
-from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.messages import MessageWriter, Writing
-from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.risk_only import decider_of
 from churn_assets.deciding.table import decide_table
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.flow.registry import registry
@@ -79,8 +78,8 @@ def call_library(root: Path) -> float:
         desk=MessageWriter(writing),
     )
     unseen = as_raw(customers.where(customers.held_out))
-    deciding = ReleaseModels.build(models.responses, models.policy, customers.X)
-    decider = Decider(deciding, f"{EXPERIMENT}/release/in-memory")
+    deciding = models.deciding(customers.X)
+    decider = decider_of(deciding, f"{EXPERIMENT}/release/in-memory")
     decide_table(unseen, decider, datetime.now(UTC))
     return time.perf_counter() - start
 

@@ -419,9 +419,12 @@ class Catalogue:
         """The menu of these arms, in order.
 
         Raises:
-            ArmError: An arm is unknown or stands twice, or the first is not no contact.
+            ArmError: An arm is unknown or stands twice, the first is not no contact, or there is nothing to offer.
         """
-        return Menu(tuple(self.arm(name) for name in names))
+        menu = Menu(tuple(self.arm(name) for name in names))
+        if len(menu) < 2:
+            raise ArmError(_not_a_menu(list(menu.ids)))
+        return menu
 
     def _percent(self, share: float) -> Arm:
         if not 0 < share <= 1:
@@ -457,17 +460,15 @@ class Menu(Sequence[Arm]):
         arms: In order; an arm's index is its position here.
 
     Raises:
-        ArmError: No contact is not the first, an arm stands twice, two arms of one family are of one size, or there is
-            nothing to offer.
+        ArmError: No contact is not the first, an arm stands twice, or two arms of one family are of one size.
     """
 
     arms: tuple[Arm, ...]
 
     def __post_init__(self) -> None:
         ids = [arm.id for arm in self.arms]
-        if len(ids) < 2 or ids[0] != NO_CONTACT_ID:
-            message = f"found the menu {ids}, expected {NO_CONTACT_ID} first and at least one arm beside it"
-            raise ArmError(message)
+        if not ids or ids[0] != NO_CONTACT_ID:
+            raise ArmError(_not_a_menu(ids))
         repeated = sorted({each for each in ids if ids.count(each) > 1})
         if repeated:
             message = f"found the arm {repeated[0]} more than once in a menu"
@@ -565,6 +566,10 @@ class Menu(Sequence[Arm]):
 
 
 _ARMS = TypeAdapter(tuple[Arm, ...])
+
+
+def _not_a_menu(ids: list[str]) -> str:
+    return f"found the menu {ids}, expected {NO_CONTACT_ID} first and at least one arm beside it"
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

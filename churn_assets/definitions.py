@@ -12,7 +12,7 @@ from churn_assets.flow.registry import Registry, registry
 from churn_assets.release.bundle import champion_of
 from jobs.operations import operations, retention, weekly_retention
 from jobs.sensors import INTERVAL, sensors
-from jobs.train import train, train_decision
+from jobs.train import train, train_branch
 from resources.artifacts import ArtifactIOManager
 from resources.checks import asset_checks
 from resources.compute import limit_threads
@@ -57,6 +57,7 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
     project = project or build_project(overrides)
     partitions = dg.StaticPartitionsDefinition(project.names())
     flow = Registry.of(overrides.flow)
+    whole = [asset.name for asset in flow.assets if asset.branch is None]
     with warnings.catch_warnings():
         # Partitioned checks are a preview: dagster is pinned exactly, and tests hold what we use of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
@@ -68,7 +69,8 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
             asset_checks=[asset_checks(asset, partitions) for asset in flow.assets],
             jobs=[
                 train,
-                train_decision(set(flow.names) - set(flow.members["message"])),
+                train_branch("decision", set(flow.names) - set(flow.members["message"])),
+                train_branch("risk", {*flow.members["risk"], *whole}),
                 retention,
                 *operations(flow.checks),
             ],

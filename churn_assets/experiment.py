@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 from churn_assets.arms import ArmConfig, Menu, did_you_mean, percent_share
+from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.deciding.messages import WHOLE_BILL
 from churn_assets.decision.config import PpoDecisionConfig
@@ -75,6 +76,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         safety: What a message must keep to be sent.
         serving: How a release is served.
         automation: What happens by itself.
+        campaign: The campaign that `churn design` plans; left out: none.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -86,6 +88,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     safety: SafetyRules = SafetyRules()
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
+    campaign: CampaignConfig | None = None
 
     def section(self, kind: type[Section]) -> Section:
         """The section of an asset, by its class.
@@ -103,6 +106,28 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         return next((value for _, value in self if type(value) is kind), None)
 
     @model_validator(mode="after")
+    def _branches_are_whole(self) -> Self:
+        """The sections of a branch are there where the release has it, and nowhere else: nothing is ignored."""
+        branches, flow = self.section(ReleaseConfig).branches, registry()
+        needed = {asset: branch for branch in branches for asset in flow.members[branch]}
+        members = [asset for asset in flow.assets if asset.branch is not None]
+        there = [asset.name for asset in members if getattr(self, asset.name) is not None]
+        missing = [a.name for a in members if a.name in needed and a.name not in there and not a.optional]
+        problems = [
+            f"{name}: missing section; release.branches: {needed[name]} needs it{_with_less(name)}"
+            for name in missing
+        ]
+        if unread := [name for name in there if name not in needed]:
+            told = ", ".join(branches)
+            problems.append(
+                f"release.branches: found [{told}], with which nothing reads {', '.join(unread)}; leave them out, or "
+                f"name the branch that does: {', '.join(dict.fromkeys(str(flow[name].branch) for name in unread))}"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _menus_are_of_known_arms(self) -> Self:
         ids = [arm.id for arm in self.arms]
         for place, arm_id in enumerate(ids):
@@ -113,13 +138,22 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                     f"arms.{place}.id: found {arm_id!r}, which is always there as a percent off; expected another id"
                 )
         known = catalogue(self.arms, self.economics)
-        decision, log = self.section(PpoDecisionConfig), self.section(OfferLogConfig)
+        campaign = self.campaign
+        if campaign is not None:
+            _resolved("campaign", lambda: campaign.arms(known))
+        decision, log = self.find(PpoDecisionConfig), self.find(OfferLogConfig)
+        tried = (
+            _resolved("offer_log.menu", lambda: log.demo_menu(known))
+            if log is not None and log.simulated
+            else None
+        )
+        if decision is None:
+            return self
         menu = _resolved("ppo_decision.menu", lambda: known.menu(decision.menu))
         window = self.section(CustomersConfig).label.window_months
         _resolved("ppo_decision", lambda: RetentionProcess.build(decision, self.economics, window, self.arms))
         self._texts_can_be_sent(menu)
-        if log.simulated:
-            tried = _resolved("offer_log.menu", lambda: log.demo_menu(known))
+        if tried is not None:
             strange = [arm.id for arm in menu if arm.contacts and arm.family not in tried.families]
             if strange:
                 raise ValueError(
@@ -213,23 +247,12 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @model_validator(mode="after")
-    def _message_branch_is_whole(self) -> Self:
-        """Its sections are there where the release has the branch, and nowhere else: nothing configured is ignored."""
-        there = {name: getattr(self, name) is not None for name in registry().members["message"]}
-        if "message" not in self.section(ReleaseConfig).branches:
-            unread = [name for name, is_there in there.items() if is_there]
-            if unread:
-                raise ValueError(
-                    f"release.branches: without message, nothing reads {', '.join(unread)}; leave them out"
-                )
-            return self
-        missing = [name for name, is_there in there.items() if not is_there and not registry()[name].optional]
-        if missing:
-            raise ValueError(f"release.branches: message needs the sections {', '.join(missing)}")
-        months, durations = self.economics.discount_months, self.section(MessagesConfig).durations
-        if months not in durations:
+    def _messages_speak_of_the_discount_months(self) -> Self:
+        messages, months = self.find(MessagesConfig), self.economics.discount_months
+        if messages is not None and months not in messages.durations:
             raise ValueError(
-                f"messages.durations: found {list(durations)}, expected economics.discount_months ({months}) among them"
+                f"messages.durations: found {list(messages.durations)}, expected economics.discount_months ({months}) "
+                "among them"
             )
         return self
 
@@ -257,9 +280,16 @@ def _resolved(key: str, made: Callable[[], _Made]) -> _Made:
         raise ValueError(f"{key}: {error}") from error
 
 
+def _with_less(name: str) -> str:
+    """How to go without a section, where that is a way to begin."""
+    if name not in registry().members["decision"]:
+        return ""
+    return "; `branches: [risk]` goes without any log of offers, see docs/first-campaign.md"
+
+
 def _field(asset: AssetSpec) -> Any:
-    """The section of an asset: it may be left out where the asset, or its whole branch, may."""
-    if asset.optional or asset.branch == "message":
+    """The section of an asset: it may be left out where the asset, or its branch, may."""
+    if asset.optional or asset.branch not in (None, "risk"):
         return asset.config | None, None
     return asset.config, ...
 

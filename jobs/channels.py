@@ -119,13 +119,15 @@ def _estimated(scene: Scene, log: ArtifactRef | None) -> bool:
 
 def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
     """With the comparison on live decisions."""
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import decider_of
     from churn_assets.monitoring.shadow import shadow
     from churn_assets.release.deciding import load_release
 
     def find() -> dict[str, Any]:
         live = scene.live()
-        pair = [Decider(load_release(scene.store, ref)[1], str(ref)) for ref in (standing.candidate, leader)]
+        pair = [
+            decider_of(load_release(scene.store, ref)[1], str(ref)) for ref in (standing.candidate, leader)
+        ]
         return asdict(shadow(live, scene.learnable(live), *pair))
 
     about = {"candidate": str(standing.candidate), "leader": str(leader)}

@@ -248,7 +248,7 @@ def _judged(
 
 
 def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import decider_of
     from churn_assets.monitoring.drift import drift_report
     from churn_assets.monitoring.served import features_and_risk, full_windows, learned_from
     from churn_assets.release.deciding import load_release
@@ -260,7 +260,7 @@ def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
     bundle, models = load_release(scene.store, leader)
     table = scene.project.value(bundle.member("customers").version)
-    reference = learned_from(table, Decider(models, str(leader)), scene.now)
+    reference = learned_from(table, decider_of(models, str(leader)), scene.now)
     for window in windows:
         report = drift_report(reference, features_and_risk(live, window, models.schema), config)
         if report.drifted:

@@ -124,7 +124,7 @@ class Scene:
         from churn_assets.offers.live import live_decisions
         from churn_assets.offers.outcome_file import outcome_reports
 
-        served = self.experiment.offer_log.decisions
+        served = self.decisions
         root = self.project.root
         reports = [] if served is None else outcome_reports(served.outcomes, root, served.reading)
         return live_decisions(self.store.backend, self.name, reports=reports)

@@ -1,4 +1,4 @@
-"""The main jobs: train every asset of an experiment with its checks, or those that do without the message branch."""
+"""The main jobs: train every asset of an experiment with its checks, or those of the branches that it has."""
 
 from collections.abc import Collection
 from typing import Any
@@ -12,14 +12,15 @@ train = dg.define_asset_job(
 )
 
 
-def train_decision(assets: Collection[str]) -> Any:
-    """The job for an experiment without the message branch.
+def train_branch(branch: str, assets: Collection[str]) -> Any:
+    """The job for an experiment whose releases have a branch and what lies within it.
 
     Args:
-        assets: Everything but the message branch.
+        branch: The branch.
+        assets: Its assets, and the release.
     """
     return dg.define_asset_job(
-        "train_decision",
+        f"train_{branch}",
         selection=dg.AssetSelection.assets(*sorted(assets)),
-        description="The same for an experiment without the message branch.",
+        description=f"The same for an experiment of the {branch} branch.",
     )

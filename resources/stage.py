@@ -63,8 +63,8 @@ def _materialize(
     )  # the whole of it: a wrong section anywhere stops before any training
     if not project.takes_part(name, asset.name):
         raise dg.Failure(
-            description=f"{asset.name} is not in experiment {name!r}: found no section {asset.name!r}; add the "
-            "message branch to it, or run the job train_decision",
+            description=f"{asset.name} is not in experiment {name!r}: found no section {asset.name!r}; add its "
+            "branch to it, or run the job train_decision or train_risk",
             allow_retries=False,
         )
     seed = int(experiment.seed)

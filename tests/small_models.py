@@ -52,6 +52,13 @@ class SmallModels:
     def responses(self):
         return ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
 
+    @property
+    def menu(self):
+        return self.policy.process.menu
+
+    def deciding(self, X, known=None):
+        return ReleaseModels(self.responses, self.policy, self.models.known if known is None else known)
+
 
 def real_experiment() -> Experiment:
     return load_experiment("quickstart", ROOT / "configs")

@@ -9,6 +9,7 @@ import typer
 
 from churn_assets.cli import (
     decide_command,
+    design_command,
     message_commands,
     serve_command,
     simulate_command,
@@ -119,12 +120,14 @@ def show(
     """Show a release: members, figures, and whether it could be promoted now."""
     from churn_assets.flow.registry import registry
     from churn_assets.release.bundle import RELEASE
+    from churn_assets.release.config import missing_for_more
     from churn_assets.release.promotion import consider
 
     place = open_place(context, experiment)
     ref = place.release(release)
     value = place.store.load(ref, RELEASE)
-    responses = "[yellow]simulated[/]" if value.bundle.simulated else "observed"
+    missing = missing_for_more(value.bundle.branches)
+    responses = "[yellow]simulated[/]" if value.bundle.simulated else "none" if missing else "observed"
     out.print(f"[bold]{ref}[/]  branches: {', '.join(value.bundle.branches)}  responses: {responses}")
     rows = []
     for asset in registry().in_order(value.bundle.members):
@@ -133,6 +136,8 @@ def show(
         figures = ", ".join(f"{name} {figure(found)}" for name, found in metrics.items())
         rows.append({"member": asset, "version": member.version.version, "figures": figures})
     out.print(table(rows))
+    for each in missing:
+        out.print(f"it cannot tell {each}", highlight=False)
     decision = consider(place.store, place.channel, ref, registry().checks)
     out.print(
         f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}"
@@ -210,6 +215,7 @@ for _command in (
     store_commands.doctor,
     tables_command.tables,
     decide_command.decide,
+    design_command.design,
     message_commands.write,
     serve_command.serve,
     serve_command.keys,

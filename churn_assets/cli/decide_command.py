@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from churn_assets.deciding.decider import Decider
     from churn_assets.deciding.messages import MessageWriter
+    from churn_assets.deciding.risk_only import AnyDecider
     from churn_assets.deciding.table import TableDecisions
     from churn_assets.tables.raw import RawTable
 
@@ -49,8 +49,9 @@ def decide(
     """
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import CustomerTableError, keep_newest
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import decider_of
     from churn_assets.deciding.table import decide_rows
+    from churn_assets.release.config import missing_for_more
     from churn_assets.release.deciding import load_release
     from churn_assets.tables.files import read_raw
     from churn_assets.tables.problems import Problems
@@ -63,7 +64,7 @@ def decide(
         raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
         ref = place.release(release)
         bundle, models = load_release(place.store, ref)
-        decider, now = Decider(models, str(ref)), datetime.now(UTC)
+        decider, now = decider_of(models, str(ref)), datetime.now(UTC)
         keep_newest(raw, decider.schema, Problems(str(file), CustomerTableError), now)
         found = decide_rows(raw, decider, now)
     except CustomerTableError as error:
@@ -71,7 +72,9 @@ def decide(
             print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
             raise typer.Exit(USAGE) from error
         raise
-    decided = found.frame.assign(responses="simulated" if bundle.simulated else "observed")
+    known = "decision" in bundle.branches
+    responses = "simulated" if bundle.simulated else "observed" if known else "no offer model"
+    decided = found.frame.assign(responses=responses)
     if messages:
         from churn_assets.release.loaded import load_desk
 
@@ -80,6 +83,7 @@ def decide(
     names = _free_names(list(added.columns), raw.names)
     getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
     told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
+    told["missing"] = missing_for_more(bundle.branches)
     if as_json:
         print_json(told | {"written": str(target)})
     else:
@@ -106,7 +110,9 @@ def _free_names(added: list[str], taken: list[str]) -> dict[str, str]:
     return names
 
 
-def _messages(raw: RawTable, found: TableDecisions, decider: Decider, writer: MessageWriter) -> pd.DataFrame:
+def _messages(
+    raw: RawTable, found: TableDecisions, decider: AnyDecider, writer: MessageWriter
+) -> pd.DataFrame:
     """What to send, by row; blank where nothing was decided."""
     import numpy as np
 
@@ -123,7 +129,7 @@ def _messages(raw: RawTable, found: TableDecisions, decider: Decider, writer: Me
 _MONEY = ("window_value", "expected_value", "value_low", "value_high")
 
 
-def _told(found: TableDecisions, decider: Decider, raw: RawTable, names: dict[str, str]) -> dict[str, Any]:
+def _told(found: TableDecisions, decider: AnyDecider, raw: RawTable, names: dict[str, str]) -> dict[str, Any]:
     """What is said of the decisions, as plain data."""
     from dataclasses import asdict
 
@@ -174,6 +180,10 @@ def _show(told: dict[str, Any], target: Path) -> None:
         out.print(f"[yellow]{told['undecided']} rows could not be decided for[/]:")
         for problem in told["problems"]:
             out.print(str(TableProblem(**problem)), markup=False, highlight=False)
+    if told["missing"]:
+        out.print("[yellow]NO OFFER MODEL[/]: this release tells the risk and makes no offer. To know more:")
+        for missing in told["missing"]:
+            out.print(f"- {missing}", markup=False, highlight=False)
     if told["simulated"]:
         out.print(
             "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."

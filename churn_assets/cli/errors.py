@@ -32,6 +32,7 @@ _CODES = {
     "TableError": USAGE,
     "CustomerTableError": USAGE,
     "OfferLogError": USAGE,
+    "CampaignError": USAGE,
     "DemoWorldError": USAGE,
     "NeverMaterializedError": USAGE,
     "WrongFolderError": USAGE,

@@ -14,7 +14,7 @@ from churn_assets.cli.screen import figure, out, print_json, table
 if TYPE_CHECKING:
     from churn_assets.arms import Arm, Menu
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import AnyDecider
     from churn_assets.message.model.writing import Message, Situation
     from churn_assets.release.bundle import Bundle
     from churn_assets.store.artifacts import ArtifactStore
@@ -41,7 +41,7 @@ def write(
     as_json: JsonOption = False,
 ) -> None:
     """Write messages to a customer: texts, their rewards, what the safety rules say, and what would be sent."""
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import decider_of
     from churn_assets.message.text.template import fill_placeholders
     from churn_assets.release.deciding import load_release
     from churn_assets.release.loaded import load_desk, load_member
@@ -49,7 +49,7 @@ def write(
     place = open_place(context, experiment)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
-    decider = Decider(models, str(ref))
+    decider = decider_of(models, str(ref))
     desk = load_desk(place.store, bundle)
     everybody = load_member(place.store, bundle, "customers")
     person = everybody.where(everybody.ids == customer)
@@ -89,7 +89,7 @@ def write(
         out.print("This release has no message branch: every message is the template.")
 
 
-def _offered(person: CustomerTable, decider: Decider) -> Arm:
+def _offered(person: CustomerTable, decider: AnyDecider) -> Arm:
     """What the policy decides for this customer now."""
     from churn_assets.deciding.table import decide_table
     from churn_assets.release.build import as_raw

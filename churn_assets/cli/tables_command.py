@@ -89,7 +89,10 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
     from churn_assets.offers.log import configured_log
     from churn_assets.offers.outcome_file import outcome_reports
 
-    config = experiment.section(OfferLogConfig)
+    config = experiment.find(OfferLogConfig)
+    if config is None:
+        told["said"].append("no offer log: a release of this experiment tells the risk and makes no offer")
+        return
     if not config.simulated:
         arms = catalogue(experiment.arms, experiment.economics)
         log = configured_log(config, customers, arms, root, experiment.economics)

@@ -26,7 +26,7 @@ def _file_digest(step: Step[CustomersConfig]) -> str:
     reads=(SEED,),
     format="churn_assets.customers.format:CUSTOMERS",
     checks=CUSTOMERS,
-    branch="decision",
+    branch="risk",
     kinds=("pandas", "parquet"),
     description="One row a customer: validated, typed, split by a hash of the id. Everything starts here.",
     data=_file_digest,

@@ -28,8 +28,8 @@ POLICY = "ppo_decision"
 Rule = Literal["opted_out", "not_eligible", "offer_running", "cooldown", "cap_reached", "budget"]
 """Why an offer may not be made now; the first that applies."""
 
-Assigned = Literal["policy", "holdout", "exploration", "kill_switch"]
-"""Who chose: the policy, or one of the groups and switches that go before it."""
+Assigned = Literal["policy", "holdout", "exploration", "kill_switch", "no_offer_model"]
+"""Who chose: the policy, or one of the groups and switches that go before it, or nobody, as no model knows offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,13 @@ class ArmOutlook(NamedTuple):
     propensity: float
 
 
+class Driver(NamedTuple):
+    """A feature, and by how much it alone makes the risk another one than if it were as most customers have it."""
+
+    feature: str
+    change: float
+
+
 class Decision(NamedTuple):
     """What is decided for one customer.
 
@@ -167,6 +174,7 @@ class Decision(NamedTuple):
         delay_months: 0 for an offer now; months until the rules allow the next one where timing forbids it; None
             where no time is set.
         release: The release that decided.
+        drivers: Of the risk, the strongest first, where the release tells nothing but the risk.
     """
 
     customer_id: str
@@ -179,6 +187,7 @@ class Decision(NamedTuple):
     known: bool
     delay_months: int | None
     release: str
+    drivers: tuple[Driver, ...] = ()
 
     @property
     def chosen(self) -> ArmOutlook:
@@ -245,11 +254,14 @@ class Decider:
         release: Its name, for answers.
     """
 
+    policy = POLICY
+
     def __init__(self, models: ReleaseModels, release: str) -> None:
         self.models, self.release = models, release
         self.process: RetentionProcess = models.process
         self.schema = models.schema
         self.menu: Menu = self.process.menu
+        self.window_months: float = self.process.window_months
         self._encoder = RowEncoder(models.schema)
         self._free: tuple[Rule | None, ...] = (None,) * len(self.menu)
         self._all = list(range(len(self.menu)))
@@ -358,17 +370,7 @@ class Decider:
         return np.array([self._row(index, customer) for index, customer in enumerate(batch)])
 
     def _row(self, index: int, customer: CustomerInput) -> list[float]:
-        for field in ("offers_used", "offers_accepted", "prior_offers"):
-            if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
-                found = f"{getattr(customer, field)!r:.40}"
-                raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
-        if customer.offers_accepted > customer.offers_used:
-            found = f"{customer.offers_accepted} of {customer.offers_used} offers used"
-            raise CustomerError(index, "offers_accepted", found, "at most offers_used")
-        try:
-            return self._encoder.row(customer.features)
-        except FeatureError as error:
-            raise CustomerError(index, error.feature, error.found, error.expected) from None
+        return encoded_row(self._encoder, index, customer)
 
     def _situation(self, index: int, customer: CustomerInput, own: list[int]) -> _Situation:
         """What timing, cap, opt-out and eligibility forbid; every rule that must hold whoever chooses.
@@ -482,6 +484,30 @@ class Decider:
         while not self._open[state]:
             state, months = int(self.process.successor[state]), months + self.process.step_months
         return months
+
+
+def encoded_row(encoder: RowEncoder, index: int, customer: CustomerInput) -> list[float]:
+    """One row of the design matrix.
+
+    Args:
+        encoder: Of the release's signature.
+        index: Position in the batch.
+        customer: Who.
+
+    Raises:
+        CustomerError: The customer is not as the signature says.
+    """
+    for field in ("offers_used", "offers_accepted", "prior_offers"):
+        if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
+            found = f"{getattr(customer, field)!r:.40}"
+            raise CustomerError(index, field, found, f"a whole number from 0 to {LARGEST_COUNT}")
+    if customer.offers_accepted > customer.offers_used:
+        found = f"{customer.offers_accepted} of {customer.offers_used} offers used"
+        raise CustomerError(index, "offers_accepted", found, "at most offers_used")
+    try:
+        return encoder.row(customer.features)
+    except FeatureError as error:
+        raise CustomerError(index, error.feature, error.found, error.expected) from None
 
 
 LARGEST_COUNT = 1000

@@ -13,6 +13,7 @@ from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.deciding.outlook import outlook_dtype
 from churn_assets.deciding.release_models import DIGEST_BYTES, Known, ReleaseModels
+from churn_assets.deciding.risk_only import DecidingModels, RiskModels
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.responses import ResponseModels
@@ -26,6 +27,7 @@ from churn_assets.predictors.arrays import (
     unpack_forest,
     unpack_grid,
 )
+from churn_assets.predictors.grid import Grid
 from churn_assets.response.predictor import AcceptPredictor, EffectPredictor
 from churn_assets.risk.predictor import RiskPredictor
 from churn_assets.store.errors import CorruptArtifact
@@ -50,15 +52,42 @@ class _Description(BaseModel):
     effect_mediated: float
 
 
-def save_models(models: ReleaseModels, folder: Path) -> None:
+class _RiskDescription(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    customer_schema: CustomerSchema
+    boosting: bool
+    spline: bool
+
+
+def save_models(models: DecidingModels, folder: Path) -> None:
     """Writes both files."""
     described, tensors = packed(models)
     write_tensors(tensors, folder / TENSORS)
     write_json(described, folder / DESCRIPTION)
 
 
-def packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
+def packed(models: DecidingModels) -> tuple[dict[str, Any], dict[str, Array]]:
     """What the two files hold: a description and arrays by name."""
+    return _packed(models) if isinstance(models, ReleaseModels) else _risk_packed(models)
+
+
+def _risk_packed(models: RiskModels) -> tuple[dict[str, Any], dict[str, Array]]:
+    risk = models.predictor
+    described = _RiskDescription(
+        customer_schema=models.schema, boosting=risk.boosting is not None, spline=risk.spline is not None
+    )
+    tensors = {**pack_grid("grid", risk.grid), **_packed_risk(risk), "typical": models.typical}
+    return described.model_dump(mode="json"), tensors
+
+
+def _packed_risk(risk: RiskPredictor) -> dict[str, Array]:
+    boosting = {} if risk.boosting is None else pack_forest("boosting", risk.boosting)
+    spline = {} if risk.spline is None else pack_curves("spline", risk.spline)
+    return boosting | spline
+
+
+def _packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
     responses, policy, known = models.responses, models.policy, models.known
     risk, accept, effect = responses.risk, responses.accept, responses.effect
     tensors: dict[str, Array] = {
@@ -71,10 +100,7 @@ def packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
         "policy.skip": policy.skip,
         "known.digests": known.digests,
     }
-    if risk.boosting is not None:
-        tensors |= pack_forest("boosting", risk.boosting)
-    if risk.spline is not None:
-        tensors |= pack_curves("spline", risk.spline)
+    tensors |= _packed_risk(risk)
     for i, (weight, bias) in enumerate(policy.layers):
         tensors |= {f"policy.{i}.weight": weight, f"policy.{i}.bias": bias}
     for field in known.outlooks.dtype.names or ():
@@ -95,14 +121,43 @@ def packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
     return described.model_dump(mode="json"), tensors
 
 
-def load_models(folder: Path) -> ReleaseModels:
+def load_models(folder: Path) -> DecidingModels:
     """Reads both files.
 
     Raises:
         CorruptArtifact: They do not fit together.
     """
+    told = read_json(folder / DESCRIPTION)
+    read = _read_whole if isinstance(told, dict) and "process" in told else _read_risk
+    return read(told, folder)
+
+
+def _read_risk(told: Any, folder: Path) -> RiskModels:
     try:
-        described = _Description.model_validate(read_json(folder / DESCRIPTION))
+        described = _RiskDescription.model_validate(told)
+    except ValidationError as error:
+        raise CorruptArtifact(DESCRIPTION, str(error), "the description of a release's models") from error
+    schema, tensors = described.customer_schema, read_tensors(folder / TENSORS)
+    try:
+        grid = unpack_grid("grid", tensors, tuple(len(each.categories) for each in schema.features))
+        risk = _risk(grid, tensors, boosting=described.boosting, spline=described.spline)
+        typical = take("typical", tensors, (len(schema.features),), np.float64)
+    except (KeyError, ValueError) as error:
+        raise CorruptArtifact(TENSORS, f"{error}", "arrays that fit the description") from error
+    return RiskModels(schema, risk, typical)
+
+
+def _risk(grid: Grid, tensors: Mapping[str, Array], *, boosting: bool, spline: bool) -> RiskPredictor:
+    return RiskPredictor(
+        grid,
+        unpack_forest("boosting", tensors, grid) if boosting else None,
+        unpack_curves("spline", tensors, grid, 1) if spline else None,
+    )
+
+
+def _read_whole(told: Any, folder: Path) -> ReleaseModels:
+    try:
+        described = _Description.model_validate(told)
         process, tried = RetentionProcess.from_json(described.process), Menu.from_json(described.tried)
     except (ValidationError, ValueError) as error:
         raise CorruptArtifact(DESCRIPTION, str(error), "the description of a release's models") from error
@@ -127,11 +182,7 @@ def _assembled(
         schema=schema,
         process=process,
         grid=grid,
-        risk=RiskPredictor(
-            grid,
-            unpack_forest("boosting", tensors, grid) if described.boosting else None,
-            unpack_curves("spline", tensors, grid, 1) if described.spline else None,
-        ),
+        risk=_risk(grid, tensors, boosting=described.boosting, spline=described.spline),
         accept=AcceptPredictor(grid, unpack_forest("accept", tensors, grid), tried),
         effect=EffectPredictor(
             grid=grid,

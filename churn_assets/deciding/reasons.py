@@ -92,4 +92,5 @@ _RULES = {
     "holdout": "in the holdout, which is never contacted",
     "exploration": "chosen at random, to learn from",
     "kill_switch": "offers are switched off",
+    "no_offer_model": "no offer model",
 }

@@ -13,7 +13,7 @@ import pandas as pd
 
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
-from churn_assets.deciding.decider import POLICY, CustomerError, CustomerInput
+from churn_assets.deciding.decider import CustomerError, CustomerInput
 from churn_assets.deciding.reasons import in_words
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
 from churn_assets.tables.raw import RawTable
@@ -25,8 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from churn_assets.arms import Menu
+    from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.deciding.decider import Decider, Decision
+    from churn_assets.deciding.decider import Decision
+    from churn_assets.deciding.risk_only import AnyDecider
 
 PRIOR_OFFERS = "prior_offers"
 UNDECIDED = "could not be decided"
@@ -58,7 +61,7 @@ class TableDecisions:
         return np.asarray(self.frame["decision"] != UNDECIDED)
 
 
-def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) -> pd.DataFrame:
+def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     """Decide for every customer of a table which offer to make, if any.
 
     Args:
@@ -76,19 +79,19 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) 
         projected over the horizon), `value_low` and `value_high` (the band of it), `window_value` (what it adds by what
         happens in the label window alone),
         `propensity` (probability with which the policy decides so: 1, as it takes its best arm), `reasons`,
-        `policy` and `release`.
+        `policy` and `release`; of a release without an offer model also `drivers`, see `RiskModels.drivers`.
 
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
     """
     table = RawTable.of_frame(raw, "customers")
     problems = Problems(table.where, CustomerTableError)
-    asked = _asked(table, decider, now, problems)
+    asked = asked_about(table, decider.schema, decider.menu, now, problems)
     problems.stop()
     return _decisions(asked, decider, now)
 
 
-def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecisions:
+def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecisions:
     """Decide for every customer of a table for whom it can be done; arguments as of `decide_table`.
 
     Raises:
@@ -98,7 +101,7 @@ def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecision
     problems = Problems(raw.where, CustomerTableError)
     if not len(raw):
         problems.add("no rows", "at least one customer", rank=STRUCTURE)
-    asked = _asked(raw, decider, now, problems)
+    asked = asked_about(raw, decider.schema, decider.menu, now, problems)
     why = problems.by_row()
     if problems.whole or (why and len(why) == len(raw)):
         problems.stop()
@@ -111,30 +114,48 @@ def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecision
         raise CustomerTableError("\n".join(f"{raw.where}: {each}" for each in told))
     frame = _decisions(asked, decider, now).set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
-    frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, POLICY, decider.release
+    frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, decider.policy, decider.release
     frame.loc[undecided, "decided_at"] = now.isoformat(timespec="seconds")
     frame.loc[undecided, "reasons"] = [why[row].said for row in np.flatnonzero(undecided).tolist()]
     return TableDecisions(frame, problems.all, outside)
 
 
 @dataclass(frozen=True, eq=False)
-class _Asked:
-    """Customers as a table, and what is known of each beside the features."""
+class Asked:
+    """Customers as a table, and what is known of each beside the features.
+
+    Attributes:
+        table: n customers.
+        opted_out: (n,) may not be contacted.
+        prior: (n,) other offers in the recent window.
+        eligible: (n,) ids of the arms that may be offered; None for all whose conditions are kept.
+    """
 
     table: CustomerTable
     opted_out: NDArray[np.bool_]
     prior: NDArray[np.int64]
     eligible: NDArray[np.object_]
 
-    def where(self, mask: NDArray[np.bool_]) -> _Asked:
-        return _Asked(self.table.where(mask), self.opted_out[mask], self.prior[mask], self.eligible[mask])
+    def where(self, mask: NDArray[np.bool_]) -> Asked:
+        """Those that `mask` (n,) keeps."""
+        return Asked(self.table.where(mask), self.opted_out[mask], self.prior[mask], self.eligible[mask])
 
 
-def _asked(raw: RawTable, decider: Decider, now: datetime, problems: Problems) -> _Asked:
-    """What the table says; rows that are wrong go to `problems`."""
+def asked_about(
+    raw: RawTable, schema: CustomerSchema, menu: Menu, now: datetime, problems: Problems
+) -> Asked:
+    """What a table says of customers; rows that are wrong go to `problems`.
+
+    Args:
+        raw: As of `decide_table`.
+        schema: Of the features.
+        menu: Arms that `eligible` may name.
+        now: Aware time.
+        problems: What is wrong.
+    """
     raw = raw.renamed({})  # the caller's stays as it is
-    table = typed(raw, decider.schema, problems, as_of=now.date())
-    columns = {role: name for role, name in decider.schema.optional.columns.items() if name in raw.columns}
+    table = typed(raw, schema, problems, as_of=now.date())
+    columns = {role: name for role, name in schema.optional.columns.items() if name in raw.columns}
     opted_out, prior = np.zeros(len(raw)), np.zeros(len(raw))
     eligible = np.full(len(raw), None, dtype=object)
     if "opted_out" in columns:
@@ -144,21 +165,21 @@ def _asked(raw: RawTable, decider: Decider, now: datetime, problems: Problems) -
     if "eligible" in columns:
         texts = parse_texts(raw, columns["eligible"], problems)
         eligible[:] = [None if text is None else tuple(text.replace(",", " ").split()) for text in texts]
-        known = set(decider.menu.ids)
+        known = set(menu.ids)
         wrong = np.array([not known.issuperset(each or ()) for each in eligible], dtype=bool)
-        expected = f"ids of {', '.join(decider.menu.ids)}, with spaces between"
+        expected = f"ids of {', '.join(menu.ids)}, with spaces between"
         problems.rows(columns["eligible"], wrong, texts, expected, line=raw.line)
-    return _Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
+    return Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
 
 
-def _decisions(asked: _Asked, decider: Decider, now: datetime) -> pd.DataFrame:
+def _decisions(asked: Asked, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     starts = range(0, max(len(asked.table), 1), BATCH)
     batches = (slice(start, start + BATCH) for start in starts)
     rows = (_rows(decider, _inputs(asked, each), now) for each in batches)
     return pd.concat(rows, ignore_index=True)
 
 
-def _inputs(asked: _Asked, rows: slice) -> list[CustomerInput]:
+def _inputs(asked: Asked, rows: slice) -> list[CustomerInput]:
     table = asked.table
     names = table.schema.names
     columns = [_values(table.frame[name].iloc[rows]) for name in names]
@@ -176,12 +197,12 @@ def _inputs(asked: _Asked, rows: slice) -> list[CustomerInput]:
     ]
 
 
-def _rows(decider: Decider, batch: Sequence[CustomerInput], now: datetime) -> pd.DataFrame:
+def _rows(decider: AnyDecider, batch: Sequence[CustomerInput], now: datetime) -> pd.DataFrame:
     decided = _decided(decider, batch)
     chosen = [each.chosen for each in decided]
     labels = dict(zip(decider.menu.ids, decider.menu.labels, strict=True))
-    months = decider.process.window_months
-    return pd.DataFrame(
+    months = decider.window_months
+    frame = pd.DataFrame(
         {
             "decision_id": [_decision_id(decider.release, each.customer_id, now) for each in decided],
             "customer_id": [each.customer_id for each in decided],
@@ -198,13 +219,21 @@ def _rows(decider: Decider, batch: Sequence[CustomerInput], now: datetime) -> pd
             "window_value": np.array([each.window_value for each in chosen], np.float64),
             "propensity": np.array([each.propensity for each in chosen], np.float64),
             "reasons": [in_words(each.reasons, labels, months) for each in decided],
-            "policy": POLICY,
+            "policy": decider.policy,
             "release": decider.release,
         }
     )
+    if decider.process is None:
+        return frame.assign(drivers=[_drivers(each) for each in decided])
+    return frame
 
 
-def _decided(decider: Decider, batch: Sequence[CustomerInput]) -> list[Decision]:
+def _drivers(decision: Decision) -> str:
+    """What drives the risk, for people: features, each with the change of risk that it alone makes."""
+    return "; ".join(f"{each.feature} {each.change:+.1%}" for each in decision.drivers)
+
+
+def _decided(decider: AnyDecider, batch: Sequence[CustomerInput]) -> list[Decision]:
     try:
         return decider.decide(batch)
     except CustomerError as error:

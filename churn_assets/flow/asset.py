@@ -24,10 +24,13 @@ C = TypeVar("C", bound=BaseModel)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Branch = Literal["decision", "message"]
-"""What a release can do."""
+Branch = Literal["risk", "accept", "decision", "message"]
+"""What a release can do: tell who is likely to leave, tell who takes an offer, decide, write messages."""
 
 BRANCHES: tuple[Branch, ...] = get_args(Branch)
+
+WITHIN: Mapping[Branch, tuple[Branch, ...]] = {"accept": ("risk",), "decision": ("risk", "accept")}
+"""What else a release can do that can do this: its members are needed for it."""
 
 EVERY_MEMBER = ("*",)
 """The inputs of an asset that is made from every member of a release."""
@@ -186,7 +189,7 @@ class AssetSpec:
         reads: What it reads of the experiment besides.
         format: Import path (`module:ATTRIBUTE`) of its format.
         checks: What it must prove.
-        branch: What a release that it is a member of can do by it; None where it is no member.
+        branch: What a release can do that it is a member of, the least of it; None where it is no member.
         optional: Whether an experiment may do without it.
         kinds: Technologies, as badges in the UI.
         owners: Who answers for it.

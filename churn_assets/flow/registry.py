@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from churn_assets.flow.asset import BRANCHES, EVERY_MEMBER, AssetSpec, Branch
+from churn_assets.flow.asset import BRANCHES, EVERY_MEMBER, WITHIN, AssetSpec, Branch
 
 if TYPE_CHECKING:
     from churn_assets.flow.check import CheckSpec
@@ -27,7 +27,7 @@ class Registry:
     """The assets of a flow.
 
     Attributes:
-        assets: In flow order: each after its inputs, the decision branch before the message branch.
+        assets: In flow order: each after its inputs, the message branch after all others.
     """
 
     assets: tuple[AssetSpec, ...]
@@ -63,9 +63,12 @@ class Registry:
 
     @property
     def members(self) -> Mapping[Branch, tuple[str, ...]]:
-        """Assets that a release is made of, by what it can do by them."""
+        """Assets that a release needs, by what it can do: with those of what lies within."""
         return {
-            branch: tuple(each.name for each in self.assets if each.branch == branch) for branch in BRANCHES
+            branch: tuple(
+                each.name for each in self.assets if each.branch in (*WITHIN.get(branch, ()), branch)
+            )
+            for branch in BRANCHES
         }
 
     @property
@@ -120,8 +123,8 @@ def _in_order(assets: Sequence[AssetSpec]) -> list[AssetSpec]:
     position = {each.name: number for number, each in enumerate(assets)}
 
     def rank(each: AssetSpec) -> tuple[int, int, str, int]:
-        branch = len(BRANCHES) if each.branch is None else BRANCHES.index(each.branch)
-        return branch, depth[each.name], each.stage, position[each.name]
+        late = 2 if each.branch is None else int(each.branch == "message")
+        return late, depth[each.name], each.stage, position[each.name]
 
     waiting = {each.name: set(each.inputs) for each in assets}
     ready = [rank(each) for each in assets if not each.inputs]

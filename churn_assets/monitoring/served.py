@@ -16,7 +16,7 @@ from churn_assets.offers.offer_rows import margins
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import AnyDecider
     from churn_assets.offers.live import LiveLog
     from churn_assets.store.reference import ArtifactRef
 
@@ -48,7 +48,8 @@ def full_windows(rows: pd.DataFrame, size: int) -> list[Window]:
 
 def label_window(experiment: Any) -> timedelta:
     """Time after a decision until it is known of everybody whether they left."""
-    served = experiment.offer_log.decisions
+    log = experiment.offer_log
+    served = None if log is None else log.decisions
     days = experiment.customers.label.window_months * _DAYS_A_MONTH if served is None else served.window_days
     return timedelta(days=days)
 
@@ -82,7 +83,7 @@ def features_and_risk(live: LiveLog, window: Window, schema: CustomerSchema) -> 
     return _typed(named, schema).assign(**{RISK: rows["risk"].astype(float)})
 
 
-def learned_from(table: CustomerTable, decider: Decider, now: datetime) -> pd.DataFrame:
+def learned_from(table: CustomerTable, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     """The customers that a release was trained from, with the risk it finds; columns as of `features_and_risk`."""
     schema = decider.schema
     raw = table.frame[list(schema.names)].assign(**{schema.id: table.ids})

@@ -23,7 +23,7 @@ from churn_assets.release.policy import Shadow
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
-    from churn_assets.deciding.decider import Decider
+    from churn_assets.deciding.risk_only import AnyDecider
     from churn_assets.offers.live import LiveLog
     from churn_assets.offers.offer_rows import OfferRows
 
@@ -31,7 +31,7 @@ _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _KEY = ["customer_id", "decided_at"]
 
 
-def shadow(live: LiveLog, rows: OfferRows, candidate: Decider, champion: Decider) -> Shadow:
+def shadow(live: LiveLog, rows: OfferRows, candidate: AnyDecider, champion: AnyDecider) -> Shadow:
     """Score both releases on live decisions, each by its best arm as a first contact, by the rule of off-policy gates.
 
     Args:
@@ -69,7 +69,7 @@ def _customers(logged: pd.DataFrame, schema: CustomerSchema) -> pd.DataFrame:
     return logged[list(names)].rename(columns=names).assign(**{schema.id: logged["decision_id"]})
 
 
-def _choices(logged: pd.DataFrame, arms: tuple[str, ...], decider: Decider) -> Floats:
+def _choices(logged: pd.DataFrame, arms: tuple[str, ...], decider: AnyDecider) -> Floats:
     """(n, K) 1 for the arm of the log that a release would choose."""
     strange = [arm for arm in decider.menu.ids if arm not in arms]
     if strange:

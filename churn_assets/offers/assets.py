@@ -66,7 +66,7 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     reads=(_ARMS, _ECONOMICS, SEED, _PRICE),
     format="churn_assets.offers.format:OFFER_LOG",
     checks=OFFER_LOG,
-    branch="decision",
+    branch="accept",
     kinds=("pandas", "parquet"),
     description="One row an offer decision, with the propensity of every arm. SIMULATED where the source is the demo "
     "world: real customers and labels, invented answers to offers.",

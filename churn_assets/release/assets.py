@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
 from churn_assets.flow.registry import registry
@@ -57,18 +57,20 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
     from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.loaded import Models
 
-    policy = members["ppo_decision"].load()
+    def value(asset: str) -> Any:
+        return members[asset].load() if asset in members else None
+
+    customers, policy, texts = value("customers"), value("ppo_decision"), value("ppo_text")
     writing = Writing(
         safety=step.read(_SAFETY),
         currency=step.read(_CURRENCY),
-        gifts=gifts_of(policy.process.menu),
+        gifts=() if policy is None else gifts_of(policy.process.menu),
         profile=step.find(_PROFILE),
         max_new_tokens=step.find(_MAX_NEW_TOKENS) or 0,
         sampling=step.find(_SAMPLING) or Sampling(),
         seed=step.seed,
     )
-    customers = members["customers"].load()
-    simulated = members["offer_log"].manifest.signature["simulated"] is True
+    simulated = "offer_log" in members and members["offer_log"].manifest.signature["simulated"] is True
     built = build_release(
         step.store,
         step.experiment,
@@ -78,13 +80,11 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         customers=customers,
         models=Models(
             schema=customers.schema,
-            risk=members["risk_model"].load(),
-            accept=members["accept_model"].load(),
-            effect=members["effect_model"].load(),
+            risk=value("risk_model"),
+            accept=value("accept_model"),
+            effect=value("effect_model"),
             policy=policy,
-            desk=MessageWriter.of(
-                writing, members["ppo_text"].load().model if "ppo_text" in members else None
-            ),
+            desk=MessageWriter.of(writing, None if texts is None else texts.model),
         ),
         simulated=simulated,
         required=registry().checks,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.customers.schema import ID
-from churn_assets.deciding.decider import Decider
-from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.risk_only import decider_of
 from churn_assets.deciding.table import decide_table
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
 from churn_assets.release.deciding import load_release
@@ -94,13 +93,13 @@ def build_release(
         StoreError: A member cannot be loaded.
     """
     evidence = prove(store, members, required)
-    if problems := models.desk.unsendable(models.policy.process.menu):
+    if problems := models.desk.unsendable(models.menu):
         raise ReleaseRefusedError(problems)
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
     unseen = as_raw(customers.where(customers.held_out))
-    deciding = ReleaseModels.build(models.responses, models.policy, customers.X)
-    decider = Decider(deciding, str(unborn))
+    deciding = models.deciding(customers.X)
+    decider = decider_of(deciding, str(unborn))
     decided = decide_table(unseen, decider, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
     messages = golden_messages(unseen.head(golden), models)
@@ -211,7 +210,7 @@ def _changes(
             *rows,
             {"what": "customers with another offer", "champion": "reads other features", "this": ""},
         ]
-    before_arms = decide_table(unseen, Decider(before, str(champion)), GOLDEN_AT)["arm"].to_numpy()
+    before_arms = decide_table(unseen, decider_of(before, str(champion)), GOLDEN_AT)["arm"].to_numpy()
     moved = int((before_arms != decided["arm"].to_numpy()).sum())
     rows.append({"what": "held-out customers with another offer", "champion": len(unseen), "this": moved})
     return rows

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, InstanceOf, JsonValue
 from churn_assets.deciding.files import DESCRIPTION, load_models, save_models
 from churn_assets.deciding.messages import Writing
 from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.risk_only import RiskModels
 from churn_assets.flow.asset import Branch
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
@@ -114,7 +115,7 @@ class Release(_Frozen):
 
     bundle: Bundle
     report: str
-    models: InstanceOf[ReleaseModels] | None = None
+    models: InstanceOf[ReleaseModels] | InstanceOf[RiskModels] | None = None
 
 
 class ReleaseFormat(ArtifactFormat[Release]):

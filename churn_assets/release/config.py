@@ -1,17 +1,40 @@
 """The `release:` section of an experiment, and the policy by which releases are promoted."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from churn_assets.flow.asset import Branch
 
+STAGES: tuple[tuple[Branch, ...], ...] = (
+    ("risk",),
+    ("risk", "accept"),
+    ("decision",),
+    ("decision", "message"),
+)
+"""The sets of branches that a release may have, the least first."""
+
+_ANSWERS = "who takes an offer: that needs a log of offers with their answers (offer_log, accept_model)"
+_CHANCE = (
+    "which offer pays: that needs a log in which chance left some customers alone, as `churn design` plans one "
+    "(offer_log, effect_model, ppo_decision)"
+)
+
+
+def missing_for_more(branches: Sequence[str]) -> list[str]:
+    """What a release cannot tell, and what that would need; empty for one that decides."""
+    if "decision" in branches:
+        return []
+    return [_CHANCE] if "accept" in branches else [_ANSWERS, _CHANCE]
+
 
 class ReleaseConfig(BaseModel):
     """What a release is made of.
 
     Attributes:
-        branches: What it can do: decide, and write messages; without a message branch the template stands in for them.
+        branches: What it can do: tell who is likely to leave (`risk`), tell who takes an offer (`accept`), decide
+            (`decision`, which the two lie within), write messages; without a message branch the template stands in.
         golden_customers: Held-out customers for whom a loaded release must decide, and write, as it did when it was
             built.
     """
@@ -23,9 +46,11 @@ class ReleaseConfig(BaseModel):
 
     @field_validator("branches")
     @classmethod
-    def _decision_first(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
-        if branches not in (("decision",), ("decision", "message")):
-            raise ValueError(f"found {list(branches)}, expected [decision] or [decision, message]")
+    def _one_of_the_stages(cls, branches: tuple[Branch, ...]) -> tuple[Branch, ...]:
+        if branches not in STAGES:
+            told = ", ".join(f"[{', '.join(each)}]" for each in STAGES[:-1])
+            last = ", ".join(STAGES[-1])
+            raise ValueError(f"found {list(branches)}, expected {told} or [{last}]")
         return branches
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pandas as pd
 
 from churn_assets.customers.table import prepare
-from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.risk_only import AnyDecider
 from churn_assets.deciding.table import decide_table
 from churn_assets.release.loaded import Models
 
@@ -24,16 +24,21 @@ def golden_frame(customers: Sequence[Mapping[str, object]]) -> pd.DataFrame:
     return pd.DataFrame([dict(row) for row in customers])
 
 
-def golden_decisions(customers: pd.DataFrame, decider: Decider) -> list[dict[str, object]]:
+def golden_decisions(customers: pd.DataFrame, decider: AnyDecider) -> list[dict[str, object]]:
     """What a release decides for golden customers, as JSON rows of the compared columns."""
     decided = decide_table(customers, decider, GOLDEN_AT)[list(COMPARED)]
     return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
 
 
 def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
-    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks."""
+    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks.
+
+    Nothing where nothing may be offered.
+    """
+    arms = [arm for arm in models.menu if arm.contacts]
+    if not arms:
+        return []
     table = prepare(customers.head(MESSAGES), models.schema)
-    arms = [arm for arm in models.policy.process.menu if arm.contacts]
     desk = models.desk
     situations = desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
     return [

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.arms import NO_CONTACT, Menu
+from churn_assets.deciding.release_models import Known, ReleaseModels
+from churn_assets.deciding.risk_only import DecidingModels, RiskModels
 from churn_assets.flow.paths import resolve_format
 from churn_assets.flow.registry import registry
 from churn_assets.release.bundle import Bundle
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.decision.policy import DecisionPolicy
-    from churn_assets.decision.responses import ResponseModels
+    from churn_assets.decision.process import Floats
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
     from churn_assets.risk.model import RiskModel
@@ -27,25 +30,39 @@ class Models:
     Attributes:
         schema: The customers that the models were trained on.
         risk: P(churn) without contact.
-        accept: P(accept | offer).
-        effect: What contact does to churn.
-        policy: Chooses the offer.
+        accept: P(accept | offer); None without the branch.
+        effect: What contact does to churn, likewise.
+        policy: Chooses the offer, likewise.
         desk: Writes the messages.
     """
 
     schema: CustomerSchema
     risk: RiskModel
-    accept: AcceptModel
-    effect: EffectModel
-    policy: DecisionPolicy
+    accept: AcceptModel | None
+    effect: EffectModel | None
+    policy: DecisionPolicy | None
     desk: MessageWriter
 
     @property
-    def responses(self) -> ResponseModels:
-        """What customers do."""
+    def menu(self) -> Menu:
+        """What may be offered: nothing, without a policy."""
+        return Menu((NO_CONTACT,)) if self.policy is None else self.policy.process.menu
+
+    def deciding(self, X: Floats, known: Known | None = None) -> DecidingModels:
+        """What a release of them decides with that knows the customers of a design matrix (n, F).
+
+        Args:
+            X: Of the customers.
+            known: Their outlooks, where they are tabled already.
+        """
         from churn_assets.decision.responses import ResponseModels
 
-        return ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
+        if self.policy is None or self.accept is None or self.effect is None:
+            return RiskModels.build(self.schema, self.risk.predictor, X)
+        responses = ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
+        if known is not None:
+            return ReleaseModels(responses, self.policy, known)
+        return ReleaseModels.build(responses, self.policy, X)
 
 
 def load_member(store: ArtifactStore, bundle: Bundle, asset: str) -> Any:
@@ -79,9 +96,9 @@ def load_members(store: ArtifactStore, bundle: Bundle) -> Models:
     """
 
     def load(asset: str) -> Any:
-        return load_member(store, bundle, asset)
+        return load_member(store, bundle, asset) if asset in bundle.members else None
 
-    risk: RiskModel = load("risk_model")
+    risk: RiskModel = load_member(store, bundle, "risk_model")
     return Models(
         schema=risk.schema,
         risk=risk,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from churn_assets.customers.table import CustomerTable
-from churn_assets.deciding.decider import Decider
-from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.risk_only import DecidingModels, decider_of
 from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
 from churn_assets.release import gates
@@ -43,7 +42,7 @@ def members_keep_their_gates(release: Release, store: ArtifactStore) -> Outcome:
 
 def decides_as_built(release: Release, ref: ArtifactRef) -> Outcome:
     """It decides for golden customers as it did when it was built."""
-    return gates.decides_as_built(release.bundle, Decider(_deciding(release), str(ref)))
+    return gates.decides_as_built(release.bundle, decider_of(_deciding(release), str(ref)))
 
 
 def models_are_members(release: Release, models: Models, customers: CustomerTable) -> Outcome:
@@ -56,7 +55,7 @@ def writes_as_built(release: Release, models: Models) -> Outcome:
     return gates.writes_as_built(release.bundle, models)
 
 
-def _deciding(release: Release) -> ReleaseModels:
+def _deciding(release: Release) -> DecidingModels:
     if release.models is None:
         raise ValueError("the release holds no models to decide with")
     return release.models

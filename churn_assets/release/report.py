@@ -9,6 +9,7 @@ from typing import Any
 from churn_assets.flow.check import CheckSpec
 from churn_assets.gates.plots import Plot, render_png
 from churn_assets.gates.report import GateReport
+from churn_assets.release.config import missing_for_more
 from churn_assets.store.manifest import Manifest
 
 Rows = Sequence[Mapping[str, Any]]
@@ -142,7 +143,10 @@ def _notes(inputs: ReportInputs) -> str:
         )
     logs = [view.manifest.signature for view in inputs.members if view.asset == "offer_log"]
     notes += [_KNOWN_BY[str(log["propensities"])] for log in logs if "propensities" in log]
-    if "message" not in inputs.branches:
+    if missing := missing_for_more(inputs.branches):
+        notes.append("NO OFFER MODEL: this release tells who is likely to leave and makes no offer.")
+        notes += [f"It cannot tell {each}." for each in missing]
+    elif "message" not in inputs.branches:
         notes.append(
             "This release has no message branch: it decides who is offered what, and every message is the template."
         )

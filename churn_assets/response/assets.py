@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     config=AcceptModelConfig,
     format="churn_assets.response.format:ACCEPT_MODEL",
     checks=ACCEPT_MODEL,
-    branch="decision",
+    branch="accept",
     kinds=("scikitlearn",),
     description="P(accept | customer, arm, recent offers): rises with the size of an arm, falls with recent offers.",
 )

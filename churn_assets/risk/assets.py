@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     config=RiskModelConfig,
     format="churn_assets.risk.format:RISK_MODEL",
     checks=RISK_MODEL,
-    branch="decision",
+    branch="risk",
     kinds=("scikitlearn",),
     description="P(churn within the label window | customer), without contact, at the list price.",
 )

@@ -12,6 +12,7 @@ from churn_assets.deciding.decider import Decision
 from churn_assets.serving.schemas import (
     ArmView,
     DecisionView,
+    DriverView,
     ExpectedValueView,
     MessageView,
     OutlookView,
@@ -95,4 +96,5 @@ class Answers:
                 )
             ],
             message,
+            [DriverView(*each) for each in decision.drivers],
         )

@@ -20,7 +20,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from churn_assets.customers.features import too_far
 from churn_assets.deciding.decider import (
-    POLICY,
     Budget,
     CustomerError,
     CustomerInput,
@@ -224,7 +223,7 @@ class DecisionDesk:
         answer = _ENCODER.encode(
             DecisionsAnswer(
                 release=decided[0].release,
-                policy=POLICY,
+                policy=served.decider.policy,
                 simulated=served.bundle.simulated,
                 decided_at=parts.clock(),
                 kill_switch=parts.rollout.kill_switch,

@@ -10,7 +10,7 @@ from typing import Literal
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
-from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.risk_only import AnyDecider, decider_of
 from churn_assets.message.text.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
@@ -56,7 +56,7 @@ class ServedRelease:
     ref: ArtifactRef
     bundle: Bundle
     manifests: Mapping[str, Manifest]
-    decider: Decider
+    decider: AnyDecider
     answers: Answers
     messages: MessageDesk
     loaded_at: datetime
@@ -170,8 +170,9 @@ def load_served(
         UnservableError: Its template cannot be sent with an arm of its menu.
     """
     bundle, models, manifests = load_with_members(store, ref)
-    decider = Decider(models, str(ref))
-    answers = Answers(decider.menu, bundle.writing.currency, decider.process.value_horizon_months)
+    decider = decider_of(models, str(ref))
+    horizon = 0 if decider.process is None else decider.process.value_horizon_months
+    answers = Answers(decider.menu, bundle.writing.currency, horizon)
     writer = load_desk(store, bundle)
     if problems := writer.unsendable(decider.menu):
         raise UnservableError("; ".join(problems))

@@ -15,6 +15,7 @@ import msgspec
 import uvicorn
 
 from churn_assets.deciding.decider import Rollout
+from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.serving.app import Parts, create_app, utc_now
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
@@ -27,12 +28,9 @@ from churn_assets.store.location import open_store
 
 KEYS_FILE = "CHURN_API_KEYS"
 """Environment variable: file of API keys."""
-ASSIGNMENT_KEY = "CHURN_ASSIGNMENT_KEY"
-"""Environment variable: secret that holdout and exploration are drawn with, or the file that holds it after `@`."""
 
 SERVED = "CHURN_SERVED"
 """Environment variable: the plan, from the first process to its workers."""
-_SHORTEST_SECRET = 16
 _SWITCH_SECONDS = 0.0002
 """Longest time that a thread keeps the interpreter while others want it. Python's own 5 ms are too long: the event loop
 gives it away at every event, and would wait that long for each while a release is loaded beside it. The decision log's
@@ -158,11 +156,10 @@ def read_secrets(environment: Mapping[str, str], config: ServingConfig, *, loopb
             f"API keys are asked for here (serving.require_keys: {config.require_keys}): "
             f"make some with `churn keys --add NAME FILE` and name that file in {KEYS_FILE}"
         )
-    secret = environment.get(ASSIGNMENT_KEY, "")
-    assignment = Path(secret[1:]).read_bytes().strip() if secret.startswith("@") else secret.encode()
-    if config.holdout_share + config.exploration_share > 0 and len(assignment) < _SHORTEST_SECRET:
+    assignment = assignment_key(environment)
+    if config.holdout_share + config.exploration_share > 0 and len(assignment) < SHORTEST_SECRET:
         raise ServingError(
-            f"{ASSIGNMENT_KEY}: found {len(assignment)} bytes, expected a secret of at least {_SHORTEST_SECRET} to "
+            f"{ASSIGNMENT_KEY}: found {len(assignment)} bytes, expected a secret of at least {SHORTEST_SECRET} to "
             "draw holdout and exploration with; keep it, as another one draws other customers"
         )
     return Secrets(Path(keys) if keys and needs_keys else None, assignment)

@@ -194,6 +194,13 @@ class MessageView(Struct, frozen=True):
     delay_hours: Annotated[float, Meta(description="Until they end; 0 if it does not wait.")]
 
 
+class DriverView(Struct, frozen=True):
+    """A feature, and by how much it alone makes the risk another one than if it were as most customers have it."""
+
+    feature: str
+    change: float
+
+
 class DecisionView(Struct, frozen=True):
     """One customer's decision, why, and what may be said."""
 
@@ -213,9 +220,10 @@ class DecisionView(Struct, frozen=True):
     propensity: Annotated[float, Meta(description="Probability with which this arm is chosen.")]
     reasons: list[ReasonView]
     assigned: Annotated[
-        Literal["policy", "holdout", "exploration", "kill_switch"],
+        Literal["policy", "holdout", "exploration", "kill_switch", "no_offer_model"],
         Meta(
-            description="Who chose: the policy, a random group, or the switch. `policy_arm` is the policy's choice."
+            description="Who chose: the policy, a random group, or the switch; `no_offer_model`: the release tells the "
+            "risk and knows no offers. `policy_arm` is the policy's choice."
         ),
     ]
     policy_arm: ArmId
@@ -228,6 +236,10 @@ class DecisionView(Struct, frozen=True):
     message: Annotated[
         MessageView | None, Meta(description="Null without contact, or where none was asked for.")
     ]
+    drivers: Annotated[
+        list[DriverView],
+        Meta(description="Of the risk, the strongest first; of a release that knows no offers."),
+    ] = []
 
 
 class UndecidedView(Struct, frozen=True):

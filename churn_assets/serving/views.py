@@ -84,7 +84,7 @@ class ReleaseView(Struct, frozen=True):
     members: Annotated[dict[str, str], Meta(description="Exact version of every asset.")]
     menu: Annotated[list[MenuArmView], Meta(description="Arms in order; the first is no contact.")]
     features: list[FeatureView]
-    rules: RulesView | None
+    rules: Annotated[RulesView | None, Meta(description="Null where none answers, or it knows no offers.")]
     holdout_share: float
     exploration_share: float
     kill_switch: bool
@@ -150,7 +150,7 @@ def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseVie
             decider.process.value_horizon_months,
             served.bundle.writing.currency,
         )
-        if served and decider
+        if served and decider and decider.process is not None
         else None,
         holdout_share=config.holdout_share,
         exploration_share=config.exploration_share,

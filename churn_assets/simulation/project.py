@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from churn_assets.customers.table import EMBEDDED
-from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.risk_only import AnyDecider, decider_of
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.world import WorldOutcomes
 from churn_assets.release.deciding import load_release
@@ -109,10 +109,10 @@ class Scratch:
         head = self.channel.head()
         return None if head is None else head.ref
 
-    def decider(self, release: ArtifactRef) -> Decider:
+    def decider(self, release: ArtifactRef) -> AnyDecider:
         """A release as it decides."""
         _, models = load_release(self.store, release)
-        return Decider(models, str(release))
+        return decider_of(models, str(release))
 
     @property
     def _path(self) -> Path:

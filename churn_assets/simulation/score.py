@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.deciding.decider import CustomerInput, Decider
+from churn_assets.deciding.decider import CustomerInput
+from churn_assets.deciding.risk_only import AnyDecider
 from churn_assets.serving.config import ServingConfig
 from churn_assets.simulation.server import WaveDecisions
 from churn_assets.simulation.waves import Forward, Wave
@@ -59,7 +60,7 @@ class WaveScore:
 
 
 def score_wave(
-    forward: Forward, wave: Wave, served: WaveDecisions, static: Decider, config: ServingConfig
+    forward: Forward, wave: Wave, served: WaveDecisions, static: AnyDecider, config: ServingConfig
 ) -> WaveScore:
     """Score the decisions of a wave.
 
@@ -99,7 +100,7 @@ def score_wave(
     )
 
 
-def choices(decider: Decider, forward: Forward, wave: Wave) -> NDArray[np.int64]:
+def choices(decider: AnyDecider, forward: Forward, wave: Wave) -> NDArray[np.int64]:
     """(n,) index into the world's menu of what a release would decide for everybody of a wave."""
     asked = [
         CustomerInput(each["customer_id"], each["features"], prior_offers=each["prior_offers"])

@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.offers.world import WorldOutcomes
-from churn_assets.serving.run import ASSIGNMENT_KEY
 from churn_assets.serving.schemas import MAX_OUTCOMES, DecisionsAnswer, DecisionView, OutcomesAnswer
 
 _READY_SECONDS = 120.0

@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.serving.config import ServingConfig
-from churn_assets.serving.run import ASSIGNMENT_KEY, KEYS_FILE, ServingError, is_loopback, read_secrets
+from churn_assets.serving.run import KEYS_FILE, ServingError, is_loopback, read_secrets
 from churn_assets.serving.schemas import DecisionsQuestion, redacted
 from churn_assets.serving.security import (
     KeyFileError,

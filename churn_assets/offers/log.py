@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu, did_you_mean, percent_share, percents
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND
 from churn_assets.offers.eligibility import may_get
-from churn_assets.store.inputs import local_copy
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
 from churn_assets.tables.raw import FIRST_LINE, RawTable
 from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.source import read_source, source_name
 from churn_assets.tables.values import (
     ambiguous_decimals,
     distinct_texts,
+    means_nothing,
     parse_dates,
     parse_ids,
     parse_numbers,
@@ -197,22 +198,16 @@ def read_log(
 def configured_log(
     config: OfferLogConfig, customers: CustomerTable, catalogue: Catalogue, root: Path
 ) -> OfferLog:
-    """The log that an experiment names: a path, relative to `root`, or `gs://bucket/name`.
+    """The log that an experiment names; the decisions of a database are taken in the order of `decided_at`.
 
     Raises:
         OfferLogError: As of `read_log`.
-        StoreError: It is an object of a bucket that cannot be read.
+        StoreError: It is in a bucket or a database that cannot be read.
     """
-    with local_copy(config.source, root) as (path, where):
-        return read_log(
-            path,
-            config.columns,
-            customers.ids,
-            catalogue,
-            where,
-            features=customers.frame,
-            reading=config.reading,
-        )
+    problems = Problems(source_name(config.source, root), OfferLogError)
+    order = [config.columns.get(name, name) for name in ("decided_at", "customer_id")]
+    raw, _ = read_source(config.source, root, problems, config.reading, order)
+    return log_of(raw, config.columns, customers.ids, catalogue, problems, features=customers.frame)
 
 
 def log_of(
@@ -411,6 +406,8 @@ def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
 
 def _arms(raw: RawTable, menu: Menu, problems: Problems) -> NDArray[np.object_]:
     """(n,) id of each row's arm, None where it is none of the menu."""
+    if means_nothing(raw, SHORTHAND if SHORTHAND in raw.columns else ARM, problems):
+        return np.full(len(raw), None, dtype=object)
     if SHORTHAND not in raw.columns:
         codes, texts = distinct_texts(raw, ARM)
         known = np.array([text in menu.position for text in texts] + [False])[codes]

@@ -142,8 +142,8 @@ def located(source: Source) -> Source:
         return source
     if "://" in source and not in_bucket(source):
         raise CustomerTableError(
-            f"customers.source: found {source!r}, expected a path, gs://bucket/name, a section with a "
-            f"database, or one of {sorted(EMBEDDED)}"
+            f"customers.source: found {source!r}, expected a path, gs://bucket/name or one of "
+            f"{sorted(EMBEDDED)}; a table of a database is a section"
         )
     return str(EMBEDDED.get(source, source))
 

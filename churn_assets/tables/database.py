@@ -208,7 +208,8 @@ def write_wave(location: str, table: str, wave: str, rows: pa.Table, root: Path)
     try:
         opened(location, root).append(table, wave, named)
     except QueryError as error:
-        raise QueryError(f"{error.found} in {location}: {table}", error.expected, error.remedy) from None
+        takes = error.expected if error.remedy else f"a table that takes {', '.join(named.column_names)}"
+        raise QueryError(f"{error.found} in {location}: {table}", takes, error.remedy) from None
 
 
 def wave_exists(wave: str) -> QueryError:

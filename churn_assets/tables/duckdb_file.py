@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _CHUNK = 100_000
-_TEXTS_WITHOUT_MEANING = {"JSON"}
+_MEANT = re.compile(
+    r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|DECIMAL\(.*\)|FLOAT|DOUBLE|BOOLEAN|VARCHAR|UUID|ENUM\(.*\)|DATE|TIMESTAMP.*"
+    r'|"NULL"'
+)
+"""Types that the rules read; others are told by their names here, which Arrow does not have."""
 _ONE_SELECT = "one SELECT that the database can answer, and columns that are there"
 
 
@@ -48,7 +52,7 @@ class DuckdbFile(Database):
             with found.to_arrow_reader(_CHUNK) as reader:
                 table = pa.Table.from_batches(list(reader), reader.schema)
         fields = [
-            no_meaning(field, kind) if kind in _TEXTS_WITHOUT_MEANING or "[" in kind else field
+            field if _MEANT.fullmatch(kind) else no_meaning(field, kind)
             for field, kind in zip(table.schema, types, strict=True)
         ]
         return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
@@ -93,7 +97,7 @@ class DuckdbFile(Database):
             return QueryError(f"no such table ({text})", "one that is there", missing=True)
         if isinstance(error, duckdb.PermissionException):
             return QueryError("a query that reads or writes another file", "one of the tables in this file")
-        if isinstance(error, duckdb.DataError):  # the values that it quotes may be a customer's
+        if isinstance(error, duckdb.DataError | duckdb.IntegrityError):  # the values that it quotes may be a customer's
             return QueryError(re.sub(r"""["'][^"']*["']""", "…", text), _ONE_SELECT)
         if "not a valid DuckDB" in text or "Is a directory" in text:
             return QueryError("no DuckDB file", self.expected)

@@ -25,6 +25,7 @@ _SETTINGS = (
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|pg_hba|role .* does not exist|permission denied"
 )
+_STAGED = "churn_wave"
 _MONEY_OR_OID = {"money", "oid", "xid", "xid8", "cid", "tid"}
 """Arrow has them as whole numbers: money in cents, others with a sign."""
 _AWAY = ("08", "53", "57", "58", "40", "55", "XX")
@@ -59,17 +60,19 @@ class PostgresqlServer(Database):
         return [each["relname"] for each in found if each["visible"]] + [each["name"] for each in found]
 
     def append(self, table: str, wave: str, rows: pa.Table) -> None:
-        schema, _, name = table.rpartition(".")
+        name = self.quoted(table)
         with self._session("set transaction read write") as (connection, cursor):
             # One writer at a time, whatever the rights on the table; the lock ends with the transaction.
             cursor.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", [table])
             cursor.fetchall()
-            cursor.execute("select to_regclass($1) is not null", [self.quoted(table)])
-            if cursor.fetchone() == (True,):
-                cursor.execute(f"select 1 from {self.quoted(table)} where wave = $1 limit 1", [wave])
-                if cursor.fetchone() is not None:
-                    raise wave_exists(wave)
-            cursor.adbc_ingest(name, rows, mode="create_append", db_schema_name=schema or None)
+            # By way of a table of this session: the driver copies bytes, whatever types the other one has.
+            cursor.adbc_ingest(_STAGED, rows, mode="create", temporary=True)
+            cursor.execute(f"create table if not exists {name} as select * from {_STAGED} limit 0")
+            cursor.execute(f"select 1 from {name} where wave = $1 limit 1", [wave])
+            if cursor.fetchone() is not None:
+                raise wave_exists(wave)
+            columns = ", ".join(map(self.quoted, rows.column_names))
+            cursor.execute(f"insert into {name} ({columns}) select {columns} from {_STAGED}")
             connection.commit()
 
     @contextmanager

@@ -440,7 +440,7 @@ def _located(loc: KeyPath) -> tuple[KeyPath, list[str]]:
     kind: Any = Experiment
     for key in loc:
         kind = _plain(kind)
-        branches = [each for each in get_args(kind) if _is_section(each)]
+        branches = [each for each in map(_plain, get_args(kind)) if _is_section(each)]
         if _is_section(kind):
             valid = list(kind.model_fields)
             kind = kind.model_fields[str(key)].annotation if key in valid else None
@@ -448,7 +448,8 @@ def _located(loc: KeyPath) -> tuple[KeyPath, list[str]]:
             valid, kind = [], get_args(kind)[get_origin(kind) is dict]
         elif branches:
             kind = next(
-                each for each in branches if key in (field.default for field in each.model_fields.values())
+                (each for each in branches if key in (field.default for field in each.model_fields.values())),
+                branches[0],
             )
             continue
         else:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import dagster as dg
 from pydantic import BaseModel
@@ -14,6 +15,10 @@ from churn_assets.release.evidence import Required
 from churn_assets.store.reference import ArtifactRef
 from jobs.scene import Scene, each_experiment, past_run
 from jobs.train import train
+
+if TYPE_CHECKING:
+    from churn_assets.monitoring.inputs import Seen
+    from churn_assets.tables.config import DatabaseTable, Source
 
 # The object that stands for what was served, beside the files that an experiment reads.
 _DECISION_LOG = "the decision log"
@@ -45,7 +50,10 @@ def retraining(
         interval: Least seconds between two ticks.
     """
     triggers: dict[str, tuple[Callable[[Scene], TriggerFindings], str]] = {
-        "new_inputs": (_new_inputs, "An input file that is new or changed, or enough new decisions."),
+        "new_inputs": (
+            _new_inputs,
+            "An input file or table that is new or changed, or enough new decisions.",
+        ),
         "drift": (_drift, "Customers who are no longer those that the leading release learned from."),
         "freshness": (_freshness, "Data or models that are older than they may be."),
         "live_performance": (_live_performance, "Forecasts that no longer come true."),
@@ -102,9 +110,15 @@ def _new_inputs(scene: Scene) -> TriggerFindings:
     from churn_assets.monitoring.inputs import Seen, changed_inputs, look, used_inputs
     from churn_assets.offers.log import OfferLogError
 
-    sources = _sources(scene)
+    found = _sources(scene)
+    sources = [(asset, str(source)) for asset, source in found]
     before = {source: Seen(*kept) for source, kept in scene.memory.get("files", {}).items()}
-    seen = {source: look(source, scene.project.root, before.get(source)) for _, source in sources}
+    seen = {
+        str(source): look(source, scene.project.root, before.get(source))
+        if isinstance(source, str)
+        else _looked_at(scene, source)
+        for _, source in found
+    }
     scene.memory["files"] = {
         source: [each.content, each.stamp, each.changed_at] for source, each in seen.items()
     }
@@ -130,6 +144,15 @@ def _new_inputs(scene: Scene) -> TriggerFindings:
     return TriggerFindings(changes.findings, used)
 
 
+def _looked_at(scene: Scene, source: "DatabaseTable") -> "Seen":
+    """A table as it was when it was last looked at: a large one is not scanned at every tick."""
+    from churn_assets.monitoring.inputs import Seen, look
+
+    about, now = source.model_dump(), {"at": scene.now.isoformat()}
+    name = f"content of {source}"
+    return Seen(scene.recall(name, about, now, lambda: look(source, scene.project.root).content))
+
+
 def _lots_of_decisions(scene: Scene) -> int:
     """How many times as many served decisions can be learned from as a training is asked for."""
     served = scene.decisions
@@ -147,8 +170,8 @@ def _lots_of_decisions(scene: Scene) -> int:
     return learnable // every
 
 
-def _sources(scene: Scene) -> list[tuple[str, str]]:
-    """Assets, each with a file that it reads; tables that come with the project are code, simulated ones no file."""
+def _sources(scene: Scene) -> "list[tuple[str, Source]]":
+    """Assets, each with a file or table that it reads; what comes with the project is code, what is simulated none."""
     from churn_assets.customers.table import EMBEDDED
 
     found = []

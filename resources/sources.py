@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 
 from churn_assets.experiment import ExperimentError
 from churn_assets.store.errors import StoreError
-from churn_assets.store.inputs import content_of
+from churn_assets.tables.problems import TableError
 
 if TYPE_CHECKING:
+    from churn_assets.tables.config import Source as TableSource
     from resources.project import Project
 
 DATA_VERSION = "dagster/data_version"
@@ -27,7 +28,7 @@ GROUP = "0_sources"
 MISSING = "missing"
 """Data version of a file that is configured and not there; reading it says so, with what was expected."""
 
-Origin = Literal["file", "embedded", "simulated", "served"]
+Origin = Literal["file", "database", "embedded", "simulated", "served"]
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,10 @@ class SourceState:
     """A source as one experiment has it.
 
     Attributes:
-        origin: `file`: the user's; `embedded`: comes with the project; `simulated`: written by the project itself, so
-            there is no file; `served`: what the experiment's own server decided.
-        where: Path, relative to the project, or `gs://bucket/name`; what the experiment names in its place.
+        origin: `file`: the user's; `database`: a table of theirs; `embedded`: comes with the project; `simulated`:
+            written by the project itself, so there is no file; `served`: what the experiment's own server decided.
+        where: Path, relative to the project, `gs://bucket/name`, or location and table; what the experiment names in
+            its place.
         version: Names the content.
     """
 
@@ -63,17 +65,20 @@ class Source:
     look: Callable[[Project, str], SourceState | None]
 
 
-def _file(project: Project, where: str) -> SourceState:
-    return SourceState("file", where, content_of(where, project.root) or MISSING)
+def _users(project: Project, source: TableSource) -> SourceState:
+    from churn_assets.tables.source import source_content
+
+    origin: Origin = "file" if isinstance(source, str) else "database"
+    return SourceState(origin, str(source), source_content(source, project.root) or MISSING)
 
 
 def _customer_table(project: Project, experiment: str) -> SourceState:
     from churn_assets.customers.table import EMBEDDED
 
-    source: str = project.section(experiment, "customers").source
-    if source in EMBEDDED:
-        return SourceState("embedded", source, content_of(str(EMBEDDED[source]), project.root) or MISSING)
-    return _file(project, source)
+    source: TableSource = project.section(experiment, "customers").source
+    if isinstance(source, str) and source in EMBEDDED:
+        return replace(_users(project, str(EMBEDDED[source])), origin="embedded", where=source)
+    return _users(project, source)
 
 
 def _source_of(section: str) -> Callable[[Project, str], SourceState | None]:
@@ -85,14 +90,14 @@ def _source_of(section: str) -> Callable[[Project, str], SourceState | None]:
             return None
         if config.simulated:
             return SourceState("simulated", config.source, "simulated")
-        return _file(project, config.source)
+        return _users(project, config.source)
 
     return look
 
 
 def _outcome_table(project: Project, experiment: str) -> SourceState | None:
     decisions = project.section(experiment, "offer_log.decisions")
-    return None if decisions is None or decisions.outcomes is None else _file(project, decisions.outcomes)
+    return None if decisions is None or decisions.outcomes is None else _users(project, decisions.outcomes)
 
 
 def _decision_log(project: Project, experiment: str) -> SourceState | None:
@@ -113,21 +118,29 @@ def _base_model(project: Project, experiment: str) -> SourceState | None:
         return None
     if base.source == "hub":
         return SourceState("file", f"hub: {base.name}", f"{base.name}@{base.revision}")
-    return _file(project, base.path)
+    return _users(project, base.path)
 
 
 SOURCES: Mapping[str, Source] = {
     source.name: source
     for source in (
-        Source("customer_table", "The customers, as a CSV or Parquet file.", "file", _customer_table),
+        Source(
+            "customer_table",
+            "The customers, as a CSV or Parquet file or a table of a database.",
+            "file",
+            _customer_table,
+        ),
         Source(
             "offer_log_table",
-            "Past offer decisions, as a CSV or Parquet file. SIMULATED where the demo world writes them.",
+            "Past offer decisions, as a file or a table of a database. SIMULATED where the demo world writes them.",
             "file",
             _source_of("offer_log"),
         ),
         Source(
-            "outcome_table", "Outcomes that a CRM exported, as a CSV or Parquet file.", "file", _outcome_table
+            "outcome_table",
+            "Outcomes that a CRM exported, as a file or a table of a database.",
+            "file",
+            _outcome_table,
         ),
         Source(
             "decision_log",
@@ -201,7 +214,7 @@ def _source_asset(source: Source, partitions: dg.PartitionsDefinition) -> Any:
         for experiment in named:
             try:
                 event = source_observation(project, experiment, source)
-            except (ExperimentError, StoreError, OSError) as error:
+            except (ExperimentError, StoreError, TableError, OSError) as error:
                 broken.append(f"{experiment}: {error}")
                 continue
             if event is None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from gcs_server import GcsServer
 from hypothesis import settings
+from postgresql_server import ADMIN, PostgresServer
 from small_models import small
 
 __all__ = ["small"]  # a fixture
@@ -28,7 +29,8 @@ settings.load_profile("repeatable")
 _WHOLE_FIXTURES = frozenset(
     {
         "address", "built", "calm_shop", "checking_server", "daemon", "empty", "fitted", "forward", "gcs_server",
-        "kept", "loop", "mortal_server", "project", "shop", "standing", "tiny_policy", "tiny_reward", "tiny_sft",
+        "kept", "loop", "mortal_server", "postgresql_server", "project",
+        "shop", "standing", "tiny_policy", "tiny_reward", "tiny_sft",
         "toy", "trained",
     }
 )  # fmt: skip
@@ -77,6 +79,27 @@ def gcs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresServer]:
+    """A running database server; tests that kill one start their own."""
+    server = PostgresServer()
+    server.make()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> PostgresServer:
+    """The server with nothing in it; who may do everything in it is in the environment."""
+    postgresql_server.run(
+        "drop schema if exists public cascade", "create schema public", "drop schema if exists crm cascade"
+    )
+    monkeypatch.setenv("PGUSER", ADMIN)
+    monkeypatch.setenv("PGPASSWORD", postgresql_server.password)
+    return postgresql_server
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from churn_assets.cli.errors import PARTLY, USAGE, guarded
+from churn_assets.cli.errors import PARTLY, USAGE, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, customers_source, wave_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.deciding.risk_only import AnyDecider
     from churn_assets.deciding.table import TableDecisions
+    from churn_assets.tables.config import Source
     from churn_assets.tables.raw import RawTable
 
 
@@ -27,12 +29,25 @@ if TYPE_CHECKING:
 def decide(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(help="Customers, CSV or Parquet, columns as in training.", dir_okay=False)
+        str,
+        typer.Argument(
+            help="Customers, columns as in training: CSV or Parquet (a path or gs://bucket/name), or a database's "
+            "location with --table or --query."
+        ),
     ],
     output: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="CSV or Parquet; FILE.decided.csv beside it if left out."),
     ] = None,
+    from_table: Annotated[
+        str | None, typer.Option("--table", help="Table of the database that FILE is, as schema.table.")
+    ] = None,
+    query: Annotated[
+        str | None, typer.Option("--query", help="One SELECT for the database that FILE is.")
+    ] = None,
+    to: ToOption = None,
+    to_table: ToTableOption = None,
+    wave: WaveOption = None,
     release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
     messages: Annotated[
         bool,
@@ -53,19 +68,23 @@ def decide(
     from churn_assets.deciding.table import decide_rows
     from churn_assets.release.config import missing_for_more
     from churn_assets.release.deciding import load_release
-    from churn_assets.tables.files import read_raw
     from churn_assets.tables.problems import Problems
+    from churn_assets.tables.source import read_source
 
     place = open_place(context, experiment)
-    target = output or _beside(file)
-    write = writer_of(target)
-    reading = place.experiment.section(CustomersConfig).reading
+    source = customers_source(file, from_table, query)
+    kept = wave_table(to, to_table, wave)
+    target = output or (_beside(source) if kept is None else None)
+    write = None if target is None else writer_of(target)
+    config = place.experiment.section(CustomersConfig)
+    order = [] if config.id is None else [config.id]
     try:
-        raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
+        problems = Problems(str(source), CustomerTableError)
+        raw, _ = read_source(source, Path(), problems, config.reading, order)
         ref = place.release(release)
         bundle, models = load_release(place.store, ref)
         decider, now = decider_of(models, str(ref)), datetime.now(UTC)
-        keep_newest(raw, decider.schema, Problems(str(file), CustomerTableError), now)
+        keep_newest(raw, decider.schema, problems, now)
         found = decide_rows(raw, decider, now)
     except CustomerTableError as error:
         if as_json:
@@ -79,20 +98,36 @@ def decide(
         from churn_assets.release.loaded import load_desk
 
         decided = decided.join(_messages(raw, found, decider, load_desk(place.store, bundle)))
+    if kept is not None:
+        kept.write(decided.assign(customer_id=_ids_of(raw, found, decider)))
     added = decided.drop(columns=["customer_id"])
-    names = _free_names(list(added.columns), raw.names)
-    getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
+    names = {} if target is None else _free_names(list(added.columns), raw.names)
+    if write is not None:
+        getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
     told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
     told["missing"] = missing_for_more(bundle.branches)
+    written = [str(each) for each in (target, kept) if each is not None]
     if as_json:
-        print_json(told | {"written": str(target)})
+        print_json(told | {"written": ", ".join(written)})
     else:
-        _show(told, target)
+        _show(told, written)
     if told["undecided"]:
         raise typer.Exit(PARTLY)
 
 
-def _beside(file: Path) -> Path:
+def _ids_of(raw: RawTable, found: TableDecisions, decider: AnyDecider) -> list[str]:
+    """Who each row is about, whether or not something was decided."""
+    from churn_assets.tables.text import as_text
+
+    if decider.schema.id not in raw.columns:
+        return [str(each) for each in found.frame["customer_id"]]
+    return [as_text(each) for each in raw.plain(decider.schema.id).to_pylist()]
+
+
+def _beside(source: Source) -> Path:
+    if not isinstance(source, str) or "://" in source:
+        raise UsageProblemError(f"{source} has no place beside it", "say where to write: --out, or --to")
+    file = Path(source)
     plain = file.with_suffix("") if file.suffix.lower() == ".gz" else file
     suffix = ".parquet" if plain.suffix.lower() in (".parquet", ".pq") else ".csv"
     return file.with_name(f"{plain.stem}.decided{suffix}")
@@ -155,7 +190,7 @@ def _told(found: TableDecisions, decider: AnyDecider, raw: RawTable, names: dict
     }
 
 
-def _show(told: dict[str, Any], target: Path) -> None:
+def _show(told: dict[str, Any], written: list[str]) -> None:
     from churn_assets.tables.problems import TableProblem
 
     out.print(f"{told['decided']} decisions of {told['release']}")
@@ -188,4 +223,5 @@ def _show(told: dict[str, Any], target: Path) -> None:
         out.print(
             "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
         )
-    out.print(f"Written to {target}")
+    for place in written:
+        out.print(f"Written to {place}", markup=False)

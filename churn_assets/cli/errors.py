@@ -30,6 +30,7 @@ _CODES = {
     "ExperimentError": USAGE,
     "ArmError": USAGE,
     "TableError": USAGE,
+    "QueryError": USAGE,
     "CustomerTableError": USAGE,
     "OfferLogError": USAGE,
     "CampaignError": USAGE,
@@ -49,6 +50,9 @@ _CODES = {
 }
 _HINTS = {
     "ExperimentError": "the experiments are the files of configs/",
+    "DatabaseUnreachable": "try again once it answers; nothing was changed",
+    "DatabaseRefused": "look at the variables that say who reads: PGUSER, PGPASSWORD or PGPASSFILE; "
+    "GOOGLE_APPLICATION_CREDENTIALS",
     "ChannelConflict": "look at `churn releases` and decide again",
     "AccessDenied": "churn doctor says what is missing",
     "BucketMissing": "make the bucket, or mend store.uri (or CHURN_STORE); churn doctor tries it",

@@ -10,8 +10,11 @@ import typer
 from churn_assets.cli.errors import UsageProblemError, guarded, nearest
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, wave_table
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from churn_assets.arms import Arm, Menu
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.risk_only import AnyDecider
@@ -37,6 +40,9 @@ def write(
         str | None, typer.Option("--name", help="Put this name in, as when a message is sent.")
     ] = None,
     release: Annotated[str, typer.Option("--release", help="As for show.")] = "champion",
+    to: ToOption = None,
+    to_table: ToTableOption = None,
+    wave: WaveOption = None,
     experiment: ExperimentOption = "quickstart",
     as_json: JsonOption = False,
 ) -> None:
@@ -47,6 +53,7 @@ def write(
     from churn_assets.release.loaded import load_desk, load_member
 
     place = open_place(context, experiment)
+    kept = wave_table(to, to_table, wave)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
     decider = decider_of(models, str(ref))
@@ -75,6 +82,8 @@ def write(
         }
         for message, reward in zip(messages, rewards, strict=True)
     ]
+    if kept is not None:
+        kept.write(_as_written(rows, str(ref), customer, chosen))
     if as_json:
         print_json({"release": str(ref), "arm": chosen.id, "prompt": situation.prompt, "messages": rows})
         return
@@ -85,8 +94,20 @@ def write(
     shown = [{key: figure(value) if key == "reward" else value for key, value in row.items()} for row in rows]
     for row in shown:
         out.print(table([{"": key, "message": value} for key, value in row.items()]))
+    if kept is not None:
+        out.print(f"Written to {kept}", markup=False)
     if "message" not in bundle.branches:
         out.print("This release has no message branch: every message is the template.")
+
+
+def _as_written(rows: list[dict[str, Any]], release: str, customer: str, arm: Arm) -> pd.DataFrame:
+    """The messages as a table keeps them."""
+    import pandas as pd
+
+    texts = pd.DataFrame(rows).rename(columns={"sent": "written_by", "as sent": "message"})
+    about = {"customer_id": customer, "arm": arm.id, "offer": arm.label, "release": release}
+    about["written_at"] = datetime.now(UTC).isoformat(timespec="seconds")
+    return pd.DataFrame(about, index=texts.index).join(texts.astype({"reward": float}))
 
 
 def _offered(person: CustomerTable, decider: AnyDecider) -> Arm:

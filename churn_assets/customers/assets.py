@@ -8,7 +8,6 @@ from churn_assets.customers.checks import CUSTOMERS
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED
-from churn_assets.store.inputs import content_of
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
@@ -16,9 +15,10 @@ if TYPE_CHECKING:
 
 def _file_digest(step: Step[CustomersConfig]) -> str:
     from churn_assets.customers.table import located
+    from churn_assets.tables.source import source_content
 
     # Reading it will say so, with what was expected.
-    return content_of(located(step.config.source), step.root) or "missing"
+    return source_content(located(step.config.source), step.root) or "missing"
 
 
 @asset(

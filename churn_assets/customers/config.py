@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from churn_assets.arms import Condition
 from churn_assets.customers.optional import OptionalColumns
-from churn_assets.tables.config import FileReading
+from churn_assets.tables.config import FileReading, Source
 
 Column = Annotated[str, Field(min_length=1)]
 FeatureKind = Literal["numeric", "categorical"]
@@ -123,7 +123,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
         gates: What the table must prove.
     """
 
-    source: Annotated[str, Field(min_length=1)] = "telco"
+    source: Source = "telco"
     reading: FileReading = FileReading()
     id: Column | None = None
     row_date: Column | None = None
@@ -160,6 +160,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _one_role_a_column(self) -> Self:
+        self.reading.fits(self.source)
         taken: dict[str, str] = {}
         for role, column in self.role_columns.items():
             if column in taken:

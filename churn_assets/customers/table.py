@@ -39,11 +39,11 @@ from churn_assets.customers.schema import (
     FoldsSpec,
     LabelSpec,
 )
-from churn_assets.store.canonical import sha256_file
-from churn_assets.store.inputs import in_bucket, local_copy
-from churn_assets.tables.files import read_raw
+from churn_assets.store.inputs import in_bucket
+from churn_assets.tables.config import Source
 from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, shown
 from churn_assets.tables.raw import RawTable
+from churn_assets.tables.source import content_digest, read_source
 from churn_assets.tables.text import as_text
 from churn_assets.tables.values import (
     ambiguous_decimals,
@@ -51,6 +51,7 @@ from churn_assets.tables.values import (
     distinct_texts,
     infer_kind,
     leave_out,
+    means_nothing,
     parse_dates,
     parse_ids,
     parse_numbers,
@@ -72,7 +73,7 @@ class TableSource:
 
     Attributes:
         uri: Path, or the name of an embedded table.
-        sha256: Of the file's bytes; empty where it was none.
+        sha256: Of the file's bytes; of what was read from a database, see `content_digest`; empty where it was neither.
         rows: Number of rows.
         blanks: Number of blanks of each feature that has any.
         left_out: Number of rows that were left out, by the name of the rule.
@@ -213,11 +214,14 @@ class CustomerTable:
         return CustomerTable(frame, self.schema, self.source, history)
 
 
-def located(source: str) -> str:
-    """The path, or `gs://bucket/name`, of a `customers.source`."""
+def located(source: Source) -> Source:
+    """Where a `customers.source` is."""
+    if not isinstance(source, str):
+        return source
     if "://" in source and not in_bucket(source):
         raise CustomerTableError(
-            f"customers.source: found {source!r}, expected a path, gs://bucket/name or one of {sorted(EMBEDDED)}"
+            f"customers.source: found {source!r}, expected a path, gs://bucket/name or one of "
+            f"{sorted(EMBEDDED)}; a table of a database is a section"
         )
     return str(EMBEDDED.get(source, source))
 
@@ -232,14 +236,12 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
 
     Raises:
         CustomerTableError: The table is not what the config says.
-        StoreError: It is an object of a bucket that cannot be read.
+        StoreError: It is in a bucket or a database that cannot be read.
     """
-    where = str(config.source)
-    problems = Problems(where, CustomerTableError)
-    with local_copy(located(config.source), root) as (path, _):
-        raw = read_raw(path, problems, config.reading)
-        digest = sha256_file(path)
+    problems = Problems(str(config.source), CustomerTableError)
+    raw, digest = read_source(located(config.source), root, problems, config.reading, _order(config))
     table = learnable(raw, config, seed, problems)
+    digest = digest or content_digest(table.frame)
     source = None if table.source is None else replace(table.source, sha256=digest)
     return replace(table, source=source)
 
@@ -263,10 +265,14 @@ def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, r
     kept["dates"] = [name for name in config.dates if name not in wrong]
     kept["exclude"] = sorted({*config.exclude, *wrong})
     problems = Problems(str(config.source), CustomerTableError)
-    with local_copy(located(config.source), root) as (path, _):
-        raw = read_raw(path, problems, config.reading)
+    raw, _ = read_source(located(config.source), root, problems, config.reading, _order(config))
     raw.keep(~np.isin(raw.line, list(refused.lines)))
     return learnable(raw, CustomersConfig.model_validate(kept), seed, problems)
+
+
+def _order(config: CustomersConfig) -> list[str]:
+    """Columns by which the rows of a database are put in order."""
+    return [] if config.id is None else [config.id]
 
 
 def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Problems) -> CustomerTable:
@@ -284,6 +290,9 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     problems.configured = True
     _constant_columns(raw, config, problems)
     _require_columns(raw, _named(config), problems)
+    for name in [config.label.column, *(each.column for each in config.rows.values())]:
+        means_nothing(raw, name, problems, rank=STRUCTURE)
+    problems.stop()
     chosen = _chosen(raw, config, problems)
     _near_columns(raw, config, problems)
     columns: dict[str, Any] = chosen.columns

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from churn_assets.monitoring.requests import Finding, evidence_of
 from churn_assets.store.canonical import sha256_file
-from churn_assets.store.inputs import in_bucket, object_content
+from churn_assets.store.inputs import in_bucket
+from churn_assets.tables.config import Source
+from churn_assets.tables.source import source_content
 
 NEW_INPUTS = "new_inputs"
 _DIGITS = 16
@@ -21,9 +23,9 @@ class Seen:
 
     Attributes:
         content: Names its content; empty where there is no such object.
-        stamp: Tells that a local file has not been touched since it was read; empty for an object of a bucket.
-        changed_at: When a local file was last touched, seconds since 1970; 0 for an object of a bucket, which appears
-            whole or not at all.
+        stamp: Tells that a local file has not been touched since it was read; empty for what is no local file.
+        changed_at: When a local file was last touched, seconds since 1970; 0 for what is none: an object of a bucket
+            appears whole or not at all, and so does a transaction.
     """
 
     content: str
@@ -57,19 +59,19 @@ class Changes:
     notes: tuple[str, ...]
 
 
-def look(source: str, root: Path, before: Seen | None = None) -> Seen:
+def look(source: Source, root: Path, before: Seen | None = None) -> Seen:
     """An object as it is now.
 
     Args:
-        source: A path, relative to `root`, or `gs://bucket/name`.
+        source: A path, relative to `root`, `gs://bucket/name`, or a table of a database.
         root: The project's folder.
         before: What was seen there before: a local file with the same stamp is not read again.
 
     Raises:
-        StoreError: The bucket refuses or does not answer.
+        StoreError: The bucket or the database refuses or does not answer.
     """
-    if in_bucket(source):
-        return Seen(object_content(source))
+    if not isinstance(source, str) or in_bucket(source):
+        return Seen(source_content(source, root))
     path = root / Path(source).expanduser()
     try:
         stat = path.stat()
@@ -93,7 +95,7 @@ def changed_inputs(
     The evidence names that training as well: content that comes back after another was used is found anew.
 
     Args:
-        sources: Assets, each with an object that it reads.
+        sources: Assets, each with the name of an object that it reads.
         seen: The objects now.
         used: The objects as they were used; without those that never were.
         now: Aware time.

@@ -15,7 +15,6 @@ from churn_assets.gates.plots import Plot
 from churn_assets.offers.checks import OFFER_LOG
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
-from churn_assets.store.inputs import content_of
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
@@ -29,9 +28,11 @@ _PRICE = Setting("customers.monthly_revenue", str)
 
 def _content(step: Step[OfferLogConfig]) -> str:
     """Digest of what is read: the source, and the served decisions that can be learned from by now."""
+    from churn_assets.tables.source import source_content
+
     config = step.config
     # Reading it will say so, with what was expected.
-    source = "simulated" if config.simulated else content_of(config.source, step.root) or "missing"
+    source = "simulated" if config.simulated else source_content(config.source, step.root) or "missing"
     served = _served(step)
     return source if served is None else f"{source} {served.digest}"
 

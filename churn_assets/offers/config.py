@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
-from churn_assets.tables.config import FileReading
+from churn_assets.tables.config import FileReading, Source
 
 DEMO_WORLD = "demo_world"
 DEMO_OFFERS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
@@ -77,29 +77,34 @@ class ServedDecisions(BaseModel, frozen=True, extra="forbid"):
         description="Days after a decision until it is known of everybody whether they left; 0 only where a world "
         "answers at once.",
     )
-    outcomes: str | None = Field(
+    outcomes: Source | None = Field(
         default=None,
-        min_length=1,
-        description="CSV or Parquet (a path or gs://bucket/name) of outcomes that were not posted to the server: "
+        description="CSV or Parquet (a path or gs://bucket/name), or a table of a database, of outcomes that were not "
+        "posted to the server: "
         "decision_id, accepted, churned, margin; blank where not known.",
     )
     reading: FileReading = Field(
         default=FileReading(), description="How that file is to be read, where that should not be detected."
     )
 
+    @model_validator(mode="after")
+    def _read_as_what_it_is(self) -> ServedDecisions:
+        self.reading.fits(self.outcomes)
+        return self
+
 
 class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     """Where the offer log comes from.
 
-    `source` is `demo_world` (simulated offers on the real customers) or a CSV or Parquet file: its path, relative to
-    the project, or `gs://bucket/name`. `menu` is what the demo world's past policy offered: shares off the price or arm
-    ids, `no_contact` or 0 first; left out, the arms of `arms:`, or else 5 to 30 % off. `columns` maps the log's column
-    names to the names in that file: `arm` and `propensity_<arm id>`, or where all arms are percents off `offer_pct` and
-    `propensity_<percent>`. `propensities` says how propensities are known. With `decisions`, what the experiment's own
-    server decided is appended once its outcome is known.
+    `source` is `demo_world` (simulated offers on the real customers), a CSV or Parquet file (its path, relative to the
+    project, or `gs://bucket/name`) or a table of a database. `menu` is what the demo world's past policy offered:
+    shares off the price or arm ids, `no_contact` or 0 first; left out, the arms of `arms:`, or else 5 to 30 % off.
+    `columns` maps the log's column names to those of the source: `arm` and `propensity_<arm id>`, or where all arms are
+    percents off `offer_pct` and `propensity_<percent>`. `propensities` says how propensities are known. With
+    `decisions`, what the experiment's own server decided is appended once its outcome is known.
     """
 
-    source: str = Field(default=DEMO_WORLD, min_length=1)
+    source: Source = DEMO_WORLD
     rows: int = Field(default=50_000, ge=1, description="Rows that the demo world writes.")
     menu: tuple[float | str, ...] | None = Field(
         default=None, min_length=2, description="Arms of the demo world's past policy, no contact first."
@@ -161,6 +166,7 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> OfferLogConfig:
+        self.reading.fits(self.source)
         own = {"columns", "reading", "propensities", "shares", "stratum", "arm_names", "negative_controls"}
         idle = own if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset"}
         ignored = sorted(idle & self.model_fields_set)

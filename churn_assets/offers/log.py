@@ -26,16 +26,17 @@ from churn_assets.arms import (
 )
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
 from churn_assets.offers.eligibility import may_get
-from churn_assets.store.inputs import local_copy
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
 from churn_assets.tables.raw import FIRST_LINE, RawTable
 from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.source import read_source, source_name
 from churn_assets.tables.values import (
     ambiguous_decimals,
     attempt_numbers,
     distinct_texts,
+    means_nothing,
     parse_dates,
     parse_ids,
     parse_numbers,
@@ -242,29 +243,30 @@ def read_log(
 def configured_log(
     config: OfferLogConfig, customers: CustomerTable, catalogue: Catalogue, root: Path, economics: Economics
 ) -> OfferLog:
-    """The log that an experiment names: a path, relative to `root`, or `gs://bucket/name`.
+    """The log that an experiment names; the decisions of a database are taken in the order of `decided_at`.
 
     What the file does not say and can be known is filled in, and said: margins by `economics`, propensities by what
     `config` says of them, and where an arm was never possible becomes a condition of it.
 
     Raises:
         OfferLogError: As of `read_log`.
-        StoreError: It is an object of a bucket that cannot be read.
+        StoreError: It is in a bucket or a database that cannot be read.
     """
     from churn_assets.offers.completing import completed_log
 
-    with local_copy(config.source, root) as (path, where):
-        log = read_log(
-            path,
-            config.columns,
-            customers.ids,
-            catalogue,
-            where,
-            features=customers.frame,
-            reading=config.reading,
-            settings=config,
-            without=("margin",),
-        )
+    problems = Problems(source_name(config.source, root), OfferLogError)
+    order = [config.columns.get(name, name) for name in ("decided_at", "customer_id")]
+    raw, _ = read_source(config.source, root, problems, config.reading, order)
+    log = log_of(
+        raw,
+        config.columns,
+        customers.ids,
+        catalogue,
+        problems,
+        features=customers.frame,
+        settings=config,
+        without=("margin",),
+    )
     return completed_log(log, customers, config, economics)
 
 
@@ -541,6 +543,8 @@ def _needed(asked: _Asked) -> Iterator[str]:
 
 def _arms_made(raw: RawTable, catalogue: Catalogue, problems: Problems, asked: _Asked) -> Iterable[str]:
     """Ids of no contact, the arms that were chosen and those that shares are of, where no columns name the arms."""
+    if means_nothing(raw, SHORTHAND if SHORTHAND in raw.columns else ARM, problems, rank=ROLE):
+        return ()
     if SHORTHAND in raw.columns:
         shares = np.unique(attempt_numbers(raw, SHORTHAND)[0])
         found = [percent_id(each) if each else NO_CONTACT_ID for each in shares[~np.isnan(shares)].tolist()]
@@ -587,6 +591,8 @@ def _place(arm_id: str, catalogue: Catalogue) -> tuple[int, float]:
 
 def _arms(raw: RawTable, menu: Menu, problems: Problems) -> NDArray[np.object_]:
     """(n,) id of each row's arm, None where it is none of the menu."""
+    if means_nothing(raw, SHORTHAND if SHORTHAND in raw.columns else ARM, problems):
+        return np.full(len(raw), None, dtype=object)
     if SHORTHAND not in raw.columns:
         codes, texts = distinct_texts(raw, ARM)
         known = np.array([text in menu.position for text in texts] + [False])[codes]

@@ -7,11 +7,11 @@ from pathlib import Path
 from churn_assets.arms import did_you_mean
 from churn_assets.offers.log import OfferLogError
 from churn_assets.offers.records import LoggedOutcome
-from churn_assets.store.inputs import local_copy
-from churn_assets.tables.config import FileReading
+from churn_assets.tables.config import FileReading, Source
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import STRUCTURE, Problems
 from churn_assets.tables.raw import RawTable
+from churn_assets.tables.source import read_source, source_name
 from churn_assets.tables.values import ambiguous_decimals, parse_ids, parse_numbers, parse_truths
 
 COLUMNS = ("decision_id", "accepted", "churned", "margin")
@@ -72,14 +72,17 @@ def outcomes_of(raw: RawTable, problems: Problems) -> list[LoggedOutcome]:
     ]
 
 
-def outcome_reports(source: str | None, root: Path, reading: FileReading = DETECTED) -> list[LoggedOutcome]:
-    """Outcomes of an experiment's `decisions.outcomes`: a path, relative to `root`, or `gs://bucket/name`; or none.
+def outcome_reports(
+    source: Source | None, root: Path, reading: FileReading = DETECTED
+) -> list[LoggedOutcome]:
+    """Outcomes of an experiment's `decisions.outcomes`, which may be none.
 
     Raises:
         OfferLogError: As of `read_outcome_file`.
-        StoreError: It is an object of a bucket that cannot be read.
+        StoreError: It is in a bucket or a database that cannot be read.
     """
     if source is None:
         return []
-    with local_copy(source, root) as (path, where):
-        return read_outcome_file(path, where, reading)
+    problems = Problems(source_name(source, root), OfferLogError)
+    raw, _ = read_source(source, root, problems, reading, ["decision_id"])
+    return outcomes_of(raw, problems)

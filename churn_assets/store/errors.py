@@ -27,6 +27,14 @@ class AccessDenied(StoreError):
     """No credentials, or none that may do what was asked."""
 
 
+class DatabaseUnreachable(StoreUnreachable):
+    """A database that an experiment reads, or writes its results to, did not answer or broke off."""
+
+
+class DatabaseRefused(AccessDenied):
+    """Such a database knows no such user or password, or does not let them do what was asked."""
+
+
 class BucketMissing(StoreError):
     """The bucket of a store URI does not exist."""
 

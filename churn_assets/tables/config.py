@@ -1,10 +1,40 @@
-"""How a file is to be read where that should not be detected. Settings only."""
+"""Where a table is, and how it is to be read where that should not be detected. Settings only."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from importlib import import_module
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
+
+from churn_assets.store.canonical import sha256_bytes
+
+Text = Annotated[str, Field(min_length=1)]
+
+DATABASES = {
+    "postgresql": "churn_assets.tables.postgresql:PostgresqlServer",
+    "duckdb": "churn_assets.tables.duckdb_file:DuckdbFile",
+    "bigquery": "churn_assets.tables.bigquery:BigqueryProject",
+}
+"""Kinds of databases, each with the one class that knows it."""
+
+
+def database_class(location: str) -> Any:
+    """The class that knows the kind of database of a location; None where it is none's.
+
+    Raises:
+        ValueError: The location is not of the form that this kind has. It is not shown: it may hold a password.
+    """
+    kind, mark, _ = location.partition("://")
+    if not mark or kind not in DATABASES:
+        return None
+    module, _, name = DATABASES[kind].partition(":")
+    known = getattr(import_module(module), name)
+    if known.form.fullmatch(location) is None:
+        raise ValueError(
+            f"found another form of location (not shown: it may hold a password), expected {known.expected}"
+        )
+    return known
 
 
 class FileReading(BaseModel, frozen=True, extra="forbid"):
@@ -20,6 +50,65 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
 
     separator: Literal[",", ";", "\t", "|"] | None = None
     decimal: Literal[".", ","] | None = None
-    encoding: Annotated[str, Field(min_length=1)] | None = None
+    encoding: Text | None = None
     quote: Literal['"', "'"] | None = None
     blanks: tuple[str, ...] = ()
+
+    def fits(self, source: Source | None) -> None:
+        """Raises ValueError where it says something of files and the source is none."""
+        idle = [name for name in ("separator", "encoding", "quote") if getattr(self, name) is not None]
+        if idle and isinstance(source, DatabaseTable):
+            raise ValueError(f"reading.{idle[0]} has no meaning with a database; leave it out")
+
+
+class DatabaseTable(BaseModel, frozen=True, extra="forbid"):
+    """A table of a database, or what a query finds there.
+
+    Attributes:
+        database: `postgresql://host:port/database`, `duckdb://folder/file.duckdb` or `bigquery://project`. Who reads it
+            is in the environment, and never here.
+        table: `schema.table` or `table`, as the database stores the name.
+        query: One SELECT, in place of `table`.
+        watermark: Column whose largest value grows with every change; left out, every row is looked at to notice one.
+    """
+
+    database: Text
+    table: Text | None = None
+    query: Text | None = None
+    watermark: Text | None = None
+
+    def __str__(self) -> str:
+        what = self.table or f"query {sha256_bytes((self.query or '').encode())[:12]}"
+        return f"{self.database}: {what}"
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if database_class(self.database) is None:
+            raise ValueError(
+                "database: found another kind of location (not shown: it may hold a password), expected one that "
+                f"begins with {', '.join(f'{kind}://' for kind in DATABASES)}"
+            )
+        if (self.table is None) == (self.query is None):
+            raise ValueError("found both table and query, or neither; expected one of them")
+        return self
+
+
+def _no_database(source: str) -> str:
+    if source.partition("://")[0] in (*DATABASES, "postgres"):
+        raise ValueError(
+            "found the location of a database alone (not shown: it may hold a password), expected a section: "
+            "`{database: postgresql://host:port/database, table: schema.table}`"
+        )
+    return source
+
+
+def _branch(value: Any) -> str:
+    return "file" if isinstance(value, str) else "database"
+
+
+Source = Annotated[
+    Annotated[str, Field(min_length=1), AfterValidator(_no_database), Tag("file")]
+    | Annotated[DatabaseTable, Tag("database")],
+    Discriminator(_branch),
+]
+"""A path, relative to the project, or `gs://bucket/name`; or a table of a database."""

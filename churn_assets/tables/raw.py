@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from churn_assets.tables.text import as_text
@@ -34,6 +35,7 @@ class RawTable:
         grouped: Columns of texts that were read as numbers, of which every point may group thousands; one such text.
         attempts: Columns that were tried as numbers: the numbers, and where there is none.
         asked: The column whose texts were asked for last, and the answer.
+        no_meaning: Columns whose type no rule reads, and what the source calls it.
     """
 
     where: str
@@ -46,6 +48,7 @@ class RawTable:
     grouped: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = field(default_factory=dict)
     asked: tuple[Any, tuple[NDArray[np.int32], list[str]]] | None = None
+    no_meaning: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.line)
@@ -58,8 +61,15 @@ class RawTable:
     @classmethod
     def of_arrow(cls, table: Any, where: str) -> RawTable:
         """Of an Arrow table, as a database or Parquet gives it; column names must differ."""
-        columns = {name: _plain_texts(table.column(place)) for place, name in enumerate(table.column_names)}
-        return cls(where, columns, np.arange(table.num_rows) + FIRST_LINE)
+        columns, strange = {}, {}
+        for place, each in enumerate(table.schema):
+            kind = _meaningless(each)
+            if kind is None:
+                columns[each.name] = _usual(table.column(place))
+            else:
+                columns[each.name] = table.column(place)
+                strange[each.name] = kind
+        return cls(where, columns, np.arange(table.num_rows) + FIRST_LINE, no_meaning=strange)
 
     @classmethod
     def of_frame(cls, frame: pd.DataFrame | RawTable, where: str) -> RawTable:
@@ -72,7 +82,12 @@ class RawTable:
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """The same table with other names for some columns."""
         columns = {names.get(name, name): values for name, values in self.columns.items()}
-        return replace(self, columns=columns, attempts={}, asked=None)
+        strange = {names.get(name, name): kind for name, kind in self.no_meaning.items()}
+        return replace(self, columns=columns, attempts={}, asked=None, no_meaning=strange)
+
+    def plain(self, name: str) -> Any:
+        """A column without a dictionary."""
+        return plain_values(self.columns[name])
 
     def keep(self, mask: NDArray[np.bool_]) -> None:
         """Drops the rows that (n,) `mask` does not pick; column by column, as the table may be large."""
@@ -96,9 +111,59 @@ def plain_values(values: Any) -> Any:
     return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
 
 
-def _plain_texts(values: Any) -> Any:
-    """Texts as every rule takes them; DuckDB gives views."""
-    return values.cast(pa.string()) if pa.types.is_string_view(values.type) else values
+def no_meaning(field: Any, kind: str) -> Any:
+    """An Arrow field marked as one whose type no rule reads; `kind` is what its source calls the type."""
+    return field.with_metadata({_NO_MEANING: kind.encode()})
+
+
+_NO_MEANING = b"no_meaning"
+
+
+def _meaningless(field: Any) -> str | None:
+    """What to call a type that no rule reads; None of one that means something."""
+    marked = (field.metadata or {}).get(_NO_MEANING)
+    if marked is not None:
+        return str(marked.decode())
+    kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+    meant = any(is_kind(kind) for is_kind in _MEANT)
+    return None if meant else str(kind)
+
+
+_MEANT = (
+    pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean, pa.types.is_string,
+    pa.types.is_large_string, pa.types.is_string_view, pa.types.is_date, pa.types.is_timestamp, pa.types.is_null,
+)  # fmt: skip
+
+
+def _usual(values: Any) -> Any:
+    """A column as every rule takes it: DuckDB gives texts as views, and small floats are meant as they are written."""
+    kind = values.type
+    if pa.types.is_string_view(kind) or pa.types.is_null(kind):
+        return values.cast(pa.string())
+    if pa.types.is_dictionary(kind) and pa.types.is_unsigned_integer(kind.index_type):
+        return values.cast(kind.value_type)
+    if kind == pa.float32():
+        return values.cast(pa.string()).cast(pa.float64())
+    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
+        return _finite(values)
+    return values
+
+
+def _finite(values: Any) -> Any:
+    """Days and times; as texts where one is in no calendar: databases have infinity, and pandas would overflow."""
+    kind = values.type
+    ticks = values.cast(pa.int32()).cast(pa.int64()) if kind == pa.date32() else values.cast(pa.int64())
+    day = 1 if kind == pa.date32() else 86_400 * _TICKS[getattr(kind, "unit", "ms")]
+    wild = pc.or_(pc.less(ticks, _FIRST_DAY * day), pc.greater(ticks, _LAST_DAY * day))
+    if kind == pa.timestamp("ns") or not pc.any(wild).as_py():
+        return values
+    calm = pc.if_else(wild, pa.scalar(None, kind), values)
+    return pc.if_else(wild, "infinity", calm.cast(pa.string()))
+
+
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
+"""Days from 1970 to the years 1 and 9999."""
 
 
 def _as_arrow(column: pd.Series) -> Any:

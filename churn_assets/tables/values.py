@@ -94,9 +94,7 @@ def _distinct(values: Any, blanks: set[str]) -> tuple[Codes, list[str]]:
 def parse_texts(table: RawTable, name: str, problems: Problems) -> NDArray[np.object_]:
     """(n,) texts, None for a blank."""
     table.attempts.pop(name, None)
-    if pa.types.is_nested(value_type(table, name)):
-        remedy = leave_out(name)
-        problems.add("a list or a record in every line", "a text or a number", column=name, remedy=remedy)
+    if means_nothing(table, name, problems):
         return np.full(len(table), None, dtype=object)
     codes, texts = distinct_texts(table, name)
     values = np.array([*texts, None], dtype=object)[codes]
@@ -107,8 +105,20 @@ def parse_texts(table: RawTable, name: str, problems: Problems) -> NDArray[np.ob
     return values
 
 
+def means_nothing(table: RawTable, name: str, problems: Problems, *, rank: int = VALUE) -> bool:
+    """Notes a column whose type no rule reads, such as a list, bytes or JSON; whether it is one."""
+    kind = table.no_meaning.get(name)
+    if kind is None:
+        return False
+    remedy = f"convert it where it comes from (`cast` in a query); {leave_out(name)}"
+    problems.add(f"type {kind}", "texts, numbers, truths or dates", column=name, remedy=remedy, rank=rank)
+    return True
+
+
 def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -> NDArray[np.object_]:
     """(n,) ids as text, empty where one is wrong; `unique`: each may stand once."""
+    if means_nothing(table, name, problems, rank=ROLE):
+        return np.full(len(table), "", dtype=object)
     texts = _id_texts(table, name)
     expected = "an id with all of its digits"
     remedy = "export the column as text"
@@ -168,6 +178,8 @@ def parse_truths(
     table: RawTable, name: str, problems: Problems, *, needed: bool = False
 ) -> NDArray[np.float64]:
     """(n,) 1 and 0 of True, False, 1, 0, Yes and No in any case, NaN for a blank."""
+    if means_nothing(table, name, problems):
+        return np.full(len(table), np.nan)
     codes, texts = distinct_texts(table, name)
     known = np.array([TRUTHS.get(text.casefold(), np.nan) for text in texts] + [np.nan])
     blank = np.array([text.casefold() in BLANK_NUMBERS for text in texts] + [True])
@@ -182,6 +194,8 @@ def parse_numbers(
     table: RawTable, name: str, problems: Problems, rule: NumberRule = ANY_NUMBER, *, rank: int = VALUE
 ) -> NDArray[np.float64]:
     """(n,) numbers, NaN for a blank and for what is wrong."""
+    if means_nothing(table, name, problems, rank=rank):
+        return np.full(len(table), np.nan)
     numbers, wrong = attempt_numbers(table, name)
     table.attempts.pop(name, None)
     expected = rule.expected + ("" if rule.needed else ", or a blank")
@@ -248,6 +262,8 @@ def _attempted(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray
 
 def _as_floats(values: Any) -> NDArray[np.float64]:
     """(n,) NaN for nothing; ArrowInvalid where a text is no number."""
+    if pa.types.is_decimal(values.type):  # by way of their texts: Arrow itself rounds twice
+        values = values.cast(pa.string())
     numbers = values.cast(pa.float64(), safe=False)
     return np.array(numbers.to_numpy() if isinstance(numbers, pa.ChunkedArray) else numbers, np.float64)
 
@@ -320,6 +336,8 @@ def say_decimals(table: RawTable) -> None:
 
 def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool = False) -> pd.DatetimeIndex:
     """(n,) times in UTC, of ISO 8601 texts, dates or timestamps; NaT for a blank and for what is wrong."""
+    if means_nothing(table, name, problems):
+        return pd.DatetimeIndex([pd.NaT] * len(table), tz="UTC")
     expected = "a date as 2026-01-31 or 2026-01-31T09:00:00+00:00 (ISO 8601), 1990 to 2100"
     kind = value_type(table, name)
     if pa.types.is_temporal(kind):
@@ -366,11 +384,13 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
     Codes with leading zeros are categories. A column of dates, or one of which more than half of the different values
     are numbers, is a problem.
     """
+    if means_nothing(table, name, problems):
+        return None
     kind = value_type(table, name)
     if pa.types.is_temporal(kind):
         problems.add("dates", "numbers or texts", column=name, remedy=_date_remedy(name))
         return None
-    if pa.types.is_boolean(kind) or pa.types.is_nested(kind):
+    if pa.types.is_boolean(kind):
         return "categorical"
     numbers, wrong = attempt_numbers(table, name)
     if not wrong.any() and not np.isnan(numbers).all():

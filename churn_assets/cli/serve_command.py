@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -57,17 +58,17 @@ def keys(
     revoke: Annotated[str | None, typer.Option("--revoke", help="Take this caller's key back.")] = None,
 ) -> None:
     """List, add and revoke the API keys of a server; it notices within a second."""
-    from churn_assets.serving.security import new_key, read_keys, revoked, write_keys
+    from churn_assets.serving.security import held_keys, new_key, read_keys, revoked, write_keys
 
-    known: tuple[ApiKey, ...] = () if add and not file.exists() else read_keys(file)
-    now = datetime.now(UTC)
-    if revoke:
-        known = revoked(known, revoke, now)
-    clear = None
-    if add:
-        clear, known = new_key(known, add, now)
-    if add or revoke:
-        write_keys(file, known)
+    now, clear = datetime.now(UTC), None
+    with held_keys(file) if add or revoke else nullcontext():
+        known: tuple[ApiKey, ...] = () if add and not file.exists() else read_keys(file)
+        if revoke:
+            known = revoked(known, revoke, now)
+        if add:
+            clear, known = new_key(known, add, now)
+        if add or revoke:
+            write_keys(file, known)
     rows = [
         {
             "caller": key.name,

@@ -10,7 +10,8 @@ import typer
 
 from churn_assets.cli.errors import PARTLY, USAGE, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
-from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.table_file import TableFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +58,7 @@ def decide(
 
     place = open_place(context, experiment)
     target = output or _beside(file)
-    write = writer_of(target)
+    written = TableFile(target)
     reading = place.experiment.section(CustomersConfig).reading
     try:
         raw = read_raw(file, Problems(str(file), CustomerTableError), reading)
@@ -77,7 +78,8 @@ def decide(
         decided = decided.join(_messages(raw, found, decider, load_desk(place.store, bundle)))
     added = decided.drop(columns=["customer_id"])
     names = _free_names(list(added.columns), raw.names)
-    getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
+    with written:
+        written.write(raw.frame().join(added.rename(columns=names)))
     told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
     if as_json:
         print_json(told | {"written": str(target)})

@@ -22,8 +22,8 @@ class Seen:
     Attributes:
         content: Names its content; empty where there is no such object.
         stamp: Tells that a local file has not been touched since it was read; empty for an object of a bucket.
-        changed_at: When a local file was last touched, seconds since 1970; 0 for an object of a bucket, which appears
-            whole or not at all.
+        changed_at: When a local file was last touched, seconds since 1970, or was first seen so where its own time is
+            still to come; 0 for an object of a bucket, which appears whole or not at all.
     """
 
     content: str
@@ -57,13 +57,14 @@ class Changes:
     notes: tuple[str, ...]
 
 
-def look(source: str, root: Path, before: Seen | None = None) -> Seen:
+def look(source: str, root: Path, before: Seen | None = None, now: datetime | None = None) -> Seen:
     """An object as it is now.
 
     Args:
         source: A path, relative to `root`, or `gs://bucket/name`.
         root: The project's folder.
         before: What was seen there before: a local file with the same stamp is not read again.
+        now: Aware time; a file is not believed to be touched later.
 
     Raises:
         StoreError: The bucket refuses or does not answer.
@@ -77,8 +78,11 @@ def look(source: str, root: Path, before: Seen | None = None) -> Seen:
         return Seen("")
     # The time of change as well: a file that was moved here keeps its time of modification.
     stamp = f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
-    content = before.content if before is not None and before.stamp == stamp else sha256_file(path)[:_DIGITS]
-    return Seen(content, stamp, stat.st_mtime)
+    if before is not None and before.stamp == stamp:
+        content, touched = before.content, before.changed_at
+    else:
+        content, touched = sha256_file(path)[:_DIGITS], stat.st_mtime
+    return Seen(content, stamp, touched if now is None else min(touched, now.timestamp()))
 
 
 def changed_inputs(

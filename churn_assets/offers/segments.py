@@ -235,7 +235,16 @@ def _refuse_unsealed(name: str, found: Scan) -> None:
 
 def sealed_segments(folder: Path) -> list[Path]:
     """Sealed segments of a log that wait to be shipped, oldest first."""
-    return sorted((folder / SEALED).glob(f"*{SUFFIX}"))
+    return _segment_files(folder / SEALED)
+
+
+def _segment_files(folder: Path) -> list[Path]:
+    """`glob` would call a folder that cannot be read empty."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.name.endswith(SUFFIX))
+    except FileNotFoundError:
+        return []
 
 
 def recover(folder: Path, failed: Callable[[Path, OSError], object] | None = None) -> list[Recovered]:
@@ -253,7 +262,7 @@ def recover(folder: Path, failed: Callable[[Path, OSError], object] | None = Non
         OSError: One cannot be recovered now, where `failed` is left out.
     """
     found = []
-    for path in sorted((folder / OPEN).glob(f"*{SUFFIX}")):
+    for path in _segment_files(folder / OPEN):
         try:
             recovered = _recover_one(folder, path)
         except OSError as error:

@@ -298,8 +298,7 @@ class DecisionDesk:
     async def _log(self, kind: bytes, *payload: bytes) -> None:
         try:
             await self._parts.log.append(kind, *payload)
-        except LogUnavailableError as error:
-            _LOG.error("%s", error)
+        except LogUnavailableError as error:  # the log tells why, once
             raise Problem(503, "not recorded", "the decision log cannot be written; ask again") from error
 
     def _count(self, decided: Sequence[Decision], messages: dict[int, MessageView | None]) -> None:

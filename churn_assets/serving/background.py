@@ -43,6 +43,9 @@ class Background:
         log: Decisions and outcomes.
         folder: Where its segments are.
         metrics: Told of every turn.
+
+    Attributes:
+        loops: All of them.
     """
 
     def __init__(
@@ -65,12 +68,12 @@ class Background:
         self._tending = Loop("decision_log", _TEND_SECONDS, log.tend, told)
         self._recovery = Loop("recovery", often, self._on("segments", self._recover), told)
         self._shipping = Loop("shipping", often, self._on("segments", self._ship), told)
-        self._loops = (self._release, self._tending, self._recovery, self._shipping)
+        self.loops = (self._release, self._tending, self._recovery, self._shipping)
 
     @property
     def states(self) -> list[LoopState]:
         """How every loop is."""
-        return [loop.state for loop in self._loops]
+        return [loop.state for loop in self.loops]
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -81,7 +84,7 @@ class Background:
         # What is there by now stays: a search of it for garbage, at any moment, would stop all answers for 50 ms.
         gc.collect()
         gc.freeze()
-        tasks = [asyncio.create_task(loop.run()) for loop in self._loops]
+        tasks = [asyncio.create_task(loop.run()) for loop in self.loops]
         with drain_on_sigterm():
             try:
                 yield

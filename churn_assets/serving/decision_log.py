@@ -113,10 +113,10 @@ class DecisionLog:
         try:
             await asyncio.get_running_loop().run_in_executor(self._disk, self._segment.tend, again)
         except OSError as error:
-            self.trouble = error_kind(error)
+            self._note(error_kind(error), error)
             raise
         if again:
-            self.trouble = ""
+            self._note("", None)
 
     async def close(self) -> None:
         """Write what waits, and seal the segment; a disk that stands still is not waited for."""
@@ -168,7 +168,7 @@ class DecisionLog:
         if self._in_hand is group:
             self._in_hand = None
         error = writing.exception()
-        self.trouble = "" if error is None else error_kind(error)
+        self._note("" if error is None else error_kind(error), error)
         if isinstance(error, OSError):
             group.settle(LogUnavailableError(f"the decision log cannot be written: {error}"))
         elif error is not None:
@@ -178,6 +178,14 @@ class DecisionLog:
             group.settle()
         if self._waiting:
             self._offer()
+
+    def _note(self, trouble: str, error: BaseException | None) -> None:
+        """Tell of a trouble that is new, and of its end; each refused caller is told by its answer."""
+        if trouble and trouble != self.trouble:
+            _LOG.error("the decision log cannot be written: %s", error)
+        elif self.trouble and not trouble:
+            _LOG.warning("the decision log can be written again")
+        self.trouble = trouble
 
     def _stall(self, group: _Group) -> None:
         """The disk is late: nobody waits for it any longer, and nothing more is given to it."""

@@ -24,5 +24,9 @@ EXPOSE 8080
 # The log's folder should be a volume that outlives the container; what was sealed is shipped to the store anyway.
 VOLUME /app/.churn
 STOPSIGNAL SIGTERM
+# Whether the process answers at all: one that is only not ready (no release leads yet, a disk is full) heals by itself,
+# and to start it anew would not help.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s --retries=3 CMD ["python", "-c", \
+    "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/v2/health/live', timeout=4).read()"]
 ENTRYPOINT ["churn", "--root", "/app", "serve", "--host", "0.0.0.0", "--port", "8080"]
 CMD ["--experiment", "quickstart", "--workers", "1"]

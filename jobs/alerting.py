@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import dagster as dg
 
@@ -11,7 +12,7 @@ from churn_assets.monitoring.alerts import Alert, AlertNotSentError, notifier
 from churn_assets.monitoring.freshness import too_old
 from churn_assets.release.evidence import Required
 from churn_assets.store.errors import StoreError
-from jobs.scene import Scene, considered, each_experiment
+from jobs.scene import BROKEN, Scene, considered, each_experiment
 from jobs.train import train
 
 # The tag of a run that people were told of. Set afterwards: a crash in between tells them twice rather than never.
@@ -47,7 +48,12 @@ def _alerts(scene: Scene, required: Required) -> list[dg.RunRequest]:
         alert = _alert(run, scene.name, config.page, scene.automation.attempts)
         if _told(scene, alert, f"run {run.run_id[:8]}"):
             scene.instance.add_run_tags(run.run_id, {TOLD: datetime.now(UTC).isoformat(timespec="seconds")})
-    found = _too_old(scene) | _waiting(scene, required) | _unreadable(scene)
+    found: dict[str, Alert] = {}
+    for look in (_too_old, partial(_waiting, required=required), _unreadable, _ignored):
+        try:
+            found |= look(scene)
+        except BROKEN as error:  # whatever cannot be looked at is told too, and keeps the others from nothing
+            found |= _out_of_sight(scene, error)
     # A lost cursor tells them twice rather than never; what is over is forgotten.
     before = set(scene.memory.get("told", []))
     scene.memory["told"] = sorted(
@@ -141,6 +147,33 @@ def _unreadable(scene: Scene) -> dict[str, Alert]:
             what_to_do="Mend the file. Until then nothing judges what decisions earn: no drift, live performance, "
             "shadow comparison or guardrail.",
             link=_page(scene, "offer_log"),
+        )
+    }
+
+
+def _ignored(scene: Scene) -> dict[str, Alert]:
+    """What stands in the decision log and is no sound segment: it is left out, and somebody should know."""
+    if not scene.automation.enabled:
+        return {}
+    return {
+        f"{key}: {why}": Alert(
+            title=f"{scene.name}: the decision log holds what is no sound segment",
+            detail=f"{key}: {why}. Everything else in the log is read.",
+            what_to_do="Restore the segment's bytes, or take the object away, see docs/runbook.md.",
+            link=_page(scene, "decision_log"),
+        )
+        for key, why in scene.served().problems.items()
+    }
+
+
+def _out_of_sight(scene: Scene, error: Exception) -> dict[str, Alert]:
+    why = f"{type(error).__name__}: {error}"
+    return {
+        why: Alert(
+            title=f"{scene.name}: cannot be looked at",
+            detail=why,
+            what_to_do="Until this is mended nothing of the experiment is watched that needs it: churn doctor, then "
+            "docs/runbook.md.",
         )
     }
 

@@ -1,8 +1,8 @@
 """The sensors that move channels: promotion of a candidate, rollback of a release that breaks a guardrail."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -14,6 +14,10 @@ from churn_assets.store.channels import ChannelRecord
 from churn_assets.store.reference import ArtifactRef
 from jobs.operations import PromoteConfig, RollbackConfig
 from jobs.scene import Scene, considered, each_experiment, past_run
+
+if TYPE_CHECKING:
+    from churn_assets.offers.live import LiveLog
+    from churn_assets.offers.offer_rows import OfferRows
 
 ACTOR = "automation"
 """Who acts, in the channel's log."""
@@ -120,25 +124,27 @@ def _estimated(scene: Scene, log: ArtifactRef | None) -> bool:
 def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
     """With the comparison on live decisions."""
     from churn_assets.deciding.risk_only import decider_of
-    from churn_assets.monitoring.shadow import shadow
+    from churn_assets.monitoring.shadow import newest_learnable, shadow
     from churn_assets.release.deciding import load_release
 
     def find() -> dict[str, Any]:
-        live = scene.live()
         pair = [
             decider_of(load_release(scene.store, ref)[1], str(ref)) for ref in (standing.candidate, leader)
         ]
-        return asdict(shadow(live, scene.learnable(live), *pair))
+        return asdict(shadow(*newest_learnable(*_learnable(scene)), *pair))
 
     about = {"candidate": str(standing.candidate), "leader": str(leader)}
     found = scene.recall("shadow", about, scene.known(scene.segments()), find)
     return replace(standing, shadow=Shadow(**found))
 
 
-def _guardrails(scene: Scene) -> list[dg.RunRequest]:
-    from churn_assets.monitoring.live import first_breach, telling_rows
-    from churn_assets.monitoring.served import with_outcomes
+def _learnable(scene: Scene) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
+    """Segment by segment, the served decisions and the rows that can be learned from."""
+    log = scene.served()
+    return log.chunks(), scene.learnable(log)
 
+
+def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     head, segments = scene.channel.head(), scene.segments()
     if head is None or not segments:
         scene.told.append("no decision of a leading release yet")
@@ -146,21 +152,10 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     if head.action != "promote":
         scene.told.append(f"{head.release} leads since a rollback: what follows is for a person to decide")
         return []
-
-    def find() -> dict[str, Any]:
-        live = scene.live()
-        decided = with_outcomes(live, head.ref, scene.experiment, scene.now)
-        since = decided[decided["decided_at"] >= head.at]
-        breach = first_breach(since, scene.automation.live)
-        telling = int(telling_rows(since).sum())
-        return {
-            "breach": None if breach is None else breach.reason,
-            "outcomes": len(since),
-            "telling": telling,
-        }
-
     about = {"record": head.seq, "config": scene.automation.live.model_dump(mode="json")}
-    found = scene.recall("guardrails", about, scene.known(segments), find)
+    found = scene.recall(
+        "guardrails", about, scene.known(segments), lambda: _look_at_guardrails(scene, head, about)
+    )
     reason = found["breach"]
     if reason is None:
         telling, needed = found["telling"], scene.automation.live.min_outcomes
@@ -176,6 +171,27 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
         return []
     config = RollbackConfig(experiment=scene.name, actor=ACTOR, reason=reason, expected_record=head.seq)
     return _ask(scene, "guardrails", _ROLLBACK, "roll_back", config, f"{head.release} at record {head.seq}")
+
+
+def _look_at_guardrails(scene: Scene, head: ChannelRecord, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Judges what became known since the last look; once broken, a guardrail stays broken until the channel moves."""
+    from churn_assets.monitoring.live import Tally, breach_in, tallied
+    from churn_assets.monitoring.served import priced
+
+    log, kept = scene.served(), scene.judged("guardrails judged", about)
+    scene.settled(log, head)
+    outcomes, telling = log.index.counts()
+
+    def tally(start: int, stop: int) -> Tally:
+        """Windows are small; of all since the first, customer by customer, memory does not grow with their number."""
+        frames = log.index.by_customer(stop) if start == 0 else [log.index.rows(start, stop, telling=True)]
+        return tallied(priced(frame, scene.experiment) for frame in frames)
+
+    if kept.get("breach") is None:
+        judged = kept.get("telling", 0)
+        breach = breach_in(telling, tally, scene.automation.live, judged if judged <= telling else 0)
+        kept |= {"breach": None if breach is None else breach.reason, "telling": telling}
+    return {"breach": kept["breach"], "outcomes": outcomes, "telling": telling}
 
 
 def _ask(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from churn_assets.monitoring import requests
 from churn_assets.monitoring.requests import Finding
 from churn_assets.release.evidence import Required
+from churn_assets.store.channels import ChannelRecord
 from churn_assets.store.reference import ArtifactRef
 from jobs.scene import Scene, each_experiment, past_run
 from jobs.train import train
@@ -114,7 +115,7 @@ def _new_inputs(scene: Scene) -> TriggerFindings:
     sources = [(asset, str(source)) for asset, source in found]
     before = {source: Seen(*kept) for source, kept in scene.memory.get("files", {}).items()}
     seen = {
-        str(source): look(source, scene.project.root, before.get(source))
+        str(source): look(source, scene.project.root, before.get(source), scene.now)
         if isinstance(source, str)
         else _looked_at(scene, source)
         for _, source in found
@@ -163,7 +164,7 @@ def _lots_of_decisions(scene: Scene) -> int:
         "learnable",
         served.model_dump(mode="json"),
         scene.known(segments),
-        lambda: len(scene.learnable(scene.live()).frame),
+        lambda: sum(len(part.frame) for part in scene.learnable(scene.served())),
     )
     every = scene.automation.new_decisions
     scene.told.append(f"{learnable} served decisions can be learned from; each {every} ask for a training")
@@ -247,65 +248,70 @@ def _live_performance(scene: Scene) -> TriggerFindings:
 
 
 def _judged(
-    scene: Scene, config: BaseModel, judge: Callable[[Scene, ArtifactRef], Finding | str]
+    scene: Scene, config: BaseModel, judge: Callable[[Scene, ChannelRecord, dict[str, Any]], str]
 ) -> TriggerFindings:
-    """What served decisions call for."""
-    leader, segments = scene.leader(), scene.segments()
-    if leader is None or not segments:
+    """What served decisions call for: windows that are judged are not judged again, and the newest wrong one stands."""
+    head, segments = scene.channel.head(), scene.segments()
+    if head is None or not segments:
         scene.told.append("no decision of a leading release yet")
         return TriggerFindings(())
+    about = {"leader": str(head.ref), "config": config.model_dump(mode="json")}
 
-    def find() -> str | list[str]:
-        found = judge(scene, leader)
-        if isinstance(found, str):
-            return found
-        return [found.trigger, found.evidence, found.reason, *sorted(found.assets)]
+    def find() -> list[Any]:
+        kept = scene.judged("windows judged", about)
+        said = judge(scene, head, kept)
+        return [said, kept.get("found")]
 
-    about = {"leader": str(leader), "config": config.model_dump(mode="json")}
-    kept = scene.recall("judged", about, scene.known(segments), find)
-    if isinstance(kept, str):
-        scene.told.append(kept)
+    said, found = scene.recall("judged", about, scene.known(segments), find)
+    if found is None:
+        scene.told.append(said)
         return TriggerFindings(())
-    trigger, evidence, reason, *assets = kept
+    trigger, evidence, reason, *assets = found
     return TriggerFindings((Finding(trigger, frozenset(assets), evidence, reason),))
 
 
-def _drifted(scene: Scene, leader: ArtifactRef) -> Finding | str:
+def _drifted(scene: Scene, head: ChannelRecord, kept: dict[str, Any]) -> str:
     from churn_assets.deciding.risk_only import decider_of
     from churn_assets.monitoring.drift import drift_report
     from churn_assets.monitoring.served import features_and_risk, full_windows, learned_from
     from churn_assets.release.deciding import load_release
 
-    config = scene.automation.drift
-    live = scene.live()
-    windows = full_windows(live.frame[live.frame["release"] == str(leader)], config.window_decisions)
-    if not windows:
-        return f"fewer than {config.window_decisions} decisions of {leader.version}"
-    bundle, models = load_release(scene.store, leader)
-    table = scene.project.value(bundle.member("customers").version)
-    reference = learned_from(table, decider_of(models, str(leader)), scene.now)
-    for window in windows:
-        report = drift_report(reference, features_and_risk(live, window, models.schema), config)
+    config, leader = scene.automation.drift, head.ref
+    served = (live.frame for live in scene.served().chunks(scene.first_led(leader)))
+    frames = (frame[frame["release"] == str(leader)] for frame in served)
+    reference, windows = None, 0
+    for window in full_windows(frames, config.window_decisions):
+        windows = window.number
+        if windows <= kept.get("windows", 0):
+            continue
+        if reference is None:
+            bundle, models = load_release(scene.store, leader)
+            table = scene.project.value(bundle.member("customers").version)
+            reference = learned_from(table, decider_of(models, str(leader)), scene.now)
+        report = drift_report(reference, features_and_risk(window, models.schema), config)
         if report.drifted:
             found = {"drift of": report.drifted, "window": window.number, "release": str(leader)}
-            return Finding("drift", _LEARNED_FROM, requests.evidence_of(found), report.reason)
-    return f"no drift in {len(windows)} windows of {leader.version}"
-
-
-def _mistaken(scene: Scene, leader: ArtifactRef) -> Finding | str:
-    from churn_assets.monitoring.live import forecasts, wrong_forecasts
-    from churn_assets.monitoring.served import full_windows, with_outcomes
-
-    config = scene.automation.live
-    live = scene.live()
-    decided = with_outcomes(live, leader, scene.experiment, scene.now)
-    windows = full_windows(decided, config.window_outcomes)
+            kept["found"] = ["drift", requests.evidence_of(found), report.reason, *sorted(_LEARNED_FROM)]
+    kept["windows"] = windows
     if not windows:
-        return f"{len(decided)} decisions of {leader.version} with whole outcomes, needed {config.window_outcomes}"
-    for window in windows:
-        wrong = wrong_forecasts(forecasts(window.rows), config)
+        return f"fewer than {config.window_decisions} decisions of {leader.version}"
+    return f"no drift in {windows} windows of {leader.version}"
+
+
+def _mistaken(scene: Scene, head: ChannelRecord, kept: dict[str, Any]) -> str:
+    from churn_assets.monitoring.live import forecasts, wrong_forecasts
+
+    config, leader, log = scene.automation.live, head.ref, scene.served()
+    scene.settled(log, head)
+    known, size = log.index.counts()[0], config.window_outcomes
+    windows = known // size
+    for number in range(kept.get("windows", 0) + 1, windows + 1):
+        wrong = wrong_forecasts(forecasts(log.index.rows((number - 1) * size, number * size)), config)
         if wrong:
             said = ", ".join(f"{each.name} is {each.error.value:+.1%} off its forecast" for each in wrong)
-            found = {"wrong": [each.name for each in wrong], "window": window.number, "release": str(leader)}
-            return Finding("live_performance", _LEARNED_FROM, requests.evidence_of(found), said)
-    return f"forecasts come true in {len(windows)} windows of {leader.version}"
+            found = {"wrong": [each.name for each in wrong], "window": number, "release": str(leader)}
+            kept["found"] = ["live_performance", requests.evidence_of(found), said, *sorted(_LEARNED_FROM)]
+    kept["windows"] = windows
+    if not windows:
+        return f"{known} decisions of {leader.version} with whole outcomes, needed {size}"
+    return f"forecasts come true in {windows} windows of {leader.version}"

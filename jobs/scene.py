@@ -25,7 +25,9 @@ from jobs.train import train
 from resources.project import Project
 
 if TYPE_CHECKING:
-    from churn_assets.offers.live import LiveLog
+    from collections.abc import Iterator
+
+    from churn_assets.offers.live import ServedLog
     from churn_assets.offers.offer_rows import OfferRows
 
 # More than an experiment can be asked for in four months with the default cap: what lies further back is forgotten,
@@ -48,7 +50,7 @@ _LOST_AFTER = timedelta(hours=1)
 # How much longer than it took is waited until something costly is looked for again.
 _PATIENCE = 20
 # What is wrong with one experiment, its files or its store; the others go on.
-_BROKEN = (ExperimentError, StoreError, OSError, ValueError)
+BROKEN = (ExperimentError, StoreError, OSError, ValueError)
 
 
 @dataclass
@@ -98,6 +100,10 @@ class Scene:
         head = self.channel.head()
         return None if head is None else head.ref
 
+    def first_led(self, release: ArtifactRef) -> datetime:
+        """When a release began to lead for the first time; it was served at no time before."""
+        return min(record.at for record in self.channel.history() if record.ref == release)
+
     def versions(self, asset: str) -> list[ArtifactRef]:
         """Versions of an asset, oldest first."""
         return self.store.versions(self.name, asset)
@@ -114,36 +120,66 @@ class Scene:
         return {asset: versions[-1] for asset in self.inputs if (versions := self.versions(asset))}
 
     def segments(self) -> list[str]:
-        """Segments of the decision log in the store."""
-        from churn_assets.offers.stored_log import stored_segments
+        """Segments of the decision log in the store; what stands among them and is none is told."""
+        from churn_assets.offers.stored_log import list_log
 
-        return stored_segments(self.store.backend, self.name)
+        listing = list_log(self.store.backend, self.name)
+        self.told += [f"{key}: ignored, it is no segment of the decision log" for key in listing.foreign]
+        return list(listing.segments)
 
-    def live(self) -> "LiveLog":
-        """Decisions that were served, with the outcomes that were posted or stand in the experiment's file of them."""
-        from churn_assets.offers.live import live_decisions
+    def served(self) -> "ServedLog":
+        """Decisions that were served, with the outcomes that were posted or stand in the experiment's file of them.
+
+        What was read at a tick before is not read again; a segment that does not verify is told and left out.
+        """
+        from churn_assets.offers.decision_index import DecisionIndex
+        from churn_assets.offers.live import ServedLog
         from churn_assets.offers.outcome_file import outcome_reports
+        from churn_assets.tables.source import source_content
 
-        served = self.decisions
-        root = self.project.root
-        reports = [] if served is None else outcome_reports(served.outcomes, root, served.reading)
-        return live_decisions(self.store.backend, self.name, reports=reports)
+        config, root = self.decisions, self.project.root
+        where = requests.evidence_of({"store": self.project.store_uri(self.name)})
+        index = DecisionIndex(
+            root / ".churn" / "decision_index" / f"{self.name}-{where}.sqlite",
+            self.experiment.customers.monthly_revenue,
+        )
+        log = ServedLog(self.store.backend, self.name, index)
+        if config is None or config.outcomes is None:
+            log.refresh()
+        else:
+            digest = f"{source_content(config.outcomes, root)} {config.reading}"
+            log.refresh(digest, lambda: outcome_reports(config.outcomes, root, config.reading))
+        for key, why in log.problems.items():
+            self.log.error(f"{self.name}: {key} is left out: {why}")
+        return log
 
-    def learnable(self, live: "LiveLog") -> "OfferRows":
-        """The served decisions that can be learned from by now."""
+    def learnable(self, log: "ServedLog") -> "Iterator[OfferRows]":
+        """The served decisions that can be learned from by now, segment by segment."""
         from churn_assets.monitoring.served import label_window
         from churn_assets.offers.economics import catalogue
-        from churn_assets.offers.offer_rows import offer_rows
+        from churn_assets.offers.offer_rows import offer_rows_of
 
         experiment = self.experiment
-        return offer_rows(
-            live,
+        return offer_rows_of(
+            log,
             experiment.economics,
             catalogue(experiment.arms, experiment.economics),
             experiment.customers.monthly_revenue,
             now=self.now,
             window=label_window(experiment),
         )
+
+    def settled(self, log: "ServedLog", head: ChannelRecord) -> None:
+        """Give a place to the leading release's decisions whose outcome became whole since the last tick."""
+        from churn_assets.monitoring.served import label_window
+        from churn_assets.offers.decision_index import Reign
+
+        if head.at > self.now:
+            self.told.append(
+                f"record {head.seq} is dated {head.at:%Y-%m-%d %H:%M} UTC, which is still to come: a clock "
+                "was wrong; all decisions of its release count"
+            )
+        log.index.settle(Reign(head.seq, head.release, head.at), self.now, label_window(self.experiment))
 
     def known(self, segments: Sequence[str]) -> dict[str, Any]:
         """What is known of decisions by now; of the hour too, as outcomes become whole by waiting."""
@@ -164,15 +200,27 @@ class Scene:
             find: Look for it.
         """
         asked = [requests.evidence_of(about), requests.evidence_of(since)]
-        kept = self.memory.get(name, {"asked": [None, None], "not_before": 0.0})
-        waits = kept["asked"][0] == asked[0] and self.now.timestamp() < kept["not_before"]
-        if waits or kept["asked"] == asked:
+        kept = self.memory.get(name, {"asked": [None, None], "at": 0.0, "wait": 0.0})
+        # By a clock that was set meanwhile nothing waits: at a time before the last look, it is looked at again.
+        waits = 0 <= self.now.timestamp() - kept.get("at", 0.0) < kept.get("wait", 0.0)
+        if kept["asked"] == asked or (waits and kept["asked"][0] == asked[0]):
             return kept["found"]
         began = time.monotonic()
         found = find()
         wait = _PATIENCE * (time.monotonic() - began)
-        self.memory[name] = {"asked": asked, "found": found, "not_before": self.now.timestamp() + wait}
+        self.memory[name] = {"asked": asked, "found": found, "at": self.now.timestamp(), "wait": wait}
         return found
+
+    def judged(self, name: str, about: Mapping[str, Any]) -> dict[str, Any]:
+        """What was judged already and what was found, to go on from; empty where it is about something else now.
+
+        Losing it loses nothing: all is judged anew.
+        """
+        asked = requests.evidence_of(about)
+        kept: dict[str, Any] = self.memory.get(name, {})
+        if kept.get("about") != asked:
+            kept = self.memory[name] = {"about": asked}
+        return kept
 
     def trainings(self) -> list[dg.RunRecord]:
         """Records of the automatic trainings, newest first."""
@@ -246,7 +294,7 @@ def each_experiment(
                 )
                 asked += visit(scene)
                 told += [f"{experiment}: {line}" for line in scene.told or ["nothing to do"]]
-            except _BROKEN as error:
+            except BROKEN as error:
                 told.append(f"{experiment}: cannot be looked at: {type(error).__name__}: {error}")
                 context.log.error(told[-1])
         for line in told:
@@ -292,7 +340,7 @@ def past_run(record: dg.RunRecord, now: datetime) -> PastRun:
     """A run of Dagster's history as the plan sees it."""
     run, asked = record.dagster_run, record.create_timestamp.astimezone(UTC)
     evidence = run.tags.get(requests.EVIDENCE, "")
-    lost = run.status == dg.DagsterRunStatus.NOT_STARTED and now - asked > _LOST_AFTER
+    lost = run.status == dg.DagsterRunStatus.NOT_STARTED and abs(now - asked) > _LOST_AFTER
     return PastRun(
         run_id=run.run_id,
         evidence=frozenset(evidence.split("+")) - {""},

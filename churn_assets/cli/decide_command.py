@@ -10,7 +10,8 @@ import typer
 
 from churn_assets.cli.errors import PARTLY, USAGE, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
-from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.table_file import TableFile
 from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, customers_source, wave_table
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def decide(
     source = customers_source(file, from_table, query)
     kept = wave_table(to, to_table, wave)
     target = output or (_beside(source) if kept is None else None)
-    write = None if target is None else writer_of(target)
+    decided_file = None if target is None else TableFile(target)
     config = place.experiment.section(CustomersConfig)
     order = [] if config.id is None else [config.id]
     try:
@@ -102,8 +103,9 @@ def decide(
         kept.write(decided.assign(customer_id=_ids_of(raw, found, decider)))
     added = decided.drop(columns=["customer_id"])
     names = {} if target is None else _free_names(list(added.columns), raw.names)
-    if write is not None:
-        getattr(raw.frame().join(added.rename(columns=names)), write)(target, index=False)
+    if decided_file is not None:
+        with decided_file:
+            decided_file.write(raw.frame().join(added.rename(columns=names)))
     told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
     told["missing"] = missing_for_more(bundle.branches)
     written = [str(each) for each in (target, kept) if each is not None]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-from churn_assets.cli.errors import UsageProblemError
 
 # A log or a pipe gets whole lines.
 out = Console(width=None if Console().is_terminal else 200)
@@ -33,17 +30,6 @@ def figure(value: Any) -> str:
     if value is None:
         return "–"
     return f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-_WRITERS = {".csv": "to_csv", ".parquet": "to_parquet"}
-
-
-def writer_of(path: Path) -> str:
-    """The method of a table that writes a file of this kind."""
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise UsageProblemError(f"{path}: found suffix {path.suffix!r}, expected {' or '.join(_WRITERS)}")
-    return _WRITERS[suffix]
 
 
 def size(count: float | None) -> str:

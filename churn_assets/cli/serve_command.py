@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from churn_assets.cli.errors import guarded
+from churn_assets.cli.errors import PARTLY, guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, open_place
-from churn_assets.cli.screen import out, table, writer_of
+from churn_assets.cli.screen import out, table
+from churn_assets.cli.table_file import TableFile
 
 if TYPE_CHECKING:
     from churn_assets.serving.security import ApiKey
@@ -57,17 +61,17 @@ def keys(
     revoke: Annotated[str | None, typer.Option("--revoke", help="Take this caller's key back.")] = None,
 ) -> None:
     """List, add and revoke the API keys of a server; it notices within a second."""
-    from churn_assets.serving.security import new_key, read_keys, revoked, write_keys
+    from churn_assets.serving.security import held_keys, new_key, read_keys, revoked, write_keys
 
-    known: tuple[ApiKey, ...] = () if add and not file.exists() else read_keys(file)
-    now = datetime.now(UTC)
-    if revoke:
-        known = revoked(known, revoke, now)
-    clear = None
-    if add:
-        clear, known = new_key(known, add, now)
-    if add or revoke:
-        write_keys(file, known)
+    now, clear = datetime.now(UTC), None
+    with held_keys(file) if add or revoke else nullcontext():
+        known: tuple[ApiKey, ...] = () if add and not file.exists() else read_keys(file)
+        if revoke:
+            known = revoked(known, revoke, now)
+        if add:
+            clear, known = new_key(known, add, now)
+        if add or revoke:
+            write_keys(file, known)
     rows = [
         {
             "caller": key.name,
@@ -90,20 +94,32 @@ def log(
     ],
     experiment: ExperimentOption = "quickstart",
 ) -> None:
-    """Write decisions that were served, joined with their outcomes, as an offer log to learn from."""
-    from churn_assets.customers.config import CustomersConfig
-    from churn_assets.offers.economics import catalogue
-    from churn_assets.offers.live import live_decisions
-    from churn_assets.offers.offer_rows import offer_rows
+    """Write decisions that were served, joined with their outcomes, as an offer log to learn from.
 
-    write = writer_of(output)
+    Exit code 5: something in the log is no sound segment and was left out.
+    """
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.offers.decision_index import DecisionIndex
+    from churn_assets.offers.economics import catalogue
+    from churn_assets.offers.live import ServedLog
+    from churn_assets.offers.offer_rows import offer_rows_of
+
     place = open_place(context, experiment)
-    config = place.experiment
-    folder = Path(context.obj) / config.serving.decision_log.folder
-    live = live_decisions(place.store.backend, experiment, folder=folder)
-    price = config.section(CustomersConfig).monthly_revenue
-    arms = catalogue(config.arms, config.economics)
-    rows = offer_rows(live, config.economics, arms, price, now=datetime.now(UTC))
-    getattr(rows.frame, write)(output, index=False)
-    out.print(table([{"decisions": count, "": what} for what, count in rows.counts.items()]))
-    out.print(f"Written to {output}")
+    config, counts = place.experiment, Counter[str]()
+    price, folder = config.section(CustomersConfig).monthly_revenue, config.serving.decision_log.folder
+    with TemporaryDirectory(prefix="decision-index-") as workspace, TableFile(output) as written:
+        index = DecisionIndex(Path(workspace) / "index.sqlite", price)
+        served = ServedLog(place.store.backend, experiment, index, Path(context.obj) / folder)
+        served.refresh()
+        arms = catalogue(config.arms, config.economics)
+        for rows in offer_rows_of(served, config.economics, arms, price, now=datetime.now(UTC)):
+            counts.update(rows.counts)
+            written.write(rows.frame)
+        counts.update(served.index.totals())
+        index.close()
+    out.print(table([{"decisions": count, "": what} for what, count in counts.items()]))
+    out.print(f"Written to {output}", markup=False, highlight=False)
+    for key, why in served.problems.items():
+        out.print(f"left out: {key}: {why}", markup=False, highlight=False)
+    if served.problems:
+        raise typer.Exit(PARTLY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -88,6 +89,20 @@ def _typical(column: Floats, *, number: bool) -> float:
     return float(codes[counts.argmax()])
 
 
+class RisksForeseen(NamedTuple):
+    """What the risk model says of m customers.
+
+    Attributes:
+        risks: m.
+        drivers: m.
+        known: m times false: nothing was tabled.
+    """
+
+    risks: list[float]
+    drivers: list[tuple[Driver, ...]]
+    known: list[bool]
+
+
 class RiskDecider:
     """Tells the risk with one release and decides no contact; immutable, so any number of threads may ask.
 
@@ -111,7 +126,7 @@ class RiskDecider:
         batch: Sequence[CustomerInput],
         rollout: Rollout = NO_ROLLOUT,
         budget: Budget | None = None,  # noqa: ARG002 - nothing is spent
-        rows: Floats | None = None,
+        foreseen: RisksForeseen | None = None,
     ) -> list[Decision]:
         """One decision a customer, in order: no contact, as no offer is known to pay.
 
@@ -119,15 +134,14 @@ class RiskDecider:
             batch: m customers.
             rollout: Its switch is told as who chose; its groups change nothing.
             budget: Not read.
-            rows: (m, F) of the customers, as of `encoded`; None: not encoded yet.
+            foreseen: As of `foresee`; None: not asked yet.
 
         Raises:
             CustomerError: A customer is not as the release's signature says; nothing was decided for anybody.
         """
         if not batch:
             return []
-        rows = self.encoded(batch) if rows is None else rows
-        risks, drivers = self.models.risk(rows).tolist(), self.models.drivers(rows)
+        risks, drivers, _ = self.foresee(batch, self.encoded(batch)) if foreseen is None else foreseen
         return [
             Decision(
                 customer.customer_id,
@@ -144,6 +158,10 @@ class RiskDecider:
             )
             for customer, risk, why in zip(batch, risks, drivers, strict=True)
         ]
+
+    def foresee(self, batch: Sequence[CustomerInput], rows: Floats) -> RisksForeseen:
+        """What the model says of m customers with rows (m, F), as of `encoded`."""
+        return RisksForeseen(self.models.risk(rows).tolist(), self.models.drivers(rows), [False] * len(batch))
 
     def faults(self, batch: Sequence[CustomerInput]) -> dict[int, CustomerError]:
         """For whom nothing can be told, by position, and what is wrong first."""

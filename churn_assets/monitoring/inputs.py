@@ -24,8 +24,9 @@ class Seen:
     Attributes:
         content: Names its content; empty where there is no such object.
         stamp: Tells that a local file has not been touched since it was read; empty for what is no local file.
-        changed_at: When a local file was last touched, seconds since 1970; 0 for what is none: an object of a bucket
-            appears whole or not at all, and so does a transaction.
+        changed_at: When a local file was last touched, seconds since 1970, or was first seen so where its own time is
+            still to come; 0 for what is none: an object of a bucket appears whole or not at all, and so does a
+            transaction.
     """
 
     content: str
@@ -59,13 +60,14 @@ class Changes:
     notes: tuple[str, ...]
 
 
-def look(source: Source, root: Path, before: Seen | None = None) -> Seen:
+def look(source: Source, root: Path, before: Seen | None = None, now: datetime | None = None) -> Seen:
     """An object as it is now.
 
     Args:
         source: A path, relative to `root`, `gs://bucket/name`, or a table of a database.
         root: The project's folder.
         before: What was seen there before: a local file with the same stamp is not read again.
+        now: Aware time; a file is not believed to be touched later.
 
     Raises:
         StoreError: The bucket or the database refuses or does not answer.
@@ -79,8 +81,11 @@ def look(source: Source, root: Path, before: Seen | None = None) -> Seen:
         return Seen("")
     # The time of change as well: a file that was moved here keeps its time of modification.
     stamp = f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}-{stat.st_ctime_ns}"
-    content = before.content if before is not None and before.stamp == stamp else sha256_file(path)[:_DIGITS]
-    return Seen(content, stamp, stat.st_mtime)
+    if before is not None and before.stamp == stamp:
+        content, touched = before.content, before.changed_at
+    else:
+        content, touched = sha256_file(path)[:_DIGITS], stat.st_mtime
+    return Seen(content, stamp, touched if now is None else min(touched, now.timestamp()))
 
 
 def changed_inputs(

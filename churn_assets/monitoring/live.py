@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -10,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.arms import NO_CONTACT_ID
-from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
+from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.monitoring.config import LiveConfig
 from churn_assets.offers.log import propensity_column
 
@@ -92,44 +93,116 @@ def wrong_forecasts(found: tuple[Forecast, ...], config: LiveConfig) -> tuple[Fo
     )
 
 
-def earned(decisions: pd.DataFrame) -> Earned | None:
+@dataclass(frozen=True)
+class Tally:
+    """All that `earned` needs of decisions: sums over customers, however many decisions there are.
+
+    A customer's part is (6,): the sums of margin, churn and 1, each weighted as the policy's and as no contact's.
+
+    Attributes:
+        rows: Decisions.
+        customers: Customers.
+        total: (6,) sum of the parts.
+        cross: (6, 6) sum of each part's outer product with itself.
+        possible: Whether every decision could have been left without contact.
+    """
+
+    rows: int
+    customers: int
+    total: Floats
+    cross: Floats
+    possible: bool
+
+
+def tallied(frames: Iterable[pd.DataFrame]) -> Tally:
+    """The tally of decisions in frames of which no two have a customer in common; columns as of `earned`."""
+    rows, customers, possible = 0, 0, True
+    total, cross = np.zeros(6), np.zeros((6, 6))
+    for frame in frames:
+        idle = frame[NO_CONTACT].to_numpy(np.float64)
+        possible &= bool((idle > 0).all())
+        contacted = (frame["arm"] != NO_CONTACT_ID).to_numpy() | ~(idle > 0)
+        weight = np.where(contacted, 0.0, 1 / np.where(contacted, 1.0, idle))
+        policy = (frame["assigned"] == "policy").to_numpy(np.float64)
+        margin, churned = (frame[name].to_numpy(np.float64) for name in ("margin", "churned"))
+        place = _customers(frame)
+        each = [weights * values for weights in (policy, weight) for values in (margin, churned, 1.0)]
+        parts = np.stack([np.bincount(place, weights=column) for column in each], axis=1)
+        rows, customers = rows + len(frame), customers + len(parts)
+        total, cross = total + parts.sum(axis=0), cross + parts.T @ parts
+    return Tally(rows, customers, total, cross, possible)
+
+
+def earned(decisions: pd.DataFrame | Tally) -> Earned | None:
     """What the policy earned; None where some could not have been left uncontacted, so that nothing tells.
 
     Args:
-        decisions: Rows with whole outcomes, a margin each, and the propensity of no contact.
+        decisions: Rows with whole outcomes, a margin each, and the propensity of no contact; or their tally.
     """
-    idle = decisions[NO_CONTACT].to_numpy(np.float64)
-    if not len(decisions) or not (idle > 0).all():
+    tally = decisions if isinstance(decisions, Tally) else tallied([decisions])
+    policy, idle = tally.total[2], tally.total[5]
+    if not (tally.rows and tally.possible and policy and idle):
         return None
-    weight = np.where(decisions["arm"] == NO_CONTACT_ID, 1 / idle, 0.0)
-    policy = (decisions["assigned"] == "policy").to_numpy(np.float64)
-    if not (weight.any() and policy.any()):
-        return None
-    margin, churned = (decisions[name].to_numpy(np.float64) for name in ("margin", "churned"))
-    customer = _customers(decisions)
+    means = tally.total / np.repeat([policy, idle], 3)
+    value, margin_idle = _influence(0, policy, means), _influence(3, idle, means)
+    churn, churn_idle = _influence(1, policy, means), _influence(4, idle, means)
     return Earned(
-        rows=len(decisions),
-        value=clustered(*_weighted(margin, policy), customer),
-        no_contact=clustered(*_weighted(margin, weight), customer),
-        lift=_difference(margin, policy, weight, customer),
-        churn_increase=_difference(churned, policy, weight, customer),
+        rows=tally.rows,
+        value=_estimate(tally, means[0], value),
+        no_contact=_estimate(tally, means[3], margin_idle),
+        lift=_estimate(tally, means[0] - means[3], value - margin_idle),
+        churn_increase=_estimate(tally, means[1] - means[4], churn - churn_idle),
     )
+
+
+def _influence(column: int, weight: float, means: Floats) -> Floats:
+    """(6,) what a customer's part counts in the error of a weighted mean (Hájek), in the unit of the mean."""
+    one = 2 if column < 3 else 5
+    found = np.zeros(6)
+    found[column], found[one] = 1 / weight, -means[column] / weight
+    return found
+
+
+def _estimate(tally: Tally, value: float, influence: Floats) -> Estimate:
+    """As `gates.estimates.clustered`, of sums by customer."""
+    number = tally.customers
+    if number < 2:
+        return Estimate(float(value), float("nan"))
+    variance = number / (number - 1) * float(influence @ tally.cross @ influence)
+    return Estimate(float(value), float(np.sqrt(max(variance, 0.0))))
 
 
 def first_breach(decisions: pd.DataFrame, config: LiveConfig) -> Breach | None:
     """The first guardrail that was broken since a release began to lead, if any.
 
-    Only decisions tell that could have been left without contact. However often it is asked, a harmless release is
-    called harmful with a probability of at most `false_alarms`: what is looked at, and with which share of that
-    probability, depends on the number of outcomes alone (`looks`).
+    Only decisions tell that could have been left without contact; see `breach_in`.
 
     Args:
         decisions: All decisions of the release with whole outcomes, oldest first, as for `earned`.
         config: Guardrails.
     """
     telling = decisions[telling_rows(decisions)]
-    for start, stop, level in looks(len(telling), config):
-        found = earned(telling.iloc[start:stop])
+    return breach_in(len(telling), lambda start, stop: tallied([telling.iloc[start:stop]]), config)
+
+
+def breach_in(
+    rows: int, tally: Callable[[int, int], Tally], config: LiveConfig, judged: int = 0
+) -> Breach | None:
+    """The first guardrail that was broken, if any, among the looks that were not taken yet.
+
+    However often it is asked, a harmless release is called harmful with a probability of at most `false_alarms`: what
+    is looked at, and with which share of that probability, depends on the number of outcomes alone (`looks`).
+
+    Args:
+        rows: How many decisions tell by now.
+        tally: Of those from one place to another.
+        config: Guardrails.
+        judged: How many told when it was asked last.
+    """
+    for start, stop, level in looks(rows, config):
+        if stop <= judged:
+            continue
+        found = earned(tally(start, stop))
         if found is not None and (why := _broken(found, level, config)):
             return Breach(stop - start, f"{why} over decisions {start + 1} to {stop}")
     return None
@@ -179,17 +252,6 @@ def _forecast(name: str, decisions: pd.DataFrame, error: pd.Series) -> Forecast:
     found = clustered_mean(values, _customers(decisions[known]))
     certain = found.standard_error > 0
     return Forecast(name, len(values), found, 2 * NormalDist().cdf(-abs(found.z)) if certain else 1.0)
-
-
-def _weighted(outcome: Floats, weight: Floats) -> tuple[float, Floats]:
-    """Weighted mean, and each row's influence on it."""
-    mean = float((weight * outcome).sum() / weight.sum())
-    return mean, weight * (outcome - mean) / weight.mean()
-
-
-def _difference(outcome: Floats, one: Floats, other: Floats, customer: NDArray[np.int64]) -> Estimate:
-    (first, its), (second, others) = _weighted(outcome, one), _weighted(outcome, other)
-    return clustered(first - second, its - others, customer)
 
 
 def _customers(decisions: pd.DataFrame) -> NDArray[np.int64]:

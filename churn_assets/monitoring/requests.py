@@ -24,6 +24,8 @@ EXPERIMENT, TRIGGER, EVIDENCE, ATTEMPT, REASON = (
 INPUTS = "churn/inputs"
 
 _DAY = timedelta(days=1)
+_CLOCKS_DIFFER = timedelta(minutes=5)
+"""A run that is dated further ahead was dated by a clock that is wrong: nothing waits for such a day to come."""
 _DIGITS = 16
 
 
@@ -214,7 +216,7 @@ def _not_now(past: Sequence[PastRun], config: AutomationConfig, now: datetime) -
     if running is not None:
         return f"run {running.run_id[:8]} trains this experiment"
     automatic = [run for run in past if run.evidence]
-    today = [run for run in automatic if now - run.requested_at < _DAY]
+    today = [run for run in automatic if -_CLOCKS_DIFFER <= now - run.requested_at < _DAY]
     if len(today) >= config.daily_cap:
         free = sorted(run.requested_at for run in today)[-config.daily_cap] + _DAY
         return f"daily_cap: {len(today)} in the last 24 hours; the next at {free:%Y-%m-%d %H:%M} UTC"
@@ -223,10 +225,12 @@ def _not_now(past: Sequence[PastRun], config: AutomationConfig, now: datetime) -
 
 
 def _cooling(runs: Iterable[PastRun], how: str, config: AutomationConfig, now: datetime) -> str:
-    latest = max(runs, key=lambda run: run.ended_at or run.requested_at, default=None)
+    ended = {run: run.ended_at or run.requested_at for run in runs}
+    believed = [run for run, at in ended.items() if at - now <= _CLOCKS_DIFFER]
+    latest = max(believed, key=lambda run: ended[run], default=None)
     if latest is None:
         return ""
-    free = (latest.ended_at or latest.requested_at) + timedelta(hours=config.cooldown_hours)
+    free = ended[latest] + timedelta(hours=config.cooldown_hours)
     if now >= free:
         return ""
     return (

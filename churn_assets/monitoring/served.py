@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.deciding.table import decide_table
 from churn_assets.offers.economics import catalogue
+from churn_assets.offers.live import FEATURE
 from churn_assets.offers.offer_rows import margins
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.risk_only import AnyDecider
-    from churn_assets.offers.live import LiveLog
-    from churn_assets.store.reference import ArtifactRef
 
 RISK = "risk"
 """Column of the scores beside the features: how risky the release finds a customer without contact."""
@@ -38,12 +37,15 @@ class Window:
     rows: pd.DataFrame
 
 
-def full_windows(rows: pd.DataFrame, size: int) -> list[Window]:
-    """The windows that are full, the newest first: many may have filled since somebody looked."""
-    return [
-        Window(number, rows.iloc[(number - 1) * size : number * size])
-        for number in range(len(rows) // size, 0, -1)
-    ]
+def full_windows(frames: Iterable[pd.DataFrame], size: int) -> Iterator[Window]:
+    """The windows that are full, the oldest first, of decisions that come in frames."""
+    number, left = 0, pd.DataFrame()
+    for frame in frames:
+        left = pd.concat([left, frame], ignore_index=True) if len(left) else frame
+        while len(left) >= size:
+            number += 1
+            yield Window(number, left.iloc[:size])
+            left = left.iloc[size:]
 
 
 def label_window(experiment: Any) -> timedelta:
@@ -54,32 +56,17 @@ def label_window(experiment: Any) -> timedelta:
     return timedelta(days=days)
 
 
-def with_outcomes(live: LiveLog, release: ArtifactRef, experiment: Any, now: datetime) -> pd.DataFrame:
-    """Decisions of a release whose window is over and whose outcome is whole, oldest first, each with its margin.
-
-    Args:
-        live: The decision log.
-        release: Whose decisions.
-        experiment: Its economics, arms, price and label window.
-        now: Aware time.
-    """
-    frame = live.frame
-    known = frame["churned"].notna() & (frame["accepted"].notna() | (frame["arm"] == NO_CONTACT_ID))
-    rows = frame[
-        (frame["release"] == str(release))
-        & (frame["assigned"] != "kill_switch")
-        & (frame["decided_at"] <= now - label_window(experiment))
-        & known
-        & ~frame["contradicted"]
-    ]
+def priced(frame: pd.DataFrame, experiment: Any) -> pd.DataFrame:
+    """Rows of a `DecisionIndex`, each with its margin by the experiment's economics, arms and price."""
     arms, price = catalogue(experiment.arms, experiment.economics), experiment.customers.monthly_revenue
-    return rows.assign(margin=margins(rows, live, experiment.economics, arms, price))
+    prices = frame["price"] if frame["price"].notna().any() else None
+    return frame.assign(margin=margins(frame, prices, experiment.economics, arms, price))
 
 
-def features_and_risk(live: LiveLog, window: Window, schema: CustomerSchema) -> pd.DataFrame:
+def features_and_risk(window: Window, schema: CustomerSchema) -> pd.DataFrame:
     """The customers of a window as a release was asked about them, each once, with the risk it found."""
     rows = window.rows.drop_duplicates("customer_id", keep="last")
-    named = live.features.loc[rows.index, list(schema.names)]
+    named = rows[[f"{FEATURE}{name}" for name in schema.names]].set_axis(list(schema.names), axis=1)
     return _typed(named, schema).assign(**{RISK: rows["risk"].astype(float)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,17 +19,40 @@ from churn_assets.decision.off_policy import (
     decide_release,
     outcome_design,
 )
+from churn_assets.offers.live import LiveLog
 from churn_assets.offers.log import propensity_column
+from churn_assets.offers.offer_rows import OfferRows
 from churn_assets.release.policy import Shadow
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
     from churn_assets.deciding.risk_only import AnyDecider
-    from churn_assets.offers.live import LiveLog
-    from churn_assets.offers.offer_rows import OfferRows
 
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 _KEY = ["customer_id", "decided_at"]
+MOST_COMPARED = 200_000
+"""Decisions on which releases are compared: more would make the bound tighter by less than it moves in a day."""
+
+
+def newest_learnable(
+    chunks: Iterable[LiveLog], rows: Iterable[OfferRows], most: int = MOST_COMPARED
+) -> tuple[LiveLog, OfferRows]:
+    """The newest decisions that can be learned from, whole and as rows, in bounded memory.
+
+    Args:
+        chunks: The decision log, segment by segment, oldest first.
+        rows: Of each segment, those that can be learned from.
+        most: How many are kept.
+    """
+    whole, learned, arms = pd.DataFrame(), pd.DataFrame(columns=_KEY), tuple[str, ...]()
+    for live, part in zip(chunks, rows, strict=True):
+        arms = part.arms
+        both = live.frame.merge(part.frame[_KEY], on=_KEY)
+        whole = pd.concat([whole, both], ignore_index=True).tail(most)
+        learned = (
+            pd.concat([learned, part.frame], ignore_index=True).tail(most) if len(learned) else part.frame
+        )
+    return LiveLog(whole.reset_index(drop=True), {}), OfferRows(learned.reset_index(drop=True), arms, {})
 
 
 def shadow(live: LiveLog, rows: OfferRows, candidate: AnyDecider, champion: AnyDecider) -> Shadow:

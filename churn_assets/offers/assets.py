@@ -6,6 +6,8 @@ The only code that may meet the world.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from churn_assets.arms import ArmConfig
@@ -39,27 +41,26 @@ def _content(step: Step[OfferLogConfig]) -> str:
 
 def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
     """The experiment's own decisions whose outcome is known; None where they are not asked for."""
+    from churn_assets.offers.decision_index import DecisionIndex
     from churn_assets.offers.economics import catalogue
-    from churn_assets.offers.live import live_decisions
-    from churn_assets.offers.offer_rows import offer_rows
+    from churn_assets.offers.live import ServedLog
+    from churn_assets.offers.offer_rows import gathered, offer_rows_of
     from churn_assets.offers.outcome_file import outcome_reports
 
     wanted = step.config.decisions
     if wanted is None:
         return None
-    live = live_decisions(
-        step.store.backend,
-        step.experiment,
-        reports=outcome_reports(wanted.outcomes, step.root, wanted.reading),
-    )
-    return offer_rows(
-        live,
-        step.read(_ECONOMICS),
-        catalogue(step.read(_ARMS), step.read(_ECONOMICS)),
-        step.read(_PRICE),
-        now=datetime.now(UTC),
-        window=timedelta(days=wanted.window_days),
-    )
+    price = step.read(_PRICE)
+    with TemporaryDirectory(prefix="decision-index-") as folder:
+        log = ServedLog(
+            step.store.backend, step.experiment, DecisionIndex(Path(folder) / "index.sqlite", price)
+        )
+        log.refresh("file", lambda: outcome_reports(wanted.outcomes, step.root, wanted.reading))
+        arms, window = catalogue(step.read(_ARMS), step.read(_ECONOMICS)), timedelta(days=wanted.window_days)
+        rows = offer_rows_of(log, step.read(_ECONOMICS), arms, price, now=datetime.now(UTC), window=window)
+        found = gathered(rows, log)
+        log.index.close()
+    return found
 
 
 @asset(

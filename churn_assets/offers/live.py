@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.offers.decision_index import DecisionIndex, KnownOutcome
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.records import (
     LoggedAnswer,
@@ -19,19 +21,16 @@ from churn_assets.offers.records import (
     LoggedDecision,
     LoggedOutcome,
     read_decision,
-    read_outcomes,
 )
-from churn_assets.offers.segments import DECISIONS, Record
-from churn_assets.offers.stored_log import logged_segments
+from churn_assets.offers.segments import DECISIONS, Record, SegmentError
+from churn_assets.offers.stored_log import LoggedSegment, logged_segments
 from churn_assets.store.backend import Backend
 
 RECENT_MONTHS = 3
 """`prior_offers` of an offer log counts 90 days."""
 
-_FEATURE = "feature_"
+FEATURE = "feature_"
 _OUTCOME = ("accepted", "churned", "margin")
-_SAME_MONEY = 0.01
-"""An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +48,7 @@ class LiveLog:
     Attributes:
         frame: As above.
         counts: By reason, what was read and is no row or no whole one: outcomes of no decision in the log, outcomes
-            that repeat what was told, decisions whose outcomes contradict.
+            that repeat what was told, decisions whose outcomes contradict; of one segment alone nothing is counted.
     """
 
     frame: pd.DataFrame
@@ -61,8 +60,8 @@ class LiveLog:
     @cached_property
     def features(self) -> pd.DataFrame:
         """(n, F) what each customer was asked about with, by the features' own names."""
-        own = [name for name in self.frame.columns if name.startswith(_FEATURE)]
-        return self.frame[own].rename(columns=lambda name: name.removeprefix(_FEATURE))
+        own = [name for name in self.frame.columns if name.startswith(FEATURE)]
+        return self.frame[own].rename(columns=lambda name: name.removeprefix(FEATURE))
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -70,99 +69,121 @@ class LiveLog:
         return arms_in(self.frame.tail(1))
 
 
-@dataclass
-class _Outcome:
-    """All that was told of a decision; what was told first stands."""
-
-    accepted: bool | None = None
-    churned: bool | None = None
-    margin: float | None = None
-    told_at: datetime | None = None
-    contradicted: bool = field(default=False)
-
-    def add(self, told: LoggedOutcome, at: datetime | None) -> bool:
-        """Whether it said anything new."""
-        new = False
-        for name in _OUTCOME:
-            value, known = getattr(told, name), getattr(self, name)
-            if value is None or (known is not None and abs(value - known) <= _SAME_MONEY):
-                continue
-            if known is not None:
-                self.contradicted = True
-            else:
-                setattr(self, name, value)
-                new = True
-        if new and at is not None:
-            self.told_at = at
-        return new
-
-
-def live_decisions(
-    backend: Backend,
-    experiment: str,
-    *,
-    folder: Path | None = None,
-    reports: Iterable[LoggedOutcome] = (),
-) -> LiveLog:
-    """The decision log of an experiment.
+class ServedLog:
+    """The decision log of an experiment, read segment by segment: what it holds in memory does not grow with the log.
 
     Args:
         backend: Where its segments are.
         experiment: Whose.
+        index: What is known of every decision; `refresh` reads the segments that are new.
         folder: The server's own folder too, for sealed segments that are not in the store yet.
-        reports: Outcomes from elsewhere, as of a CRM; what the log says goes first.
-
-    Raises:
-        SegmentError: A segment does not verify, or holds what the server does not write.
     """
-    segments = (
-        (opened, record)
-        for opened, records in logged_segments(backend, experiment, folder)
-        for record in records
-    )
-    return join(segments, reports)
+
+    def __init__(
+        self, backend: Backend, experiment: str, index: DecisionIndex, folder: Path | None = None
+    ) -> None:
+        self.index = index
+        self._asked = (backend, experiment, folder)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is no sound segment and was ignored: key, and why."""
+        return dict(self.index.problems)
+
+    def refresh(self, digest: str = "", reports: Callable[[], Iterable[LoggedOutcome]] = tuple) -> None:
+        """Read what is new.
+
+        Args:
+            digest: Names the content of `reports`: what was read already is not read again.
+            reports: Outcomes from elsewhere, as of a CRM; what the log says goes first.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        self.index.refresh(*self._asked)
+        self.index.report(digest, reports)
+
+    def chunks(self, since: datetime | None = None) -> Iterator[LiveLog]:
+        """The decisions of one segment after the other, oldest first.
+
+        Args:
+            since: Leave out segments that were full before; some decisions of a day before may be among the first.
+        """
+        backend, experiment, folder = self._asked
+        known = () if since is None else _Before(since - _LONGEST_OPEN)
+        for segment in logged_segments(
+            backend, experiment, folder, ignored=self.index.problems.__setitem__, known=known
+        ):
+            yield _chunk([segment], self.index)
+
+    def newest_arms(self) -> tuple[str, ...]:
+        """Ids of the menu of the newest decision, no contact first; empty where there is none."""
+        backend, experiment, folder = self._asked
+        for name in self.index.names()[::-1]:
+            only = logged_segments(
+                backend, experiment, folder, ignored=self.index.problems.__setitem__, known=_Other(name)
+            )
+            for segment in only:
+                if arms := _chunk([segment], self.index).arms:
+                    return arms
+        return ()
 
 
-def join(records: Iterable[tuple[datetime | None, Record]], reports: Iterable[LoggedOutcome] = ()) -> LiveLog:
+_LONGEST_OPEN = timedelta(days=1)
+"""A segment is not open for longer (`serving.decision_log.segment_seconds`)."""
+
+
+@dataclass(frozen=True)
+class _Before:
+    """Names of segments that were opened before a time."""
+
+    at: datetime
+
+    def __contains__(self, name: object) -> bool:
+        return str(name) < f"{self.at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
+
+
+@dataclass(frozen=True)
+class _Other:
+    """All names but one."""
+
+    name: str
+
+    def __contains__(self, name: object) -> bool:
+        return name != self.name
+
+
+def join(records: Iterable[tuple[datetime, Record]], reports: Iterable[LoggedOutcome] = ()) -> LiveLog:
     """Decisions with their outcomes, from records in any order, each with the time it was logged at the earliest.
 
     Raises:
         SegmentError: A record is not what the server writes.
     """
-    decisions: dict[str, tuple[LoggedAnswer, LoggedCustomer, LoggedDecision]] = {}
-    outcomes: dict[str, _Outcome] = {}
-    repeated = 0
-    for told, at in _told(records, decisions):
-        repeated += not outcomes.setdefault(told.decision_id, _Outcome()).add(told, at)
-    for told in reports:
-        repeated += not outcomes.setdefault(told.decision_id, _Outcome()).add(told, None)
-    nothing = _Outcome()
-    rows = [_row(*found, outcomes.get(name, nothing)) for name, found in decisions.items()]
-    frame = _typed(pd.DataFrame(rows)) if rows else _typed(pd.DataFrame(columns=_COLUMNS))
-    counts = {
-        "outcomes of no decision in the log": len(outcomes.keys() - decisions.keys()),
-        "outcomes that told nothing new": repeated,
-        "decisions with outcomes that contradict": int(frame["contradicted"].sum()),
-    }
-    return LiveLog(frame, counts)
-
-
-def _told(
-    records: Iterable[tuple[datetime | None, Record]],
-    decisions: dict[str, tuple[LoggedAnswer, LoggedCustomer, LoggedDecision]],
-) -> Iterator[tuple[LoggedOutcome, datetime | None]]:
-    """Outcomes as they come; decisions are put into `decisions` by the way."""
+    index, segments = DecisionIndex(None, ""), list[LoggedSegment]()
     for at, record in records:
-        if record.kind == DECISIONS:
-            question, answer = read_decision(record.payload)
+        segments.append(LoggedSegment(str(len(segments)), at, (record,)))
+        index.take(segments[-1])
+    index.report("given", lambda: reports)
+    if index.problems:
+        raise SegmentError("; ".join(index.problems.values()))
+    found = _chunk(segments, index)
+    contradicted = {"decisions with outcomes that contradict": int(found.frame["contradicted"].sum())}
+    return LiveLog(found.frame, index.totals() | contradicted)
+
+
+def _chunk(segments: Iterable[LoggedSegment], index: DecisionIndex) -> LiveLog:
+    rows: dict[str, dict[str, object]] = {}
+    payloads = (each.payload for segment in segments for each in segment.records if each.kind == DECISIONS)
+    for payload in payloads:
+        with suppress(SegmentError):  # told when the index read it
+            question, answer = read_decision(payload)
             asked = {customer.customer_id: customer for customer in question.customers}
-            for (
-                decision
-            ) in answer.decisions:  # not of all that were asked about, where some could not be decided
-                decisions[decision.decision_id] = (answer, asked[decision.customer_id], decision)
-        else:
-            for outcome in read_outcomes(record.payload):
-                yield outcome, at
+            # Not of all that were asked about, where some could not be decided.
+            for each in answer.decisions:
+                known = index.outcome(each.decision_id)
+                rows[each.decision_id] = _row(answer, asked[each.customer_id], each, known)
+    frame = pd.DataFrame(list(rows.values())) if rows else pd.DataFrame(columns=_COLUMNS)
+    return LiveLog(_typed(frame), {})
 
 
 _COLUMNS = (
@@ -172,7 +193,7 @@ _COLUMNS = (
 
 
 def _row(
-    answer: LoggedAnswer, customer: LoggedCustomer, decision: LoggedDecision, outcome: _Outcome
+    answer: LoggedAnswer, customer: LoggedCustomer, decision: LoggedDecision, known: KnownOutcome
 ) -> dict[str, object]:
     last = customer.last_contact
     recent = last is not None and last.months_ago < RECENT_MONTHS
@@ -190,12 +211,12 @@ def _row(
         "acceptance": decision.acceptance_probability,
         "expected_value": decision.arm.expected_value.amount,
         "prior_offers": customer.prior_offers + recent,
-        **{f"{_FEATURE}{name}": value for name, value in customer.features.items()},
-        "accepted": outcome.accepted,
-        "churned": outcome.churned,
-        "margin": outcome.margin,
-        "outcome_at": outcome.told_at,
-        "contradicted": outcome.contradicted or (bool(outcome.accepted) and not decision.contact),
+        **{f"{FEATURE}{name}": value for name, value in customer.features.items()},
+        "accepted": known.accepted,
+        "churned": known.churned,
+        "margin": known.margin,
+        "outcome_at": known.told_at,
+        "contradicted": known.contradicted,
     }
 
 

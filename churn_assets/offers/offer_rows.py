@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu
 from churn_assets.offers.economics import Economics, decision_value
 from churn_assets.offers.eligibility import may_get
-from churn_assets.offers.live import LiveLog, arms_in
+from churn_assets.offers.live import LiveLog, ServedLog
 from churn_assets.offers.log import OfferLog, OfferLogError, checked_log, propensity_column
 from churn_assets.store.canonical import sha256_bytes
+
+_ANY_ARM = "percent_10"
+"""A menu has two arms, also where nobody was contacted."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ def offer_rows(
     *,
     now: datetime,
     window: timedelta = timedelta(0),
+    arms: Sequence[str] | None = None,
 ) -> OfferRows:
     """The decisions that can be learned from.
 
@@ -63,11 +68,16 @@ def offer_rows(
         price: Feature that is the list price a month.
         now: Aware time.
         window: Time after a decision until its outcome is whole.
+        arms: Ids of the newest decision's menu, where that is not in `live`.
 
     Raises:
         OfferLogError: Neither the price nor the margin is known, or an arm of the menu is not declared any more.
     """
-    frame, arms = live.frame, live.arms
+    frame, arms = live.frame, tuple(live.arms if arms is None else arms)
+    if not set(map(propensity_column, arms)) <= set(frame.columns):
+        frame = frame.reindex(
+            columns=[*frame.columns, *(set(map(propensity_column, arms)) - set(frame.columns))]
+        )
     columns = [propensity_column(arm) for arm in arms]
     others = [name for name in frame.columns if name.startswith("propensity_") and name not in columns]
     counts, rows = {"in the log": len(frame)}, frame
@@ -79,7 +89,7 @@ def offer_rows(
         ),
         "of another menu": lambda rows: rows[columns].notna().all(axis=1) & rows[others].isna().all(axis=1),
         "with an arm that could not be chosen": lambda rows: (
-            (rows[columns] > 0) | _barred(rows, columns, live, catalogue)
+            (rows[columns] > 0) | _barred(rows, columns, live, arms, catalogue)
         ).all(axis=1),
     }
     for reason, keep in rules.items():
@@ -137,11 +147,13 @@ def append(
     return replace(joined, known_by=log.known_by)
 
 
-def _barred(rows: pd.DataFrame, columns: list[str], live: LiveLog, catalogue: Catalogue) -> NDArray[np.bool_]:
+def _barred(
+    rows: pd.DataFrame, columns: list[str], live: LiveLog, arms: Sequence[str], catalogue: Catalogue
+) -> NDArray[np.bool_]:
     """(n, K) which arms of the menu a condition kept from the customers, by what they were asked about with."""
     if (rows[columns] > 0).to_numpy().all():
         return np.zeros((len(rows), len(columns)), dtype=bool)
-    menu = _menu(live.arms, catalogue)
+    menu = _menu(arms, catalogue)
     try:
         return ~may_get(menu, live.features.loc[rows.index])
     except ArmError as error:
@@ -177,19 +189,19 @@ def _as_offer_log(
             "prior_offers": rows["prior_offers"],
             "accepted": accepted.astype(np.int64),
             "churned": rows["churned"].astype(np.int64),
-            "margin": margins(rows, live, economics, catalogue, price),
+            "margin": margins(rows, live.features.get(price, None), economics, catalogue, price),
         }
     ).reset_index(drop=True)
 
 
 def margins(
-    rows: pd.DataFrame, live: LiveLog, economics: Economics, catalogue: Catalogue, price: str
+    rows: pd.DataFrame, prices: pd.Series | None, economics: Economics, catalogue: Catalogue, price: str
 ) -> NDArray[np.float64]:
     """(n,) money of each decision: what an outcome told, else by `decision_value`.
 
     Args:
-        rows: Rows of `live.frame` with whole outcomes.
-        live: Decisions and outcomes.
+        rows: Decisions with whole outcomes: arm, accepted, churned, margin.
+        prices: The list price of each row's index, a month; None where no decision has one.
         economics: What a customer is worth.
         catalogue: The arms that there are.
         price: Feature that is the list price a month.
@@ -200,17 +212,54 @@ def margins(
     told: NDArray[np.float64] = rows["margin"].to_numpy(np.float64)
     if not np.isnan(told).any():
         return told
-    if price not in live.features:
+    if prices is None:
         raise OfferLogError(
             f"served decisions: found no feature {price} and no margin told, expected one to compute the other"
         )
-    menu = _menu(arms_in(rows), catalogue)
+    contacted = sorted(set(rows["arm"]) - {NO_CONTACT_ID})
+    menu = _menu((NO_CONTACT_ID, *(contacted or [_ANY_ARM])), catalogue)
     computed = decision_value(
         menu,
         pd.Index(menu.ids).get_indexer(rows["arm"]),
-        live.features[price].loc[rows.index].astype(np.float64).fillna(0).to_numpy(),
+        prices.loc[rows.index].astype(np.float64).fillna(0).to_numpy(),
         rows["accepted"].fillna(0).to_numpy(np.int64),
         rows["churned"].to_numpy(np.int64),
         economics,
     )
     return np.where(np.isnan(told), computed, told)
+
+
+def offer_rows_of(
+    log: ServedLog,
+    economics: Economics,
+    catalogue: Catalogue,
+    price: str,
+    *,
+    now: datetime,
+    window: timedelta = timedelta(0),
+) -> Iterator[OfferRows]:
+    """As `offer_rows`, of a whole log, for one segment after the other.
+
+    Raises:
+        OfferLogError: As of `offer_rows`.
+    """
+    arms = log.newest_arms()
+    for live in log.chunks():
+        yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms)
+
+
+def gathered(parts: Iterable[OfferRows], log: ServedLog) -> OfferRows:
+    """All that can be learned from, in the order of time, and counted."""
+    counts: Counter[str] = Counter()
+    frames: list[pd.DataFrame] = []
+    arms: tuple[str, ...] = ()
+    for part in parts:
+        counts.update(part.counts)
+        arms = part.arms
+        if len(part.frame) or not frames:
+            frames.append(part.frame)
+    filled = [frame for frame in frames if len(frame)] or frames or [pd.DataFrame(columns=["customer_id"])]
+    frame = pd.concat(filled, ignore_index=True)
+    if len(frame):
+        frame = frame.sort_values("decided_at", kind="stable", ignore_index=True)
+    return OfferRows(frame, arms, dict(counts) | log.index.totals())

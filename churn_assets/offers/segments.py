@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -9,6 +10,7 @@ import os
 import secrets
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,8 +18,9 @@ from typing import BinaryIO
 
 import google_crc32c
 
-OPEN, SEALED, TORN = "open", "sealed", "torn"
-"""Folders of a log: segments that are written, segments that are whole, and the tails that a crash left."""
+OPEN, SEALED, TORN, QUARANTINE = "open", "sealed", "torn", "quarantine"
+"""Folders of a log: segments that are written, segments that are whole, the tails that a crash left, and files that
+stood among segments and are none, or are rotten."""
 
 DECISIONS, OUTCOMES = b"D", b"O"
 """Kinds of frames that readers ask for."""
@@ -30,6 +33,8 @@ _FRAME = struct.Struct("<II")
 _LARGEST = 64 << 20
 _STEP = 1 << 20
 _BUFFER = 256 << 10
+_MODE = 0o600
+"""Questions are in there whole: nobody but the server reads them."""
 
 
 class SegmentError(ValueError):
@@ -63,11 +68,15 @@ class Scan:
 
 @dataclass(frozen=True)
 class Recovered:
-    """A segment whose writer was killed: its name, whole records, and bytes of an unfinished write behind them."""
+    """A segment whose writer was killed: its name, whole records, and bytes of an unfinished write behind them.
+
+    `rotten`: the bytes are no unfinished write: the disk changed them, or the file was never a segment.
+    """
 
     name: str
     records: int
     torn: int
+    rotten: bool = False
 
 
 def frame(kind: bytes, *payload: bytes) -> bytes:
@@ -91,9 +100,16 @@ class Segment:
         for name in (OPEN, SEALED):
             (folder / name).mkdir(parents=True, exist_ok=True)
         self._path, self._file = _create(folder / OPEN, now)
-        self._write(frame(_HEADER, _json({"schema": SCHEMA, "segment": self.name})))
-        os.fsync(self._file)
-        _sync_folder(self._path.parent)
+        try:
+            self._write(frame(_HEADER, _json({"schema": SCHEMA, "segment": self.name})))
+            os.fsync(self._file)
+            _sync_folder(self._path.parent)
+            _sync_folder(folder)
+        except OSError:
+            with suppress(OSError):
+                self._path.unlink()
+            self.close()
+            raise
 
     @property
     def name(self) -> str:
@@ -104,10 +120,50 @@ class Segment:
         """Write frames, and wait until the disk has them if `durable`.
 
         Raises:
-            OSError: What the file holds is unknown now: close it, and leave the rest to `recover`.
+            OSError: What the file holds is unknown now: close it, and leave the rest to `recover`. ESTALE: the file is
+                no longer where readers look for it; `rescue` it.
         """
+        before = self.size
         self._write(b"".join(frames), durable=durable)
+        if self.displaced():
+            self.size = before
+            raise OSError(errno.ESTALE, "the decision log's file was removed or replaced", str(self._path))
         self.records += len(frames)
+
+    def displaced(self) -> bool:
+        """Whether the file is no longer where readers look for it: it was removed, or a folder above it replaced.
+
+        Raises:
+            OSError: The folders cannot be looked at.
+        """
+        try:
+            there = self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        ours = os.fstat(self._file)
+        return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+
+    def rescue(self) -> None:
+        """Write what was acknowledged to a new file of the same name, for `recover` to seal; close the displaced one.
+
+        A displaced file that comes back, as when its folder is moved back, holds the same records under the same name.
+
+        Raises:
+            OSError: Not now; the displaced file is still open.
+        """
+        draft = self._path.with_suffix(".rescued")
+        for folder in (self._path.parent, self._folder / SEALED):
+            folder.mkdir(parents=True, exist_ok=True)
+        if self.records:
+            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+            try:
+                _write_at(file, os.pread(self._file, self.size, 0), 0)
+                os.fsync(file)
+            finally:
+                os.close(file)
+            draft.replace(self._path)
+            _sync_folder(self._path.parent)
+        self.close()
 
     def seal(self) -> Path | None:
         """End the segment and move it to the sealed ones; one without records is removed instead."""
@@ -133,10 +189,14 @@ def _create(folder: Path, now: datetime) -> tuple[Path, int]:
     """A new locked file. One that `recover` saw before it was locked is gone by then: another is made."""
     while True:
         path = folder / f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}{SUFFIX}"
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file).st_nlink:
-            return path, file
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _MODE)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if os.fstat(file).st_nlink:
+                return path, file
+        except OSError:
+            os.close(file)
+            raise
         os.close(file)
 
 
@@ -175,43 +235,115 @@ def _refuse_unsealed(name: str, found: Scan) -> None:
 
 def sealed_segments(folder: Path) -> list[Path]:
     """Sealed segments of a log that wait to be shipped, oldest first."""
-    return sorted((folder / SEALED).glob(f"*{SUFFIX}"))
+    return _segment_files(folder / SEALED)
 
 
-def recover(folder: Path) -> list[Recovered]:
+def _segment_files(folder: Path) -> list[Path]:
+    """`glob` would call a folder that cannot be read empty."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(folder / entry.name for entry in entries if entry.name.endswith(SUFFIX))
+    except FileNotFoundError:
+        return []
+
+
+def recover(folder: Path, failed: Callable[[Path, OSError], object] | None = None) -> list[Recovered]:
     """Seal the segments of killed processes: whole frames stay, an unfinished tail is put aside.
 
     Only whole frames were ever acknowledged, as an answer waits for the disk. Segments of living processes are
-    locked and left alone, so any process may recover at any time.
+    locked and left alone, so any process may recover at any time. Frames behind one that is broken were whole once,
+    so the disk changed it: they are kept too. A file that is no segment goes to `quarantine/`.
+
+    Args:
+        folder: Of the log.
+        failed: Told of a file that cannot be recovered now, which keeps none of the others waiting.
+
+    Raises:
+        OSError: One cannot be recovered now, where `failed` is left out.
     """
     found = []
-    for path in sorted((folder / OPEN).glob(f"*{SUFFIX}")):
+    for path in _segment_files(folder / OPEN):
         try:
-            file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue  # another process recovered it
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists():
-                found.append(_recovered(folder, path, file))
-        except BlockingIOError:
+            recovered = _recover_one(folder, path)
+        except OSError as error:
+            if failed is None:
+                raise
+            failed(path, error)
             continue
-        finally:
-            os.close(file)
+        if recovered is not None:
+            found.append(recovered)
     return found
+
+
+def _recover_one(folder: Path, path: Path) -> Recovered | None:
+    """None where its writer lives, or another process recovered it."""
+    if not path.is_file():
+        return _not_one(folder, path) if os.path.lexists(path) else None
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return _recovered(folder, path, file) if path.exists() else None
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(file)
 
 
 def _recovered(folder: Path, path: Path, file: int) -> Recovered:
     data = path.read_bytes()
     held = scan(io.BytesIO(data))
     tail = data[held.whole :].rstrip(b"\0").removeprefix(_end_of(held.records))
+    if tail and held.name != path.stem:
+        return _not_one(folder, path)
+    later = _frames_behind(tail)
     if tail:
         (folder / TORN).mkdir(exist_ok=True)
         aside = folder / TORN / path.name
         aside.write_bytes(tail)
         _sync_folder(aside.parent)
-    _finish(folder, path, file, held.records, held.whole)
-    return Recovered(path.stem, held.records, len(tail))
+    _write_at(file, b"".join(later), held.whole)
+    size = held.whole + sum(map(len, later))
+    _finish(folder, path, file, held.records + len(later), size)
+    return Recovered(path.stem, held.records + len(later), len(tail), rotten=bool(later))
+
+
+def _not_one(folder: Path, path: Path) -> Recovered:
+    size = path.lstat().st_size
+    quarantine(folder, path)
+    return Recovered(path.name, 0, size, rotten=True)
+
+
+def _frames_behind(tail: bytes) -> list[bytes]:
+    """Whole frames behind one that is broken and whose length still stands."""
+    found: list[bytes] = []
+    start = 0
+    while len(tail) - start >= _FRAME.size:
+        length, checksum = _FRAME.unpack_from(tail, start)
+        end = start + _FRAME.size + length
+        if not 0 < length <= _LARGEST or end > len(tail):
+            break
+        body = tail[start + _FRAME.size : end]
+        if google_crc32c.value(body) == checksum and body[:1] in (DECISIONS, OUTCOMES):
+            found.append(tail[start:end])
+        start = end
+    return found
+
+
+def quarantine(folder: Path, path: Path) -> Path:
+    """Move a file of the log out of the way of the others; nothing of it is changed.
+
+    Returns:
+        Where it is now.
+    """
+    (folder / QUARANTINE).mkdir(exist_ok=True)
+    target = folder / QUARANTINE / path.name
+    if os.path.lexists(target):
+        target = target.with_name(f"{secrets.token_hex(4)}-{path.name}")
+    path.rename(target)
+    return target
 
 
 def _finish(folder: Path, path: Path, file: int, records: int, size: int) -> Path | None:

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from churn_assets.offers.segments import SUFFIX, Record, SegmentError, read_sealed, sealed_segments
 from churn_assets.store.backend import Backend
+from churn_assets.store.errors import BROKEN
 from churn_assets.store.names import check_name
 
 SEGMENTS = "decisions/"
 _OPENED = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True)
+class LogListing:
+    """What stands where an experiment's segments are.
+
+    Attributes:
+        segments: Keys, oldest first; a segment never changes.
+        foreign: Keys that are no segment's: ignored, and told.
+    """
+
+    segments: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoggedSegment:
+    """A segment that verifies: its name, when it was opened, its records."""
+
+    name: str
+    opened_at: datetime
+    records: tuple[Record, ...]
 
 
 def segment_key(experiment: str, name: str) -> str:
@@ -20,48 +45,82 @@ def segment_key(experiment: str, name: str) -> str:
     return f"{SEGMENTS}{check_name('experiment', experiment)}/{name[:8]}/{name}{SUFFIX}"
 
 
-def stored_segments(backend: Backend, experiment: str) -> list[str]:
-    """Keys of an experiment's segments in the store, oldest first; a segment never changes.
-
-    Raises:
-        SegmentError: A key is no segment's.
-    """
+def list_log(backend: Backend, experiment: str) -> LogListing:
+    """An experiment's segments in the store, and what stands among them and is none."""
     keys = sorted(backend.list(f"{SEGMENTS}{check_name('experiment', experiment)}/"))
-    for key in keys:
-        if key != segment_key(experiment, _name(key)):
-            raise SegmentError(f"{key}: found a foreign object, expected segments of the decision log")
-    return keys
+    ours = [key for key in keys if _opened(_name(key)) and key == segment_key(experiment, _name(key))]
+    return LogListing(tuple(ours), tuple(sorted(set(keys) - set(ours))))
+
+
+def stored_segments(backend: Backend, experiment: str) -> list[str]:
+    """Keys of an experiment's segments in the store, oldest first; a segment never changes."""
+    return list(list_log(backend, experiment).segments)
 
 
 def logged_segments(
-    backend: Backend, experiment: str, folder: Path | None = None
-) -> Iterator[tuple[datetime, tuple[Record, ...]]]:
-    """When each segment was opened, and its records: of the store, and those of `folder` that are not there yet.
+    backend: Backend,
+    experiment: str,
+    folder: Path | None = None,
+    *,
+    ignored: Callable[[str, str], object],
+    known: Container[str] = (),
+) -> Iterator[LoggedSegment]:
+    """The segments of the store, and those of `folder` that are not there yet, one at a time in memory.
 
-    Raises:
-        SegmentError: A segment does not verify, or a key is no segment's.
+    Args:
+        backend: Where the store is.
+        experiment: Whose.
+        folder: The server's own folder, for sealed segments that wait to be shipped.
+        ignored: Told of a foreign object or a segment that does not verify, by key, and why; the others are read.
+        known: Names of segments that are not wanted.
     """
-    seen = set()
-    for key in stored_segments(backend, experiment):
-        name = _name(key)
-        seen.add(name)
-        with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
-            copy = Path(workspace) / name
-            backend.fetch(key, backend.info(key).size, copy)
-            yield _opened(name), read_sealed(copy.read_bytes(), name)
+    listing, seen = list_log(backend, experiment), set()
+    for key in listing.foreign:
+        ignored(key, "a foreign object, expected segments of the decision log")
+    for key in listing.segments:
+        seen.add(_name(key))
+        if _name(key) not in known:
+            yield from _verified(key, partial(_stored, backend, key), ignored)
     for path in sealed_segments(folder) if folder else []:
-        if path.stem not in seen:
-            yield _opened(path.stem), read_sealed(path.read_bytes(), path.stem)
+        if path.stem not in seen and path.stem not in known:
+            yield from _verified(path.stem, partial(_waiting, path, backend, experiment), ignored)
+
+
+def _verified(
+    key: str, read: Callable[[], bytes], ignored: Callable[[str, str], object]
+) -> Iterator[LoggedSegment]:
+    name = _name(key)
+    opened = _opened(name)
+    try:
+        if opened is None:
+            raise SegmentError(f"segment {name}: found no time of opening, expected a name as {_OPENED}")
+        found = LoggedSegment(name, opened, read_sealed(read(), name))
+    except (SegmentError, *BROKEN) as error:
+        ignored(key, str(error))
+        return
+    yield found
+
+
+def _stored(backend: Backend, key: str) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
+        copy = Path(workspace) / _name(key)
+        backend.fetch(key, backend.info(key).size, copy)
+        return copy.read_bytes()
+
+
+def _waiting(path: Path, backend: Backend, experiment: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:  # it was shipped meanwhile
+        return _stored(backend, segment_key(experiment, path.stem))
 
 
 def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1].removesuffix(SUFFIX)
 
 
-def _opened(name: str) -> datetime:
+def _opened(name: str) -> datetime | None:
     try:
         return datetime.strptime(name.split("-", 1)[0], _OPENED).replace(tzinfo=UTC)
-    except ValueError as error:
-        raise SegmentError(
-            f"segment {name}: found no time of opening, expected a name as {_OPENED}"
-        ) from error
+    except ValueError:
+        return None

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -28,10 +25,13 @@ from churn_assets.deciding.decider import (
     LastContact,
     Rollout,
 )
+from churn_assets.deciding.release_models import Foreseen
+from churn_assets.deciding.risk_only import AnyDecider, RisksForeseen
 from churn_assets.decision.process import Floats
 from churn_assets.offers.records import decision_payload
-from churn_assets.offers.segments import DECISIONS, OUTCOMES, SegmentError, recover
+from churn_assets.offers.segments import DECISIONS, OUTCOMES
 from churn_assets.serving import openapi
+from churn_assets.serving.background import Background
 from churn_assets.serving.batching import DynamicBatcher
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
@@ -52,9 +52,7 @@ from churn_assets.serving.schemas import (
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
-from churn_assets.serving.shipping import ship
 from churn_assets.serving.views import model_view, ready_view, release_view
-from churn_assets.store.errors import StoreError
 
 _LOG = logging.getLogger(__name__)
 
@@ -62,8 +60,9 @@ R = TypeVar("R")
 
 _INLINE = 32
 """Customers decided for in the event loop; more are a thread's, so that others are answered meanwhile."""
-_LEAVING_SECONDS = 10.0
-"""Longest time for the last segments to reach the store when the server ends; the next start ships them too."""
+
+_LARGE_BODY = 64 << 10
+"""Bytes of a question from which a call waits for its turn: some hundred customers."""
 
 
 @dataclass(frozen=True)
@@ -71,23 +70,21 @@ class Parts:
     """What the interface is made of, one of each in a process.
 
     Attributes:
-        experiment: Name; segments are stored under it.
         config: The `serving:` section.
         rollout: Who is not left to the policy.
         follower: Which release answers.
         log: Decisions and outcomes.
-        log_folder: Where its segments are.
+        background: What goes on beside answering.
         metrics: Counters.
         keys: API keys; None where none is asked for.
         clock: Aware time now.
     """
 
-    experiment: str
     config: ServingConfig
     rollout: Rollout
     follower: ReleaseFollower
     log: DecisionLog
-    log_folder: Path
+    background: Background
     metrics: Metrics
     keys: Keyring | None
     clock: Callable[[], datetime]
@@ -99,7 +96,7 @@ def create_app(parts: Parts) -> Guard:
         title="Churn decisions",
         description=openapi.DESCRIPTION,
         version="1",
-        lifespan=lambda _: _lifespan(parts),
+        lifespan=lambda _: parts.background.running(),
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -120,7 +117,7 @@ def create_app(parts: Parts) -> Guard:
     @app.get("/v2/health/ready", openapi_extra=openapi.READY, tags=["health"])
     async def ready() -> Response:
         """Whether a release answers and can be recorded, and whether it is the one that leads the channel."""
-        view = ready_view(parts.follower, log_stalled=parts.log.stalled)
+        view = ready_view(parts.follower, parts.log, parts.background.states)
         return _json(msgspec.json.encode(view), status=200 if view.ready else 503)
 
     @app.get("/v2/models/{name}", openapi_extra=openapi.MODEL, tags=["release"])
@@ -204,8 +201,16 @@ class DecisionDesk:
         self._parts = parts
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-calls")
         self._batcher = DynamicBatcher()
+        self._turns = asyncio.Semaphore(parts.config.limits.batches_at_once)
 
     async def decide(self, body: bytes, query: bytes) -> Reply:
+        """As `_answer`; large calls wait for their turn, or what they log would hold up every small one."""
+        if len(body) < _LARGE_BODY:
+            return await self._answer(body, query)
+        async with self._turns:
+            return await self._answer(body, query)
+
+    async def _answer(self, body: bytes, query: bytes) -> Reply:
         """The JSON answer to a `DecisionsQuestion`; `message=false` in the query leaves messages out.
 
         Raises:
@@ -275,13 +280,8 @@ class DecisionDesk:
         decider, parts = served.decider, self._parts
         budget = Budget(question.budget_price, question.remaining_budget)
         try:
-            if len(batch) <= _INLINE:
-                rows = decider.encoded(batch)
-                prior = [customer.prior_offers for customer in batch]
-                foreseen = await self._batcher.foresee(decider.models, rows, prior)
-            else:
-                rows = await self._run(decider.encoded, batch)
-                foreseen = await self._run(decider.foresee, batch, rows)
+            rows = await self._run(decider.encoded, batch)
+            foreseen = await self._foreseen(decider, batch, rows)
             self._within_reach(decider, rows, foreseen.known)
             return await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
         except (CustomerError, Problem):
@@ -290,13 +290,21 @@ class DecisionDesk:
             _LOG.error("no decision for %s", redacted(question))
             raise
 
+    async def _foreseen(
+        self, decider: AnyDecider, batch: Sequence[CustomerInput], rows: Floats
+    ) -> Foreseen | RisksForeseen:
+        if isinstance(decider, Decider) and len(batch) <= _INLINE:
+            prior = [customer.prior_offers for customer in batch]
+            return await self._batcher.foresee(decider.models, rows, prior)
+        return await self._run(decider.foresee, batch, rows)
+
     async def _run(self, work: Callable[..., R], batch: Sequence[CustomerInput], *others: object) -> R:
         """Here for a few customers, in a thread for many."""
         if len(batch) <= _INLINE:
             return work(batch, *others)
         return await asyncio.get_running_loop().run_in_executor(self._large, work, batch, *others)
 
-    def _within_reach(self, decider: Decider, rows: Floats, known: Sequence[bool]) -> None:
+    def _within_reach(self, decider: AnyDecider, rows: Floats, known: Sequence[bool]) -> None:
         """Counts who lies far outside of what was learned, as no customer does whom the release knows."""
         if all(known):
             return
@@ -310,8 +318,7 @@ class DecisionDesk:
     async def _log(self, kind: bytes, *payload: bytes) -> None:
         try:
             await self._parts.log.append(kind, *payload)
-        except LogUnavailableError as error:
-            _LOG.error("%s", error)
+        except LogUnavailableError as error:  # the log tells why, once
             raise Problem(503, "not recorded", "the decision log cannot be written; ask again") from error
 
     def _count(self, decided: Sequence[Decision], messages: dict[int, MessageView | None]) -> None:
@@ -390,77 +397,6 @@ def _json(body: bytes, *, status: int = 200) -> Response:
 
 def _refusal(problem: Problem) -> Response:
     return Response(problem_body(problem), problem.status, problem.headers, PROBLEM_JSON)
-
-
-@asynccontextmanager
-async def _lifespan(parts: Parts) -> AsyncIterator[None]:
-    """From the first look at the channel to the last sealed segment."""
-    loop = asyncio.get_running_loop()
-    with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
-        await loop.run_in_executor(background, _recover, parts)
-        await loop.run_in_executor(background, _follow, parts)
-        # What is there by now stays: a search of it for garbage, at any moment, would stop all answers for 50 ms.
-        gc.collect()
-        gc.freeze()
-        tasks = [
-            loop.create_task(_every(parts.config.poll_seconds, background, _follow, parts)),
-            loop.create_task(_shipping(parts, background)),
-        ]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await parts.log.close()
-            try:
-                async with asyncio.timeout(_LEAVING_SECONDS):
-                    await loop.run_in_executor(background, _ship, parts)
-            except TimeoutError:
-                _LOG.warning("the last segments stay here until the next start")
-
-
-async def _every(
-    seconds: float, background: ThreadPoolExecutor, work: Callable[[Parts], None], parts: Parts
-) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        await asyncio.get_running_loop().run_in_executor(background, work, parts)
-
-
-async def _shipping(parts: Parts, background: ThreadPoolExecutor) -> None:
-    while True:
-        await asyncio.sleep(parts.config.decision_log.ship_seconds)
-        await parts.log.seal_if_old()
-        await asyncio.get_running_loop().run_in_executor(background, _ship, parts)
-
-
-def _follow(parts: Parts) -> None:
-    before = parts.follower.served
-    if parts.follower.check() and parts.follower.served is not None:
-        gone = str(before.ref) if before else None
-        parts.metrics.serving(parts.follower.channel.name, str(parts.follower.served.ref), gone)
-
-
-def _recover(parts: Parts) -> None:
-    for found in recover(parts.log_folder):
-        _LOG.warning(
-            "segment %s of a killed process: %d records kept, %d bytes of an unfinished write put aside",
-            found.name,
-            found.records,
-            found.torn,
-        )
-        parts.metrics.torn(found.torn)
-
-
-def _ship(parts: Parts) -> None:
-    """Also takes over what other workers left when they were killed."""
-    _recover(parts)
-    try:
-        parts.metrics.shipped(ship(parts.log_folder, parts.follower.channel.store.backend, parts.experiment))
-    except (StoreError, SegmentError, OSError) as error:
-        parts.metrics.shipping_failed()
-        _LOG.error("segments stay here for now: %s", error)
 
 
 def utc_now() -> datetime:

@@ -24,6 +24,10 @@ class LimitsConfig(_Section):
         requests_per_second: Of one API key, or of one address where no key is asked for, in each worker process.
         burst: Requests that may come at once before the rate counts.
         concurrent_requests: Of one worker; more are answered with 503.
+        connections: Of one worker; one more is answered with 503 and closed.
+        batches_at_once: Calls with a large body that one worker answers at a time, so that they and what they log keep
+            no small call waiting; the others wait their turn.
+        unauthorized_per_second: Requests of one address without a good key that are answered with 401; more with 429.
     """
 
     body_bytes: Annotated[int, Field(ge=1024, le=64 << 20)] = 4 << 20
@@ -31,6 +35,9 @@ class LimitsConfig(_Section):
     requests_per_second: Annotated[float, Field(gt=0)] = 20_000.0
     burst: Count = 20_000
     concurrent_requests: Count = 1_000
+    connections: Count = 2_000
+    batches_at_once: Count = 2
+    unauthorized_per_second: Annotated[float, Field(gt=0)] = 5.0
 
 
 class DecisionLogConfig(_Section):

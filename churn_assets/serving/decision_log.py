@@ -14,6 +14,7 @@ from time import monotonic
 
 from churn_assets.offers.segments import Segment, frame
 from churn_assets.serving.config import DecisionLogConfig
+from churn_assets.serving.supervisor import error_kind
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,7 +51,9 @@ class DecisionLog:
     The disk is the business of one thread, so that a disk which stands still stops the log and not the server: after
     `write_seconds` all who wait are refused, and so is whoever comes until the disk is back. What they asked to be
     recorded may still reach the log; it was never acknowledged. A segment whose write failed is left as it is, since
-    what the disk holds of it is unknown; `segments.recover` keeps what is whole of it.
+    what the disk holds of it is unknown; `segments.recover` keeps what is whole of it. One that somebody removed is
+    written anew from what the process still holds of it. `tend` tries again what failed, so that the log is well again
+    though nobody asks.
 
     Args:
         folder: Where segments are; several processes may share it.
@@ -60,6 +63,7 @@ class DecisionLog:
 
     Attributes:
         stalled: Whether the disk has been at a group for longer than it may.
+        trouble: Kind of error of the last write; empty where it succeeded.
     """
 
     def __init__(
@@ -70,6 +74,7 @@ class DecisionLog:
         flushed: Callable[[int, float], None],
     ) -> None:
         self.stalled = False
+        self.trouble = ""
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="decision-log")
         self._segment = _OpenSegment(folder, config, clock)
         self._seconds = config.write_seconds
@@ -96,9 +101,22 @@ class DecisionLog:
         self._offer()
         await written
 
-    async def seal_if_old(self) -> None:
-        """Seal a segment that has been open for long, so that quiet hours are shipped too."""
-        await asyncio.get_running_loop().run_in_executor(self._disk, self._segment.seal_if_old)
+    async def tend(self) -> None:
+        """Seal what has been open for long, save what was removed, and try again what failed last.
+
+        Raises:
+            OSError: The log cannot be written.
+        """
+        if self._closed:
+            return
+        again = bool(self.trouble)
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._disk, self._segment.tend, again)
+        except OSError as error:
+            self._note(error_kind(error), error)
+            raise
+        if again:
+            self._note("", None)
 
     async def close(self) -> None:
         """Write what waits, and seal the segment; a disk that stands still is not waited for."""
@@ -150,6 +168,7 @@ class DecisionLog:
         if self._in_hand is group:
             self._in_hand = None
         error = writing.exception()
+        self._note("" if error is None else error_kind(error), error)
         if isinstance(error, OSError):
             group.settle(LogUnavailableError(f"the decision log cannot be written: {error}"))
         elif error is not None:
@@ -159,6 +178,14 @@ class DecisionLog:
             group.settle()
         if self._waiting:
             self._offer()
+
+    def _note(self, trouble: str, error: BaseException | None) -> None:
+        """Tell of a trouble that is new, and of its end; each refused caller is told by its answer."""
+        if trouble and trouble != self.trouble:
+            _LOG.error("the decision log cannot be written: %s", error)
+        elif self.trouble and not trouble:
+            _LOG.warning("the decision log can be written again")
+        self.trouble = trouble
 
     def _stall(self, group: _Group) -> None:
         """The disk is late: nobody waits for it any longer, and nothing more is given to it."""
@@ -178,34 +205,74 @@ class _OpenSegment:
         self._config = config
         self._clock = clock
         self._segment: Segment | None = None
+        self._opened = 0.0
+        self._displaced: list[Segment] = []
 
     def write(self, frames: Sequence[bytes]) -> float:
         """Write, and wait for the disk if the config asks; seconds it took."""
         started = monotonic()
-        if self._segment is None:
-            self._segment = Segment(self._folder, self._clock())
+        self._rescue_now()
+        segment = self._open()
         try:
-            self._segment.append(frames, durable=self._config.flush)
+            segment.append(frames, durable=self._config.flush)
         except OSError:
-            self._segment.close()
-            self._segment = None
+            self._give_up(segment)
             raise
-        if self._segment.size >= self._config.segment_bytes:
+        if segment.size >= self._config.segment_bytes:
             self.seal()
         return monotonic() - started
 
-    def seal_if_old(self) -> None:
+    def tend(self, again: bool) -> None:
+        """See `DecisionLog.tend`; `again` where the last write failed."""
+        self._rescue()
         segment = self._segment
-        if segment is None:
-            return
-        if (self._clock() - segment.opened_at).total_seconds() >= self._config.segment_seconds:
+        if segment is not None and segment.displaced():
+            self._give_up(segment)
+        elif segment is not None and monotonic() - self._opened >= self._config.segment_seconds:
             self.seal()
+        self._rescue()
+        if again:
+            self._open()
 
     def seal(self) -> None:
         segment, self._segment = self._segment, None
-        if segment is None:
-            return
+        if segment is not None and _displaced(segment):
+            self._give_up(segment)
+        elif segment is not None:
+            try:
+                segment.seal()
+            except OSError as error:  # its records are written; `recover` seals it as soon as the disk allows
+                _LOG.error("segment %s could not be sealed: %s", segment.name, error)
+        self._rescue_now()
+
+    def _open(self) -> Segment:
+        if self._segment is None:
+            self._segment, self._opened = Segment(self._folder, self._clock()), monotonic()
+        return self._segment
+
+    def _give_up(self, segment: Segment) -> None:
+        """Write no more to it. One that was removed is kept until its records are elsewhere."""
+        self._segment = None
+        if _displaced(segment):
+            _LOG.error("segment %s was removed or replaced under the server; writing it anew", segment.name)
+            self._displaced.append(segment)
+        else:
+            segment.close()
+
+    def _rescue_now(self) -> None:
         try:
-            segment.seal()
-        except OSError as error:  # its records are written; `recover` seals it as soon as the disk allows
-            _LOG.error("segment %s could not be sealed: %s", segment.name, error)
+            self._rescue()
+        except OSError as error:  # `tend` tries again
+            _LOG.error("the segment %s is not written anew yet: %s", self._displaced[0].name, error)
+
+    def _rescue(self) -> None:
+        while self._displaced:
+            self._displaced[0].rescue()
+            self._displaced.pop(0)
+
+
+def _displaced(segment: Segment) -> bool:
+    try:
+        return segment.displaced()
+    except OSError:
+        return False  # it is there, and cannot be looked at now

@@ -70,6 +70,19 @@ class Metrics:
         self._torn = Counter(
             "churn_log_torn_bytes", "Bytes of unfinished writes after a crash.", registry=own
         )
+        self._aside = Counter(
+            "churn_log_quarantined", "Files of the log that are no segments, or rotten.", registry=own
+        )
+        self._failures = Counter(
+            "churn_loop_failures", "Turns of background work that failed.", ["loop"], registry=own
+        )
+        self._success = Gauge(
+            "churn_loop_last_success_timestamp_seconds",
+            "When background work last succeeded.",
+            ["loop"],
+            registry=own,
+            multiprocess_mode="livemin",
+        )
         self._request_of = cache(self._requests.labels)
         self._seconds_of = cache(self._seconds.labels)
         self._arm_of = cache(self._arms.labels)
@@ -129,6 +142,18 @@ class Metrics:
     def torn(self, size: int) -> None:
         """A crash had left an unfinished write."""
         self._torn.inc(size)
+
+    def quarantined(self) -> None:
+        """A file was moved out of the way of the log's segments."""
+        self._aside.inc()
+
+    def turn(self, loop: str, succeeded: bool) -> None:
+        """A turn of background work is over."""
+        if succeeded:
+            self._success.labels(loop).set_to_current_time()
+            self._failures.labels(loop)  # shows as 0 before the first failure
+        else:
+            self._failures.labels(loop).inc()
 
     def exposition(self) -> bytes:
         """All counters as Prometheus reads them: those of every worker where several count together."""

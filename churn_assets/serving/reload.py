@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +35,10 @@ _LOG = logging.getLogger(__name__)
 
 _MAY_PASS = (StoreUnreachable, AccessDenied, BucketMissing, RequestRefused)
 """What says nothing about the release itself: it is tried again at the next poll."""
+
+
+_AGAIN_SECONDS = 30.0
+"""Until a release whose bytes were found wrong is looked at again, beside one that answers; then twice as long."""
 
 
 class UnservableError(ValueError):
@@ -80,6 +86,21 @@ class Trouble:
 ReloadResult = Literal["loaded", "failed", "unreachable"]
 
 
+@dataclass(frozen=True)
+class _Failure:
+    """A release that was found unfit.
+
+    Attributes:
+        trouble: What was found.
+        tries: How often.
+        again_at: On the monotonic clock; what only another release mends is never tried again.
+    """
+
+    trouble: Trouble
+    tries: int
+    again_at: float
+
+
 class ReleaseFollower:
     """Keeps the release that leads a channel ready to answer. One thread calls `check`, any may read `served`.
 
@@ -87,6 +108,7 @@ class ReleaseFollower:
         channel: What is followed.
         load: Loads and verifies a release.
         told: Told of every attempt.
+        monotonic: A clock that nobody sets.
     """
 
     def __init__(
@@ -94,56 +116,77 @@ class ReleaseFollower:
         channel: Channel,
         load: Callable[[ArtifactRef], ServedRelease],
         told: Callable[[ReloadResult], None],
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.channel = channel
         self.served: ServedRelease | None = None
         self.trouble: Trouble | None = None
         self._load = load
         self._told = told
-        self._seen = 0
-        self._bad: dict[ArtifactRef, Trouble] = {}
+        self._monotonic = monotonic
+        self._head: ChannelRecord | None = None
+        self._bad: dict[ArtifactRef, _Failure] = {}
 
     def check(self) -> bool:
-        """Ask the channel once, and follow it if it moved.
+        """Ask the channel once, and follow it if it moved, or if what leads it was unfit and may be mended by now.
 
         Returns:
             Whether another release answers from here on.
+
+        Raises:
+            StoreError: The store does not answer; `trouble` says so too.
+            OSError: The same.
         """
+        head, trouble = self._head, self.trouble
         try:
-            if not self.channel.moved_since(self._seen):
-                return False
-            head = self.channel.head()
-        except StoreError as error:
+            if self.channel.moved_since(0 if head is None else head.seq):
+                head = self.channel.head()
+        except (StoreError, OSError) as error:
             self._stay(Trouble("", type(error).__name__, str(error)), "unreachable")
+            raise
+        if trouble is not None and not trouble.release:
+            self.trouble = None  # the channel can be read again
+        if head is None:
             return False
-        return head is not None and self._follow(head)
+        return self._follow(head)
 
     def _follow(self, head: ChannelRecord) -> bool:
-        """A release that failed once is known to be bad: it is not tried again while this process lives."""
-        ref = head.ref
+        ref, before = head.ref, self._bad.get(head.ref)
         if self.served is not None and self.served.ref == ref:
-            self.trouble, self._seen = None, head.seq
+            self.trouble, self._head = None, head
             return False
-        if ref in self._bad:
-            self.trouble, self._seen = self._bad[ref], head.seq
+        if before is not None and self._monotonic() < before.again_at:
+            self.trouble, self._head = before.trouble, head
             return False
         try:
             served = self._load(ref)
             if self.served is not None:
                 refuse_other_schema(self.served.decider.schema, served.decider.schema)
                 refuse_other_menu(self.served.decider.menu, served.decider.menu)
-        except _MAY_PASS as error:
+        except (*_MAY_PASS, OSError) as error:
             self._stay(Trouble(str(ref), type(error).__name__, str(error)), "unreachable")
-            return False
+            raise
         except (StoreError, UnservableError, ProfileError) as error:
-            self._bad[ref] = Trouble(str(ref), type(error).__name__, str(error))
-            self._seen = head.seq
-            self._stay(self._bad[ref], "failed")
+            self._is_bad(ref, error)
+            self._head = head
             return False
-        self.served, self.trouble, self._seen = served, None, head.seq
+        self._bad.pop(ref, None)
+        self.served, self.trouble, self._head = served, None, head
         self._told("loaded")
         _LOG.info("%s answers (record %d of %s)", ref, head.seq, self.channel.name)
         return True
+
+    def _is_bad(self, ref: ArtifactRef, error: Exception) -> None:
+        """Bytes may be restored, so they are looked at again; a sound release that cannot answer here stays one."""
+        tries = 1 + (self._bad[ref].tries if ref in self._bad else 0)
+        first = (
+            _AGAIN_SECONDS if self.served is not None else 1.0
+        )  # where nothing answers, nothing is disturbed
+        wait = min(first * 2.0 ** min(tries - 1, 16), 2 * _AGAIN_SECONDS)
+        again_at = self._monotonic() + wait if isinstance(error, StoreError) else math.inf
+        trouble = Trouble(str(ref), type(error).__name__, str(error))
+        self._bad[ref] = _Failure(trouble, tries, again_at)
+        self._stay(trouble, "failed")
 
     def _stay(self, trouble: Trouble, result: ReloadResult) -> None:
         if trouble != self.trouble:

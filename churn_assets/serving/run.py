@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import resource
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ import uvicorn
 from churn_assets.deciding.decider import Rollout
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.serving.app import Parts, create_app, utc_now
+from churn_assets.serving.background import Background
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
@@ -36,6 +38,7 @@ _SWITCH_SECONDS = 0.0002
 gives it away at every event, and would wait that long for each while a release is loaded beside it. The decision log's
 thread waits too, at every flush: 4,700 decisions a second at full load with 5 ms, 5,900 with 1 ms, 6,500 with this."""
 _GRACE_SECONDS = 20
+_OWN_DESCRIPTORS = 256
 
 
 class ServingError(Exception):
@@ -102,7 +105,17 @@ def serve(plan: ServerPlan) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
+            limit_concurrency=_connections(config.limits.connections),
         )
+
+
+def _connections(wanted: int) -> int:
+    """How many a process may hold: what the system lets it open, less what log, store and models need."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        return max(1, min(wanted, most - _OWN_DESCRIPTORS))
+    return wanted
 
 
 def worker() -> Guard:
@@ -120,8 +133,13 @@ def worker_parts() -> Parts:
     root, metrics = Path(plan.root), Metrics()
     store = open_store(plan.store, root=root)
     log_folder = root / config.decision_log.folder
+    follower = ReleaseFollower(
+        Channel(store, plan.channel),
+        lambda ref: load_served(store, ref, config.message_seconds, utc_now()),
+        metrics.reload,
+    )
+    log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
     return Parts(
-        experiment=plan.experiment,
         config=config,
         rollout=Rollout(
             found.assignment_key,
@@ -130,13 +148,9 @@ def worker_parts() -> Parts:
             config.exploration_share,
             config.kill_switch,
         ),
-        follower=ReleaseFollower(
-            Channel(store, plan.channel),
-            lambda ref: load_served(store, ref, config.message_seconds, utc_now()),
-            metrics.reload,
-        ),
-        log=DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed),
-        log_folder=log_folder,
+        follower=follower,
+        log=log,
+        background=Background(plan.experiment, config, follower, log, log_folder, metrics),
         metrics=metrics,
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import logging
 import math
@@ -11,7 +12,8 @@ import secrets
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -30,6 +32,7 @@ OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
 _BEARER = b"Bearer "
 _KEY_BYTES = 32
 _CALLERS_KEPT = 10_000
+_STRANGERS_BURST = 20
 _BODY_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
@@ -103,11 +106,35 @@ def write_keys(path: Path, keys: tuple[ApiKey, ...]) -> None:
     """Replace the file of keys at once, readable by its owner only."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    Path(draft).replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(msgspec.json.format(msgspec.json.encode(keys), indent=2) + b"\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(draft).replace(path)
+    except OSError:
+        Path(draft).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def held_keys(path: Path) -> Iterator[None]:
+    """Nobody else changes a file of keys meanwhile: who reads, changes and writes it loses no change of others.
+
+    The lock is a file beside it, as the file itself is replaced; it stays there, empty.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 class Keyring:
@@ -189,6 +216,7 @@ class Guard:
         self._limits = limits
         self._metrics = metrics
         self._rate = RateLimit(limits.requests_per_second, limits.burst)
+        self._strangers = RateLimit(limits.unauthorized_per_second, _STRANGERS_BURST)
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,19 +245,19 @@ class Guard:
         caller = self._caller(scope, headers)
         if self._running > self._limits.concurrent_requests:
             raise Problem(503, "too many requests at once", "try again soon", {"retry-after": "1"})
-        wait = self._rate.wait(caller)
-        if wait:
-            raise Problem(429, "too many requests", "slow down", {"retry-after": str(math.ceil(wait))})
+        _refuse_early(self._rate.wait(caller))
         if scope["method"] not in _BODY_METHODS:
             return receive
         return await self._body(headers, receive)
 
     def _caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
+        client = scope.get("client")
+        address = client[0] if client else ""
         if self._keys is None or scope["path"] in OPEN_PATHS:
-            client = scope.get("client")
-            return client[0] if client else ""
+            return address
         name = self._keys.name_of(headers.get(b"authorization", b""))
         if name is None:
+            _refuse_early(self._strangers.wait(address))
             raise Problem(
                 401, "no valid API key", "send Authorization: Bearer <key>", {"www-authenticate": "Bearer"}
             )
@@ -267,6 +295,11 @@ class Guard:
 
     def _too_large(self) -> Problem:
         return Problem(413, "body too large", f"expected at most {self._limits.body_bytes} bytes")
+
+
+def _refuse_early(wait: float) -> None:
+    if wait:
+        raise Problem(429, "too many requests", "slow down", {"retry-after": str(math.ceil(wait))})
 
 
 class _Replay:

@@ -6,37 +6,69 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from churn_assets.offers.segments import check_sealed, sealed_segments
+from churn_assets.offers.segments import SegmentError, check_sealed, quarantine, sealed_segments
 from churn_assets.offers.stored_log import segment_key
+from churn_assets.serving.supervisor import error_kind
 from churn_assets.store.backend import Backend, ObjectInfo, stored
 from churn_assets.store.digests import info_of
-from churn_assets.store.errors import CorruptArtifact, ObjectExists
+from churn_assets.store.errors import (
+    AccessDenied,
+    BucketMissing,
+    ContentError,
+    CorruptArtifact,
+    ObjectExists,
+    StoreError,
+    StoreUnreachable,
+)
 from churn_assets.store.local import LocalBackend
 
+STORE_AWAY = (StoreUnreachable, AccessDenied, BucketMissing)
+"""What is wrong with the storage as a whole, and would be with every other request too."""
 
-def ship(folder: Path, backend: Backend, experiment: str) -> int:
+
+@dataclass(frozen=True)
+class ShippingReport:
+    """What became of the sealed segments.
+
+    Attributes:
+        shipped: How many are in the store now and no longer here.
+        aside: What was moved to `quarantine/`, and why.
+        left: What is still here and tried again, and why.
+    """
+
+    shipped: int
+    aside: tuple[str, ...]
+    left: tuple[str, ...]
+
+
+def ship(folder: Path, backend: Backend, experiment: str) -> ShippingReport:
     """Store every sealed segment, and remove the local copy once the storage attests its bytes.
 
     Safe to repeat and to run in several processes: a segment's name is its identity, objects are create-only,
-    and a lost acknowledgement is recognised by the bytes that are there.
-
-    Returns:
-        How many segments were shipped.
-
-    Raises:
-        StoreError: The storage refuses or does not answer; what was not attested is still here.
-        SegmentError: A sealed segment has changed; it stays where it is.
-        CorruptArtifact: The storage holds other bytes under a segment's name.
+    and a lost acknowledgement is recognised by the bytes that are there. One that is rotten, or whose name holds other
+    bytes in the store, is moved aside; one that cannot be read or stored now is left; the later ones go on, unless the
+    storage as a whole does not answer.
     """
-    shipped = 0
+    shipped, aside, left = 0, [], []
     for path in sealed_segments(folder):
-        with _claimed(path) as claimed:
-            if claimed:
-                _ship_one(path, backend, segment_key(experiment, path.stem))
-                shipped += 1
-    return shipped
+        try:
+            with _claimed(path) as claimed:
+                if claimed:
+                    _ship_one(path, backend, segment_key(experiment, path.stem))
+                    shipped += 1
+        except (SegmentError, ContentError) as error:
+            try:
+                aside.append(f"{path.name}: {error}; now {quarantine(folder, path).relative_to(folder)}")
+            except OSError as why:
+                left.append(f"{path.name}: {error}; cannot be moved aside: {error_kind(why)}")
+        except (StoreError, OSError) as error:
+            left.append(f"{path.name}: {error_kind(error)}: {error}")
+            if isinstance(error, STORE_AWAY):
+                break
+    return ShippingReport(shipped, tuple(aside), tuple(left))
 
 
 def _ship_one(path: Path, backend: Backend, key: str) -> None:
@@ -66,6 +98,8 @@ def _handed_over(path: Path, backend: Backend, key: str) -> ObjectInfo:
 @contextmanager
 def _claimed(path: Path) -> Iterator[bool]:
     """Whether this process may ship a segment: no other is at it, and it is still there."""
+    if not path.is_file() and os.path.lexists(path):
+        raise SegmentError(f"{path.name}: found another kind of file, expected a sealed segment")
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

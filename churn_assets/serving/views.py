@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,9 +13,11 @@ from msgspec import Meta, Struct
 from churn_assets.arms import Arm
 from churn_assets.serving.answers import terms_json
 from churn_assets.serving.config import ServingConfig
+from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.problems import Problem
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import TERMS_REF, ArmId
+from churn_assets.serving.supervisor import LoopState
 
 RELEASE_MODEL = "release"
 
@@ -91,6 +94,15 @@ class ReleaseView(Struct, frozen=True):
     trouble: Annotated[TroubleView | None, Meta(description="Null while what leads the channel answers.")]
 
 
+class LoopView(Struct, frozen=True):
+    """How work beside the answers goes."""
+
+    name: str
+    age_seconds: Annotated[float, Meta(description="Since it last succeeded, or since the start.")]
+    failures: Annotated[int, Meta(description="Tries since then that failed; it is tried again.")]
+    trouble: Annotated[str, Meta(description="Kind of the last error; empty while all is well.")]
+
+
 class ReadyView(Struct, frozen=True):
     """Whether a release answers, and its decisions can be recorded."""
 
@@ -103,6 +115,17 @@ class ReadyView(Struct, frozen=True):
     log_stalled: Annotated[
         bool,
         Meta(description="The disk of the decision log stands still; decisions get 503 until it is back."),
+    ]
+    log_trouble: Annotated[
+        str,
+        Meta(
+            description="Kind of error for which the decision log cannot be written; empty while it can. It is tried "
+            "again every second."
+        ),
+    ]
+    loops: Annotated[
+        list[LoopView],
+        Meta(description="Following the channel, the open log, taking over and shipping its segments."),
     ]
 
 
@@ -169,15 +192,23 @@ def _menu_arm(arm: Arm) -> MenuArmView:
     return MenuArmView(arm.id, arm.label, terms_json(arm), arm.channel, arm.contact_cost, conditions)
 
 
-def ready_view(follower: ReleaseFollower, *, log_stalled: bool) -> ReadyView:
-    """Whether decisions are made and recorded. Told without a key, so no detail of a trouble is in it."""
+def ready_view(follower: ReleaseFollower, log: DecisionLog, loops: Sequence[LoopState]) -> ReadyView:
+    """Whether decisions are made and recorded. Told without a key, so no detail of a trouble is in it.
+
+    A loop that fails does not make a server unready: with the release that it has it answers on, and all servers at
+    once would be unready where the store is away.
+    """
     served, trouble = follower.served, follower.trouble
     return ReadyView(
-        ready=served is not None and not log_stalled,
+        ready=served is not None and not log.stalled and not log.trouble,
         release=str(served.ref) if served else None,
         trouble=trouble.kind if trouble else None,
         leading=(trouble.release or None) if trouble else None,
-        log_stalled=log_stalled,
+        log_stalled=log.stalled,
+        log_trouble=log.trouble,
+        loops=[
+            LoopView(each.name, round(each.age_seconds, 3), each.failures, each.trouble) for each in loops
+        ],
     )
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from churn_assets.tables.problems import ROLE, VALUE, Problems, shown
 from churn_assets.tables.raw import RawTable, plain_values
 from churn_assets.tables.rules import LARGEST_NUMBER, LONGEST_ID, LONGEST_TEXT, NumberRule
+from churn_assets.tables.spreadsheets import unmarked
 from churn_assets.tables.text import as_text
 
 Codes = NDArray[np.int32]
@@ -162,7 +163,7 @@ def _id_texts(table: RawTable, name: str) -> Any:
         return pc.fill_null(values.cast(pa.string()), "")
     if not is_text(table, name):
         return pa.array([as_text(value) for value in values.to_pylist()], pa.string())
-    texts = pc.fill_null(pc.utf8_trim_whitespace(values), "")
+    texts = unmarked(pc.fill_null(pc.utf8_trim_whitespace(values), ""))
     if pc.any(pc.ends_with(texts, ".0")).as_py() or pc.any(pc.ends_with(texts, "00")).as_py():
         texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
     if table.blanks:

@@ -301,5 +301,5 @@ def test_whoever_keeps_a_condition_by_now_and_did_not_then_is_left_out_of_the_lo
 
 def test_an_arm_that_is_not_declared_any_more_is_an_error_that_names_it():
     served = of_every_kind("a", "router"), told("a", accepted=False, churned=False)
-    with pytest.raises(OfferLogError, match=r"found arm 'free_month', .*declare it under arms:"):
+    with pytest.raises(OfferLogError, match=r"found arm 'router', .*declare it under arms:"):
         rows(*served)

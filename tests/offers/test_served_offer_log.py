@@ -37,7 +37,7 @@ def serve(project, *records):
     segment = Segment(log, datetime.now(UTC))
     segment.append([frame(record.kind, record.payload) for record in records], durable=True)
     segment.seal()
-    assert ship(log, open_store(".churn/store", root=project).backend, "quickstart") == 1
+    assert ship(log, open_store(".churn/store", root=project).backend, "quickstart").shipped == 1
 
 
 def make(project, instance):

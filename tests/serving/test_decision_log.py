@@ -1,6 +1,7 @@
 """The decision log: what was acknowledged is there after any end, once."""
 
 import asyncio
+import errno
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from benchmarks.logged import logged_records
 from churn_assets.offers.segments import (
     DECISIONS,
     OPEN,
+    QUARANTINE,
     SEALED,
     TORN,
     Record,
@@ -29,8 +31,8 @@ from churn_assets.offers.segments import (
 from churn_assets.offers.stored_log import SEGMENTS, segment_key
 from churn_assets.serving.config import DecisionLogConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
-from churn_assets.serving.shipping import ship
-from churn_assets.store.errors import CorruptArtifact, StoreUnreachable
+from churn_assets.serving.shipping import ShippingReport, ship
+from churn_assets.store.errors import StoreUnreachable
 from churn_assets.store.local import LocalBackend
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -138,16 +140,18 @@ def test_records_that_come_together_are_flushed_together(tmp_path):
 
 
 def test_a_segment_that_is_large_or_old_is_sealed(tmp_path):
-    times = iter([NOW, NOW, NOW + timedelta(seconds=400)])
+    """Old by a clock that nobody sets: the other one goes back a day meanwhile."""
+    times = iter([NOW, NOW, NOW - timedelta(days=1)])
 
     async def write():
-        log = DecisionLog(
-            tmp_path, DecisionLogConfig(segment_bytes=4096), lambda: next(times), lambda *_: None
-        )
+        config = DecisionLogConfig(segment_bytes=4096, segment_seconds=0.05)
+        log = DecisionLog(tmp_path, config, lambda: next(times), lambda *_: None)
         await log.append(DECISIONS, b"x" * 5000)
         large = len(sealed_segments(tmp_path))
         await log.append(DECISIONS, b"y")
-        await log.seal_if_old()
+        await log.tend()
+        await asyncio.sleep(0.1)
+        await log.tend()
         return large, len(sealed_segments(tmp_path))
 
     assert asyncio.run(write()) == (1, 2)
@@ -222,11 +226,11 @@ def test_what_killed_writers_acknowledged_is_in_the_log_once(tmp_path):
 def test_a_shipped_segment_is_in_the_store_and_no_longer_here(tmp_path):
     backend = LocalBackend(tmp_path / "store")
     path = segment(tmp_path / "log", b"one")
-    assert ship(tmp_path / "log", backend, "toy") == 1
+    assert ship(tmp_path / "log", backend, "toy").shipped == 1
     assert sealed_segments(tmp_path / "log") == []
     assert backend.list(SEGMENTS) == [segment_key("toy", path.stem)]
     assert payloads(logged_records(backend, "toy", tmp_path / "log")) == [b"one"]
-    assert ship(tmp_path / "log", backend, "toy") == 0
+    assert ship(tmp_path / "log", backend, "toy").shipped == 0
 
 
 class LosesTheAnswer(LocalBackend):
@@ -248,30 +252,55 @@ def test_a_store_on_the_same_disk_takes_the_segment_itself(tmp_path):
 def test_a_lost_answer_of_the_store_ships_no_row_twice(tmp_path):
     log = tmp_path / "log"
     segment(log, b"one")
-    with pytest.raises(StoreUnreachable):
-        ship(log, LosesTheAnswer(tmp_path / "store"), "toy")
+    (left,) = ship(log, LosesTheAnswer(tmp_path / "store"), "toy").left
+    assert "StoreUnreachable" in left
     backend = LocalBackend(tmp_path / "store")
     assert payloads(logged_records(backend, "toy", log)) == [b"one"]
-    assert ship(log, backend, "toy") == 1
+    assert ship(log, backend, "toy").shipped == 1
     assert payloads(logged_records(backend, "toy", log)) == [b"one"]
 
 
-def test_other_bytes_under_a_segments_name_are_an_error_and_nothing_is_lost(tmp_path):
+def test_a_segment_whose_name_holds_other_bytes_is_moved_aside_and_nothing_is_lost(tmp_path):
     log, backend = tmp_path / "log", LocalBackend(tmp_path / "store")
-    path = segment(log, b"one")
+    path, later = segment(log, b"one"), segment(log, b"two")
+    before = path.read_bytes()
     backend.create(segment_key("toy", path.stem), b"other")
-    with pytest.raises(CorruptArtifact, match=path.stem):
-        ship(log, backend, "toy")
-    assert sealed_segments(log) == [path]
+    report = ship(log, backend, "toy")
+    assert (report.shipped, report.left) == (1, ())
+    assert path.stem in report.aside[0]
+    assert (log / QUARANTINE / path.name).read_bytes() == before
+    assert segment_key("toy", later.stem) in backend.list(SEGMENTS)
 
 
-def test_a_segment_that_changed_on_disk_is_not_shipped(tmp_path):
+def test_a_rotten_segment_is_moved_aside_and_the_later_ones_go_on(tmp_path):
     log, backend = tmp_path / "log", LocalBackend(tmp_path / "store")
-    path = segment(log, b"one")
-    path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(SegmentError, match=path.stem):
-        ship(log, backend, "toy")
-    assert backend.list(SEGMENTS) == []
+    paths = sorted([segment(log, b"one"), segment(log, b"two"), segment(log, b"three")])
+    paths[0].write_bytes(paths[0].read_bytes()[:-3])
+    (log / SEALED / "00-notes.log").mkdir()
+    (log / SEALED / "01-notes.log").write_text("an editor's backup")
+    (log / SEALED / ".DS_Store").write_text("a desktop's own")
+    report = ship(log, backend, "toy")
+    assert (report.shipped, len(report.aside), report.left) == (2, 3, ())
+    assert backend.list(SEGMENTS) == [segment_key("toy", path.stem) for path in paths[1:]]
+    assert ship(log, backend, "toy") == ShippingReport(0, (), ())
+
+
+def test_a_segment_that_cannot_be_read_now_keeps_no_other_waiting(tmp_path, monkeypatch):
+    log, backend = tmp_path / "log", LocalBackend(tmp_path / "store")
+    first, _ = sorted([segment(log, b"one"), segment(log, b"two")])
+    opened = os.open
+
+    def unreadable(path, *arguments, **options):
+        if str(path) == str(first):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", unreadable)
+    report = ship(log, backend, "toy")
+    assert (report.shipped, report.aside, len(report.left)) == (1, (), 1)
+    monkeypatch.undo()
+    assert ship(log, backend, "toy").shipped == 1
+    assert len(backend.list(SEGMENTS)) == 2
 
 
 def test_a_foreign_object_among_the_segments_is_an_error(tmp_path):

@@ -1,0 +1,74 @@
+"""A table that a command writes, whole or not at all, in parts as they come. Decides nothing about its content."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from churn_assets.cli.errors import UsageProblemError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUFFIXES = (".csv", ".parquet")
+
+
+class TableFile:
+    """A CSV or Parquet file by its suffix; it has its name once all parts are in it.
+
+    Texts that a spreadsheet would run as a formula are marked in a CSV, see `tables.spreadsheets`.
+
+    Raises:
+        UsageProblemError: The suffix is another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._suffix = path.suffix.lower()
+        if self._suffix not in _SUFFIXES:
+            raise UsageProblemError(
+                f"{path}: found suffix {path.suffix!r}, expected {' or '.join(_SUFFIXES)}"
+            )
+        self._path = path
+        self._draft = path.with_name(f".{path.name}.part")
+        self._parts = 0
+        self._parquet: Any = None
+
+    def write(self, part: pd.DataFrame) -> None:
+        """Add rows; all parts have the columns of the first. An empty part behind another adds nothing."""
+        if part.empty and self._parts:
+            return
+        if self._suffix == ".csv":
+            from churn_assets.tables.spreadsheets import marked
+
+            mode, header = ("w", True) if not self._parts else ("a", False)
+            marked(part).to_csv(self._draft, index=False, mode=mode, header=header)
+        else:
+            self._write_parquet(part)
+        self._parts += not part.empty or self._suffix == ".csv"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._parquet is not None:
+            self._parquet.close()
+        if kind is None and self._draft.exists():
+            self._draft.replace(self._path)
+        else:
+            self._draft.unlink(missing_ok=True)
+
+    def _write_parquet(self, part: pd.DataFrame) -> None:
+        """The types are those of the first part with rows: an empty one knows none."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._parts == 0:
+            if self._parquet is not None:
+                self._parquet.close()
+            self._parquet = pq.ParquetWriter(self._draft, pa.Schema.from_pandas(part, preserve_index=False))
+        self._parquet.write_table(
+            pa.Table.from_pandas(part, schema=self._parquet.schema, preserve_index=False)
+        )

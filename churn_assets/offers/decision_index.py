@@ -1,0 +1,384 @@
+"""The decision log on disk as tables: each segment is read once, and what is asked is answered in bounded memory.
+
+The index is made from the log and from nothing else: losing it loses nothing. It holds no text of a person: customers
+and decisions stand in it by 64 bits of a hash, features not at all but the price.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.offers.log import propensity_column
+from churn_assets.offers.records import LoggedOutcome, read_decision, read_outcomes
+from churn_assets.offers.segments import DECISIONS, SUFFIX, SegmentError, sealed_segments
+from churn_assets.offers.stored_log import LoggedSegment, logged_segments, stored_segments
+from churn_assets.store.backend import Backend
+
+NO_CONTACT = propensity_column(NO_CONTACT_ID)
+
+_VERSION = 1
+_CACHE_KB = 16 << 10
+_SAME_MONEY = 0.01
+"""An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
+_BUSY_SECONDS = 60.0
+_SECOND = 1_000_000
+_CLOCKS_DIFFER = timedelta(minutes=5)
+"""What lies further ahead was told by a clock that is wrong."""
+_MARKS = ", ".join("?" * 11)
+
+_CHUNK = 20_000
+
+_TABLES = """
+CREATE TABLE segments(name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE names(id INTEGER PRIMARY KEY, text TEXT UNIQUE NOT NULL);
+CREATE TABLE decisions(
+    id INTEGER PRIMARY KEY, at INTEGER, release INTEGER, customer INTEGER, arm INTEGER, assigned INTEGER,
+    idle REAL, risk REAL, acceptance REAL, price REAL, contact INTEGER);
+CREATE TABLE outcomes(
+    id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, told_at INTEGER, contradicted INTEGER);
+CREATE TABLE reports(
+    id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, told_at INTEGER, contradicted INTEGER);
+CREATE TABLE pending(id INTEGER PRIMARY KEY, release INTEGER, at INTEGER);
+CREATE INDEX pending_of ON pending(release, at);
+CREATE TABLE judged(place INTEGER PRIMARY KEY, id INTEGER UNIQUE, telling INTEGER);
+CREATE UNIQUE INDEX judged_telling ON judged(telling) WHERE telling IS NOT NULL;
+"""
+"""`outcomes` is what the log told, `reports` what a file told; `pending` are decisions whose outcome is whole and that
+nobody has judged yet, `judged` those of the release that leads, in the order in which they became known: one that was
+judged keeps its place."""
+
+_KNOWN = """
+SELECT coalesce(o.accepted, r.accepted) AS accepted, coalesce(o.churned, r.churned) AS churned,
+  coalesce(o.margin, r.margin) AS margin, o.told_at,
+  coalesce(o.contradicted, 0) OR coalesce(r.contradicted, 0) OR abs(o.accepted - r.accepted) > 0.5
+  OR abs(o.churned - r.churned) > 0.5 OR abs(o.margin - r.margin) > 0.01
+  OR (coalesce(o.accepted, r.accepted, 0) > 0 AND NOT d.contact) AS contradicted, d.*
+FROM decisions d LEFT JOIN outcomes o USING(id) LEFT JOIN reports r USING(id)
+"""
+_PUT_PENDING = f"""
+INSERT OR IGNORE INTO pending SELECT id, release, at FROM ({_KNOWN} WHERE d.id = :id)
+WHERE churned IS NOT NULL AND (accepted IS NOT NULL OR NOT contact) AND NOT coalesce(contradicted, 0)
+  AND assigned IS NOT (SELECT id FROM names WHERE text = 'kill_switch')
+  AND NOT EXISTS (SELECT 1 FROM judged WHERE judged.id = :id)
+"""
+_ROWS = f"""
+SELECT k.customer AS customer_id, arms.text AS arm, who.text AS assigned, k.idle, k.risk, k.acceptance, k.price,
+  k.accepted, k.churned, k.margin
+FROM judged j JOIN ({_KNOWN}) k ON k.id = j.id JOIN names arms ON arms.id = k.arm JOIN names who ON who.id = k.assigned
+"""
+_FRAME = (
+    "customer_id",
+    "arm",
+    "assigned",
+    NO_CONTACT,
+    "risk",
+    "acceptance",
+    "price",
+    "accepted",
+    "churned",
+    "margin",
+)
+
+
+@dataclass(frozen=True)
+class Reign:
+    """A time in which a release leads: the number of its record in the channel, which release, and since when."""
+
+    record: int
+    release: str
+    since: datetime
+
+
+class KnownOutcome(NamedTuple):
+    """What became of a decision as far as it is known; `contradicted` where it was told in two ways."""
+
+    accepted: float | None = None
+    churned: float | None = None
+    margin: float | None = None
+    told_at: datetime | None = None
+    contradicted: bool = False
+
+
+def identity(text: str) -> int:
+    """64 bits that stand for an id: two of ten million are alike with a probability of 3 in a million."""
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+class DecisionIndex:
+    """What is known of every decision, in a file that every process of a machine may open.
+
+    Args:
+        path: Of the file; made where there is none, and made anew where it is no index or another version's. None: in
+            memory.
+        price: The feature that is the list price a month.
+    """
+
+    def __init__(self, path: Path | None, price: str) -> None:
+        self._price = price
+        self._path = path
+        self.problems: dict[str, str] = {}
+        try:
+            self._base = self._opened()
+        except sqlite3.DatabaseError:
+            self._forget()
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._base.close()
+
+    def refresh(self, backend: Backend, experiment: str, folder: Path | None = None) -> None:
+        """Read the segments that are new; `problems` are the keys that were ignored, and why.
+
+        Where a segment that was read is gone, as by retention or erasure, all is read anew.
+
+        Raises:
+            StoreError: The store does not answer.
+        """
+        self.problems = {}
+        names = set(self.names())
+        there = {
+            each.rsplit("/", 1)[-1].removesuffix(SUFFIX) for each in stored_segments(backend, experiment)
+        }
+        there |= {path.stem for path in sealed_segments(folder)} if folder else set()
+        if names - there:
+            self._forget()
+            names = set()
+        found = logged_segments(backend, experiment, folder, ignored=self.problems.__setitem__, known=names)
+        for segment in found:
+            self.take(segment)
+
+    def report(self, digest: str, outcomes: Callable[[], Iterable[LoggedOutcome]]) -> None:
+        """Outcomes from elsewhere, as of a CRM; what the log says goes first.
+
+        Args:
+            digest: Of their content: what was taken already is not asked for again.
+            outcomes: Reads them.
+        """
+        if self._fact("reports") == digest:
+            return
+        with self._transaction():
+            self._base.execute("DELETE FROM reports")
+            for told in outcomes():
+                self._tell("reports", told, None)
+            self._base.executemany(_PUT_PENDING, self._base.execute("SELECT id FROM reports"))
+            self._know("reports", digest)
+
+    def settle(self, reign: Reign, now: datetime, window: timedelta) -> None:
+        """Give a place to every decision of a reign whose window is over and whose outcome became whole.
+
+        A reign that began later than now was told by a wrong clock: then all decisions of its release count.
+        """
+        release = self._name(reign.release)
+        since = 0 if reign.since > now else _microseconds(reign.since)
+        until = _microseconds(now - window)
+        with self._transaction():
+            if self._fact("reign") != str(reign.record):
+                self._base.execute("DELETE FROM judged")
+                self._know("reign", str(reign.record))
+            place, telling = self._counts()
+            asked = (release, since, until)
+            which = "pending WHERE release = ? AND at >= ? AND at <= ?"
+            rows = self._base.execute(
+                f"SELECT p.id, idle FROM (SELECT * FROM {which}) p JOIN decisions d ON d.id = p.id "
+                "ORDER BY p.at, p.id",
+                asked,
+            )
+            while found := rows.fetchmany(_CHUNK):
+                placed = []
+                for name, idle in found:
+                    tells = idle is not None and idle > 0
+                    placed.append((place, name, telling if tells else None))
+                    place, telling = place + 1, telling + tells
+                self._base.executemany("INSERT OR IGNORE INTO judged VALUES (?, ?, ?)", placed)
+            self._base.execute(f"DELETE FROM {which}", asked)
+
+    def counts(self) -> tuple[int, int]:
+        """Decisions that have a place, and those of them that could have been left without contact."""
+        return self._counts()
+
+    def rows(self, start: int, stop: int, *, telling: bool = False) -> pd.DataFrame:
+        """Settled decisions by their place, or by their place among those that could have been left without contact.
+
+        Columns: customer_id (a hash), arm, assigned, propensity_no_contact, risk, acceptance, price, accepted, churned,
+        margin (nan where nothing told it).
+        """
+        column = "telling" if telling else "place"
+        asked = f"{_ROWS} WHERE j.{column} >= ? AND j.{column} < ? ORDER BY j.{column}"
+        return _frame(self._base.execute(asked, (start, stop)).fetchall())
+
+    def by_customer(self, stop: int) -> Iterator[pd.DataFrame]:
+        """The first `stop` telling decisions in frames of which no two have a customer in common."""
+        found = self._base.execute(f"{_ROWS} WHERE j.telling < ? ORDER BY k.customer", (stop,))
+        left: list[tuple[Any, ...]] = []
+        while rows := found.fetchmany(_CHUNK):
+            rows = left + rows
+            last = rows[-1][0]
+            cut = next((place for place in range(len(rows) - 1, -1, -1) if rows[place][0] != last), -1) + 1
+            left = rows[cut:]
+            if cut:
+                yield _frame(rows[:cut])
+        if left:
+            yield _frame(left)
+
+    def names(self) -> list[str]:
+        """Of the segments that were read, oldest first."""
+        return [text for (text,) in self._base.execute("SELECT name FROM segments ORDER BY name")]
+
+    def outcome(self, decision_id: str) -> KnownOutcome:
+        """What is known of a decision."""
+        asked = f"SELECT accepted, churned, margin, told_at, contradicted FROM ({_KNOWN} WHERE d.id = ?)"
+        found = self._base.execute(asked, (identity(decision_id),)).fetchone()
+        if found is None:
+            return KnownOutcome()
+        accepted, churned, margin, at, wrong = found
+        told_at = None if at is None else datetime.fromtimestamp(at / _SECOND, UTC)
+        return KnownOutcome(accepted, churned, margin, told_at, bool(wrong))
+
+    def totals(self) -> dict[str, int]:
+        """By reason, what was read and is no row or no whole one."""
+        orphans = (
+            "SELECT count(*) FROM (SELECT id FROM outcomes UNION SELECT id FROM reports) WHERE id NOT IN "
+        )
+        ahead = "SELECT count(*) FROM decisions WHERE at > ?"
+        return {
+            "outcomes of no decision in the log": self._one(orphans + "(SELECT id FROM decisions)"),
+            "outcomes that told nothing new": int(self._fact("repeated") or 0),
+            "decisions dated later than now": self._one(
+                ahead, _microseconds(datetime.now(UTC) + _CLOCKS_DIFFER)
+            ),
+        }
+
+    def take(self, segment: LoggedSegment) -> None:
+        """Read a segment, unless it was read before."""
+        at = _microseconds(segment.opened_at)
+        touched: list[tuple[int]] = []
+        with self._transaction():
+            if self._one("SELECT count(*) FROM segments WHERE name = ?", segment.name):
+                return  # another process was faster
+            for record in segment.records:
+                try:
+                    if record.kind == DECISIONS:
+                        rows = list(self._decided(record.payload))
+                        self._base.executemany(f"INSERT OR IGNORE INTO decisions VALUES ({_MARKS})", rows)
+                        touched += [(row[0],) for row in rows]
+                    else:
+                        outcomes = read_outcomes(record.payload)
+                        touched += [(self._tell("outcomes", told, at),) for told in outcomes]
+                except SegmentError as error:
+                    self.problems[segment.name] = str(error)
+            self._base.executemany(_PUT_PENDING, touched)
+            self._base.execute("INSERT INTO segments VALUES (?)", (segment.name,))
+
+    def _decided(self, payload: bytes) -> Iterator[tuple[Any, ...]]:
+        question, answer = read_decision(payload)
+        asked = {customer.customer_id: customer for customer in question.customers}
+        at, release = _microseconds(answer.decided_at), self._name(answer.release)
+        for each in answer.decisions:
+            price = asked[each.customer_id].features.get(self._price)
+            idle = next((arm.propensity for arm in each.arms if arm.id == NO_CONTACT_ID), None)
+            yield (
+                identity(each.decision_id), at, release, identity(each.customer_id), self._name(each.arm.id),
+                self._name(each.assigned), idle, each.churn_risk, each.acceptance_probability,
+                price if isinstance(price, float | int) else None, each.contact,
+            )  # fmt: skip
+
+    def _tell(self, table: str, told: LoggedOutcome, at: int | None) -> int:
+        """What was told first stands; `contradicted` where it was told again and otherwise."""
+        name = identity(told.decision_id)
+        now = (told.accepted, told.churned, told.margin)
+        row = self._base.execute(f"SELECT * FROM {table} WHERE id = ?", (name,)).fetchone()
+        before, told_at, wrong = (row[1:4], row[4], row[5]) if row else ((None,) * 3, None, 0)
+        both = [old if old is not None else new for old, new in zip(before, now, strict=True)]
+        new = any(old is None and value is not None for old, value in zip(before, now, strict=True))
+        wrong = wrong or any(
+            old is not None and value is not None and abs(float(old) - float(value)) > _SAME_MONEY
+            for old, value in zip(before, now, strict=True)
+        )
+        if not new:
+            self._know("repeated", str(int(self._fact("repeated") or 0) + 1))
+        self._base.execute(
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?)",
+            (name, *both, at if new else told_at, wrong),
+        )
+        return name
+
+    def _counts(self) -> tuple[int, int]:
+        places = self._one("SELECT coalesce(max(place), -1) + 1 FROM judged")
+        return places, self._one(
+            "SELECT coalesce(max(telling), -1) + 1 FROM judged WHERE telling IS NOT NULL"
+        )
+
+    def _name(self, text: str) -> int:
+        found = self._base.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
+        if found is None:
+            found = (self._base.execute("INSERT INTO names(text) VALUES (?)", (text,)).lastrowid,)
+        return int(found[0])
+
+    def _one(self, asked: str, *values: object) -> int:
+        return int(self._base.execute(asked, values).fetchone()[0])
+
+    def _fact(self, name: str) -> str | None:
+        found = self._base.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if found is None else str(found[0])
+
+    def _know(self, name: str, value: str) -> None:
+        self._base.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._base.execute("ROLLBACK")
+            raise
+        self._base.execute("COMMIT")
+
+    def _opened(self) -> sqlite3.Connection:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._path.touch(mode=0o600)
+        base = sqlite3.connect(self._path or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None)
+        base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
+        base.execute("PRAGMA journal_mode = WAL")
+        base.execute("PRAGMA synchronous = OFF")  # losing it loses nothing
+        made_by = f"{_VERSION} {self._price}"
+        base.execute("BEGIN IMMEDIATE")
+        if not base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            for statement in _TABLES.split(";")[:-1]:
+                base.execute(statement)
+            base.execute("INSERT INTO facts VALUES ('made_by', ?)", (made_by,))
+        base.execute("COMMIT")
+        if base.execute("SELECT value FROM facts WHERE name = 'made_by'").fetchone() != (made_by,):
+            base.close()
+            raise sqlite3.DatabaseError("another version's")
+        return base
+
+    def _forget(self) -> None:
+        if self._path is None:
+            self._base = self._opened()
+            return
+        for suffix in ("", "-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._base = self._opened()
+
+
+def _microseconds(at: datetime) -> int:
+    return int(at.timestamp() * _SECOND)
+
+
+def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    frame = pd.DataFrame.from_records(list(rows), columns=list(_FRAME))
+    numbers = [NO_CONTACT, "risk", "acceptance", "price", "accepted", "churned", "margin"]
+    return frame.astype(dict.fromkeys(numbers, "float64"))

@@ -134,6 +134,10 @@ def _named(arm: str | None, percent: float | None) -> str | None:
 
 def _on_menu(arm_id: str, menu: Menu) -> Arm:
     offers = {arm.id: arm for arm in menu if arm.contacts}
+    if not offers:
+        raise UsageProblemError(
+            "no offer model: this release makes no offers, so there is none to write about"
+        )
     if arm_id not in offers:
         raise UsageProblemError(f"arm {arm_id} is not on the menu", f"expected one of {', '.join(offers)}")
     return offers[arm_id]

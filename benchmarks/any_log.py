@@ -1,0 +1,164 @@
+"""From a churn table alone: how much of a large log's gain does a designed first campaign bring, and is its plan true?
+
+Cold start: on the demo customers, the risk model alone plans a campaign (`churn_assets.campaigns`), the demo world
+answers 5,000 decisions of it, and what the models learn from that log decides for held-out customers; beside it the
+same from 50,000 decisions of the world's own past policy. Gains are true ones, by the world. Power: the standard errors
+that the plan promises against the spread of the estimates over many such campaigns, each with customers, arms and
+answers of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.report import Figure, main  # first: it sets the number of threads
+
+from benchmarks.served import ROOT  # isort: skip
+from benchmarks.truth import Ground, true_gain  # isort: skip
+from benchmarks.world import Models, at, one_window  # isort: skip
+from churn_assets.campaigns.assignment import Shares, assigned
+from churn_assets.campaigns.config import CampaignConfig
+from churn_assets.campaigns.files import Assignment, campaign_log
+from churn_assets.campaigns.precision import Planned, campaign_plan, weighted_difference
+from churn_assets.decision.optimum import solve
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.experiment import load_experiment
+from churn_assets.offers.economics import catalogue
+from churn_assets.offers.log import OfferLog, as_log
+from churn_assets.offers.records import LoggedOutcome
+from churn_assets.offers.world import DemoWorld, Draw
+from churn_assets.simulation.campaign import answered
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+SEEDS = (0, 1, 2, 3, 4)
+DECISIONS, LOGGED = 5_000, 50_000
+CAMPAIGNS = 200
+"""Of which the spread is known to 5 %, over five seeds to 2 %."""
+START = datetime(2026, 1, 5, tzinfo=UTC)
+CONFIG = CampaignConfig(menu=(0.0, 0.05, 0.1, 0.2, 0.3), decisions=DECISIONS)
+
+
+def designed(ground: Ground, world: DemoWorld, seed: int) -> tuple[Planned, Assignment]:
+    """Plans a campaign by the risk of all customers, and draws who gets what."""
+    table = ground.table
+    risk = ground.risk.predictor.predict(table.X)
+    shares = Shares.planned(CONFIG, world.menu, risk)
+    key = b"seed %d of this benchmark" % seed
+    frame = assigned(table.ids, risk, world.allowed, shares, CONFIG, key, START)
+    chances = shares.propensities(shares.stratum(risk), world.allowed)
+    assignment = Assignment(frame.assign(decided_at=pd.to_datetime(frame["decided_at"])), world.menu)
+    return Planned(risk, table.price, chances, len(frame)), assignment
+
+
+def campaign(ground: Ground, world: DemoWorld, seed: int) -> OfferLog:
+    """The log of a designed campaign that the world answers."""
+    table, economics = ground.table, ground.experiment.economics
+    _, assignment = designed(ground, world, seed)
+    found, names = answered(world, assignment, seed), assignment.frame["decision_id"]
+    outcomes = [
+        LoggedOutcome(name, bool(took) if arm else None, bool(left))
+        for name, arm, took, left in zip(names, assignment.arm, found.accepted, found.churned, strict=True)
+    ]
+    customer = pd.Index(table.ids).get_indexer(assignment.frame["customer_id"])
+    rows, _ = campaign_log(
+        assignment, outcomes, table.price[customer], np.zeros(len(names), np.int64), economics
+    )
+    known = catalogue(ground.experiment.arms, economics)
+    return as_log(rows, table.ids, known, simulated=True, origin="campaign", features=table.frame)
+
+
+def decided(ground: Ground, log: OfferLog, customer: Ints, prior: Ints) -> NDArray[np.str_]:
+    """(n,) ids of the arms that the optimum of models fitted on a log decides for customers with recent offers."""
+    experiment, table = ground.experiment, ground.table
+    models = Models.fit(table, log, experiment, ground.risk)
+    window = table.schema.label_window_months
+    section = one_window(experiment.ppo_decision, window)
+    process = RetentionProcess.build(section, experiment.economics, window, experiment.arms)
+    asked, place = np.unique(np.stack([customer, prior]), axis=1, return_inverse=True)
+    tables = models.tables(at(table, asked[0]), process, asked[1])
+    best = solve(tables, process).evaluation
+    return np.array(process.menu.ids)[best.first.argmax(axis=1)][place.reshape(-1)]
+
+
+@dataclass(frozen=True)
+class Lift:
+    """True gains over no offer, money a decision of held-out customers: from the campaign, and from the large log."""
+
+    campaign: float
+    logged: float
+
+
+def cold_start(ground: Ground) -> Lift:
+    """Both gains on the same held-out decisions."""
+    table, experiment = ground.table, ground.experiment
+    past = DemoWorld(table, experiment.economics)
+    drawn: Draw = past.draw(LOGGED, ground.seed)
+    first = DemoWorld(table, experiment.economics, CONFIG.arms(catalogue((), experiment.economics)))
+    ours = campaign(ground, first, ground.seed)
+    customer, prior = drawn.log.positions(table.ids), drawn.log.prior_offers
+    rows = np.flatnonzero(table.held_out[customer])
+    gains = [
+        true_gain(drawn.truth, rows, np.array([past.menu.position[each] for each in arms]))
+        for log in (ours, drawn.log)
+        for arms in (decided(ground, log, customer[rows], prior[rows]),)
+    ]
+    return Lift(*gains)
+
+
+def design_errors(ground: Ground) -> list[float]:
+    """By arm, how far the realised standard error is from the one planned, as a share of it."""
+    economics = ground.experiment.economics
+    world = DemoWorld(ground.table, economics, CONFIG.arms(catalogue((), economics)))
+    estimates, arms = [], range(1, len(world.menu))
+    for number in range(CAMPAIGNS):
+        seed = 1000 * (ground.seed + 1) + number
+        planned, assignment = designed(ground, world, seed)
+        churned, arm, p = (
+            answered(world, assignment, seed).churned,
+            assignment.arm,
+            assignment.propensities,
+        )
+        estimates.append([weighted_difference(churned.astype(float), arm, p, each).value for each in arms])
+    promised = [row["standard_error"] for row in campaign_plan(planned, world.menu, CONFIG, economics)]
+    return (np.std(estimates, axis=0, ddof=1) / promised - 1).tolist()
+
+
+def grounds() -> Iterator[Ground]:
+    """The quickstart's customers, split and learned anew by each seed."""
+    experiment = load_experiment("quickstart", ROOT / "configs")
+    for seed in SEEDS:
+        yield Ground.of(experiment, seed)
+
+
+def measure() -> list[Figure]:
+    """All parts; about a minute a seed."""
+    lifts: list[Lift] = []
+    errors: list[list[float]] = []
+    for ground in grounds():
+        lifts.append(cold_start(ground))
+        errors.append(design_errors(ground))
+        print(f"seed {ground.seed}: {lifts[-1]}, design errors {np.round(errors[-1], 3)}", flush=True)
+    ours, theirs = (
+        float(np.mean([getattr(each, name) for each in lifts])) for name in ("campaign", "logged")
+    )
+    least = min(each.campaign / each.logged for each in lifts)
+    note = f"{ours:.2f} of {theirs:.2f} money a decision, {len(SEEDS)} seeds"
+    by_arm = np.abs(np.mean(errors, axis=0))
+    return [
+        Figure("cold_start_lift", ours / theirs, ">=", 0.6, note),
+        Figure("cold_start_lift_least", least, note="of the seeds"),
+        Figure("design_power_error", float(by_arm.max()), "<=", 0.1, "mean over seeds, the worst arm"),
+        Figure("design_power_error_largest", float(np.abs(errors).max()), note="of any arm and seed"),
+    ]
+
+
+if __name__ == "__main__":
+    main(__doc__, measure)

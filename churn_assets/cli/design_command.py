@@ -11,7 +11,8 @@ import typer
 
 from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
-from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.table_file import TableFile
 
 if TYPE_CHECKING:
     from churn_assets.arms import Menu
@@ -115,7 +116,7 @@ class _Campaign:
         from churn_assets.campaigns.precision import Planned, campaign_plan
         from churn_assets.deciding.risk_only import risk_of_customers
 
-        write = writer_of(target)
+        plan_file = TableFile(target)
         people, config = self.people, self.config
         allowed = may_be_contacted(people, self.menu)
         able = np.asarray(allowed[:, 1:].any(1))
@@ -127,7 +128,8 @@ class _Campaign:
         first = start.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
         frame = assigned(people.table.ids, risk, allowed, shares, config, self.key, first)
         target.parent.mkdir(parents=True, exist_ok=True)
-        getattr(frame, write)(target, index=False)
+        with plan_file:
+            plan_file.write(frame)
         planned = Planned(risk[able], people.table.price[able], chances, len(frame))
         told: dict[str, Any] = {
             "campaign": config.name,
@@ -194,7 +196,7 @@ class _Campaign:
         from churn_assets.campaigns.files import campaign_log
         from churn_assets.offers.outcome_file import read_outcome_file
 
-        write = writer_of(log)
+        log_file = TableFile(log)
         frame, counts = campaign_log(
             assignment,
             read_outcome_file(outcomes),
@@ -203,7 +205,8 @@ class _Campaign:
             self.place.experiment.economics,
         )
         log.parent.mkdir(parents=True, exist_ok=True)
-        getattr(frame, write)(log, index=False)
+        with log_file:
+            log_file.write(frame)
         return counts | {"log": str(log)}
 
     def _places(self, assignment: Assignment) -> Any:

@@ -11,6 +11,7 @@ import typer
 from churn_assets.cli.errors import PARTLY, USAGE, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table, writer_of
+from churn_assets.cli.shown import styled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -166,15 +167,14 @@ def _show(told: dict[str, Any], target: Path) -> None:
     ]
     out.print(table(shown))
     for said in told["said"]:
-        out.print(said, markup=False, highlight=False)
+        out.print(said)
     for name, count in told["outside"].items():
-        out.print(f"feature {name!r}: {count} far outside of what was learned", markup=False, highlight=False)
+        out.print(f"feature {name!r}: {count} far outside of what was learned")
     if told["undecided"]:
-        out.print(f"[yellow]{told['undecided']} rows could not be decided for[/]:")
+        out.print(styled("yellow", f"{told['undecided']} rows could not be decided for:"))
         for problem in told["problems"]:
-            out.print(str(TableProblem(**problem)), markup=False, highlight=False)
+            out.print(str(TableProblem(**problem)))
     if told["simulated"]:
-        out.print(
-            "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
-        )
+        told_by = ": the answers to offers that this release learned from are a demo world's."
+        out.print(styled("yellow", "SIMULATED"), told_by)
     out.print(f"Written to {target}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,6 +33,7 @@ def serve(
     from churn_assets.serving import run
 
     place = open_place(context, experiment)
+    _refuse_used_port(host, port)
     run.serve(
         run.ServerPlan(
             root=str(context.obj),
@@ -42,8 +44,19 @@ def serve(
             host=host,
             port=port,
             workers=workers,
+            signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
         )
     )
+
+
+def _refuse_used_port(host: str, port: int) -> None:
+    """Before anything is loaded: the server itself would end with a code that says the store is broken.
+
+    Raises:
+        OSError: Another server listens there, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()
 
 
 @guarded

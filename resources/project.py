@@ -84,6 +84,10 @@ class Project:
         """Digest of one section."""
         return section_digest(self.section(experiment, name))
 
+    def config_digest(self, experiment: str) -> str:
+        """Digest of all that an experiment says."""
+        return section_digest(self.experiment(experiment))
+
     def training_config(self, experiment: str, name: str) -> Any:
         """What training reads of a section, as JSON: all but its gates, which judge a model and do not shape it."""
         section = self.section(experiment, name)

@@ -47,12 +47,12 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
         out: Where to write.
 
     Raises:
-        UsageProblemError: The selection names no asset.
+        UsageProblemError: The selection names no asset, or DAGSTER_HOME no folder.
     """
+    _refuse_lost_history(os.environ.setdefault("DAGSTER_HOME", str(root)))
     screen = _screen(out)
     # dagster.yaml's paths start at the working directory: from here on that is the project.
     os.chdir(root)
-    _refuse_lost_history(os.environ.setdefault("DAGSTER_HOME", str(root)))
     followed = Followed()
     overrides = Overrides(root=root, loggers={_LOGGER: _logger(followed)})
     project = replace(build_project(overrides), progress=followed.transfer)

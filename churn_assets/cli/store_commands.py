@@ -24,10 +24,7 @@ from churn_assets.cli.screen import figure, note, out, print_json, size, table, 
 from churn_assets.cli.shown import one_line, styled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from churn_assets.store.artifacts import ArtifactStore
-    from churn_assets.store.verify import Reader
 
 store_app = typer.Typer(no_args_is_help=True, help="Whole stores.")
 
@@ -209,12 +206,13 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Is a place fit to hold a store, and sound what it holds? Tries everything on scratch objects; exit 1 if not."""
+    from churn_assets.offers.stored_log import READERS
     from churn_assets.store.doctor import examine, look_through
 
     opened = _existing(context, experiment, store)
     findings = examine(opened.backend, lambda: datetime.now(UTC))
     if all(each.passed for each in findings):
-        findings += look_through(opened, _readers())
+        findings += look_through(opened, READERS)
     if as_json:
         print_json([asdict(each) for each in findings])
     else:
@@ -276,9 +274,10 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Read every byte of a store: files, manifests, gate reports, logs, decisions, signatures; exit 3 if one is bad."""
+    from churn_assets.offers.stored_log import READERS
     from churn_assets.store.verify import verify_store
 
-    found = verify_store(_existing(context, experiment, store), readers=_readers())
+    found = verify_store(_existing(context, experiment, store), readers=READERS)
     if as_json:
         print_json(asdict(found))
     else:
@@ -368,11 +367,3 @@ def _existing(context: typer.Context, experiment: str, uri: str | None) -> Artif
             said, nearest(root.name, beside) or "make the folder first if it is to be a new store"
         )
     return store
-
-
-def _readers() -> Mapping[str, Reader]:
-    """Who reads what the store keeps for others."""
-    from churn_assets.offers.segments import check_sealed
-    from churn_assets.offers.stored_log import SEGMENTS
-
-    return {SEGMENTS: lambda _, copy: check_sealed(copy)}

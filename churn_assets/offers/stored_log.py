@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from churn_assets.offers.segments import SUFFIX, Record, SegmentError, read_sealed, sealed_segments
+from churn_assets.offers.segments import (
+    SUFFIX,
+    Record,
+    SegmentError,
+    check_sealed,
+    read_sealed,
+    sealed_segments,
+)
 from churn_assets.store.backend import Backend
 from churn_assets.store.names import check_name
+from churn_assets.store.verify import Reader
 
 SEGMENTS = "decisions/"
+READERS: Mapping[str, Reader] = {SEGMENTS: lambda _, copy: check_sealed(copy)}
+"""Who reads what is below a prefix, where a whole store is verified."""
 _OPENED = "%Y%m%dT%H%M%SZ"
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import Registry, registry
 from churn_assets.release.bundle import champion_of
-from jobs.operations import operations, retention, weekly_retention
+from jobs.operations import daily_verification, operations, retention, verification, weekly_retention
 from jobs.sensors import INTERVAL, sensors
 from jobs.train import train, train_branch
 from resources.artifacts import ArtifactIOManager
@@ -55,7 +55,8 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
     limit_threads()
     overrides = overrides or Overrides()
     project = project or build_project(overrides)
-    partitions = dg.StaticPartitionsDefinition(project.names())
+    names = project.names()
+    partitions = dg.StaticPartitionsDefinition(names)
     flow = Registry.of(overrides.flow)
     whole = [asset.name for asset in flow.assets if asset.branch is None]
     with warnings.catch_warnings():
@@ -72,10 +73,11 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 train_branch("decision", set(flow.names) - set(flow.members["message"])),
                 train_branch("risk", {*flow.members["risk"], *whole}),
                 retention,
+                verification,
                 *operations(flow.checks),
             ],
-            schedules=[weekly_retention],
-            sensors=sensors(flow.inputs, flow.checks, overrides.sensor_interval),
+            schedules=[weekly_retention, daily_verification],
+            sensors=sensors(flow.inputs, flow.checks, overrides.sensor_interval, known=names),
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps
             loggers=overrides.loggers or None,

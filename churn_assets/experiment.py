@@ -33,6 +33,7 @@ from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.release.config import ReleaseConfig
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
+from churn_assets.store.signatures import SignaturePolicy
 
 Section = TypeVar("Section", bound=BaseModel)
 _Made = TypeVar("_Made")
@@ -52,8 +53,8 @@ class ExperimentError(ValueError):
         super().__init__(problems[0] + more)
 
 
-class StoreConfig(BaseModel, frozen=True, extra="forbid"):
-    """Where artifacts and channels live.
+class StoreConfig(SignaturePolicy, frozen=True, extra="forbid"):
+    """Where artifacts and channels live, and whose signatures they need.
 
     Attributes:
         uri: A folder (relative to the project), `file:///…`, `gs://bucket/prefix` or `/gcs/bucket/prefix`; the
@@ -317,7 +318,11 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
         names = sorted(each.stem for each in config_dir.glob("*.yaml"))
         near = did_you_mean(name, names)
         raise ExperimentError([f"{path}: no such experiment{near}; expected one of {names}"])
-    text = path.read_text(encoding="utf-8")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{error.object[error.start]:02x} at {error.start}"
+        raise ExperimentError([f"{path}: found {found}, expected UTF-8; save it in that encoding"]) from error
     content = _parse(path, text)
     if content.setdefault("name", name) != name:
         raise ExperimentError([f"{path}: name: found {content['name']!r}, expected the file's name {name!r}"])

@@ -1,65 +1,114 @@
 """The sensor that tells people: what failed, what automation did to a channel, what is too old or waits for them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import dagster as dg
 
 from churn_assets.monitoring import requests
 from churn_assets.monitoring.alerts import Alert, AlertNotSentError, notifier
+from churn_assets.monitoring.config import AlertsConfig
 from churn_assets.monitoring.freshness import too_old
+from churn_assets.offers.stored_log import READERS
 from churn_assets.release.evidence import Required
 from churn_assets.store.errors import StoreError
-from jobs.scene import BROKEN, Scene, considered, each_experiment
+from churn_assets.store.verify import verify_store
+from jobs.operations import stores_of
+from jobs.retraining import NOT_LOADED
+from jobs.scene import BROKEN, BrokenExperiment, Scene, considered, each_experiment
 from jobs.train import train
 
 # The tag of a run that people were told of. Set afterwards: a crash in between tells them twice rather than never.
 TOLD = "churn/told"
 _ACTS = ("promote", "rollback")
+# Why an experiment that cannot be read was told of, in the memory of the sensor.
+_UNSEEN = "unseen"
 # Older failures are history: nobody wants to hear of them when the sensor is started.
 _RECENT = timedelta(days=7)
 
 
-def alerting(flow: Mapping[str, Sequence[str]], required: Required, interval: int) -> dg.SensorDefinition:
+def alerting(
+    flow: Mapping[str, Sequence[str]], required: Required, interval: int, known: Collection[str]
+) -> dg.SensorDefinition:
     """The sensor.
 
     Args:
         flow: Asset to the assets that it is made from.
         required: Checks that each asset needs.
         interval: Least seconds between two ticks.
+        known: Experiments that are partitions.
     """
     return each_experiment(
         "alerts",
-        lambda scene: _alerts(scene, required),
+        lambda scene: _alerts(scene, required, known),
         flow,
         interval,
         "Tells people of failed runs, automatic promotions and rollbacks, data and models that are too old, "
-        "outcomes that cannot be read and candidates that wait for them, by log or webhook. Each once.",
+        "whatever cannot be looked at, stores that are not as they were written, candidates that wait for them; by log "
+        "or webhook. Each once.",
         train.name,
         while_off=True,
+        broken=_unseen,
     )
 
 
-def _alerts(scene: Scene, required: Required) -> list[dg.RunRequest]:
+def _alerts(scene: Scene, required: Required, known: Collection[str]) -> list[dg.RunRequest]:
     config = scene.automation.alerts
+    scene.memory.pop(_UNSEEN, None)
     for run in _to_be_told(scene):
         alert = _alert(run, scene.name, config.page, scene.automation.attempts)
         if _told(scene, alert, f"run {run.run_id[:8]}"):
             scene.instance.add_run_tags(run.run_id, {TOLD: datetime.now(UTC).isoformat(timespec="seconds")})
-    found: dict[str, Alert] = {}
-    for look in (_too_old, partial(_waiting, required=required), _unreadable, _ignored):
-        try:
-            found |= look(scene)
-        except BROKEN as error:  # whatever cannot be looked at is told too, and keeps the others from nothing
-            found |= _out_of_sight(scene, error)
+    found = _found(scene, lambda _: _waiting(scene, required)) | _not_loaded(scene, known)
+    for look in (_too_old, _unreadable, _ignored, _store_faults):
+        found |= _found(scene, look)
     # A lost cursor tells them twice rather than never; what is over is forgotten.
     before = set(scene.memory.get("told", []))
     scene.memory["told"] = sorted(
         key for key, alert in found.items() if key in before or _told(scene, alert, alert.title)
     )
     return []
+
+
+def _found(scene: Scene, look: Callable[[Scene], dict[str, Alert]]) -> dict[str, Alert]:
+    """What a look finds; that it finds nothing out is worth an alert too, and stops no other look."""
+    try:
+        return look(scene)
+    except BROKEN as error:
+        why = f"{type(error).__name__}: {error}"
+        scene.told.append(f"cannot be looked at: {why}")
+        return {f"unseen: {look.__name__}: {type(error).__name__}": _cannot_be_looked_at(scene.name, why)}
+
+
+def _cannot_be_looked_at(experiment: str, why: str) -> Alert:
+    return Alert(
+        title=f"{experiment}: cannot be looked at",
+        detail=why,
+        what_to_do="Mend what it names (docs/runbook.md). Until then automation of this experiment stands still, all "
+        "of it or a part: nothing is trained, promoted or rolled back by itself.",
+    )
+
+
+def _unseen(broken: BrokenExperiment) -> None:
+    """People hear once of an experiment that cannot be read: as it says itself, else as any other one says."""
+    if broken.memory.get(_UNSEEN) == broken.why:
+        return
+    settings = AlertsConfig()
+    for name in (broken.name, *broken.project.names()):
+        try:
+            settings = broken.project.experiment(name).automation.alerts
+            break
+        except BROKEN:
+            continue
+    alert = _cannot_be_looked_at(broken.name, broken.why)
+    try:
+        notifier(settings, os.environ, broken.log).send(alert)
+    except AlertNotSentError as error:
+        broken.told.append(f"nobody was told of {alert.title}: {error}")
+        return
+    broken.memory[_UNSEEN] = broken.why
+    broken.told.append(f"told: {alert.title}")
 
 
 def _told(scene: Scene, alert: Alert, what: str) -> bool:
@@ -166,16 +215,42 @@ def _ignored(scene: Scene) -> dict[str, Alert]:
     }
 
 
-def _out_of_sight(scene: Scene, error: Exception) -> dict[str, Alert]:
-    why = f"{type(error).__name__}: {error}"
-    return {
-        why: Alert(
-            title=f"{scene.name}: cannot be looked at",
-            detail=why,
-            what_to_do="Until this is mended nothing of the experiment is watched that needs it: churn doctor, then "
-            "docs/runbook.md.",
+def _not_loaded(scene: Scene, known: Collection[str]) -> dict[str, Alert]:
+    if scene.name in known or not scene.automation.enabled:
+        return {}
+    why = "not loaded"
+    return {why: Alert(f"{scene.name}: is not trained by itself yet", NOT_LOADED, "Reload the definitions.")}
+
+
+def _store_faults(scene: Scene) -> dict[str, Alert]:
+    """What a store holds and should not, or should and does not; told of the first experiment that uses it.
+
+    Recalled, as it costs reading. Files are listed and not read: `daily_verification` reads every byte.
+    """
+    uri = scene.project.store_uri(scene.name)
+    if stores_of(scene.project, scene.log).get(uri) != scene.name:
+        return {}
+
+    def find() -> dict[str, list[str]]:
+        found = verify_store(scene.store, every_byte=False, readers=READERS)
+        return {"problems": found.problems, "foreign": found.foreign}
+
+    found = scene.recall("store", {"uri": uri}, {"at": scene.now.isoformat()}, find)
+    alerts = {
+        f"store: {problem}": Alert(
+            title=f"{scene.name}: the store is not as it was written",
+            detail=problem,
+            what_to_do=f"churn store verify -e {scene.name} names all of it; docs/runbook.md says what to do.",
         )
+        for problem in found["problems"]
     }
+    if found["foreign"]:
+        alerts[f"foreign: {requests.evidence_of(found)}"] = Alert(
+            title=f"{scene.name}: {len(found['foreign'])} foreign files in the store",
+            detail=", ".join(found["foreign"][:10]),
+            what_to_do="They are ignored. Take them away, and find out who put them there.",
+        )
+    return alerts
 
 
 def _page(scene: Scene, asset: str) -> str:
@@ -212,12 +287,14 @@ def _alert(run: dg.DagsterRun, experiment: str, page: str, attempts: int) -> Ale
         )
     attempt = int(run.tags.get(requests.ATTEMPT, "0"))
     tried = f", attempt {attempt} of {attempts}" if attempt else ""
-    again = bool(attempt) and attempt < attempts
+    again = bool(attempt) and attempt < attempts and requests.REFUSED not in run.tags
     return Alert(
         title=f"{experiment}: {run.job_name} failed{tried}",
         detail=f"It ran because: {because}",
         what_to_do="It is tried again by itself; look at the run if that fails too."
         if again
+        else f"A check or a rule refused it, as it would again: churn checks -e {experiment} says which and what to do."
+        if requests.REFUSED in run.tags
         else f"Look at the run and docs/runbook.md; then churn run {experiment}.",
         link=link,
     )

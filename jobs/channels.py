@@ -13,7 +13,7 @@ from churn_assets.release.promotion import PromotionDecision
 from churn_assets.store.channels import ChannelRecord
 from churn_assets.store.reference import ArtifactRef
 from jobs.operations import PromoteConfig, RollbackConfig
-from jobs.scene import Scene, considered, each_experiment, past_run
+from jobs.scene import Scene, considered, each_experiment
 
 if TYPE_CHECKING:
     from churn_assets.offers.live import LiveLog
@@ -199,7 +199,7 @@ def _ask(
 ) -> list[dg.RunRequest]:
     """Ask for an act once; again under another key where its run failed."""
     evidence = requests.evidence_of({job: what})
-    past = [past_run(record, scene.now) for record in scene.asked_of(job)]
+    past = [scene.past(record) for record in scene.asked_of(job)]
     act = requests.one_act(evidence, past, scene.automation.attempts)
     if act.why_not:
         scene.told.append(f"{job} {what}: {act.why_not}")

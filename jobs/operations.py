@@ -1,16 +1,22 @@
 """Promotion, rollback and retention as jobs: typed config in, one record out. What may happen is decided elsewhere."""
 
+import logging
 from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import Field
 
+from churn_assets.experiment import ExperimentError
+from churn_assets.monitoring.requests import EXPERIMENT, REASON, REFUSED
+from churn_assets.offers.stored_log import READERS
 from churn_assets.release import promotion
 from churn_assets.release.evidence import Required
 from churn_assets.release.naming import find_release
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
+from churn_assets.store.errors import PromotionRefused
 from churn_assets.store.retention import collect, review
+from churn_assets.store.verify import verify_store
 from resources.project import Project
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -60,6 +66,12 @@ class RetentionConfig(dg.Config):
     apply: bool = Field(default=False, description="Remove what may go; only told otherwise.")
 
 
+class VerificationConfig(dg.Config):
+    """What to verify."""
+
+    experiment: str = Field(pattern=_NAME, description="A file of configs/: its store is read, all of it.")
+
+
 def operations(required: Required) -> list[dg.JobDefinition]:
     """The jobs that move a channel.
 
@@ -71,17 +83,22 @@ def operations(required: Required) -> list[dg.JobDefinition]:
     def promote_release(context: dg.OpExecutionContext, config: PromoteConfig) -> None:
         store, channel, own = _place(context.resources.project, config)
         ref = find_release(store, config.experiment, own, config.release)
-        record = promotion.promote(
-            store,
-            channel,
-            ref,
-            required=required,
-            actor=config.actor,
-            reason=config.reason,
-            now=datetime.now(UTC),
-            champion=Channel(store, own),
-            expected_seq=config.expected_record,
-        )
+        try:
+            record = promotion.promote(
+                store,
+                channel,
+                ref,
+                required=required,
+                actor=config.actor,
+                reason=config.reason,
+                now=datetime.now(UTC),
+                champion=Channel(store, own),
+                expected_seq=config.expected_record,
+            )
+        except PromotionRefused:  # as it would be again: nobody asks for it a second time
+            digest = context.resources.project.config_digest(config.experiment)
+            context.instance.add_run_tags(context.run_id, {REFUSED: digest})
+            raise
         _tell(context, record)
 
     @dg.op(required_resource_keys={"project"}, description="Let a release lead a channel that led it before.")
@@ -125,11 +142,36 @@ def collect_versions(context: dg.OpExecutionContext, config: RetentionConfig) ->
     )
 
 
-def _stores(project: Project) -> dict[str, str]:
-    """Every store that the experiments use, by its URI, and the first experiment that uses it."""
+@dg.op(
+    required_resource_keys={"project"},
+    description="Read every byte of a store: files, manifests, gate reports, logs, decisions, signatures.",
+)
+def verify_store_of(context: dg.OpExecutionContext, config: VerificationConfig) -> None:
+    found = verify_store(context.resources.project.store(config.experiment), readers=READERS)
+    counts = {name: getattr(found, name) for name in ("versions", "files", "reports", "records", "others")}
+    if found.problems:
+        more = f" and {len(found.problems) - 1} more" if len(found.problems) > 1 else ""
+        raise dg.Failure(
+            description=f"{found.problems[0]}{more}",
+            metadata={**counts, "problems": "\n".join(found.problems), "what_to_do": "docs/runbook.md"},
+            allow_retries=False,
+        )
+    context.add_output_metadata(
+        {**counts, "bytes": found.size, "foreign": "\n".join(found.foreign) or "none"}
+    )
+
+
+def stores_of(project: Project, log: logging.Logger) -> dict[str, str]:
+    """Every store that the experiments use, by its URI, and the first experiment that uses it.
+
+    An experiment that cannot be read is told and left out: the others' stores are looked after.
+    """
     found: dict[str, str] = {}
     for name in project.names():
-        found.setdefault(project.store_uri(name), name)
+        try:
+            found.setdefault(project.store_uri(name), name)
+        except (ExperimentError, OSError) as error:
+            log.error(f"{name}: cannot be looked at: {error}")
     return found
 
 
@@ -149,6 +191,7 @@ def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
 
 
 retention = _job("retention", collect_versions)
+verification = _job("verification", verify_store_of)
 
 
 @dg.schedule(
@@ -165,7 +208,26 @@ def weekly_retention(context: dg.ScheduleEvaluationContext) -> list[dg.RunReques
             run_key=f"{context.scheduled_execution_time:%Y-%m-%d} {uri}",
             run_config=dg.RunConfig({collect_versions.name: RetentionConfig(experiment=name, apply=True)}),
         )
-        for uri, name in _stores(project).items()
+        for uri, name in stores_of(project, context.log).items()
+    ]
+
+
+@dg.schedule(
+    job=verification,
+    cron_schedule="0 3 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    required_resource_keys={"project"},
+    description="Every night, every byte of each store is verified. Off until somebody starts it.",
+)
+def daily_verification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    project: Project = context.resources.project
+    return [
+        dg.RunRequest(
+            run_key=f"{context.scheduled_execution_time:%Y-%m-%d} {uri}",
+            run_config=dg.RunConfig({verify_store_of.name: VerificationConfig(experiment=name)}),
+            tags={EXPERIMENT: name, REASON: "the schedule daily_verification"},
+        )
+        for uri, name in stores_of(project, context.log).items()
     ]
 
 

@@ -1,7 +1,7 @@
 """The sensors that ask for trainings: new inputs, drift, age, live performance, failed checks."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from churn_assets.monitoring.requests import Finding
 from churn_assets.release.evidence import Required
 from churn_assets.store.channels import ChannelRecord
 from churn_assets.store.reference import ArtifactRef
-from jobs.scene import Scene, each_experiment, past_run
+from jobs.scene import Scene, each_experiment
 from jobs.train import train
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 # The object that stands for what was served, beside the files that an experiment reads.
 _DECISION_LOG = "the decision log"
 # Where what was served comes back into the flow: the customers of a new extract, and the decisions with outcomes.
+NOT_LOADED = (
+    "its file is newer than the definitions: reload them (Deployment, Reload) and it is trained by itself"
+)
 _LEARNED_FROM = frozenset({"customers", "offer_log"})
 
 
@@ -41,7 +44,7 @@ class TriggerFindings:
 
 
 def retraining(
-    flow: Mapping[str, Sequence[str]], required: Required, interval: int
+    flow: Mapping[str, Sequence[str]], required: Required, interval: int, known: Collection[str]
 ) -> list[dg.SensorDefinition]:
     """The sensors.
 
@@ -49,6 +52,7 @@ def retraining(
         flow: Asset to the assets that it is made from.
         required: Checks that each asset needs.
         interval: Least seconds between two ticks.
+        known: Experiments that are partitions: those that had a file when the definitions were loaded.
     """
     triggers: dict[str, tuple[Callable[[Scene], TriggerFindings], str]] = {
         "new_inputs": (
@@ -65,17 +69,24 @@ def retraining(
     }
     return [
         each_experiment(
-            name, _asking(find), flow, interval, f"{what} Makes anew what it touches.", train.name
+            name, _asking(find, known), flow, interval, f"{what} Makes anew what it touches.", train.name
         )
         for name, (find, what) in triggers.items()
     ]
 
 
-def _asking(find: Callable[[Scene], TriggerFindings]) -> Callable[[Scene], list[dg.RunRequest]]:
+def _asking(
+    find: Callable[[Scene], TriggerFindings], known: Collection[str]
+) -> Callable[[Scene], list[dg.RunRequest]]:
     def visit(scene: Scene) -> list[dg.RunRequest]:
+        if (
+            scene.name not in known
+        ):  # Dagster would refuse the whole tick for a partition that it does not know
+            scene.told.append(NOT_LOADED)
+            return []
         found = find(scene)
         records = {record.dagster_run.run_id: record for record in [*scene.trainings(), *scene.running()]}
-        past = [past_run(record, scene.now) for record in records.values()]
+        past = [scene.past(record) for record in records.values()]
         plan = requests.plan(scene.name, found.findings, past, scene.automation, scene.inputs, scene.now)
         scene.told += [f"{waiting.finding.reason}: waits, {waiting.why}" for waiting in plan.waiting]
         scene.told += [f"{finding.reason}: answered" for finding in plan.answered]

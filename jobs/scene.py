@@ -234,10 +234,35 @@ class Scene:
         """Records of all trainings in progress, by whomever."""
         wanted = dg.RunsFilter(tags={"dagster/partition": self.name}, statuses=list(_IN_PROGRESS))
         found = self._records(wanted)
-        return [record for record in found if past_run(record, self.now).state == "in_progress"]
+        return [record for record in found if self.past(record).state == "in_progress"]
+
+    def past(self, record: dg.RunRecord) -> PastRun:
+        """A run of Dagster's history as the plan sees it."""
+        return past_run(record, self.now, self.project.config_digest(self.name))
 
     def _records(self, wanted: dg.RunsFilter) -> list[dg.RunRecord]:
         return list(self.instance.get_run_records(wanted, limit=_HISTORY))
+
+
+@dataclass(frozen=True)
+class BrokenExperiment:
+    """An experiment that cannot be looked at at one tick.
+
+    Attributes:
+        name: The experiment.
+        why: What is wrong.
+        project: Where it is.
+        memory: As of `Scene`.
+        log: The tick's log.
+        told: What the tick says.
+    """
+
+    name: str
+    why: str
+    project: Project
+    memory: dict[str, Any]
+    log: logging.Logger
+    told: list[str]
 
 
 def each_experiment(
@@ -249,6 +274,7 @@ def each_experiment(
     job: str,
     *,
     while_off: bool = False,
+    broken: Callable[["BrokenExperiment"], None] = lambda _: None,
 ) -> dg.SensorDefinition:
     """A sensor that visits every experiment; one that is broken is told and skipped.
 
@@ -260,6 +286,7 @@ def each_experiment(
         description: For the UI.
         job: What it may ask for. By name: Dagster would copy a sensor of a job, with a warning about its own argument.
         while_off: Visit experiments whose automation is off, too.
+        broken: Told of every experiment that cannot be looked at.
     """
 
     @dg.sensor(
@@ -297,6 +324,12 @@ def each_experiment(
             except BROKEN as error:
                 told.append(f"{experiment}: cannot be looked at: {type(error).__name__}: {error}")
                 context.log.error(told[-1])
+                about = memory.setdefault(experiment, {})
+                broken(
+                    BrokenExperiment(
+                        experiment, f"{type(error).__name__}: {error}", project, about, context.log, told
+                    )
+                )
         for line in told:
             context.log.info(line)
         said = None if asked else dg.SkipReason("\n".join(told) or "there is no experiment")
@@ -336,16 +369,17 @@ def considered(
     return PromotionDecision(**found)
 
 
-def past_run(record: dg.RunRecord, now: datetime) -> PastRun:
-    """A run of Dagster's history as the plan sees it."""
+def past_run(record: dg.RunRecord, now: datetime, config: str) -> PastRun:
+    """A run of Dagster's history as the plan sees it, with what the experiment says now."""
     run, asked = record.dagster_run, record.create_timestamp.astimezone(UTC)
     evidence = run.tags.get(requests.EVIDENCE, "")
+    refused = run.status == dg.DagsterRunStatus.FAILURE and run.tags.get(requests.REFUSED) == config
     lost = run.status == dg.DagsterRunStatus.NOT_STARTED and abs(now - asked) > _LOST_AFTER
     return PastRun(
         run_id=run.run_id,
         evidence=frozenset(evidence.split("+")) - {""},
         attempt=int(run.tags.get(requests.ATTEMPT, "1")),
-        state="failed" if lost else _ENDED.get(run.status, "in_progress"),
+        state="failed" if lost else "refused" if refused else _ENDED.get(run.status, "in_progress"),
         requested_at=asked,
         ended_at=datetime.fromtimestamp(record.end_time, UTC) if record.end_time else None,
     )

@@ -1,6 +1,6 @@
 """All sensors together, in the order in which they are shown. All are off until somebody starts them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import dagster as dg
 
@@ -17,6 +17,8 @@ def sensors(
     flow: Mapping[str, Sequence[str]],
     required: Required,
     interval: int = INTERVAL,
+    *,
+    known: Collection[str],
 ) -> list[dg.SensorDefinition]:
     """The sensors.
 
@@ -24,9 +26,10 @@ def sensors(
         flow: Asset to the assets that it is made from.
         required: Checks that each asset needs.
         interval: Least seconds between two ticks.
+        known: Experiments that are partitions.
     """
     return [
-        *retraining(flow, required, interval),
+        *retraining(flow, required, interval, known),
         *channel_sensors(flow, required, interval),
-        alerting(flow, required, interval),
+        alerting(flow, required, interval, known),
     ]

@@ -12,6 +12,7 @@ from churn_assets.flow.inspection import Inspection, loads_and_agrees
 from churn_assets.flow.source import verdict_digest
 from churn_assets.gates.plots import Plot, render_png
 from churn_assets.gates.report import GateReport, Tables
+from churn_assets.monitoring.requests import REFUSED
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
 from resources.project import Project
@@ -60,6 +61,9 @@ def asset_checks(asset: AssetSpec, partitions: dg.PartitionsDefinition) -> dg.As
             inspection = Inspection(project, ref, verdict_digest(asset))
             for name, spec in named.items():
                 report, reused = inspection.report(spec)
+                if not report.passed:  # whoever would start the run again learns that it would end alike
+                    digest = project.config_digest(context.partition_key)
+                    context.instance.add_run_tags(context.run.run_id, {REFUSED: digest})
                 drawn = _drawn_before(context.instance, report) if reused else None
                 yield dg.AssetCheckResult(
                     asset_key=asset.name,

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from churn_assets.store.location import open_store, store_uri
 from churn_assets.store.reference import ArtifactRef
 
 _ROOT_VARIABLE = "CHURN_ROOT"
+_EXPERIMENT = re.compile(r"[a-z0-9][a-z0-9_-]*")
 # Materialization metadata that names the version: the only link from Dagster's history to the store.
 ARTIFACT = "artifact"
 # Metadata that says in which store.
@@ -54,8 +56,9 @@ class Project:
     _values: dict[tuple[str, ArtifactRef], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:
-        """Names of the experiments that have a file."""
-        return sorted(path.stem for path in self.config_dir.glob("*.yaml"))
+        """Names of the experiments that have a file; files of editors and systems, such as `._a.yaml`, are none."""
+        files = self.config_dir.glob("*.yaml")
+        return sorted(path.stem for path in files if _EXPERIMENT.fullmatch(path.stem) and path.is_file())
 
     def experiment(self, name: str) -> Any:
         """The whole experiment, validated; read again whenever its file changed."""
@@ -81,6 +84,10 @@ class Project:
         """Digest of one section."""
         return section_digest(self.section(experiment, name))
 
+    def config_digest(self, experiment: str) -> str:
+        """Digest of all that an experiment says."""
+        return section_digest(self.experiment(experiment))
+
     def training_config(self, experiment: str, name: str) -> Any:
         """What training reads of a section, as JSON: all but its gates, which judge a model and do not shape it."""
         section = self.section(experiment, name)
@@ -90,7 +97,8 @@ class Project:
 
     def store(self, experiment: str) -> ArtifactStore:
         """The experiment's artifact store."""
-        return open_store(self.store_uri(experiment), root=self.root, progress=self.progress)
+        policy = self.experiment(experiment).store
+        return open_store(self.store_uri(experiment), root=self.root, progress=self.progress, policy=policy)
 
     def store_uri(self, experiment: str) -> str:
         """Where that is; CHURN_STORE overrides what the experiment says."""

@@ -25,6 +25,7 @@ from churn_assets.cli.place import (
     open_place,
 )
 from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.shown import one_line, show_whatever_the_encoding, styled
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +36,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done; 1 a gate or check failed, or a release was refused; 2 wrong input or usage; "
     "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 5 decided, but not for "
-    "every row; 70 a bug.",
+    "every row; 6 the machine said no: a full disk, a permission, a limit; 70 a bug.",
 )
 
 
@@ -54,6 +55,7 @@ def main(
     ] = ROOT,
 ) -> None:
     """Customers to verified release to decisions."""
+    show_whatever_the_encoding()
     context.obj = root.resolve()
 
 
@@ -127,8 +129,9 @@ def show(
     ref = place.release(release)
     value = place.store.load(ref, RELEASE)
     missing = missing_for_more(value.bundle.branches)
-    responses = "[yellow]simulated[/]" if value.bundle.simulated else "none" if missing else "observed"
-    out.print(f"[bold]{ref}[/]  branches: {', '.join(value.bundle.branches)}  responses: {responses}")
+    observed = "none" if missing else "observed"
+    responses = styled("yellow", "simulated") if value.bundle.simulated else observed
+    out.print(styled("bold", ref), f"  branches: {', '.join(value.bundle.branches)}  responses: ", responses)
     rows = []
     for asset in registry().in_order(value.bundle.members):
         member = value.bundle.members[asset]
@@ -139,9 +142,8 @@ def show(
     for each in missing:
         out.print(f"it cannot tell {each}", highlight=False)
     decision = consider(place.store, place.channel, ref, registry().checks)
-    out.print(
-        f"{'[green]can be promoted[/]' if decision.promote else '[yellow]cannot be promoted[/]'}: {decision.reason}"
-    )
+    verdict = styled("green", "can") if decision.promote else styled("yellow", "cannot")
+    out.print(verdict, one_line(f" be promoted: {decision.reason}"))
     if report is not None:
         report.write_text(value.report, encoding="utf-8")
         out.print(f"Report written to {report}")
@@ -199,7 +201,7 @@ def checks(
             )
         )
         for problem in problems:
-            out.print(f"[red]{problem}[/]")
+            out.print(styled("red", problem))
         if not rows and not problems:
             out.print(f"Nothing is stored of {experiment} yet: churn run {experiment}")
     if problems:

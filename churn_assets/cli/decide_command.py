@@ -11,6 +11,7 @@ import typer
 from churn_assets.cli.errors import PARTLY, USAGE, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.shown import styled
 from churn_assets.cli.table_file import TableFile
 from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, customers_source, wave_table
 
@@ -210,20 +211,20 @@ def _show(told: dict[str, Any], written: list[str]) -> None:
     ]
     out.print(table(shown))
     for said in told["said"]:
-        out.print(said, markup=False, highlight=False)
+        out.print(said)
     for name, count in told["outside"].items():
-        out.print(f"feature {name!r}: {count} far outside of what was learned", markup=False, highlight=False)
+        out.print(f"feature {name!r}: {count} far outside of what was learned")
     if told["undecided"]:
-        out.print(f"[yellow]{told['undecided']} rows could not be decided for[/]:")
+        out.print(styled("yellow", f"{told['undecided']} rows could not be decided for:"))
         for problem in told["problems"]:
-            out.print(str(TableProblem(**problem)), markup=False, highlight=False)
+            out.print(str(TableProblem(**problem)))
     if told["missing"]:
-        out.print("[yellow]NO OFFER MODEL[/]: this release tells the risk and makes no offer. To know more:")
+        no_offer = ": this release tells the risk and makes no offer. To know more:"
+        out.print(styled("yellow", "NO OFFER MODEL"), no_offer)
         for missing in told["missing"]:
-            out.print(f"- {missing}", markup=False, highlight=False)
+            out.print(f"- {missing}")
     if told["simulated"]:
-        out.print(
-            "[yellow]SIMULATED[/]: the answers to offers that this release learned from are a demo world's."
-        )
+        told_by = ": the answers to offers that this release learned from are a demo world's."
+        out.print(styled("yellow", "SIMULATED"), told_by)
     for place in written:
-        out.print(f"Written to {place}", markup=False)
+        out.print(f"Written to {place}")

@@ -12,6 +12,7 @@ import typer
 from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.shown import styled
 from churn_assets.cli.table_file import TableFile
 
 if TYPE_CHECKING:
@@ -157,8 +158,8 @@ class _Campaign:
         weak = [row["arm"] for row in told["arms"] if row["power"] < config.power]
         if weak:
             out.print(
-                f"[yellow]Too few decisions[/] to be sure of an effect that pays, for {', '.join(weak)}: see "
-                "decisions_needed; fewer arms need fewer"
+                styled("yellow", "Too few decisions"),
+                f" to be sure of an effect that pays, for {', '.join(weak)}: see decisions_needed; fewer arms need fewer",
             )
         out.print(f"Written to {target}")
 
@@ -189,7 +190,9 @@ class _Campaign:
                 out.print(f"{name}: {count}", highlight=False)
         if failed:
             if not as_json and log is not None:
-                out.print("[red]No log is written[/]: it would say of chance what chance did not do.")
+                out.print(
+                    styled("red", "No log is written"), ": it would say of chance what chance did not do."
+                )
             raise typer.Exit(REFUSED)
 
     def _log(self, assignment: Assignment, rows: Any, outcomes: Path, log: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import typer
 from churn_assets.cli.errors import UsageProblemError, guarded, nearest
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.shown import styled
 from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, wave_table
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def write(
     if as_json:
         print_json({"release": str(ref), "arm": chosen.id, "prompt": situation.prompt, "messages": rows})
         return
-    out.print(f"[bold]{situation.prompt}[/]", highlight=False)
+    out.print(styled("bold", situation.prompt))
     for row in rows:
         if name is None and row["as sent"] == row["text"]:
             del row["as sent"]

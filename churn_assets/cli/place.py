@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from churn_assets.store.artifacts import ArtifactStore
     from churn_assets.store.channels import Channel
     from churn_assets.store.reference import ArtifactRef
+    from churn_assets.store.signatures import SignaturePolicy
 
 ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
 ExperimentArgument = Annotated[str, typer.Argument(help="Experiment: a file of configs/.")]
@@ -65,12 +66,12 @@ def open_place(context: typer.Context, experiment: str) -> Place:
     uri = store_uri(loaded.store.uri)
     if uri != loaded.store.uri:
         note(f"store: {uri} (CHURN_STORE), not {loaded.store.uri}")
-    store = open_uri(context, uri)
+    store = open_uri(context, uri, loaded.store)
     return Place(loaded, uri, store, Channel(store, loaded.channel))
 
 
-def open_uri(context: typer.Context, uri: str) -> ArtifactStore:
-    """The store at a URI; large transfers show on the terminal."""
+def open_uri(context: typer.Context, uri: str, policy: SignaturePolicy | None = None) -> ArtifactStore:
+    """The store at a URI, with the signatures that an experiment asks for; large transfers show on the terminal."""
     from churn_assets.store.location import open_store
 
-    return open_store(uri, root=context.obj, progress=transfers)
+    return open_store(uri, root=context.obj, progress=transfers, policy=policy)

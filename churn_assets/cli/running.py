@@ -15,7 +15,6 @@ from typing import Any
 import dagster as dg
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
@@ -26,10 +25,11 @@ from churn_assets.cli.errors import (
     code_of,
     complain,
     hint_of,
+    named_errors,
     nearest,
-    store_error_names,
 )
 from churn_assets.cli.screen import size as shown_size
+from churn_assets.cli.shown import Screen, one_line, styled
 from churn_assets.cli.transfers import SHOWN_FROM
 from churn_assets.definitions import Overrides, build_defs, build_project
 from resources.stage import MADE_BECAUSE, SAMPLES, UNCHANGED
@@ -47,12 +47,12 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
         out: Where to write.
 
     Raises:
-        UsageProblemError: The selection names no asset.
+        UsageProblemError: The selection names no asset, or DAGSTER_HOME no folder.
     """
+    _refuse_lost_history(os.environ.setdefault("DAGSTER_HOME", str(root)))
     screen = _screen(out)
     # dagster.yaml's paths start at the working directory: from here on that is the project.
     os.chdir(root)
-    os.environ.setdefault("DAGSTER_HOME", str(root))
     followed = Followed()
     overrides = Overrides(root=root, loggers={_LOGGER: _logger(followed)})
     project = replace(build_project(overrides), progress=followed.transfer)
@@ -74,9 +74,17 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
         )
     failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     if result.success:
-        out.print(f"[green]done[/]  run {result.run_id[:8]}: {followed.summary()}")
+        out.print(styled("green", "done"), f"  run {result.run_id[:8]}: {followed.summary()}")
         return
     raise typer.Exit(max((_explain(event, result.run_id) for event in failures), default=RUN_FAILED))
+
+
+def _refuse_lost_history(home: str) -> None:
+    if not Path(home).is_absolute() or not Path(home).is_dir():
+        raise UsageProblemError(
+            f"DAGSTER_HOME: found {home!r}, expected the whole path of a folder that is there",
+            "make it, or leave DAGSTER_HOME out: the history is then kept in the project",
+        )
 
 
 @dataclass
@@ -153,20 +161,20 @@ class Followed:
 
     def _say(self, line: _Line, state: str) -> None:
         if self.progress is not None:
-            self.progress.update(line.task, state=escape(state))
+            self.progress.update(line.task, state=one_line(state))
 
     def _finish(self, asset: str, line: _Line, *, failed: bool) -> None:
         if self.progress is None or self.out is None:
             return
         self.progress.stop_task(line.task)
         verdict = f"{line.passed} of {line.checks} checks hold" if line.checks else ""
-        mark = "[red]failed[/]" if failed else "[green]ok[/]"
+        mark = styled("red", "failed") if failed else styled("green", "ok")
         self.progress.update(line.task, mark="[red]✗[/]" if failed else "[green]✓[/]")
         self._say(line, f"{verdict}; {line.state}" if line.state else "failed")
         if not self.out.is_terminal:  # bars are for people; a log gets one line an asset
-            self.out.print(f"{mark}  {asset}  {escape(line.state)}  {verdict}", soft_wrap=True)
+            self.out.print(mark, f"  {asset}  {line.state}  {verdict}", soft_wrap=True)
         for failure in line.failed:
-            self.progress.console.print(f"[red]{asset}[/] {escape(failure)}", soft_wrap=True)
+            self.progress.console.print(styled("red", asset), f" {failure}", soft_wrap=True)
 
 
 def flow_order(defs: dg.Definitions) -> list[str]:
@@ -222,12 +230,10 @@ def _check_count(defs: dg.Definitions, asset: str) -> int:
     return sum(key.asset_key == dg.AssetKey(asset) for key in defs.resolve_asset_graph().asset_check_keys)
 
 
-def _screen(out: Console) -> Console:
+def _screen(out: Console) -> Screen:
     """The terminal itself: during a run Dagster points stdout at the run's log file."""
     terminal = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    return Console(
-        file=terminal, force_terminal=out.is_terminal, width=None if out.is_terminal else out.width
-    )
+    return Screen(file=terminal, force_terminal=out.is_terminal, width=None if out.is_terminal else out.width)
 
 
 def _progress(out: Console) -> Progress:
@@ -237,7 +243,11 @@ def _progress(out: Console) -> Progress:
         TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=12)),
         BarColumn(bar_width=12),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[state]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        TextColumn(
+            "{task.fields[state]}",
+            markup=False,
+            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+        ),
         console=out,
         expand=True,
         disable=not out.is_terminal,
@@ -263,15 +273,15 @@ def _explain(event: dg.DagsterEvent, run_id: str) -> int:
     """Say in one line why a step failed; returns its exit code."""
     data: Any = event.event_specific_data
     chain = list(_causes(data.error))
-    families = store_error_names()
+    families = named_errors()
     for error in reversed(chain):
         names = families.get(error.cls_name or "", (error.cls_name or "",))
-        code = code_of(names)
+        code = code_of(names, str(error.message))
         if code is not None:
             if (
                 error.cls_name != "DagsterAssetCheckFailedError"
             ):  # the failed checks were named as they failed
-                complain(f"{event.step_key}: {_one_line(error)}", hint_of(names))
+                complain(f"{event.step_key}: {_one_line(error)}", hint_of(names, str(error.message)))
             return code
     if data.user_failure_data is not None and data.user_failure_data.description:
         complain(f"{event.step_key}: {data.user_failure_data.description}", hint_of(["CorruptArtifact"]))

@@ -8,20 +8,29 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from churn_assets.cli.shown import Screen, complaints, styled
+
 # A log or a pipe gets whole lines.
-out = Console(width=None if Console().is_terminal else 200)
+out = Screen(width=None if Console().is_terminal else 200)
 
 _NUMBERS = ("figure", "threshold", "a", "b", "size")
 
 
 def table(rows: list[dict[str, Any]], title: str = "") -> Table:
     """Rows of equal keys; what failed is red."""
-    shown = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    shown = Table(
+        title=styled("", title) if title else None,
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        pad_edge=False,
+    )
     for name in rows[0] if rows else ():
-        shown.add_column(name, overflow="fold", justify="right" if name in _NUMBERS else "left")
+        heading = styled("", name)
+        shown.add_column(heading, overflow="fold", justify="right" if name in _NUMBERS else "left")
     for row in rows:
         style = "red" if row.get("verdict") == "FAILED" else None
-        shown.add_row(*("" if value is None else str(value) for value in row.values()), style=style)
+        shown.add_row(*(styled("", "" if value is None else value) for value in row.values()), style=style)
     return shown
 
 
@@ -50,9 +59,9 @@ def watched() -> bool:
 
 def note(text: str) -> None:
     """A line for people, beside the output that another program may read."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, style="dim", markup=False)
+    complaints().print(text, style="dim")
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
-    out.print_json(json.dumps(value, allow_nan=False))
+    """One JSON document on stdout, in ASCII: what stands in it can be shown anywhere."""
+    out.print_json(json.dumps(value, allow_nan=False), ensure_ascii=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections import Counter
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ def serve(
     from churn_assets.serving import run
 
     place = open_place(context, experiment)
+    _refuse_used_port(host, port)
     run.serve(
         run.ServerPlan(
             root=str(context.obj),
@@ -46,8 +48,19 @@ def serve(
             host=host,
             port=port,
             workers=workers,
+            signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
         )
     )
+
+
+def _refuse_used_port(host: str, port: int) -> None:
+    """Before anything is loaded: the server itself would end with a code that says the store is broken.
+
+    Raises:
+        OSError: Another server listens there, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()
 
 
 @guarded

@@ -10,6 +10,7 @@ import typer
 
 from churn_assets.cli.errors import RUN_FAILED, UsageProblemError, guarded
 from churn_assets.cli.screen import out, table
+from churn_assets.cli.shown import styled
 
 if TYPE_CHECKING:
     from churn_assets.simulation.loop import Learned
@@ -54,13 +55,14 @@ def simulate(
     forward = Forward.build(
         customers, experiment, seed=seed, size=size, drift=drift, drift_at=drift_at or None
     )
-    out.print(f"[yellow]SIMULATED[/] answers to offers, on the real customers. Everything is in {root}")
+    said = f" answers to offers, on the real customers. Everything is in {root}"
+    out.print(styled("yellow", "SIMULATED"), said)
     scores: list[WaveScore] = []
     promoted: list[bool] = []
     with Daemon(scratch, Path(context.obj)) as daemon:
         first = daemon.learn(0)
         if not first.promoted:
-            out.print(f"[red]no first release[/]: {first.reason}")
+            out.print(styled("red", "no first release"), f": {first.reason}")
             raise typer.Exit(RUN_FAILED)
         for score, learned in play(scratch, forward, waves, daemon.learn):
             scores.append(score)

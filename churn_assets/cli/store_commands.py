@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import getpass
+import os
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from churn_assets.cli.errors import REFUSED, STORE, complain, guarded
+from churn_assets.cli.errors import REFUSED, STORE, UsageProblemError, complain, guarded, nearest
 from churn_assets.cli.place import (
     ChannelOption,
     ExperimentOption,
@@ -18,11 +21,26 @@ from churn_assets.cli.place import (
     open_uri,
 )
 from churn_assets.cli.screen import figure, note, out, print_json, size, table, watched
+from churn_assets.cli.shown import one_line, styled
+
+if TYPE_CHECKING:
+    from churn_assets.store.artifacts import ArtifactStore
 
 store_app = typer.Typer(no_args_is_help=True, help="Whole stores.")
 
 ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", help="URI of a store; the experiment's if left out.")
+]
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
+
+
+def _user() -> str:
+    """Who acts: in a container, a user may have a number and no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 @guarded
@@ -44,12 +62,15 @@ def promote(
         place.other(channel),
         place.release(release),
         required=registry().checks,
-        actor=actor or getpass.getuser(),
+        actor=actor or _user(),
         reason=reason,
         now=datetime.now(UTC),
         champion=place.channel,
     )
-    out.print(f"[green]{record.release}[/] leads {record.channel} (record {record.seq}): {record.reason}")
+    out.print(
+        styled("green", record.release),
+        one_line(f" leads {record.channel} (record {record.seq}): {record.reason}"),
+    )
 
 
 @guarded
@@ -71,11 +92,11 @@ def rollback(
         place.store,
         place.other(channel),
         None if to is None else place.release(to),
-        actor=actor or getpass.getuser(),
+        actor=actor or _user(),
         reason=reason,
         now=datetime.now(UTC),
     )
-    out.print(f"[green]{record.release}[/] leads {record.channel} again (record {record.seq})")
+    out.print(styled("green", record.release), f" leads {record.channel} again (record {record.seq})")
 
 
 @guarded
@@ -117,8 +138,6 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """What differs between two releases: versions, figures, thresholds, digests of content, config and code, files."""
-    from dataclasses import asdict
-
     from churn_assets.release.compare import differences, facts_of
 
     place = open_place(context, experiment)
@@ -182,19 +201,18 @@ def retention(
 @guarded
 def doctor(
     context: typer.Context,
-    store: Annotated[
-        str | None, typer.Option("--store", help="URI of a store; the experiment's if left out.")
-    ] = None,
+    store: StoreOption = None,
     experiment: ExperimentOption = "quickstart",
     as_json: JsonOption = False,
 ) -> None:
-    """Is a place fit to hold a store? Tries every operation on scratch objects, and removes them; exit 1 if not."""
-    from dataclasses import asdict
+    """Is a place fit to hold a store, and sound what it holds? Tries everything on scratch objects; exit 1 if not."""
+    from churn_assets.offers.stored_log import READERS
+    from churn_assets.store.doctor import examine, look_through
 
-    from churn_assets.store.doctor import examine
-
-    opened = open_place(context, experiment).store if store is None else open_uri(context, store)
+    opened = _existing(context, experiment, store)
     findings = examine(opened.backend, lambda: datetime.now(UTC))
+    if all(each.passed for each in findings):
+        findings += look_through(opened, READERS)
     if as_json:
         print_json([asdict(each) for each in findings])
     else:
@@ -229,16 +247,123 @@ def copy(
         if watched():
             note(f"{done} of {total}: {version}")
 
-    copied = copy_store(open_uri(context, source), open_uri(context, target), tell)
+    copied = copy_store(_existing(context, "", source), open_uri(context, target), tell)
+    if not (copied.versions or copied.there or copied.others or copied.records or copied.problems):
+        message = f"{source}: found no version, no channel and nothing else, expected a store to copy"
+        raise UsageProblemError(message, "mend FROM; nothing was copied")
     out.print(
         f"{copied.versions} versions copied ({size(copied.size)}), {copied.there} were there; "
         f"{copied.gate_reports} gate reports; {copied.others} other objects; "
         + (", ".join(f"{name}: {count} records" for name, count in copied.records.items()) or "no channel")
     )
     for key in copied.left:
-        out.print(f"[yellow]not copied, as it belongs to no version:[/] {key}")
+        out.print(styled("yellow", "not copied, as it belongs to no version: "), one_line(key))
     for problem in copied.problems:
         complain(problem)
     if copied.problems:
         complain("no channel was copied: a store must not lead anybody to a version that does not verify")
         raise typer.Exit(STORE)
+
+
+@store_app.command("verify")
+@guarded
+def verify(
+    context: typer.Context,
+    store: StoreOption = None,
+    experiment: ExperimentOption = "quickstart",
+    as_json: JsonOption = False,
+) -> None:
+    """Read every byte of a store: files, manifests, gate reports, logs, decisions, signatures; exit 3 if one is bad."""
+    from churn_assets.offers.stored_log import READERS
+    from churn_assets.store.verify import verify_store
+
+    found = verify_store(_existing(context, experiment, store), readers=READERS)
+    if as_json:
+        print_json(asdict(found))
+    else:
+        out.print(
+            f"{found.versions} versions with {found.files} files ({size(found.size)}), {found.reports} gate reports, "
+            f"{found.records} channel records, {found.others} decision segments"
+        )
+        for key in found.foreign:
+            out.print(styled("yellow", "ignored, as the store never wrote it: "), one_line(key))
+        if found.unfinished:
+            out.print(f"{len(found.unfinished)} files of versions in the making, or left by a crash: ignored")
+        for problem in found.problems:
+            complain(problem)
+    if found.problems:
+        raise typer.Exit(STORE)
+
+
+@store_app.command("forget")
+@guarded
+def forget(
+    context: typer.Context, experiment: ExperimentOption = "quickstart", channel: ChannelOption = None
+) -> None:
+    """Take a channel as it is, after its newest records were lost for good; here and in the store."""
+    log = open_place(context, experiment).other(channel)
+    out.print(f"{log.name} has {log.forget_lost()} records from here on")
+
+
+@store_app.command("key")
+@guarded
+def key(
+    file: Annotated[Path, typer.Argument(help="Where the private key goes; must not exist.", dir_okay=False)],
+    role: Annotated[str, typer.Option("--role", help="builder or promoter.")],
+) -> None:
+    """Make a key to sign with: the private half in a file of your own, the public half to trust in an experiment."""
+    from churn_assets.store.signatures import PRIVATE_KEYS, new_key
+
+    variable = next((name for known, name in PRIVATE_KEYS.items() if known == role), None)
+    if variable is None:
+        raise UsageProblemError(f"--role: found {role!r}, expected {' or '.join(PRIVATE_KEYS)}")
+    pem, public = new_key()
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(pem)
+    out.print(f"{variable}=@{file.absolute()}")
+    out.print("Under store.trusted_keys of every experiment that trusts it:")
+    print(f'- {{name: {file.stem}, role: {role}, public: "{public}"}}')  # noqa: T201 - whole, however wide
+
+
+@store_app.command("sign")
+@guarded
+def sign(
+    context: typer.Context,
+    experiment: ExperimentOption = "quickstart",
+    vouch: Annotated[
+        bool,
+        typer.Option("--vouch", help="Sign what nobody signed, too: you say that it is what it should be."),
+    ] = False,
+) -> None:
+    """Sign what a store holds with the keys of this machine, as after a change of keys; bytes are verified first."""
+    from churn_assets.store.resigning import sign_store
+
+    signed, refused = sign_store(open_place(context, experiment).store, vouch=vouch)
+    out.print(f"{signed} objects signed")
+    for problem in refused:
+        complain(problem)
+    if refused:
+        raise typer.Exit(STORE)
+
+
+def _existing(context: typer.Context, experiment: str, uri: str | None) -> ArtifactStore:
+    """The store that is named, or the experiment's; one that is misspelt is refused, and never made.
+
+    Raises:
+        UsageProblemError: It is no folder that is there.
+    """
+    from churn_assets.store.local import LocalBackend
+
+    place = None if uri else open_place(context, experiment)
+    store = open_uri(context, uri or "") if place is None else place.store
+    if isinstance(store.backend, LocalBackend) and not store.backend.root.is_dir():
+        root = store.backend.root
+        beside = (
+            [each.name for each in root.parent.iterdir() if each.is_dir()] if root.parent.is_dir() else []
+        )
+        said = f"{place.uri if place else uri}: found no folder {root}, expected a store"
+        raise UsageProblemError(
+            said, nearest(root.name, beside) or "make the folder first if it is to be a new store"
+        )
+    return store

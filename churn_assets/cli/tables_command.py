@@ -107,11 +107,11 @@ def _show(told: dict[str, Any], *, as_json: bool, message: str = "") -> None:
         print_json(told)
         return
     for said in told["said"]:
-        out.print(said, markup=False, highlight=False)
+        out.print(said)
     if told["features"]:
         out.print(table(told["features"], "Features"))
         out.print(
             table([{key: figure(value) for key, value in row.items()} for row in told["gates"]], "Gates")
         )
     if message:
-        out.print(message, markup=False, highlight=False)
+        out.print(message)

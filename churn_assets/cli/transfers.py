@@ -32,7 +32,7 @@ class Transfers:
         with self._lock:
             if self._progress is None:
                 self._progress = Progress(
-                    TextColumn("{task.description}"),
+                    TextColumn("{task.description}", markup=False),
                     BarColumn(bar_width=24),
                     DownloadColumn(),
                     TransferSpeedColumn(),

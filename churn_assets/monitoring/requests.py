@@ -14,12 +14,13 @@ from typing import Any, Literal
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.store.canonical import canonical_json, sha256_bytes
 
-State = Literal["in_progress", "succeeded", "failed", "stopped"]
-"""Of a run; `stopped` by a person, who did not mean it to start again."""
+State = Literal["in_progress", "succeeded", "failed", "refused", "stopped"]
+"""Of a run; `refused` by a check or a rule, which says the same of the same again; `stopped` by a person, who did not
+mean it to start again."""
 
 # Tags of a requested run: all that the next tick needs to know of it.
-EXPERIMENT, TRIGGER, EVIDENCE, ATTEMPT, REASON = (
-    f"churn/{name}" for name in ("experiment", "trigger", "evidence", "attempt", "reason")
+EXPERIMENT, TRIGGER, EVIDENCE, ATTEMPT, REASON, REFUSED = (
+    f"churn/{name}" for name in ("experiment", "trigger", "evidence", "attempt", "reason", "refused")
 )
 INPUTS = "churn/inputs"
 
@@ -177,7 +178,12 @@ def one_act(evidence: str, past: Sequence[PastRun], attempts: int) -> Try:
     attempt = 1 + max((run.attempt for run in same), default=0)
     for run in same:
         if run.state != "failed":
-            how = {"in_progress": "is at it", "succeeded": "did it", "stopped": "was stopped by a person"}
+            how = {
+                "in_progress": "is at it",
+                "succeeded": "did it",
+                "refused": "was refused, as it would be again",
+                "stopped": "was stopped by a person",
+            }
             return Try(attempt, f"run {run.run_id[:8]} {how[run.state]}")
     if len(same) >= attempts:
         return Try(attempt, f"failed {len(same)} times, which is all that is tried: a person is needed")
@@ -203,6 +209,8 @@ def _not_again(same: Sequence[PastRun], config: AutomationConfig, now: datetime)
             return f"run {run.run_id[:8]} is at it"
         if run.state == "stopped":
             return f"run {run.run_id[:8]} was stopped by a person; start it by hand if it is wanted after all"
+        if run.state == "refused":
+            return f"run {run.run_id[:8]} failed a check, as it would again: bring other data or change the experiment"
     if len(same) >= config.attempts:
         return f"failed {len(same)} times, which is all that is tried: a person is needed"
     return _cooling(same, "failed", config, now)

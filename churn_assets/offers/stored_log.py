@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from churn_assets.offers.segments import SUFFIX, Record, SegmentError, read_sealed, sealed_segments
+from churn_assets.offers.segments import (
+    SUFFIX,
+    Record,
+    SegmentError,
+    check_sealed,
+    read_sealed,
+    sealed_segments,
+)
 from churn_assets.store.backend import Backend
 from churn_assets.store.errors import BROKEN
 from churn_assets.store.names import check_name
+from churn_assets.store.verify import Reader
 
 SEGMENTS = "decisions/"
+READERS: Mapping[str, Reader] = {SEGMENTS: lambda _, copy: check_sealed(copy)}
+"""Who reads what is below a prefix, where a whole store is verified."""
 _OPENED = "%Y%m%dT%H%M%SZ"
 
 

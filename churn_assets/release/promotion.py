@@ -7,7 +7,7 @@ from datetime import datetime
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle, act_alike
 from churn_assets.release.evidence import Evidence, Required, evidence_digest, gather
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel, ChannelRecord, channel_names
+from churn_assets.store.channels import Channel, ChannelRecord, led_anywhere
 from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
 from churn_assets.store.errors import BROKEN, ChannelConflict, PromotionRefused, StoreError
 from churn_assets.store.manifest import minting_time
@@ -131,12 +131,10 @@ def too_old_to_lead(store: ArtifactStore, ref: ArtifactRef, now: datetime) -> st
     """Why a release that never led can no longer begin to, so that it must be made again; empty where it can.
 
     Raises:
-        StoreError: A channel's log is not sound.
+        StoreError: The channels cannot be read.
     """
     age = now - minting_time(ref.version)
-    if age <= FIRST_PROMOTION_WITHIN or any(
-        Channel(store, name).has_led(ref) for name in channel_names(store)
-    ):
+    if age <= FIRST_PROMOTION_WITHIN or led_anywhere(store, ref):
         return ""
     return f"{ref.version} never led, and after {age.days} days it can no longer begin to"
 

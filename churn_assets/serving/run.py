@@ -27,6 +27,7 @@ from churn_assets.serving.reload import ReleaseFollower, load_served
 from churn_assets.serving.security import Guard, Keyring, read_keys
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
+from churn_assets.store.signatures import SignaturePolicy
 
 KEYS_FILE = "CHURN_API_KEYS"
 """Environment variable: file of API keys."""
@@ -57,6 +58,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
         host: Listened on.
         port: Listened on; 0 takes a free one.
         workers: Processes.
+        signatures: Whose signatures the store needs, as JSON; nobody's if left out.
     """
 
     root: str
@@ -67,6 +69,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
     host: str
     port: int
     workers: int
+    signatures: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ def worker_parts() -> Parts:
     config = ServingConfig.model_validate_json(plan.config)
     found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
     root, metrics = Path(plan.root), Metrics()
-    store = open_store(plan.store, root=root)
+    store = open_store(plan.store, root=root, policy=SignaturePolicy.model_validate_json(plan.signatures))
     log_folder = root / config.decision_log.folder
     follower = ReleaseFollower(
         Channel(store, plan.channel),

@@ -96,7 +96,7 @@ class Scratch:
     @property
     def store(self) -> ArtifactStore:
         """Its store."""
-        return open_store(self.experiment.store.uri, root=self.root)
+        return open_store(self.experiment.store.uri, root=self.root, policy=self.experiment.store)
 
     @property
     def channel(self) -> Channel:

@@ -22,8 +22,10 @@ from churn_assets.store.errors import (
 from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.gate_reports import add_gate_report, gate_reports
 from churn_assets.store.manifest import FileEntry, Manifest, Provenance, whole_second
-from churn_assets.store.names import MANIFEST, check_name
+from churn_assets.store.marks import SeenRecords
+from churn_assets.store.names import MANIFEST, check_name, is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef
+from churn_assets.store.signatures import UNSIGNED, Signatures
 from churn_assets.store.staging import StagedArtifact, check_read_back, stage
 
 __all__ = ["ArtifactRef", "ArtifactStore", "StagedArtifact", "stage"]
@@ -44,11 +46,21 @@ class ArtifactStore:
         backend: Where the objects lie.
         cache: Local copies of a remote backend's files. A copy is used only if its SHA-256 and what the backend says
             of the object agree with the manifest, so a version is refused alike with a cache and without.
+        signatures: Signs what is written and checks what is read, where the policy asks for it.
+        seen: What this machine has seen of the channels; None keeps no such witness.
     """
 
-    def __init__(self, backend: Backend, cache: FileCache | None = None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        cache: FileCache | None = None,
+        signatures: Signatures = UNSIGNED,
+        seen: SeenRecords | None = None,
+    ) -> None:
         self.backend = backend
         self.cache = cache
+        self.signatures = signatures
+        self.seen = seen
 
     def publish(self, staged: StagedArtifact, provenance: Provenance, minted_at: datetime) -> ArtifactRef:
         """Make a staged artifact a committed version; idempotent.
@@ -66,6 +78,7 @@ class ArtifactStore:
             CorruptArtifact: What is stored under the version differs from what is staged, for instance a
                 leftover of a crash; nothing was committed. Publishing with a new ``minted_at`` is then safe.
             PublishConflict: The version is committed with equal content but another origin.
+            InvalidSetting: It would have to be signed, and no key is given that may.
         """
         manifest = _manifest(staged, provenance, minted_at)
         ref = ArtifactRef(provenance.experiment, staged.asset, manifest.version)
@@ -75,9 +88,11 @@ class ArtifactStore:
             for path, info in staged.infos.items():
                 self._store_file(ref, path, staged.folder / path, info)
             self._compare_listing(ref, manifest)
+            data = manifest.to_bytes()
+            self.signatures.sign(self.backend, ref.manifest_key, data)
             # Another writer's manifest, or our own of an earlier try: it is read back and compared below.
             with suppress(ObjectExists):
-                self.backend.create(ref.manifest_key, manifest.to_bytes())
+                self.backend.create(ref.manifest_key, data)
             committed = self.manifest(ref)
         self._refuse_other_origin(ref, committed, manifest)
         return ref
@@ -104,10 +119,13 @@ class ArtifactStore:
             ObjectMissing: The version is not committed.
             IncompatibleArtifact: A newer schema wrote it.
             CorruptArtifact: It was altered, or belongs to another experiment, asset or version.
+            UnsignedContent: Nobody signed it who may, and the policy asks for that.
         """
         key = ref.manifest_key
         try:
-            manifest = Manifest.from_bytes(self.backend.read(key), file=key)
+            data = self.backend.read(key)
+            manifest = Manifest.from_bytes(data, file=key)
+            self.signatures.check(self.backend, key, data)
         except ContentError as error:
             raise error.about(str(ref)) from error
         found = f"{manifest.provenance.experiment}/{manifest.asset}/{manifest.version}"
@@ -165,15 +183,16 @@ class ArtifactStore:
             InvalidName: ``check`` is not one plain path segment.
         """
         self.backend.info(ref.manifest_key)
-        add_gate_report(self.backend, ref, check, report)
+        add_gate_report(self.backend, ref, check, report, self.signatures)
 
     def gate_reports(self, ref: ArtifactRef) -> dict[str, dict[str, Any]]:
         """The newest report of every check on a version.
 
         Raises:
             CorruptArtifact: A report was altered or does not belong there.
+            UnsignedContent: As of :meth:`manifest`.
         """
-        return gate_reports(self.backend, ref)
+        return gate_reports(self.backend, ref, self.signatures)
 
     def _store_file(self, ref: ArtifactRef, path: str, source: Path, staged: ObjectInfo) -> None:
         """Store one file and have the storage attest it; nothing is read twice or downloaded again for that.
@@ -193,8 +212,12 @@ class ArtifactStore:
             raise CorruptArtifact(path, "nothing", "a file", str(ref)) from error
 
     def _compare_listing(self, ref: ArtifactRef, manifest: Manifest) -> None:
-        stored = set(self.backend.list(ref.prefix)) - {ref.manifest_key}
-        found = {key for key in stored if not key.startswith(ref.gates_prefix)}
+        """Are all files there, and none that the store could have written and this version has not?"""
+        found = {
+            key
+            for key in self.backend.list(ref.prefix)
+            if is_key(key) and key != ref.manifest_key and not key.startswith(ref.gates_prefix)
+        }
         expected = {ref.prefix + entry.path for entry in manifest.files}
         if found != expected:
             extra, missing = sorted(found - expected), sorted(expected - found)

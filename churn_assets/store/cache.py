@@ -21,7 +21,7 @@ _FILES = "files"
 _IN_USE = "in_use"
 # Whoever holds a folder in use for longer was killed.
 _ABANDONED_AFTER = 24 * 3600.0
-_READ_ONLY = 0o444
+_READ_ONLY = 0o400
 
 _log = logging.getLogger(__name__)
 
@@ -113,11 +113,14 @@ def cache_of(environment: Mapping[str, str]) -> FileCache:
     Left out, it is ``churn`` in the user's cache folder, and 20 GiB.
 
     Raises:
-        InvalidSetting: CHURN_CACHE_BYTES is no number of bytes.
+        InvalidSetting: CHURN_CACHE_BYTES is no number of bytes, or there is no home folder for the cache.
     """
     limit = environment.get(LIMIT, str(_DEFAULT_LIMIT))
     if not limit.isdecimal():
         raise InvalidSetting(f"{LIMIT}: found {limit!r}, expected a number of bytes")
-    base = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = environment.get(FOLDER) or Path(base) / "churn"
-    return FileCache(Path(folder).expanduser().absolute(), int(limit))
+    try:
+        base = environment.get("XDG_CACHE_HOME") or "~/.cache"
+        folder = Path(environment.get(FOLDER) or Path(base) / "churn").expanduser().absolute()
+    except RuntimeError as error:  # a user without an entry of its own, as in a container
+        raise InvalidSetting(f"{FOLDER}: not set, and this user has no home folder; name a folder") from error
+    return FileCache(folder, int(limit))

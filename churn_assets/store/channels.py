@@ -16,17 +16,20 @@ from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
     CorruptArtifact,
+    InvalidSetting,
     ObjectExists,
     ObjectMissing,
     PromotionRefused,
+    RecordsLost,
 )
 from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
-from churn_assets.store.names import check_name
+from churn_assets.store.marks import Mark, leave_mark, marked_length, take_marks
+from churn_assets.store.names import CHANNELS, check_name, record_key, record_place
 from churn_assets.store.reference import ArtifactRef
 
 CHANNEL_SCHEMA = 1
-CHANNELS = "channels/"
-_SEQ_DIGITS = 12
+LONGEST_REASON = 10_000
+"""Characters that an actor or a reason may have; a log of longer ones would soon be more than a reader takes."""
 _AT_ONCE = 8
 
 Action = Literal["promote", "rollback"]
@@ -76,8 +79,17 @@ class ChannelRecord(Sealed):
 
 def channel_names(store: ArtifactStore) -> list[str]:
     """Channels that have a record, sorted."""
-    keys = store.backend.list(CHANNELS)
-    return sorted({key.removeprefix(CHANNELS).split("/")[0] for key in keys})
+    places = map(record_place, store.backend.list(CHANNELS))
+    return sorted({place[0] for place in places if place is not None})
+
+
+def led_anywhere(store: ArtifactStore, ref: ArtifactRef) -> bool:
+    """Whether a version ever led a channel. A log that is broken, or a copy of another's, vouches for nobody."""
+    for name in channel_names(store):
+        with suppress(ContentError):
+            if Channel(store, name).has_led(ref):
+                return True
+    return False
 
 
 class Channel:
@@ -90,7 +102,6 @@ class Channel:
     def __init__(self, store: ArtifactStore, name: str) -> None:
         self.store = store
         self.name = check_name("channel", name)
-        self._prefix = f"{CHANNELS}{name}/"
 
     def head(self, since: int = 0) -> ChannelRecord | None:
         """The current record; None before the first promotion. Reads one record, whatever the log's length.
@@ -100,18 +111,20 @@ class Channel:
                 listed. What lies before it is not looked at again.
 
         Raises:
-            CorruptArtifact: The log has a gap or a foreign object, or the record was altered.
+            CorruptArtifact: The log has a gap, or the record was altered.
+            RecordsLost: Records are gone that were there.
+            UnsignedContent: Nobody signed the record who may.
             IncompatibleArtifact: A newer schema wrote the record.
         """
         length = since or self._length()
         while since and self.moved_since(length):
             length += 1
-        return self._read(length)[0] if length else None
+        return self._remembered(self._read(length)[0]) if length else None
 
     def moved_since(self, seq: int) -> bool:
         """Whether a record follows ``seq``: one question, for whoever polls. What it says is for `head`."""
         try:
-            self.store.backend.info(self._key(seq + 1))
+            self.store.backend.info(record_key(self.name, seq + 1))
         except ObjectMissing:
             return False
         return True
@@ -120,10 +133,14 @@ class Channel:
         """All records, oldest first, after verifying every seal and link.
 
         Raises:
-            CorruptArtifact: A gap, a foreign object, an altered record, or one that does not follow its
-                predecessor.
+            CorruptArtifact: A gap, an altered record, or one that does not follow its predecessor.
+            RecordsLost: Records are gone that were there.
+            UnsignedContent: Nobody signed a record who may.
         """
-        return list(self._newest_first(self._length()))[::-1]
+        records = list(self._newest_first(self._length()))[::-1]
+        if records:
+            self._remembered(records[-1])
+        return records
 
     def append(
         self,
@@ -154,6 +171,7 @@ class Channel:
 
         Raises:
             ChannelConflict: The channel has moved; read the head and decide again.
+            InvalidSetting: The record would have to be signed, and no key is given that may.
             PromotionRefused: A first promotion later than 7 days after publishing, or of something trained
                 from what may be collected meanwhile, or a rollback to a version that never led.
             ObjectMissing: The version, or one it was trained from, is not committed.
@@ -162,7 +180,7 @@ class Channel:
         nonce = nonce or secrets.token_hex(16)
         head, head_hash = self._decided_on(expected_seq)
         if head and head.nonce == nonce:
-            return head
+            return self._done(head)
         if self.moved_since(expected_seq):
             return self._own_or_conflict(expected_seq + 1, nonce)
         self.store.verify(ref)
@@ -177,15 +195,17 @@ class Channel:
             release=str(ref),
             previous=head.release if head else None,
             prev_hash=head_hash,
-            actor=actor,
-            reason=reason,
+            actor=_writable("actor", actor),
+            reason=_writable("reason", reason),
             gate_report_digest=gate_report_digest,
             nonce=nonce,
             at=whole_second(now),
         )
+        key, data = record_key(self.name, record.seq), record.to_bytes()
+        self.store.signatures.sign(self.store.backend, key, data)
         # ObjectExists may be our own write whose acknowledgement was lost: what is stored decides.
         with suppress(ObjectExists):
-            self.store.backend.create(self._key(record.seq), record.to_bytes())
+            self.store.backend.create(key, data)
         return self._own_or_conflict(record.seq, nonce)
 
     def _decided_on(self, seq: int) -> tuple[ChannelRecord | None, str | None]:
@@ -193,7 +213,7 @@ class Channel:
         if not seq:
             return None, None
         try:
-            data = self.store.backend.read(self._key(seq))
+            data = self.store.backend.read(record_key(self.name, seq))
         except ObjectMissing as error:
             raise ChannelConflict(
                 f"channel {self.name}: found no record {seq}, which the decision was based on"
@@ -203,10 +223,23 @@ class Channel:
     def _own_or_conflict(self, seq: int, nonce: str) -> ChannelRecord:
         record, _ = self._read(seq)
         if record.nonce == nonce:
-            return record
+            return self._done(record)
         raise ChannelConflict(
             f"channel {self.name}: found record {seq} by {record.actor}, expected none: it has moved"
         )
+
+    def _done(self, record: ChannelRecord) -> ChannelRecord:
+        """Leave witnesses of a record that is there."""
+        leave_mark(self.store.backend, self.name, record.seq)
+        return self._remembered(record)
+
+    def forget_lost(self) -> int:
+        """Take the log as it is, where its newest records are lost for good; returns how many records it has."""
+        length = len(self._keys())
+        take_marks(self.store.backend, self.name, length)
+        if self.store.seen is not None:
+            self.store.seen.forget(self.name)
+        return length
 
     def _refuse_unknown_return(self, ref: ArtifactRef) -> None:
         if not self.has_led(ref):
@@ -216,7 +249,7 @@ class Channel:
 
     def _refuse_unfit(self, ref: ArtifactRef, now: datetime) -> None:
         unfit = unfit_to_lead(ref, now, trained_from=self._trained_from, versions=self._versions)
-        if unfit and not any(Channel(self.store, name).has_led(ref) for name in channel_names(self.store)):
+        if unfit and not led_anywhere(self.store, ref):
             raise PromotionRefused(f"channel {self.name}: {ref} {unfit}; train again")
 
     def _trained_from(self, ref: ArtifactRef) -> list[ArtifactRef]:
@@ -240,14 +273,15 @@ class Channel:
         for seq, (record, digest) in self._read_back_from(length):
             if seq < length and (prev_hash, previous) != (digest, record.release):
                 raise self._corrupt(
-                    self._key(seq + 1),
+                    record_key(self.name, seq + 1),
                     f"a link to {prev_hash} ({previous})",
                     f"a link to {digest} ({record.release})",
                 )
             prev_hash, previous = record.prev_hash, record.previous
             yield record
         if (prev_hash, previous) != (None, None):
-            raise self._corrupt(self._key(1), "a link to an earlier record", "the first record to have none")
+            first = record_key(self.name, 1)
+            raise self._corrupt(first, "a link to an earlier record", "the first record to have none")
 
     def _read_back_from(self, length: int) -> Iterator[tuple[int, tuple[ChannelRecord, str]]]:
         """Records from ``length`` down to 1, some at a time: a remote store answers after milliseconds."""
@@ -257,16 +291,58 @@ class Channel:
                 yield from zip(block, pool.map(self._read, block), strict=True)
 
     def _length(self) -> int:
-        """Number of records, after checking that their keys are 1, 2, 3, … and nothing else."""
-        keys = self.store.backend.list(self._prefix)
+        """Number of records, after checking that their keys are 1, 2, 3, … and that none of the newest is gone.
+
+        What else lies there, such as an editor's backup, is none of the log's.
+        """
+        keys = self._keys()
         for seq, key in enumerate(keys, start=1):
-            if key != self._key(seq):
-                raise self._corrupt(key, "a gap or a foreign object", self._key(seq))
+            if key != record_key(self.name, seq):
+                raise self._corrupt(key, "a gap", record_key(self.name, seq))
+        marked = marked_length(self.store.backend, self.name)
+        self._refuse_lost(len(keys), marked, "by its mark in the store")
+        seen = None if self.store.seen is None else self.store.seen.newest(self.name)
+        if seen is not None:
+            self._refuse_lost(len(keys), seen.seq, "as this machine has seen")
+            if seen.seq < len(keys):  # the newest is compared when it is read
+                self._refuse_other_way(seen, self._read(seen.seq)[1])
         return len(keys)
+
+    def _keys(self) -> list[str]:
+        """Keys of the records, in order."""
+        return [key for key in self.store.backend.list(f"{CHANNELS}{self.name}/") if record_place(key)]
+
+    def _refuse_lost(self, found: int, least: int, witness: str) -> None:
+        if found < least:
+            raise RecordsLost(
+                record_key(self.name, found + 1),
+                "nothing",
+                f"a record: {least} were there, {witness}",
+                self._subject,
+            )
+
+    def _refuse_other_way(self, seen: Mark, sha256: str) -> None:
+        if seen.sha256 != sha256:
+            raise RecordsLost(
+                record_key(self.name, seen.seq),
+                f"sha256 {sha256}",
+                f"sha256 {seen.sha256}, as this machine has seen",
+                self._subject,
+            )
+
+    def _remembered(self, newest: ChannelRecord) -> ChannelRecord:
+        """The newest record, which this machine remembers from here on."""
+        if self.store.seen is not None:
+            mark = Mark(newest.seq, sha256_bytes(newest.to_bytes()))
+            seen = self.store.seen.newest(self.name)
+            if seen is not None and seen.seq == mark.seq:
+                self._refuse_other_way(seen, mark.sha256)
+            self.store.seen.saw(self.name, mark)
+        return newest
 
     def _read(self, seq: int) -> tuple[ChannelRecord, str]:
         """A record and the SHA-256 of its bytes."""
-        key = self._key(seq)
+        key = record_key(self.name, seq)
         try:
             data = self.store.backend.read(key)
         except ObjectMissing as error:
@@ -274,11 +350,12 @@ class Channel:
         return self._parse(seq, data)
 
     def _parse(self, seq: int, data: bytes) -> tuple[ChannelRecord, str]:
-        key = self._key(seq)
+        key = record_key(self.name, seq)
         try:
             record = parse_sealed(ChannelRecord, unseal(data, file=key, schema_version=CHANNEL_SCHEMA), key)
+            self.store.signatures.check(self.store.backend, key, data)
         except ContentError as error:
-            raise error.about(f"channel {self.name}") from error
+            raise error.about(self._subject) from error
         if (record.channel, record.seq) != (self.name, seq):
             raise self._corrupt(
                 key, f"record {record.seq} of {record.channel}", f"record {seq} of {self.name}"
@@ -286,7 +363,19 @@ class Channel:
         return record, sha256_bytes(data)
 
     def _corrupt(self, key: str, found: str, expected: str) -> CorruptArtifact:
-        return CorruptArtifact(key, found, expected, f"channel {self.name}")
+        return CorruptArtifact(key, found, expected, self._subject)
 
-    def _key(self, seq: int) -> str:
-        return f"{self._prefix}{seq:0{_SEQ_DIGITS}d}.json"
+    @property
+    def _subject(self) -> str:
+        return f"channel {self.name}"
+
+
+def _writable(what: str, text: str) -> str:
+    """A text as the log keeps it, whatever a terminal or a caller gave: bytes that are no text become codes.
+
+    Raises:
+        InvalidSetting: It is longer than a log takes.
+    """
+    if len(text) > LONGEST_REASON:
+        raise InvalidSetting(f"{what}: found {len(text)} characters, expected at most {LONGEST_REASON}")
+    return text.encode("utf-8", "backslashreplace").decode()

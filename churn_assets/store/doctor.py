@@ -3,7 +3,7 @@
 import os
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +19,7 @@ from churn_assets.store.files import read_json, write_json
 from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.manifest import Provenance
+from churn_assets.store.verify import Reader, verify_store
 
 SCRATCH = "doctor/"
 # Versions are named by the second and age in days: within a minute only the order of two machines' runs can suffer.
@@ -78,6 +79,37 @@ class ScratchBackend:
     def written_at(self, key: str) -> datetime:
         """See :class:`~churn_assets.store.backend.Backend`."""
         return self.backend.written_at(self.prefix + key)
+
+
+def look_through(store: ArtifactStore, readers: Mapping[str, Reader]) -> list[Examined]:
+    """Is what the place holds as it was written? In a folder every byte is read, in a bucket what is no file.
+
+    Args:
+        store: The store in that place.
+        readers: As of `verify_store`.
+    """
+    local = isinstance(store.backend, LocalBackend)
+    try:
+        found = verify_store(store, every_byte=local, readers=readers)
+    except (StoreError, OSError) as error:
+        return [
+            Examined(
+                _STORED, passed=False, found=" ".join(str(error).split()), advice="mend what failed above"
+            )
+        ]
+    said = f"{found.versions} versions, {found.reports} gate reports, {found.records} records"
+    if found.problems:
+        more = f" (and {len(found.problems) - 1} more)" if len(found.problems) > 1 else ""
+        said = f"{found.problems[0]}{more}"
+    elif not local:
+        said += "; files are listed, not read"
+    foreign = f"{len(found.foreign)} ignored: {', '.join(found.foreign[:3])}" if found.foreign else "none"
+    advice = "churn store verify names all of it; docs/runbook.md" if found.problems else ""
+    tidy = "take them away when you can" if found.foreign else ""
+    return [
+        Examined(_STORED, passed=not found.problems, found=said, advice=advice),
+        Examined("foreign files", passed=True, found=foreign, advice=tidy),
+    ]
 
 
 class _UnfitError(Exception):
@@ -248,6 +280,7 @@ def _remove_empty(folder: Path) -> None:
 
 
 _NEEDED = ("list", "create")
+_STORED = "what is stored"
 # What is tried, how, and what to do where it fails.
 _ATTEMPTS: tuple[tuple[str, Callable[[ScratchBackend, Clock], str], str], ...] = (
     ("list", _lists, "mend credentials, the permission to list, or the name of the bucket"),

@@ -109,6 +109,14 @@ class UntrustedContent(ContentError):
     """Content that could run code or crash the process; nothing of it was constructed or handed over."""
 
 
+class UnsignedContent(ContentError):
+    """Stored content that nobody signed whose key is trusted with it."""
+
+
+class RecordsLost(ContentError):
+    """A channel that is shorter than it was, or went another way: its newest records are gone."""
+
+
 class GoldenMismatch(ContentError):
     """A model that, read back, no longer answers its golden rows as recorded."""
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import cache
 from io import BufferedIOBase, BytesIO
 from pathlib import Path
+from typing import Any
 
 from google.api_core import exceptions as api
 from google.auth import exceptions as auth
@@ -50,6 +51,9 @@ _FAILURES = (
     *(RequestException, HTTPError, ConnectionError, TimeoutError),
 )
 _DENIALS = (api.Forbidden, api.Unauthorized, auth.DefaultCredentialsError, auth.RefreshError)
+# Reasons of a refusal that say something else than its status: kept by a policy or a hold, or too much was asked.
+_HELD = {"retentionPolicyNotMet", "objectUnderActiveHold"}
+_EXHAUSTED = {"rateLimitExceeded", "userRateLimitExceeded", "quotaExceeded"}
 # Seconds to wait for a connection and for the next bytes of an answer.
 _TIMEOUT = (10.0, 60.0)
 
@@ -152,10 +156,10 @@ class GcsBackend:
 
     def delete(self, key: str) -> None:
         """See :class:`~churn_assets.store.backend.Backend`."""
-        blob = self._blob(check_key(key))
+        check_key(key)
         try:
             with self._request("delete", key):
-                blob.delete(timeout=_TIMEOUT, retry=self._retry)
+                self._blob(key).delete(timeout=_TIMEOUT, retry=self._retry)
         except ObjectMissing:
             return
 
@@ -171,8 +175,9 @@ class GcsBackend:
         return _process_client(os.getpid(), os.environ.get("STORAGE_EMULATOR_HOST", ""))
 
     def _look_up(self, key: str) -> storage.Blob:
-        blob = self._blob(check_key(key))
+        check_key(key)
         with self._request("look up", key):
+            blob = self._blob(key)
             blob.reload(timeout=_TIMEOUT, retry=self._retry)
         return blob
 
@@ -203,7 +208,10 @@ class GcsBackend:
             )
             self._tell(key, size, size)
         except api.PreconditionFailed:
-            raise ObjectExists(key) from None
+            # An organisation's policy is answered alike: only what is there is there.
+            if blob.exists(timeout=_TIMEOUT, retry=self._retry):
+                raise ObjectExists(key) from None
+            raise
         return _told_of(blob)
 
     def _pieces(self, key: str, size: int) -> Iterator[bytes]:
@@ -250,8 +258,8 @@ class GcsBackend:
             yield
         except api.NotFound as error:
             self._refuse_missing_bucket(place)
-            if operation == "create":
-                raise StoreUnreachable(f"{place}: found the upload gone, expected it to go on") from error
+            if operation in ("create", "list"):
+                raise StoreUnreachable(f"{place}: found it gone, expected it to go on") from error
             raise ObjectMissing(key) from error
         except DataCorruption as error:
             raise CorruptArtifact(key, "another checksum after the transfer", "the checksum sent") from error
@@ -273,10 +281,15 @@ class GcsBackend:
             raise self._named(error, place) from error
 
     def _named(self, error: Exception, place: str) -> Exception:
-        found = f"{place}: found {_reason(error)}"
-        if isinstance(error, _DENIALS):
+        found = f"{place}: found {_said(error)}"
+        reasons = _reasons(error)
+        if reasons & _HELD:
+            return RequestRefused(f"{found}, expected an object that no retention policy or hold keeps")
+        if isinstance(error, _DENIALS) and not reasons & _EXHAUSTED:
             return AccessDenied(f"{found}, expected credentials that may do it")
-        if isinstance(error, api.ClientError) and not isinstance(error, api.TooManyRequests):
+        if isinstance(error, api.PreconditionFailed):
+            return RequestRefused(f"{found}, expected no policy of the organisation against it")
+        if isinstance(error, api.ClientError) and not isinstance(error, api.TooManyRequests | api.Forbidden):
             return RequestRefused(f"{found}, expected it to be accepted")
         return StoreUnreachable(f"{found}, expected an answer within {self._patience:g} s")
 
@@ -305,9 +318,26 @@ def _told_of(blob: storage.Blob) -> ObjectInfo:
 
 @cache
 def _process_client(process: int, emulator: str) -> storage.Client:  # noqa: ARG001 - connections are not inherited
-    return storage.Client()
+    return storage.Client(project=None)  # a bucket's name is enough: logins of people have no project
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__} ({text:.300})"
+def _said(error: Exception) -> str:
+    """What the storage said, whole: a date may stand at its end; without the request's address before it."""
+    text = str(_answer(error).get("message") or error)
+    return f"{type(error).__name__} ({' '.join(text.split()):.2000})"
+
+
+def _reasons(error: Exception) -> set[str]:
+    """The storage's own words for why, such as `retentionPolicyNotMet`."""
+    told = [*(getattr(error, "errors", None) or []), *(_answer(error).get("errors") or [])]
+    return {str(each.get("reason")) for each in told if isinstance(each, dict)}
+
+
+def _answer(error: Exception) -> dict[str, Any]:
+    """The error document of an answer; empty where there was none."""
+    response = getattr(error, "response", None)
+    try:
+        found = response.json()["error"] if response is not None else {}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -24,8 +24,8 @@ _TEMPORARY = ".tmp"
 # space was not allocated first.
 _FLUSH_EVERY = 64 << 20
 _PIECE = 1 << 20
+_NOT_PLAIN = ("a symbolic link or another kind of file", "plain folders and a plain file")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-_READ_ONLY = 0o444
 
 
 class LocalBackend:
@@ -35,19 +35,27 @@ class LocalBackend:
     fails if the name is taken: a reader sees the whole object or none, and two writers cannot both win.
     Folders are opened one by one relative to their parent without following links, so neither a key nor
     a planted link leads out of ``root``. The file system must have hard links.
+
+    Customers' data lie in it: files are 0400 and folders 0700, and so is a root that is made.
+
+    Args:
+        root: The folder; made when something is first written.
+        shared: Its group may read: 0440 and 0750.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root.resolve()
+        self._file_mode = 0o440 if shared else 0o400
+        self._folder_mode = 0o750 if shared else 0o700
 
     def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`."""
         *folders, name = check_key(key).split("/")
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._make_root()
         with self._folder([_TEMPORARY], key, create=True) as temporary:
             draft = secrets.token_hex(16)
             try:
-                written = _write(temporary, draft, source)
+                written = _write(temporary, draft, source, self._file_mode)
                 with self._folder(folders, key, create=True) as parent:
                     try:
                         os.link(draft, name, src_dir_fd=temporary, dst_dir_fd=parent, follow_symlinks=False)
@@ -70,9 +78,9 @@ class LocalBackend:
             CorruptArtifact: ``source`` is no plain file.
         """
         *folders, name = check_key(key).split("/")
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._make_root()
         with _plain(source) as file, self._folder(folders, key, create=True) as parent:
-            os.fchmod(file, _READ_ONLY)
+            os.fchmod(file, self._file_mode)
             os.utime(file)  # when it was stored, as `written_at` tells
             os.fsync(file)
             try:
@@ -143,6 +151,9 @@ class LocalBackend:
                     if draft.stat(follow_symlinks=False).st_mtime < before.timestamp():
                         os.unlink(draft.name, dir_fd=temporary)
 
+    def _make_root(self) -> None:
+        self.root.mkdir(mode=self._folder_mode, parents=True, exist_ok=True)
+
     def _keys(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
             entries = list(os.scandir(folder))
@@ -167,6 +178,9 @@ class LocalBackend:
                 raise ObjectMissing(key) from None
             except OSError as error:
                 raise _not_plain(key, error) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise CorruptArtifact(key, *_NOT_PLAIN)
         with os.fdopen(descriptor, "rb") as stream:
             yield stream
 
@@ -180,7 +194,7 @@ class LocalBackend:
         try:
             for segment in segments:
                 if create:
-                    _make_folder(current, segment)
+                    _make_folder(current, segment, self._folder_mode)
                 try:
                     below = os.open(segment, _FOLDER, dir_fd=current)
                 except FileNotFoundError:
@@ -194,17 +208,17 @@ class LocalBackend:
             os.close(current)
 
 
-def _make_folder(parent: int, name: str) -> None:
+def _make_folder(parent: int, name: str, mode: int) -> None:
     try:
-        os.mkdir(name, dir_fd=parent)
+        os.mkdir(name, mode, dir_fd=parent)
     except FileExistsError:
         return
     os.fsync(parent)
 
 
-def _write(folder: int, name: str, source: bytes | Path) -> ObjectInfo:
+def _write(folder: int, name: str, source: bytes | Path, mode: int) -> ObjectInfo:
     """Write a file durably; returns what is then found in it."""
-    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, _READ_ONLY, dir_fd=folder)
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode, dir_fd=folder)
     with os.fdopen(descriptor, "r+b") as target:
         if isinstance(source, bytes):
             target.write(source)
@@ -253,7 +267,5 @@ def _plain(source: Path) -> Iterator[int]:
 
 def _not_plain(key: str, error: OSError) -> Exception:
     if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.ENXIO):
-        return CorruptArtifact(
-            key, "a symbolic link or another kind of file", "plain folders and a plain file"
-        )
+        return CorruptArtifact(key, *_NOT_PLAIN)
     return error

@@ -8,6 +8,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 MANIFEST = "manifest.json"
 GATES = "gates"
+CHANNELS = "channels/"
+_RECORD = re.compile(r"channels/(?P<channel>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(?P<seq>[0-9]{12})\.json")
 
 
 def check_name(kind: str, name: str) -> str:
@@ -49,9 +51,25 @@ def check_key(key: str) -> str:
     Raises:
         InvalidName: A segment is empty, hidden, ``..``, or has odd characters.
     """
-    if not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+    if not is_key(key):
         raise InvalidName(f"store key: found {key!r}, expected plain segments joined by '/'")
     return key
+
+
+def is_key(key: str) -> bool:
+    """Whether the store could have written something there: an editor's or a system's own files are hidden or odd."""
+    return all(_SEGMENT.fullmatch(segment) for segment in key.split("/"))
+
+
+def record_key(channel: str, seq: int) -> str:
+    """Where a channel's record is."""
+    return f"{CHANNELS}{channel}/{seq:012d}.json"
+
+
+def record_place(key: str) -> tuple[str, int] | None:
+    """Channel and number of the record that a key is of; None for whatever else lies there."""
+    found = _RECORD.fullmatch(key)
+    return (found["channel"], int(found["seq"])) if found and int(found["seq"]) else None
 
 
 def check_prefix(prefix: str) -> str:

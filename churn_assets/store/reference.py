@@ -1,5 +1,6 @@
 """The name of one artifact version, and how it becomes keys of the store."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from churn_assets.store.errors import InvalidName
@@ -54,3 +55,23 @@ class ArtifactRef:
     def gates_prefix(self) -> str:
         """Key prefix of the gate reports, with the closing ``/``."""
         return f"{self.prefix}{GATES}/"
+
+
+def by_version(keys: Iterable[str]) -> tuple[dict[ArtifactRef, list[str]], list[str]]:
+    """Keys below `artifacts/` by committed version, oldest version first; and those that belong to none."""
+    folders: dict[str, list[str]] = {}
+    for key in keys:
+        folders.setdefault("/".join(key.removeprefix(ARTIFACTS).split("/")[:3]), []).append(key)
+    found: dict[ArtifactRef, list[str]] = {}
+    loose: list[str] = []
+    for folder, held in folders.items():
+        try:
+            ref = ArtifactRef.parse(folder)
+        except InvalidName:
+            loose += held
+            continue
+        if ref.manifest_key in held:
+            found[ref] = held
+        else:
+            loose += held
+    return dict(sorted(found.items(), key=lambda item: (item[0].version, str(item[0])))), loose

@@ -32,8 +32,9 @@ from churn_assets.store.deadlines import COLLECTED_AFTER, collectable
 from churn_assets.store.errors import ContentError, CorruptArtifact, InvalidName, ObjectMissing
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.manifest import minting_time
-from churn_assets.store.names import MANIFEST
+from churn_assets.store.names import MANIFEST, is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef
+from churn_assets.store.signatures import SIGNATURES
 
 _AT_ONCE = 8
 _DRAFT_ABANDONED_AFTER = timedelta(days=1)
@@ -233,7 +234,10 @@ def collect(store: ArtifactStore, plan: RetentionPlan) -> None:
         keys = store.backend.list(row.ref.prefix)
         if row.size is None and row.ref.manifest_key in keys:
             continue  # it was unfinished, and has been committed after all
-        for key in sorted(keys, key=lambda key: key != row.ref.manifest_key):
+        if store.signatures.policy.trusted_keys:
+            keys += store.backend.list(f"{SIGNATURES}{row.ref.prefix}")
+        ours = [key for key in keys if is_key(key)]  # whoever left something else takes it away
+        for key in sorted(ours, key=lambda key: key != row.ref.manifest_key):
             store.backend.delete(key)
     if isinstance(store.backend, LocalBackend):
         store.backend.clear_drafts(plan.at - _DRAFT_ABANDONED_AFTER)

@@ -1,7 +1,7 @@
 """Copying a whole store to another place: verified, resumable, and a valid store after a crash at any point."""
 
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,19 +9,20 @@ from pathlib import Path
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend, stored
 from churn_assets.store.canonical import unseal
-from churn_assets.store.channels import CHANNELS, Channel, ChannelRecord, channel_names
+from churn_assets.store.channels import Channel, ChannelRecord, channel_names
 from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
     CorruptArtifact,
-    InvalidName,
     ObjectExists,
     ObjectMissing,
 )
-from churn_assets.store.gate_reports import REPORT_SCHEMA
+from churn_assets.store.gate_reports import REPORT_SCHEMA, is_gate_report
 from churn_assets.store.manifest import FileEntry
-from churn_assets.store.reference import ARTIFACTS, ArtifactRef
+from churn_assets.store.marks import MARKS, leave_mark
+from churn_assets.store.names import CHANNELS, is_key, record_key
+from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
 Tell = Callable[[str, int, int], None]
 """Told after each version: the version, versions done, versions in all."""
@@ -65,7 +66,7 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
     """
     done = Copied()
     logs = _logs(source)
-    versions, loose = _versions(source.backend.list(ARTIFACTS))
+    versions, loose = by_version(source.backend.list(ARTIFACTS))
     done.left += loose
     for number, (ref, keys) in enumerate(versions.items(), start=1):
         try:
@@ -74,9 +75,13 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
             done.problems.append(str(error))
         tell(str(ref), number, len(versions))
     for key in source.backend.list(""):
-        if not key.startswith((ARTIFACTS, CHANNELS)):
-            _copy_other(source.backend, target.backend, key)
-            done.others += 1
+        if key.startswith((ARTIFACTS, CHANNELS, MARKS)):
+            continue
+        if not is_key(key):
+            done.left.append(key)
+            continue
+        _copy_other(source.backend, target.backend, key)
+        done.others += 1
     if not done.problems:
         for log, records in logs:
             done.records[log.name] = _copy_log(log, records, target)
@@ -86,26 +91,6 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
 def _logs(source: ArtifactStore) -> list[tuple[Channel, list[ChannelRecord]]]:
     channels = [Channel(source, name) for name in channel_names(source)]
     return [(channel, channel.history()) for channel in channels]
-
-
-def _versions(keys: Iterable[str]) -> tuple[dict[ArtifactRef, list[str]], list[str]]:
-    """Keys of every committed version, oldest version first; and the keys that belong to none."""
-    folders: dict[str, list[str]] = {}
-    for key in keys:
-        folders.setdefault("/".join(key.removeprefix(ARTIFACTS).split("/")[:3]), []).append(key)
-    found: dict[ArtifactRef, list[str]] = {}
-    loose: list[str] = []
-    for folder, held in folders.items():
-        try:
-            ref = ArtifactRef.parse(folder)
-        except InvalidName:
-            loose += held
-            continue
-        if ref.manifest_key in held:
-            found[ref] = held
-        else:
-            loose += held
-    return dict(sorted(found.items(), key=lambda item: (item[0].version, str(item[0])))), loose
 
 
 def _copy_version(
@@ -121,7 +106,7 @@ def _copy_version(
             _copy_file(source.backend, target.backend, ref, entry)
             done.size += entry.size
     known = {ref.prefix + entry.path for entry in manifest.files} | {ref.manifest_key}
-    reports = [key for key in keys if key.startswith(ref.gates_prefix)]
+    reports = [key for key in keys if is_gate_report(ref, key)]
     source.gate_reports(ref)  # the newest of each check stands where it belongs
     for key in reports:
         data = source.backend.read(key)
@@ -180,9 +165,12 @@ def _copy_document(target: Backend, key: str, data: bytes, subject: str) -> None
 
 def _copy_log(log: Channel, records: list[ChannelRecord], target: ArtifactStore) -> int:
     source = log.store.backend
-    for key in source.list(f"{CHANNELS}{log.name}/")[: len(records)]:
+    for record in records:
+        key = record_key(log.name, record.seq)
         with suppress(ObjectExists):
             target.backend.create(key, source.read(key))
     if Channel(target, log.name).history()[: len(records)] != records:
         raise ChannelConflict(f"channel {log.name}: the target's log went another way than the source's")
+    if records:
+        leave_mark(target.backend, log.name, len(records))
     return len(records)

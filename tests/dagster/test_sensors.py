@@ -29,6 +29,16 @@ def trained(loop):
     return loop
 
 
+@pytest.fixture
+def webhook(monkeypatch):
+    with webhook_server() as server:
+        monkeypatch.setenv("CHURN_WEBHOOK", server.url)
+        yield server
+
+
+ALERTS = {"alerts": {"webhook_variable": "CHURN_WEBHOOK", "page": "http://dagster:3000"}}
+
+
 def test_every_sensor_is_off_until_somebody_starts_it_and_says_what_it_does():
     for sensor in build_defs().get_repository_def().sensor_defs:
         assert sensor.default_status == dg.DefaultSensorStatus.STOPPED
@@ -190,7 +200,70 @@ def test_a_check_that_failed_in_an_automatic_training_is_left_to_what_asked_for_
     loop.configure(risk_model={"smallest": 100.0})
     assert not loop.run(loop.asked("new_inputs")[0]).success
     assert "nothing to do" in loop.said("failed_checks")
-    assert loop.asked("new_inputs")[0].tags["churn/attempt"] == "2"
+
+
+def test_what_a_check_refused_is_not_tried_again_until_data_or_the_experiment_change(loop, webhook):
+    loop.configure(risk_model={"smallest": 100.0}, automation=ALERTS)
+    assert not loop.run(loop.asked("new_inputs")[0]).success
+    assert "failed a check, as it would again" in loop.said("new_inputs")
+    loop.tick("alerts")
+    loop.tick("alerts")
+    told = [text for text in webhook.texts if "train failed" in text]
+    assert len(told) == 1
+    assert "A check or a rule refused it, as it would again" in told[0]
+    loop.write("customers", "500\n")
+    (other_data,) = loop.asked("new_inputs")
+    assert other_data.tags["churn/attempt"] == "1"
+    loop.write("customers", "1\n2\n6\n")
+    loop.configure(risk_model={"smallest": 1.0}, automation=ALERTS)
+    (mended,) = loop.asked("new_inputs")
+    assert mended.tags["churn/attempt"] == "2"
+    assert loop.run(mended).success
+
+
+def test_a_new_experiment_stops_no_other_and_is_told_until_the_definitions_are_loaded_again(loop, webhook):
+    loop.configure(automation=ALERTS)
+    loop.configure("other")
+    (loop.root / "configs" / "._toy.yaml").write_bytes(b"\x00\x05\x16\x07")
+    (loop.root / "configs" / "utf16.yaml").write_bytes("channel: a".encode("utf-16"))
+    (request,) = loop.asked("new_inputs")
+    assert request.partition_key == "toy"
+    loop.started(request)
+    assert "other: its file is newer than the definitions: reload them" in loop.said("new_inputs")
+    for _ in range(2):
+        loop.tick("alerts")
+    assert [text.splitlines()[0] for text in webhook.texts] == ["utf16: cannot be looked at"]
+    loop.project, loop.defs = build(loop.root)
+    assert {request.partition_key for request in loop.asked("new_inputs")} == {"other"}
+
+
+def test_what_is_wrong_with_a_store_is_told_once_and_the_other_alerts_go_on(trained, webhook):
+    trained.configure(automation=ALERTS | {"max_age_days": {"customers": 1e-6}})
+    store = trained.root / "store"
+    (store / ".DS_Store").write_bytes(b"?")
+    trained.tick("alerts")
+    version = trained.project.store("toy").versions("toy", "risk_model")[-1]
+    (store / version.prefix / "value.json").unlink()
+    for _ in range(2):
+        trained.cursors["alerts"] = re.sub(
+            r'"not_before": [0-9.]+', '"not_before": 0', trained.cursors["alerts"]
+        )
+        trained.tick("alerts")
+    told = [text.splitlines()[:2] for text in webhook.texts if "store" in text.splitlines()[0]]
+    assert told[0] == ["toy: 1 foreign files in the store", ".DS_Store"]
+    assert told[1][0] == "toy: the store is not as it was written"
+    assert "value.json" in told[1][1]
+    assert len(told) == 2
+    assert any("customers is 0.0 days old" in text for text in webhook.texts)
+
+
+def test_a_store_that_cannot_be_read_is_told(trained, webhook):
+    trained.configure(automation=ALERTS)
+    record = trained.root / "store" / "channels" / "toy" / "000000000001.json"
+    record.parent.mkdir(parents=True, exist_ok=True)
+    record.write_text("broken")
+    trained.tick("alerts")
+    assert "toy: cannot be looked at" in {text.splitlines()[0] for text in webhook.texts}
 
 
 def test_checks_of_an_automatic_training_that_a_person_stopped_are_left_alone(loop):
@@ -297,16 +370,6 @@ def test_a_release_without_its_gates_is_not_promoted(trained):
         path.unlink()
     assert "would not promote" in trained.said("promotions")
     assert "is_large never ran" in trained.said("promotions")
-
-
-@pytest.fixture
-def webhook(monkeypatch):
-    with webhook_server() as server:
-        monkeypatch.setenv("CHURN_WEBHOOK", server.url)
-        yield server
-
-
-ALERTS = {"alerts": {"webhook_variable": "CHURN_WEBHOOK", "page": "http://dagster:3000"}}
 
 
 def test_a_failed_run_is_told_once_with_a_link_and_what_to_do(loop, webhook):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from churn_assets.deciding.messages import Writing
 from churn_assets.definitions import Overrides, build_defs, build_project
+from churn_assets.experiment import StoreConfig
 from churn_assets.flow.asset import AssetSpec, Made, Step, asset
 from churn_assets.flow.check import CheckSpec
 from churn_assets.flow.setting import SEED
@@ -65,14 +66,10 @@ class MeanConfig(_Section):
     gates: ToyGates = ToyGates()
 
 
-class StoreSection(_Section):
-    uri: str
-
-
 class ToyExperiment(_Section):
     name: str
     seed: int
-    store: StoreSection
+    store: StoreConfig
     channel: str
     customers: NumbersConfig
     risk_model: MeanConfig | None

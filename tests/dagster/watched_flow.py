@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from toy_flow import TOY_PATH, toy_release
 
 from churn_assets.definitions import Overrides, build_defs, build_project
-from churn_assets.experiment import ExperimentError
+from churn_assets.experiment import ExperimentError, StoreConfig
 from churn_assets.flow.asset import EVERY_MEMBER, AssetSpec, Made, Step, asset
 from churn_assets.flow.check import CheckSpec
 from churn_assets.gates.report import Gate, Outcome
@@ -47,14 +47,10 @@ class Scale(_Section):
     seconds: float = 0.0
 
 
-class StoreSection(_Section):
-    uri: str
-
-
 class Watched(_Section):
     name: str
     seed: int = 7
-    store: StoreSection = StoreSection(uri="store")
+    store: StoreConfig = StoreConfig(uri="store")
     channel: str
     customers: Source
     offer_log: Source

@@ -1,20 +1,27 @@
 """Promotion and rollback on a sound store: the rules, the conflicts, the log. On every backend."""
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from store_cases import NOW, Faulty, act, days, overwrite, promote, published_line
 
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
 from churn_assets.store.backend import Backend
-from churn_assets.store.channels import Channel
+from churn_assets.store.channels import Channel, channel_names
 from churn_assets.store.errors import (
     ChannelConflict,
     CorruptArtifact,
     InvalidName,
+    InvalidSetting,
     ObjectMissing,
     PromotionRefused,
+    RecordsLost,
 )
+from churn_assets.store.local import LocalBackend
+from churn_assets.store.marks import SeenRecords
 
 
 @pytest.fixture
@@ -136,13 +143,107 @@ def test_a_gap_in_the_log_is_refused(store: ArtifactStore, refs: list[ArtifactRe
             use()
 
 
-def test_a_foreign_object_in_the_log_is_refused(
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("latest.json", ".DS_Store", "000000000001.json~", ".000000000001.json.swp", "000000000000.json"),
+        *(
+            "1.json",
+            "0000000000001.json",
+            "backup/000000000002.json",
+            "Kopie von 000000000001.json",
+            "\udcff",
+        ),
+    ],
+)
+def test_a_foreign_file_beside_the_log_is_no_record_and_stops_nothing(
+    name: str, root: Path, tmp_path: Path
+) -> None:
+    store = ArtifactStore(LocalBackend(root))
+    refs = [published_line(store, tmp_path / str(tag), tag) for tag in (1.0, 2.0)]
+    promote(store, refs[0])
+    overwrite(root, f"channels/champion/{name}", b"{}")
+    overwrite(root, f"channels/{name}", b"{}")
+    assert set(channel_names(store)) - {"backup"} == {"champion"}
+    assert promote(store, refs[1]).seq == 2
+    assert act("rollback", store, refs[0]).seq == 3
+    channel = Channel(store, "champion")
+    assert channel.head() == channel.history()[-1]
+
+
+def test_a_folder_where_the_next_record_belongs_is_named_and_nothing_is_written(
+    root: Path, tmp_path: Path
+) -> None:
+    store = ArtifactStore(LocalBackend(root))
+    ref = published_line(store, tmp_path / "s", 1.0)
+    (root / "channels" / "champion" / "000000000001.json").mkdir(parents=True)
+    with pytest.raises(CorruptArtifact, match=r"000000000001\.json: found a symbolic link or another kind"):
+        promote(store, ref)
+    (root / "channels" / "champion" / "000000000001.json").rmdir()
+    assert promote(store, ref).seq == 1
+
+
+@given(reason=st.text(alphabet=st.characters(exclude_categories=[])), actor=st.text())
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_the_reason_the_record_is_written_once_and_the_log_reads(
+    reason: str, actor: str, root: Path, tmp_path: Path
+) -> None:
+    with TemporaryDirectory() as name:
+        store = ArtifactStore(LocalBackend(Path(name) / "store"))
+        ref = published_line(store, Path(name) / "s", 1.0)
+        record = promote(store, ref, reason=reason, actor=actor)
+        assert Channel(store, "champion").history() == [record]
+
+
+def test_a_reason_that_no_reader_would_take_is_refused_before_it_is_written(
+    store: ArtifactStore, refs: list[ArtifactRef]
+) -> None:
+    with pytest.raises(InvalidSetting, match="reason: found 10001 characters, expected at most 10000"):
+        promote(store, refs[0], reason="x" * 10_001)
+    assert Channel(store, "champion").head() is None
+
+
+def test_a_deleted_newest_record_is_seen_from_anywhere(
     store: ArtifactStore, refs: list[ArtifactRef], backend: Backend
 ) -> None:
     promote(store, refs[0])
-    overwrite(backend, "channels/champion/latest.json", b"{}")
-    with pytest.raises(CorruptArtifact, match=r"latest\.json"):
+    promote(store, refs[1])
+    backend.delete("channels/champion/000000000002.json")
+    channel = Channel(store, "champion")
+    for use in (channel.head, channel.history, lambda: act("rollback", store, refs[0])):
+        with pytest.raises(RecordsLost, match=r"0002\.json: found nothing, expected a record: 2 were there"):
+            use()
+    assert channel.forget_lost() == 1
+    assert channel.head().ref == refs[0]
+    assert promote(store, refs[1]).seq == 2
+
+
+def test_who_deletes_the_marks_too_is_seen_by_every_machine_that_saw_the_record(
+    backend: Backend, refs: list[ArtifactRef], tmp_path: Path
+) -> None:
+    store = ArtifactStore(backend, seen=SeenRecords(tmp_path / "seen"))
+    promote(store, refs[0])
+    promote(store, refs[1])
+    for key in ("channels/champion/000000000002.json", "marks/champion/000000000002.json"):
+        backend.delete(key)
+    assert Channel(ArtifactStore(backend), "champion").head().ref == refs[0]
+    with pytest.raises(RecordsLost, match="2 were there, as this machine has seen"):
         Channel(store, "champion").head()
+    promote(ArtifactStore(backend), refs[2])  # and puts another in its place
+    for use in (Channel(store, "champion").head, Channel(store, "champion").history):
+        with pytest.raises(RecordsLost, match="found sha256"):
+            use()
+    Channel(store, "champion").forget_lost()
+    assert Channel(store, "champion").head().ref == refs[2]
+
+
+def test_a_machine_that_cannot_remember_says_so_and_goes_on(
+    backend: Backend, refs: list[ArtifactRef], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "seen").write_text("a file where a folder should be")
+    store = ArtifactStore(backend, seen=SeenRecords(tmp_path / "seen"))
+    assert promote(store, refs[0]).seq == 1
+    assert "it will prove nothing" in caplog.text
 
 
 def test_a_record_rewritten_with_a_valid_seal_breaks_the_chain(

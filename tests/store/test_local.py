@@ -9,7 +9,13 @@ import pytest
 
 from churn_assets.store import local
 from churn_assets.store.digests import info_of
-from churn_assets.store.errors import CorruptArtifact, InvalidName, ObjectExists, UnsupportedLocation
+from churn_assets.store.errors import (
+    CorruptArtifact,
+    InvalidName,
+    InvalidSetting,
+    ObjectExists,
+    UnsupportedLocation,
+)
 from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.location import open_store
@@ -57,10 +63,35 @@ def test_an_adopted_file_is_an_object_without_a_copy(root: Path, tmp_path: Path)
     found = backend.adopt("a/b", source)
     assert found == backend.info("a/b") == info_of(b"finished")
     status = (root / "a" / "b").stat()
-    assert (status.st_ino, status.st_mode & 0o777) == (source.stat().st_ino, 0o444)
+    assert (status.st_ino, status.st_mode & 0o777) == (source.stat().st_ino, 0o400)
     source.unlink()
     assert backend.read("a/b") == b"finished"
     assert backend.list("") == ["a/b"]
+
+
+@pytest.mark.parametrize(("shared", "modes"), [(False, {0o400, 0o700}), (True, {0o440, 0o750})])
+def test_what_is_stored_is_its_owners_alone_unless_its_group_may_read(
+    shared: bool, modes: set[int], root: Path, tmp_path: Path
+) -> None:
+    backend = LocalBackend(root, shared=shared)
+    (tmp_path / "source").write_bytes(b"decided")
+    before = os.umask(0)
+    try:
+        backend.create("artifacts/a/customers.parquet", b"personal")
+        backend.adopt("decisions/a/segment.log", tmp_path / "source")
+    finally:
+        os.umask(before)
+    found = [root, *root.rglob("*")]
+    assert {path.stat().st_mode & 0o777 for path in found} == modes
+
+
+def test_the_variable_that_shares_a_store_says_yes_or_no(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHURN_STORE_SHARED", "1")
+    open_store(str(root), root=root.parent).backend.create("a/b", b"x")
+    assert (root / "a/b").stat().st_mode & 0o777 == 0o440
+    monkeypatch.setenv("CHURN_STORE_SHARED", "yes")
+    with pytest.raises(InvalidSetting, match="CHURN_STORE_SHARED: found 'yes', expected 1 or 0"):
+        open_store(str(root), root=root.parent)
 
 
 def test_an_adopted_file_takes_nobodys_name(root: Path, tmp_path: Path) -> None:

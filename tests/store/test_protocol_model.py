@@ -32,6 +32,7 @@ from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.channels import CHANNELS, Channel
 from churn_assets.store.local import LocalBackend
+from churn_assets.store.marks import MARKS
 from churn_assets.store.names import MANIFEST
 from churn_assets.store.reference import ArtifactRef
 from churn_assets.store.retention import collect, review
@@ -220,10 +221,16 @@ def operation(entry: str) -> str:
     name, _, key = entry.partition(" ")
     if name == "list":
         folders = key.split("/")
-        depths = {"channels": ["channels", "log"], "artifacts": ["artifacts", "", "asset", "version"]}
+        depths = {
+            "channels": ["channels", "log"],
+            "marks": ["", "marks"],
+            "artifacts": ["artifacts", "", "asset", "version"],
+        }
         return f"list {depths[folders[0]][len(folders) - 2]}"
     if key.startswith(CHANNELS):
         return f"{name} record"
+    if key.startswith(MARKS):
+        return f"{name} mark"
     return f"{name} {'manifest' if key.endswith(f'/{MANIFEST}') else 'file'}"
 
 

@@ -1,0 +1,218 @@
+"""Is everything in a store as it was written? Reads all of it, names whatever is not, and changes nothing."""
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.channels import Channel, ChannelRecord, channel_names
+from churn_assets.store.errors import ContentError, InvalidName, ObjectMissing, UnsignedContent
+from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
+from churn_assets.store.manifest import Manifest, minting_time
+from churn_assets.store.marks import MARKS, marked_channels
+from churn_assets.store.names import CHANNELS, is_key, record_key, record_place
+from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
+from churn_assets.store.signatures import SIGNATURES
+
+Reader = Callable[[str, Path], None]
+"""Reads an object kept for others, by its key and a local copy of it; raises ValueError if it is not whole."""
+_AT_ONCE = 8
+# What may be wrong with one object; that the storage does not answer is not a verdict on what it holds.
+_WRONG = (ContentError, ObjectMissing, OSError, ValueError)
+
+
+@dataclass
+class Verified:
+    """What was found.
+
+    Attributes:
+        versions: Committed versions that were looked at.
+        files: Files of theirs, or listed by them where not every byte is read.
+        size: Bytes of those files.
+        reports: Gate reports.
+        records: Channel records.
+        others: Objects kept for others, such as segments of a decision log.
+        signed: Whether all that has to be signed has a trusted signature that holds.
+        problems: What is not as it was written, and what is missing; one line each.
+        foreign: Keys of what the store never wrote; ignored.
+        unfinished: Keys of versions in the making, or left by a crash.
+    """
+
+    versions: int = 0
+    files: int = 0
+    size: int = 0
+    reports: int = 0
+    records: int = 0
+    others: int = 0
+    signed: bool = True
+    problems: list[str] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def judging(self, place: str = "") -> Iterator[None]:
+        """Whatever of one object is wrong is a problem of it, and no more."""
+        try:
+            yield
+        except _WRONG as error:
+            self.signed = self.signed and not isinstance(error, UnsignedContent)
+            self.problems.append(f"{place}: {error}" if place else str(error))
+
+
+def verify_store(
+    store: ArtifactStore, *, every_byte: bool = True, readers: Mapping[str, Reader] | None = None
+) -> Verified:
+    """Look at all that a store holds.
+
+    Args:
+        store: The store; where its policy asks for signatures, they are checked too.
+        every_byte: Digest every file and read what is kept for others; else only manifests, gate reports and logs are
+            read, and files must be listed.
+        readers: Who reads what is kept for others, by the prefix of its keys.
+
+    Raises:
+        StoreError: The storage does not answer.
+    """
+    found, readers = Verified(), readers or {}
+    keys = store.backend.list("")
+    versions, loose = by_version(key for key in keys if key.startswith(ARTIFACTS))
+    for key in loose:
+        (found.unfinished if _may_be_ours(key) else found.foreign).append(key)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        looked = list(pool.map(lambda item: _version(store, item[0], item[1], every_byte), versions.items()))
+    for part, _ in looked:
+        _add(found, part)
+    manifests = {ref: manifest for ref, (_, manifest) in zip(versions, looked, strict=True)}
+    lengths = _channels(store, manifests, found)
+    for key in keys:
+        if not key.startswith(ARTIFACTS):
+            _other(store, key, every_byte, readers, found)
+    _signatures(store, versions, lengths, found)
+    return found
+
+
+def _version(
+    store: ArtifactStore, ref: ArtifactRef, keys: list[str], every_byte: bool
+) -> tuple[Verified, Manifest | None]:
+    found, manifest = Verified(versions=1), None
+    with found.judging():
+        manifest = store.manifest(ref)
+    entries = manifest.files if manifest else ()
+    expected = {ref.prefix + entry.path for entry in entries}
+    for missing in sorted(expected - set(keys)):
+        found.problems.append(f"{ref}: {missing.removeprefix(ref.prefix)}: found nothing, expected a file")
+    if manifest and every_byte and expected <= set(keys):
+        with found.judging():
+            store.verify(ref)
+    reports = [key for key in keys if is_gate_report(ref, key)]
+    for error in verify_gate_reports(store.backend, ref, reports, store.signatures):
+        with found.judging():
+            raise error
+    known = {*expected, *reports, ref.manifest_key}
+    found.foreign += [key for key in keys if key not in known] if manifest else []
+    found.files, found.size = len(entries), sum(entry.size for entry in entries)
+    found.reports = len(reports)
+    return found, manifest
+
+
+def _add(found: Verified, part: Verified) -> None:
+    for name in ("versions", "files", "size", "reports"):
+        setattr(found, name, getattr(found, name) + getattr(part, name))
+    found.problems += part.problems
+    found.foreign += part.foreign
+    found.signed = found.signed and part.signed
+
+
+def _channels(
+    store: ArtifactStore, manifests: Mapping[ArtifactRef, Manifest | None], found: Verified
+) -> dict[str, int]:
+    """Verify every log, and that all it names is there; returns how many records each has."""
+    names = {*channel_names(store), *marked_channels(store.backend)}
+    names |= set() if store.seen is None else set(store.seen.channels())
+    lengths = {}
+    for name in sorted(names):
+        with found.judging():
+            history = Channel(store, name).history()
+            lengths[name] = len(history)
+            found.records += len(history)
+            found.problems += _gone(history, manifests)
+    return lengths
+
+
+def _gone(history: list[ChannelRecord], manifests: Mapping[ArtifactRef, Manifest | None]) -> Iterator[str]:
+    """What led, or was used to make what led, and is not there."""
+    pending = {record.ref: f"record {record.seq} of channel {record.channel}" for record in history}
+    seen: set[ArtifactRef] = set()
+    while pending:
+        ref, why = pending.popitem()
+        if ref in seen:
+            continue
+        seen.add(ref)
+        if ref not in manifests:
+            yield f"{ref}: found no such version, expected it: {why} needs it"
+        elif (manifest := manifests[ref]) is not None:
+            for text in manifest.provenance.upstream.values():
+                pending.setdefault(ArtifactRef.parse(text), str(ref))
+
+
+def _other(
+    store: ArtifactStore, key: str, every_byte: bool, readers: Mapping[str, Reader], found: Verified
+) -> None:
+    """An object beside the versions."""
+    read = next((reader for prefix, reader in readers.items() if key.startswith(prefix)), None)
+    if key.startswith(CHANNELS):
+        ours = record_place(key) is not None
+    else:
+        ours = is_key(key) and (read is not None or key.startswith((MARKS, SIGNATURES)))
+    if not ours:
+        found.foreign.append(key)
+    elif read is not None:
+        found.others += 1
+        if every_byte:
+            with found.judging(key), tempfile.TemporaryDirectory(prefix="verify-") as folder:
+                copy = Path(folder) / key.rpartition("/")[2]
+                store.backend.fetch(key, store.backend.info(key).size, copy)
+                read(key, copy)
+
+
+def _signatures(
+    store: ArtifactStore,
+    versions: Mapping[ArtifactRef, list[str]],
+    lengths: Mapping[str, int],
+    found: Verified,
+) -> None:
+    """Whether all that has to be signed is, and no channel is shorter than a signature says it was."""
+    if not store.signatures.policy.trusted_keys:
+        return
+    signed = [ref.manifest_key for ref in versions]
+    signed += [key for ref, keys in versions.items() for key in keys if is_gate_report(ref, key)]
+    signed += [record_key(name, seq) for name, length in lengths.items() for seq in range(1, length + 1)]
+    longest: dict[str, tuple[int, str]] = {}
+    for key in signed:
+        try:
+            heads = store.signatures.confirm(store.backend, key, store.backend.read(key))
+        except (ContentError, ObjectMissing):
+            found.signed = False  # where signatures are required, it was named when it was read
+            continue
+        for name, length in heads.items():
+            longest[name] = max(longest.get(name, (0, "")), (length, key))
+    for name, (length, key) in sorted(longest.items()):
+        if lengths.get(name, 0) < length:
+            found.problems.append(
+                f"channel {name}: found {lengths.get(name, 0)} records, expected at least {length}: so many were there "
+                f"when {key} was signed"
+            )
+
+
+def _may_be_ours(key: str) -> bool:
+    """Whether a key outside every committed version is of one that is being written, or never was finished."""
+    parts = key.removeprefix(ARTIFACTS).split("/")
+    try:
+        ref = ArtifactRef.parse("/".join(parts[:3]))
+        minting_time(ref.version)
+    except InvalidName:
+        return False
+    return len(parts) > 3 and is_key(key)

@@ -159,7 +159,8 @@ class _Campaign:
         if weak:
             out.print(
                 styled("yellow", "Too few decisions"),
-                f" to be sure of an effect that pays, for {', '.join(weak)}: see decisions_needed; fewer arms need fewer",
+                f" to be sure of an effect that pays, for {', '.join(weak)}: see decisions_needed; ",
+                "fewer arms need fewer",
             )
         out.print(f"Written to {target}")
 

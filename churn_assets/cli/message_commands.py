@@ -44,19 +44,14 @@ def write(
     from churn_assets.deciding.decider import Decider
     from churn_assets.message.text.template import fill_placeholders
     from churn_assets.release.deciding import load_release
-    from churn_assets.release.loaded import load_desk, load_member
+    from churn_assets.release.loaded import load_desk
 
     place = open_place(context, experiment)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
     decider = Decider(models, str(ref))
     desk = load_desk(place.store, bundle)
-    everybody = load_member(place.store, bundle, "customers")
-    person = everybody.where(everybody.ids == customer)
-    if not len(person):
-        hint = nearest(customer, list(everybody.ids))
-        message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"
-        raise UsageProblemError(message, hint)
+    person, _ = known_customer(place.store, bundle, customer)
     named = _named(arm, offer)
     chosen = _offered(person, decider) if named is None else _on_menu(named, decider.menu)
     (situation,) = desk.situations(person, [chosen])
@@ -87,6 +82,21 @@ def write(
         out.print(table([{"": key, "message": value} for key, value in row.items()]))
     if "message" not in bundle.branches:
         out.print("This release has no message branch: every message is the template.")
+
+
+def known_customer(
+    store: ArtifactStore, bundle: Bundle, customer: str
+) -> tuple[CustomerTable, CustomerTable]:
+    """One customer of a release's own table, and the table."""
+    from churn_assets.release.loaded import load_member
+
+    everybody: CustomerTable = load_member(store, bundle, "customers")
+    person = everybody.where(everybody.ids == customer)
+    if not len(person):
+        hint = nearest(customer, list(everybody.ids))
+        message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"
+        raise UsageProblemError(message, hint)
+    return person, everybody
 
 
 def _offered(person: CustomerTable, decider: Decider) -> Arm:

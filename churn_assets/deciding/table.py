@@ -81,11 +81,23 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) 
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
     """
+    return as_frame(decisions_of(raw, decider, now), decider, now)
+
+
+def decisions_of(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) -> list[Decision]:
+    """One decision a customer, with all that is known of every arm; arguments and errors as of `decide_table`."""
+    asked = inputs_of(raw, decider, now)
+    batches = (asked[start : start + BATCH] for start in range(0, len(asked), BATCH))
+    return [each for batch in batches for each in _decided(decider, batch)]
+
+
+def inputs_of(raw: pd.DataFrame | RawTable, decider: Decider, now: datetime) -> list[CustomerInput]:
+    """The customers of a table as the decider is asked about them; arguments and errors as of `decide_table`."""
     table = RawTable.of_frame(raw, "customers")
     problems = Problems(table.where, CustomerTableError)
     asked = _asked(table, decider, now, problems)
     problems.stop()
-    return _decisions(asked, decider, now)
+    return _inputs(asked, slice(None))
 
 
 def decide_rows(raw: RawTable, decider: Decider, now: datetime) -> TableDecisions:
@@ -153,8 +165,8 @@ def _asked(raw: RawTable, decider: Decider, now: datetime, problems: Problems) -
 
 def _decisions(asked: _Asked, decider: Decider, now: datetime) -> pd.DataFrame:
     starts = range(0, max(len(asked.table), 1), BATCH)
-    batches = (slice(start, start + BATCH) for start in starts)
-    rows = (_rows(decider, _inputs(asked, each), now) for each in batches)
+    batches = (_inputs(asked, slice(start, start + BATCH)) for start in starts)
+    rows = (as_frame(_decided(decider, each), decider, now) for each in batches)
     return pd.concat(rows, ignore_index=True)
 
 
@@ -176,8 +188,8 @@ def _inputs(asked: _Asked, rows: slice) -> list[CustomerInput]:
     ]
 
 
-def _rows(decider: Decider, batch: Sequence[CustomerInput], now: datetime) -> pd.DataFrame:
-    decided = _decided(decider, batch)
+def as_frame(decided: Sequence[Decision], decider: Decider, now: datetime) -> pd.DataFrame:
+    """Decisions as rows of the columns that `decide_table` names."""
     chosen = [each.chosen for each in decided]
     labels = dict(zip(decider.menu.ids, decider.menu.labels, strict=True))
     months = decider.process.window_months

@@ -40,7 +40,7 @@ _WHOLE_FILES = frozenset(
         "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check", "test_first_campaign",
         "test_gcs_end_to_end", "test_generation", "test_grpo", "test_kept_releases", "test_likelihood",
         "test_live", "test_model_gates",
-        "test_offer_panel", "test_ppo", "test_predecessor", "test_pretrained", "test_production",
+        "test_offer_panel", "test_ppo", "test_predecessor", "test_pretrained", "test_production", "test_report_page",
         "test_protocol_model", "test_response_gates", "test_resume", "test_reward", "test_risk_config",
         "test_risk_gates", "test_risk_model", "test_served", "test_sft", "test_simulate_command",
         "test_simulated_waves", "test_supervised", "test_table_gates", "test_text_formats", "test_text_ppo",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,15 @@ from churn_assets.cli import (
     decide_command,
     design_command,
     message_commands,
+    report_commands,
     serve_command,
     simulate_command,
     store_commands,
     tables_command,
 )
-from churn_assets.cli.errors import REFUSED, guarded
+from churn_assets.cli.errors import UsageProblemError, guarded
 from churn_assets.cli.place import (
+    ROOT,
     ExperimentArgument,
     ExperimentOption,
     JsonOption,
@@ -27,17 +30,20 @@ from churn_assets.cli.place import (
 from churn_assets.cli.screen import figure, out, print_json, table
 from churn_assets.cli.shown import one_line, show_whatever_the_encoding, styled
 
-ROOT = Path(__file__).resolve().parents[2]
-
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done; 1 a gate or check failed, or a release was refused; 2 wrong input or usage; "
     "3 the store is corrupt, in conflict or lacks something; 4 a run failed for another reason; 5 decided, but not for "
     "every row; 6 the machine said no: a full disk, a permission, a limit; 70 a bug.",
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"churn {importlib.metadata.version('churn-assets')}")
+        raise typer.Exit
 
 
 @app.callback()
@@ -53,6 +59,10 @@ def main(
             show_default=False,
         ),
     ] = ROOT,
+    version: Annotated[  # noqa: ARG001
+        bool,
+        typer.Option("--version", help="Show the version and end.", is_eager=True, callback=_show_version),
+    ] = False,
 ) -> None:
     """Customers to verified release to decisions."""
     show_whatever_the_encoding()
@@ -115,9 +125,8 @@ def show(
     context: typer.Context,
     release: ReleaseArgument = "latest",
     experiment: ExperimentOption = "quickstart",
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write the HTML report to this file.")
-    ] = None,
+    as_json: JsonOption = False,
+    report: Annotated[str | None, typer.Option("--report", hidden=True)] = None,
 ) -> None:
     """Show a release: members, figures, and whether it could be promoted now."""
     from churn_assets.flow.registry import registry
@@ -125,90 +134,54 @@ def show(
     from churn_assets.release.config import missing_for_more
     from churn_assets.release.promotion import consider
 
+    if report is not None:
+        raise UsageProblemError("show has no --report any more", f"churn report {release} --out {report}")
     place = open_place(context, experiment)
     ref = place.release(release)
     value = place.store.load(ref, RELEASE)
+    members = {
+        asset: value.bundle.members[asset].version for asset in registry().in_order(value.bundle.members)
+    }
+    metrics = {asset: place.store.manifest(each).provenance.metrics for asset, each in members.items()}
+    decision = consider(place.store, place.channel, ref, registry().checks)
     missing = missing_for_more(value.bundle.branches)
+    if as_json:
+        print_json(
+            {
+                "release": str(ref),
+                "branches": list(value.bundle.branches),
+                "simulated": value.bundle.simulated,
+                "missing": missing,
+                "members": [
+                    {"asset": asset, "version": str(each), "metrics": metrics[asset]}
+                    for asset, each in members.items()
+                ],
+                "promotion": {"promote": decision.promote, "reason": decision.reason},
+            }
+        )
+        return
     observed = "none" if missing else "observed"
     responses = styled("yellow", "simulated") if value.bundle.simulated else observed
     out.print(styled("bold", ref), f"  branches: {', '.join(value.bundle.branches)}  responses: ", responses)
-    rows = []
-    for asset in registry().in_order(value.bundle.members):
-        member = value.bundle.members[asset]
-        metrics = place.store.manifest(member.version).provenance.metrics
-        figures = ", ".join(f"{name} {figure(found)}" for name, found in metrics.items())
-        rows.append({"member": asset, "version": member.version.version, "figures": figures})
-    out.print(table(rows))
-    for each in missing:
-        out.print(f"it cannot tell {each}", highlight=False)
-    decision = consider(place.store, place.channel, ref, registry().checks)
-    verdict = styled("green", "can") if decision.promote else styled("yellow", "cannot")
-    out.print(verdict, one_line(f" be promoted: {decision.reason}"))
-    if report is not None:
-        report.write_text(value.report, encoding="utf-8")
-        out.print(f"Report written to {report}")
-
-
-@app.command()
-@guarded
-def checks(
-    context: typer.Context,
-    release: Annotated[
-        str | None, typer.Option("--release", help="Its members and itself; the newest versions if left out.")
-    ] = None,
-    experiment: ExperimentOption = "quickstart",
-    as_json: JsonOption = False,
-) -> None:
-    """Every check's verdict, figures and thresholds, as stored with the versions; exit 1 if one does not hold."""
-    from churn_assets.flow.registry import registry
-    from churn_assets.release.bundle import RELEASE
-    from churn_assets.release.evidence import gather
-
-    place = open_place(context, experiment)
-    if release is None:
-        newest = [place.store.versions(experiment, asset) for asset in registry().names]
-        versions = [found[-1] for found in newest if found]
-    else:
-        ref = place.release(release)
-        members = place.store.load(ref, RELEASE).bundle.members
-        versions = [*(members[asset].version for asset in registry().in_order(members)), ref]
-    evidence = [gather(place.store, version, registry().checks) for version in versions]
-    problems = [problem for each in evidence for problem in each.problems]
     rows = [
         {
-            "asset": each.ref.asset,
-            "version": each.ref.version,
-            "check": check,
-            "gate": gate.name,
-            "figure": gate.figure,
-            "bound": gate.bound,
-            "threshold": gate.threshold,
-            "verdict": gate.row["verdict"],
+            "member": asset,
+            "version": each.version,
+            "figures": ", ".join(f"{name} {figure(found)}" for name, found in metrics[asset].items()),
         }
-        for each in evidence
-        for check, report in each.reports.items()
-        for gate in report.gates
+        for asset, each in members.items()
     ]
-    if as_json:
-        print_json({"checks": rows, "problems": problems})
-    else:
-        shown = [
-            row | {"figure": figure(row["figure"]), "threshold": figure(row["threshold"])} for row in rows
-        ]
-        out.print(
-            table(
-                [{k: v for k, v in row.items() if k != "version"} for row in shown], f"Checks of {experiment}"
-            )
-        )
-        for problem in problems:
-            out.print(styled("red", problem))
-        if not rows and not problems:
-            out.print(f"Nothing is stored of {experiment} yet: churn run {experiment}")
-    if problems:
-        raise typer.Exit(REFUSED)
+    out.print(table(rows))
+    for each in missing:
+        out.print(f"it cannot tell {each}")
+    verdict = styled("green", "can") if decision.promote else styled("yellow", "cannot")
+    out.print(verdict, one_line(f" be promoted: {decision.reason}"))
 
 
 for _command in (
+    report_commands.report,
+    report_commands.checks,
+    report_commands.explain,
     store_commands.promote,
     store_commands.rollback,
     store_commands.history,

@@ -51,7 +51,7 @@ def write(
     from churn_assets.deciding.risk_only import decider_of
     from churn_assets.message.text.template import fill_placeholders
     from churn_assets.release.deciding import load_release
-    from churn_assets.release.loaded import load_desk, load_member
+    from churn_assets.release.loaded import load_desk
 
     place = open_place(context, experiment)
     kept = wave_table(to, to_table, wave)
@@ -59,12 +59,7 @@ def write(
     bundle, models = load_release(place.store, ref)
     decider = decider_of(models, str(ref))
     desk = load_desk(place.store, bundle)
-    everybody = load_member(place.store, bundle, "customers")
-    person = everybody.where(everybody.ids == customer)
-    if not len(person):
-        hint = nearest(customer, list(everybody.ids))
-        message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"
-        raise UsageProblemError(message, hint)
+    person, _ = known_customer(place.store, bundle, customer)
     named = _named(arm, offer)
     chosen = _offered(person, decider) if named is None else _on_menu(named, decider.menu)
     (situation,) = desk.situations(person, [chosen])
@@ -96,7 +91,7 @@ def write(
     for row in shown:
         out.print(table([{"": key, "message": value} for key, value in row.items()]))
     if kept is not None:
-        out.print(f"Written to {kept}", markup=False)
+        out.print(f"Written to {kept}")
     if "message" not in bundle.branches:
         out.print("This release has no message branch: every message is the template.")
 
@@ -109,6 +104,21 @@ def _as_written(rows: list[dict[str, Any]], release: str, customer: str, arm: Ar
     about = {"customer_id": customer, "arm": arm.id, "offer": arm.label, "release": release}
     about["written_at"] = datetime.now(UTC).isoformat(timespec="seconds")
     return pd.DataFrame(about, index=texts.index).join(texts.astype({"reward": float}))
+
+
+def known_customer(
+    store: ArtifactStore, bundle: Bundle, customer: str
+) -> tuple[CustomerTable, CustomerTable]:
+    """One customer of a release's own table, and the table."""
+    from churn_assets.release.loaded import load_member
+
+    everybody: CustomerTable = load_member(store, bundle, "customers")
+    person = everybody.where(everybody.ids == customer)
+    if not len(person):
+        hint = nearest(customer, list(everybody.ids))
+        message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"
+        raise UsageProblemError(message, hint)
+    return person, everybody
 
 
 def _offered(person: CustomerTable, decider: AnyDecider) -> Arm:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,8 +19,22 @@ if TYPE_CHECKING:
     from churn_assets.store.reference import ArtifactRef
     from churn_assets.store.signatures import SignaturePolicy
 
-ExperimentOption = Annotated[str, typer.Option("--experiment", "-e", help="Experiment: a file of configs/.")]
-ExperimentArgument = Annotated[str, typer.Argument(help="Experiment: a file of configs/.")]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _experiments(incomplete: str) -> list[str]:
+    """Names that a shell completes."""
+    folder = Path(os.environ.get("CHURN_ROOT") or ROOT) / "configs"
+    return sorted(path.stem for path in folder.glob("*.yaml") if path.stem.startswith(incomplete))
+
+
+ExperimentOption = Annotated[
+    str,
+    typer.Option("--experiment", "-e", help="Experiment: a file of configs/.", autocompletion=_experiments),
+]
+ExperimentArgument = Annotated[
+    str, typer.Argument(help="Experiment: a file of configs/.", autocompletion=_experiments)
+]
 ReleaseArgument = Annotated[
     str,
     typer.Argument(

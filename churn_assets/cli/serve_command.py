@@ -131,8 +131,8 @@ def log(
         counts.update(served.index.totals())
         index.close()
     out.print(table([{"decisions": count, "": what} for what, count in counts.items()]))
-    out.print(f"Written to {output}", markup=False, highlight=False)
+    out.print(f"Written to {output}")
     for key, why in served.problems.items():
-        out.print(f"left out: {key}: {why}", markup=False, highlight=False)
+        out.print(f"left out: {key}: {why}")
     if served.problems:
         raise typer.Exit(PARTLY)

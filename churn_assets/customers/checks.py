@@ -7,6 +7,7 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="no_leakage",
         description="No feature alone predicts the label: such a feature was written after the outcome.",
+        fault="leak: a feature knows who left",
         advice="Exclude all features that the gate names (customers.exclude), or correct the extract so that it holds "
         "values from before.",
         run="churn_assets.customers.gates:leakage",
@@ -25,6 +26,7 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="honest_split",
         description="Every customer stands once, on one side of the split, by the hash of the id; the sides are alike.",
+        fault="the split leaks: held-out customers are not apart from the others",
         advice="Look for repeated ids in the source, and for rows of one customer under ids of their own: let "
         "customers.id name the customer, one row each. Never change folds by hand.",
         run="churn_assets.customers.gates:split",
@@ -32,12 +34,14 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="complete",
         description="Enough customers, a believable share of churners, few blanks.",
+        fault="the customer table is not complete",
         advice="Compare the extract with last month's; a filter or a join may have lost rows or values.",
         run="churn_assets.customers.gates:completeness",
     ),
     CheckSpec(
         name="like_the_champions",
         description="No feature changed its unit, encoding or kind since the table that the champion learned from.",
+        fault="a feature changed its unit, codes or kind",
         advice="Look at the feature named in the gate: its unit, its codes, what the extract calls by that name. If "
         "the change is real, raise customers.gates.max_psi and say why.",
         run="churn_assets.customers.gates:like_the_champions",

@@ -84,11 +84,23 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
     """
+    return as_frame(decisions_of(raw, decider, now), decider, now)
+
+
+def decisions_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> list[Decision]:
+    """One decision a customer, with all that is known of every arm; arguments and errors as of `decide_table`."""
+    asked = inputs_of(raw, decider, now)
+    batches = (asked[start : start + BATCH] for start in range(0, len(asked), BATCH))
+    return [each for batch in batches for each in _decided(decider, batch)]
+
+
+def inputs_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> list[CustomerInput]:
+    """The customers of a table as the decider is asked about them; arguments and errors as of `decide_table`."""
     table = RawTable.of_frame(raw, "customers")
     problems = Problems(table.where, CustomerTableError)
     asked = asked_about(table, decider.schema, decider.menu, now, problems)
     problems.stop()
-    return _decisions(asked, decider, now)
+    return _inputs(asked, slice(None))
 
 
 def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecisions:
@@ -174,8 +186,8 @@ def asked_about(
 
 def _decisions(asked: Asked, decider: AnyDecider, now: datetime) -> pd.DataFrame:
     starts = range(0, max(len(asked.table), 1), BATCH)
-    batches = (slice(start, start + BATCH) for start in starts)
-    rows = (_rows(decider, _inputs(asked, each), now) for each in batches)
+    batches = (_inputs(asked, slice(start, start + BATCH)) for start in starts)
+    rows = (as_frame(_decided(decider, each), decider, now) for each in batches)
     return pd.concat(rows, ignore_index=True)
 
 
@@ -197,8 +209,8 @@ def _inputs(asked: Asked, rows: slice) -> list[CustomerInput]:
     ]
 
 
-def _rows(decider: AnyDecider, batch: Sequence[CustomerInput], now: datetime) -> pd.DataFrame:
-    decided = _decided(decider, batch)
+def as_frame(decided: Sequence[Decision], decider: AnyDecider, now: datetime) -> pd.DataFrame:
+    """Decisions as rows of the columns that `decide_table` names."""
     chosen = [each.chosen for each in decided]
     labels = dict(zip(decider.menu.ids, decider.menu.labels, strict=True))
     months = decider.window_months

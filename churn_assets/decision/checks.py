@@ -16,8 +16,8 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="captures_the_gain",
         description="Captures most of what can be gained with customers it never saw, or leaves them alone.",
+        fault="the policy captures little of what can be gained",
         advice="Look at the training curve: more steps, or back to the known recipe (ppo_decision.ppo).",
-        question="How much of the attainable gain does the policy capture?",
         run="churn_assets.decision.gates:gain",
         given=_GIVEN,
         plots=(
@@ -31,9 +31,9 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="pays_when_cautious",
         description="Worth having over the horizon even if customers differ, and effects fade, as much as they may.",
+        fault="the policy loses money if customers differ as much as they may",
         advice="More frailty or effect_decay (ppo_decision.hidden) makes a more cautious policy; a narrower band needs "
         "a log that follows customers over several windows.",
-        question="What is it worth over the horizon, at the least?",
         run="churn_assets.decision.gates:projection",
         given=_GIVEN,
         plots=(Plot("projected", "bar", "projection", ("gain",), "Gain a customer, projected", "", "money"),),
@@ -42,6 +42,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="keeps_the_rules",
         description="Never chooses what cooldown, caps, running discounts or eligibility forbid.",
+        fault="the policy makes offers that the rules forbid",
         advice="The saved policy is not of this experiment's process: materialize it again.",
         run="churn_assets.decision.gates:rules",
         given=_GIVEN,
@@ -49,6 +50,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="proof_of_use",
         description="Risk, acceptance and effect matter: permuting one model's predictions costs part of the gain.",
+        fault="the policy ignores a model that it is shown",
         advice="The policy ignores an upstream model: look at the observation and at what that model says.",
         run="churn_assets.decision.gates:proof_of_use",
         given=_GIVEN,
@@ -62,6 +64,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="spends_well",
         description="Spends a scarce budget well by its price, and never more than it.",
+        fault="the policy spends a budget badly, or more than it",
         advice="Widen the range of prices it trains for (ppo_decision.budget_prices) or train longer.",
         run="churn_assets.decision.gates:budget",
         given=_GIVEN,
@@ -69,14 +72,15 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="off_policy",
         description="The log speaks for it: better than no offer, or not worse than the champion (95 %).",
+        fault="the log does not speak for it: no certain lift, or worse than the champion or a simple policy",
         advice="Do not release. More logged decisions narrow the interval; a negative estimate needs another policy.",
-        question="Does the offer log speak for it? (lower bound of the lift, over its bar)",
         run="churn_assets.decision.gates:off_policy",
         told_at_promotion=True,
     ),
     CheckSpec(
         name="no_worse_than_champion",
         description="Captures about as much of the gain as the champion on the same held-out customers.",
+        fault="the policy is worse than the champion",
         advice="Keep the champion; find out what changed in data, configuration or code.",
         run="churn_assets.decision.gates:no_worse_than",
         given=_GIVEN,

@@ -50,7 +50,7 @@ class CheckSpec:
         advice: What to do when it fails.
         run: The gate function: (subject, ...) -> Outcome. One that cannot run must raise: the check has failed.
         given: What its parameters get that have a name of their own: a setting, or a function that makes it.
-        question: The question that its first gate answers, where that is among the first that a reader asks.
+        fault: What it means that it failed, in the few words of a headline.
         told_at_promotion: Its first gate's detail is told whenever a release is promoted.
         every_run: Measure anew in every run, as it looks at more of the store than its subject.
         plots: How its tables are drawn.
@@ -61,7 +61,7 @@ class CheckSpec:
     advice: str
     run: Function
     given: Given = field(default_factory=dict)
-    question: str = ""
+    fault: str = ""
     told_at_promotion: bool = False
     every_run: bool = False
     plots: tuple[Plot, ...] = ()

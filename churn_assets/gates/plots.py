@@ -1,5 +1,6 @@
 """How a table is drawn: one declaration, used by the checks' metadata and by the release report alike."""
 
+import base64
 import functools
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,8 @@ class Plot:
 
     Attributes:
         table: Name of the table.
-        kind: `line` and `points` need a numeric x column; `bar` takes any, and lies on its side so that names fit.
+        kind: `line` and `points` need a numeric x column; `bar` takes any, and lies on its side so that names fit;
+            `interval` too, and shows each y with its `band` as a whisker, against zero.
         x: Column of the x axis.
         y: Columns that are drawn, one series each.
         title: Heading.
@@ -30,7 +32,7 @@ class Plot:
     """
 
     table: str
-    kind: Literal["line", "points", "bar"]
+    kind: Literal["line", "points", "bar", "interval"]
     x: str
     y: tuple[str, ...]
     title: str
@@ -44,36 +46,85 @@ class Plot:
 
 def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Draw the rows of a plot's table as a PNG of about 560 × 336 pixels. What was just drawn is not drawn again."""
-    return _drawn(
-        plot, json.dumps([dict(row) for row in rows], default=lambda number: number.item(), sort_keys=True)
-    )
+    return _drawn(plot, _as_text(rows), "png")
+
+
+def render_svg(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Draw the rows of a plot's table as an SVG in a `data:` URI, which follows the reader's light or dark colours.
+
+    The same rows give the same text, as a report is part of what is stored.
+    """
+    head, _, body = _drawn(plot, _as_text(rows), "svg").decode().partition("<defs>")
+    style = f'<style type="text/css">{_DARK}</style>'
+    return "data:image/svg+xml;base64," + base64.b64encode(f"{head}{style}<defs>{body}".encode()).decode()
+
+
+_FIXED: Any = {"svg.fonttype": "none", "svg.hashsalt": "churn", "font.family": "sans-serif"}
+_DARK = (
+    "text{font-family:system-ui,sans-serif!important}@media (prefers-color-scheme:dark){text{fill:#e6edf3}"
+    "[style*='#000000']{stroke:#9da7b3!important}[style*='#0072b2']{stroke:#58a6ff!important}"
+    "path[style*='fill: #0072b2']{fill:#58a6ff!important}}"
+)
+_SIZES = {"png": (7.0, 4.2), "svg": (5.2, 3.1)}
+"""Inches: a picture in a report is read on a phone, too."""
+
+
+def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    return json.dumps([dict(row) for row in rows], default=lambda number: number.item(), sort_keys=True)
 
 
 @functools.lru_cache(maxsize=64)
-def _drawn(plot: Plot, table: str) -> bytes:
+def _drawn(plot: Plot, table: str, form: str) -> bytes:
     rows: list[dict[str, Any]] = json.loads(table)
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.0, 4.2), dpi=80)
-    # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
-    figure.subplots_adjust(left=0.11, right=0.97, top=0.91, bottom=0.15)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    series = _series(plot, rows)
-    if plot.kind == "bar":
-        _bars(figure, axes, plot, series)
-    else:
-        _curves(axes, plot, series, rows)
-    axes.set_title(plot.title)
-    axes.set_axisbelow(True)
-    axes.grid(visible=True, alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
-    if len(series) > 1:
-        axes.legend(frameon=False, fontsize="small")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with mpl.rc_context(_FIXED):
+        wide, high = _SIZES[form]
+        if plot.kind == "interval":
+            high = 1.1 + 0.34 * len(rows)
+        figure = Figure(figsize=(wide, high), dpi=80, facecolor="white" if form == "png" else "none")
+        # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
+        figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - 0.38 / high, bottom=0.62 / high)
+        axes = figure.add_subplot(facecolor="none")
+        series = _series(plot, rows)
+        if plot.kind == "bar":
+            _bars(figure, axes, plot, series)
+        elif plot.kind == "interval":
+            _intervals(figure, axes, plot, series[0], rows)
+        else:
+            _curves(axes, plot, series, rows)
+        figure.suptitle(plot.title, fontsize="medium", x=0.5, y=1 - 0.1 / high, va="top")
+        axes.set_axisbelow(True)
+        axes.grid(visible=True, alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        if len(series) > 1:
+            axes.legend(frameon=False, fontsize="small")
+        buffer = BytesIO()
+        unsaid = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
+        figure.savefig(buffer, format=form, metadata=unsaid)
     return buffer.getvalue()
+
+
+def _intervals(
+    figure: Any,
+    axes: Any,
+    plot: Plot,
+    series: tuple[str, list[Any], list[float]],
+    rows: Sequence[Mapping[str, Any]],
+) -> None:
+    """A dot for each row, and a whisker over its band."""
+    _, xs, ys = series
+    low, high = (_numbers(column, rows) for column in plot.band or (plot.y[0], plot.y[0]))
+    places = list(range(len(xs)))
+    axes.hlines(places, low, high, color=COLOURS[0], linewidth=2)
+    axes.plot(ys, places, "o", color=COLOURS[0], markersize=6)
+    axes.set_yticks(places, [str(x) for x in xs])
+    axes.set_ylim(len(xs) - 0.4, -0.6)
+    axes.axvline(0, color="#000000", linewidth=1)
+    axes.set_xlabel(plot.y_label or plot.y[0])
+    longest = max((len(str(x)) for x in xs), default=0)
+    figure.subplots_adjust(left=min(0.05 + 0.0165 * longest, 0.55))
 
 
 def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[Any], list[float]]]) -> None:

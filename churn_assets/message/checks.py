@@ -51,6 +51,7 @@ def _bars(table: str, names: str, figure: str, title: str) -> Plot:
 _SEPARATE_SPLITS = CheckSpec(
     name="honest_split",
     description="No customer, prompt or text on two sides of the split; the hash of the id says which side.",
+    fault="the split leaks: a customer, prompt or text on two sides",
     advice="Look for repeated texts in the source; never change splits by hand.",
     run="churn_assets.message.corpus.gates:separate_splits",
 )
@@ -59,6 +60,7 @@ MESSAGES: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="enough_messages",
         description="Enough different texts, none twice for one prompt, every offer told about equally often.",
+        fault="too few messages to imitate",
         advice="Add messages, above all about the rarest offer; a model copies only offers that it saw told.",
         run="churn_assets.message.corpus.gates:message_volume",
         plots=(_bars("offers", "offer", "messages", "Messages by offer"),),
@@ -67,6 +69,7 @@ MESSAGES: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="fit_to_imitate",
         description="No personal data or foreign characters in any text; enough texts that could be sent as they are.",
+        fault="messages to imitate hold personal data or unsafe text",
         advice="Remove or correct the messages that the safety rules name; a model repeats what it was shown.",
         run="churn_assets.message.corpus.gates:message_wording",
         given=_RULES,
@@ -78,6 +81,7 @@ PREFERENCES: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="enough_pairs",
         description="Enough pairs to train and to test on, of each single edit too; never a text against itself.",
+        fault="too few preference pairs",
         advice="Collect more pairs; with fewer, neither the reward nor its accuracy can be trusted.",
         run="churn_assets.message.corpus.gates:pair_volume",
     ),
@@ -86,6 +90,7 @@ PREFERENCES: tuple[CheckSpec, ...] = (
         name="believable_labels",
         description="A text that may be sent is rarely rejected for one that must not be; simulated labels are as "
         "noisy as the experiment says.",
+        fault="preference labels are not believable",
         advice="Have the pairs labelled again that prefer an unsafe text, or correct the safety rules.",
         run="churn_assets.message.corpus.gates:pair_labels",
         given=_RULES,
@@ -99,6 +104,7 @@ SFT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="learned_the_language",
         description="Expects the messages that were written to customers it never saw.",
+        fault="the language model did not learn the language",
         advice="Train longer, or look at its loss curve; nothing after it mends a poor start.",
         run="churn_assets.message.measured:learned_the_language",
         given=_SFT,
@@ -106,8 +112,8 @@ SFT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="copies_the_offer",
         description="Says just the offer of its prompt to customers it never saw, by an independent parser.",
+        fault="messages say another offer than the one chosen",
         advice="Copying appears late and abruptly: more epochs, or more messages for each offer.",
-        question="How many of its messages say just the offer that was chosen?",
         run="churn_assets.message.measured:copies_the_offer",
         given=_SFT,
     ),
@@ -117,8 +123,8 @@ REWARD_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="ranks_pairs",
         description="Ranks held-out pairs as people labelled them, single edits of every rule too; a constant cannot.",
+        fault="the reward does not rank messages as people do",
         advice="More pairs of the rule named in the table; a constant reward means that nothing was learned.",
-        question="How well does the reward rank held-out pairs, of what is possible?",
         run="churn_assets.message.measured:ranks_pairs",
         plots=(Plot("rules", "bar", "rule", ("accuracy",), "Single edits ranked right", "rule", "share"),),
     ),
@@ -129,6 +135,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="rewards_are_the_models",
         description="Proof of use: every reward logged in training is the published reward model's, of that very text, "
         "and the log is of the published weights.",
+        fault="the messages were trained on other rewards than the published ones",
         advice="The training did not use the reward model that it names, or the weights are not those that it ended "
         "with: never release it; materialize it again.",
         run="churn_assets.message.measured:rewards_are_its_own",
@@ -137,6 +144,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="stays_close",
         description="The published weights moved away from the SFT model, and no further than the KL target allows.",
+        fault="the message policy moved too far, or not at all",
         advice="Too far: raise init_beta or lower the learning rate. Not at all: the reward taught nothing.",
         run="churn_assets.message.measured:stays_close",
         given=_POLICY,
@@ -146,6 +154,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
         name="not_over_optimised",
         description="A second reward model, on which nothing was trained, agrees that what the published weights write "
         "is better.",
+        fault="the message policy games its reward",
         advice="The policy games its reward model: more pairs, a lower target_kl, or fewer steps.",
         run="churn_assets.message.measured:not_over_optimised",
         given=_POLICY,
@@ -156,8 +165,8 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="better_than_sft",
         description="Better messages than the SFT model's for the same held-out customers, and worse in no slice.",
+        fault="messages are worse after reinforcement learning",
         advice="See the slice in the table; where the judge turned early, the reward model is too weak.",
-        question="Are messages better after reinforcement learning? (lower bound of the gain)",
         run="churn_assets.message.measured:better_than_sft",
         given=_POLICY,
         plots=(Plot("slices", "bar", "value", ("gain",), "Gain over the SFT model", "slice", "quality"),),
@@ -165,6 +174,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="well_formed",
         description="Messages come to an end, and customers get messages of their own.",
+        fault="messages do not end, or are all alike",
         advice="Unfinished: raise max_new_tokens or the penalty for a missing end. All alike: the KL is too cheap.",
         run="churn_assets.message.measured:well_formed",
         given=_POLICY,
@@ -172,8 +182,8 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="safe_to_send",
         description="Raw texts seldom break a rule or say another offer; what would be sent never does.",
+        fault="unsafe text: messages break a safety rule or say another offer",
         advice="See which rule in the table; never loosen a rule to pass.",
-        question="For how many held-out customers were messages written?",
         run="churn_assets.message.measured:safe_to_send",
         given=_POLICY,
         plots=(_bars("rules_broken", "rule", "share", "Raw texts that break each rule"),),
@@ -181,6 +191,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="writes_no_worse_than_champion",
         description="No worse than the champion's messages for the same held-out customers.",
+        fault="messages are worse than the champion's",
         advice="Keep the champion; look at what changed in the report.",
         run="churn_assets.message.measured:no_worse_than",
         given=_POLICY,

@@ -7,6 +7,7 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="enough_decisions",
         description="Enough decisions, enough of them without contact, none accepted that was not offered.",
+        fault="too few decisions to learn from",
         advice="Collect more decisions, or hold more customers out from contact; fewer cannot rank policies.",
         run="churn_assets.offers.gates:volume_gates",
         plots=(
@@ -17,6 +18,7 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="true_propensities",
         description="Stated propensities match what was chosen, and every arm was tried often enough to learn from.",
+        fault="the stated propensities are not those that chose",
         advice="Log the probability with which the policy really chose, before any cap or filter; explore every arm.",
         run="churn_assets.offers.gates:propensity_gates",
         plots=(

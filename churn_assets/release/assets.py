@@ -95,6 +95,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
             "simulated": simulated,
             "members": len(members),
             "gates": sum(len(checks) for checks in built.release.bundle.evidence.values()),
+            "verdict": built.verdict.sentence,
         },
-        tables={"funnel": built.funnel, "offers": built.offers},
+        tables={name: built.release.tables[name] for name in ("funnel", "offers")},
     )

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.customers.schema import ID
-from churn_assets.deciding.risk_only import decider_of
-from churn_assets.deciding.table import decide_table
-from churn_assets.release.bundle import Bundle, Golden, Member, Release
+from churn_assets.deciding.risk_only import AnyDecider, decider_of
+from churn_assets.deciding.table import as_frame, decisions_of
+from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
+from churn_assets.release.decided import Decided, decision_tables, segments_of
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
 from churn_assets.release.golden import COMPARED, GOLDEN_AT, golden_messages, unnamed
-from churn_assets.release.loaded import Models
-from churn_assets.release.report import MemberView, ReportInputs, render
+from churn_assets.release.loaded import Models, load_member
+from churn_assets.release.report.facts import MemberView, ReportFacts, changes_since
+from churn_assets.release.report.page import report_page
+from churn_assets.release.report.verdict import ReportVerdict, report_verdict
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
+    from churn_assets.deciding.decider import Decision
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
-    from churn_assets.store.manifest import Manifest
 
 # Decisions name the release that made them; while a release is built it has no version yet.
 _UNBORN = "unreleased"
@@ -43,11 +44,10 @@ class ReleaseRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """A release, and how it decided for held-out customers."""
+    """A release, and what its report says first."""
 
     release: Release
-    funnel: list[dict[str, Any]]
-    offers: list[dict[str, Any]]
+    verdict: ReportVerdict
 
 
 def prove(store: ArtifactStore, members: Mapping[str, ArtifactRef], required: Required) -> list[Evidence]:
@@ -97,123 +97,121 @@ def build_release(
         raise ReleaseRefusedError(problems)
     pinned = {each.ref.asset: Member(ref=str(each.ref), digest=each.digest) for each in evidence}
     unborn = ArtifactRef(experiment, "release", _UNBORN)
-    unseen = as_raw(customers.where(customers.held_out))
+    held_out = customers.where(customers.held_out)
+    unseen = as_raw(held_out)
     deciding = models.deciding(customers.X)
     decider = decider_of(deciding, str(unborn))
-    decided = decide_table(unseen, decider, GOLDEN_AT)
+    decisions = decisions_of(unseen, decider, GOLDEN_AT)
     golden = min(config.golden_customers, len(unseen))
+    decided = as_frame(decisions[:golden], decider, GOLDEN_AT)
     messages = golden_messages(unseen.head(golden), models)
-    funnel, offers = _funnel(decided), _offers(decided, decider.menu)
-    manifests = {asset: store.manifest(member.version) for asset, member in pinned.items()}
-    report = render(
-        ReportInputs(
-            experiment=experiment,
-            branches=config.branches,
-            simulated=simulated,
-            members=[
-                MemberView(e.ref.asset, str(e.ref), manifests[e.ref.asset], e.reports, required[e.ref.asset])
-                for e in evidence
-            ],
-            funnel=funnel,
-            offers=offers,
-            messages=unnamed(messages),
-            champion=None if champion is None else str(champion),
-            changes=[] if champion is None else _changes(store, champion, manifests, unseen, decided),
-        )
+    tables = {
+        **tables_of(
+            decisions, decider, held_out, None if champion is None else arms_decided(store, champion, unseen)
+        ),
+        "messages": unnamed(messages),
+    }
+    leads = None if champion is None else str(champion)
+    facts = ReportFacts(
+        release=None,
+        experiment=experiment,
+        branches=config.branches,
+        simulated=simulated,
+        currency=models.desk.writing.currency,
+        members=[
+            MemberView(e.ref.asset, str(e.ref), store.manifest(e.ref), e.reports, required[e.ref.asset])
+            for e in evidence
+        ],
+        tables=tables,
+        against=leads,
+        changes=() if champion is None else changes_since(store, champion, [each.ref for each in evidence]),
     )
+    report = report_page(facts)
     bundle = Bundle(
         experiment=experiment,
         branches=config.branches,
         members=pinned,
         evidence={each.ref.asset: each.report_digests for each in evidence},
-        champion=None if champion is None else str(champion),
+        champion=leads,
         simulated=simulated,
         writing=models.desk.writing,
         golden=Golden(
             customers=_json_rows(unseen.head(golden)),
-            decisions=_json_rows(decided[list(COMPARED)].head(golden)),
+            decisions=_json_rows(decided[list(COMPARED)]),
             messages=[dict(row) for row in messages],
         ),
         report_sha256=sha256(report.encode()).hexdigest(),
     )
-    return Built(Release(bundle=bundle, report=report, models=deciding), funnel, offers)
+    return Built(Release(bundle=bundle, report=report, tables=tables, models=deciding), report_verdict(facts))
+
+
+def tables_of(
+    decisions: Sequence[Decision], decider: AnyDecider, customers: CustomerTable, before: Sequence[str] | None
+) -> dict[str, list[dict[str, Any]]]:
+    """What a release keeps of its decisions for n customers, for its report.
+
+    Args:
+        decisions: n, by the decider.
+        decider: Who decided.
+        customers: n.
+        before: n ids of the arms that the release before decides for the same customers, where it can be asked.
+    """
+    about = {"customers": len(customers), "window_months": decider.window_months}
+    process = decider.process
+    if process is None:  # nothing is decided
+        return {"about": [about]}
+    decided = Decided.of(decisions, list(decider.menu))
+    return {
+        "about": [about | {"horizon_months": process.horizon * process.step_months}],
+        **decision_tables(decided, segments_of(customers, decided.risk), before),
+    }
+
+
+def arms_decided(store: ArtifactStore, release: ArtifactRef, customers: pd.DataFrame) -> list[str] | None:
+    """The arm that another release decides for each customer; None where it is broken or reads other features."""
+    try:
+        _, models = load_release(store, release)
+    except StoreError:
+        return None
+    if models.schema.names != tuple(customers.columns[1:]):
+        return None
+    return [
+        each.chosen.arm.id for each in decisions_of(customers, decider_of(models, str(release)), GOLDEN_AT)
+    ]
+
+
+def tables_anew(
+    store: ArtifactStore, release: ArtifactRef, against: ArtifactRef | None
+) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """What a stored release keeps of its decisions; decided again where it keeps nothing or meets another release.
+
+    Args:
+        store: The store.
+        release: The release.
+        against: The release before; None for the one that it was built against.
+
+    Raises:
+        StoreError: The release cannot be read.
+    """
+    kept = store.load(release, RELEASE)
+    built = None if kept.bundle.champion is None else ArtifactRef.parse(kept.bundle.champion)
+    other = against or built
+    if kept.models is None or (kept.tables and other == built):
+        return kept.tables
+    customers: CustomerTable = load_member(store, kept.bundle, "customers")
+    held_out = customers.where(customers.held_out)
+    raw, decider = as_raw(held_out), decider_of(kept.models, str(release))
+    decisions = decisions_of(raw, decider, GOLDEN_AT)
+    tables = tables_of(
+        decisions, decider, held_out, None if other is None else arms_decided(store, other, raw)
+    )
+    return {**kept.tables, "messages": unnamed(kept.bundle.golden.messages), **tables}
 
 
 def as_raw(customers: CustomerTable) -> pd.DataFrame:
     """Customers as they came in, with the source's id column and without label and fold."""
     schema = customers.schema
     return customers.frame.rename(columns={ID: schema.id})[[schema.id, *schema.names]]
-
-
-def _funnel(decided: pd.DataFrame) -> list[dict[str, Any]]:
-    offered = decided[decided["arm"] != NO_CONTACT_ID]
-    churners, kept = float(decided["risk"].sum()), float((offered["risk"] - offered["risk_if_offered"]).sum())
-    return [
-        {"stage": "customers", "customers": len(decided)},
-        {"stage": "expected to leave without contact", "customers": round(churners, 1)},
-        {"stage": "offered something now", "customers": len(offered)},
-        {"stage": "expected to accept", "customers": round(float(offered["acceptance"].sum()), 1)},
-        {"stage": "expected to be kept by it", "customers": round(kept, 1)},
-    ]
-
-
-def _offers(decided: pd.DataFrame, menu: Menu) -> list[dict[str, Any]]:
-    grouped = decided.groupby("arm")
-    return [
-        {
-            "offer": arm.label,
-            "customers": len(rows),
-            "share": len(rows) / len(decided),
-            "mean_risk": float(rows["risk"].mean()),
-            "mean_window_value": float(rows["window_value"].mean()),
-            "mean_expected_value": float(rows["expected_value"].mean()),
-            "mean_value_low": float(rows["value_low"].mean()),
-            "mean_value_high": float(rows["value_high"].mean()),
-        }
-        for arm in menu
-        if arm.id in grouped.groups
-        for rows in (grouped.get_group(arm.id),)
-    ]
-
-
-def _changes(
-    store: ArtifactStore,
-    champion: ArtifactRef,
-    manifests: Mapping[str, Manifest],
-    unseen: pd.DataFrame,
-    decided: pd.DataFrame,
-) -> list[dict[str, Any]]:
-    """Versions, metrics and decisions of the champion beside ours."""
-    try:
-        led, before = load_release(store, champion)
-        theirs = {asset: store.manifest(member.version) for asset, member in led.members.items()}
-    except StoreError as error:
-        return [{"what": "the champion cannot be loaded", "champion": str(error), "this": ""}]
-    rows: list[dict[str, Any]] = []
-    for asset, ours in manifests.items():
-        if asset not in theirs:
-            rows.append({"what": asset, "champion": "not a member", "this": ours.version})
-            continue
-        other = theirs[asset]
-        if other.digest == ours.digest:
-            rows.append({"what": asset, "champion": "the same bytes", "this": "the same bytes"})
-            continue
-        rows.append({"what": asset, "champion": other.version, "this": ours.version})
-        were, now = other.provenance.metrics, ours.provenance.metrics
-        rows += [
-            {"what": f"{asset}: {name}", "champion": were.get(name), "this": value}
-            for name, value in now.items()
-            if were.get(name) != value
-        ]
-    if before.schema.names != tuple(unseen.columns[1:]):
-        return [
-            *rows,
-            {"what": "customers with another offer", "champion": "reads other features", "this": ""},
-        ]
-    before_arms = decide_table(unseen, decider_of(before, str(champion)), GOLDEN_AT)["arm"].to_numpy()
-    moved = int((before_arms != decided["arm"].to_numpy()).sum())
-    rows.append({"what": "held-out customers with another offer", "champion": len(unseen), "this": moved})
-    return rows
 
 
 def _json_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:

@@ -21,6 +21,7 @@ from churn_assets.store.reference import ArtifactRef
 RELEASE_ASSET = "release"
 REPORT_FILE = "report.html"
 _BUNDLE_FILE = "bundle.json"
+_TABLES_FILE = "tables.json"
 
 
 class _Frozen(BaseModel):
@@ -110,16 +111,19 @@ class Release(_Frozen):
     Attributes:
         bundle: What it is made of.
         report: HTML.
+        tables: How it decided for held-out customers when it was built, for its report: rows by table, none of them a
+            customer. Empty for a release that was built before there were any.
         models: What it decides with; a release without them passes no check and is not served.
     """
 
     bundle: Bundle
     report: str
+    tables: dict[str, list[dict[str, JsonValue]]] = {}
     models: InstanceOf[ReleaseModels] | InstanceOf[RiskModels] | None = None
 
 
 class ReleaseFormat(ArtifactFormat[Release]):
-    """`bundle.json`, `report.html` and the files of the models that it decides with."""
+    """`bundle.json`, `report.html`, `tables.json` and the files of the models that it decides with."""
 
     loader = "release/6"
     reads = ("release/5",)
@@ -127,6 +131,8 @@ class ReleaseFormat(ArtifactFormat[Release]):
     def save(self, value: Release, folder: Path) -> None:
         write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)
         (folder / REPORT_FILE).write_text(value.report, encoding="utf-8")
+        if value.tables:
+            write_json(value.tables, folder / _TABLES_FILE)
         if value.models is not None:
             save_models(value.models, folder)
 
@@ -134,7 +140,9 @@ class ReleaseFormat(ArtifactFormat[Release]):
         bundle = Bundle.model_validate(read_json(folder / _BUNDLE_FILE))
         models = load_models(folder) if (folder / DESCRIPTION).exists() else None
         report = (folder / REPORT_FILE).read_text(encoding="utf-8")
-        return Release(bundle=bundle, report=report, models=models)
+        kept = folder / _TABLES_FILE
+        tables = read_json(kept) if kept.exists() else {}
+        return Release(bundle=bundle, report=report, tables=tables, models=models)
 
     def signature(self, value: Release) -> dict[str, Any]:
         return {"branches": list(value.bundle.branches), "members": sorted(value.bundle.members)}

@@ -1,12 +1,12 @@
 """What differs between two releases, from what the store knows of them: the comparison itself reads nothing."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from churn_assets.flow.registry import registry
-from churn_assets.release.bundle import RELEASE, RELEASE_ASSET
+from churn_assets.release.bundle import RELEASE
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
@@ -53,10 +53,17 @@ def facts_of(store: ArtifactStore, release: ArtifactRef) -> dict[str, Facts]:
         StoreError: The release, a manifest or a gate report cannot be read.
     """
     members = store.load(release, RELEASE).bundle.members
-    versions = {asset: member.version for asset, member in members.items()} | {RELEASE_ASSET: release}
+    return facts_of_versions(store, [*(member.version for member in members.values()), release])
+
+
+def facts_of_versions(store: ArtifactStore, versions: Iterable[ArtifactRef]) -> dict[str, Facts]:
+    """What the store knows of some versions, by asset.
+
+    Raises:
+        StoreError: A manifest or a gate report cannot be read.
+    """
     return {
-        asset: Facts(ref.version, told_of(store.manifest(ref)) | _judged(store, ref))
-        for asset, ref in versions.items()
+        ref.asset: Facts(ref.version, told_of(store.manifest(ref)) | _judged(store, ref)) for ref in versions
     }
 
 

@@ -9,8 +9,8 @@ ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="forecasts_acceptance",
         description="Ranks and forecasts acceptance of held-out customers, overall and arm by arm.",
+        fault="acceptance is miscalibrated or not ranked",
         advice="Look at acceptance by arm; an arm rarely made, or drift in the log, is the usual reason.",
-        question="Are accepting customers ranked above refusing ones? (ROC AUC)",
         run="churn_assets.response.gates:acceptance",
         given=_GIVEN,
         plots=(
@@ -31,6 +31,7 @@ ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="rises_with_the_offer",
         description="Real predictions: 0 without an offer, rising with an arm's size, falling in recent offers.",
+        fault="acceptance does not rise with the offer",
         advice="The monotone constraints were lost between training and saving: materialize it again.",
         run="churn_assets.response.gates:accept_integrity",
         given=_GIVEN,
@@ -38,6 +39,7 @@ ACCEPT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="no_worse_than_champion",
         description="No worse than the champion's acceptance model on the same held-out offers.",
+        fault="acceptance is forecast worse than by the champion",
         advice="Keep the champion; find out what changed in data, configuration or code.",
         run="churn_assets.response.gates:accept_no_worse_than",
         given=_GIVEN,
@@ -48,8 +50,8 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="effects_are_real",
         description="Predicted effects have the size that the propensities identify on held-out customers.",
+        fault="no effect: what was claimed does not show on unseen customers",
         advice="Too large a claim harms customers: shrink harder (effect_model) or log more offers.",
-        question="Do the predicted effects of contact show on unseen customers?",
         run="churn_assets.response.gates:effect",
         given=_GIVEN,
         plots=(
@@ -67,6 +69,7 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="keeps_to_its_evidence",
         description="Real predictions are probabilities; effects are as large as the model's own evidence supports.",
+        fault="effects larger than their evidence",
         advice="The saved model is not the trained one: materialize it again.",
         run="churn_assets.response.gates:effect_integrity",
         given=_GIVEN,
@@ -74,6 +77,7 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="no_worse_than_champion",
         description="No worse than the champion's effect model on the same held-out offers.",
+        fault="effects are worse than the champion's",
         advice="Keep the champion; find out what changed in data, configuration or code.",
         run="churn_assets.response.gates:effect_no_worse_than",
         given=_GIVEN,

@@ -103,7 +103,6 @@ LOYALTY = (
         name="long_enough",
         description="Customers stay.",
         advice="Look at the tenure.",
-        question="How long do customers stay?",
         run="churn_assets.loyalty.gates:long_enough",
     ),
 )
@@ -146,7 +145,8 @@ from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.experiment import load_experiment
 from churn_assets.flow.registry import registry
 from churn_assets.release.evidence import gather
-from churn_assets.release.report import MemberView, ReportInputs, render
+from churn_assets.release.report.facts import MemberView, ReportFacts
+from churn_assets.release.report.page import report_page
 
 root = Path.cwd()
 overrides = Overrides(root=root)
@@ -165,7 +165,7 @@ with dg.DagsterInstance.ephemeral() as instance:
 store = project.store("quickstart")
 evidence = gather(store, ref, registry().checks)
 view = MemberView("loyalty", str(ref), store.manifest(ref), evidence.reports, registry()["loyalty"].checks)
-page = render(ReportInputs("toy", ["decision"], False, [view], [], [], [], None, []))
+page = report_page(ReportFacts(None, "toy", ["decision"], False, "USD", [view]))
 print(json.dumps({
     "names": registry().names,
     "groups": [specs[name].group_name for name in registry().names],
@@ -232,7 +232,7 @@ def test_it_is_a_member_of_a_release_and_has_its_line_in_the_report(seen):
     assert "loyalty" in seen["members"]
     assert "loyalty" in seen["upstream of the release"]
     assert seen["decision job"]
-    assert "How long do customers stay?" in seen["page"]
+    assert 'id="check-loyalty"' in seen["page"]
 
 
 def test_an_experiment_may_go_without_what_is_optional(seen):

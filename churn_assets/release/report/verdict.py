@@ -223,7 +223,7 @@ def _log_doubts(facts: ReportFacts) -> Iterator[Ground]:
             "doubts",
             "the propensities of past decisions are estimated",
             "lifts and values are true if nothing but the customers' features and the time decided who got what",
-            "No data can show that: ask whoever made the offers, and see how much hidden targeting would undo the lift.",
+            "No data can show that: ask whoever made the offers, and see what hidden targeting would undo the lift.",
             "off-policy",
         )
     told = support_of(facts)

@@ -33,11 +33,11 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 SEEDS = tuple(range(20))
-ROWS = 20_000
+ROWS = 10_000
 HONEST_SEEDS = tuple(range(20))
 HONEST_ROWS = (300, 1_000, 5_000)
 TARGETED = (-0.60, -0.30, -0.15, 0.15, 0.30, 0.60)
-TARGETED_SEEDS = (0, 1)
+TARGETED_SEEDS = (0,)
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])
 MENU: Menu = Catalogue().menu([0.0, 0.05, 0.1, 0.2])
 
@@ -284,20 +284,34 @@ def offers_of(found: Ground, log: OfferLog, barred: Bools) -> int:
 
 def hidden() -> Iterator[Figure]:
     """A history without propensities whose agents knew who would leave: refused, or its own line says so."""
-    cases: list[Misled] = []
+    honest, cases = [], []
     for seed in TARGETED_SEEDS:
-        found = ground(seed)
-        for share in TARGETED:
-            cases.append(misled(share, found, seen=lambda log, t=found.table: read_as(log, "estimated", t)))
-            print(f"hidden {share:+.0%} {seed}: {cases[-1]}", flush=True)
+        honest.append(history(0.0, seed))
+        cases += [history(share, seed) for share in TARGETED]
+    stopped = sum(bool(each.stopped_by) for each in honest)
     yield Figure(
-        "hidden_cases", len(cases), note=f"targeting of {', '.join(f'{share:+.0%}' for share in TARGETED)}"
+        "history_refused", stopped, "<=", 0, f"of {len(honest)} without hidden targeting, 50,000 decisions"
     )
-    yield Figure("hidden_refused", sum(bool(each.stopped_by) for each in cases), note="by a gate")
+    undone = min(each.undone_by for each in honest)
+    yield Figure("history_undone_by", undone, note="odds of hidden targeting that would undo its lift")
+    refused = sum(bool(each.stopped_by) for each in cases)
+    yield Figure(
+        "hidden_refused",
+        refused,
+        note=f"of {len(cases)} with targeting of {TARGETED[0]:+.0%} to {TARGETED[-1]:+.0%}",
+    )
     silent = sum(each.silent for each in cases)
     yield Figure(
         "silent_pass", silent, "<=", 0, "released, and more is said to be needed to undo it than there is"
     )
+
+
+def history(share: float, seed: int) -> Misled:
+    """A release's own evidence from a log without propensities, with hidden targeting."""
+    found = ground(seed)
+    case = misled(share, found, seen=lambda log: read_as(log, "estimated", found.table))
+    print(f"hidden {share:+.0%} {seed}: {case}", flush=True)
+    return case
 
 
 def randomised() -> Iterator[Figure]:

@@ -48,6 +48,7 @@ def offer_rows(
     *,
     now: datetime,
     window: timedelta = timedelta(0),
+    logged: Menu | None = None,
 ) -> OfferRows:
     """The decisions that can be learned from.
 
@@ -63,6 +64,7 @@ def offer_rows(
         price: Feature that is the list price a month.
         now: Aware time.
         window: Time after a decision until its outcome is whole.
+        logged: Arms of the log that they are appended to, with the conditions under which each was possible there.
 
     Raises:
         OfferLogError: Neither the price nor the margin is known, or an arm of the menu is not declared any more.
@@ -79,7 +81,7 @@ def offer_rows(
         ),
         "of another menu": lambda rows: rows[columns].notna().all(axis=1) & rows[others].isna().all(axis=1),
         "with an arm that could not be chosen": lambda rows: (
-            (rows[columns] > 0) | _barred(rows, columns, live, catalogue)
+            (rows[columns] > 0) | _barred(rows, columns, live, catalogue, logged)
         ).all(axis=1),
     }
     for reason, keep in rules.items():
@@ -137,11 +139,14 @@ def append(
     return replace(joined, known_by=log.known_by)
 
 
-def _barred(rows: pd.DataFrame, columns: list[str], live: LiveLog, catalogue: Catalogue) -> NDArray[np.bool_]:
+def _barred(
+    rows: pd.DataFrame, columns: list[str], live: LiveLog, catalogue: Catalogue, logged: Menu | None
+) -> NDArray[np.bool_]:
     """(n, K) which arms of the menu a condition kept from the customers, by what they were asked about with."""
     if (rows[columns] > 0).to_numpy().all():
         return np.zeros((len(rows), len(columns)), dtype=bool)
     menu = _menu(live.arms, catalogue)
+    menu = menu if logged is None else menu.limited_as(logged)
     try:
         return ~may_get(menu, live.features.loc[rows.index])
     except ArmError as error:

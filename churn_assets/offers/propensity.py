@@ -106,6 +106,8 @@ def _calibrated(raw: Floats, columns: Floats, arm: Ints, learned: Bools) -> Floa
     Arms are then as frequent as they were, no estimate is surer than it proved to be, and no feature is left that
     choices go with: trees alone are too timid where there are few rows.
     """
+    if not learned.any():
+        return raw
     from scipy.optimize import minimize
 
     spread = columns[learned].std(axis=0)

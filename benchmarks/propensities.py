@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.report import Figure, main
-from benchmarks.truth import Ground, Misled, ground, misled
+from benchmarks.truth import Ground, Misled, ground, misled, remaining
 from churn_assets.arms import Catalogue, Menu
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.off_policy import LoggedDecisions, OffPolicyEstimate
@@ -93,15 +93,12 @@ def compared(draw: Draw, world: DemoWorld, known_by: KnownBy) -> Iterator[Read]:
     """Every policy by a log of the demo world, read in one way and in full."""
     table = ground(0).table
     full, found = draw.log, read_as(draw.log, known_by, table)
-    if len(found) != len(full):
-        raise ValueError(
-            f"{known_by}: found {len(found)} decisions, expected {len(full)}: none was impossible"
-        )
+    kept = remaining(full, found)
     evidence, other = LoggedDecisions.of(full, table), LoggedDecisions.of(found, table)
     reward = draw.truth.reward
     for chosen in policies(world, draw).values():
         true = float(((chosen * reward).sum(axis=1) - reward[:, 0]).mean())
-        yield Read(other.estimate(chosen), evidence.estimate(chosen), true)
+        yield Read(other.estimate(chosen[kept]), evidence.estimate(chosen), true)
 
 
 def by_lot(

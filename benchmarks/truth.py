@@ -135,10 +135,7 @@ class Ground:
         table, experiment = self.table, self.experiment
         drawn = world.draw(ROWS, self.seed)
         log = seen(drawn.log)
-        decision = [
-            pd.MultiIndex.from_frame(each.frame[["customer_id", "wave"]]) for each in (drawn.log, log)
-        ]
-        kept = np.flatnonzero(decision[0].isin(decision[1]))
+        kept = remaining(drawn.log, log)
         drawn = Draw(log, drawn.truth.of(kept), drawn.person[kept])
         customer = log.positions(table.ids)
         models = Models.fit(table, log, experiment, self.risk)
@@ -157,6 +154,12 @@ class Ground:
         return Played(
             world, drawn, models, process, rows, menu[best.first.argmax(axis=1)][place], said[place]
         )
+
+
+def remaining(before: OfferLog, after: OfferLog) -> Ints:
+    """Rows of a log that are left in another, in order: a customer is decided about once a wave."""
+    decisions = [pd.MultiIndex.from_frame(each.frame[["customer_id", "wave"]]) for each in (before, after)]
+    return np.flatnonzero(decisions[0].isin(decisions[1]))
 
 
 @lru_cache(maxsize=1)

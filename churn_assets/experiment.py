@@ -163,6 +163,21 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _effects_can_be_learned(self) -> Self:
+        log = self.find(OfferLogConfig)
+        if (
+            log is not None
+            and log.propensities == "contacted_only"
+            and self.find(PpoDecisionConfig) is not None
+        ):
+            raise ValueError(
+                "offer_log.propensities: found contacted_only, which shows no effect of contact, beside ppo_decision; "
+                "expected release.branches: [risk, accept] without effect_model and ppo_decision, or a log in which "
+                "some were left alone"
+            )
+        return self
+
     def _texts_can_be_sent(self, menu: Menu) -> None:
         """The templates keep the rules for every arm and service; whatever they cannot keep, hardly any text can."""
         check_templates(self.safety, menu)

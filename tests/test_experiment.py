@@ -36,6 +36,16 @@ def test_a_section_reaches_the_experiment_as_written(changed):
     assert experiment.offer_log.rows == 60_000
 
 
+def test_how_propensities_are_known_reaches_the_experiment_as_written(changed):
+    shares = "{monthly: {no_contact: 0.2, percent_10: 0.8}, yearly: {no_contact: 1, percent_10: 0}}"
+    own = f"source: mine.csv\n  propensities: randomised\n  stratum: contract\n  shares: {shares}\n  start: 2026-03-02"
+    log = changed(("source: demo_world\n  rows: 50_000", own)).offer_log
+    assert log.shares_by_stratum == {
+        "monthly": {"no_contact": 0.2, "percent_10": 0.8},
+        "yearly": {"no_contact": 1.0, "percent_10": 0.0},
+    }
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -143,6 +153,11 @@ def test_a_wrong_file_names_line_key_and_what_was_expected(changed, old, new, me
             "min_auc: 0.80",
             "min_auc: 0.90",
             "risk_model.gates.min_auc: found 0.9, expected at most risk_model.gates.max_auc, which is 0.865",
+        ),
+        (
+            "  source: demo_world\n  rows: 50_000",
+            "  source: called.csv\n  propensities: contacted_only",
+            "offer_log.propensities: found contacted_only.* beside ppo_decision",
         ),
         ("effect_model: {}", "effect_model: {gates: {least_size: 2.0}}", "effect_model.gates.least_size: found 2.0"),
     ],

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from churn_assets.arms import ArmConfig
+from churn_assets.arms import ArmConfig, Menu
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
@@ -39,8 +39,11 @@ def _content(step: Step[OfferLogConfig]) -> str:
     return source if served is None else f"{source} {served.digest}"
 
 
-def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
-    """The experiment's own decisions whose outcome is known; None where they are not asked for."""
+def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows | None:
+    """The experiment's own decisions whose outcome is known; None where they are not asked for.
+
+    `logged`: arms of the log that they are appended to.
+    """
     from churn_assets.offers.decision_index import DecisionIndex
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.live import ServedLog
@@ -57,7 +60,9 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
         )
         log.refresh("file", lambda: outcome_reports(wanted.outcomes, step.root, wanted.reading))
         arms, window = catalogue(step.read(_ARMS), step.read(_ECONOMICS)), timedelta(days=wanted.window_days)
-        rows = offer_rows_of(log, step.read(_ECONOMICS), arms, price, now=datetime.now(UTC), window=window)
+        rows = offer_rows_of(
+            log, step.read(_ECONOMICS), arms, price, now=datetime.now(UTC), window=window, logged=logged
+        )
         found = gathered(rows, log)
         log.index.close()
     return found
@@ -99,7 +104,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
         log = configured_log(config, customers, arms, step.root, step.read(_ECONOMICS))
-    before, left_out, said, served = len(log), log.left_out, log.said, _served(step)
+    before, left_out, said, served = len(log), log.left_out, log.said, _served(step, log.menu)
     strangers = log.strangers
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)

@@ -45,6 +45,7 @@ def completed_log(
     if log.known_by == "randomised":
         log = _with_propensities(log, _by_design(log, customers, config))
     elif log.known_by == "logged_chosen":
+        log = _that_could_be_left_alone(log)
         log = _with_propensities(log, completed(_stated(log), log.arm, _estimated(log, customers)))
         log = _told(
             log,
@@ -64,6 +65,15 @@ def completed_log(
 
 def _told(log: OfferLog, what: str) -> OfferLog:
     return replace(log, said=(*log.said, what))
+
+
+def _that_could_be_left_alone(log: OfferLog) -> OfferLog:
+    """Without decisions that were certain to contact: there is nothing that they could be compared with."""
+    certain = (log.arm > 0) & (_stated(log) >= 1)
+    if not certain.any():
+        return log
+    kept = replace(log.where(~certain), said=log.said, strangers=log.strangers, left_out=int(certain.sum()))
+    return _told(kept, f"{int(certain.sum())} decisions were certain to contact: left out")
 
 
 def _stated(log: OfferLog) -> Floats:

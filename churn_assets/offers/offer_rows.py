@@ -53,6 +53,7 @@ def offer_rows(
     now: datetime,
     window: timedelta = timedelta(0),
     arms: Sequence[str] | None = None,
+    logged: Menu | None = None,
 ) -> OfferRows:
     """The decisions that can be learned from.
 
@@ -69,6 +70,7 @@ def offer_rows(
         now: Aware time.
         window: Time after a decision until its outcome is whole.
         arms: Ids of the newest decision's menu, where that is not in `live`.
+        logged: Arms of the log that they are appended to, with the conditions under which each was possible there.
 
     Raises:
         OfferLogError: Neither the price nor the margin is known, or an arm of the menu is not declared any more.
@@ -89,7 +91,7 @@ def offer_rows(
         ),
         "of another menu": lambda rows: rows[columns].notna().all(axis=1) & rows[others].isna().all(axis=1),
         "with an arm that could not be chosen": lambda rows: (
-            (rows[columns] > 0) | _barred(rows, columns, live, arms, catalogue)
+            (rows[columns] > 0) | _barred(rows, columns, live, arms, catalogue, logged)
         ).all(axis=1),
     }
     for reason, keep in rules.items():
@@ -148,12 +150,18 @@ def append(
 
 
 def _barred(
-    rows: pd.DataFrame, columns: list[str], live: LiveLog, arms: Sequence[str], catalogue: Catalogue
+    rows: pd.DataFrame,
+    columns: list[str],
+    live: LiveLog,
+    arms: Sequence[str],
+    catalogue: Catalogue,
+    logged: Menu | None,
 ) -> NDArray[np.bool_]:
     """(n, K) which arms of the menu a condition kept from the customers, by what they were asked about with."""
     if (rows[columns] > 0).to_numpy().all():
         return np.zeros((len(rows), len(columns)), dtype=bool)
     menu = _menu(arms, catalogue)
+    menu = menu if logged is None else menu.limited_as(logged)
     try:
         return ~may_get(menu, live.features.loc[rows.index])
     except ArmError as error:
@@ -237,6 +245,7 @@ def offer_rows_of(
     *,
     now: datetime,
     window: timedelta = timedelta(0),
+    logged: Menu | None = None,
 ) -> Iterator[OfferRows]:
     """As `offer_rows`, of a whole log, for one segment after the other.
 
@@ -245,7 +254,7 @@ def offer_rows_of(
     """
     arms = log.newest_arms()
     for live in log.chunks():
-        yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms)
+        yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms, logged=logged)
 
 
 def gathered(parts: Iterable[OfferRows], log: ServedLog) -> OfferRows:

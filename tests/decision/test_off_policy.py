@@ -440,3 +440,23 @@ def test_whoever_knew_who_would_leave_shows_beside_the_labels_of_the_table(knew)
     # A half of them is left alone where two thirds are said to be: odds of (1/2) / (2/3) as many who left.
     expected = (2 / 3) / (1 / 2) if knew else 1.0
     assert found == pytest.approx(expected, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("known_by", "suspected", "asked"),
+    [("logged", 3.0, None), ("estimated", 1.0, 1.05), ("estimated", 3.0, 3.0)],
+)
+def test_of_estimated_propensities_it_is_asked_that_no_suspected_targeting_undoes_the_lift(
+    known_by, suspected, asked
+):
+    evidence = replace(gap(1.0), suspected=suspected)
+    verdict = decide_release(evidence, OFFER, None)
+    against = [evidence.against("no offer", OFFER, OFFER)]
+    gates = {
+        each.name: each
+        for each in off_policy_outcome(verdict, against, simulated=False, known_by=known_by).gates
+    }
+    assert (gates["undone_by"].threshold if asked else gates.get("undone_by")) == asked
+    assert gates["lower_bound_over_bar"].detail.startswith(f"propensities: {known_by}; DR ")
+    if asked:
+        assert gates["undone_by"].passed == (verdict.estimate.undone_by >= asked)

@@ -6,15 +6,22 @@ import pytest
 
 from benchmarks.scikit_learn import fit_classifier
 from churn_assets.arms import AmountOff, ArmConfig, ArmError, Catalogue, Contact, FreeMonths, Gift
-from churn_assets.offers.log import OfferLog
+from churn_assets.offers.log import OfferLog, OfferLogError
 from churn_assets.predictors.conversion import ConversionError
 from churn_assets.predictors.forest import Forest
 from churn_assets.response import classifier
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.classifier import classifier_inputs
-from churn_assets.response.config import AcceptModelConfig
+from churn_assets.response.config import AcceptGates, AcceptModelConfig, EffectModelConfig
+from churn_assets.response.effect import EffectModel
 from churn_assets.response.format import ACCEPT_MODEL, ARRAYS
-from churn_assets.response.gates import HeldOutOffers, accept_integrity, accept_no_worse_than, acceptance
+from churn_assets.response.gates import (
+    HeldOutOffers,
+    accept_integrity,
+    accept_no_worse_than,
+    acceptance,
+    held_out_offers,
+)
 from churn_assets.store.artifacts import stage
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.formats import read_parquet, read_tensors, write_parquet, write_tensors
@@ -250,3 +257,18 @@ def test_a_champion_that_knows_none_of_the_arms_is_no_champion(fitted, any_offer
     offers = HeldOutOffers.of(fitted.table, gifts)
     outcome = accept_no_worse_than(model, fitted.accept, offers, fitted.experiment.accept_model.gates)
     assert [gate.name for gate in outcome.gates] == ["other_champions"]
+
+
+def test_a_log_of_contacted_customers_alone_trains_acceptance_and_no_effect(fitted):
+    telco, called = fitted.table, fitted.log.where(fitted.log.arm > 0)
+    gone = [name for name in called.frame if name.startswith("propensity") or name in ("churned", "margin")]
+    log = replace(called, frame=called.frame.drop(columns=gone), known_by="contacted_only")
+    config = AcceptModelConfig(max_iter=40, cross_fits=2, draws=0)
+    model, same = (AcceptModel.fit(telco, each, config) for each in (log, called))
+    offers = held_out_offers(telco, log)
+    for outcome in (acceptance(model, offers, AcceptGates()), accept_integrity(model, offers)):
+        assert [gate.name for gate in outcome.gates if not gate.passed] == []
+    np.testing.assert_array_equal(model.out_of_fold, same.out_of_fold)
+    risk = np.full(len(log), 0.2)
+    with pytest.raises(OfferLogError, match=r"contacted customers only.*branches: \[risk, accept\]"):
+        EffectModel.fit(telco, log, risk, model.out_of_fold, EffectModelConfig())

@@ -97,7 +97,9 @@ class DuckdbFile(Database):
             return QueryError(f"no such table ({text})", "one that is there", missing=True)
         if isinstance(error, duckdb.PermissionException):
             return QueryError("a query that reads or writes another file", "one of the tables in this file")
-        if isinstance(error, duckdb.DataError | duckdb.IntegrityError):  # the values that it quotes may be a customer's
+        if isinstance(
+            error, duckdb.DataError | duckdb.IntegrityError
+        ):  # the values that it quotes may be a customer's
             return QueryError(re.sub(r"""["'][^"']*["']""", "…", text), _ONE_SELECT)
         if "not a valid DuckDB" in text or "Is a directory" in text:
             return QueryError("no DuckDB file", self.expected)

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -40,17 +40,13 @@ class BigqueryProject(Database):
     def fetch(self, query: str) -> pa.Table:
         from google.cloud.bigquery import DEFAULT_RETRY, QueryJobConfig
 
-        patient = DEFAULT_RETRY.with_timeout(PATIENCE)
+        patient: dict[str, Any] = {"retry": DEFAULT_RETRY.with_timeout(PATIENCE), "job_retry": None}
         with self._client() as client:
             # Costs nothing, runs nothing, and says what kind of statement it would be.
-            planned = client.query(
-                query, QueryJobConfig(dry_run=True, use_query_cache=False), retry=patient, job_retry=None
-            )
+            planned = client.query(query, QueryJobConfig(dry_run=True, use_query_cache=False), **patient)
             if planned.statement_type != "SELECT":
                 raise QueryError(f"a statement of type {planned.statement_type}", "one SELECT")
-            found = client.query(query, retry=patient, job_retry=None).result(
-                page_size=_CHUNK, retry=patient, job_retry=None
-            )
+            found = client.query(query, **patient).result(page_size=_CHUNK, **patient)
             table = found.to_arrow(create_bqstorage_client=False)
         strange = {
             each.name: f"{each.field_type}{'[]' if each.mode == 'REPEATED' else ''}"

@@ -103,13 +103,13 @@ def test_decisions_go_to_a_table_once_a_wave(kept_shop, database, customers):
 
 
 def test_messages_go_to_a_table_once_a_wave(kept_shop, database):
-    command = ("write", MEMBER, "--offer", "10", "--release", "latest", "--to", database.location(),
+    command = ("write", MEMBER, "--offer", "20", "--release", "latest", "--to", database.location(),
                "--to-table", "sent", "--wave", "a")  # fmt: skip
     shown = kept_shop.churn(*command)
     assert shown.exit_code == 0, shown.output
     ((customer, arm, message),) = database.ask("select customer_id, arm, message from sent where wave = 'a'")
-    assert (customer, arm) == (MEMBER, "percent_10")
-    assert "10%" in message
+    assert (customer, arm) == (MEMBER, "percent_20")
+    assert "20%" in message
     assert kept_shop.churn(*command).exit_code == 2
     assert database.ask("select count(*) from sent") == [(1,)]
 

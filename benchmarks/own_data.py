@@ -31,8 +31,10 @@ from churn_assets.customers.table import EMBEDDED, CustomerTableError, read_cust
 from churn_assets.experiment import load_experiment
 from churn_assets.offers.log import read_log
 from churn_assets.offers.outcome_file import read_outcome_file
+from churn_assets.tables.config import DatabaseTable
 from churn_assets.tables.files import read_raw
 from churn_assets.tables.problems import Problems, TableError
+from churn_assets.tables.source import content_digest
 
 FILES = 2_400
 ROWS = 40
@@ -582,28 +584,71 @@ def dirty(folder: Path) -> list[Figure]:
     ]
 
 
-def twins(folder: Path) -> list[Figure]:
-    """Clean customers in every dialect and as Parquet: equal digests of content."""
+def twins(folder: Path, server: str | None = None) -> list[Figure]:
+    """Clean customers in every dialect, as Parquet and in databases: equal digests of content.
+
+    Args:
+        folder: Where the files are written.
+        server: Location of a PostgreSQL database that may be written to, by who is in the environment.
+    """
     rng = np.random.default_rng(SEED)
     alike, compared = 0, 0
-    for _ in range(20):
+    databases = [f"duckdb://{folder / 'twins.duckdb'}"] + ([] if server is None else [server])
+    for number in range(20):
         sheet, digests = customers(rng), set()
         for dialect in DIALECTS:
             digests.add(_digest(written(sheet, dialect, folder, "customers")))
         sheet.decimal = ","
         digests.add(_digest(written(sheet, "semicolon", folder, "customers")))
         path = folder / "customers.parquet"
-        pd.DataFrame(sheet.values).astype({"calls": float}).to_parquet(path)
+        typed = pd.DataFrame(sheet.values).astype({"calls": float})
+        typed.to_parquet(path)
         digests.add(_digest(path))
+        for location in databases:
+            name = f"twin_{os.getpid()}_{number}"
+            _stored(typed, location, name)
+            for place in ({"table": name}, {"query": f"select * from {name} order by fee"}):
+                digests.add(_digest(DatabaseTable(database=location, **place), folder))
         compared += 1
         alike += len(digests) == 1
-    return [Figure("twins_alike", alike / compared, ">=", 1, f"{len(DIALECTS) + 2} ways to store each")]
+    ways = len(DIALECTS) + 2 + 2 * len(databases)
+    with_server = "PostgreSQL, DuckDB" if server else "DuckDB; no PostgreSQL (CHURN_BENCHMARK_POSTGRESQL)"
+    return [
+        Figure("twins_alike", alike / compared, ">=", 1, f"{ways} ways to store each, with {with_server}")
+    ]
 
 
-def _digest(path: Path) -> int:
-    config = CONFIG.model_copy(update={"source": path.name})
-    frame = read_customers(config, seed=1, root=path.parent).frame
-    return int(pd.util.hash_pandas_object(frame, index=False).sum())
+def _stored(frame: pd.DataFrame, location: str, name: str) -> None:
+    """Makes a table with the types of the database, without the library."""
+    kinds = {"f": "double precision", "i": "bigint", "O": "text"}
+    columns = ", ".join(f'"{column}" {kinds[kind.kind]}' for column, kind in frame.dtypes.items())
+    rows = ", ".join(f"({', '.join(map(_literal, row))})" for row in frame.itertuples(index=False))
+    statements = (f"create table {name} ({columns})", f"insert into {name} values {rows}")
+    if location.startswith("duckdb"):
+        import duckdb
+
+        with duckdb.connect(location.removeprefix("duckdb://")) as connection:
+            for each in statements:
+                connection.execute(each)
+        return
+    from adbc_driver_postgresql import dbapi
+
+    with dbapi.connect(location) as connection, connection.cursor() as cursor:
+        for each in statements:
+            cursor.execute(each)
+        connection.commit()
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, str):
+        return f"'{value}'"
+    return "null" if value != value else repr(value)
+
+
+def _digest(source: Path | DatabaseTable, folder: Path | None = None) -> str:
+    place, root = (source, folder) if isinstance(source, DatabaseTable) else (source.name, source.parent)
+    config = CONFIG.model_copy(update={"source": place})
+    return content_digest(read_customers(config, seed=1, root=root).frame)
 
 
 def large(folder: Path) -> list[Figure]:
@@ -696,7 +741,7 @@ def measure() -> list[Figure]:
     """All figures."""
     with tempfile.TemporaryDirectory(prefix="own-data-") as name:
         folder = Path(name)
-        return [*dirty(folder), *twins(folder), *large(folder)]
+        return [*dirty(folder), *twins(folder, os.environ.get("CHURN_BENCHMARK_POSTGRESQL")), *large(folder)]
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 100_000
 _WITHOUT_MEANING = {"BYTES", "GEOGRAPHY", "INTERVAL", "JSON", "RANGE", "RECORD", "STRUCT", "TIME"}
-_PATIENCE = 60.0
+PATIENCE = 60.0
 """Seconds for which a request that fails is repeated."""
 
 
@@ -38,14 +38,15 @@ class BigqueryProject(Database):
         return ".".join(f"`{part}`" for part in name.replace("`", "").split("."))
 
     def fetch(self, query: str) -> pa.Table:
-        from google.cloud.bigquery import QueryJobConfig
+        from google.cloud.bigquery import DEFAULT_RETRY, QueryJobConfig
 
+        patient: dict[str, Any] = {"retry": DEFAULT_RETRY.with_timeout(PATIENCE), "job_retry": None}
         with self._client() as client:
             # Costs nothing, runs nothing, and says what kind of statement it would be.
-            planned = client.query(query, QueryJobConfig(dry_run=True, use_query_cache=False))
+            planned = client.query(query, QueryJobConfig(dry_run=True, use_query_cache=False), **patient)
             if planned.statement_type != "SELECT":
                 raise QueryError(f"a statement of type {planned.statement_type}", "one SELECT")
-            found = client.query(query).result(page_size=_CHUNK)
+            found = client.query(query, **patient).result(page_size=_CHUNK, **patient)
             table = found.to_arrow(create_bqstorage_client=False)
         strange = {
             each.name: f"{each.field_type}{'[]' if each.mode == 'REPEATED' else ''}"

@@ -152,16 +152,18 @@ def _usual(values: Any) -> Any:
 def _finite(values: Any) -> Any:
     """Days and times; as texts where one is in no calendar: databases have infinity, and pandas would overflow."""
     kind = values.type
+    if kind == pa.timestamp("ns", getattr(kind, "tz", None)):  # those reach from 1677 to 2262 and no further
+        return values
     ticks = values.cast(pa.int32()).cast(pa.int64()) if kind == pa.date32() else values.cast(pa.int64())
     day = 1 if kind == pa.date32() else 86_400 * _TICKS[getattr(kind, "unit", "ms")]
     wild = pc.or_(pc.less(ticks, _FIRST_DAY * day), pc.greater(ticks, _LAST_DAY * day))
-    if kind == pa.timestamp("ns") or not pc.any(wild).as_py():
+    if not pc.any(wild).as_py():
         return values
     calm = pc.if_else(wild, pa.scalar(None, kind), values)
     return pc.if_else(wild, "infinity", calm.cast(pa.string()))
 
 
-_TICKS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_TICKS = {"s": 1, "ms": 10**3, "us": 10**6}
 _FIRST_DAY, _LAST_DAY = -719_162, 2_932_896
 """Days from 1970 to the years 1 and 9999."""
 

@@ -10,9 +10,10 @@ def test_nothing_is_misread_in_silence_and_every_cell_is_named(tmp_path, monkeyp
     assert found == {"silent_wrong": 0, "crash": 0, "exit_2_names_the_cell": 1, "refused_in_vain": 0}
 
 
-def test_a_clean_table_is_the_same_in_every_dialect(tmp_path):
-    (alike,) = own_data.twins(tmp_path)
+def test_a_clean_table_is_the_same_in_every_dialect_and_database(tmp_path, postgresql):
+    (alike,) = own_data.twins(tmp_path, postgresql.location())
     assert alike.value == 1
+    assert "PostgreSQL, DuckDB" in alike.note
 
 
 def test_the_oracle_would_find_a_value_that_was_misread():

@@ -41,6 +41,11 @@ class CampaignConfig(BaseModel, frozen=True, extra="forbid"):
         description="Customers to decide for, drawn by chance; null: all who may be contacted.",
     )
     weekly: int | None = Field(default=None, ge=1, description="Decisions a week; null: all in one week.")
+    served: bool = Field(
+        default=False,
+        description="Whether releases without a policy let chance decide by these shares, all who may be contacted; "
+        "false: they make no offer.",
+    )
     acceptance: float = Field(
         default=0.2, gt=0, le=1, description="Share expected to accept: what offers will cost is told by it."
     )

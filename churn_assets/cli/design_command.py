@@ -111,7 +111,7 @@ class _Campaign:
         """Writes the assignment and says what to expect of it."""
         import numpy as np
 
-        from churn_assets.campaigns.assignment import Shares, assigned, may_be_contacted
+        from churn_assets.campaigns.assignment import assigned, may_be_contacted, planned_shares
         from churn_assets.campaigns.precision import Planned, campaign_plan
         from churn_assets.deciding.risk_only import risk_of_customers
 
@@ -122,7 +122,7 @@ class _Campaign:
         if not able.any():
             raise UsageProblemError("nobody of the table may get any arm", "see campaign.menu and arms")
         risk = risk_of_customers(self.models, people.table.X)
-        shares = Shares.planned(config, self.menu, risk[able])
+        shares = planned_shares(config, self.menu, risk[able])
         chances = shares.propensities(shares.stratum(risk[able]), allowed[able])
         first = start.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
         frame = assigned(people.table.ids, risk, allowed, shares, config, self.key, first)

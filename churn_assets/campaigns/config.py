@@ -35,6 +35,12 @@ class CampaignConfig(BaseModel, frozen=True, extra="forbid"):
         default={},
         description="How often an arm is tried beside the others, which have 1: one number, or one a stratum.",
     )
+    floor: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Least share of each arm among those contacted, where an earlier log says what is tried.",
+    )
     decisions: int | None = Field(
         default=None,
         ge=1,

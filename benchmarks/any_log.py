@@ -22,7 +22,7 @@ from benchmarks.report import Figure, main  # first: it sets the number of threa
 from benchmarks.served import ROOT  # isort: skip
 from benchmarks.truth import Ground, true_gain  # isort: skip
 from benchmarks.world import Models, at, one_window  # isort: skip
-from churn_assets.campaigns.assignment import Shares, assigned
+from churn_assets.campaigns.assignment import assigned, planned_shares
 from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.campaigns.files import Assignment, campaign_log
 from churn_assets.campaigns.precision import Planned, campaign_plan, weighted_difference
@@ -50,7 +50,7 @@ def designed(ground: Ground, world: DemoWorld, seed: int) -> tuple[Planned, Assi
     """Plans a campaign by the risk of all customers, and draws who gets what."""
     table = ground.table
     risk = ground.risk.predictor.predict(table.X)
-    shares = Shares.planned(CONFIG, world.menu, risk)
+    shares = planned_shares(CONFIG, world.menu, risk)
     key = b"seed %d of this benchmark" % seed
     frame = assigned(table.ids, risk, world.allowed, shares, CONFIG, key, START)
     chances = shares.propensities(shares.stratum(risk), world.allowed)

@@ -565,6 +565,9 @@ class Menu(Sequence[Arm]):
         return cls(_ARMS.validate_python(stored))
 
 
+NOTHING = Menu((NO_CONTACT,))
+"""The menu of a release that makes no offers."""
+
 _ARMS = TypeAdapter(tuple[Arm, ...])
 
 

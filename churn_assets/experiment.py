@@ -142,6 +142,11 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         campaign = self.campaign
         if campaign is not None:
             _resolved("campaign", lambda: campaign.arms(known))
+            if campaign.served and self.find(PpoDecisionConfig) is not None:
+                raise ValueError(
+                    "campaign.served: found true in an experiment with a policy, expected false: a share of its "
+                    "customers is left to chance by serving.exploration_share"
+                )
         decision, log = self.find(PpoDecisionConfig), self.find(OfferLogConfig)
         tried = (
             _resolved("offer_log.menu", lambda: log.demo_menu(known))

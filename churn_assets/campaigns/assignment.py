@@ -1,10 +1,9 @@
-"""Who gets which arm of a campaign: shares, exact propensities, and a keyed draw. Plans and judges nothing."""
+"""Who gets which arm of a campaign: the shares that it plans, and the table of its decisions. Judges nothing."""
 
 from __future__ import annotations
 
 import hmac
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from churn_assets.arms import Menu
 from churn_assets.campaigns.config import CampaignConfig
-from churn_assets.deciding.decider import Rollout
+from churn_assets.deciding.chance import Shares, drawn
 from churn_assets.deciding.table import Asked
 from churn_assets.offers.eligibility import Eligibility
 from churn_assets.offers.log import propensity_column
@@ -25,51 +24,16 @@ Ints = NDArray[np.int64]
 _ID_BYTES = 12
 
 
-@dataclass(frozen=True, eq=False)
-class Shares:
-    """What share of each stratum gets which arm.
-
-    Attributes:
-        menu: K arms, no contact first.
-        cuts: (S - 1,) risks between the strata, rising.
-        shares: (S, K); rows add up to 1.
-    """
-
-    menu: Menu
-    cuts: Floats
-    shares: Floats
-
-    @classmethod
-    def planned(cls, config: CampaignConfig, menu: Menu, risk: Floats) -> Shares:
-        """The shares of a section, over strata of equal size by the risk (n,) of those who may be contacted."""
-        inner = np.linspace(0, 1, config.strata + 1)[1:-1]
-        cuts = np.unique(np.quantile(risk, inner)) if len(risk) else np.zeros(0)
-        weights = np.ones((config.strata, len(menu) - 1))
-        for arm, given in config.weights.items():
-            weights[:, menu.position[arm] - 1] = given
-        weights = weights[: len(cuts) + 1]  # equal risks make fewer strata
-        contacted = (1 - config.holdout_share) * weights / weights.sum(1, keepdims=True)
-        return cls(menu, cuts, np.column_stack([np.full(len(contacted), config.holdout_share), contacted]))
-
-    def stratum(self, risk: Floats) -> Ints:
-        """(n,) stratum of a risk, from 0, the lowest."""
-        return np.searchsorted(self.cuts, risk, side="right").astype(np.int64)
-
-    def propensities(self, stratum: Ints, allowed: Bools) -> Floats:
-        """(n, K) probability of each arm; the share of an arm that a customer may not get goes to the other arms.
-
-        The holdout keeps its share; who may get nothing is not contacted.
-
-        Args:
-            stratum: (n,).
-            allowed: (n, K) arms that each may get.
-        """
-        found = self.shares[stratum] * allowed
-        contact = found[:, 1:].sum(1, keepdims=True)
-        held = self.shares[stratum, :1]
-        found[:, 1:] *= np.divide(1 - held, contact, out=np.zeros_like(held), where=contact > 0)
-        found[:, 0] = 1 - found[:, 1:].sum(1)
-        return found
+def planned_shares(config: CampaignConfig, menu: Menu, risk: Floats) -> Shares:
+    """The shares of a section, over strata of equal size by the risk (n,) of those who may be contacted."""
+    inner = np.linspace(0, 1, config.strata + 1)[1:-1]
+    cuts = np.unique(np.quantile(risk, inner)) if len(risk) else np.zeros(0)
+    weights = np.ones((config.strata, len(menu) - 1))
+    for arm, given in config.weights.items():
+        weights[:, menu.position[arm] - 1] = given
+    weights = weights[: len(cuts) + 1]  # equal risks make fewer strata
+    contacted = (1 - config.holdout_share) * weights / weights.sum(1, keepdims=True)
+    return Shares(menu, cuts, np.column_stack([np.full(len(contacted), config.holdout_share), contacted]))
 
 
 def may_be_contacted(people: Asked, menu: Menu) -> Bools:
@@ -84,28 +48,6 @@ def may_be_contacted(people: Asked, menu: Menu) -> Bools:
     allowed[people.opted_out] = False
     allowed[:, 0] = True
     return allowed
-
-
-def drawn(key: bytes, campaign: str, ids: Sequence[str], propensities: Floats) -> tuple[Ints, Floats]:
-    """The arm of each customer, and a number that puts them in order: equal for equal key, campaign and id.
-
-    The draw is the server's, see `Rollout.draw`, under the campaign's name.
-
-    Args:
-        key: Secret.
-        campaign: Its name.
-        ids: n.
-        propensities: (n, K).
-
-    Returns:
-        (n,) index of the arm, which is never one of propensity 0; (n,) in [0, 1), independent of it.
-    """
-    rollout = Rollout(key, epoch=f"campaign:{campaign}")
-    draws = np.array([rollout.draw(each) for each in ids]).reshape(-1, 2)
-    possible = propensities > 0
-    last = propensities.shape[1] - 1 - possible[:, ::-1].argmax(1)
-    arm = (draws[:, :1] >= propensities.cumsum(1)).sum(1)
-    return np.minimum(arm, last), draws[:, 1]
 
 
 def decision_id(key: bytes, campaign: str, customer_id: str) -> str:

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from churn_assets.campaigns.assignment import drawn
 from churn_assets.campaigns.files import Assignment
 from churn_assets.customers.schema import CustomerSchema
+from churn_assets.deciding.chance import drawn
 from churn_assets.gates.report import Gate, Outcome
 
 Floats = NDArray[np.float64]

@@ -35,12 +35,23 @@ class CampaignConfig(BaseModel, frozen=True, extra="forbid"):
         default={},
         description="How often an arm is tried beside the others, which have 1: one number, or one a stratum.",
     )
+    floor: float = Field(
+        default=0.05,
+        gt=0,
+        le=1,
+        description="Least share of each arm among those contacted, where an earlier log says what is tried.",
+    )
     decisions: int | None = Field(
         default=None,
         ge=1,
         description="Customers to decide for, drawn by chance; null: all who may be contacted.",
     )
     weekly: int | None = Field(default=None, ge=1, description="Decisions a week; null: all in one week.")
+    served: bool = Field(
+        default=False,
+        description="Whether releases without a policy let chance decide by these shares, all who may be contacted; "
+        "false: they make no offer.",
+    )
     acceptance: float = Field(
         default=0.2, gt=0, le=1, description="Share expected to accept: what offers will cost is told by it."
     )

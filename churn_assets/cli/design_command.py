@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from churn_assets.campaigns.config import CampaignConfig
     from churn_assets.campaigns.files import Assignment
     from churn_assets.cli.place import Place
+    from churn_assets.deciding.chance import Floats, Shares
     from churn_assets.deciding.risk_only import DecidingModels
     from churn_assets.deciding.table import Asked
 
@@ -46,6 +47,14 @@ def design(
     log: Annotated[
         Path | None, typer.Option("--log", help="With --outcomes: the log to write, for offer_log.source.")
     ] = None,
+    after: Annotated[
+        Path | None,
+        typer.Option(
+            "--after",
+            help="The log of earlier campaigns: what may yet be best is tried most.",
+            dir_okay=False,
+        ),
+    ] = None,
     start: Annotated[
         datetime | None,
         typer.Option("--start", formats=["%Y-%m-%d"], help="First day; today (UTC) if left out."),
@@ -60,10 +69,14 @@ def design(
     """
     if (outcomes is None) != (log is None) or (outcomes is not None and check is None):
         raise UsageProblemError("found one of --outcomes and --log, expected both, with --check, or none")
+    if after is not None and check is not None:
+        raise UsageProblemError(
+            "found --after and --check, expected one of them: plan, or check what was sent"
+        )
     campaign = _Campaign.of(context, file, experiment, release)
     target = assigned or file.with_name(f"{file.name.split('.')[0]}.assigned.csv")
     if check is None:
-        campaign.plan(target, start or datetime.now(UTC), as_json=as_json)
+        campaign.plan(target, start or datetime.now(UTC), after, as_json=as_json)
     else:
         campaign.check(target, check, outcomes, log, as_json=as_json)
 
@@ -109,11 +122,11 @@ class _Campaign:
         problems.stop()
         return cls(place, config, menu, models, people, key, bundle.simulated)
 
-    def plan(self, target: Path, start: datetime, *, as_json: bool) -> None:
+    def plan(self, target: Path, start: datetime, after: Path | None, *, as_json: bool) -> None:
         """Writes the assignment and says what to expect of it."""
         import numpy as np
 
-        from churn_assets.campaigns.assignment import Shares, assigned, may_be_contacted
+        from churn_assets.campaigns.assignment import assigned, may_be_contacted, planned_shares
         from churn_assets.campaigns.precision import Planned, campaign_plan
         from churn_assets.deciding.risk_only import risk_of_customers
 
@@ -124,7 +137,9 @@ class _Campaign:
         if not able.any():
             raise UsageProblemError("nobody of the table may get any arm", "see campaign.menu and arms")
         risk = risk_of_customers(self.models, people.table.X)
-        shares = Shares.planned(config, self.menu, risk[able])
+        shares = planned_shares(config, self.menu, risk[able])
+        if after is not None:
+            shares = self._adapted(shares, risk, after)
         chances = shares.propensities(shares.stratum(risk[able]), allowed[able])
         first = start.replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
         frame = assigned(people.table.ids, risk, allowed, shares, config, self.key, first)
@@ -163,6 +178,16 @@ class _Campaign:
                 "fewer arms need fewer",
             )
         out.print(f"Written to {target}")
+
+    def _adapted(self, shares: Shares, risk: Floats, after: Path) -> Shares:
+        from churn_assets.campaigns.adaptive import adapted_shares
+        from churn_assets.offers.economics import catalogue
+        from churn_assets.offers.log import read_log
+
+        experiment, table = self.place.experiment, self.people.table
+        arms = catalogue(experiment.arms, experiment.economics)
+        log = read_log(after, {}, table.ids, arms, features=table.frame)
+        return adapted_shares(shares, log, risk[log.positions(table.ids)], self.config, experiment.seed)
 
     def check(
         self, target: Path, sent: Path, outcomes: Path | None, log: Path | None, *, as_json: bool
@@ -239,7 +264,7 @@ def _key() -> bytes:
     return key
 
 
-def _strata(shares: Any, risk: Any) -> list[dict[str, Any]]:
+def _strata(shares: Shares, risk: Floats) -> list[dict[str, Any]]:
     """Shares by stratum, each with its size and mean risk."""
     stratum = shares.stratum(risk)
     return [

@@ -28,8 +28,9 @@ POLICY = "ppo_decision"
 Rule = Literal["opted_out", "not_eligible", "offer_running", "cooldown", "cap_reached", "budget"]
 """Why an offer may not be made now; the first that applies."""
 
-Assigned = Literal["policy", "holdout", "exploration", "kill_switch", "no_offer_model"]
-"""Who chose: the policy, or one of the groups and switches that go before it, or nobody, as no model knows offers."""
+Assigned = Literal["policy", "holdout", "exploration", "kill_switch", "experiment", "no_offer_model"]
+"""Who chose: the policy, or one of the groups and switches that go before it; where no model knows offers, the chance
+of a campaign, or nobody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Decision(NamedTuple):
         rules: list[str] = [] if by_policy else [self.assigned]
         rules += dict.fromkeys(each.forbidden for each in menu if each.forbidden)
         return reasons(
-            self.arm,
+            0 if self.assigned == "experiment" else self.arm,  # of whose arms nothing is known
             self.risk,
             rules,
             [arm for arm, each in enumerate(menu) if arm and by_policy and each.forbidden is None],

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
+from churn_assets.deciding.chance import ServedCampaign, Shares
 from churn_assets.deciding.outlook import outlook_dtype
 from churn_assets.deciding.release_models import DIGEST_BYTES, Known, ReleaseModels
 from churn_assets.deciding.risk_only import DecidingModels, RiskModels
@@ -58,6 +59,8 @@ class _RiskDescription(BaseModel):
     customer_schema: CustomerSchema
     boosting: bool
     spline: bool
+    campaign: str | None = None
+    menu: list[dict[str, Any]] = []
 
 
 def save_models(models: DecidingModels, folder: Path) -> None:
@@ -74,10 +77,17 @@ def packed(models: DecidingModels) -> tuple[dict[str, Any], dict[str, Array]]:
 
 def _risk_packed(models: RiskModels) -> tuple[dict[str, Any], dict[str, Array]]:
     risk = models.predictor
+    campaign = models.campaign
     described = _RiskDescription(
-        customer_schema=models.schema, boosting=risk.boosting is not None, spline=risk.spline is not None
+        customer_schema=models.schema,
+        boosting=risk.boosting is not None,
+        spline=risk.spline is not None,
+        campaign=None if campaign is None else campaign.name,
+        menu=[] if campaign is None else campaign.shares.menu.to_json(),
     )
     tensors = {**pack_grid("grid", risk.grid), **_packed_risk(risk), "typical": models.typical}
+    if campaign is not None:
+        tensors |= {"campaign.cuts": campaign.shares.cuts, "campaign.shares": campaign.shares.shares}
     return described.model_dump(mode="json"), tensors
 
 
@@ -142,9 +152,18 @@ def _read_risk(told: Any, folder: Path) -> RiskModels:
         grid = unpack_grid("grid", tensors, tuple(len(each.categories) for each in schema.features))
         risk = _risk(grid, tensors, boosting=described.boosting, spline=described.spline)
         typical = take("typical", tensors, (len(schema.features),), np.float64)
+        campaign = _campaign(described, tensors)
     except (KeyError, ValueError) as error:
         raise CorruptArtifact(TENSORS, f"{error}", "arrays that fit the description") from error
-    return RiskModels(schema, risk, typical)
+    return RiskModels(schema, risk, typical, campaign)
+
+
+def _campaign(described: _RiskDescription, tensors: Mapping[str, Array]) -> ServedCampaign | None:
+    if described.campaign is None:
+        return None
+    menu, cuts = Menu.from_json(described.menu), take("campaign.cuts", tensors, (None,), np.float64)
+    shares = take("campaign.shares", tensors, (len(cuts) + 1, len(menu)), np.float64)
+    return ServedCampaign(described.campaign, Shares(menu, cuts, shares))
 
 
 def _risk(grid: Grid, tensors: Mapping[str, Array], *, boosting: bool, spline: bool) -> RiskPredictor:

@@ -92,5 +92,6 @@ _RULES = {
     "holdout": "in the holdout, which is never contacted",
     "exploration": "chosen at random, to learn from",
     "kill_switch": "offers are switched off",
+    "experiment": "chosen by chance, in a campaign to learn from",
     "no_offer_model": "no offer model",
 }

@@ -5,11 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from churn_assets.arms import NOTHING, ArmConfig
+from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.message.training.config import Sampling
+from churn_assets.offers.economics import Economics
 from churn_assets.release.checks import RELEASE
 from churn_assets.release.config import ReleaseConfig
 
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 _PROFILE = Setting("messages.profile", ProfileConfig)
 _SAFETY = Setting("safety", SafetyRules)
 _CURRENCY = Setting("economics.currency", str)
+_CAMPAIGN = Setting("campaign", CampaignConfig)
+_ARMS = Setting("arms", tuple[ArmConfig, ...])
+_ECONOMICS = Setting("economics", Economics)
 _MAX_NEW_TOKENS = Setting("ppo_text.max_new_tokens", int)
 _SAMPLING = Setting("ppo_text.sampling", Sampling)
 
@@ -39,7 +45,7 @@ def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
 
 @asset(
     config=ReleaseConfig,
-    reads=(_PROFILE, _SAFETY, _CURRENCY, _MAX_NEW_TOKENS, _SAMPLING, SEED),
+    reads=(_PROFILE, _SAFETY, _CURRENCY, _CAMPAIGN, _ARMS, _ECONOMICS, _MAX_NEW_TOKENS, _SAMPLING, SEED),
     inputs=EVERY_MEMBER,
     format="churn_assets.release.bundle:RELEASE",
     checks=RELEASE,
@@ -51,8 +57,11 @@ def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
     lazy=True,
 )
 def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
+    from churn_assets.campaigns.assignment import planned_shares
+    from churn_assets.deciding.chance import ServedCampaign
     from churn_assets.deciding.messages import MessageWriter, Writing
     from churn_assets.message.text.safety import gifts_of
+    from churn_assets.offers.economics import catalogue
     from churn_assets.release.build import build_release
     from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.loaded import Models
@@ -61,10 +70,16 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         return members[asset].load() if asset in members else None
 
     customers, policy, texts = value("customers"), value("ppo_decision"), value("ppo_text")
+    menu, campaign = NOTHING if policy is None else policy.process.menu, step.find(_CAMPAIGN)
+    served: ServedCampaign | None = None
+    if policy is None and campaign is not None and campaign.served:
+        menu = campaign.arms(catalogue(step.read(_ARMS), step.read(_ECONOMICS)))
+        risk = value("risk_model").predictor.predict(customers.X)
+        served = ServedCampaign(campaign.name, planned_shares(campaign, menu, risk))
     writing = Writing(
         safety=step.read(_SAFETY),
         currency=step.read(_CURRENCY),
-        gifts=() if policy is None else gifts_of(policy.process.menu),
+        gifts=gifts_of(menu),
         profile=step.find(_PROFILE),
         max_new_tokens=step.find(_MAX_NEW_TOKENS) or 0,
         sampling=step.find(_SAMPLING) or Sampling(),
@@ -85,6 +100,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
             effect=value("effect_model"),
             policy=policy,
             desk=MessageWriter.of(writing, None if texts is None else texts.model),
+            campaign=served,
         ),
         simulated=simulated,
         required=registry().checks,

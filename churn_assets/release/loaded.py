@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from churn_assets.arms import NO_CONTACT, Menu
+from churn_assets.arms import NOTHING, Menu
+from churn_assets.deciding.chance import ServedCampaign
 from churn_assets.deciding.release_models import Known, ReleaseModels
 from churn_assets.deciding.risk_only import DecidingModels, RiskModels
 from churn_assets.flow.paths import resolve_format
@@ -34,6 +35,7 @@ class Models:
         effect: What contact does to churn, likewise.
         policy: Chooses the offer, likewise.
         desk: Writes the messages.
+        campaign: By which chance decides where there is no policy; None: nobody is contacted.
     """
 
     schema: CustomerSchema
@@ -42,11 +44,14 @@ class Models:
     effect: EffectModel | None
     policy: DecisionPolicy | None
     desk: MessageWriter
+    campaign: ServedCampaign | None = None
 
     @property
     def menu(self) -> Menu:
-        """What may be offered: nothing, without a policy."""
-        return Menu((NO_CONTACT,)) if self.policy is None else self.policy.process.menu
+        """What may be offered: nothing, without a policy or a campaign."""
+        if self.policy is not None:
+            return self.policy.process.menu
+        return NOTHING if self.campaign is None else self.campaign.shares.menu
 
     def deciding(self, X: Floats, known: Known | None = None) -> DecidingModels:
         """What a release of them decides with that knows the customers of a design matrix (n, F).
@@ -58,7 +63,7 @@ class Models:
         from churn_assets.decision.responses import ResponseModels
 
         if self.policy is None or self.accept is None or self.effect is None:
-            return RiskModels.build(self.schema, self.risk.predictor, X)
+            return RiskModels.build(self.schema, self.risk.predictor, X, self.campaign)
         responses = ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
         if known is not None:
             return ReleaseModels(responses, self.policy, known)

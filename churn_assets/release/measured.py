@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from churn_assets.customers.table import CustomerTable
-from churn_assets.deciding.risk_only import DecidingModels, decider_of
+from churn_assets.deciding.risk_only import DecidingModels, RiskModels, decider_of
 from churn_assets.flow.registry import registry
 from churn_assets.gates.report import Outcome
 from churn_assets.release import gates
@@ -16,7 +18,8 @@ from churn_assets.store.reference import ArtifactRef
 
 def models(release: Release, store: ArtifactStore) -> Models:
     """The members that decide and write, loaded at their exact versions."""
-    return load_members(store, release.bundle)
+    members, deciding = load_members(store, release.bundle), release.models
+    return replace(members, campaign=deciding.campaign) if isinstance(deciding, RiskModels) else members
 
 
 def members_agree(release: Release, store: ArtifactStore) -> Outcome:

@@ -26,7 +26,7 @@ from churn_assets.deciding.decider import (
     Rollout,
 )
 from churn_assets.deciding.release_models import Foreseen
-from churn_assets.deciding.risk_only import AnyDecider, RisksForeseen
+from churn_assets.deciding.risk_only import AnyDecider, CustomersForeseen
 from churn_assets.decision.process import Floats
 from churn_assets.offers.records import decision_payload
 from churn_assets.offers.segments import DECISIONS, OUTCOMES
@@ -292,7 +292,7 @@ class DecisionDesk:
 
     async def _foreseen(
         self, decider: AnyDecider, batch: Sequence[CustomerInput], rows: Floats
-    ) -> Foreseen | RisksForeseen:
+    ) -> Foreseen | CustomersForeseen:
         if isinstance(decider, Decider) and len(batch) <= _INLINE:
             prior = [customer.prior_offers for customer in batch]
             return await self._batcher.foresee(decider.models, rows, prior)

@@ -12,7 +12,8 @@ from typing import Literal
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
-from churn_assets.deciding.risk_only import AnyDecider, decider_of
+from churn_assets.deciding.risk_only import AnyDecider, RiskModels, decider_of
+from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.message.text.profile import ProfileError
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.deciding import load_with_members
@@ -203,16 +204,28 @@ class ReleaseFollower:
 
 
 def load_served(
-    store: ArtifactStore, ref: ArtifactRef, message_seconds: float, now: datetime
+    store: ArtifactStore, ref: ArtifactRef, message_seconds: float, now: datetime, *, keyed: bool = True
 ) -> ServedRelease:
     """Load a release to answer with: every digest verified, golden rows and golden decisions replayed.
+
+    Args:
+        store: Where it is.
+        ref: Which.
+        message_seconds: For the messages of one call.
+        now: Aware time.
+        keyed: Whether there is a secret to draw with.
 
     Raises:
         StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
         ProfileError: Its messages speak of columns that it has not.
-        UnservableError: Its template cannot be sent with an arm of its menu.
+        UnservableError: Its template cannot be sent with an arm of its menu, or its campaign cannot be drawn.
     """
     bundle, models, manifests = load_with_members(store, ref)
+    if isinstance(models, RiskModels) and models.campaign is not None and not keyed:
+        raise UnservableError(
+            f"lets chance decide in campaign {models.campaign.name!r} and there is no secret to draw with: set "
+            f"{ASSIGNMENT_KEY}"
+        )
     decider = decider_of(models, str(ref))
     horizon = 0 if decider.process is None else decider.process.value_horizon_months
     answers = Answers(decider.menu, bundle.writing.currency, horizon)

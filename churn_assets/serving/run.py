@@ -134,11 +134,12 @@ def worker_parts() -> Parts:
     config = ServingConfig.model_validate_json(plan.config)
     found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
     root, metrics = Path(plan.root), Metrics()
+    keyed = len(found.assignment_key) >= SHORTEST_SECRET
     store = open_store(plan.store, root=root, policy=SignaturePolicy.model_validate_json(plan.signatures))
     log_folder = root / config.decision_log.folder
     follower = ReleaseFollower(
         Channel(store, plan.channel),
-        lambda ref: load_served(store, ref, config.message_seconds, utc_now()),
+        lambda ref: load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed),
         metrics.reload,
     )
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)

@@ -220,10 +220,11 @@ class DecisionView(Struct, frozen=True):
     propensity: Annotated[float, Meta(description="Probability with which this arm is chosen.")]
     reasons: list[ReasonView]
     assigned: Annotated[
-        Literal["policy", "holdout", "exploration", "kill_switch", "no_offer_model"],
+        Literal["policy", "holdout", "exploration", "kill_switch", "experiment", "no_offer_model"],
         Meta(
-            description="Who chose: the policy, a random group, or the switch; `no_offer_model`: the release tells the "
-            "risk and knows no offers. `policy_arm` is the policy's choice."
+            description="Who chose: the policy, a random group, or the switch. Of a release that knows the risk alone, "
+            "`experiment`: chance, by the shares of its campaign; `no_offer_model`: nobody. `policy_arm` is the "
+            "policy's choice."
         ),
     ]
     policy_arm: ArmId

@@ -7,8 +7,9 @@ import pytest
 from pydantic import ValidationError
 
 from churn_assets.arms import ArmError, Catalogue
-from churn_assets.campaigns.assignment import Shares, assigned, drawn
+from churn_assets.campaigns.assignment import assigned, planned_shares
 from churn_assets.campaigns.config import CampaignConfig
+from churn_assets.deciding.chance import drawn
 from churn_assets.offers.log import as_log, propensity_column
 
 MONDAY = datetime(2026, 12, 7, tzinfo=UTC)
@@ -16,7 +17,7 @@ IDS = [f"c{number}" for number in range(6000)]
 RISK = np.random.default_rng(0).beta(1.2, 3.2, len(IDS))
 CONFIG = CampaignConfig(menu=(0.0, 0.1, 0.3), holdout_share=0.4, weights={"percent_30": (1.0, 2.0, 5.0)})
 MENU = CONFIG.arms(Catalogue())
-SHARES = Shares.planned(CONFIG, MENU, RISK)
+SHARES = planned_shares(CONFIG, MENU, RISK)
 ALL = np.ones((len(IDS), 3), bool)
 KEY = b"a secret of some length"
 
@@ -101,7 +102,7 @@ def test_propensities_add_up_and_tell_the_arm_that_is_there():
 
 
 def test_equal_risks_make_one_stratum():
-    shares = Shares.planned(CONFIG, MENU, np.full(50, 0.2))
+    shares = planned_shares(CONFIG, MENU, np.full(50, 0.2))
     assert set(shares.stratum(np.full(50, 0.2)).tolist()) <= set(range(len(shares.shares)))
     assert shares.shares.sum(1) == pytest.approx(np.ones(len(shares.shares)))
 

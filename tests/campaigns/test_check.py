@@ -8,11 +8,12 @@ import pytest
 from scipy.stats import chi2, kstest
 
 from churn_assets.arms import Catalogue
-from churn_assets.campaigns.assignment import Shares, assigned, drawn
+from churn_assets.campaigns.assignment import assigned, planned_shares
 from churn_assets.campaigns.check import LEAST_P, by_chance_p, check_campaign, chi_square_p
 from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.campaigns.files import Assignment, CampaignError, campaign_log, read_assignment, read_sent
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec, FoldsSpec, LabelSpec
+from churn_assets.deciding.chance import drawn
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.log import as_log
 from churn_assets.offers.records import LoggedOutcome
@@ -43,7 +44,7 @@ SCHEMA = CustomerSchema(
 
 @pytest.fixture(scope="module")
 def frame():
-    shares = Shares.planned(CONFIG, MENU, RISK)
+    shares = planned_shares(CONFIG, MENU, RISK)
     start = datetime(2026, 12, 7, tzinfo=UTC)
     return assigned(IDS, RISK, np.ones((N, 3), bool), shares, CONFIG, KEY, start)
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from churn_assets.arms import Catalogue
-from churn_assets.campaigns.assignment import Shares, drawn
+from churn_assets.campaigns.assignment import planned_shares
 from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.campaigns.precision import Planned, campaign_plan, weighted_difference
+from churn_assets.deciding.chance import drawn
 from churn_assets.offers.economics import Economics
 
 N, REPEATS = 4000, 300
@@ -20,7 +21,7 @@ def people():
     rng = np.random.default_rng(0)
     risk, price = rng.beta(1.2, 3.2, N), rng.uniform(20, 110, N)
     allowed = np.column_stack([np.ones((N, 2), bool), rng.random(N) < 0.6])
-    shares = Shares.planned(CONFIG, MENU, risk)
+    shares = planned_shares(CONFIG, MENU, risk)
     return Planned(risk, price, shares.propensities(shares.stratum(risk), allowed), N)
 
 

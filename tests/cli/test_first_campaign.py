@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY, Project
 
-from benchmarks.served import Server
+from benchmarks.served import Server, questions
 from churn_assets.arms import Catalogue
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.experiment import load_experiment
@@ -111,7 +111,7 @@ def test_a_server_tells_the_risk_and_logs_what_it_told(first):
     row = pd.read_csv(TELCO).iloc[0]
     features = {name: row[name] for name in row.index if name not in ("customerID", "Churn", "TotalCharges")}
     plain = {name: value.item() if hasattr(value, "item") else value for name, value in features.items()}
-    with Server(first, options=("first_campaign",)).start() as server, server.client() as client:
+    with Server(first, options=E).start() as server, server.client() as client:
         told = client.get("/v1/release").json()
         assert told["branches"] == ["risk"]
         assert [arm["id"] for arm in told["menu"]] == ["no_contact"]
@@ -208,3 +208,41 @@ def test_another_table_than_the_campaigns_is_refused(first, campaign, tmp_path):
     done = first.churn("design", tmp_path / "few.csv", *E, *files)
     assert done.exit_code == 2
     assert "are not in the table" in done.output
+
+
+def test_a_served_campaign_lets_chance_decide_and_its_log_is_an_offer_log(first, tmp_path):
+    project = Project(tmp_path / "project")
+    shutil.copytree(first.root, project.root)
+    project.configure(lambda content: content["campaign"].update(served=True), "first_campaign")
+    done = project.run("first_campaign")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.churn("promote", *E, "--reason", "the experiment").exit_code == 0
+    experiment = load_experiment("first_campaign", project.root / "configs")
+    customers = read_customers(experiment.customers, seed=experiment.seed, root=project.root)
+    some = questions(customers)[:600]
+    unkeyed = Server(project, options=E, environment={"CHURN_ASSIGNMENT_KEY": ""})
+    with unkeyed.start(ready=False) as server, server.client() as client:
+        trouble = client.get("/v1/release").json()["trouble"]
+        assert trouble["kind"] == "UnservableError"
+        assert "CHURN_ASSIGNMENT_KEY" in trouble["detail"]
+    with Server(project, options=E, environment=KEY).start() as server, server.client() as client:
+        answer = client.post("/v1/decisions", json={"customers": some})
+        assert answer.status_code == 200, answer.text
+        decided = answer.json()["decisions"]
+        assert {each["assigned"] for each in decided} == {"experiment"}
+        assert {each["message"]["written_by"] for each in decided if each["contact"]} == {"template"}
+        outcomes = [
+            {
+                "decision_id": each["decision_id"],
+                "accepted": each["contact"] and place % 3 == 0,
+                "churned": place % 5 == 0,
+            }
+            for place, each in enumerate(decided)
+        ]
+        assert client.post("/v1/outcomes", json={"outcomes": outcomes}).status_code == 200
+        server.stop()
+    done = project.churn("log", *E, "-o", tmp_path / "log.csv")
+    assert done.exit_code == 0, done.output
+    log = read_log(tmp_path / "log.csv", {}, customers.ids, Catalogue(), features=customers.frame)
+    assert len(log) == 600
+    assert log.propensities[:, 0] == pytest.approx(0.25)

@@ -1,5 +1,6 @@
 """A release that knows the risk alone: it tells risk and drivers, and offers nothing."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -7,8 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from churn_assets.arms import ArmConfig, Catalogue, Condition, Gift
 from churn_assets.customers.table import read_customers
-from churn_assets.deciding.decider import NO_ROLLOUT, CustomerInput, Rollout
+from churn_assets.deciding.chance import ServedCampaign, Shares, drawn
+from churn_assets.deciding.decider import (
+    NO_ROLLOUT,
+    Budget,
+    CustomerError,
+    CustomerInput,
+    LastContact,
+    Rollout,
+)
 from churn_assets.deciding.files import DESCRIPTION, TENSORS, load_models, save_models
 from churn_assets.deciding.risk_only import RiskDecider, RiskModels, decider_of, risk_of_customers
 from churn_assets.deciding.table import decide_rows, decide_table
@@ -146,3 +156,89 @@ def test_golden_customers_are_told_the_same_again_or_the_release_is_refused(mode
     golden.decisions[1]["risk"] += 0.01
     with pytest.raises(GoldenMismatch, match="another risk of golden customer 1"):
         replay_golden(golden, models, REF)
+
+
+FIBRE = Condition(column="InternetService", one_of=("Fiber optic",))
+GIFT = ArmConfig(id="fibre_gift", terms=Gift(gift="a router", cost=20.0), eligible=(FIBRE,))
+MENU = Catalogue((GIFT,)).menu([0.0, 0.1, "fibre_gift"])
+SHARES = Shares(MENU, np.array([0.2]), np.array([[0.4, 0.3, 0.3], [0.2, 0.1, 0.7]]))
+ROLLOUT = Rollout(b"a secret of some length", holdout_share=0.3)
+
+
+@pytest.fixture
+def drawing(models):
+    """A release that lets chance decide."""
+    return decider_of(replace(models, campaign=ServedCampaign("first", SHARES)), str(REF))
+
+
+def test_in_a_campaign_chance_decides_by_exact_propensities(drawing, table):
+    decided = drawing.decide(asked(table, slice(0, 1200)), ROLLOUT)
+    stated = np.array([each.propensities for each in decided])
+    risk = np.array([each.risk for each in decided])
+    fibre = (table.frame["InternetService"] == "Fiber optic").to_numpy()[:1200]
+    low = np.where(fibre[:, None], [0.4, 0.3, 0.3], [0.4, 0.6, 0.0])
+    high = np.where(fibre[:, None], [0.2, 0.1, 0.7], [0.2, 0.8, 0.0])
+    assert stated == pytest.approx(np.where((risk >= 0.2)[:, None], high, low))
+    assert {each.assigned for each in decided} == {"experiment"}
+    arms = np.array([each.arm for each in decided])
+    off = (np.eye(3)[arms] - stated).sum(0) / np.sqrt((stated * (1 - stated)).sum(0))
+    assert np.abs(off).max() < 4
+    assert (stated[np.arange(1200), arms] > 0).all()
+
+
+def test_the_file_of_a_campaign_and_the_server_draw_the_same(drawing, table):
+    decided = drawing.decide(asked(table, slice(0, 300)), ROLLOUT)
+    stated = np.array([each.propensities for each in decided])
+    arms, _ = drawn(ROLLOUT.key, "first", [each.customer_id for each in decided], stated)
+    assert [each.arm for each in decided] == arms.tolist()
+
+
+def test_nothing_is_said_of_arms_of_which_nothing_is_known(drawing, table):
+    contacted = [each for each in drawing.decide(asked(table, slice(0, 100)), ROLLOUT) if each.arm]
+    assert contacted
+    for each in contacted:
+        assert {reason.code for reason in each.reasons} <= {"risk", "experiment", "not_eligible"}
+        assert (each.chosen.acceptance, each.chosen.expected_value) == (0.0, 0.0)
+        assert each.cost > 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"opted_out": True}, "opted_out"),
+        ({"last_contact": LastContact(2)}, "cooldown"),
+        ({"offers_used": 1}, "cap_reached"),
+        ({"eligible": ()}, "not_eligible"),
+    ],
+)
+def test_rules_hold_whoever_chooses(drawing, table, changes, rule):
+    decided = drawing.decide([replace(each, **changes) for each in asked(table)], ROLLOUT)
+    assert {each.arm for each in decided} == {0}
+    assert {each.propensities for each in decided} == {(1.0, 0.0, 0.0)}
+    assert {outlook.forbidden for each in decided for outlook in each.arms[1:]} == {rule}
+
+
+def test_a_budget_is_shared_so_that_no_draw_depends_on_another(drawing, table):
+    some = asked(table)
+    decided = drawing.decide(some, ROLLOUT, Budget(remaining=15.0 * len(some)))
+    assert sum(each.cost for each in decided) <= 15.0 * len(some)
+    assert {outlook.forbidden for each in decided for outlook in each.arms[2:]} <= {"budget", "not_eligible"}
+
+
+def test_nobody_is_contacted_without_a_secret_or_with_the_switch(drawing, table):
+    for rollout, who in ((NO_ROLLOUT, "no_offer_model"), (replace(ROLLOUT, kill_switch=True), "kill_switch")):
+        decided = drawing.decide(asked(table), rollout)
+        assert {(each.arm, each.assigned) for each in decided} == {(0, who)}
+
+
+def test_an_unknown_arm_is_a_fault_of_the_question(drawing, table):
+    some = [replace(each, eligible=("percent_10", "percent_11")) for each in asked(table, slice(0, 2))]
+    with pytest.raises(CustomerError, match="eligible"):
+        drawing.decide(some, ROLLOUT)
+    assert {fault.field for fault in drawing.faults(some).values()} == {"eligible"}
+
+
+def test_a_campaign_is_saved_with_its_release(drawing, table, tmp_path):
+    save_models(drawing.models, tmp_path)
+    again = decider_of(load_models(tmp_path), str(REF))
+    assert again.decide(asked(table), ROLLOUT) == drawing.decide(asked(table), ROLLOUT)

@@ -92,3 +92,26 @@ def test_an_object_of_a_bucket_is_known_by_its_content(tmp_path, bucket):
     first, second = (look(f"gs://{bucket}/in/{name}", tmp_path) for name in ("a.csv", "b.csv"))
     assert first.content
     assert first.content != second.content
+
+
+def test_a_file_whose_time_is_still_to_come_settles_by_when_it_was_first_seen(tmp_path):
+    path = tmp_path / "customers.csv"
+    path.write_text("1")
+    later = (NOW + timedelta(days=365)).timestamp()
+    os.utime(path, (later, later))
+    first = look("customers.csv", tmp_path, None, NOW)
+    assert changes(customers=first, used={"offers.csv": Used("aaaa", "r")}).findings == ()
+    again = look("customers.csv", tmp_path, first, NOW + timedelta(seconds=6))
+    found = changes(customers=again, used={"offers.csv": Used("aaaa", "r")}, now=NOW + timedelta(seconds=6))
+    assert [each.assets for each in found.findings] == [frozenset({"customers"})]
+
+
+def test_a_clock_that_is_set_back_makes_no_file_wait_for_ever(tmp_path):
+    path = tmp_path / "customers.csv"
+    path.write_text("1")
+    ahead = look("customers.csv", tmp_path, None, datetime.now(UTC) + timedelta(days=365))
+    now = datetime.now(UTC) - timedelta(days=400)
+    back = look("customers.csv", tmp_path, ahead, now)
+    settled = look("customers.csv", tmp_path, back, now + timedelta(seconds=6))
+    found = changes(customers=settled, used={"offers.csv": Used("aaaa", "r")}, now=now + timedelta(seconds=6))
+    assert len(found.findings) == 1

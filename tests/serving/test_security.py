@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import msgspec
@@ -142,3 +144,50 @@ def test_a_question_in_a_log_line_says_nothing_of_a_person():
     assert not any(secret in told for secret in ("7590", "tenure", "42", "14"))
     assert "'prior_offers': 2" in told
     assert os.linesep not in told
+
+
+def test_keys_added_and_revoked_at_once_lose_nothing(tmp_path):
+    """Two processes of the command, forty rounds."""
+    file = tmp_path / "keys.json"
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from churn_assets.cli import app
+for line in sys.stdin:
+    what, name = line.split()
+    done = CliRunner().invoke(app, ["keys", {str(file)!r}, what, name])
+    print(done.exit_code, flush=True)
+"""
+    write_keys(file, new_key((), "old-0", NOW)[1])
+    commands = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
+    for turn in range(40):
+        for command, line in zip(commands, (f"--add old-{turn + 1}", f"--revoke old-{turn}"), strict=True):
+            command.stdin.write(f"{line}\n")
+            command.stdin.flush()
+        assert [command.stdout.readline() for command in commands] == ["0\n", "0\n"]
+    for command in commands:
+        command.stdin.close()
+        command.wait(30)
+        command.stdout.close()
+    keys = read_keys(file)
+    assert [key.name for key in keys] == [f"old-{turn}" for turn in range(41)]
+    assert [key.revoked_at is None for key in keys] == [False] * 40 + [True]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_file_of_keys_that_cannot_be_written_leaves_nothing_beside_it(file, monkeypatch):
+    write_keys(file, ())
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_keys(file, new_key((), "crm", NOW)[1])
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert read_keys(file) == ()

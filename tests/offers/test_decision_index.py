@@ -1,0 +1,186 @@
+"""The index of the decision log: what is read once, what keeps its place, what is ignored and told, what heals."""
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from served import NOW, decided, told
+
+from churn_assets.offers.decision_index import DecisionIndex, Reign
+from churn_assets.offers.live import ServedLog
+from churn_assets.offers.records import LoggedOutcome
+from churn_assets.offers.segments import Segment, frame
+from churn_assets.offers.stored_log import segment_key
+from churn_assets.serving.shipping import ship
+from churn_assets.store.local import LocalBackend
+
+REIGN = Reign(1, "toy/release/1", NOW - timedelta(days=1))
+LATER = NOW + timedelta(days=100)
+STRAYS = ("decisions/toy/.DS_Store", "decisions/toy/20261123/notes.txt", "decisions/toy/20261123/x.log")
+
+
+@pytest.fixture
+def backend(tmp_path):
+    return LocalBackend(tmp_path / "store")
+
+
+@pytest.fixture
+def index(tmp_path):
+    found = DecisionIndex(tmp_path / "index.sqlite", "price")
+    yield found
+    found.close()
+
+
+def store(backend, tmp_path, *records, at=NOW):
+    segment = Segment(tmp_path / "log", at)
+    segment.append([frame(record.kind, record.payload) for record in records], durable=True)
+    segment.seal()
+    assert ship(tmp_path / "log", backend, "toy").shipped == 1
+    return segment_key("toy", segment.name)
+
+
+def settled(index, backend, window=timedelta(0), reign=REIGN, now=LATER):
+    index.refresh(backend, "toy")
+    index.settle(reign, now, window)
+    return list(index.rows(0, 100)["margin"])
+
+
+def whole(name, **outcome):
+    """Decided a second later for each letter."""
+    at = NOW + timedelta(seconds=ord(name[-1]) - ord("a"))
+    return decided(name, at=at), told(
+        name, **({"accepted": False, "churned": False, "margin": 1.0} | outcome)
+    )
+
+
+def test_a_decision_has_its_place_once_it_is_whole_and_keeps_it(index, backend, tmp_path):
+    store(backend, tmp_path, decided("a"), *whole("b", margin=2.0))
+    assert settled(index, backend) == [2.0]
+    store(backend, tmp_path, told("a", accepted=True, churned=False, margin=1.0), *whole("c", margin=3.0))
+    assert settled(index, backend) == [2.0, 1.0, 3.0], "the late one comes behind, though it is older"
+    assert settled(index, backend) == [2.0, 1.0, 3.0]
+
+
+def test_a_window_that_is_not_over_waits(index, backend, tmp_path):
+    store(backend, tmp_path, *whole("a"))
+    assert settled(index, backend, window=timedelta(days=30), now=NOW + timedelta(days=29)) == []
+    assert settled(index, backend, window=timedelta(days=30), now=NOW + timedelta(days=30)) == [1.0]
+
+
+def test_decisions_before_the_reign_and_of_others_do_not_count(index, backend, tmp_path):
+    store(backend, tmp_path, *whole("a"))
+    assert settled(index, backend, reign=Reign(1, "toy/release/1", NOW + timedelta(seconds=90))) == []
+    assert settled(index, backend, reign=Reign(1, "toy/release/2", NOW)) == []
+
+
+def test_a_reign_that_a_wrong_clock_dated_ahead_blinds_nobody(index, backend, tmp_path):
+    store(backend, tmp_path, *whole("a"))
+    ahead = Reign(1, "toy/release/1", LATER + timedelta(days=365))
+    assert settled(index, backend, reign=ahead) == [1.0]
+
+
+def test_an_outcome_that_contradicts_teaches_nothing(index, backend, tmp_path):
+    store(backend, tmp_path, *whole("a"), told("a", churned=True))
+    assert settled(index, backend) == []
+
+
+def test_a_segment_is_read_once(index, backend, tmp_path, monkeypatch):
+    store(backend, tmp_path, *whole("a"))
+    settled(index, backend)
+    fetched = []
+    fetch = LocalBackend.fetch
+    monkeypatch.setattr(
+        LocalBackend, "fetch", lambda self, key, *rest: fetched.append(key) or fetch(self, key, *rest)
+    )
+    key = store(backend, tmp_path, *whole("b", margin=2.0))
+    assert settled(index, backend) == [1.0, 2.0]
+    assert fetched == [key]
+
+
+def test_what_is_no_segment_and_what_is_rotten_is_told_and_the_rest_is_read(index, backend, tmp_path):
+    rotten = store(backend, tmp_path, *whole("a"))
+    store(backend, tmp_path, *whole("b", margin=2.0))
+    path = tmp_path / "store" / rotten
+    path.chmod(0o644)
+    sound = path.read_bytes()
+    path.write_bytes(sound[:-9])
+    for stray in STRAYS:
+        (tmp_path / "store" / stray).write_bytes(b"an editor's backup")
+    assert settled(index, backend) == [2.0]
+    assert set(index.problems) == {rotten, *STRAYS}
+    log = ServedLog(backend, "toy", index)
+    assert [len(chunk) for chunk in log.chunks()] == [1]
+    path.write_bytes(sound)
+    assert settled(index, backend) == [2.0, 1.0], "restored bytes are read"
+    assert set(index.problems) == set(STRAYS)
+
+
+def test_a_segment_that_is_gone_is_forgotten(index, backend, tmp_path):
+    key = store(backend, tmp_path, *whole("a"))
+    store(backend, tmp_path, *whole("b", margin=2.0))
+    assert settled(index, backend) == [1.0, 2.0]
+    backend.delete(key)
+    assert settled(index, backend) == [2.0]
+
+
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"", "older"])
+def test_an_index_that_is_none_or_another_versions_is_made_anew(backend, tmp_path, content):
+    store(backend, tmp_path, *whole("a"))
+    path = tmp_path / "broken.sqlite"
+    if content == "older":
+        DecisionIndex(path, "another price").close()
+    else:
+        path.write_bytes(content)
+    index = DecisionIndex(path, "price")
+    assert settled(index, backend) == [1.0]
+    index.close()
+
+
+def test_a_file_of_outcomes_is_read_when_it_changes_and_mended_by_mending_it(index, backend, tmp_path):
+    store(backend, tmp_path, decided("a"), decided("b"))
+    index.refresh(backend, "toy")
+    report = [LoggedOutcome(f"{'a':0>24}-0", accepted=False, churned=True, margin=5.0)]
+    index.report("1", lambda: report)
+    index.report("1", lambda: pytest.fail("it was read already"))
+    assert settled(index, backend) == [5.0]
+    index.report("2", lambda: [LoggedOutcome(f"{'a':0>24}-0", accepted=False, churned=True, margin=6.0)])
+    assert settled(index, backend) == [6.0]
+
+
+def test_frames_by_customer_share_no_customer_and_miss_nobody(index, backend, tmp_path, monkeypatch):
+    monkeypatch.setattr("churn_assets.offers.decision_index._CHUNK", 3)
+    pairs = [whole(str(n), margin=float(n)) for n in range(20)]
+    records = [decided(str(n), customer=f"c{n % 6}") for n in range(20)]
+    store(backend, tmp_path, *records, *(each for _, each in pairs))
+    settled(index, backend)
+    frames = list(index.by_customer(20))
+    assert sorted(value for frame in frames for value in frame["margin"]) == [float(n) for n in range(20)]
+    seen = [customer for frame in frames for customer in set(frame["customer_id"])]
+    assert len(seen) == len(set(seen)) == 6
+
+
+def test_no_text_of_a_customer_is_in_the_index(index, backend, tmp_path):
+    store(backend, tmp_path, decided("a", customer="7590-VHVEG"), told("a", churned=True))
+    index.refresh(backend, "toy")
+    index.close()
+    for path in tmp_path.glob("index.sqlite*"):
+        assert b"7590-VHVEG" not in path.read_bytes()
+        assert path.stat().st_mode & 0o077 == 0
+    DecisionIndex(tmp_path / "index.sqlite", "price").close()
+
+
+def test_decisions_that_a_wrong_clock_dated_ahead_are_counted(index, backend, tmp_path):
+    store(backend, tmp_path, decided("a", at=datetime.now(UTC) + timedelta(days=365)))
+    index.refresh(backend, "toy")
+    assert index.totals()["decisions dated later than now"] == 1
+
+
+def test_two_processes_read_a_log_into_one_index(backend, tmp_path):
+    store(backend, tmp_path, *whole("a"))
+    first, second = (DecisionIndex(tmp_path / "index.sqlite", "price") for _ in range(2))
+    for index in (first, second, first):
+        assert settled(index, backend) == [1.0]
+    with sqlite3.connect(tmp_path / "index.sqlite") as base:
+        assert base.execute("SELECT count(*) FROM decisions").fetchone() == (1,)
+    first.close()
+    second.close()

@@ -1,0 +1,114 @@
+"""A follower and the background over a store that fails for a while: it goes on once the cause is gone."""
+
+import asyncio
+import errno
+import itertools
+
+import pytest
+
+from benchmarks.faults import prepared
+from churn_assets.store.errors import ObjectMissing, StoreUnreachable
+
+
+@pytest.fixture
+def world(tmp_path):
+    return prepared(tmp_path)
+
+
+def follows(world):
+    return world.follower.served is not None and world.follower.served.ref == world.leads
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "channels/"),
+        OSError(errno.EIO, "I/O"),
+        StoreUnreachable("away"),
+        ValueError("a record that no code foresaw"),
+        KeyError("x"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_rollback_is_followed_after_whatever_error_in_between(world, monkeypatch, error):
+    async def scene():
+        await world.turns()
+        world.lead(world.leads)
+        with monkeypatch.context() as broken:
+
+            def refuses(_):
+                raise error
+
+            broken.setattr(world.channel, "moved_since", refuses)
+            for _ in range(3):
+                await world.turns()
+            assert not follows(world)
+            (state,) = [each for each in world.background.states if each.name == "release"]
+            assert (state.failures, state.trouble != "") == (3, True)
+            assert b'churn_loop_failures_total{loop="release"} 3.0' in world.metrics.exposition()
+        await world.turns()
+        assert follows(world)
+        assert world.follower.trouble is None
+        await world.log.close()
+
+    asyncio.run(scene())
+
+
+def test_a_release_whose_object_was_missing_at_the_start_answers_once_it_is_restored(world):
+    (manifest,) = [
+        path for path in (world.folder / "store").rglob("manifest.json") if world.leads.version in str(path)
+    ]
+    data = manifest.read_bytes()
+    world.lead(world.leads)
+    manifest.unlink()
+
+    async def scene():
+        for _ in range(2):
+            await world.turns()
+        assert world.follower.trouble.kind == ObjectMissing.__name__
+        assert world.follower.served is None
+        manifest.write_bytes(data)
+        await world.turns()
+        assert follows(world)
+        assert world.follower.trouble is None
+        await world.log.close()
+
+    asyncio.run(scene())
+
+
+def test_a_bad_release_is_looked_at_again_seldom_while_another_answers(world):
+    times = iter(itertools.count(0.0, 1.0))
+    looked = []
+
+    async def scene():
+        await world.turns()
+        world.follower._monotonic = lambda: next(times)
+        load = world.follower._load
+        world.follower._load = lambda ref: looked.append(ref) or load(ref)
+        world.lead(world.leads)
+        for path in (world.folder / "store").rglob("note.json"):
+            if world.leads.version in str(path):
+                path.chmod(0o644)
+                path.write_bytes(b"{}")
+        for _ in range(60):
+            world.follower.check()
+        await world.log.close()
+
+    asyncio.run(scene())
+    assert 2 <= len(looked) <= 4
+
+
+def test_a_trouble_of_the_channel_is_over_once_it_can_be_read(world, monkeypatch):
+    async def scene():
+        await world.turns()
+        with monkeypatch.context() as broken:
+            broken.setattr(
+                world.channel, "moved_since", lambda _: (_ for _ in ()).throw(StoreUnreachable("away"))
+            )
+            await world.turns()
+            assert world.follower.trouble.kind == "StoreUnreachable"
+        await world.turns()
+        assert world.follower.trouble is None
+        await world.log.close()
+
+    asyncio.run(scene())

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
@@ -94,13 +95,11 @@ def _unseen(broken: BrokenExperiment) -> None:
     """People hear once of an experiment that cannot be read: as it says itself, else as any other one says."""
     if broken.memory.get(_UNSEEN) == broken.why:
         return
-    settings = AlertsConfig()
+    known = [AlertsConfig()]
     for name in (broken.name, *broken.project.names()):
-        try:
-            settings = broken.project.experiment(name).automation.alerts
-            break
-        except BROKEN:
-            continue
+        with suppress(*BROKEN):
+            known.append(broken.project.experiment(name).automation.alerts)
+    settings = next((each for each in known if each.webhook_variable is not None), known[0])
     alert = _cannot_be_looked_at(broken.name, broken.why)
     try:
         notifier(settings, os.environ, broken.log).send(alert)
@@ -245,7 +244,7 @@ def _store_faults(scene: Scene) -> dict[str, Alert]:
         for problem in found["problems"]
     }
     if found["foreign"]:
-        alerts[f"foreign: {requests.evidence_of(found)}"] = Alert(
+        alerts[f"foreign: {requests.evidence_of({'keys': found['foreign']})}"] = Alert(
             title=f"{scene.name}: {len(found['foreign'])} foreign files in the store",
             detail=", ".join(found["foreign"][:10]),
             what_to_do="They are ignored. Take them away, and find out who put them there.",

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import dagster as dg
 from pydantic import Field
 
-from churn_assets.experiment import ExperimentError
 from churn_assets.monitoring.requests import EXPERIMENT, REASON, REFUSED
 from churn_assets.offers.stored_log import READERS
 from churn_assets.release import promotion
@@ -170,7 +169,7 @@ def stores_of(project: Project, log: logging.Logger) -> dict[str, str]:
     for name in project.names():
         try:
             found.setdefault(project.store_uri(name), name)
-        except (ExperimentError, OSError) as error:
+        except (OSError, ValueError) as error:
             log.error(f"{name}: cannot be looked at: {error}")
     return found
 

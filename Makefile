@@ -53,7 +53,8 @@ LEADS := import json, sys; sys.exit(not json.load(sys.stdin)[0]["channel"].start
 demo: $(STAMP)  ## Train, check and release; decide on the real customers, and write to one.
 	$(BIN)/churn run $(EXPERIMENT)
 	@mkdir -p $(DEMO)
-	$(BIN)/churn show -e $(EXPERIMENT) --report $(DEMO)/report.html
+	$(BIN)/churn show -e $(EXPERIMENT)
+	$(BIN)/churn report -e $(EXPERIMENT) --out $(DEMO)/report.html
 	@if $(BIN)/churn releases -e $(EXPERIMENT) --json | $(BIN)/python -c '$(LEADS)'; \
 	then echo "The newest release leads already."; \
 	else set -x; $(BIN)/churn promote -e $(EXPERIMENT) --reason demo; fi

@@ -150,7 +150,7 @@ def test_the_demo_writes_where_the_readme_says():
     recipe = subprocess.run(
         ["make", "-n", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
-    assert "--report .churn/demo/report.html" in recipe
+    assert "--out .churn/demo/report.html" in recipe
     assert "`.churn/demo/report.html`" in (ROOT / "README.md").read_text()
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _experiments(incomplete: str) -> list[str]:
+def complete_experiment(incomplete: str) -> list[str]:
     """Names that a shell completes."""
     folder = Path(os.environ.get("CHURN_ROOT") or ROOT) / "configs"
     return sorted(path.stem for path in folder.glob("*.yaml") if path.stem.startswith(incomplete))
@@ -30,10 +30,12 @@ def _experiments(incomplete: str) -> list[str]:
 
 ExperimentOption = Annotated[
     str,
-    typer.Option("--experiment", "-e", help="Experiment: a file of configs/.", autocompletion=_experiments),
+    typer.Option(
+        "--experiment", "-e", help="Experiment: a file of configs/.", autocompletion=complete_experiment
+    ),
 ]
 ExperimentArgument = Annotated[
-    str, typer.Argument(help="Experiment: a file of configs/.", autocompletion=_experiments)
+    str, typer.Argument(help="Experiment: a file of configs/.", autocompletion=complete_experiment)
 ]
 ReleaseArgument = Annotated[
     str,

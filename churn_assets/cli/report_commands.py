@@ -67,8 +67,11 @@ def report(
         max_age_days=place.experiment.automation.max_age_days,
     )
     target = output or context.obj / ".churn" / "reports" / f"{ref.version}.html"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(report_page(facts), encoding="utf-8")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(report_page(facts), encoding="utf-8")
+    except OSError as error:
+        raise UsageProblemError(f"--out {target}: cannot be written ({error.strerror})") from None
     verdict = report_verdict(facts)
     if as_json:
         print_json({"release": str(ref), "written": str(target), **asdict(verdict)})
@@ -205,7 +208,7 @@ def checks(
     problems = [problem for each in evidence for problem in each.problems]
     rows = _gate_rows(evidence)
     if junit is not None:
-        _write_junit(junit, experiment, evidence)
+        write_junit(junit, experiment, evidence)
     if as_json:
         print_json({"checks": rows, "problems": problems})
     else:
@@ -256,7 +259,7 @@ def _gate_rows(evidence: Sequence[Evidence]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_junit(path: Path, experiment: str, evidence: Sequence[Evidence]) -> None:
+def write_junit(path: Path, experiment: str, evidence: Sequence[Evidence]) -> None:
     """A suite for every version, a case for every check; what is wrong beside a gate is a case of its own."""
     from xml.etree import ElementTree as ET
 

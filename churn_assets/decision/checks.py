@@ -72,7 +72,7 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="off_policy",
         description="The log speaks for it: better than no offer, or not worse than the champion (95 %).",
-        fault="the log does not speak for it: no certain lift, or worse than the champion or a simple policy",
+        fault="the log does not speak for the policy",
         advice="Do not release. More logged decisions narrow the interval; a negative estimate needs another policy.",
         run="churn_assets.decision.gates:off_policy",
         told_at_promotion=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -166,15 +167,11 @@ def _funnel(decided: Decided) -> list[Row]:
 
 def _stopped(decided: Decided) -> list[Row]:
     """Who is not contacted, by the stage that was not reached and the rule or reason."""
-    before = np.where(~decided.eligible, 1, np.where(~decided.worth, 2, 3))
-    stages = ("", "eligible for an offer now", "worth an offer", "contacted")
-    found, counts = np.unique(
-        np.array([before[~decided.contacted].astype(str), decided.stopped[~decided.contacted]]),
-        axis=1, return_counts=True,
-    )  # fmt: skip
+    stages = np.array(["eligible for an offer now", "worth an offer", "contacted"])
+    missed = stages[np.where(~decided.eligible, 0, np.where(~decided.worth, 1, 2))][~decided.contacted]
+    counts = Counter(zip(missed.tolist(), decided.stopped[~decided.contacted].tolist(), strict=True))
     return [
-        {"not": stages[int(stage)], "rule": str(rule), "customers": int(count)}
-        for (stage, rule), count in zip(found.T, counts, strict=True)
+        {"not": stage, "rule": rule, "customers": count} for (stage, rule), count in sorted(counts.items())
     ]
 
 
@@ -249,9 +246,8 @@ def _budget(decided: Decided) -> list[Row]:
 
 def flips(now: Sequence[str], before: Sequence[str]) -> list[Row]:
     """How many customers go from which arm to which, the most first; who keeps theirs is among them."""
-    pairs, counts = np.unique(np.array([before, now]), axis=1, return_counts=True)
     rows = [
-        {"before": str(was), "now": str(is_), "customers": int(count)}
-        for (was, is_), count in zip(pairs.T, counts, strict=True)
+        {"before": was, "now": is_, "customers": count}
+        for (was, is_), count in sorted(Counter(zip(before, now, strict=True)).items())
     ]
     return sorted(rows, key=lambda row: (row["before"] == row["now"], -row["customers"]))

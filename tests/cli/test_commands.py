@@ -39,18 +39,23 @@ def test_releases_of_an_empty_project_say_what_to_run(empty):
     assert "churn run quickstart" in result.output
 
 
-def test_show_gives_members_figures_and_what_promotion_would_decide(project, tmp_path):
-    report = tmp_path / "report.html"
-    result = project.churn("show", "latest", "--report", report)
+def test_show_gives_members_figures_and_what_promotion_would_decide(project):
+    result = project.churn("show", "latest")
     assert result.exit_code == 0
     for shown in ("risk_model", "held_out_auc", "simulated", "can be promoted", "gates of 12 artifacts hold"):
         assert shown in result.output
-    html = report.read_text()
-    assert "SIMULATED" in html
-    assert "From customers to offers" in html
-    assert html.count("data:image/png;base64,") >= 8
-    assert "http://" not in html
-    assert "https://" not in html
+
+
+def test_the_report_is_the_releases_own_evidence(project, tmp_path):
+    told = json.loads(project.churn("report", "--out", tmp_path / "report.html", "--json").stdout)
+    assert told["call"] in ("promote", "discuss")
+    stored = (project.newest("release") / "report.html").read_text()
+    for html in (stored, (tmp_path / "report.html").read_text()):
+        assert "SIMULATED" in html
+        assert 'id="funnel"' in html
+        assert html.count("data:image/svg+xml;base64,") >= 8
+        assert "http://" not in html
+        assert "https://" not in html
 
 
 def test_promote_and_rollback_record_actor_and_reason(project):

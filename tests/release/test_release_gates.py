@@ -127,3 +127,38 @@ def test_a_release_whose_template_cannot_be_sent_with_an_arm_is_not_built(shelf,
             shelf.store, "toy", {}, ReleaseConfig(), None,
             customers=small.table, models=models, simulated=True, required={},
         )  # fmt: skip
+
+
+def build(shelf, small, champion=None):
+    writing = Writing(safety=SafetyRules(), profile=None, max_new_tokens=0, sampling=Sampling(), seed=0)
+    models = Models(
+        small.schema, small.risk, small.accept, small.effect, small.policy, MessageWriter(writing)
+    )
+    return build_release(
+        shelf.store, "toy", {}, ReleaseConfig(), champion,
+        customers=small.table, models=models, simulated=True, required={},
+    )  # fmt: skip
+
+
+def test_a_built_release_keeps_the_tables_of_its_report_and_equal_inputs_make_equal_bytes(
+    shelf, small, tmp_path
+):
+    built, again = build(shelf, small), build(shelf, small)
+    assert passed(report_stands(built.release))
+    assert built.release.report == again.release.report
+    assert set(built.release.tables) == {
+        "about", "funnel", "stopped", "offers", "slices", "budget", "messages"
+    }  # fmt: skip
+    assert built.verdict.call == "promote"
+    RELEASE.save(built.release, tmp_path)
+    assert RELEASE.load(tmp_path).tables == built.release.tables
+    (tmp_path / "tables.json").unlink()
+    assert RELEASE.load(tmp_path).tables == {}
+    assert [each for each in small.table.ids if str(each) in built.release.report] == []
+
+
+def test_a_successor_tells_who_gets_another_offer_than_by_the_champion(shelf, small):
+    first = shelf.publish("release", build(shelf, small).release, RELEASE)
+    flips = build(shelf, small, first).release.tables["flips"]
+    assert {row["before"] == row["now"] for row in flips} == {True}
+    assert sum(row["customers"] for row in flips) == int(small.table.held_out.sum())

@@ -475,7 +475,7 @@ def _off_policy(facts: ReportFacts) -> PageSection:
     ]  # fmt: skip
     lead = (
         f"Money a decision within {_window(facts)}, from logged decisions of other policies, by three estimators with "
-        f"95 % intervals. `tested` is against {compared}. Sensitivity: if whoever logged knew more than is logged, and "
+        f"95 % intervals. 'tested' is against {compared}. Sensitivity: if whoever logged knew more than is logged, and "
         "changed the odds of the logged offer by as much as the odds ratio below, the lift could be none."
     )
     return PageSection("off-policy", "By the log: off-policy", lead, blocks)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from churn_assets.flow.check import LOADS_AND_AGREES
+from churn_assets.gates.report import GateReport
 from churn_assets.release.report.facts import MemberView, ReportFacts
 
 Call = Literal["promote", "discuss", "do not promote"]
@@ -130,7 +131,9 @@ def report_verdict(facts: ReportFacts) -> ReportVerdict:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         return ReportVerdict("do not promote", f"Do not promote: {found[0].fault}{more}.", grounds)
     if doubts:
-        told = "; ".join(f"{each.fault} ({each.said})" for each in doubts)
+        told = "; ".join(each.fault for each in doubts)
+        if len(doubts) == 1:
+            told += f": {doubts[0].said}"
         return ReportVerdict("discuss", f"Discuss: all checks hold, but {told}.", grounds)
     lead = "It leads already" if facts.leads else "Promote"
     return ReportVerdict("promote", f"{lead}: all checks hold{_gain(facts)}.", grounds)
@@ -139,7 +142,8 @@ def report_verdict(facts: ReportFacts) -> ReportVerdict:
 def _gain(facts: ReportFacts) -> str:
     lift = lift_over(facts, CHAMPION) or lift_over(facts, NO_OFFER)
     if lift is None:
-        return ", and it says what it can do without a policy for offers"
+        lacking = ", ".join(what for what, _ in missing_parts(facts))
+        return f", for what it can do: {lacking}" if lacking else ""
     told = _money(lift, facts.currency)
     return f", and by the log its offers earn {told} a decision over {lift.over}"
 
@@ -164,10 +168,22 @@ def fault_of(member: MemberView, check: str) -> str:
     """What it means that a check failed, in a few words."""
     if check == LOADS_AND_AGREES:
         return f"{member.asset}: {_BROKEN}"
+    if (member.asset, check) == ("ppo_decision", "off_policy"):
+        return _fault_by_the_log(member.reports[check])
     spec = next((each for each in member.specs if each.name == check), None)
     if spec is None:
         return f"{member.asset} failed {check}"
     return spec.fault or f"not shown of {member.asset}: {spec.description.rstrip('.')}"
+
+
+def _fault_by_the_log(report: GateReport) -> str:
+    """Against whom the log says that the policy loses."""
+    failed = {gate.name for gate in report.gates if not gate.passed}
+    if failed == {"bound_over_simple"}:
+        return "certainly worse than a simple policy, by the log"
+    if report.champion is not None:
+        return "worse than the champion, by the log"
+    return "no certain lift over no offer, by the log"
 
 
 def _constant(facts: ReportFacts) -> Iterator[Ground]:
@@ -181,16 +197,14 @@ def _constant(facts: ReportFacts) -> Iterator[Ground]:
 
 
 def _stale(facts: ReportFacts) -> Iterator[Ground]:
-    for asset, (days, most) in facts.ages().items():
-        if days > most:
-            said = f"{asset} last changed {days:.0f} days ago, at most {most:g} are wanted"
-            yield Ground(
-                "doubts",
-                f"the data are stale ({asset})",
-                said,
-                "Bring a newer extract and run again.",
-                "data",
-            )
+    old = {asset: told for asset, told in facts.ages().items() if told[0] > told[1]}
+    if old:
+        said = "; ".join(
+            f"{asset} last changed {days:.0f} days ago, at most {most:g} are wanted"
+            for asset, (days, most) in old.items()
+        )
+        advice = "Bring a newer extract and run again."
+        yield Ground("doubts", f"the data are stale ({', '.join(old)})", said, advice, "data")
     told = support_of(facts)
     shown = told.get("odds ratio that churn without contact shows beside the table", 1.0)
     undone = told.get("odds ratio of hidden targeting that would undo the lift", 1.0)

@@ -104,8 +104,8 @@ class Arrived:
     gates: tuple[Gate, ...]
 
     @classmethod
-    def of(cls, assignment: Assignment, sent: pd.DataFrame) -> Arrived:
-        """Compares what was assigned with what was sent, a row each time."""
+    def of(cls, assignment: Assignment, sent: pd.DataFrame, contaminated: float) -> Arrived:
+        """Compares what was assigned with what was sent, a row each time; see `check_campaign`."""
         frame, menu, was = assignment.frame, assignment.menu, assignment.arm
         contacts = sent[sent["arm"] != menu.ids[0]]
         first = contacts.drop_duplicates("customer_id").set_index("customer_id")
@@ -116,18 +116,28 @@ class Arrived:
         share = float(unsent.sum() / max((was > 0).sum(), 1))
         again = int(contacts["customer_id"].duplicated().sum())
         times = found["sent_at"] if "sent_at" in found else [pd.NaT] * len(frame)
+        few = contaminated * len(frame)
         gates = (
-            Gate("sent_to_the_holdout", int(((was == 0) & (got > 0)).sum()), "==", 0, "customers"),
-            Gate("sent_another_arm", int(((was > 0) & (got > 0) & (got != was)).sum()), "==", 0, "customers"),
-            Gate("sent_again", again, "==", 0, "contacts with whom there was one before"),
-            Gate("sent_unassigned", int(strangers.sum()), "==", 0, "contacts of no decision of the campaign"),
+            Gate("sent_to_the_holdout", int(((was == 0) & (got > 0)).sum()), "<=", few, "customers"),
+            Gate(
+                "sent_another_arm", int(((was > 0) & (got > 0) & (got != was)).sum()), "<=", few, "customers"
+            ),
+            Gate("sent_again", again, "<=", few, "contacts with whom there was one before"),
+            Gate(
+                "sent_unassigned", int(strangers.sum()), "<=", few, "contacts of no decision of the campaign"
+            ),
             Gate("unsent_share", share, "<=", MOST_UNSENT, "of those to be contacted, who were sent nothing"),
         )
         return cls(arm, ~unsent, pd.DatetimeIndex(times), gates)
 
 
 def check_campaign(
-    assignment: Assignment, sent: pd.DataFrame, X: Floats, schema: CustomerSchema, key: bytes
+    assignment: Assignment,
+    sent: pd.DataFrame,
+    X: Floats,
+    schema: CustomerSchema,
+    key: bytes,
+    contaminated: float = 0.0,
 ) -> Outcome:
     """All that can be wrong with a campaign once it is sent.
 
@@ -142,9 +152,10 @@ def check_campaign(
         X: (n, F) features of their customers, as when it was made.
         schema: Of the features.
         key: That the assignment was drawn with.
+        contaminated: Share of the decisions that may have got what was not assigned, of each kind.
     """
     frame, was, p = assignment.frame, assignment.arm, assignment.propensities
-    arrived = Arrived.of(assignment, sent)
+    arrived = Arrived.of(assignment, sent, contaminated)
     drew = np.full(len(frame), -1)
     for name in frame["campaign"].unique():
         rows = np.flatnonzero(frame["campaign"] == name)

@@ -47,6 +47,12 @@ class CampaignConfig(BaseModel, frozen=True, extra="forbid"):
         description="Customers to decide for, drawn by chance; null: all who may be contacted.",
     )
     weekly: int | None = Field(default=None, ge=1, description="Decisions a week; null: all in one week.")
+    contaminated: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.05,
+        description="Share of the decisions that may have got what was not assigned; they count as assigned.",
+    )
     served: bool = Field(
         default=False,
         description="Whether releases without a policy let chance decide by these shares, all who may be contacted; "

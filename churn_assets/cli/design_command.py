@@ -199,7 +199,10 @@ class _Campaign:
         assignment = read_assignment(target, self.menu)
         rows = self._places(assignment)
         X = self.people.table.X[rows]
-        outcome = check_campaign(assignment, read_sent(sent, self.menu), X, self.models.schema, self.key)
+        arrived = read_sent(sent, self.menu)
+        outcome = check_campaign(
+            assignment, arrived, X, self.models.schema, self.key, self.config.contaminated
+        )
         failed = [gate for gate in outcome.gates if not gate.passed]
         told: dict[str, Any] = {
             "gates": [gate.row for gate in outcome.gates],

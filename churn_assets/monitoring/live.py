@@ -73,11 +73,13 @@ class Breach:
 def forecasts(decisions: pd.DataFrame) -> tuple[Forecast, ...]:
     """How true the forecasts of churn without contact, and of acceptance of what was offered, were.
 
+    Of what the chance of a campaign offered there is no forecast.
+
     Args:
         decisions: Rows of a `LiveLog` with whole outcomes.
     """
     idle = decisions[decisions["arm"] == NO_CONTACT_ID]
-    offered = decisions[decisions["arm"] != NO_CONTACT_ID]
+    offered = decisions[(decisions["arm"] != NO_CONTACT_ID) & (decisions["assigned"] != "experiment")]
     return (
         _forecast("churn without contact", idle, idle["churned"] - idle["risk"]),
         _forecast("acceptance", offered, offered["accepted"] - offered["acceptance"]),

@@ -112,6 +112,13 @@ def test_all_of_them_are_found_at_once(assignment, sent, frame):
     assert set(FAULTS) <= failed(assignment, sent)
 
 
+def test_a_few_mistakes_may_be_tolerated_and_more_are_not(assignment, sent, frame):
+    few = FAULTS["sent_to_the_holdout"](sent, frame)
+    for share, found in ((0.01, set()), (0.005, {"sent_to_the_holdout"})):
+        gates = check_campaign(assignment, few, features(assignment), SCHEMA, KEY, share).gates
+        assert {gate.name for gate in gates if not gate.passed} == found
+
+
 def test_an_arm_that_was_sent_less_often_than_planned_is_a_sample_ratio_mismatch(assignment, sent):
     dropped = sent[(sent["arm"] != "percent_30") | (np.arange(len(sent)) % 5 > 0)]
     assert "sample_ratio" in failed(assignment, dropped)

@@ -136,3 +136,11 @@ def test_harm_that_begins_late_is_found_within_a_window(rng):
 def test_a_harmless_release_is_rarely_rolled_back_however_often_it_is_looked_at(rng):
     broken = sum(first_breach(served(rng, 4_000), CONFIG) is not None for _ in range(200))
     assert broken <= 10 + 3 * np.sqrt(200 * 0.05 * 0.95)
+
+
+def test_what_a_campaign_offered_by_chance_had_no_forecast_to_be_wrong(rng):
+    chance = served(rng, 8_000).assign(assigned="experiment", acceptance=0.0)
+    leaving, acceptance = forecasts(chance)
+    assert acceptance.rows == 0
+    assert leaving.rows > 0
+    assert wrong_forecasts((leaving, acceptance), CONFIG) == ()

@@ -84,6 +84,7 @@ def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
 
 
 def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:
+    from churn_assets.offers.as_of import known_before
     from churn_assets.offers.config import OfferLogConfig
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.log import configured_log
@@ -92,7 +93,11 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
     config = experiment.section(OfferLogConfig)
     if not config.simulated:
         arms = catalogue(experiment.arms, experiment.economics)
-        log = configured_log(config, customers, arms, root)
+        log, unknown = known_before(configured_log(config, customers, arms, root), customers, config.source)
+        if unknown:
+            told["said"].append(
+                f"offer log: {unknown} decisions left out, as no row of their customer is from before"
+            )
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
     if config.decisions is not None:
         reports = outcome_reports(config.decisions.outcomes, root, config.decisions.reading)

@@ -76,6 +76,7 @@ def _served(step: Step[OfferLogConfig]) -> OfferRows | None:
 def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
+    from churn_assets.offers.as_of import known_before
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.eligibility import Eligibility
     from churn_assets.offers.log import configured_log
@@ -101,6 +102,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
+    log, unknown = known_before(log, customers, config.source)
     if config.newest is not None:
         log = log.where(np.arange(len(log)) >= len(log) - config.newest)
     return Made(
@@ -108,6 +110,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         metrics={
             "rows": len(log),
             "left_out_by_condition": left_out,
+            "left_out_without_a_row_before": unknown,
             "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),

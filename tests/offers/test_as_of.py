@@ -33,7 +33,8 @@ def log(customers: CustomerTable, decided: list[tuple[str, str]], *, simulated: 
     rows = [
         {
             "customer_id": name, "decided_at": when, "arm": "no_contact", "propensity": 0.5, "propensity_0": 0.5,
-            "propensity_10": 0.5, "policy_version": "lot", "prior_offers": 0, "accepted": 0, "churned": 0, "margin": 0.0,
+            "propensity_10": 0.5, "policy_version": "lot", "prior_offers": 0, "accepted": 0, "churned": 0,
+            "margin": 0.0,
         }
         for name, when in decided
     ]  # fmt: skip
@@ -62,7 +63,7 @@ def test_decisions_from_before_a_customer_s_first_row_are_left_out_and_counted()
 def test_a_panel_that_was_all_written_after_the_decisions_is_refused_by_name():
     table = panel()
     with pytest.raises(
-        OfferLogError, match="log.csv: column 'decided_at': .*2025-01-01.*'fee', 'tenure', 'use'"
+        OfferLogError, match=r"log\.csv: column 'decided_at': .*2025-01-01.*'fee', 'tenure', 'use'"
     ):
         known_before(log(table, [("c1", "2024-12-31")]), table, "log.csv")
 

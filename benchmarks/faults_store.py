@@ -39,7 +39,9 @@ from churn_assets.store.signatures import PRIVATE_KEYS, SignaturePolicy, Signatu
 REPOSITORY = Path(__file__).parents[1]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE)
 KILL = 0
-CALLS = frozenset({"open", "mkdir", "link", "unlink", "fsync", "scandir", "sendfile", "fdopen", "pread", "posix_fallocate"})
+CALLS = frozenset(
+    {"open", "mkdir", "link", "unlink", "fsync", "scandir", "sendfile", "fdopen", "pread", "posix_fallocate"}
+)
 COMMANDS: dict[str, tuple[str, ...]] = {
     "history": ("history",),
     "releases": ("releases",),
@@ -52,7 +54,15 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "copy": ("store", "copy", ".churn/store", "copy"),
 }
 ACTS = ("promote", "rollback")
-FOREIGN = (".DS_Store", "000000000001.json~", "#x#", "notes.txt", "Copy of 1.json", "backup/000000000002.json", "\udcff")
+FOREIGN = (
+    ".DS_Store",
+    "000000000001.json~",
+    "#x#",
+    "notes.txt",
+    "Copy of 1.json",
+    "backup/000000000002.json",
+    "\udcff",
+)
 MOST = 16
 """System calls that are tried of each command and error, evenly spaced."""
 
@@ -81,7 +91,9 @@ class FaultyOs:
             if self.failing and self.error == KILL:
                 raise Killed
             if self.failing == name:
-                raise OSError(self.error, os.strerror(self.error), args[0] if isinstance(args[0], str) else None)
+                raise OSError(
+                    self.error, os.strerror(self.error), args[0] if isinstance(args[0], str) else None
+                )
             return real(*args, **kwargs)
 
         return call
@@ -154,7 +166,10 @@ def make_world(folder: Path, *, signed: bool) -> World:
     for member in value.bundle.members.values():
         _copy(source, store, member.version)
         _judge(store, member.version, None)
-    refs = [_release(store, value, source.manifest(release).provenance, folder / str(day), day) for day in (3, 2, 1)]
+    refs = [
+        _release(store, value, source.manifest(release).provenance, folder / str(day), day)
+        for day in (3, 2, 1)
+    ]
     channel = Channel(store, "quickstart")
     for number, ref in enumerate(refs):
         _judge(store, ref, refs[1])
@@ -244,7 +259,7 @@ def _judge_outcome(
     records: int, counts: Counts,
 ) -> None:  # fmt: skip
     after = world.inodes()
-    if code == 70 or code == 1 and name not in ("doctor", "checks", "promote", "rollback"):
+    if code == 70 or (code == 1 and name not in ("doctor", "checks", "promote", "rollback")):
         counts.bugs.append(f"{fault}: exit {code}")
     if code == 0 and not (as_expected and set(done) - {""} <= set(after) | _scratch(after, done)):
         counts.silent.append(fault)
@@ -253,7 +268,11 @@ def _judge_outcome(
         counts.lost.append(fault)
     acted = world.records() == records
     code, _ = (0, "") if acted and name in ACTS else world.run(name)
-    if code != 0 or world.records() != records or not set(done) <= set(world.inodes()) | _scratch(after, done):
+    if (
+        code != 0
+        or world.records() != records
+        or not set(done) <= set(world.inodes()) | _scratch(after, done)
+    ):
         counts.unhealed.append(f"{fault}: exit {code}")
 
 
@@ -269,7 +288,14 @@ def try_foreign(world: World, counts: Counts, names: Sequence[str] = FOREIGN) ->
     release = next((world.pristine / store / "artifacts" / "quickstart" / "release").iterdir()).relative_to(
         world.pristine
     )
-    places = [store, store / "channels", store / "channels" / "quickstart", store / "artifacts", release, release.parent]
+    places = [
+        store,
+        store / "channels",
+        store / "channels" / "quickstart",
+        store / "artifacts",
+        release,
+        release.parent,
+    ]
     for place in places:
         for foreign in names:
             for command in COMMANDS:
@@ -288,7 +314,9 @@ def try_foreign(world: World, counts: Counts, names: Sequence[str] = FOREIGN) ->
                     counts.silent.append(fault)
 
 
-def tried(most: int = MOST, names: Sequence[str] = FOREIGN, commands: Sequence[str] = tuple(COMMANDS)) -> Counts:
+def tried(
+    most: int = MOST, names: Sequence[str] = FOREIGN, commands: Sequence[str] = tuple(COMMANDS)
+) -> Counts:
     """All faults, in a folder of their own."""
     counts = Counts()
     for signed in (False, True):
@@ -306,7 +334,13 @@ def measure() -> list[Figure]:
     counts = tried()
     told: Callable[[list[str]], str] = lambda found: "; ".join(found[:3])  # noqa: E731
     return [
-        Figure("faults_store", counts.faults, ">=", 1500, "commands × system calls × errors, kills and foreign files"),
+        Figure(
+            "faults_store",
+            counts.faults,
+            ">=",
+            1500,
+            "commands × system calls × errors, kills and foreign files",
+        ),
         Figure("faults_store_silent", len(counts.silent), "<=", 0, told(counts.silent)),
         Figure("faults_store_unhealed", len(counts.unhealed), "<=", 0, told(counts.unhealed)),
         Figure("faults_store_lost", len(counts.lost), "<=", 0, told(counts.lost)),

@@ -86,6 +86,7 @@ def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
 
 
 def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:
+    from churn_assets.offers.as_of import known_before
     from churn_assets.offers.config import OfferLogConfig
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.log import configured_log
@@ -99,6 +100,11 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
     if not config.simulated:
         arms = catalogue(experiment.arms, experiment.economics)
         log = configured_log(config, customers, arms, root, experiment.economics)
+        log, unknown = known_before(log, customers, str(config.source))
+        if unknown:
+            told["said"].append(
+                f"offer log: {unknown} decisions left out, as no row of their customer is from before"
+            )
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
         told["said"].append(f"content of the offer log: {content_digest(log.frame)[:16]}")
     if config.decisions is not None:

@@ -25,10 +25,10 @@ CUSTOMERS: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="honest_split",
-        description="Every customer stands once, on one side of the split, by the hash of the id; the sides are alike.",
+        description="Every customer stands on one side of the split, by the hash of the id; the sides are alike.",
         fault="the split leaks: held-out customers are not apart from the others",
         advice="Look for repeated ids in the source, and for rows of one customer under ids of their own: let "
-        "customers.id name the customer, one row each. Never change folds by hand.",
+        "customers.id name the customer, and customers.row_date the day of each row. Never change folds by hand.",
         run="churn_assets.customers.gates:split",
     ),
     CheckSpec(

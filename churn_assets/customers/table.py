@@ -78,6 +78,7 @@ class TableSource:
         blanks: Number of blanks of each feature that has any.
         left_out: Number of rows that were left out, by the name of the rule.
         said: What was detected in reading, a sentence each.
+        as_of: The day that the features of all rows describe, where it was told.
         copied: Lines of a few rows that are near copies under other ids, those of one customer together.
     """
 
@@ -87,6 +88,7 @@ class TableSource:
     blanks: Mapping[str, int] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
     said: tuple[str, ...] = ()
+    as_of: str | None = None
     copied: tuple[tuple[int, ...], ...] = ()
 
 
@@ -177,6 +179,10 @@ class CustomerTable:
             self.frame[CHURNED].notna() if CHURNED in self.frame.columns else [False] * len(self)
         )
 
+    def seen_by(self, schema: CustomerSchema) -> CustomerTable:
+        """The same rows as another schema reads them."""
+        return CustomerTable(self.frame, schema, self.source, self.history and self.history.seen_by(schema))
+
     @cached_property
     def labelled(self) -> CustomerTable:
         """Every row with a label."""
@@ -197,14 +203,17 @@ class CustomerTable:
     def eventual(self) -> CustomerTable:
         """Of a panel, each customer's first labelled row, labelled by whether they leave while it lasts, however late.
 
-        A column that is written once they have left, into all their rows, knows that.
+        A column that is written once they have left, into all their rows, knows that. Who is gone by the newest month,
+        and is not known to have left, is left out.
         """
         rows = self.labelled
-        if ROW_DATE not in rows.frame:
+        if self.history is None:
             return rows
         ever = rows.frame.groupby(ID)[CHURNED].transform("max")
+        there = self.days >= self.days.max() - pd.DateOffset(months=1)
         first = is_newest(rows.ids, pd.DatetimeIndex(-rows.days.asi8))
-        return CustomerTable(rows.frame.assign(churned=ever), self.schema).where(first)
+        known = (ever == 1) | rows.frame[ID].isin(self.frame[ID][there])
+        return CustomerTable(rows.frame.assign(churned=ever), self.schema).where(first & known.to_numpy())
 
     def where(self, mask: NDArray[np.bool_]) -> CustomerTable:
         """Returns the customers that the mask, (n,) bool, picks, with their rows."""
@@ -315,7 +324,8 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     frame = pd.DataFrame(columns, copy=False)
     schema = _with_statistics(schema, frame, problems)
     there = {name: count for name, count in blanks.items() if count}
-    source = TableSource(raw.where, "", len(frame), there, chosen.left_out, tuple(raw.said))
+    as_of = None if config.row_date or config.as_of is None else config.as_of.isoformat()
+    source = TableSource(raw.where, "", len(frame), there, chosen.left_out, tuple(raw.said), as_of)
     return _with_lines_of_copies(CustomerTable.of_rows(frame, schema, source), raw.line)
 
 

@@ -28,6 +28,7 @@ from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import UPSTREAM, ResponseTables, build_tables
 from churn_assets.gates.estimates import clustered_mean
 from churn_assets.gates.report import Gate, Outcome, no_champion
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.economics import Economics
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import AcceptModel
@@ -345,16 +346,16 @@ def off_policy(
         and champion_effect_model is not None
     ):
         # The same people, with the features that it reads.
-        seen = CustomerTable(customers.frame, champion_risk_model.schema)
+        seen = customers.seen_by(champion_risk_model.schema)
         models = ResponseModels.of(
             champion_risk_model, champion_accept_model, champion_effect_model, champion.process
         )
         theirs = decisions_on_log(champion, seen, offer_log, models)
     evidence = LoggedDecisions.of(offer_log, customers)
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
-    risk = risk_model.risk_of(offer_log.customer_id)
-    price = customers.price[offer_log.positions(customers.ids)]
-    opponents = simple_policies(offer_log.menu, offered, risk, price)
+    known, row = rows_before(offer_log, customers)
+    risk = risk_model.risk_of_rows(known)[row]
+    opponents = simple_policies(offer_log.menu, offered, risk, known.price[row])
     verdict = decide_release(evidence, candidate, theirs)
     return off_policy_outcome(
         verdict,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from churn_assets.customers.schema import ROW_DATE
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import on_log
@@ -13,6 +14,7 @@ from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import Floats
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import ResponseTables, build_tables
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.log import OfferLog
 
 
@@ -33,7 +35,10 @@ def decisions_on_log(
         OffPolicyError: The menu has an arm that the log never tried.
     """
     process = policy.process
-    customer = log.positions(table.ids)
+    table, customer = rows_before(log, table)
+    if ROW_DATE in table.frame:  # of a panel only the rows that a decision knew
+        needed, customer = np.unique(customer, return_inverse=True)
+        table = table.where(np.isin(np.arange(len(table)), needed))
     calm = build_tables(table, models)
     # Offers made before the first decision matter until they are forgotten: only those months are asked again.
     carried = replace(models, process=replace(process, horizon=min(process.recent, process.horizon)))

@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.arms import Menu
+from churn_assets.customers.schema import CHURNED
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.config import KnownBy
 from churn_assets.offers.log import OfferLog
 
@@ -162,16 +164,20 @@ class LoggedDecisions:
             table: the log's customers (and possibly others).
         """
         customer = log.positions(table.ids)
+        known, row = rows_before(log, table)
         expected = cross_fitted_outcomes(
-            outcome_design(table),
-            customer,
+            outcome_design(known),
+            row,
             log.prior_offers,
             log.arm,
             log.margin,
-            table.fold.astype(np.int64),
+            known.fold.astype(np.int64),
             len(log.menu),
         )
-        suspected = suspected_targeting(log, table.y[customer].astype(np.int64))
+        # Of a panel, a decision of whose row it is not known yet who leaves is compared with nothing.
+        labelled = known.is_labelled[row]
+        label = known.frame[CHURNED].to_numpy()[row[labelled]].astype(np.int64)
+        suspected = suspected_targeting(log.where(labelled), label) if labelled.any() else 1.0
         return cls(log.arm, log.margin, log.propensities, expected, customer, suspected)
 
     def estimate(self, policy: Floats) -> OffPolicyEstimate:

@@ -83,6 +83,7 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
 def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
+    from churn_assets.offers.as_of import known_before
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.eligibility import Eligibility
     from churn_assets.offers.log import configured_log
@@ -109,6 +110,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
+    log, unknown = known_before(log, customers, str(config.source))
     if config.newest is not None:
         log = log.where(np.arange(len(log)) >= len(log) - config.newest)
     return Made(
@@ -118,6 +120,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
             "propensities": log.known_by,
             "left_out_by_condition": left_out,
             "left_out_not_in_the_table": strangers,
+            "left_out_without_a_row_before": unknown,
             "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),

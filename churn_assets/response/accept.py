@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.config import AcceptModelConfig
 from churn_assets.response.predictor import AcceptPredictor
@@ -55,7 +56,8 @@ class AcceptModel:
         from churn_assets.response import classifier  # predicting needs no scikit-learn
 
         customer = log.positions(table.ids)
-        features, recent = table.X[customer], log.prior_offers.astype(np.float64)
+        known, row = rows_before(log, table)
+        features, recent = known.X[row], log.prior_offers.astype(np.float64)
         group = cross_fit_groups(table, customer, config.cross_fits)
         contacted, menu = log.arm > 0, log.menu
 

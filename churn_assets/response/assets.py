@@ -55,12 +55,14 @@ def effect_model(
     risk_model: RiskModel,
     accept_model: AcceptModel,
 ) -> Made:
+    from churn_assets.offers.as_of import rows_before
     from churn_assets.response.effect import EffectModel
 
+    known, row = rows_before(offer_log, customers)
     model = EffectModel.fit(
         customers,
         offer_log,
-        risk_model.risk_of(offer_log.customer_id),
+        risk_model.risk_of_rows(known)[row],
         accept_model.out_of_fold,
         step.config,
     ).following(customers, offer_log, risk_model)

@@ -31,6 +31,7 @@ from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.conversion import additive_curves
 from churn_assets.predictors.grid import Grid, edges_of, union
@@ -298,8 +299,9 @@ class _Fitting:
         customer = log.positions(table.ids)
         group = cross_fit_groups(table, customer, config.cross_fits)
         rows = np.flatnonzero(group >= 0)
+        known, row = rows_before(log, table)
         customer, group, risk = customer[rows], group[rows], risk[rows]
-        X, q = table.X[customer], acceptance[rows].astype(np.float64)
+        X, q = known.X[row[rows]], acceptance[rows].astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0
         arm, propensities = log.arm[rows], log.propensities[rows]
         scored = logit(risk, LEAST)

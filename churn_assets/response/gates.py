@@ -20,6 +20,7 @@ from churn_assets.gates.metrics import (
     roc_rows,
 )
 from churn_assets.gates.report import Gate, Outcome, no_champion
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.probability import logit
 from churn_assets.response.accept import AcceptModel
@@ -73,7 +74,8 @@ class HeldOutOffers:
         """Picks the rows whose customers no model was fitted on."""
         customer = log.positions(table.ids)
         held_out = table.held_out[customer]
-        return cls(log.where(held_out), customer[held_out], table.X[customer[held_out]])
+        known, row = rows_before(log, table)
+        return cls(log.where(held_out), customer[held_out], known.X[row[held_out]])
 
     def where(self, rows: NDArray[np.bool_]) -> HeldOutOffers:
         """The rows that a mask (n,) keeps."""

@@ -107,17 +107,23 @@ class Windows:
 def windows_of(table: CustomerTable, log: OfferLog, risk: RiskModel, effect: Consequences) -> Windows:
     """A log's decisions on customers who are not held out, and the times between in which an accepted benefit ran.
 
-    Features are the table's, but for the tenure, which grows from a customer's first decision on. Whoever took a
-    benefit that outlasts the window is decided for again when it ends; who is not, where others are, has left.
+    Features are the table's, but for the tenure, which grows from a customer's first decision on; of a panel, those of
+    the row that was known. Whoever took a benefit that outlasts the window is decided for again when it ends; who is
+    not, where others are, has left.
     """
+    from churn_assets.offers.as_of import rows_before  # a release reads what persists, and no log
+
     log = log.where(~table.held_out[log.positions(table.ids)])
     window = table.schema.label_window_months
     customer, accepted = log.positions(table.ids), log.accepted == 1
     start = log.frame["decided_at"].min()
     months = (log.frame["decided_at"] - start).dt.total_seconds().to_numpy() / (86_400 * DAYS_A_MONTH)
     first = pd.Series(months).groupby(customer).transform("min").to_numpy()
-    churn = _aged_risk(table, customer, months - first, risk)
-    base, if_accepted, if_refused = effect.consequences(table.X[customer], churn)
+    known, row = rows_before(log, table)
+    # The rows of a panel are as old as the decision.
+    aged = np.zeros(len(log)) if table.history is not None else months - first
+    churn = _aged_risk(known, row, aged, risk)
+    base, if_accepted, if_refused = effect.consequences(known.X[row], churn)
     rows, offered = np.arange(len(log)), np.maximum(log.arm - 1, 0)
     answered = np.where(accepted, if_accepted[rows, offered], if_refused[rows, offered])
     contacted = np.where(log.arm > 0, answered, base)
@@ -126,9 +132,9 @@ def windows_of(table: CustomerTable, log: OfferLog, risk: RiskModel, effect: Con
     return _with_times_between(seen, unseen * (log.churned == 0), window)
 
 
-def _aged_risk(table: CustomerTable, customer: Ints, months: Floats, risk: RiskModel) -> Floats:
-    """(n,) out-of-fold risk of customers, moved as the model moves it with their tenure."""
-    scored, X = risk.risk_of(table.ids)[customer], table.X[customer]
+def _aged_risk(table: CustomerTable, row: Ints, months: Floats, risk: RiskModel) -> Floats:
+    """(n,) out-of-fold risk of rows of a table, moved as the model moves it with their tenure."""
+    scored, X = risk.risk_of_rows(table)[row], table.X[row]
     tenure = table.schema.tenure_index
     if tenure is None:
         return scored

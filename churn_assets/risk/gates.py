@@ -46,7 +46,7 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
     held_out, fitted = _sides(customers)
     risk = model.predict_customers(held_out)
     skill = 1 - brier(held_out.y, risk) / brier(held_out.y, np.full(len(held_out), fitted.y.mean()))
-    cross_fitted = auc_estimate(fitted.y, model.risk_at(fitted))
+    cross_fitted = auc_estimate(fitted.y, model.risk_of_rows(fitted))
     unseen = auc_estimate(held_out.y, risk)
     ahead = Estimate(
         cross_fitted.value - unseen.value,
@@ -219,7 +219,7 @@ def slices(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outc
     model fails once in 1 / `least_p_value`: the furthest of them is held against how far the furthest is by chance.
     """
     customers = customers.judged
-    risk, y = model.risk_at(customers), customers.y
+    risk, y = model.risk_of_rows(customers), customers.y
     rows: list[dict[str, Any]] = []
     members: list[NDArray[np.bool_]] = []
     for feature, level, inside in _slices(customers):
@@ -341,9 +341,9 @@ def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfi
     held_out, fitted = rows.where(rows.held_out), rows.where(~rows.held_out)
     risk = model.predict_customers(held_out)
     unknown = len(row_keys(rows.frame).symmetric_difference(row_keys(model.out_of_fold)))
-    agreement = float(np.abs(model.risk_at(held_out) - risk).max()) if not unknown else None
+    agreement = float(np.abs(model.risk_of_rows(held_out) - risk).max()) if not unknown else None
     own = model.predict_customers(fitted)
-    cross_fitted = model.risk_at(fitted) if not unknown else own
+    cross_fitted = model.risk_of_rows(fitted) if not unknown else own
     found = [
         Gate("customers_without_risk", unknown, "==", 0, "in the table or the out-of-fold risks only"),
         Gate("held_out_agreement", agreement, "<=", 1e-9, "largest difference from the published risks"),

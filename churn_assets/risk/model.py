@@ -140,7 +140,7 @@ class RiskModel:
             known = known.drop(columns=ROW_DATE)
         return _found(known, pd.Index(ids))
 
-    def risk_at(self, rows: CustomerTable) -> Floats:
+    def risk_of_rows(self, rows: CustomerTable) -> Floats:
         """Returns the out-of-fold risk of rows of its own table, (n,); KeyError for an unknown one."""
         return _found(self.out_of_fold, row_keys(rows.frame))
 

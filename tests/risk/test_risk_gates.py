@@ -248,8 +248,8 @@ class Promising:
     def __init__(self, model) -> None:
         self.model = model
 
-    def risk_at(self, rows):
-        risk = self.model.risk_at(rows)
+    def risk_of_rows(self, rows):
+        risk = self.model.risk_of_rows(rows)
         return 1 / (1 + ((1 - risk) / risk) ** 3)
 
 

@@ -1,0 +1,92 @@
+"""Features as of the decision: the newest row of a panel before it; what was written later is refused."""
+
+from datetime import date
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.panel_tables import panel_config, read
+from churn_assets.arms import Catalogue
+from churn_assets.customers.table import CustomerTable
+from churn_assets.offers.as_of import known_before, rows_before
+from churn_assets.offers.log import OfferLog, OfferLogError, as_log
+
+
+def panel(**changes) -> CustomerTable:
+    """Three customers, four months; the usage says which row it is of."""
+    frame = pd.DataFrame(
+        [
+            {
+                "account": f"c{customer}", "month": f"2025-0{month}-01", "fee": 20.0 + customer, "tenure": month,
+                "use": 10 * customer + month, "left_on": "2025-03-20" if customer == 2 else None,
+            }
+            for customer in (1, 2, 3)
+            for month in (1, 2, 3, 4)
+        ]
+    )  # fmt: skip
+    label = {"column": "left_on", "window_months": 1}
+    return read(frame, panel_config(**({"label": label} | changes)), 1)
+
+
+def log(customers: CustomerTable, decided: list[tuple[str, str]], *, simulated: bool = False) -> OfferLog:
+    rows = [
+        {
+            "customer_id": name, "decided_at": when, "arm": "no_contact", "propensity": 0.5, "propensity_0": 0.5,
+            "propensity_10": 0.5, "policy_version": "lot", "prior_offers": 0, "accepted": 0, "churned": 0,
+            "margin": 0.0,
+        }
+        for name, when in decided
+    ]  # fmt: skip
+    return as_log(pd.DataFrame(rows), customers.ids, Catalogue(), simulated=simulated, origin="log.csv")
+
+
+def test_a_decision_knows_the_newest_row_from_before_it():
+    table = panel()
+    decisions = [("c3", "2025-01-15"), ("c1", "2025-02-28"), ("c3", "2025-03-01"), ("c1", "2025-06-01")]
+    known, row = rows_before(log(table, decisions), table)
+    assert known.frame["use"].to_numpy()[row].tolist() == [31, 12, 32, 14]
+
+
+def test_a_row_of_the_same_moment_is_not_from_before():
+    table = panel()
+    known, row = rows_before(log(table, [("c1", "2025-03-01"), ("c1", "2025-03-01T00:00:01")]), table)
+    assert known.frame["use"].to_numpy()[row].tolist() == [12, 13]
+
+
+def test_decisions_from_before_a_customer_s_first_row_are_left_out_and_counted():
+    table = panel()
+    kept, unknown = known_before(log(table, [("c1", "2024-12-31"), ("c1", "2025-02-02")]), table, "log.csv")
+    assert (len(kept), unknown) == (1, 1)
+
+
+def test_a_panel_that_was_all_written_after_the_decisions_is_refused_by_name():
+    table = panel()
+    with pytest.raises(
+        OfferLogError, match=r"log\.csv: column 'decided_at': .*2025-01-01.*'fee', 'tenure', 'use'"
+    ):
+        known_before(log(table, [("c1", "2024-12-31")]), table, "log.csv")
+
+
+def test_a_table_of_a_later_day_than_a_decision_is_refused_by_name():
+    frame = pd.DataFrame(
+        {"account": ["c1", "c2"], "fee": [20.0, 30.0], "use": [1, 2], "left_on": [None, "2026-01-09"]}
+    )
+    table = read(frame, panel_config(row_date=None, tenure=None, as_of=date(2026, 1, 1)), 1)
+    early = [("c1", "2025-12-31"), ("c2", "2026-01-02")]
+    with pytest.raises(
+        OfferLogError, match=r"found 1 decisions from before 2026-01-01.*'fee', 'use'.*row_date"
+    ):
+        known_before(log(table, early), table, "log.csv")
+    assert known_before(log(table, early[1:]), table, "log.csv")[1] == 0
+    assert known_before(log(table, early, simulated=True), table, "log.csv")[1] == 0
+
+
+def test_a_table_of_one_row_a_customer_is_looked_up_as_it_is():
+    frame = pd.DataFrame(
+        {"account": ["c1", "c2"], "fee": [20.0, 30.0], "use": [1, 2], "left_on": [None, "2026-01-09"]}
+    )
+    table = read(frame, panel_config(row_date=None, tenure=None, as_of=date(2026, 1, 1)), 1)
+    known, row = rows_before(log(table, [("c2", "2026-01-02"), ("c1", "2026-01-03")]), table)
+    assert known is table
+    np.testing.assert_array_equal(row, [1, 0])

@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import socket
+import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -67,6 +68,8 @@ def listening_sockets() -> list[socket.socket]:
     found = []
     for entry in Path("/proc/self/fd").iterdir():
         with suppress(OSError):
+            if not stat.S_ISSOCK(entry.stat().st_mode):
+                continue  # a second descriptor of a file would hold its lock
             held = socket.socket(fileno=os.dup(int(entry.name)))
             if held.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 found.append(held)

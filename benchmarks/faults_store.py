@@ -276,7 +276,7 @@ def _named_anew(done: dict[str, int]) -> set[str]:
     return {key for key in done if key.startswith("signatures/channels/")}
 
 
-def try_foreign(world: World, counts: Counts, names: Sequence[str] = FOREIGN) -> None:
+def try_foreign(world: World, counts: Counts, names: Sequence[str], commands: Sequence[str]) -> None:
     """A foreign file of each name in every kind of folder, under every command."""
     store = Path(".churn") / "store"
     release = next((world.pristine / store / "artifacts" / "quickstart" / "release").iterdir()).relative_to(
@@ -292,7 +292,7 @@ def try_foreign(world: World, counts: Counts, names: Sequence[str] = FOREIGN) ->
     ]
     for place in places:
         for foreign in names:
-            for command in COMMANDS:
+            for command in commands:
                 world.reset()
                 path = world.root / place / foreign
                 path.parent.mkdir(exist_ok=True)
@@ -319,7 +319,7 @@ def tried(
             for command in commands:
                 try_command(world, command, counts, most)
             if not signed:
-                try_foreign(world, counts, names)
+                try_foreign(world, counts, names, commands)
     return counts
 
 

@@ -17,13 +17,13 @@ import yaml
 from churn_assets.cli import app, errors
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.definitions import build_defs
-from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.experiment import Experiment, StoreConfig, load_experiment
 from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.flow.registry import registry
 from churn_assets.offers.config import COLUMNS
 from churn_assets.offers.economics import catalogue
 from churn_assets.offers.log import read_log
-from churn_assets.store import cache, location
+from churn_assets.store import cache, location, signatures
 from churn_assets.store import errors as store_errors
 
 ROOT = Path(__file__).parents[1]
@@ -137,8 +137,8 @@ def test_the_page_of_gates_names_every_check_of_every_asset():
 
 def test_the_table_of_exit_codes_is_that_of_the_command():
     told = re.findall(r"^\| (\d+) \| ", (ROOT / "README.md").read_text(), re.MULTILINE)
-    real = [0, errors.REFUSED, errors.USAGE, errors.STORE, errors.RUN_FAILED, errors.PARTLY, errors.BUG]
-    assert [int(code) for code in told] == real
+    failures = [errors.REFUSED, errors.USAGE, errors.STORE, errors.RUN_FAILED, errors.PARTLY, errors.MACHINE]
+    assert [int(code) for code in told] == [0, *failures, errors.BUG]
 
 
 def test_the_store_page_imports_what_exists():
@@ -164,8 +164,19 @@ def test_the_launchpad_example_is_config_of_its_job():
 def test_the_settings_of_the_cache_and_the_uri_are_those_of_the_code():
     page = (ROOT / "docs" / "store.md").read_text()
     assert {"CHURN_CACHE_DIR", "CHURN_CACHE_BYTES"} == {cache.FOLDER, cache.LIMIT}
-    for variable in (cache.FOLDER, cache.LIMIT, location.STORE_VARIABLE):
+    for variable in (cache.FOLDER, cache.LIMIT, location.STORE_VARIABLE, location.SHARED_VARIABLE):
         assert f"`{variable}" in page
+
+
+def test_the_policy_of_signatures_on_the_store_page_is_one():
+    (example,) = blocks(ROOT / "docs" / "store.md", "yaml")
+    section = yaml.safe_load(example)["store"]
+    for key in section["trusted_keys"]:
+        key["public"] = signatures.new_key()[1]
+    policy = StoreConfig.model_validate(section)
+    assert policy.require_signatures
+    page = (ROOT / "docs" / "store.md").read_text()
+    assert all(f"`{variable}`" in page for variable in signatures.PRIVATE_KEYS.values())
 
 
 def test_the_table_of_store_errors_is_complete():

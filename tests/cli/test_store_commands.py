@@ -202,6 +202,7 @@ def test_the_doctor_finds_a_sound_store_and_exits_0(project):
     result = project.churn("doctor", "--json")
     assert result.exit_code == 0, result.output
     assert all(row["passed"] for row in json.loads(result.output))
+    (project.root / "elsewhere").mkdir()
     assert "publish, promote, roll back" in project.churn("doctor", "--store", "elsewhere").output
 
 

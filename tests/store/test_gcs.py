@@ -1,9 +1,13 @@
 """What only a bucket does: refusals, lost answers, a server that dies, and what the errors say of it."""
 
+import http.server
+import json
 import random
+import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +42,7 @@ from churn_assets.store.errors import (
     RequestRefused,
     StoreUnreachable,
 )
-from churn_assets.store.gcs import GcsBackend
+from churn_assets.store.gcs import GcsBackend, _process_client
 
 LARGE = 20 << 20
 
@@ -91,6 +95,96 @@ def test_a_refusal_is_named(
         for operation in every_operation(GcsBackend(bucket, patience=0.3)):
             with pytest.raises(error, match=rf"gs://{bucket}/a/.*{words}"):
                 operation()
+
+
+def told(status: int, reason: str, message: str) -> tuple[int, bytes]:
+    """An answer as Cloud Storage words a refusal."""
+    detail = {"message": message, "domain": "global", "reason": reason}
+    return status, json.dumps({"error": {"code": status, "message": message, "errors": [detail]}}).encode()
+
+
+UNTIL = (
+    "Object 'a-bucket/team/churn/artifacts/quickstart/risk_model/20261122T124501Z-5064bec6bcae/about.json' is subject "
+    "to bucket's retention policy or object retention and cannot be deleted or overwritten until "
+    "2027-03-01T00:00:00.000-08:00"
+)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        (told(403, "retentionPolicyNotMet", UNTIL), RequestRefused, "until 2027-03-01T00:00:00.000-08:00"),
+        (
+            told(403, "objectUnderActiveHold", "is under active Temporary hold"),
+            RequestRefused,
+            "Temporary hold",
+        ),
+        (
+            told(403, "forbidden", "does not have storage.objects.create access"),
+            AccessDenied,
+            "objects.create",
+        ),
+        (told(403, "quotaExceeded", "The quota is used up"), StoreUnreachable, "quota"),
+        (
+            told(412, "orgPolicy", "'us' violates constraint 'constraints/gcp.resourceLocations'"),
+            RequestRefused,
+            "violates constraint",
+        ),
+    ],
+)
+def test_a_refusal_says_whether_a_person_a_policy_or_a_date_is_in_the_way(
+    answer: tuple[int, bytes], error: type[Exception], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, body = answer
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.say(status, body)
+
+        def do_DELETE(self) -> None:
+            self.say(status, body)
+
+        def do_GET(self) -> None:  # nothing is there
+            self.say(
+                *told(404, "notFound", "Not Found") if "/o/" in self.path else (200, b'{"name": "a-bucket"}')
+            )
+
+        def say(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        backend = GcsBackend("a-bucket", patience=0.3)
+        with pytest.raises(error, match=re.escape(words)):
+            backend.create("a/b", b"x")
+        if status == 403:
+            with pytest.raises(error, match=re.escape(words)):
+                backend.delete("a/b")
+        server.shutdown()
+
+
+def test_a_login_of_a_person_has_no_project_and_needs_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    login = {"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}
+    (tmp_path / "login.json").write_text(json.dumps(login))
+    for variable in ("STORAGE_EMULATOR_HOST", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "login.json"))
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    _process_client.cache_clear()
+    client = GcsBackend("a-bucket")._client  # where it would say that no project was passed
+    assert client.project in (None, "<none>")
+    _process_client.cache_clear()
 
 
 def test_without_credentials_the_error_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ class MessagesGates(_Section):
     """Fewest different texts."""
     min_offer_balance: Share = 0.5
     """Least share of the training rows that the rarest offer has, of what it had if all were told equally often."""
-    min_safe_share: Share = 0.5
+    min_safe_share: Share = 0.15
     """Least share of texts that could be sent as they are: nothing else can be imitated to write such."""
 
 
@@ -87,7 +87,7 @@ class PreferencesGates(_Section):
 
     min_train: Count = 2000
     min_test: Count = 500
-    min_rule_pairs: Count = 20
+    min_rule_pairs: Count = 12
     """Fewest test pairs of each single edit, where there are such pairs."""
     max_unsafe_preferred: Share = 0.15
     """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""
@@ -156,6 +156,7 @@ RuleId = Literal[
     "wrong_discount", "wrong_duration", "missing_offer", "unclear_offer", "other_offer", "other_number",
     "placeholder", "missing_name", "missing_service", "wrong_service", "length", "unfinished", "repetition",
     "banned_phrase", "pressure", "personal_data", "other_person", "characters", "opt_out", "quiet_hours",
+    "condition", "other_time", "other_price", "records", "loyalty", "unexplained",
 ]  # fmt: skip
 """Every rule that a text can break; safety.py says what each means."""
 
@@ -225,7 +226,12 @@ class SafetyRules(_Section):
     """Channels on which a text must say how to be left alone."""
     opt_out_phrases: Annotated[tuple[Words, ...], Field(min_length=1)] = ("opt out", "unsubscribe")
     quiet_hours: QuietHours | None = QuietHours()
-    warn: tuple[RuleId, ...] = ("pressure",)
+    sentences: tuple[Words, ...] = ()
+    """More sentences that may be said, as they stand here, besides those that the language's grammar and the templates
+    explain. `{offer}` (or `{percent}%` and `{duration}`), `{service}` and `{name}` stand for what is true."""
+    loyal_months: Count = 24
+    """From how many months with us on somebody may be thanked for years."""
+    warn: tuple[RuleId, ...] = ()
     """Rules that are reported only; a text that breaks any other is not sent."""
     template: Words = (
         "Hello {name}, thank you for being our customer. We would like to offer you {offer}. Please reply YES to "

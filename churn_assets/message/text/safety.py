@@ -254,10 +254,14 @@ class Safety:
                 return
         for what, words in (("discount on", _OFF_WHAT), ("free month of", _FREE_OF)):
             for match in words.finditer(plain):
-                named = match.group(1).strip()
+                named = self._without_bill(match.group(1).strip(), own)
                 if named != own and named not in self._generic:
                     yield "wrong_service", f"a {what} {named!r}, expected {profile.service!r}"
                     return
+
+    def _without_bill(self, named: str, own: str) -> str:
+        """`fiber internet` of `fiber internet bill`."""
+        return own if named.startswith(f"{own} ") and named[len(own) + 1 :] in self._generic else named
 
     def _form(self, text: str, read: Quantities) -> BrokenRules:
         words = len(text.split())

@@ -30,7 +30,7 @@ they're = they are
 
 [parts]
 GLADLY = (gladly|happily|now|also|already|then|therefore|simply|just)
-OBJECT = (your|the|our|this)? (monthly|current|usual|regular)? (SERVICE|GENERIC|SERVICE GENERIC)|the (price|
+OBJECT = (your|the|our|this)? (monthly|current|usual|regular)? (SERVICE GENERIC|SERVICE|GENERIC)|the (price|
   cost) of your SERVICE|(your|the) (bill|price|costs) for (your)? (SERVICE|GENERIC)|what you pay for your
   SERVICE
 EVERY = each month|every month|a month|per month|/ month|monthly|each and every month
@@ -82,7 +82,8 @@ BEING = being (with us|our customer|a customer|here|part of the family|part of o
   service|our company|our team))?|choosing (us|our company|our service|our team|your SERVICE|SERVICE|the
   SERVICE)|(using|enjoying|having) (your|the|our)? SERVICE (with us|from us)?|letting us look after you|
   sharing your day with us|trusting us (with your SERVICE)?|having us|reading (this)?|giving us your trust|
-  placing your trust in us
+  placing your trust in us|choosing us for your SERVICE|(being)? (a)? part of our (community|story|team|
+  family)|your (continued|kind)? (business|trust|support|custom)|everything
 YEARS = (all|all of)? (the|these|your|those|so many|many) (many|good|long)? years (with us|together|of
   trust)?|your loyalty (over the years|to us|all these years)?|(staying|being) (with us|our customer|a
   customer)? (so|this|for so|for this|all this) (long|time)|being (a|our|such a) (loyal|long standing|
@@ -90,17 +91,22 @@ YEARS = (all|all of)? (the|these|your|those|so many|many) (many|good|long)? year
 THANKS = (thank you|thanks|many thanks|our thanks|a big thank you|thank you all|thanks a lot|thank you very
   much|thank you so much|thank you again|thanks again|a warm thank you|our sincere thanks|sincere thanks|
   warm thanks)
-TOKEN = (a|our|one)? (small|little|big|special|personal|warm|sincere)? (thank you|thanks|token of (our)?
-  (thanks|appreciation|gratitude)|sign of (our)? (thanks|appreciation|gratitude)|gesture (of (thanks|
-  appreciation|gratitude|goodwill))?|gift)
+TOKEN = (a|our|one)? (small|little|big|special|personal|warm|sincere)? (thank you|thank - you|thanks|treat|
+  extra|something (special)?|token of (our)? (thanks|appreciation|gratitude)|sign of (our)? (thanks|
+  appreciation|gratitude)|gesture (of (thanks|appreciation|gratitude|goodwill))?|gift)
 INTRO = (as TOKEN (from us|from all of us|from our team|for you)?|(with|in) (our)? (thanks|appreciation|
-  gratitude)|(to|and to) (say (a big)? thank you|thank you|show (you)? (our|how much we) (appreciation|
-  thanks|gratitude|appreciate you|value you)|express our (thanks|gratitude|appreciation))) (for BEING)?|to
-  (make your SERVICE better value|give you more value|make OBJECT (lighter|better|easier))|(because|since)
-  we (value|appreciate|like) (you|having you|your custom|your trust)|(here is|we have)? (good|great|some
-  good|some great|happy) news (for you|from us)?|START|(today|now|that is why|this is why|so|just for you|
-  for you|especially for you|only for you)|SPAN|EVERY (SPAN)?|for your SERVICE|as (a|our) (valued|dear)
-  customer
+  gratitude)|(to|and to) (say (a big)? thank you|say thanks|say thank - you|thank you|give something back|
+  show (you)? (our|how much we) (appreciation|thanks|gratitude|appreciate you|value you)|express our
+  (thanks|gratitude|appreciation))) (for BEING)?|to (make your SERVICE better value|give you more value|make
+  OBJECT (lighter|better|easier))|(because|since) you (are important to us|matter to us|mean a lot to us|are
+  (one of our|our) (customers|customer))|(because|since) we (value|appreciate|like) (you|having you|your
+  custom|your trust)|(here is|we have|we have got|we bring)? (good|great|some good|some great|happy) news
+  (for you|from us)?|START|(today|now|that is why|this is why|so|just for you|for you|especially for you|
+  only for you)|SPAN|EVERY (SPAN)?|for your SERVICE|as (a|our) (valued|dear) customer|WE (WANT to|are
+  (reaching out|writing|getting in touch) to) (tell you|inform you|let you know|share|say|announce) (that)?|
+  (we|i) (are|am) (reaching out|writing|getting in touch) to|(we (have|have got|prepared)|here is|there is)
+  (a|an|our|one)? FINE (offer|deal|gift|thank you|discount|surprise|something) (for you|for our valued
+  customers)? :|we want to give something back|it is (our pleasure|a pleasure) to
 TAIL = INTRO|(just|especially|only)? for you|with our (thanks|compliments|best wishes)|on us|waiting for
   you|(added|applied) to your account|on your account|to enjoy|as our (valued)? customer|from us|from all of
   us
@@ -119,6 +125,7 @@ GAVE = (set aside|reserved|prepared|arranged|put together|put aside|saved|kept|a
 [offers]
 SAVES = (save (a)? W|pay (a)? W less (for OBJECT)?) REST
 CUTS = (take (a)? W off (OBJECT)?|(reduce|lower|cut) OBJECT by (a)? W) REST
+CUTTING = (taking (a)? W off (OBJECT)?|(reducing|lowering|cutting) OBJECT by (a)? W) REST
 FALLS = (OBJECT (now)? ((is|will be|gets|becomes) (now)? (a)? W (lower|cheaper)|(costs|will cost) (you)?
   (a)? W less)) REST
 OFFER = (WORTH|F (for you)? ((of|on|for) OBJECT)?|D (of OBJECT)? (completely|entirely)? free|G ((for|with|to
@@ -131,6 +138,17 @@ RUNS = (runs|lasts|is yours|will run|will last|applies|stays|is there|will apply
 NAME
 
 [social]
+(we|i) (are|am) (reaching out|writing|getting in touch) to (say (a big)? (thank you|thanks)|thank you) (for
+  BEING)?
+(we)? hope (that)? (you (like|enjoy|love) (it|this)|(it|this) is (useful|helpful) (for you|to you)?|all is
+  well (with you|with OBJECT)?)
+you (deserve (it|this|a treat|a thank you|something special)|are important to us|matter to us|mean a lot to
+  us|make us better)
+(we (like|love|enjoy) (having you (with us|here|as our customer)|to have you with us)|how are you (doing)?
+  (today)?)
+we want to give something back
+we value you as (a|our) customer
+(we|i) (would like|want|wish) to (say|express) our (thanks|gratitude|appreciation)
 THANKS (from (all of us|us|our team))? (for BEING)?
 (we|i|our team) (want|would like|wanted|wish) to (say (a big)? thank you|thank you|say thanks) (for BEING)?
 we (really|truly|do|very much|greatly|all|always|sincerely)? (appreciate|value) (you|it|having you|having
@@ -194,6 +212,15 @@ INTRO
 TAIL
 
 [offer]
+(we are|i am|our team is) (now)? (GLADLY)? CUTTING
+(you have|you have got|you got) OFFER
+(WE)? (would like|want|wish|would love) to GIVE OFFER
+(are|am) (GLADLY)? GIVING OFFER
+WE WANT to (say (a big)? (thank you|thanks)|thank you|show our (thanks|appreciation)) (for BEING)? with
+  OFFER
+GIVE OFFER
+(your|the)? next D (of (your)? SERVICE)? (are|is|will be|come|comes) (at|with)? OFFER
+THANKS (for BEING)? with OFFER
 (please|why not)? (enjoy|take|get|accept|have|receive|claim|use) OFFER
 (here is|here comes|there is|this is) OFFER
 (please|now|you can|you will|you|you now|so you|you could|you can now|you will now|we would like you to|we
@@ -238,6 +265,10 @@ just ask
   talking with you)
 
 [accept]
+(would you like|how about|would you enjoy|may we offer you|can we offer you|could we offer you|what about)
+  OFFER
+(are you)? interested
+(is that|does that sound|sounds|sound|does this sound) (ok|okay|good|fine|all right) (to you|for you)?
 (to (accept|confirm|claim|take|get|use|activate|start|enjoy|have) (IT)? (,)?)? REPLY (to (accept|confirm|
   claim|take|get|use|activate|start|enjoy|agree|say yes to|set up|go ahead with|have) (IT)?)? (LIKING)?
   (ANYTIME)?
@@ -261,6 +292,7 @@ REPLY to accept (IT)? (,)? or STOP to opt out
   best|yours|yours sincerely|sincerely|talk soon|see you soon|cheers|take care)
 
 [opt_out]
+STOP (to|if you want to|if you would like to) (opt out|unsubscribe)
 (please|just|simply|you can|you can always|you may)? (reply|text|send|answer|write|respond|reply with|
   respond with|text us) (us|the word)? (STOP) (ANYTIME)? to (opt out|unsubscribe|stop (these|our)? messages|
   be left alone) (ANYTIME|of (these|our|further) messages|from (these|our|further) messages)?

@@ -56,14 +56,11 @@ _FREE_MONTHS = frozenset({"free month", "free months", "month free", "months fre
 """Banned phrases that are the very offer of an arm of free months: its own rules judge them."""
 
 _BRACES = re.compile(r"[{}\[\]<>]|%s\b|\$\w*name\b", re.I)
-_OFF_WHAT = re.compile(
-    r"(?:\boff|discount on) (?:of )?(?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
-    r"(?= (?:for|over|during|if|when|and|each|every|per|a month)\b|[^a-z ]|$)"
+_ON_WHAT = re.compile(
+    r"\b[WF] .*\b(?:off|on|of) (?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
+    r"(?= (?:for|on|over|during|if|when|and|each|every|per|a month)\b|[^a-z ]|$)"
 )
-_FREE_OF = re.compile(
-    r"\bfree months? (?:of|on) (?:your|the|our) ([a-z ]+?)"
-    r"(?= (?:for|during|if|when|and|on us|is|are)\b|[^a-z ]|$)"
-)
+"""What a sentence that nothing explains says that a discount, or a free month, is on."""
 _ADDRESS = re.compile(r"@|://|www\.|\.(?:com|net|org|io|co|info|biz|app|me|ly|gg|link)\b", re.I)
 _LONG_NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){6,}")
 _CODE_LENGTH = 6
@@ -182,7 +179,12 @@ class Safety:
         """The sentences that nothing allowed explains: last, for what no other rule has named."""
         kinds, strange = self._explainer.kinds(tokens)
         for sentence in strange:
-            yield sentence.fault or "unexplained", f"says {sentence.words!r}, which nothing allowed explains"
+            what = _ON_WHAT.search(sentence.words)
+            elsewhere: RuleId | None = (
+                "wrong_service" if what and what.group(1) not in self._generic else None
+            )
+            rule = elsewhere or sentence.fault or "unexplained"
+            yield rule, f"says {sentence.words!r}, which nothing allowed explains"
         if facts.nothing and not kinds.isdisjoint(("offer", "accept")):
             yield "other_offer", "gives something or has something accepted, expected no offer"
         if "loyalty" in kinds and (profile.tenure_months or 0) < self.rules.loyal_months:
@@ -252,16 +254,6 @@ class Safety:
             if service in plain and service != own:
                 yield "wrong_service", f"says {service!r}, expected {profile.service!r}"
                 return
-        for what, words in (("discount on", _OFF_WHAT), ("free month of", _FREE_OF)):
-            for match in words.finditer(plain):
-                named = self._without_bill(match.group(1).strip(), own)
-                if named != own and named not in self._generic:
-                    yield "wrong_service", f"a {what} {named!r}, expected {profile.service!r}"
-                    return
-
-    def _without_bill(self, named: str, own: str) -> str:
-        """`fiber internet` of `fiber internet bill`."""
-        return own if named.startswith(f"{own} ") and named[len(own) + 1 :] in self._generic else named
 
     def _form(self, text: str, read: Quantities) -> BrokenRules:
         words = len(text.split())

@@ -29,6 +29,11 @@ what's = what is
 they're = they are
 
 [parts]
+NICE = (good|great|amazing|wonderful|fantastic|valued|lovely|kind|dear|important|special|excellent|super|
+  awesome|brilliant|nice|treasured|trusted|fine|welcome|friendly|personal|warm|happy|sincere|big|small|
+  little|short|quick|continued|ongoing|regular)
+VERY = (very|so|really|truly|most|always|especially|quite|all|also|just|still|simply|certainly|sincerely|
+  greatly|deeply|highly)
 GLADLY = (gladly|happily|now|also|already|then|therefore|simply|just)
 OBJECT = (your|the|our|this)? (monthly|current|usual|regular)? (SERVICE GENERIC|SERVICE|GENERIC)|the (price|
   cost) of your SERVICE|(your|the) (bill|price|costs) for (your)? (SERVICE|GENERIC)|what you pay for your
@@ -39,29 +44,30 @@ START = (starting|beginning|from) (now|today|right away|straight away)
 SPAN = (for|over|during) (the|the (next|coming|full|whole|upcoming)|a full|a period of|a total of|all of the
   next|the next full)? D (START)?|(for)? a D period|START for (the next)? D
 ON = (off|on|of) OBJECT|(to|on) your account
-REST = ((,)? (SPAN|ON|EVERY))*
+REST = ((,)? (SPAN|ON|EVERY|for you))*
 FINE = (special|small|little|personal|exclusive|nice|great|full|whole|monthly|loyalty)
 CUT = (discount|reduction|saving|price cut|price reduction)
 WORTH = (a|an|the|your|our|this)? (FINE)? W (EVERY)? (CUT|off OBJECT|off|savings)|(a|the|your|our|this)?
   (FINE)? CUT of (a)? W
 WE = (we|our team|our whole team|the care team|our care team|our customer team|someone of our team|one of
   our team|i|our company|the team|all of us)
-WANT = (would like|would love|would be glad|would be happy|want|wish|are happy|are glad|are pleased|are
-  delighted|are excited|are proud|are able|are ready|is happy|is glad|is pleased|would be pleased|hope|
+WANT = (wanted|would like|would love|would be glad|would be happy|want|wish|are happy|are glad|are pleased|
+  are delighted|are excited|are proud|are able|are ready|is happy|is glad|is pleased|would be pleased|hope|
   wants|love)
 IT = (it|this|that|the offer|this offer|your offer|the discount|this discount|your discount|the gift|your
   gift)
 YES = yes
 STOP = stop
 REPLY = (please|just|simply|kindly|do)? (reply|answer|respond|text|send|write|say|text back|write back|reply
-  to us|send us|text us|write us|reply to this message|answer this message|give us) (with)? (a|the word)?
-  (short|quick|simple)? YES (now)?
+  to us|send us|text us|write us|reply to this message|answer this message|give us|tell us) (with)? (a|the
+  word)? (short|quick|simple)? YES (now)?
 DO = (be|get) in touch|call you (back)?|get back to you
 TALK = (we|our team) (will|can) (GLADLY)? DO (SOON)?
-LIKING = (if|when|whenever) (you like it|you would like it|you want it|you are interested|you are happy with
-  it|you accept|you agree|it suits you|this suits you|it works for you|that works for you|this sounds good|
-  that sounds good|it sounds good|you would like this|you like|this works for you|you would like to accept|
-  you would like to use it)
+LIKING = should you (wish|want|like|decide) to (accept|use it|take it)|if you (wish|decide) to (accept|take
+  it|use it)|(if|when|whenever) (you like it|you would like it|you want it|you are interested|you are happy
+  with it|you accept|you agree|it suits you|this suits you|it works for you|that works for you|this sounds
+  good|that sounds good|it sounds good|you would like this|you like|this works for you|you would like to
+  accept|you would like to use it)
 QUESTIONS = (if|when|whenever|should) (you have|there are) (any|more|some|further)? (questions|doubts)|(if|
   when|should) you have a question|(if|when|whenever) (anything|something) is unclear|(if|when|whenever|
   should) you need (any|some)? (help|support|anything)
@@ -76,14 +82,16 @@ ASPECT = (how|if|whether) (OBJECT|everything|things|all|it|that) (is|are|has bee
   enjoy) OBJECT|what you (think|need|like|want|expect|would like|enjoy|miss) ((of|from|about) (OBJECT|us))?|
   how we can (help|help you|do better|improve|improve it|make it better) (with OBJECT)? (for you)?|if we can
   help (you)? (with anything)?
-BEING = being (with us|our customer|a customer|here|part of the family|part of our family|one of our
-  customers|one of us|a part of it)|being (a|our|such a)? (valued|great|good|wonderful|dear) customer (of
-  ours)?|your (trust|custom|business|confidence|time|attention to this note|support|patience) (in (us|our
-  service|our company|our team))?|choosing (us|our company|our service|our team|your SERVICE|SERVICE|the
-  SERVICE)|(using|enjoying|having) (your|the|our)? SERVICE (with us|from us)?|letting us look after you|
-  sharing your day with us|trusting us (with your SERVICE)?|having us|reading (this)?|giving us your trust|
-  placing your trust in us|choosing us for your SERVICE|(being)? (a)? part of our (community|story|team|
-  family)|your (continued|kind)? (business|trust|support|custom)|everything
+THING = (trust|business|custom|support|time|patience|confidence|feedback|thoughts|opinion|ideas|experience|
+  needs|day|week|message|team|community|family|home|connection|interest|kindness|SERVICE|company)
+BEING = being (VERY)? NICE|being (with us|our customer|a customer|here|part of the family|part of our
+  family|one of our customers|one of us|a part of it)|being (a|our|such a)? (valued|great|good|wonderful|
+  dear) customer (of ours)?|your (trust|custom|business|confidence|time|attention to this note|support|
+  patience) (in (us|our service|our company|our team))?|choosing (us|our company|our service|our team|your
+  SERVICE|SERVICE|the SERVICE)|(using|enjoying|having) (your|the|our)? SERVICE (with us|from us)?|letting us
+  look after you|sharing your day with us|trusting us (with your SERVICE)?|having us|reading (this)?|giving
+  us your trust|placing your trust in us|choosing us for your SERVICE|(being)? (a)? part of our (community|
+  story|team|family)|your (continued|kind)? (business|trust|support|custom)|everything
 YEARS = (all|all of)? (the|these|your|those|so many|many) (many|good|long)? years (with us|together|of
   trust)?|your loyalty (over the years|to us|all these years)?|(staying|being) (with us|our customer|a
   customer)? (so|this|for so|for this|all this) (long|time)|being (a|our|such a) (loyal|long standing|
@@ -106,10 +114,18 @@ INTRO = (as TOKEN (from us|from all of us|from our team|for you)?|(with|in) (our
   (reaching out|writing|getting in touch) to) (tell you|inform you|let you know|share|say|announce) (that)?|
   (we|i) (are|am) (reaching out|writing|getting in touch) to|(we (have|have got|prepared)|here is|there is)
   (a|an|our|one)? FINE (offer|deal|gift|thank you|discount|surprise|something) (for you|for our valued
-  customers)? :|we want to give something back|it is (our pleasure|a pleasure) to
+  customers)? :|we want to give something back|it is (our pleasure|a pleasure) to|as (our|a) (small|little)?
+  way (of saying|to say) (thank you|thanks) (for BEING)?|(a)? (small|little|big|NICE)? (thank you|thanks|
+  gift|treat|note) (from us|for you|from all of us|from our team) :|your (discount|offer|gift|thank you|
+  reward) is (ready|here|waiting|waiting for you) :|(we (think|believe|know) (that)? you are (a|an|our|one
+  of our)? (NICE)* (customer|customers) (,)? so)|(we care about you|that is why|this is why) (,|:)?|please
+  (find|see) (our|your) (offer|discount|gift) (below|here) :|so|on your bill|as one of our (NICE)*
+  customers|(we (have|have got|have prepared|prepared)|here is|there is) (something|something special|a
+  thank - you|a (NICE)* (thank you|something|treat)) (for you)? :|your SERVICE (just)? (got|gets|has become)
+  (even)? better :|ready for (some)? good news
 TAIL = INTRO|(just|especially|only)? for you|with our (thanks|compliments|best wishes)|on us|waiting for
   you|(added|applied) to your account|on your account|to enjoy|as our (valued)? customer|from us|from all of
-  us
+  us|on (your|the) (monthly)? (bill|invoice)
 SET = (apply|set up|activate|start|arrange|handle|sort out|add|send|book|switch on|organise|organize|take
   care of) (it|this|that|everything|the rest|the discount|your discount|your offer|the offer) (to your
   account|on your account)?|(set|sort) (it|this|that|everything) (up|out)|do the rest|get (it|you|things)
@@ -123,13 +139,14 @@ GAVE = (set aside|reserved|prepared|arranged|put together|put aside|saved|kept|a
   selected|set up|approved|lined up|got|secured|organised|organized)
 
 [offers]
-SAVES = (save (a)? W|pay (a)? W less (for OBJECT)?) REST
-CUTS = (take (a)? W off (OBJECT)?|(reduce|lower|cut) OBJECT by (a)? W) REST
+SAVES = (save (a)? W|enjoy savings of W|pay (a)? W less (for OBJECT)?) REST
+CUTS = (take (a)? W off (OBJECT)?|(reduce|lower|cut) OBJECT by (a)? W) REST|make OBJECT W (cheaper|lower)
+  REST
 CUTTING = (taking (a)? W off (OBJECT)?|(reducing|lowering|cutting) OBJECT by (a)? W) REST
-FALLS = (OBJECT (now)? ((is|will be|gets|becomes) (now)? (a)? W (lower|cheaper)|(costs|will cost) (you)?
-  (a)? W less)) REST
-OFFER = (WORTH|F (for you)? ((of|on|for) OBJECT)?|D (of OBJECT)? (completely|entirely)? free|G ((for|with|to
-  go with) OBJECT)?) REST
+FALLS = (OBJECT (now)? ((is|will be|gets|becomes|is getting|is becoming|got|just got) (now)? (a)? W (lower|
+  cheaper)|(costs|will cost) (you)? (a)? W less)) REST
+OFFER = (WORTH|D of W off (OBJECT)?|F (for you)? ((of|on|for) OBJECT)?|D (of OBJECT)? (completely|entirely)?
+  free|G ((for|with|to go with) OBJECT)?) REST
 RUNS = (runs|lasts|is yours|will run|will last|applies|stays|is there|will apply|goes on|continues) (SPAN|D)
 
 [greeting]
@@ -138,6 +155,31 @@ RUNS = (runs|lasts|is yours|will run|will last|applies|stays|is there|will apply
 NAME
 
 [social]
+we (are|feel) (VERY)? (lucky|happy|glad|proud|grateful) to (have|know|serve|look after|work with|work for)
+  (you|(NICE)* customers like you)
+ready for (some)? (good|great) news
+(we have|we have got|we prepared|we have prepared) something (NICE)? for you
+(we|i|our team|all of us) (do|will)? (VERY)? (appreciate|value|like|love|enjoy|cherish|respect|care about|
+  think of|welcome|thank you for|are thankful for|are grateful for|are proud of|are happy about|are glad
+  about) (you|(your|the|our) (NICE)* THING|having you (here|with us|around)|being your (team|company)|
+  working (for|with) you|helping you)
+(we|i) (think|believe|feel|know) (that)? you are (VERY)? ((a|an|our|one of our) (NICE)* (customer|customers|
+  part of our (family|community))|NICE|important to us)
+you are (VERY)? ((a|an|one of our|our) (NICE)* (customer|customers|part of our (family|community|team))|
+  important to us|NICE|welcome here)
+we hope (that)? (OBJECT|everything|all) (is|are|has been) (working|going|running|doing) (VERY)? (well|fine|
+  nicely|smoothly|great) (for you)?
+THANKS (from (all of us|us|our team))? for (being (a|an|our|such a|such an)? (NICE)* (customer|part of our
+  (family|community|team)) (of ours)?|(your|all your|the) (NICE)* THING|(using|enjoying|having|keeping|
+  choosing) (our|your|the) (NICE)* (SERVICE|service|team|company)|everything (you do)?|BEING)
+(just)? (a|an|this is a|here is a)? (NICE)* (note|message|word|hello|thank you) (from (us|our team|all of
+  us)|to say (thank you|thanks|hello)|of (thanks|gratitude|appreciation))? (for BEING)?
+we (remain|are|stay) at your (disposal|service) (for any (questions|question))? (ANYTIME)?
+(we|our team) (look|looks) after you (and OBJECT)?
+we appreciate (that)? you (chose us|are here|are with us|trust us|use OBJECT)
+(we|i) (wish|wished) you a (NICE)* (day|week|evening|weekend|month)
+(it is|it has been) (VERY)? (NICE|a pleasure|a joy) to (have you (with us|here)|work for you|look after you|
+  serve you|help you)
 (we|i) (are|am) (reaching out|writing|getting in touch) to (say (a big)? (thank you|thanks)|thank you) (for
   BEING)?
 (we)? hope (that)? (you (like|enjoy|love) (it|this)|(it|this) is (useful|helpful) (for you|to you)?|all is
@@ -212,6 +254,15 @@ INTRO
 TAIL
 
 [offer]
+(please|you can|you will|you may|now)? (enjoy|have|use|get) OBJECT (with|at) OFFER
+you have been (selected|chosen|picked) for OFFER
+you (will)? (find|see) OFFER
+(WE)? WANT to (reward you with|thank you with|treat you to|surprise you with|say thanks with) OFFER
+WE (are|is|am) (GLADLY)? (rewarding you with|thanking you with|treating you to) OFFER
+OBJECT (is|will be|comes) (now)? (at)? OFFER
+so here is OFFER
+(we|we will|we would) (love|like) (for)? you to (have|get|enjoy|use) OFFER
+please find OFFER
 (we are|i am|our team is) (now)? (GLADLY)? CUTTING
 (you have|you have got|you got) OFFER
 (WE)? (would like|want|wish|would love) to GIVE OFFER
@@ -265,6 +316,10 @@ just ask
   talking with you)
 
 [accept]
+would you like to (SAVES|(get|have|enjoy|receive|take) OFFER)
+to get (started|it|this|going) (,)? REPLY
+if (so|yes) (,)? REPLY
+REPLY LIKING
 (would you like|how about|would you enjoy|may we offer you|can we offer you|could we offer you|what about)
   OFFER
 (are you)? interested

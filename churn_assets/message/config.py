@@ -91,6 +91,8 @@ class PreferencesGates(_Section):
     """Fewest test pairs of each single edit, where there are such pairs."""
     max_unsafe_preferred: Share = 0.15
     """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""
+    max_contradicting: Share = 0.05
+    """Largest share of pairs whose opposite stands in the table as well, for the same prompt."""
     max_noise_z: Annotated[float, Field(gt=0)] = 4.0
     """Largest distance, in standard errors, between the labels turned round and `label_noise` (simulated pairs)."""
 

@@ -122,6 +122,16 @@ def test_labels_turned_round_fail(preferences, safety):
     assert failed(pair_labels(turned, safety, PreferencesConfig())) == ["unsafe_preferred", "label_noise_z"]
 
 
+def test_pairs_that_contradict_each_other_are_told_and_fail_where_they_are_many(preferences, safety):
+    frame = preferences.frame.head(60)
+    opposite = frame.head(20).assign(chosen=frame["rejected"].head(20), rejected=frame["chosen"].head(20))
+    both = replace(preferences, frame=pd.concat([frame, opposite], ignore_index=True))
+    outcome = pair_labels(both, safety, PreferencesConfig())
+    (gate,) = (each for each in outcome.gates if each.name == "contradicting_pairs")
+    assert (gate.passed, gate.detail) == (False, "40 pairs are preferred the other way round as well")
+    assert len(outcome.tables["contradicting"]) == 5
+
+
 def test_less_noise_than_was_said_fails_too(preferences, safety):
     pairs = small(preferences)
     right = replace(pairs, frame=pairs.frame[agrees_with_gold(pairs)].reset_index(drop=True))

@@ -106,9 +106,16 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
     rejected = _verdicts(preferences, frame["rejected"], safety)
     worse = float(np.mean([b.safe and not a.safe for a, b in zip(chosen, rejected, strict=True)]))
     detail = "unsafe text chosen, safe one rejected"
-    measured = [Gate("unsafe_preferred", worse, "<=", gates.max_unsafe_preferred, detail)]
+    opposed = frame[contradicting(frame)]
+    share = len(opposed) / max(1, len(frame))
+    told = f"{len(opposed)} pairs are preferred the other way round as well"
+    measured = [
+        Gate("unsafe_preferred", worse, "<=", gates.max_unsafe_preferred, detail),
+        Gate("contradicting_pairs", share, "<=", gates.max_contradicting, told),
+    ]
+    examples = {"contradicting": opposed.head(5)[["prompt", "chosen", "rejected"]].to_dict("records")}
     if not preferences.simulated:
-        return Outcome(tuple(measured))
+        return Outcome(tuple(measured), examples)
     turned = ~agrees_with_gold(preferences)
     spread = np.sqrt(config.label_noise * (1 - config.label_noise) / len(frame))
     z = abs(turned.mean() - config.label_noise) / spread if spread else float(turned.any()) * np.inf
@@ -118,7 +125,7 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
         {"rule": rule or "pair", "pairs": len(rows), "turned": float(turned[rows.index].mean())}
         for rule, rows in frame.groupby("rule")
     ]
-    return Outcome(tuple(measured), {"labels": labels})
+    return Outcome(tuple(measured), {"labels": labels, **examples})
 
 
 def separate_splits(value: MessageCorpus | Preferences, customers: CustomerTable) -> Outcome:
@@ -136,6 +143,13 @@ def separate_splits(value: MessageCorpus | Preferences, customers: CustomerTable
             Gate("texts_on_two_sides", _on_two(sides["text"], sides["split"]), "==", 0),
         )
     )
+
+
+def contradicting(frame: pd.DataFrame) -> pd.Series:
+    """(n,) whether the opposite of a pair stands in the table too."""
+    pairs = set(zip(frame["prompt"], frame["chosen"], frame["rejected"], strict=True))
+    opposite = zip(frame["prompt"], frame["rejected"], frame["chosen"], strict=True)
+    return pd.Series([pair in pairs for pair in opposite], index=frame.index, dtype=bool)
 
 
 def agrees_with_gold(preferences: Preferences) -> pd.Series:

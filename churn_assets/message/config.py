@@ -22,9 +22,17 @@ class _Section(BaseModel):
 class ServiceRule(_Section):
     """What a message calls the service of the customers whose columns hold these values."""
 
-    text: Annotated[str, Field(pattern=r"^[A-Za-z]+( [A-Za-z]+)*$")]
+    text: Annotated[str, Field(pattern=r"^[\p{L}\p{M}\p{N}&+'’./-]+( [\p{L}\p{M}\p{N}&+'’./-]+)*$")]
+    """Words of letters of any script, digits and `&+'’./-`; with a letter somewhere."""
     where: dict[Words, str | int | float | bool] = Field(default_factory=dict)
     """Column and value, compared as text; all must hold. Without any, the rule fits everybody."""
+
+    @field_validator("text")
+    @classmethod
+    def _some_letter(cls, text: str) -> str:
+        if not any(map(str.isalpha, text)):
+            raise ValueError(f"found {text!r}, expected a name with a letter in it")
+        return text
 
 
 class ContractWords(_Section):
@@ -199,6 +207,12 @@ class QuietHours(_Section):
 
     @model_validator(mode="after")
     def _some_hours(self) -> Self:
+        for name, hour in (("start", self.start), ("end", self.end)):
+            if hour.tzinfo is not None:
+                raise ValueError(
+                    f"{name}: found {hour.isoformat()}, expected a time without an offset, such as {hour:%H:%M}: quiet "
+                    "hours are by each customer's own clock"
+                )
         if self.start == self.end:
             raise ValueError(
                 f"start and end are both {self.start:%H:%M}; leave quiet_hours out (null) for none"

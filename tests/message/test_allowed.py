@@ -6,11 +6,13 @@ import time as clock
 from datetime import time
 
 import pytest
+from pydantic import ValidationError
 from telco_texts import PROFILE, percent
 
-from churn_assets.message.config import MessagesConfig, SafetyRules
+from churn_assets.message.config import MessagesConfig, SafetyRules, ServiceRule
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Safety, SendRequest
+from churn_assets.message.text.template import plain_text
 
 SERVICES = MessagesConfig.model_validate({"profile": PROFILE}).profile.service_texts
 SAFETY = Safety(SafetyRules(), SERVICES)
@@ -113,3 +115,38 @@ def test_long_nonsense_is_judged_in_bounded_time():
     for words in ("enjoy for the next 6 months, ", "thank you for being with us and ", "please just simply "):
         SAFETY.check(TEXT % (words * 8 + "."), PERSON, OFFER)
     assert clock.process_time() - started < 1
+
+
+@pytest.mark.parametrize(
+    "service",
+    ["Fiber 100", "Wi-Fi", "TV & Internet", "Cuidado básico", "5G Home", "Unlimited Plan", "Price saver", "Último 4G+",
+     "O'Neil TV", "Guaranteed Speed", "योजना"],
+)  # fmt: skip
+def test_a_service_may_be_called_anything_and_its_name_says_nothing(service):
+    safety = Safety(SafetyRules(), (ServiceRule(text=service).text, "phone plan"))
+    person = Profile(service, 57.0, 34, "monthly")
+    for offer in (
+        f"Enjoy 20% off your {service} for 6 months.",
+        "Enjoy 20% off your {service} for 6 months.",
+    ):
+        assert safety.check(TEXT % offer, person, OFFER).violations == ()
+    assert safety.check(plain_text(person, OFFER, safety), person, OFFER).violations == ()
+    wrong = TEXT % f"Enjoy 25% off your {service} for 6 months."
+    assert "wrong_discount" in safety.check(wrong, person, OFFER).rules
+
+
+@pytest.mark.parametrize("service", ["", "100", "a  b", "{name}", "20% off", "a\nb", "<b>"])
+def test_what_is_no_service_is_refused_when_it_is_read(service):
+    with pytest.raises(ValidationError):
+        ServiceRule(text=service)
+
+
+@pytest.mark.parametrize("hour", ["21:00+01:00", "21:00Z"])
+def test_quiet_hours_with_an_offset_are_refused_when_they_are_read(hour):
+    with pytest.raises(ValidationError, match="expected a time without an offset, such as 21:00"):
+        SafetyRules.model_validate({"quiet_hours": {"start": hour, "end": "08:00"}})
+
+
+def test_a_customers_clock_may_carry_its_offset():
+    night = SendRequest(local_time=time.fromisoformat("23:00+05:30"))
+    assert SAFETY.check(TEXT % TRUE, PERSON, OFFER, night).rules == ("quiet_hours",)

@@ -76,7 +76,10 @@ def test_messages_with_an_address_or_foreign_characters_fail(messages, safety):
 
 def test_messages_that_could_not_be_sent_fail(messages, safety):
     spoilt = changed(messages, completion=messages.frame["completion"] + " Guaranteed.")
-    assert failed(message_wording(spoilt, safety, MessagesGates())) == ["safe_share"]
+    outcome = message_wording(spoilt, safety, MessagesGates())
+    assert failed(outcome) == ["safe_share"]
+    (gate,) = (each for each in outcome.gates if each.name == "safe_share")
+    assert "break banned_phrase, one says 'guaranteed'" in gate.detail
 
 
 def test_texts_of_unknown_offers_are_held_to_the_other_rules(messages, safety):

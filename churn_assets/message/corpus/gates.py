@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def message_wording(messages: MessageCorpus, safety: Safety, gates: MessagesGate
     broken = Counter(rule for verdict in verdicts for rule in set(verdict.rules))
     measured = [Gate(rule, broken[rule], "==", 0, "texts") for rule in NEVER]
     safe = sum(verdict.safe for verdict in verdicts) / max(1, len(verdicts))
-    measured.append(Gate("safe_share", safe, ">=", gates.min_safe_share, "of the texts could be sent"))
+    measured.append(Gate("safe_share", safe, ">=", gates.min_safe_share, _why_unsafe(verdicts)))
     return Outcome(
         tuple(measured),
         {
@@ -187,6 +188,19 @@ def _verdicts(table: MessageCorpus | Preferences, texts: pd.Series, safety: Safe
         safety.check_wording(text) if situation is None else safety.check(text, *situation)
         for situation, text in zip(table.situations(), texts, strict=True)
     ]
+
+
+def _why_unsafe(verdicts: Sequence[Verdict]) -> str:
+    """What keeps most of the texts from being sent, with an example."""
+    reasons: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for each in {each.rule: each for each in verdict.blocking}.values():
+            reasons.setdefault(each.rule, []).append(each.reason)
+    told = "of the texts could be sent"
+    if reasons:
+        rule, found = max(reasons.items(), key=lambda each: len(each[1]))
+        told += f"; {len(found)} break {rule}, one {found[0]}"
+    return f"{told}; safety.sentences lists your own" if "unexplained" in reasons else told
 
 
 def _quality(messages: MessageCorpus) -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ _MONEY_OFF = frozenset(
      "rebate"}
 )  # fmt: skip
 """What no text says of an arm that takes no money off."""
-_OFFERED = frozenset(
+OFFERED = frozenset(
     {*_MONEY_OFF, "less", "lower", "price", "prices", "offer", "offers", "offered", "offering", "deal", "deals",
      "reward", "rewards", "bonus", "gift", "gifts", "voucher", "free", "money", "euro", "euros", "dollar", "dollars",
      "pound", "pounds"}
@@ -221,7 +221,7 @@ def _of_words(read: Quantities, facts: ArmFacts, free: Collection[int]) -> Broke
     """Words that name another offer than the arm's."""
     if facts.discount:
         return
-    named = _OFFERED if facts.nothing else _MONEY_OFF
+    named = OFFERED if facts.nothing else _MONEY_OFF
     for place, token in enumerate(read.tokens):
         if token == "free":
             if place in free or read.tokens[place - 1 : place] == ("feel",):

@@ -35,6 +35,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time
+from functools import lru_cache
 from typing import Literal
 
 from churn_assets.arms import Arm, Menu
@@ -82,6 +83,7 @@ def _phrases(phrases: Sequence[str]) -> re.Pattern[str] | None:
 def _is_quiet(local: time, hours: QuietHours | None) -> bool:
     if hours is None:
         return False
+    local = local.replace(tzinfo=None)  # the customer's clock, wherever they are
     if hours.start < hours.end:
         return hours.start <= local < hours.end
     return local >= hours.start or local < hours.end
@@ -169,7 +171,15 @@ class Safety:
             *judge_offer(read, facts, required="offer" in self.rules.required),
             *self._other_gifts(folded, profile, facts),
             *self._services_named(folded, profile),
-            *self._wording(original, text, read, request, channel, facts),
+            *self._wording(
+                original,
+                _own_service(profile.service).sub("service", text),
+                read,
+                request,
+                channel,
+                facts,
+                profile.service,
+            ),
         ]
         if {rule for rule, _ in found} <= self._warn | {"quiet_hours"}:
             found += self._explained(symbols(read, facts), profile, facts)
@@ -215,9 +225,10 @@ class Safety:
         request: SendRequest,
         channel: ContactChannel,
         facts: ArmFacts | None = None,
+        service: str = "",
     ) -> BrokenRules:
         yield from self._placeholders(text)
-        yield from self._form(original, read)
+        yield from self._form(original, read, service)
         yield from self._said(text.casefold(), channel, facts)
         yield from self._people(text)
         if request.local_time is not None and _is_quiet(request.local_time, self.rules.quiet_hours):
@@ -255,7 +266,7 @@ class Safety:
                 yield "wrong_service", f"says {service!r}, expected {profile.service!r}"
                 return
 
-    def _form(self, text: str, read: Quantities) -> BrokenRules:
+    def _form(self, text: str, read: Quantities, service: str) -> BrokenRules:
         words = len(text.split())
         rules = self.rules
         if not rules.min_words <= words <= rules.max_words:
@@ -269,7 +280,7 @@ class Safety:
             yield "repetition", "says the same sentence twice"
         elif stutter := _stutter(read.tokens):
             yield "repetition", f"says {stutter!r} twice in a row"
-        if foreign := self._foreign.search(text):
+        if foreign := self._foreign.search(_own_service(service).sub("", text) if service else text):
             yield "characters", f"found character U+{ord(foreign.group()):04X}"
         elif spelled := _SPELLED.search(text):
             yield "characters", f"found {spelled.group()!r}, a word letter by letter"
@@ -317,10 +328,17 @@ def _stutter(tokens: Sequence[str]) -> str:
     return ""
 
 
+@lru_cache
+def _own_service(service: str) -> re.Pattern[str]:
+    """The customer's service where a text names it: what its name is made of says nothing."""
+    return re.compile(rf"(?<!\w){re.escape(service)}(?!\w)", re.I)
+
+
 def _marked(text: str, service: str) -> str:
     """A text with signs for name and service: their words are no part of what it says."""
-    own = re.compile(rf"(?<!\w){re.escape(service)}(?!\w)", re.I)
-    return own.sub(SERVICE_SIGN, text.replace(SERVICE, SERVICE_SIGN).replace(NAME, NAME_SIGN))
+    return _own_service(service).sub(
+        SERVICE_SIGN, text.replace(SERVICE, SERVICE_SIGN).replace(NAME, NAME_SIGN)
+    )
 
 
 def _as_said(sentence: str) -> list[str]:

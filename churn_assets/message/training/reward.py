@@ -87,7 +87,8 @@ def train_reward(
     if judged.all() or not judged.any():
         raise TextError(
             f"preferences: found {len(train)} training pairs of {owners(train).nunique()} customers or prompts, "
-            "expected enough that reward and judge learn from different ones; add pairs, or mend reward_model.judge_share"
+            "expected enough that reward and judge learn from different ones; add pairs, or mend "
+            "reward_model.judge_share"
         )
     lessons = _lessons(train, held_out, preferences, config, seed)
     parts = (*lessons, _Part("reward", train[~judged], held_out), _Part("judge", train[judged], held_out))

@@ -50,6 +50,8 @@ _CODES = {
     "ProfileError": USAGE,
     "RenderError": USAGE,
     "TemplateError": USAGE,
+    "ModelError": USAGE,
+    "TextError": USAGE,
     "ServingError": USAGE,
     "KeyFileError": USAGE,
     "SegmentError": STORE,

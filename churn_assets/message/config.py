@@ -22,9 +22,17 @@ class _Section(BaseModel):
 class ServiceRule(_Section):
     """What a message calls the service of the customers whose columns hold these values."""
 
-    text: Annotated[str, Field(pattern=r"^[A-Za-z]+( [A-Za-z]+)*$")]
+    text: Annotated[str, Field(pattern=r"^[\p{L}\p{M}\p{N}&+'’./-]+( [\p{L}\p{M}\p{N}&+'’./-]+)*$")]
+    """Words of letters of any script, digits and `&+'’./-`; with a letter somewhere."""
     where: dict[Words, str | int | float | bool] = Field(default_factory=dict)
     """Column and value, compared as text; all must hold. Without any, the rule fits everybody."""
+
+    @field_validator("text")
+    @classmethod
+    def _some_letter(cls, text: str) -> str:
+        if not any(map(str.isalpha, text)):
+            raise ValueError(f"found {text!r}, expected a name with a letter in it")
+        return text
 
 
 class ContractWords(_Section):
@@ -78,7 +86,7 @@ class MessagesGates(_Section):
     """Fewest different texts."""
     min_offer_balance: Share = 0.5
     """Least share of the training rows that the rarest offer has, of what it had if all were told equally often."""
-    min_safe_share: Share = 0.5
+    min_safe_share: Share = 0.15
     """Least share of texts that could be sent as they are: nothing else can be imitated to write such."""
 
 
@@ -87,10 +95,12 @@ class PreferencesGates(_Section):
 
     min_train: Count = 2000
     min_test: Count = 500
-    min_rule_pairs: Count = 20
+    min_rule_pairs: Count = 12
     """Fewest test pairs of each single edit, where there are such pairs."""
     max_unsafe_preferred: Share = 0.15
     """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""
+    max_contradicting: Share = 0.05
+    """Largest share of pairs whose opposite stands in the table as well, for the same prompt."""
     max_noise_z: Annotated[float, Field(gt=0)] = 4.0
     """Largest distance, in standard errors, between the labels turned round and `label_noise` (simulated pairs)."""
 
@@ -156,6 +166,7 @@ RuleId = Literal[
     "wrong_discount", "wrong_duration", "missing_offer", "unclear_offer", "other_offer", "other_number",
     "placeholder", "missing_name", "missing_service", "wrong_service", "length", "unfinished", "repetition",
     "banned_phrase", "pressure", "personal_data", "other_person", "characters", "opt_out", "quiet_hours",
+    "condition", "other_time", "other_price", "records", "loyalty", "unexplained",
 ]  # fmt: skip
 """Every rule that a text can break; safety.py says what each means."""
 
@@ -196,6 +207,12 @@ class QuietHours(_Section):
 
     @model_validator(mode="after")
     def _some_hours(self) -> Self:
+        for name, hour in (("start", self.start), ("end", self.end)):
+            if hour.tzinfo is not None:
+                raise ValueError(
+                    f"{name}: found {hour.isoformat()}, expected a time without an offset, such as {hour:%H:%M}: quiet "
+                    "hours are by each customer's own clock"
+                )
         if self.start == self.end:
             raise ValueError(
                 f"start and end are both {self.start:%H:%M}; leave quiet_hours out (null) for none"
@@ -225,7 +242,12 @@ class SafetyRules(_Section):
     """Channels on which a text must say how to be left alone."""
     opt_out_phrases: Annotated[tuple[Words, ...], Field(min_length=1)] = ("opt out", "unsubscribe")
     quiet_hours: QuietHours | None = QuietHours()
-    warn: tuple[RuleId, ...] = ("pressure",)
+    sentences: tuple[Words, ...] = ()
+    """More sentences that may be said, as they stand here, besides those that the language's grammar and the templates
+    explain. `{offer}` (or `{percent}%` and `{duration}`), `{service}` and `{name}` stand for what is true."""
+    loyal_months: Count = 24
+    """From how many months with us on somebody may be thanked for years."""
+    warn: tuple[RuleId, ...] = ()
     """Rules that are reported only; a text that breaks any other is not sent."""
     template: Words = (
         "Hello {name}, thank you for being our customer. We would like to offer you {offer}. Please reply YES to "

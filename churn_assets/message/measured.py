@@ -28,7 +28,7 @@ from churn_assets.message.model.likelihood import divergence, mean_log_ratio, pe
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Message, Situation, situations_of, write_messages
 from churn_assets.message.text.profile import profiles_of
-from churn_assets.message.text.safety import Safety, safety_of
+from churn_assets.message.text.safety import SERVICE, Safety, safety_of
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
@@ -229,7 +229,7 @@ def safe_to_send(
 ) -> Outcome:
     """Raw texts seldom break a rule or say another offer; what would be sent never does."""
     pairs = list(zip(held_out, written, strict=True))
-    another = [says_another(text.raw, each.arm, each.profile.currency) for each, text in pairs]
+    another = [says_another(_apart(text.raw, each), each.arm, each.profile.currency) for each, text in pairs]
     broken = [not safety.check(text.sent.text, each.profile, each.arm).safe for each, text in pairs]
     only = _says_only(held_out, [text.sent.text for text in written])
     return gates.safe_to_send(held_out, written, np.array(another), only, np.array(broken), config.gates)
@@ -265,10 +265,17 @@ def _scores(
         return score(scorer, prompts, texts, ended).astype(float)
 
 
+def _apart(text: str, situation: Situation) -> str:
+    """The text with a placeholder for the service: the second parser reads no number in its name."""
+    return text.replace(situation.profile.service, SERVICE)
+
+
 def _says_only(held_out: Sequence[Situation], texts: Sequence[str]) -> Booleans:
     """(n,) whether each text says its offer and no other number, by the second parser."""
     pairs = zip(held_out, texts, strict=True)
-    return np.array([says_only(text, each.arm, each.profile.currency) for each, text in pairs], bool)
+    return np.array(
+        [says_only(_apart(text, each), each.arm, each.profile.currency) for each, text in pairs], bool
+    )
 
 
 def _judged(

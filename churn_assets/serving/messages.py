@@ -13,6 +13,7 @@ from churn_assets.customers.schema import CustomerSchema
 from churn_assets.deciding.messages import UNWRITTEN, MessageWriter, RawText, hours_left
 from churn_assets.message.model.writing import Message, Situation
 from churn_assets.message.text.safety import SendRequest
+from churn_assets.message.text.template import WAITING
 from churn_assets.serving.schemas import MessageView, SafetyView
 
 Features = Mapping[str, float | str | None]
@@ -81,12 +82,15 @@ class MessageDesk:
     def _view(self, situation: Situation, draft: RawText, local_time: time | None) -> MessageView:
         message: Message = self._writer.judged(situation, draft, SendRequest(local_time=local_time))
         sent = message.sent
+        replaced = self._writer.has_model and draft.ended and sent.written_by == "template"
+        rules = [rule for rule in sent.verdict.rules if not replaced or rule in WAITING]
         left = hours_left(local_time, self._writer.writing.safety.quiet_hours)
         return MessageView(
             text=sent.text,
             written_by=sent.written_by,
             reason=message.reason,
-            safety=SafetyView(safe=sent.verdict.safe, violations=list(sent.verdict.rules)),
+            safety=SafetyView(safe=not rules if replaced else sent.verdict.safe, violations=rules),
+            discarded=[rule for rule in sent.verdict.rules if rule not in rules],
             waits=sent.waits,
             delay_hours=left if sent.waits else 0.0,
         )

@@ -175,7 +175,7 @@ class ReasonView(Struct, frozen=True):
 
 
 class SafetyView(Struct, frozen=True):
-    """What the safety rules say about the model's text, also where the template is sent in its place."""
+    """What the safety rules say about the text that is sent."""
 
     safe: bool
     violations: list[str]
@@ -190,6 +190,12 @@ class MessageView(Struct, frozen=True):
     ]
     reason: Annotated[str, Meta(description="Why the template was used; empty for a model's text.")]
     safety: SafetyView
+    discarded: Annotated[
+        list[str],
+        Meta(
+            description="Rules that the model's text broke, where the template is sent in its place; else empty."
+        ),
+    ]
     waits: Annotated[bool, Meta(description="Not to be sent now: the customer's quiet hours.")]
     delay_hours: Annotated[float, Meta(description="Until they end; 0 if it does not wait.")]
 

@@ -102,8 +102,8 @@ def test_what_is_true_of_an_arm_passes_and_is_another_arms_lie():
         ("free_month", "Enjoy one month of your fiber internet free."),
         ("free_month", "A free month of your {service} is yours, feel free to ask."),
         ("free_month", "You get one month free."),
-        ("router", "Enjoy your new router, and a NEW ROUTER it is."),
-        ("router", "As a small gift we send you a free new router, a router for every room."),
+        ("router", "Enjoy your NEW ROUTER, as a thank you from us."),
+        ("router", "As a small gift we send you a free new router."),
         ("call", "Feel free to tell us what you think of your {service}."),
     ],
 )

@@ -80,6 +80,21 @@ def test_rows_of_customers_are_split_as_they_are_and_carry_their_profile(telco, 
         ({"prompt": "a", "completion": "b", "tone": 3}, r":4: tone: found 3, expected a text"),
         ({"prompt": "a", "completion": "b", "offer_pct": 0.2}, r":4: customer_id: found nothing, expected a value"),
         (b'{"prompt": "a", "completion": "b", "offer_pct": NaN}', r":4: found NaN, expected a number"),
+        (b'\xef\xbb\xbf{"prompt": "a", "completion": "b"}', r":4: found a byte order mark, expected plain UTF-8"),
+        (b'{"prompt": "a", "completion": "b\\ud83d"}', r":4: completion: found U\+D83D at character 1, expected"),
+        (b'{"prompt": "a\\u0000b", "completion": "b"}', r":4: prompt: found U\+0000 at character 1"),
+        ({"prompt": "a", "completion": None}, r":4: completion: found nothing, expected a text"),
+        ({"prompt": "a", "completion": "b", "customer_id": None}, r":4: customer_id: found null, .*leave the field"),
+        (b'{"prompt": "a", "completion": ' + b"9" * 5000 + b"}", r":4: completion: found inf, expected a text"),
+        (
+            b'{"prompt": "a", "completion": "b", "customer_id": "7590-VHVEG", "arm": "percent_20", "months": '
+            + b"9" * 5000 + b"}", r":4: months: found inf, expected one of \[3, 6, 12\]",
+        ),
+        (
+            b'{"prompt": "a", "completion": "b", "customer_id": "7590-VHVEG", "offer_pct": 1e999, "offer_months": 6}',
+            r":4: offer_pct: found inf, expected one of \[0",
+        ),
+        (b'{"prompt": ' + b"[" * 9000 + b"]" * 9000 + b"}", r":4: (found no JSON|prompt: found)"),
     ],
 )  # fmt: skip
 def test_a_bad_row_is_named_by_line_field_found_and_expected(read, plain_rows, row, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from churn_assets.message.training.progress import silent
 from churn_assets.message.training.reward import (
     accuracy,
     counterfactuals,
+    judges_pairs,
+    owners,
     preference_columns,
     reward_network,
     train_reward,
@@ -158,6 +161,22 @@ def test_a_pair_longer_than_allowed_is_an_error_and_not_dropped(tiny_sft, some_p
         TextError, match=r"reward_model\.max_length: \d+ of \d+ rows are longer than 20 tokens"
     ):
         train_reward(some_preferences, tiny_sft, config, seed=0)
+
+
+def test_pairs_without_customers_teach_the_judge_as_well(some_preferences):
+    train = some_preferences.of("train").assign(customer_id="")
+    judged = judges_pairs(owners(train), REWARD.judge_share, 0)
+    assert 0.2 < judged.mean() < 0.5
+    assert not set(train["prompt"][judged]) & set(train["prompt"][~judged])
+
+
+def test_pairs_of_one_prompt_leave_the_judge_nothing_and_are_refused(some_preferences, tiny_sft):
+    frame = some_preferences.frame.assign(customer_id="", prompt="Write to somebody.")
+    alone = replace(some_preferences, frame=frame)
+    with pytest.raises(
+        TextError, match="pairs of 1 customers or prompts, expected enough that reward and judge"
+    ):
+        train_reward(alone, tiny_sft, REWARD, seed=0)
 
 
 def test_the_same_seed_gives_the_same_reward_model(tiny_sft, tiny_reward, some_preferences):

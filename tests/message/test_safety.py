@@ -196,9 +196,9 @@ def test_allowed_characters_are_config():
 
 def test_a_rule_that_only_warns_does_not_forbid():
     hurried = text("Act now. Enjoy 20% off for 6 months.")
-    verdict = SAFETY.check(hurried, PERSON, OFFER)
-    assert (verdict.rules, verdict.safe) == (("pressure",), True)
-    strict = Safety(SafetyRules(warn=()), SERVICES).check(hurried, PERSON, OFFER)
+    mild = Safety(SafetyRules(warn=("pressure",)), SERVICES).check(hurried, PERSON, OFFER)
+    assert (set(mild.rules), mild.safe) == ({"pressure"}, True)
+    strict = SAFETY.check(hurried, PERSON, OFFER)
     assert (strict.rules, strict.safe) == (("pressure",), False)
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
+from safetensors.torch import load_file, save_file
 from tiny_models import SFT
 
 from churn_assets.message.model.generation import Writer, generate
 from churn_assets.message.model.language_model import ModelError
 from churn_assets.message.model.likelihood import perplexity
-from churn_assets.message.model.tokenizer import TextError
+from churn_assets.message.model.tokenizer import TextError, train_tokenizer
 from churn_assets.message.training.config import FromScratch, LocalFolder, LoraConfig
 from churn_assets.message.training.sft import supervised_columns, train_sft
 
@@ -129,6 +131,64 @@ def test_pickled_weights_are_not_read(local_folder, some_messages):
     base = LocalFolder(source="folder", path="base")
 
     with pytest.raises(ModelError, match="found no safetensors"):
+        train_sft(some_messages, SFT.model_copy(update={"base": base}), seed=0, root=local_folder)
+
+
+def changed_weights(folder, change):
+    path = folder / "base" / "model.safetensors"
+    weights = load_file(path)
+    save_file(dict(change(name, values) for name, values in weights.items()), path, {"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: changed_weights(folder, lambda n, v: (f"module.{n}", v)), r"missing keys.*each under its"),
+        (
+            lambda folder: changed_weights(folder, lambda n, v: (n.replace("o_proj", "other"), v)),
+            r"1 (missing|unexpected) keys, such as 'model\.layers\.0\.self_attn\.(o_proj|other)\.weight'",
+        ),
+        (lambda folder: changed_weights(folder, lambda n, v: (n, v[:8].clone())), "that fit its config|mismatched"),
+        (
+            lambda folder: (folder / "base" / "model.safetensors").write_text(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 538090408\n"
+            ),
+            r"model\.safetensors is a Git LFS pointer.*git lfs pull",
+        ),
+        (lambda folder: (folder / "base" / "model.safetensors").write_bytes(b"\x00" * 64), "found no safetensors"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_not_the_models_are_refused_by_name(local_folder, some_messages, spoil, message):
+    spoil(local_folder)
+    base = LocalFolder(source="folder", path="base")
+    with pytest.raises(ModelError, match=message):
+        train_sft(some_messages, SFT.model_copy(update={"base": base}), seed=0, root=local_folder)
+
+
+def test_a_tokenizer_that_ends_every_text_is_refused_by_name(local_folder, some_messages):
+    path = local_folder / "base" / "tokenizer.json"
+    told = json.loads(path.read_text())
+    told["post_processor"]["single"].append({"SpecialToken": {"id": "</s>", "type_id": 0}})
+    path.write_text(json.dumps(told))
+    base = LocalFolder(source="folder", path="base")
+    with pytest.raises(ModelError, match="its tokenizer ends every text with '</s>'"):
+        train_sft(some_messages, SFT.model_copy(update={"base": base}), seed=0, root=local_folder)
+
+
+def test_a_tokenizer_of_another_size_is_refused_by_name(local_folder, some_messages):
+    other = train_tokenizer(["Hello there, this is another text."] * 9, 259)
+    other.transformers_tokenizer().save_pretrained(local_folder / "base")
+    base = LocalFolder(source="folder", path="base")
+    with pytest.raises(
+        ModelError, match=r"found a tokenizer of 2\d\d tokens, expected that of its model.* 300"
+    ):
+        train_sft(some_messages, SFT.model_copy(update={"base": base}), seed=0, root=local_folder)
+
+
+def test_a_model_that_takes_english_for_noise_has_another_vocabulary(local_folder, some_messages):
+    changed_weights(local_folder, lambda n, v: (n, v * 40 if n.endswith("embed_tokens.weight") else v))
+    base = LocalFolder(source="folder", path="base")
+    with pytest.raises(ModelError, match=r"plain English costs it .* nats a token, more than a draw"):
         train_sft(some_messages, SFT.model_copy(update={"base": base}), seed=0, root=local_folder)
 
 

@@ -76,7 +76,10 @@ def test_messages_with_an_address_or_foreign_characters_fail(messages, safety):
 
 def test_messages_that_could_not_be_sent_fail(messages, safety):
     spoilt = changed(messages, completion=messages.frame["completion"] + " Guaranteed.")
-    assert failed(message_wording(spoilt, safety, MessagesGates())) == ["safe_share"]
+    outcome = message_wording(spoilt, safety, MessagesGates())
+    assert failed(outcome) == ["safe_share"]
+    (gate,) = (each for each in outcome.gates if each.name == "safe_share")
+    assert "break banned_phrase, one says 'guaranteed'" in gate.detail
 
 
 def test_texts_of_unknown_offers_are_held_to_the_other_rules(messages, safety):
@@ -120,6 +123,16 @@ def test_labels_turned_round_fail(preferences, safety):
     pairs = small(preferences)
     turned = changed(pairs, chosen=pairs.frame["rejected"], rejected=pairs.frame["chosen"])
     assert failed(pair_labels(turned, safety, PreferencesConfig())) == ["unsafe_preferred", "label_noise_z"]
+
+
+def test_pairs_that_contradict_each_other_are_told_and_fail_where_they_are_many(preferences, safety):
+    frame = preferences.frame.head(60)
+    opposite = frame.head(20).assign(chosen=frame["rejected"].head(20), rejected=frame["chosen"].head(20))
+    both = replace(preferences, frame=pd.concat([frame, opposite], ignore_index=True))
+    outcome = pair_labels(both, safety, PreferencesConfig())
+    (gate,) = (each for each in outcome.gates if each.name == "contradicting_pairs")
+    assert (gate.passed, gate.detail) == (False, "40 pairs are preferred the other way round as well")
+    assert len(outcome.tables["contradicting"]) == 5
 
 
 def test_less_noise_than_was_said_fails_too(preferences, safety):

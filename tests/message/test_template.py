@@ -84,7 +84,19 @@ def test_name_and_service_are_put_in():
 
 @pytest.mark.parametrize(
     "name",
-    ["", " ", "Ana, 50% off", "Fifty Percent", "R2D2", "{name}", "Ana\nStop", "A" * 41, "<b>Ana</b>",
+    ["प्रिया", "ปรีชา", "Ten", "Six", "Erik ten Hag", "Zoë", "Nguyễn Thị Ánh", "محمد", "李小龍", "O'Neil-Smith Jr.",
+     "J. R. Ewing", "Žofie", "می‌نا", "A"],
+)  # fmt: skip
+def test_a_name_of_any_script_is_put_in(name):
+    assert fill_placeholders("Hi {name}.", PERSON, name) == f"Hi {name}."
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Twenty Percent Off", "Six Months", "Ten Euros",
+     "\u0301Ana", "Ana\u202e", "Ana--Bob", "Ten Free", "-Ana",
+     "Ana-", "", " ", "Ana, 50% off", "Fifty Percent", "R2D2", "{name}", "Ana\nStop", "A" * 41,
+     "<b>Ana</b>",
      "a@b.com", "Twenty Off"],
 )  # fmt: skip
 def test_what_is_no_name_is_not_put_into_a_judged_text(name):

@@ -87,7 +87,7 @@ def test_a_safe_text_of_the_model_is_sent(table, writing, experiment):
     text = SAFE.replace("DSL internet", service)
     message = written(table, writing, Says(text))
     assert (message.written_by, message.text, message.reason) == ("model", text, "")
-    assert message.safety.safe
+    assert (message.safety.safe, message.discarded) == (True, [])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,8 @@ def test_an_unsafe_text_is_replaced_by_the_template_and_says_why(table, writing,
     assert message.written_by == "template"
     assert reason in message.reason
     assert "20%" in message.text
+    assert (message.safety.safe, message.safety.violations) == (True, []), "about the text that is sent"
+    assert reason in message.discarded
 
 
 def test_what_was_not_written_in_time_is_the_template(table, writing):

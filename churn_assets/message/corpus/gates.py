@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ def message_wording(messages: MessageCorpus, safety: Safety, gates: MessagesGate
     broken = Counter(rule for verdict in verdicts for rule in set(verdict.rules))
     measured = [Gate(rule, broken[rule], "==", 0, "texts") for rule in NEVER]
     safe = sum(verdict.safe for verdict in verdicts) / max(1, len(verdicts))
-    measured.append(Gate("safe_share", safe, ">=", gates.min_safe_share, "of the texts could be sent"))
+    measured.append(Gate("safe_share", safe, ">=", gates.min_safe_share, _why_unsafe(verdicts)))
     return Outcome(
         tuple(measured),
         {
@@ -106,9 +107,16 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
     rejected = _verdicts(preferences, frame["rejected"], safety)
     worse = float(np.mean([b.safe and not a.safe for a, b in zip(chosen, rejected, strict=True)]))
     detail = "unsafe text chosen, safe one rejected"
-    measured = [Gate("unsafe_preferred", worse, "<=", gates.max_unsafe_preferred, detail)]
+    opposed = frame[contradicting(frame)]
+    share = len(opposed) / max(1, len(frame))
+    told = f"{len(opposed)} pairs are preferred the other way round as well"
+    measured = [
+        Gate("unsafe_preferred", worse, "<=", gates.max_unsafe_preferred, detail),
+        Gate("contradicting_pairs", share, "<=", gates.max_contradicting, told),
+    ]
+    examples = {"contradicting": opposed.head(5)[["prompt", "chosen", "rejected"]].to_dict("records")}
     if not preferences.simulated:
-        return Outcome(tuple(measured))
+        return Outcome(tuple(measured), examples)
     turned = ~agrees_with_gold(preferences)
     spread = np.sqrt(config.label_noise * (1 - config.label_noise) / len(frame))
     z = abs(turned.mean() - config.label_noise) / spread if spread else float(turned.any()) * np.inf
@@ -118,7 +126,7 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
         {"rule": rule or "pair", "pairs": len(rows), "turned": float(turned[rows.index].mean())}
         for rule, rows in frame.groupby("rule")
     ]
-    return Outcome(tuple(measured), {"labels": labels})
+    return Outcome(tuple(measured), {"labels": labels, **examples})
 
 
 def separate_splits(value: MessageCorpus | Preferences, customers: CustomerTable) -> Outcome:
@@ -136,6 +144,13 @@ def separate_splits(value: MessageCorpus | Preferences, customers: CustomerTable
             Gate("texts_on_two_sides", _on_two(sides["text"], sides["split"]), "==", 0),
         )
     )
+
+
+def contradicting(frame: pd.DataFrame) -> pd.Series:
+    """(n,) whether the opposite of a pair stands in the table too."""
+    pairs = set(zip(frame["prompt"], frame["chosen"], frame["rejected"], strict=True))
+    opposite = zip(frame["prompt"], frame["rejected"], frame["chosen"], strict=True)
+    return pd.Series([pair in pairs for pair in opposite], index=frame.index, dtype=bool)
 
 
 def agrees_with_gold(preferences: Preferences) -> pd.Series:
@@ -173,6 +188,19 @@ def _verdicts(table: MessageCorpus | Preferences, texts: pd.Series, safety: Safe
         safety.check_wording(text) if situation is None else safety.check(text, *situation)
         for situation, text in zip(table.situations(), texts, strict=True)
     ]
+
+
+def _why_unsafe(verdicts: Sequence[Verdict]) -> str:
+    """What keeps most of the texts from being sent, with an example."""
+    reasons: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        for each in {each.rule: each for each in verdict.blocking}.values():
+            reasons.setdefault(each.rule, []).append(each.reason)
+    told = "of the texts could be sent"
+    if reasons:
+        rule, found = max(reasons.items(), key=lambda each: len(each[1]))
+        told += f"; {len(found)} break {rule}, one {found[0]}"
+    return f"{told}; safety.sentences lists your own" if "unexplained" in reasons else told
 
 
 def _quality(messages: MessageCorpus) -> list[dict[str, Any]]:

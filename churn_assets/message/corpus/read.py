@@ -10,7 +10,9 @@ is a free label of a message. A completion may start with or without its space.
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,7 @@ SITUATION = ("customer_id", "arm", "months")
 BY_SHARE = ("customer_id", "offer_pct", "offer_months")
 """The same for a percent off, named by its share."""
 SHOWN = 5
+_MOST_DIGITS = 18
 
 
 class MessageFileError(ValueError):
@@ -208,6 +211,9 @@ class _Reader:
         return next(arm for arm in fitting if arm.months == values[months])
 
 
+_NO_TEXT = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
 class _RowError(ValueError):
     pass
 
@@ -219,13 +225,22 @@ def _parsed(line: bytes) -> dict[str, Any]:
             raise _RowError(f"found a field twice among {[name for name, _ in pairs]}, expected each once")
         return values
 
+    if line.startswith(codecs.BOM_UTF8):
+        raise _RowError("found a byte order mark, expected plain UTF-8; save the file without one")
     try:
-        values = json.loads(line.decode("utf-8"), object_pairs_hook=once, parse_constant=_no_number)
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        values = json.loads(
+            line.decode("utf-8"), object_pairs_hook=once, parse_constant=_no_number, parse_int=_whole
+        )
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise _RowError(f"found no JSON in UTF-8 ({error}), expected one object a line") from error
     if not isinstance(values, dict):
         raise _RowError(f"found {type(values).__name__}, expected an object")
     return values
+
+
+def _whole(digits: str) -> float:
+    """A whole number; infinite where it has more digits than any that is meant."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else float(f"{digits[:1].strip('0123456789')}inf")
 
 
 def _no_number(name: str) -> float:
@@ -237,9 +252,17 @@ def _check_fields(values: Mapping[str, Any], texts: Sequence[str], labels: Seque
     for name in values:
         if name not in known:
             raise _RowError(f"{name}: found an unknown field, expected one of {', '.join(known)}")
+        if values[name] is None and name not in texts:
+            raise _RowError(f"{name}: found null, expected a value; leave the field out where it is unknown")
     for name in texts:
         if not isinstance(values.get(name), str) or not values[name].strip():
             raise _RowError(f"{name}: found {_shown(values.get(name))}, expected a text")
+    for name, value in values.items():
+        if isinstance(value, str) and (odd := _NO_TEXT.search(value)):
+            raise _RowError(
+                f"{name}: found U+{ord(odd.group()):04X} at character {odd.start()}, expected a text without lone "
+                "surrogates and control characters"
+            )
     if values["prompt"] != values["prompt"].rstrip():
         raise _RowError(
             "prompt: found white space at its end, expected none: a completion starts with its space"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from churn_assets.message.model.language_model import (
     ARCHITECTURES,
@@ -18,6 +20,13 @@ from churn_assets.message.model.language_model import (
 )
 from churn_assets.message.model.tokenizer import TextTokenizer, train_tokenizer
 from churn_assets.message.training.config import Base, FromScratch, Hub, LocalFolder
+
+_POINTER = b"version https://git-lfs"
+_PROBE = "Offer: 20% off for 6 months\nMessage: Hi {name}, thank you."
+_LEAST_VOCABULARY = 0.9
+"""Of a model's tokens, those that its tokenizer has at least: some models are padded to a round number."""
+_WORSE_THAN_CHANCE = 0.5
+"""Nats a token. An untrained network is within .1 of chance; with its tokens permuted, a trained one is far above."""
 
 
 def base_model(config: Base, texts: Iterable[str], *, seed: int, root: Path) -> tuple[Any, TextTokenizer]:
@@ -40,6 +49,7 @@ def base_model(config: Base, texts: Iterable[str], *, seed: int, root: Path) -> 
         if not (folder / "config.json").is_file():
             msg = f"sft_model.base.path: found no config.json in {folder}, expected the folder of a model"
             raise ModelError(msg)
+        _refuse_pointers(folder)
         return _pretrained(str(folder), config, local_files_only=True)
     return _pretrained(config.name, config, revision=config.revision)
 
@@ -74,18 +84,61 @@ def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any
         msg = f"sft_model.base: {name!r} is a {described.model_type!r} model, expected one of {sorted(ARCHITECTURES)}"
         raise ModelError(msg)
     try:
-        network = ARCHITECTURES[described.model_type].causal.from_pretrained(
-            name, dtype=torch.float32, use_safetensors=True, **where
+        network, loading = ARCHITECTURES[described.model_type].causal.from_pretrained(
+            name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **where
         )
         found = transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False, **where)
-    except (OSError, ValueError) as error:
-        msg = f"sft_model.base: found no safetensors and tokenizer.json of {name!r} ({error})"
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        msg = f"sft_model.base: found no safetensors and tokenizer.json of {name!r} that fit its config ({error})"
         raise ModelError(msg) from error
+    _refuse_other_weights(name, loading)
     tokenizer = _tokenizer(name, found, config)
     # What the file says of special tokens gives way to what is trained with.
     network.config.eos_token_id, network.config.pad_token_id = tokenizer.eos_id, tokenizer.pad_id
+    _refuse_other_vocabulary(name, network, tokenizer)
     architecture, shape = architecture_of(network)
     return build_network("causal", architecture, shape, weights_of(network)), tokenizer
+
+
+def _refuse_pointers(folder: Path) -> None:
+    """Files that a clone without Git LFS leaves in place of large ones."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            with path.open("rb") as file:
+                if file.read(len(_POINTER)) == _POINTER:
+                    raise ModelError(
+                        f"sft_model.base.path: {path} is a Git LFS pointer, expected the file itself; run "
+                        "`git lfs pull` in the folder it was cloned to"
+                    )
+
+
+def _refuse_other_weights(name: str, loading: Mapping[str, Collection[object]]) -> None:
+    """Weights that the file lacks would be drawn at random, and others be left out, in silence."""
+    for what, names in loading.items():
+        if names:
+            first = min(map(str, names))
+            raise ModelError(
+                f"sft_model.base: {name!r}: found {len(names)} {what.replace('_', ' ')}, such as {first!r}; expected "
+                "the weights of its config.json, each under its own name"
+            )
+
+
+def _refuse_other_vocabulary(name: str, network: Any, tokenizer: TextTokenizer) -> None:
+    """A tokenizer of another model: of another size, or one whose plain English the network takes for noise."""
+    size = network.config.vocab_size
+    if not _LEAST_VOCABULARY * size <= tokenizer.size <= size:
+        raise ModelError(
+            f"sft_model.base: {name!r}: found a tokenizer of {tokenizer.size} tokens, expected that of its model, "
+            f"which has {size}"
+        )
+    ids = torch.tensor(tokenizer.encode([_PROBE]))
+    with torch.no_grad():
+        nats = float(network(ids, labels=ids).loss)
+    if not nats <= math.log(size) + _WORSE_THAN_CHANCE:
+        raise ModelError(
+            f"sft_model.base: {name!r}: plain English costs it {nats:.1f} nats a token, more than a draw among its "
+            f"{size} tokens ({math.log(size):.1f}); expected the tokenizer that it was trained with"
+        )
 
 
 def _tokenizer(name: str, found: Any, config: LocalFolder | Hub) -> TextTokenizer:
@@ -98,8 +151,13 @@ def _tokenizer(name: str, found: Any, config: LocalFolder | Hub) -> TextTokenize
     tokenizer = TextTokenizer(
         found.backend_tokenizer.to_str(), found.eos_token_id, found.convert_tokens_to_ids(pad)
     )
-    probe = ["Offer: 20% off for 6 months\nMessage: Hi {name}, thank you."]
+    probe = [_PROBE]
     theirs = found(probe)["input_ids"]
+    if theirs[0][-1] == tokenizer.eos_id:
+        raise ModelError(
+            f"sft_model.base: {name!r}: its tokenizer ends every text with {found.eos_token!r}, also a prompt; "
+            "expected one that adds nothing behind a text (`add_eos_token`, or the post-processor of tokenizer.json)"
+        )
     if tokenizer.encode(probe) != theirs:
         msg = f"{name!r}: its tokenizer.json alone gives other tokens than its own tokenizer; it cannot be stored"
         raise ModelError(msg)

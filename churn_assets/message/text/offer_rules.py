@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from churn_assets.arms import amount_words
 from churn_assets.message.config import RuleId
+from churn_assets.message.text.explain import GIFT_SIGN, SERVICE_SIGN
 from churn_assets.message.text.quantities import Quantities, Quantity
 from churn_assets.message.text.terms import ArmFacts
 
@@ -27,12 +28,14 @@ _DISCOUNT = frozenset(
         "savings",
         "reduced",
         "reduction",
+        "reduce",
+        "cut",
         "price",
     }
 )
 _DEARER = frozenset(
     {"increase", "increased", "raise", "raised", "rise", "rises", "higher", "more", "above", "dearer", "pricier",
-     "expensive", "surcharge", "fee", "fees", "penalty", "interest", "tax", "added", "markup"}
+     "expensive", "surcharge", "fee", "fees", "penalty", "interest", "tax", "markup"}
 )  # fmt: skip
 _DENIED = frozenset(
     {"not", "no", "never", "without", "cannot", "neither", "nor", "hardly", "except", "excluding"}
@@ -50,7 +53,7 @@ _MONEY_OFF = frozenset(
      "rebate"}
 )  # fmt: skip
 """What no text says of an arm that takes no money off."""
-_OFFERED = frozenset(
+OFFERED = frozenset(
     {*_MONEY_OFF, "less", "lower", "price", "prices", "offer", "offers", "offered", "offering", "deal", "deals",
      "reward", "rewards", "bonus", "gift", "gifts", "voucher", "free", "money", "euro", "euros", "dollar", "dollars",
      "pound", "pounds"}
@@ -58,18 +61,15 @@ _OFFERED = frozenset(
 """What no text says of a contact that brings nothing."""
 _MONTHLY = frozenset({"monthly"})
 _EVERY = frozenset({"a", "each", "every", "per", "/"})
-_TO_FREE = frozenset({"of", "your", "our", "the", "is", "are", "for", "completely", "entirely", "service"})
+_TO_FREE = frozenset({"of", "your", "our", "the", "is", "are", "for", "completely", "entirely", SERVICE_SIGN})
 """What may stand between `month` and `free`: `1 month of your service free`."""
-
-GIFT = "giftwords"
-"""Stands where a text says the gift in its own words, so that they count as nothing else."""
 
 
 def judge_offer(read: Quantities, facts: ArmFacts, *, required: bool) -> BrokenRules:
     """Every rule about the offer that a text breaks.
 
     Args:
-        read: Its numbers; `GIFT` stands for the gift's own words.
+        read: Its numbers; `GIFT_SIGN` stands for the gift's own words.
         facts: What is true of the arm.
         required: Whether the text must say the offer.
     """
@@ -88,6 +88,31 @@ def judge_offer(read: Quantities, facts: ArmFacts, *, required: bool) -> BrokenR
         for part in _parts(facts):
             if part not in said:
                 yield "missing_offer", f"does not say the {part}"
+
+
+def symbols(read: Quantities, facts: ArmFacts) -> list[str]:
+    """The tokens of a text, with `W`, `D` or `F` wherever a number says the arm's worth, months or free months."""
+    tokens, behind = list[str](), 0
+    for quantity in read.found:
+        tokens += read.tokens[behind : quantity.start]
+        right = _symbol(quantity, facts)
+        if right == "D" and facts.free_months and "free" in read.tokens[quantity.start : quantity.end]:
+            right = "F"
+        tokens += [right] if right else read.tokens[quantity.start : quantity.end]
+        behind = quantity.end
+    return [*tokens, *read.tokens[behind:]]
+
+
+def _symbol(quantity: Quantity, facts: ArmFacts) -> str:
+    """What a number says of the arm; empty where it says nothing that is true."""
+    wanted = {
+        "percent": facts.percent,
+        "money": facts.amount if facts.currency in quantity.currencies else None,
+        "months": facts.months or facts.free_months,
+    }.get(quantity.unit)
+    if wanted is None or abs(quantity.value - wanted) > _CLOSE:
+        return ""
+    return "D" if quantity.unit == "months" else "W"
 
 
 def _parts(facts: ArmFacts) -> tuple[str, ...]:
@@ -155,7 +180,15 @@ def _duration(
     if place is None:
         return "unclear_offer", f"does not say that {told!r} costs nothing"
     free.add(place)
-    return _unclear(_sentence(read, quantity.start, quantity.end), "free months")
+    return _given(read, quantity.start, quantity.end, "free months")
+
+
+def _given(read: Quantities, start: int, end: int, what: str) -> tuple[RuleId, str] | None:
+    """What is wrong with a sentence that gives something once, if anything."""
+    sentence = [*_sentence(read, start, start), *_sentence(read, end, end)]
+    if _says_monthly([token for token in sentence if token not in read.tokens[start:end]]):
+        return "unclear_offer", f"says the {what} for every month, expected it once"
+    return _unclear(_sentence(read, start, end), what)
 
 
 def _free_place(read: Quantities, quantity: Quantity) -> int | None:
@@ -174,8 +207,8 @@ def _of_gift(read: Quantities, facts: ArmFacts, said: set[str]) -> BrokenRules:
     if facts.gift is None:
         return
     for place, token in enumerate(read.tokens):
-        if token == GIFT:
-            problem = _unclear(_sentence(read, place, place + 1), "gift")
+        if token == GIFT_SIGN:
+            problem = _given(read, place, place + 1, "gift")
             if problem is None and _is_hedged(read, place):
                 problem = "unclear_offer", "does not say the gift plainly"
             if problem is None:
@@ -188,7 +221,7 @@ def _of_words(read: Quantities, facts: ArmFacts, free: Collection[int]) -> Broke
     """Words that name another offer than the arm's."""
     if facts.discount:
         return
-    named = _OFFERED if facts.nothing else _MONEY_OFF
+    named = OFFERED if facts.nothing else _MONEY_OFF
     for place, token in enumerate(read.tokens):
         if token == "free":
             if place in free or read.tokens[place - 1 : place] == ("feel",):

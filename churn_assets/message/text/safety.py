@@ -10,6 +10,10 @@ Where a sentence could be read in two ways, it counts as broken: the plain templ
 | missing_offer | discount and duration, free months or gift (whatever the arm brings) are not said, where `required` |
 | unclear_offer | the offer is hedged ("up to"), denied, conditional, or an amount is not said to be off every month |
 | other_offer | something else is offered: another gift, a discount where none is meant, anything by a bare contact |
+| condition, other_time, other_price | a sentence that nothing allowed explains speaks of a condition, time or price |
+| records | such a sentence says what is known of the customer |
+| unexplained | any other sentence that nothing allowed explains |
+| loyalty | somebody is thanked for years who has not been a customer for `loyal_months` |
 | other_number | any other number is named, in digits or words |
 | placeholder | a placeholder is unknown or malformed |
 | missing_name, missing_service | not said, where `required` |
@@ -31,12 +35,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import time
+from functools import lru_cache
 from typing import Literal
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.message.config import ContactChannel, QuietHours, RuleId, SafetyRules
+from churn_assets.message.text.explain import GIFT_SIGN, NAME_SIGN, SERVICE_SIGN, Explainer
 from churn_assets.message.text.gifts import gift_pattern, gift_words, others
-from churn_assets.message.text.offer_rules import GIFT, BrokenRules, judge_offer
+from churn_assets.message.text.languages.english import ENGLISH
+from churn_assets.message.text.offer_rules import BrokenRules, judge_offer, symbols
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import Quantities, read_quantities
 from churn_assets.message.text.terms import ArmFacts, arm_facts
@@ -50,14 +57,11 @@ _FREE_MONTHS = frozenset({"free month", "free months", "month free", "months fre
 """Banned phrases that are the very offer of an arm of free months: its own rules judge them."""
 
 _BRACES = re.compile(r"[{}\[\]<>]|%s\b|\$\w*name\b", re.I)
-_OFF_WHAT = re.compile(
-    r"(?:\boff|discount on) (?:of )?(?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
-    r"(?= (?:for|over|during|if|when|and|each|every|per|a month)\b|[^a-z ]|$)"
+_ON_WHAT = re.compile(
+    r"\b[WF] .*\b(?:off|on|of) (?:your|the|our) (?!next\b|coming\b)([a-z ]+?)"
+    r"(?= (?:for|on|over|during|if|when|and|each|every|per|a month)\b|[^a-z ]|$)"
 )
-_FREE_OF = re.compile(
-    r"\bfree months? (?:of|on) (?:your|the|our) ([a-z ]+?)"
-    r"(?= (?:for|during|if|when|and|on us|is|are)\b|[^a-z ]|$)"
-)
+"""What a sentence that nothing explains says that a discount, or a free month, is on."""
 _ADDRESS = re.compile(r"@|://|www\.|\.(?:com|net|org|io|co|info|biz|app|me|ly|gg|link)\b", re.I)
 _LONG_NUMBER = re.compile(r"\d(?:[ ().-]{0,2}\d){6,}")
 _CODE_LENGTH = 6
@@ -79,6 +83,7 @@ def _phrases(phrases: Sequence[str]) -> re.Pattern[str] | None:
 def _is_quiet(local: time, hours: QuietHours | None) -> bool:
     if hours is None:
         return False
+    local = local.replace(tzinfo=None)  # the customer's clock, wherever they are
     if hours.start < hours.end:
         return hours.start <= local < hours.end
     return local >= hours.start or local < hours.end
@@ -153,31 +158,56 @@ class Safety:
         self._names = frozenset(rules.first_names)
         self._foreign = re.compile(rf"[^\n -~{re.escape(rules.extra_characters)}]")
         self._warn = frozenset(rules.warn)
+        said = (*rules.sentences, rules.template, rules.contact_template)
+        self._explainer = Explainer(ENGLISH, rules.generic_services, map(_as_said, said))
 
     def check(self, text: str, profile: Profile, arm: Arm, request: SendRequest | None = None) -> Verdict:
         """Judges a text with its placeholders, written for this customer and arm."""
         request, facts = request or SendRequest(), arm_facts(arm, profile.currency)
-        text = text if facts.gift is None else gift_pattern(facts.gift).sub(GIFT, text)
-        read, folded = read_quantities(text), text.casefold()
-        return self._verdict(
-            [
-                *judge_offer(
-                    read if facts.discount else read_quantities(_plain(folded, profile)),
-                    facts,
-                    required="offer" in self.rules.required,
-                ),
-                *self._other_gifts(folded, profile, facts),
-                *self._services_named(folded, profile),
-                *self._wording(text, folded, read, request, request.channel or arm.channel or _ASKED, facts),
-            ]
-        )
+        original, text = text, text if facts.gift is None else gift_pattern(facts.gift).sub(GIFT_SIGN, text)
+        read, folded = read_quantities(_marked(text, profile.service)), text.casefold()
+        channel = request.channel or arm.channel or _ASKED
+        found = [
+            *judge_offer(read, facts, required="offer" in self.rules.required),
+            *self._other_gifts(folded, profile, facts),
+            *self._services_named(folded, profile),
+            *self._wording(
+                original,
+                _own_service(profile.service).sub("service", text),
+                read,
+                request,
+                channel,
+                facts,
+                profile.service,
+            ),
+        ]
+        if {rule for rule, _ in found} <= self._warn | {"quiet_hours"}:
+            found += self._explained(symbols(read, facts), profile, facts)
+        return self._verdict(found)
+
+    def _explained(self, tokens: Sequence[str], profile: Profile, facts: ArmFacts) -> BrokenRules:
+        """The sentences that nothing allowed explains: last, for what no other rule has named."""
+        kinds, strange = self._explainer.kinds(tokens)
+        for sentence in strange:
+            what = _ON_WHAT.search(sentence.words)
+            elsewhere: RuleId | None = (
+                "wrong_service" if what and what.group(1) not in self._generic else None
+            )
+            rule = elsewhere or sentence.fault or "unexplained"
+            yield rule, f"says {sentence.words!r}, which nothing allowed explains"
+        if facts.nothing and not kinds.isdisjoint(("offer", "accept")):
+            yield "other_offer", "gives something or has something accepted, expected no offer"
+        if "loyalty" in kinds and (profile.tenure_months or 0) < self.rules.loyal_months:
+            months = "unknown" if profile.tenure_months is None else f"{profile.tenure_months} months"
+            yield (
+                "loyalty",
+                f"thanks for years; found a tenure of {months}, expected {self.rules.loyal_months}",
+            )
 
     def check_wording(self, text: str, request: SendRequest | None = None) -> Verdict:
         """Judges a text of which customer and arm are unknown, by the rules that need neither."""
         request, read = request or SendRequest(), read_quantities(text)
-        return self._verdict(
-            list(self._wording(text, text.casefold(), read, request, request.channel or _ASKED))
-        )
+        return self._verdict(list(self._wording(text, text, read, request, request.channel or _ASKED)))
 
     def _verdict(self, found: list[tuple[RuleId, str]]) -> Verdict:
         return Verdict(
@@ -189,22 +219,23 @@ class Safety:
 
     def _wording(
         self,
+        original: str,
         text: str,
-        folded: str,
         read: Quantities,
         request: SendRequest,
         channel: ContactChannel,
         facts: ArmFacts | None = None,
+        service: str = "",
     ) -> BrokenRules:
         yield from self._placeholders(text)
-        yield from self._form(text, read)
-        yield from self._said(folded, channel, facts)
+        yield from self._form(original, read, service)
+        yield from self._said(text.casefold(), channel, facts)
         yield from self._people(text)
         if request.local_time is not None and _is_quiet(request.local_time, self.rules.quiet_hours):
             yield "quiet_hours", f"{request.local_time:%H:%M} is within the quiet hours"
 
     def _other_gifts(self, folded: str, profile: Profile, facts: ArmFacts) -> BrokenRules:
-        """Gifts that are not the arm's, by name or by a word for such things; `GIFT` stands for its own."""
+        """Gifts that are not the arm's, by name or by a word for such things; `GIFT_SIGN` stands for its own."""
         if facts.discount and not self._gifts:
             return
         plain, own = _plain(folded, profile), facts.gift
@@ -234,14 +265,8 @@ class Safety:
             if service in plain and service != own:
                 yield "wrong_service", f"says {service!r}, expected {profile.service!r}"
                 return
-        for what, words in (("discount on", _OFF_WHAT), ("free month of", _FREE_OF)):
-            for match in words.finditer(plain):
-                named = match.group(1).strip()
-                if named != own and named not in self._generic:
-                    yield "wrong_service", f"a {what} {named!r}, expected {profile.service!r}"
-                    return
 
-    def _form(self, text: str, read: Quantities) -> BrokenRules:
+    def _form(self, text: str, read: Quantities, service: str) -> BrokenRules:
         words = len(text.split())
         rules = self.rules
         if not rules.min_words <= words <= rules.max_words:
@@ -255,7 +280,7 @@ class Safety:
             yield "repetition", "says the same sentence twice"
         elif stutter := _stutter(read.tokens):
             yield "repetition", f"says {stutter!r} twice in a row"
-        if foreign := self._foreign.search(text):
+        if foreign := self._foreign.search(_own_service(service).sub("", text) if service else text):
             yield "characters", f"found character U+{ord(foreign.group()):04X}"
         elif spelled := _SPELLED.search(text):
             yield "characters", f"found {spelled.group()!r}, a word letter by letter"
@@ -301,6 +326,27 @@ def _stutter(tokens: Sequence[str]) -> str:
         if a == d and b == e and c == f:
             return f"{a} {b} {c}"
     return ""
+
+
+@lru_cache
+def _own_service(service: str) -> re.Pattern[str]:
+    """The customer's service where a text names it: what its name is made of says nothing."""
+    return re.compile(rf"(?<!\w){re.escape(service)}(?!\w)", re.I)
+
+
+def _marked(text: str, service: str) -> str:
+    """A text with signs for name and service: their words are no part of what it says."""
+    return _own_service(service).sub(
+        SERVICE_SIGN, text.replace(SERVICE, SERVICE_SIGN).replace(NAME, NAME_SIGN)
+    )
+
+
+def _as_said(sentence: str) -> list[str]:
+    """Tokens of a sentence of the config, with symbols for its placeholders."""
+    told = _marked(sentence, SERVICE).replace("{percent}%", " \ue003 ").replace("{offer}", " \ue004 ")
+    named = {"\ue003": "W", "\ue004": "OFFER", "\ue005": "D"}
+    read = read_quantities(told.replace("{duration}", " \ue005 "))
+    return [named.get(token, token) for token in read.tokens]
 
 
 def _plain(folded: str, profile: Profile) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from churn_assets.arms import Arm, percents
 from churn_assets.message.config import SafetyRules
+from churn_assets.message.text.offer_rules import OFFERED
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import read_quantities
 from churn_assets.message.text.safety import NAME, SERVICE, Safety, SendRequest, Verdict
@@ -17,7 +20,8 @@ from churn_assets.message.text.terms import arm_facts, duration_words, offer_wor
 WAITING = frozenset({"quiet_hours"})
 """Rules that another text would break as well: the message waits."""
 
-_NAME = re.compile(r"[^\W\d_]+(?:[ '’.-]{1,2}[^\W\d_]+)*\.?")
+_BETWEEN_NAMES = frozenset(" '’.-\u200c\u200d")
+"""What may stand between the letters of a name; joiners as Persian and Indian scripts need them."""
 _LONGEST_NAME = 40
 
 
@@ -108,6 +112,26 @@ def outgoing(
     return Outgoing(plain_text(profile, arm, safety), "template", verdict, waits)
 
 
+def is_name(name: str) -> bool:
+    """Whether a name says nothing but a name: letters of any script with their marks, no number that counts anything.
+
+    >>> is_name("प्रिया"), is_name("Ten"), is_name("Ten Percent")
+    (True, True, False)
+    """
+    letters = [unicodedata.category(sign)[0] in "LM" for sign in name]
+    read = read_quantities(name)
+    return (
+        0 < len(name) <= _LONGEST_NAME
+        and unicodedata.category(name[0])[0] == "L"
+        and (letters[-1] or name[-1] == ".")
+        and all(letter or sign in _BETWEEN_NAMES for letter, sign in zip(letters, name, strict=True))
+        and not any(a in _BETWEEN_NAMES and a == b for a, b in itertools.pairwise(name))
+        and not read.loose
+        and all(quantity.unit == "none" for quantity in read.found)
+        and not (read.found and OFFERED.intersection(read.tokens))
+    )
+
+
 def fill_placeholders(text: str, profile: Profile, name: str) -> str:
     """Puts name and service in the place of their placeholders.
 
@@ -115,7 +139,7 @@ def fill_placeholders(text: str, profile: Profile, name: str) -> str:
         RenderError: another placeholder is in the text, or the name is no name: it is put in after the text was
             judged, so it may say nothing.
     """
-    if len(name) > _LONGEST_NAME or not _NAME.fullmatch(name) or read_quantities(name).found:
+    if not is_name(name):
         raise RenderError(f"name: found {name!r}, expected at most {_LONGEST_NAME} letters, no number")
     unknown = re.findall(r"[{}]", text.replace(NAME, "").replace(SERVICE, ""))
     if unknown:

@@ -32,7 +32,7 @@ from churn_assets.message.model.language_model import (
     weights_of,
 )
 from churn_assets.message.model.scoring import Scorer, score
-from churn_assets.message.model.tokenizer import TextTokenizer
+from churn_assets.message.model.tokenizer import TextError, TextTokenizer
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.terms import duration_words, worth_words
 from churn_assets.message.training.checkpoint import checkpoint_folder
@@ -79,11 +79,17 @@ def train_reward(
         checkpoints: Folder to keep checkpoints in, and to go on from; none are kept without it.
 
     Raises:
-        TextError: A row is longer than `max_length`.
+        TextError: A row is longer than `max_length`, or there is nothing for the judge, or only for it.
         ModelError: The rewards of the SFT model's messages have no spread.
     """
     train, held_out = preferences.of("train"), preferences.of("validation").head(HELD_OUT_ROWS)
-    judged = judges_pairs(train["customer_id"], config.judge_share, seed)
+    judged = judges_pairs(owners(train), config.judge_share, seed)
+    if judged.all() or not judged.any():
+        raise TextError(
+            f"preferences: found {len(train)} training pairs of {owners(train).nunique()} customers or prompts, "
+            "expected enough that reward and judge learn from different ones; add pairs, or mend "
+            "reward_model.judge_share"
+        )
     lessons = _lessons(train, held_out, preferences, config, seed)
     parts = (*lessons, _Part("reward", train[~judged], held_out), _Part("judge", train[judged], held_out))
     steps = {part.name: part.steps(config) for part in parts}
@@ -130,6 +136,11 @@ def train_reward(
         tuple((prompt, each.text) for prompt, each in zip(drawn[:EXAMPLES], written, strict=False)),
         TrainingRecord(curve=tuple(curve), figures=figures),
     )
+
+
+def owners(pairs: pd.DataFrame) -> pd.Series:
+    """Whose each pair is: the customer's, or the prompt's where no customer is known."""
+    return pairs["customer_id"].where(pairs["customer_id"] != "", pairs["prompt"])
 
 
 def judges_pairs(customers: pd.Series, share: float, seed: int) -> npt.NDArray[np.bool_]:

@@ -34,7 +34,7 @@ from churn_assets.offers.outcome_file import read_outcome_file
 from churn_assets.tables.config import DatabaseTable
 from churn_assets.tables.files import read_raw
 from churn_assets.tables.problems import Problems, TableError
-from churn_assets.tables.source import content_digest
+from churn_assets.tables.source import digest_of_rows
 
 FILES = 2_400
 ROWS = 40
@@ -648,7 +648,7 @@ def _literal(value: Any) -> str:
 def _digest(source: Path | DatabaseTable, folder: Path | None = None) -> str:
     place, root = (source, folder) if isinstance(source, DatabaseTable) else (source.name, source.parent)
     config = CONFIG.model_copy(update={"source": place})
-    return content_digest(read_customers(config, seed=1, root=root).frame)
+    return digest_of_rows(read_customers(config, seed=1, root=root).frame)
 
 
 def large(folder: Path) -> list[Figure]:

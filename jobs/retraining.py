@@ -19,7 +19,7 @@ from jobs.train import train
 
 if TYPE_CHECKING:
     from churn_assets.monitoring.inputs import Seen
-    from churn_assets.tables.config import DatabaseTable, Source
+    from churn_assets.tables.config import DatabaseTable, TablePlace
 
 # The object that stands for what was served, beside the files that an experiment reads.
 _DECISION_LOG = "the decision log"
@@ -182,7 +182,7 @@ def _lots_of_decisions(scene: Scene) -> int:
     return learnable // every
 
 
-def _sources(scene: Scene) -> "list[tuple[str, Source]]":
+def _sources(scene: Scene) -> "list[tuple[str, TablePlace]]":
     """Assets, each with a file or table that it reads; what comes with the project is code, what is simulated none."""
     from churn_assets.customers.table import EMBEDDED
 

@@ -18,7 +18,7 @@ from churn_assets.store.errors import StoreError
 from churn_assets.tables.problems import TableError
 
 if TYPE_CHECKING:
-    from churn_assets.tables.config import Source as TableSource
+    from churn_assets.tables.config import TablePlace
     from resources.project import Project
 
 DATA_VERSION = "dagster/data_version"
@@ -65,7 +65,7 @@ class Source:
     look: Callable[[Project, str], SourceState | None]
 
 
-def _users(project: Project, source: TableSource) -> SourceState:
+def _users(project: Project, source: TablePlace) -> SourceState:
     from churn_assets.tables.source import source_content
 
     origin: Origin = "file" if isinstance(source, str) else "database"
@@ -75,7 +75,7 @@ def _users(project: Project, source: TableSource) -> SourceState:
 def _customer_table(project: Project, experiment: str) -> SourceState:
     from churn_assets.customers.table import EMBEDDED
 
-    source: TableSource = project.section(experiment, "customers").source
+    source: TablePlace = project.section(experiment, "customers").source
     if isinstance(source, str) and source in EMBEDDED:
         return replace(_users(project, str(EMBEDDED[source])), origin="embedded", where=source)
     return _users(project, source)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.deciding.risk_only import AnyDecider
     from churn_assets.deciding.table import TableDecisions
-    from churn_assets.tables.config import Source
+    from churn_assets.tables.config import TablePlace
     from churn_assets.tables.raw import RawTable
 
 
@@ -127,7 +127,7 @@ def _ids_of(raw: RawTable, found: TableDecisions, decider: AnyDecider) -> list[s
     return [as_text(each) for each in raw.plain(decider.schema.id).to_pylist()]
 
 
-def _beside(source: Source) -> Path:
+def _beside(source: TablePlace) -> Path:
     if not isinstance(source, str) or "://" in source:
         raise UsageProblemError(f"{source} has no place beside it", "say where to write: --out, or --to")
     file = Path(source)

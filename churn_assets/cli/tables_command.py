@@ -52,10 +52,10 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
 
 def _customers(config: CustomersConfig, seed: int, root: Path, told: dict[str, Any]) -> CustomerTable:
     from churn_assets.customers.table import read_customers
-    from churn_assets.tables.source import content_digest
+    from churn_assets.tables.source import digest_of_rows
 
     found = read_customers(config, seed=seed, root=root)
-    told["said"].append(f"content of the customers: {content_digest(found.frame)[:16]}")
+    told["said"].append(f"content of the customers: {digest_of_rows(found.frame)[:16]}")
     if found.source is not None:
         told["said"] += found.source.said
         told["said"] += [f"rows left out, {name}: {count}" for name, count in found.source.left_out.items()]
@@ -91,7 +91,7 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.log import configured_log
     from churn_assets.offers.outcome_file import outcome_reports
-    from churn_assets.tables.source import content_digest
+    from churn_assets.tables.source import digest_of_rows
 
     config = experiment.find(OfferLogConfig)
     if config is None:
@@ -106,7 +106,7 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
                 f"offer log: {unknown} decisions left out, as no row of their customer is from before"
             )
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
-        told["said"].append(f"content of the offer log: {content_digest(log.frame)[:16]}")
+        told["said"].append(f"content of the offer log: {digest_of_rows(log.frame)[:16]}")
     if config.decisions is not None:
         reports = outcome_reports(config.decisions.outcomes, root, config.decisions.reading)
         told["said"].append(f"outcomes from elsewhere: {len(reports)}")

@@ -14,7 +14,7 @@ from churn_assets.cli.errors import UsageProblemError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from churn_assets.tables.config import Source
+    from churn_assets.tables.config import TablePlace
 
 _WAVE = re.compile(r"[\w.:-]{1,64}")
 
@@ -102,7 +102,7 @@ def wave_table(to: str | None, table: str | None, wave: str | None) -> WaveTable
     return WaveTable(to, table, wave)
 
 
-def customers_source(file: str, table: str | None, query: str | None) -> Source:
+def customers_source(file: str, table: str | None, query: str | None) -> TablePlace:
     """What a command reads: a file, or a table or query of a database.
 
     Raises:

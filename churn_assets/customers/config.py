@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from churn_assets.arms import Condition
 from churn_assets.customers.optional import OptionalColumns
-from churn_assets.tables.config import FileReading, Source
+from churn_assets.tables.config import FileReading, TablePlace
 
 Column = Annotated[str, Field(min_length=1)]
 FeatureKind = Literal["numeric", "categorical"]
@@ -123,7 +123,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
         gates: What the table must prove.
     """
 
-    source: Source = "telco"
+    source: TablePlace = "telco"
     reading: FileReading = FileReading()
     id: Column | None = None
     row_date: Column | None = None

@@ -40,10 +40,10 @@ from churn_assets.customers.schema import (
     LabelSpec,
 )
 from churn_assets.store.inputs import in_bucket
-from churn_assets.tables.config import Source
+from churn_assets.tables.config import TablePlace
 from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, shown
 from churn_assets.tables.raw import RawTable
-from churn_assets.tables.source import content_digest, read_source
+from churn_assets.tables.source import digest_of_rows, read_source
 from churn_assets.tables.text import as_text
 from churn_assets.tables.values import (
     ambiguous_decimals,
@@ -73,7 +73,7 @@ class TableSource:
 
     Attributes:
         uri: Path, or the name of an embedded table.
-        sha256: Of the file's bytes; of what was read from a database, see `content_digest`; empty where it was neither.
+        sha256: Of the file's bytes; of what was read from a database, see `digest_of_rows`; empty where it was neither.
         rows: Number of rows.
         blanks: Number of blanks of each feature that has any.
         left_out: Number of rows that were left out, by the name of the rule.
@@ -223,7 +223,7 @@ class CustomerTable:
         return CustomerTable(frame, self.schema, self.source, history)
 
 
-def located(source: Source) -> Source:
+def located(source: TablePlace) -> TablePlace:
     """Where a `customers.source` is."""
     if not isinstance(source, str):
         return source
@@ -250,7 +250,7 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     problems = Problems(str(config.source), CustomerTableError)
     raw, digest = read_source(located(config.source), root, problems, config.reading, _order(config))
     table = learnable(raw, config, seed, problems)
-    digest = digest or content_digest(table.frame)
+    digest = digest or digest_of_rows(table.frame)
     source = None if table.source is None else replace(table.source, sha256=digest)
     return replace(table, source=source)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from churn_assets.monitoring.requests import Finding, evidence_of
 from churn_assets.store.canonical import sha256_file
 from churn_assets.store.inputs import in_bucket
-from churn_assets.tables.config import Source
+from churn_assets.tables.config import TablePlace
 from churn_assets.tables.source import source_content
 
 NEW_INPUTS = "new_inputs"
@@ -60,7 +60,7 @@ class Changes:
     notes: tuple[str, ...]
 
 
-def look(source: Source, root: Path, before: Seen | None = None, now: datetime | None = None) -> Seen:
+def look(source: TablePlace, root: Path, before: Seen | None = None, now: datetime | None = None) -> Seen:
     """An object as it is now.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
-from churn_assets.tables.config import FileReading, Source
+from churn_assets.tables.config import FileReading, TablePlace
 
 DEMO_WORLD = "demo_world"
 DEMO_OFFERS = (0.0, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30)
@@ -77,7 +77,7 @@ class ServedDecisions(BaseModel, frozen=True, extra="forbid"):
         description="Days after a decision until it is known of everybody whether they left; 0 only where a world "
         "answers at once.",
     )
-    outcomes: Source | None = Field(
+    outcomes: TablePlace | None = Field(
         default=None,
         description="CSV or Parquet (a path or gs://bucket/name), or a table of a database, of outcomes that were not "
         "posted to the server: "
@@ -104,7 +104,7 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     `decisions`, what the experiment's own server decided is appended once its outcome is known.
     """
 
-    source: Source = DEMO_WORLD
+    source: TablePlace = DEMO_WORLD
     rows: int = Field(default=50_000, ge=1, description="Rows that the demo world writes.")
     menu: tuple[float | str, ...] | None = Field(
         default=None, min_length=2, description="Arms of the demo world's past policy, no contact first."

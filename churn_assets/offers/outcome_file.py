@@ -7,7 +7,7 @@ from pathlib import Path
 from churn_assets.arms import did_you_mean
 from churn_assets.offers.log import OfferLogError
 from churn_assets.offers.records import LoggedOutcome
-from churn_assets.tables.config import FileReading, Source
+from churn_assets.tables.config import FileReading, TablePlace
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import STRUCTURE, Problems
 from churn_assets.tables.raw import RawTable
@@ -73,7 +73,7 @@ def outcomes_of(raw: RawTable, problems: Problems) -> list[LoggedOutcome]:
 
 
 def outcome_reports(
-    source: Source | None, root: Path, reading: FileReading = DETECTED
+    source: TablePlace | None, root: Path, reading: FileReading = DETECTED
 ) -> list[LoggedOutcome]:
     """Outcomes of an experiment's `decisions.outcomes`, which may be none.
 

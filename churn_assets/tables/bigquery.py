@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from churn_assets.store.errors import DatabaseRefused, DatabaseUnreachable
-from churn_assets.tables.database import Database, QueryError
+from churn_assets.tables.database import ROWS, Database, QueryError
 from churn_assets.tables.raw import no_meaning
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ class BigqueryProject(Database):
         "bigquery://project; who reads is read from the environment: GOOGLE_APPLICATION_CREDENTIALS, or the machine's "
         "service account"
     )
-    checksum: ClassVar[str] = "cast(sum(cast(farm_fingerprint(to_json_string(t)) as bignumeric)) as string)"
+    client: ClassVar[str] = "google.cloud.bigquery"
+    checksum: ClassVar[str] = (
+        f"cast(sum(cast(farm_fingerprint(to_json_string({ROWS})) as bignumeric)) as string)"
+    )
 
     def quoted(self, name: str) -> str:
         """As of `Database`; BigQuery has backticks."""

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model
 
 from churn_assets.store.canonical import sha256_bytes
 
-Text = Annotated[str, Field(min_length=1)]
+_Text = Annotated[str, Field(min_length=1)]
 
 DATABASES = {
     "postgresql": "churn_assets.tables.postgresql:PostgresqlServer",
@@ -50,11 +50,11 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
 
     separator: Literal[",", ";", "\t", "|"] | None = None
     decimal: Literal[".", ","] | None = None
-    encoding: Text | None = None
+    encoding: _Text | None = None
     quote: Literal['"', "'"] | None = None
     blanks: tuple[str, ...] = ()
 
-    def fits(self, source: Source | None) -> None:
+    def fits(self, source: TablePlace | None) -> None:
         """Raises ValueError where it says something of files and the source is none."""
         idle = [name for name in ("separator", "encoding", "quote") if getattr(self, name) is not None]
         if idle and isinstance(source, DatabaseTable):
@@ -72,10 +72,10 @@ class DatabaseTable(BaseModel, frozen=True, extra="forbid"):
         watermark: Column whose largest value grows with every change; left out, every row is looked at to notice one.
     """
 
-    database: Text
-    table: Text | None = None
-    query: Text | None = None
-    watermark: Text | None = None
+    database: _Text
+    table: _Text | None = None
+    query: _Text | None = None
+    watermark: _Text | None = None
 
     def __str__(self) -> str:
         what = self.table or f"query {sha256_bytes((self.query or '').encode())[:12]}"
@@ -106,7 +106,7 @@ def _branch(value: Any) -> str:
     return "file" if isinstance(value, str) else "database"
 
 
-Source = Annotated[
+TablePlace = Annotated[
     Annotated[str, Field(min_length=1), AfterValidator(_no_database), Tag("file")]
     | Annotated[DatabaseTable, Tag("database")],
     Discriminator(_branch),

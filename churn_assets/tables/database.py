@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 WAVE = "wave"
 """Column that names the wave that a row was written with."""
+ROWS = "churn_rows"
+"""What the rows are called inside of our own SQL; a column of that name would stand in their place."""
 _DIGITS = 16
 
 
@@ -50,11 +53,13 @@ class Database(ABC):
     Attributes:
         form: Matches every location of this kind, and none that could hold a secret.
         expected: The form in words, with where the credentials come from.
-        checksum: SQL of a number that all rows of `t` make, in any order.
+        client: The module that it needs.
+        checksum: SQL of a number that all of `ROWS` make, in any order.
     """
 
     form: ClassVar[re.Pattern[str]]
     expected: ClassVar[str]
+    client: ClassVar[str]
     checksum: ClassVar[str]
 
     def __init__(self, location: str, root: Path) -> None:
@@ -104,10 +109,16 @@ def opened(location: str, root: Path) -> Database:
 
     Raises:
         ValueError: It is none's; as of `database_class`.
+        QueryError: Its client is not installed.
     """
     known = database_class(location)
     if known is None:
         raise ValueError("found no location of a database")
+    try:
+        import_module(known.client)
+    except ModuleNotFoundError:
+        missing = f"no client of {location.partition('://')[0]} ({known.client})"
+        raise QueryError(missing, "one", "install it: `pip install '.[sql]'`") from None
     database: Database = known(location, root)
     return database
 
@@ -128,8 +139,8 @@ def read_database(
         TableError: As of `problems`: there is no such table, or the query is none.
         StoreError: As of `Database.fetch`.
     """
-    database = opened(source.database, root)
     try:
+        database = opened(source.database, root)
         table = database.fetch(database.select(source))
     except QueryError as error:
         near = _nearest(database, source) if error.missing else ""
@@ -159,6 +170,8 @@ def _put_in_order(raw: RawTable, order: Sequence[str]) -> None:
     """Sorts the rows by these columns, then by all others that can be."""
     names = [*(name for name in dict.fromkeys(order) if name in raw.columns), *raw.columns]
     names = [name for name in dict.fromkeys(names) if name not in raw.no_meaning]
+    if not names:
+        return
     keys = pa.table({str(place): raw.plain(name) for place, name in enumerate(names)})
     places = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
     for name in raw.columns:
@@ -173,10 +186,12 @@ def database_content(source: DatabaseTable, root: Path) -> str:
         StoreError: As of `Database.fetch`.
     """
     database = opened(source.database, root)
-    mark = database.checksum if source.watermark is None else f"max(t.{database.quoted(source.watermark)})"
+    mark = (
+        database.checksum if source.watermark is None else f"max({ROWS}.{database.quoted(source.watermark)})"
+    )
     try:
         found = database.fetch(
-            f"select count(*) as n, {mark} as mark from (\n{database.select(source)}\n) as t"
+            f"select count(*) as n, {mark} as mark from (\n{database.select(source)}\n) as {ROWS}"
         )
     except QueryError as error:
         if error.missing and source.table is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from churn_assets.store.errors import DatabaseUnreachable
-from churn_assets.tables.database import Database, QueryError, wave_exists
+from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists
 from churn_assets.tables.raw import no_meaning
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ class DuckdbFile(Database):
 
     form: ClassVar[re.Pattern[str]] = re.compile(r"duckdb://[^@?#]+")
     expected: ClassVar[str] = "duckdb://folder/file.duckdb, or duckdb:///folder/file.duckdb from the root"
-    checksum: ClassVar[str] = "sum(hash(t))"
+    client: ClassVar[str] = "duckdb"
+    checksum: ClassVar[str] = f"sum(hash({ROWS}))"
 
     @property
     def _path(self) -> Path:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn_assets.store.errors import DatabaseRefused, DatabaseUnreachable
-from churn_assets.tables.database import Database, QueryError, wave_exists
+from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists
 from churn_assets.tables.raw import no_meaning
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _REFUSED = re.compile(
     r"authentication failed|no password supplied|pg_hba|role .* does not exist|permission denied"
 )
 _STAGED = "churn_wave"
+_KEPT_ALIVE = "keepalives_idle=30&keepalives_interval=10&keepalives_count=3"
 _MONEY_OR_OID = {"money", "oid", "xid", "xid8", "cid", "tid"}
 """Arrow has them as whole numbers: money in cents, others with a sign."""
 _AWAY = ("08", "53", "57", "58", "40", "55", "XX")
@@ -42,11 +43,12 @@ class PostgresqlServer(Database):
         "postgresql://host:port/database, or postgresql:///?service=name; user, password and options are read from "
         "the environment: PGUSER, PGPASSWORD or PGPASSFILE, PGSSLMODE"
     )
-    checksum: ClassVar[str] = "sum(hashtextextended(t::text, 0))"
+    client: ClassVar[str] = "adbc_driver_postgresql"
+    checksum: ClassVar[str] = f"sum(hashtextextended({ROWS}::text, 0))"
 
     def fetch(self, query: str) -> pa.Table:
         with self._session("set transaction read only") as (_, cursor):
-            cursor.execute(f"select * from (\n{query}\n) as t")
+            cursor.execute(f"select * from (\n{query}\n) as {ROWS}")
             with cursor.fetch_record_batch() as reader:
                 table = pa.Table.from_batches(list(reader), reader.schema)
         return _plain_types(table)
@@ -75,13 +77,19 @@ class PostgresqlServer(Database):
             cursor.execute(f"insert into {name} ({columns}) select {columns} from {_STAGED}")
             connection.commit()
 
+    @property
+    def _uri(self) -> str:
+        """The location, with how long a server that says nothing is waited for."""
+        waits = _KEPT_ALIVE if "PGCONNECT_TIMEOUT" in os.environ else f"{_KEPT_ALIVE}&connect_timeout=10"
+        return f"{self.location}{'&' if '?' in self.location else '?'}{waits}"
+
     @contextmanager
     def _session(self, mode: str) -> Iterator[tuple[Connection, Cursor]]:
         """One transaction; what the client says goes wrong in it is told as ours."""
         from adbc_driver_postgresql import dbapi
 
         try:
-            with dbapi.connect(self.location) as connection, connection.cursor() as cursor:
+            with dbapi.connect(self._uri) as connection, connection.cursor() as cursor:
                 for setting in (mode, *_SETTINGS.split("; ")):
                     cursor.execute(setting)
                 yield connection, cursor
@@ -93,7 +101,7 @@ class PostgresqlServer(Database):
             ) from None
 
     def _told(self, error: Any) -> Exception:
-        details = {key: value.decode("utf-8", "replace") for key, value in error.details}
+        details = {_text(key): _text(value) for key, value in error.details}
         said = (
             details.get("PG_DIAG_MESSAGE_PRIMARY")
             or str(error).partition("ailed to connect: ")[2]
@@ -107,6 +115,10 @@ class PostgresqlServer(Database):
         if not state.startswith(_AWAY) and (state or "ALREADY_EXISTS" in str(error)):
             return _query_error(state, text)
         return DatabaseUnreachable(f"{self.location}: {text}")
+
+
+def _text(told: str | bytes) -> str:
+    return told.decode("utf-8", "replace") if isinstance(told, bytes) else told
 
 
 def _query_error(state: str, text: str) -> QueryError:

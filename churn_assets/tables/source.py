@@ -10,14 +10,18 @@ import pandas as pd
 
 from churn_assets.store.canonical import canonical_json, sha256_bytes, sha256_file
 from churn_assets.store.inputs import content_of, in_bucket, local_copy
-from churn_assets.tables.config import DatabaseTable, FileReading, Source
+from churn_assets.tables.config import DatabaseTable, FileReading, TablePlace
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.raw import RawTable
 
 
 def read_source(
-    source: Source, root: Path, problems: Problems, reading: FileReading = DETECTED, order: Sequence[str] = ()
+    source: TablePlace,
+    root: Path,
+    problems: Problems,
+    reading: FileReading = DETECTED,
+    order: Sequence[str] = (),
 ) -> tuple[RawTable, str]:
     """The raw table of a source, and the SHA-256 of its bytes; empty of a database, which has none.
 
@@ -40,13 +44,13 @@ def read_source(
         return read_raw(path, problems, reading), sha256_file(path)
 
 
-def source_name(source: Source, root: Path) -> str:
+def source_name(source: TablePlace, root: Path) -> str:
     """What errors call a source: the file where it is one, else as it is configured."""
     is_path = isinstance(source, str) and not in_bucket(source)
     return str(root / Path(str(source)).expanduser()) if is_path else str(source)
 
 
-def source_content(source: Source, root: Path) -> str:
+def source_content(source: TablePlace, root: Path) -> str:
     """Names what a source holds now, which costs less than reading it; empty where there is none.
 
     Raises:
@@ -60,13 +64,13 @@ def source_content(source: Source, root: Path) -> str:
     return content_of(source, root)
 
 
-def content_digest(frame: pd.DataFrame) -> str:
+def digest_of_rows(frame: pd.DataFrame) -> str:
     """SHA-256 of what was read: equal for equal rows, in whatever order and from whatever source.
 
     Args:
         frame: Rows in the types that the rules of `values` give.
 
-    >>> content_digest(pd.DataFrame({"a": [1.0, 2.0]})) == content_digest(pd.DataFrame({"a": [2.0, 1.0]}))
+    >>> digest_of_rows(pd.DataFrame({"a": [1.0, 2.0]})) == digest_of_rows(pd.DataFrame({"a": [2.0, 1.0]}))
     True
     """
     rows = np.sort(pd.util.hash_pandas_object(frame, index=False).to_numpy())

@@ -145,11 +145,11 @@ def test_types_that_mean_nothing_here_are_marked(pages, tmp_path):
 def test_what_is_noticed_is_a_checksum_or_the_watermark(pages, tmp_path):
     pages.fields, pages.rows = {"n": "INTEGER", "mark": "STRING"}, [["3", "17"]]
     first = source_content(DatabaseTable(database="bigquery://shop", table="crm.people"), tmp_path)
-    assert "farm_fingerprint(to_json_string(t))" in sent(pages)[-1]["query"]["query"]
+    assert "farm_fingerprint(to_json_string(churn_rows))" in sent(pages)[-1]["query"]["query"]
     pages.fields, pages.rows = {"n": "INTEGER", "mark": "TIMESTAMP"}, [["3", "1767605400000000"]]
     place = {"database": "bigquery://shop", "table": "crm.people", "watermark": "updated_at"}
     second = source_content(DatabaseTable(**place), tmp_path)
-    assert "max(t.`updated_at`)" in sent(pages)[-1]["query"]["query"]
+    assert "max(churn_rows.`updated_at`)" in sent(pages)[-1]["query"]["query"]
     assert first != second
 
 

@@ -19,7 +19,7 @@ from churn_assets.store.errors import DatabaseRefused, DatabaseUnreachable
 from churn_assets.tables.config import DatabaseTable, FileReading
 from churn_assets.tables.database import QueryError, read_database
 from churn_assets.tables.problems import Problems, TableError
-from churn_assets.tables.source import content_digest, source_content
+from churn_assets.tables.source import digest_of_rows, source_content
 
 ROWS = 60
 
@@ -103,7 +103,7 @@ def test_a_table_reads_as_its_csv_and_its_parquet_do(shop, tmp_path):
         twin = read_customers(CONFIG.model_copy(update={"source": name}), seed=1, root=tmp_path)
         pd.testing.assert_frame_equal(twin.frame, found.frame)
         assert twin.schema == found.schema
-        assert content_digest(twin.frame) == content_digest(found.frame) == found.source.sha256
+        assert digest_of_rows(twin.frame) == digest_of_rows(found.frame) == found.source.sha256
 
 
 TYPED = {
@@ -136,7 +136,7 @@ def test_every_type_that_means_something_reads_as_its_text_does(shop, tmp_path):
     pd.DataFrame(rows).sort_values("id").to_csv(tmp_path / "twin.csv", index=False)
     twin = read_customers(config.model_copy(update={"source": "twin.csv"}), seed=1, root=tmp_path)
     assert len(found) == 20
-    assert content_digest(found.frame) == content_digest(twin.frame)
+    assert digest_of_rows(found.frame) == digest_of_rows(twin.frame)
     assert {each.name: each.kind for each in found.schema.features}["wide"] == "numeric"
 
 
@@ -395,6 +395,26 @@ def test_a_duckdb_query_reads_no_other_file(tmp_path):
     assert "reads or writes another file" in told
 
 
+def test_a_client_that_is_not_installed_is_told_with_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr("churn_assets.tables.duckdb_file.DuckdbFile.client", "no_such_client")
+    told = refusal(Duck(tmp_path), tmp_path, table="people")
+    assert "no client of duckdb" in told
+    assert ".[sql]" in told
+
+
+def test_no_rows_are_told(shop, tmp_path):
+    shop.put("people", pa.Table.from_pandas(people(), preserve_index=False))
+    with pytest.raises(CustomerTableError, match="found no rows"):
+        read(shop, tmp_path, query="select * from people where months < 0")
+
+
+def test_what_means_nothing_is_handed_on_as_it_is(postgresql, tmp_path):
+    columns = ", ".join(f"{sql} as c{place}" for place, sql in enumerate(STRANGE["postgresql"].values()))
+    frame = raw(postgresql, tmp_path, query=f"select {columns}").frame()
+    assert len(frame.columns) == len(STRANGE["postgresql"])
+    assert frame["c0"][0] == '{"a": 1}'
+
+
 # What the config says.
 
 SECRET = "hunter2"
@@ -458,6 +478,14 @@ def test_every_change_is_noticed_and_nothing_else(shop, tmp_path):
         seen.append(source_content(source, tmp_path))
     assert len(set(seen[:5])) == 5
     assert seen[5] == seen[4]
+
+
+def test_a_change_is_noticed_whatever_the_columns_are_called(shop, tmp_path):
+    shop.put("people", pa.table({"t": [1, 1], "n": [1, 2], "mark": ["a", "b"], "read": ["x", "y"]}))
+    source = DatabaseTable(database=shop.location(), table="people")
+    before = source_content(source, tmp_path)
+    shop.run("update people set mark = 'c' where n = 2")
+    assert source_content(source, tmp_path) != before
 
 
 def test_a_watermark_is_cheaper_and_notices_what_it_grows_with(shop, tmp_path):

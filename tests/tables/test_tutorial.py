@@ -8,10 +8,11 @@ import yaml
 
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.table import CustomerTableError, read_customers
+from churn_assets.offers.config import OfferLogConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-table.md").read_text()
 PAIRS = re.findall(r"^```csv\n(.*?)^```\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-(CONFIG,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CONFIG, DATABASES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_has_tables_with_messages():
@@ -33,3 +34,11 @@ def test_an_example_of_the_config_is_one(example):
     if "monthly_revenue" not in written:
         written.setdefault("label", base["label"])
     CustomersConfig.model_validate(base | written)
+
+
+def test_the_tables_of_databases_on_the_page_are_what_an_experiment_takes():
+    written = yaml.safe_load(DATABASES)
+    customers = CustomersConfig.model_validate(yaml.safe_load(CONFIG) | written["customers"])
+    log = OfferLogConfig.model_validate(written["offer_log"])
+    assert str(customers.source) == "postgresql://warehouse.example:5432/shop: crm.customers"
+    assert str(log.decisions.outcomes) == "bigquery://my-project: crm.outcomes"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,15 +178,19 @@ def check_campaign(
             "p-value of the arms' counts against those planned",
         ),
     ]
-    for name, group in groups.items():
-        found = by_chance_p(arm[kept], p[kept], group[kept])
-        gates.append(Gate(f"random_by_{name}", found, ">=", LEAST_P / tests, "p-value, arms against it"))
+    gates += _random_by(arm[kept], p[kept], {name: group[kept] for name, group in groups.items()}, tests)
     if timed.any():
         among = p[timed] * (np.arange(p.shape[1]) > 0)
-        among /= among.sum(1, keepdims=True)
-        found = by_chance_p(arm[timed], among, _fifths(arrived.sent_at[timed].asi8.astype(np.float64)))
-        gates.append(Gate("random_by_sent_at", found, ">=", LEAST_P / tests, "p-value, arms against it"))
+        fifths = _fifths(arrived.sent_at[timed].asi8.astype(np.float64))
+        gates += _random_by(arm[timed], among / among.sum(1, keepdims=True), {"sent_at": fifths}, tests)
     return Outcome(tuple(gates), {"arms": _counts(assignment, arrived)})
+
+
+def _random_by(arm: Ints, propensities: Floats, groups: Mapping[str, Ints], tests: int) -> Iterator[Gate]:
+    """Whether arms are drawn alike in all groups of each name; `tests` share the bound."""
+    for name, group in groups.items():
+        found = by_chance_p(arm, propensities, group)
+        yield Gate(f"random_by_{name}", found, ">=", LEAST_P / tests, "p-value, arms against it")
 
 
 def _groups(X: Floats, schema: CustomerSchema) -> dict[str, Ints]:

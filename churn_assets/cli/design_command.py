@@ -161,23 +161,8 @@ class _Campaign:
         }
         if as_json:
             print_json(told)
-            return
-        out.print(
-            f"{told['decisions']} decisions of campaign {config.name!r} in {told['weeks']} weeks, {told['holdout']} in "
-            f"the holdout; of {told['customers']} customers {told['may_be_contacted']} may be contacted"
-        )
-        out.print(table([_figures(row) for row in told["strata"]], "Shares by stratum of risk"))
-        by_arm = [_figures(row) for row in told["arms"]]
-        names = [name for name in by_arm[0] if name != "arm"]
-        out.print(table([{"": name} | {row["arm"]: row.get(name, "") for row in by_arm} for name in names]))
-        weak = [row["arm"] for row in told["arms"] if row["power"] < config.power]
-        if weak:
-            out.print(
-                styled("yellow", "Too few decisions"),
-                f" to be sure of an effect that pays, for {', '.join(weak)}: see decisions_needed; ",
-                "fewer arms need fewer",
-            )
-        out.print(f"Written to {target}")
+        else:
+            _show_plan(told, config.power)
 
     def _adapted(self, shares: Shares, risk: Floats, after: Path) -> Shares:
         from churn_assets.campaigns.adaptive import adapted_shares
@@ -283,3 +268,22 @@ def _strata(shares: Shares, risk: Floats) -> list[dict[str, Any]]:
 
 def _figures(row: dict[str, Any]) -> dict[str, Any]:
     return {name: figure(value) for name, value in row.items()}
+
+
+def _show_plan(told: dict[str, Any], power: float) -> None:
+    out.print(
+        f"{told['decisions']} decisions of campaign {told['campaign']!r} in {told['weeks']} weeks, {told['holdout']} "
+        f"in the holdout; of {told['customers']} customers {told['may_be_contacted']} may be contacted"
+    )
+    out.print(table([_figures(row) for row in told["strata"]], "Shares by stratum of risk"))
+    by_arm = [_figures(row) for row in told["arms"]]
+    names = dict.fromkeys(name for row in by_arm for name in row if name != "arm")
+    out.print(table([{"": name} | {row["arm"]: row.get(name, "") for row in by_arm} for name in names]))
+    weak = [row["arm"] for row in told["arms"] if row["power"] < power]
+    if weak:
+        out.print(
+            styled("yellow", "Too few decisions"),
+            f" to be sure of an effect that pays, for {', '.join(weak)}: see decisions_needed; ",
+            "fewer arms need fewer",
+        )
+    out.print(f"Written to {told['written']}")

@@ -59,6 +59,7 @@ def _customers(config: CustomersConfig, seed: int, root: Path, told: dict[str, A
     if found.source is not None:
         told["said"] += found.source.said
         told["said"] += [f"rows left out, {name}: {count}" for name, count in found.source.left_out.items()]
+    told["said"] += [f"customers, {name.replace('_', ' ')}: {value}" for name, value in found.reach.items()]
     told |= _features(found, config)
     return found
 

@@ -43,29 +43,12 @@ def customers(step: Step[CustomersConfig]) -> Made:
             "churn_rate": float(table.labelled.y.mean()),
             "held_out": int(table.held_out.sum()),
             "features": len(table.schema.features),
-            **_ages(table, step.config),
+            **table.reach,
         },
         tables={"features": _features(table), "folds": _folds(table), **_reading(table)},
         columns=_columns(table),
         rows=len(table),
     )
-
-
-def _ages(table: CustomerTable, config: CustomersConfig) -> dict[str, str | int]:
-    """Until when features and labels reach; their age cannot be told without a day."""
-    from churn_assets.customers.labels import months_after
-
-    labelled = table.labelled
-    if table.history is None:
-        day = "unknown: customers.as_of gives it" if config.as_of is None else str(config.as_of)
-        return {"features_until": day}
-    return {
-        "rows": len(table.history),
-        "labelled_rows": len(labelled),
-        "features_from": str(table.history.days.min().date()),
-        "features_until": str(table.history.days.max().date()),
-        "labels_until": str(months_after(labelled.days, config.label.window_months).max().date()),
-    }
 
 
 def _features(table: CustomerTable) -> list[dict[str, str | int]]:

@@ -24,6 +24,7 @@ from churn_assets.customers.labels import (
     UNKNOWN,
     WINDOW_OPEN,
     ReadLabels,
+    months_after,
     panel_labels,
     read_labels,
 )
@@ -134,7 +135,7 @@ class CustomerTable:
         """1 where the customer left within the label window, (n,) int8; an error where labels are unknown."""
         if CHURNED not in self.frame.columns:
             raise CustomerTableError(
-                f"these customers have no label; expected column {self.schema.label.column!r}"
+                f"these customers have no label; expected column {self.schema.label.column!r}, or `labelled` of a panel"
             )
         if self.frame[CHURNED].hasnans:
             raise CustomerTableError("these rows have labels in part; expected those that are labelled")
@@ -183,11 +184,33 @@ class CustomerTable:
         """The same rows as another schema reads them."""
         return CustomerTable(self.frame, schema, self.source, self.history and self.history.seen_by(schema))
 
+    @property
+    def reach(self) -> dict[str, str | int]:
+        """From when to when features and labels are; their age cannot be told without a day."""
+        if self.history is None:
+            as_of = None if self.source is None else self.source.as_of
+            return {"features_until": as_of or "unknown: customers.as_of tells it"}
+        days, labelled = self.history.days, self.labelled
+        closed = months_after(labelled.days, self.schema.label_window_months)
+        return {
+            "rows": len(days),
+            "labelled_rows": len(labelled),
+            "features_from": str(days.min().date()),
+            "features_until": str(days.max().date()),
+            "labels_until": str(closed.max().date()),
+        }
+
     @cached_property
     def labelled(self) -> CustomerTable:
         """Every row with a label."""
         rows = self.rows
         return rows if rows.is_labelled.all() else rows.where(rows.is_labelled)
+
+    @property
+    def newest_labelled(self) -> CustomerTable:
+        """One row a customer, the newest of those with a label."""
+        rows = self.labelled
+        return rows.where(is_newest(rows.ids, rows.days)) if ROW_DATE in rows.frame else rows
 
     @cached_property
     def judged(self) -> CustomerTable:

@@ -96,7 +96,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         from churn_assets.offers.world import DemoWorld
 
         world = DemoWorld(
-            customers,
+            customers.newest_labelled,
             step.read(_ECONOMICS),
             config.demo_menu(arms),
             drift=config.drift,

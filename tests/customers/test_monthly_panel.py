@@ -215,6 +215,14 @@ def test_decisions_are_made_by_the_newest_row_and_not_by_one_from_after():
         )
 
 
+def test_it_is_said_until_when_features_and_labels_reach():
+    table = read(panel(LEAVES))
+    assert table.reach["features_from"] == "2025-01-01"
+    assert table.reach["features_until"] == "2025-08-01"
+    assert table.reach["labels_until"] == "2025-08-01"
+    assert CustomerTable(table.frame, table.schema).reach["features_until"].startswith("unknown")
+
+
 def many(customers: int = 600) -> CustomerTable:
     rng = np.random.default_rng(2)
     leaves = {

@@ -160,10 +160,9 @@ def _rewards(
     """Standardised rewards of the raw texts; None where no reward model is in the release."""
     if "reward_model" not in bundle.members:
         return [None] * len(messages)
-    from churn_assets.message.model.scoring import Scorer, score
+    from churn_assets.release.golden import rewards_of
     from churn_assets.release.loaded import load_member
 
     model = load_member(store, bundle, "reward_model")
     texts, ended = [each.raw for each in messages], [each.ended for each in messages]
-    raw = score(Scorer.of(model), [situation.prompt] * len(messages), texts, ended)
-    return [float(each) for each in model.reward.standardised(raw)]
+    return list(rewards_of(model, [situation.prompt] * len(messages), texts, ended))

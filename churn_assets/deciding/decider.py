@@ -17,7 +17,7 @@ import numpy as np
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.features import FeatureError, RowEncoder, far_outside
-from churn_assets.deciding.outlook import Figures, blocks_dtype, figures
+from churn_assets.deciding.outlook import ArmFigures, blocks_dtype, figures
 from churn_assets.deciding.reasons import Reason, reasons
 from churn_assets.deciding.release_models import Foreseen, ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
@@ -436,7 +436,7 @@ class Decider:
         customer: CustomerInput,
         situation: _Situation,
         preferred: int,
-        told: Figures,
+        told: ArmFigures,
         known: bool,
         rollout: Rollout,
     ) -> Decision:
@@ -522,7 +522,7 @@ def _situation(state: int, past: int, rules: Sequence[Rule | None]) -> _Situatio
     )
 
 
-def _by_value(preferred: Sequence[int], told: Sequence[Figures]) -> list[int]:
+def _by_value(preferred: Sequence[int], told: Sequence[ArmFigures]) -> list[int]:
     """Who is served first from a shared budget: what costs nothing, then the highest value for money."""
 
     def priority(i: int) -> float:

@@ -70,7 +70,7 @@ def _dtype(views: int, arms: int, n_features: int) -> np.dtype[np.void]:
     )
 
 
-class Figures(NamedTuple):
+class ArmFigures(NamedTuple):
     """What an outlook says of each arm, as Python's own numbers, for one customer in one situation.
 
     Attributes:
@@ -114,7 +114,7 @@ def blocks_dtype(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     )
 
 
-def figures(found: Outlooks, view: Sequence[int], blocks: np.dtype[np.void]) -> list[Figures]:
+def figures(found: Outlooks, view: Sequence[int], blocks: np.dtype[np.void]) -> list[ArmFigures]:
     """The figures of m outlooks.
 
     Args:
@@ -124,7 +124,7 @@ def figures(found: Outlooks, view: Sequence[int], blocks: np.dtype[np.void]) -> 
     """
     seen = found.view(blocks)
     return [
-        Figures(risk, accept[v], churn[v], value[v], low[v], high[v], window[v], cost)
+        ArmFigures(risk, accept[v], churn[v], value[v], low[v], high[v], window[v], cost)
         for v, risk, (accept, churn), (value, low, high, window), cost in zip(
             view, *(seen[name].tolist() for name in ("risk", "chances", "values", "cost")), strict=True
         )

@@ -29,7 +29,7 @@ Drift = Literal["none", "acceptance_shift", "competitor_shock"]
 KnownBy = Literal["logged", "logged_chosen", "randomised", "estimated", "contacted_only"]
 """How propensities are known: the log has all, or the chosen arm's; they were set beforehand; nobody wrote them
 down; or everybody was contacted, so that there is nothing to know."""
-Shares = dict[str, Annotated[float, Field(ge=0, le=1)]]
+ArmShares = dict[str, Annotated[float, Field(ge=0, le=1)]]
 ROUNDED_SHARES = 0.01
 """By how much shares may miss 1: thirds are written as .33."""
 
@@ -124,7 +124,7 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     propensities: KnownBy = Field(
         default="logged", description="How it is known how probable each arm was; see docs/offer-logs.md."
     )
-    shares: Shares | dict[str, Shares] | None = Field(
+    shares: ArmShares | dict[str, ArmShares] | None = Field(
         default=None,
         description="Of a randomised log: share of each arm, or of each arm by stratum; 0 or none: not possible there.",
     )
@@ -198,9 +198,9 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @property
-    def shares_by_stratum(self) -> dict[str, Shares]:
+    def shares_by_stratum(self) -> dict[str, ArmShares]:
         """Share of each arm by stratum, of `EVERYBODY` where there are none; empty where nothing was randomised."""
-        found: dict[str, Shares] = {}
+        found: dict[str, ArmShares] = {}
         for name, each in (self.shares or {}).items():
             if isinstance(each, dict):
                 found[name] = each

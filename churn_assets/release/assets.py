@@ -104,6 +104,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         ),
         simulated=simulated,
         required=registry().checks,
+        reward=members["reward_model"].load() if "reward_model" in members else None,
     )
     return Made(
         built.release,

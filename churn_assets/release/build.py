@@ -14,7 +14,14 @@ from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
 from churn_assets.release.decided import Decided, decision_tables, segments_of
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Evidence, Required, gather
-from churn_assets.release.golden import COMPARED, GOLDEN_AT, golden_messages, unnamed
+from churn_assets.release.golden import (
+    COMPARED,
+    GOLDEN_AT,
+    golden_messages,
+    golden_situations,
+    rewards_of,
+    unnamed,
+)
 from churn_assets.release.loaded import Models, load_member
 from churn_assets.release.report.facts import MemberView, ReportFacts, changes_since
 from churn_assets.release.report.page import report_page
@@ -27,6 +34,7 @@ if TYPE_CHECKING:
 
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.decider import Decision
+    from churn_assets.message.model.language_model import RewardModel
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
 
@@ -74,6 +82,7 @@ def build_release(
     models: Models,
     simulated: bool,
     required: Required,
+    reward: RewardModel | None = None,
 ) -> Built:
     """Build a release from proven members.
 
@@ -87,6 +96,7 @@ def build_release(
         models: The other members, loaded.
         simulated: Whether the answers to offers are simulated.
         required: Checks that each member needs.
+        reward: What tells good messages from bad ones in the report, if there is such a member.
 
     Raises:
         ReleaseRefusedError: A member's bytes or gates do not hold, or the template cannot be sent with an arm.
@@ -109,7 +119,7 @@ def build_release(
         **tables_of(
             decisions, decider, held_out, None if champion is None else arms_decided(store, champion, unseen)
         ),
-        "messages": unnamed(messages),
+        "messages": _with_rewards(messages, unseen.head(golden), models, reward),
     }
     leads = None if champion is None else str(champion)
     facts = ReportFacts(
@@ -143,6 +153,21 @@ def build_release(
         report_sha256=sha256(report.encode()).hexdigest(),
     )
     return Built(Release(bundle=bundle, report=report, tables=tables, models=deciding), report_verdict(facts))
+
+
+def _with_rewards(
+    messages: Sequence[Mapping[str, object]],
+    customers: pd.DataFrame,
+    models: Models,
+    reward: RewardModel | None,
+) -> list[dict[str, Any]]:
+    """Golden messages as a report shows them, with their rewards where a model gives any."""
+    rows = unnamed(messages)
+    if reward is None:
+        return rows
+    prompts = [each.prompt for each in golden_situations(customers, models)]
+    rewards = rewards_of(reward, prompts, [str(row["text"]) for row in rows], [True] * len(rows))
+    return [{**row, "reward": each} for row, each in zip(rows, rewards, strict=True)]
 
 
 def tables_of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -11,6 +12,10 @@ from churn_assets.customers.table import prepare
 from churn_assets.deciding.risk_only import AnyDecider
 from churn_assets.deciding.table import decide_table
 from churn_assets.release.loaded import Models
+
+if TYPE_CHECKING:
+    from churn_assets.message.model.language_model import RewardModel
+    from churn_assets.message.model.writing import Situation
 
 GOLDEN_AT = datetime(2000, 1, 1, tzinfo=UTC)
 """Golden decisions are compared, not sent: their time is fixed so that equal models make equal releases."""
@@ -31,16 +36,8 @@ def golden_decisions(customers: pd.DataFrame, decider: AnyDecider) -> list[dict[
 
 
 def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
-    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks.
-
-    Nothing where nothing may be offered.
-    """
-    arms = [arm for arm in models.menu if arm.contacts]
-    if not arms:
-        return []
-    table = prepare(customers.head(MESSAGES), models.schema)
-    desk = models.desk
-    situations = desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
+    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks."""
+    desk, situations = models.desk, golden_situations(customers, models)
     return [
         {
             "customer_id": each.customer,
@@ -55,6 +52,25 @@ def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, o
         }
         for each, (message,) in zip(situations, desk.write(situations), strict=True)
     ]
+
+
+def golden_situations(customers: pd.DataFrame, models: Models) -> list[Situation]:
+    """Golden customers who are written to, each with one of the arms in turn; nobody where nothing may be offered."""
+    arms = [arm for arm in models.menu if arm.contacts]
+    if not arms:
+        return []
+    table = prepare(customers.head(MESSAGES), models.schema)
+    return models.desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
+
+
+def rewards_of(
+    model: RewardModel, prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool]
+) -> list[float]:
+    """(n,) standardised rewards of texts, each with its prompt and whether it came to an end."""
+    from churn_assets.message.model.scoring import Scorer, score
+
+    raw = score(Scorer.of(model), list(prompts), list(texts), list(ended))
+    return [round(float(each), 4) for each in model.reward.standardised(raw)]
 
 
 def unnamed(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:

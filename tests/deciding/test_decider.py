@@ -21,7 +21,7 @@ from churn_assets.deciding.decider import (
     _by_value,
 )
 from churn_assets.deciding.files import save_models
-from churn_assets.deciding.outlook import Figures
+from churn_assets.deciding.outlook import ArmFigures
 from churn_assets.deciding.table import decide_table
 from churn_assets.decision.budget import within_budget
 from churn_assets.release.build import as_raw
@@ -247,7 +247,7 @@ def test_offers_never_commit_more_than_the_budget(core, customers, remaining, ex
 def test_an_arm_that_costs_nothing_is_served_first_and_no_contact_last():
     nothing = [0.0, 0.0]
     told = [
-        Figures(0.2, nothing, nothing, [0.0, value], nothing, nothing, nothing, [0.0, cost])
+        ArmFigures(0.2, nothing, nothing, [0.0, value], nothing, nothing, nothing, [0.0, cost])
         for value, cost in ((9.0, 1.0), (6.0, 3.0), (1.0, 0.0), (8.0, 2.0))
     ]
     assert _by_value([0, 1, 1, 1], told) == [2, 3, 1, 0]

@@ -134,6 +134,15 @@ def _horizon(facts: ReportFacts) -> str:
     return _months(facts, "horizon_months")
 
 
+def _counted(facts: ReportFacts) -> str:
+    """What a kept customer counts in the log, where rules of the experiment say it and not the log."""
+    member = facts.member("offer_log")
+    economics = {} if member is None else member.manifest.provenance.config.get("economics")
+    if not facts.simulated or not isinstance(economics, Mapping) or "value_horizon_months" not in economics:
+        return ""
+    return f"; whoever stays counts {economics['value_horizon_months']} months of margin"
+
+
 def _totals(facts: ReportFacts, *each: Amount | None) -> list[Amount]:
     """Figures a customer as figures of all customers of the table."""
     member = facts.member("customers")
@@ -151,7 +160,7 @@ def _identified(facts: ReportFacts) -> Iterator[HeadFigure]:
             Amount(value, "+money", f"{lift.source}/{column}")
             for value, column in zip(lift.ends, lift.columns, strict=True)
         )
-        about = f"a customer decided once, within {_window(facts)}, by the offer log; 95 % interval"
+        about = f"a customer decided once, within {_window(facts)}, by the offer log; 95 % interval{_counted(facts)}"
         yield HeadFigure(
             "Identified: lift over no offer", mean, low, high, about, _totals(facts, mean, low, high)
         )
@@ -488,7 +497,7 @@ def _messages(facts: ReportFacts) -> PageSection:
     blocks: list[PageTable | Picture] = [
         *(picture for plot, rows in _plots_of(facts, "ppo_text") for picture in picture_of(plot, rows)),
         *grid_of(
-            "What would be sent, the best by the reward model first.", "tables/messages", sent,
+            "What would be sent, the best by the reward model first and the worst last.", "tables/messages", sent,
             "offer|text=message|written_by=author|reward:number|broken=rules broken",
         ),
         *grid_of(

@@ -12,7 +12,7 @@ from churn_assets.offers.config import OfferLogConfig
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own-table.md").read_text()
 PAIRS = re.findall(r"^```csv\n(.*?)^```\n\n```text\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-CONFIG, DATABASES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CONFIG, MONTHLY, DATABASES = re.findall(r"^```yaml\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_has_tables_with_messages():
@@ -34,6 +34,10 @@ def test_an_example_of_the_config_is_one(example):
     if "monthly_revenue" not in written:
         written.setdefault("label", base["label"])
     CustomersConfig.model_validate(base | written)
+
+
+def test_the_monthly_table_on_the_page_is_what_an_experiment_takes():
+    assert CustomersConfig.model_validate(yaml.safe_load(MONTHLY)).row_date == "month"
 
 
 def test_the_tables_of_databases_on_the_page_are_what_an_experiment_takes():

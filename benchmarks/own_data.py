@@ -64,6 +64,7 @@ class Sheet:
         values: What each column means where it is read right, by name.
         wrong: Cells that must be refused: column (empty for a whole line or file) and line (0 for a whole column).
         numbers: Columns that are written with the decimal sign.
+        strangers: Rows about nobody whom the customer table has: left out and counted.
         hides: Nothing but what is in `wrong` by now can be told: the file is no table.
         raw: How the text is changed in the end.
         decimal: What the numbers are written with.
@@ -73,6 +74,7 @@ class Sheet:
     cells: list[list[str]]
     values: dict[str, list[Any]]
     wrong: list[tuple[str, int]] = field(default_factory=list)
+    strangers: set[int] = field(default_factory=set)
     hides: bool = False
     raw: Callable[[bytes], bytes] = bytes
     decimal: str = "."
@@ -213,6 +215,12 @@ def _point_zero(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001
         sheet.put(sheet.names[0], row, f"{line[0]}.0")
 
 
+def _stranger(sheet: Sheet, rng: np.random.Generator) -> None:
+    row = int(rng.integers(len(sheet.cells)))
+    sheet.put("customer_id", row, "nobody")
+    sheet.strangers.add(row)
+
+
 def _spaces(sheet: Sheet, rng: np.random.Generator) -> None:
     for name in ("fee", "margin"):
         if name in sheet.names:
@@ -305,7 +313,7 @@ BAD: dict[str, dict[str, Change]] = {
         "offers": cell("prior_offers", "1.5", "-1", ""),
         "margin": cell("margin", "inf", "1e308", "much", ""),
         "offer": cell("offer_pct", "10", "0.15", ""),
-        "customer": cell("customer_id", "nobody", ""),
+        "customer": cell("customer_id", ""),
         "who": cell("policy_version", "", "  "),
     },
     "outcomes": {
@@ -329,7 +337,7 @@ _TRUTHS = words("accepted", "churned")
 _USUAL: dict[str, Change] = {"ids .0": _point_zero, "spaces": _spaces, "decimal comma": _comma}
 GOOD: dict[str, dict[str, Change]] = {
     "customers": _USUAL,
-    "log": _USUAL | {"truths": _TRUTHS, "six decimals": _six_decimals},
+    "log": _USUAL | {"truths": _TRUTHS, "six decimals": _six_decimals, "stranger": _stranger},
     "outcomes": {"spaces": _spaces, "truths": _TRUTHS, "decimal comma": _comma},
     "decide": _USUAL,
 }
@@ -383,12 +391,14 @@ class Read:
         problems: Column and lines of each.
         message: What a person is told.
         blamed: Lines without a decision, where the others have one; None where there are no such lines.
+        strangers: Lines that were left out as they are about nobody whom the customer table has.
     """
 
     values: dict[str, list[Any]] = field(default_factory=dict)
     problems: tuple[tuple[str, tuple[int, ...]], ...] = ()
     message: str = ""
     blamed: frozenset[int] | None = None
+    strangers: int = 0
 
 
 _ARMS = {"no_contact": 0, "percent_10": 10, "percent_20": 20}
@@ -409,9 +419,10 @@ def read(path: Path, kind: str, sheet: Sheet, schema: Any) -> Read:
                 {name: [getattr(each, name) for each in told] for name in sheet.values if name != "left"}
             )
         known = [each.removesuffix(".0") for each in sheet.values["customer_id"]]
-        frame = read_log(path, {}, known, Catalogue()).frame.rename(columns=_OURS)
+        log = read_log(path, {}, known, Catalogue())
+        frame = log.frame.rename(columns=_OURS)
         dates = frame["decided_at"].dt.strftime("%Y-%m-%dT%H:%M:%S+00:00")
-        return Read(frame.assign(decided_at=dates).to_dict("list"))
+        return Read(frame.assign(decided_at=dates).to_dict("list"), strangers=log.strangers)
     except TableError as error:
         return Read(problems=tuple((each.column, each.lines) for each in error.problems), message=str(error))
 
@@ -468,13 +479,16 @@ def verdict(sheet: Sheet, found: Read, kind: str) -> dict[str, bool]:
     ]
     spoilt, skipped = {line for _, line in sheet.wrong}, found.blamed or frozenset()
     refused = bool(found.problems)
+    kept = [row for row in range(len(sheet.cells)) if row not in sheet.strangers]
     misread = any(
-        not same(value, clean)
+        not same(value, column[row])
         for name, column in sheet.values.items()
-        for row, (value, clean) in enumerate(zip(found.values.get(name, ()), column, strict=False))
+        for value, row in zip(found.values.get(name, ()), kept, strict=False)
         if row + 2 not in skipped
     )
-    lost = bool(found.values) and len(found.values[sheet.names[0]]) != len(sheet.cells)
+    lost = bool(found.values) and (
+        len(found.values[sheet.names[0]]) != len(kept) or found.strangers != len(sheet.strangers)
+    )
     return {
         "silent_wrong": (bool(sheet.wrong) and not refused) or misread or lost,
         "refused_in_vain": refused and (not sheet.wrong or bool(skipped - spoilt)),

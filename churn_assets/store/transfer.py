@@ -171,6 +171,6 @@ def _copy_log(log: Channel, records: list[ChannelRecord], target: ArtifactStore)
             target.backend.create(key, source.read(key))
     if Channel(target, log.name).history()[: len(records)] != records:
         raise ChannelConflict(f"channel {log.name}: the target's log went another way than the source's")
-    if records:
-        leave_mark(target.backend, log.name, len(records))
+    for record in records:
+        leave_mark(target.backend, log.name, record.seq)
     return len(records)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +18,6 @@ from churn_assets.store.canonical import canonical_json, sha256_bytes
 from churn_assets.tables.config import DatabaseTable, FileReading, database_class
 from churn_assets.tables.problems import STRUCTURE, Problems, TableError
 from churn_assets.tables.raw import RawTable
-
-if TYPE_CHECKING:
-    import re
 
 WAVE = "wave"
 """Column that names the wave that a row was written with."""
@@ -225,6 +223,15 @@ def write_wave(location: str, table: str, wave: str, rows: pa.Table, root: Path)
     except QueryError as error:
         takes = error.expected if error.remedy else f"a table that takes {', '.join(named.column_names)}"
         raise QueryError(f"{error.found} in {location}: {table}", takes, error.remedy) from None
+
+
+def without_values(text: str) -> str:
+    """What a database said, without the values that it quotes: they may be a customer's.
+
+    >>> without_values('invalid input syntax for type integer: "C-4711"')
+    'invalid input syntax for type integer: …'
+    """
+    return re.sub(r"""["'].*["']""", "…", text)
 
 
 def wave_exists(wave: str) -> QueryError:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from churn_assets.store.errors import DatabaseUnreachable
-from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists
+from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists, without_values
 from churn_assets.tables.raw import no_meaning
 
 if TYPE_CHECKING:
@@ -89,6 +89,8 @@ class DuckdbFile(Database):
                 yield opened
         except duckdb.Error as error:
             raise self._told(error) from None
+        except (OSError, pa.ArrowException) as error:  # as Arrow tells what a reader meets between two chunks
+            raise QueryError(without_values(str(error).partition("\n")[0]), _ONE_SELECT) from None
 
     def _told(self, error: Exception) -> Exception:
         import duckdb
@@ -101,7 +103,7 @@ class DuckdbFile(Database):
         if isinstance(
             error, duckdb.DataError | duckdb.IntegrityError
         ):  # the values that it quotes may be a customer's
-            return QueryError(re.sub(r"""["'][^"']*["']""", "…", text), _ONE_SELECT)
+            return QueryError(without_values(text), _ONE_SELECT)
         if "not a valid DuckDB" in text or "Is a directory" in text:
             return QueryError("no DuckDB file", self.expected)
         if isinstance(error, duckdb.ProgrammingError):

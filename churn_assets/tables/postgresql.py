@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from churn_assets.store.errors import DatabaseRefused, DatabaseUnreachable
-from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists
+from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists, without_values
 from churn_assets.tables.raw import no_meaning
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _SETTINGS = (
 _REFUSED = re.compile(
     r"authentication failed|no password supplied|pg_hba|role .* does not exist|permission denied"
 )
+_ENDED = re.compile(r"canceling|terminating|shutting down")
 _STAGED = "churn_wave"
 _KEPT_ALIVE = "keepalives_idle=30&keepalives_interval=10&keepalives_count=3"
 _MONEY_OR_OID = {"money", "oid", "xid", "xid8", "cid", "tid"}
@@ -95,10 +96,16 @@ class PostgresqlServer(Database):
                 yield connection, cursor
         except dbapi.Error as error:
             raise self._told(error) from None  # what it was asked stands in its own words, and may be secret
-        except OSError as error:
-            raise DatabaseUnreachable(
-                f"{self.location}: {_shown(str(error))}, while rows were read"
-            ) from None
+        except (OSError, pa.ArrowException) as error:  # as Arrow tells what a reader meets between two chunks
+            raise self._broken_off(error) from None
+
+    def _broken_off(self, error: Exception) -> Exception:
+        """What went wrong while rows were read."""
+        _, answered, said = str(error).partition("ERROR: ")
+        text = _shown(said if answered else str(error))
+        if (answered and not _ENDED.search(text)) or (not answered and isinstance(error, pa.ArrowException)):
+            return _query_error("22", text)
+        return DatabaseUnreachable(f"{self.location}: {text}, while rows were read")
 
     def _told(self, error: Any) -> Exception:
         details = {_text(key): _text(value) for key, value in error.details}
@@ -130,7 +137,7 @@ def _query_error(state: str, text: str) -> QueryError:
             f"no such table ({text})", "one that is there, its name as the database stores it", missing=True
         )
     if state.startswith("22"):  # the values that it quotes may be a customer's
-        text = re.sub(r"""["'][^"']*["']""", "…", text)
+        text = without_values(text)
     return QueryError(text, "one SELECT that the database can answer, and columns that are there")
 
 

@@ -319,6 +319,31 @@ def test_a_value_that_cannot_be_cast_is_not_shown(shop, tmp_path):
     assert "expected one SELECT that the database can answer" in told
 
 
+def test_a_value_that_cannot_be_cast_is_not_shown_when_it_comes_late_either(shop, tmp_path):
+    made = "generate_series(1, 300000)" if not isinstance(shop, Duck) else "range(1, 300000)"
+    text = "case when n = 299000 then 'C-4711' else n::text end"
+    told = refusal(
+        shop, tmp_path, query=f"select cast({text} as int) as n, md5(n::text) as m from {made} as made(n)"
+    )
+    assert "4711" not in told
+    assert "expected one SELECT that the database can answer" in told
+
+
+def test_a_type_that_the_driver_cannot_read_is_told(postgresql, tmp_path):
+    assert "expected one SELECT that" in refusal(postgresql, tmp_path, query="select row(1, 2) as r")
+
+
+def test_a_query_that_is_ended_is_unreachable(postgresql, tmp_path, monkeypatch):
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=100")
+    with pytest.raises(DatabaseUnreachable, match="statement timeout"):
+        raw(postgresql, tmp_path, query="select pg_sleep(3)::text as s")
+
+
+def test_settings_that_a_query_would_change_are_refused(postgresql, tmp_path):
+    query = "select set_config('transaction_read_only', 'off', true) as s"
+    assert "expected one SELECT that" in refusal(postgresql, tmp_path, query=query)
+
+
 def test_a_wrong_password_is_refused_and_never_shown(postgresql, tmp_path, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "hunter2-wrong")
     with pytest.raises(DatabaseRefused) as refused:

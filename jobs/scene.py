@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -50,7 +51,7 @@ _LOST_AFTER = timedelta(hours=1)
 # How much longer than it took is waited until something costly is looked for again.
 _PATIENCE = 20
 # What is wrong with one experiment, its files or its store; the others go on.
-BROKEN = (ExperimentError, StoreError, OSError, ValueError)
+BROKEN = (ExperimentError, StoreError, OSError, ValueError, sqlite3.Error)
 
 
 @dataclass

@@ -6,9 +6,10 @@ and decisions stand in it by 64 bits of a hash, features not at all but the pric
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -130,6 +131,8 @@ class DecisionIndex:
         self.problems: dict[str, str] = {}
         try:
             self._base = self._opened()
+        except sqlite3.OperationalError as error:  # a full disk, or another process that takes too long
+            raise self._unusable(error) from error
         except sqlite3.DatabaseError:
             self._forget()
 
@@ -144,6 +147,7 @@ class DecisionIndex:
 
         Raises:
             StoreError: The store does not answer.
+            OSError: The index cannot be written now.
         """
         self.problems = {}
         names = set(self.names())
@@ -337,13 +341,22 @@ class DecisionIndex:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._base.execute("BEGIN IMMEDIATE")
+        """All or nothing. An index that rotted is made anew, and read again at the next look."""
         try:
+            self._base.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._base.execute("ROLLBACK")
-            raise
-        self._base.execute("COMMIT")
+            self._base.execute("COMMIT")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                self._base.execute("ROLLBACK")
+            if not isinstance(error, sqlite3.Error):
+                raise
+            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+                self._forget()
+            raise self._unusable(error) from error
+
+    def _unusable(self, error: sqlite3.Error) -> OSError:
+        return OSError(errno.EIO, f"the index of the decision log: {error}", str(self._path))
 
     def _opened(self) -> sqlite3.Connection:
         if self._path is not None:

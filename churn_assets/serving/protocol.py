@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import struct
 from asyncio import TimerHandle
 from typing import Any
 
@@ -19,6 +21,7 @@ LINGER_SECONDS = 1.0
 """How long a server that ends waits for the next request on a connection that was kept open."""
 
 _STEP = 4 << 10
+_AT_ONCE = struct.pack("ii", 1, 0)
 _END = b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + _END
 _TOO_MANY = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1" + _END
@@ -117,7 +120,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._writing.cancel()
 
     def _abort(self) -> None:
+        """At once, with what the kernel holds: whoever takes nothing would keep that too."""
         self._caught_up()
+        held = self.transport.get_extra_info("socket")
+        if held is not None:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
     def _close(self, last_words: bytes) -> None:

@@ -239,3 +239,27 @@ def test_the_loop_closes_under_a_real_daemon(shop, daemon, webhook):
         f"automation did: rollback of {back.release}",
     ]
     assert back.reason in webhook.texts[1]
+
+
+def test_what_stands_in_the_decision_log_and_is_no_segment_stops_no_sensor_and_is_told(shop, instance):
+    folder = shop.project.root / ".churn" / "store" / "decisions" / EXPERIMENT
+    (folder / ".DS_Store").write_bytes(b"a desktop's own")
+    day = next(path for path in folder.iterdir() if path.is_dir())
+    (day / "notes.txt~").write_text("an editor's backup")
+    rotten = sorted(day.glob("*.log"))[-1]
+    rotten.chmod(0o644)
+    rotten.write_bytes(rotten.read_bytes()[:-5])
+    assert "guardrails" in shop.said("guardrails", instance)
+    assert "served decisions can be learned from" in shop.said("new_inputs", instance)
+    told = shop.said("alerts", instance)
+    assert told.count("told: quickstart: the decision log holds what is no sound segment") == 3
+    assert "told: " not in shop.said("alerts", instance), "once"
+
+
+def test_a_guardrail_that_broke_stays_broken_though_later_decisions_are_good(shop, instance):
+    shop.project.lead(shop.releases["other"])
+    shop.serve(1, churn=harmful)
+    first = shop.asked("guardrails", instance)
+    shop.serve(1)
+    again = shop.asked("guardrails", instance)
+    assert first.run_config == again.run_config

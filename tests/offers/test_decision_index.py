@@ -184,3 +184,31 @@ def test_two_processes_read_a_log_into_one_index(backend, tmp_path):
         assert base.execute("SELECT count(*) FROM decisions").fetchone() == (1,)
     first.close()
     second.close()
+
+
+def test_an_index_that_is_locked_or_rots_says_so_and_is_well_at_the_next_look(
+    index, backend, tmp_path, monkeypatch
+):
+    store(backend, tmp_path, *whole("a"))
+    monkeypatch.setattr("churn_assets.offers.decision_index._BUSY_SECONDS", 0.05)
+    with sqlite3.connect(tmp_path / "index.sqlite", isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        hasty = pytest.raises(OSError, match="index of the decision log")
+        with hasty:
+            DecisionIndex(tmp_path / "index.sqlite", "price").refresh(backend, "toy")
+        other.execute("ROLLBACK")
+    assert settled(index, backend) == [1.0]
+    index.close()
+    path = tmp_path / "index.sqlite"
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+    for _ in range(3):
+        try:
+            rotten = DecisionIndex(path, "price")
+            found = settled(rotten, backend)
+            rotten.close()
+            break
+        except (OSError, sqlite3.Error):
+            continue
+    assert found == [1.0]

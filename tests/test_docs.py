@@ -172,7 +172,7 @@ def test_the_policy_of_signatures_on_the_store_page_is_one():
     (example,) = blocks(ROOT / "docs" / "store.md", "yaml")
     section = yaml.safe_load(example)["store"]
     for key in section["trusted_keys"]:
-        key["public"] = signatures.new_key()[1]
+        key["public"] = signatures.new_signing_key()[1]
     policy = StoreConfig.model_validate(section)
     assert policy.require_signatures
     page = (ROOT / "docs" / "store.md").read_text()

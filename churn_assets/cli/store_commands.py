@@ -312,12 +312,12 @@ def key(
     role: Annotated[str, typer.Option("--role", help="builder or promoter.")],
 ) -> None:
     """Make a key to sign with: the private half in a file of your own, the public half to trust in an experiment."""
-    from churn_assets.store.signatures import PRIVATE_KEYS, new_key
+    from churn_assets.store.signatures import PRIVATE_KEYS, new_signing_key
 
     variable = next((name for known, name in PRIVATE_KEYS.items() if known == role), None)
     if variable is None:
         raise UsageProblemError(f"--role: found {role!r}, expected {' or '.join(PRIVATE_KEYS)}")
-    pem, public = new_key()
+    pem, public = new_signing_key()
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(pem)

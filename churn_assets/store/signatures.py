@@ -231,7 +231,7 @@ def key_id(public: Ed25519PublicKey) -> str:
     return sha256_bytes(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))[:_DIGITS]
 
 
-def new_key() -> tuple[bytes, str]:
+def new_signing_key() -> tuple[bytes, str]:
     """A new private key as PEM (PKCS 8), and its public half as `store.trusted_keys` takes it."""
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -2,9 +2,9 @@
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
-from churn_assets.store.signatures import SignaturePolicy, Signatures, TrustedKey, new_key
+from churn_assets.store.signatures import SignaturePolicy, Signatures, TrustedKey, new_signing_key
 
-BUILDER, PROMOTER = new_key(), new_key()
+BUILDER, PROMOTER = new_signing_key(), new_signing_key()
 
 
 def trusted(name: str, role: str, key: tuple[bytes, str], *, revoked: bool = False) -> TrustedKey:

@@ -26,7 +26,7 @@ from churn_assets.store.manifest import Manifest, mint_version
 from churn_assets.store.marks import SeenRecords
 from churn_assets.store.resigning import sign_store
 from churn_assets.store.retention import collect, review
-from churn_assets.store.signatures import SIGNATURES, SignaturePolicy, Signatures, new_key
+from churn_assets.store.signatures import SIGNATURES, SignaturePolicy, Signatures, new_signing_key
 from churn_assets.store.transfer import copy_store
 from churn_assets.store.verify import verify_store
 
@@ -90,7 +90,7 @@ def test_a_signature_is_a_dsse_envelope_around_an_in_toto_statement_that_other_t
     ("given", "message"),
     [
         ({}, "CHURN_BUILDER_KEY: not set, expected the private key of a builder"),
-        (environment(builder=new_key()), "found a key that is not in store.trusted_keys"),
+        (environment(builder=new_signing_key()), "found a key that is not in store.trusted_keys"),
         (
             environment(builder=PROMOTER),
             "found key 'promoter' of a promoter, expected that of a trusted builder",
@@ -127,7 +127,7 @@ def test_a_key_may_be_named_by_its_file(backend: Backend, tmp_path: Path) -> Non
 
 
 def test_keys_change_without_a_break(backend: Backend, ref: ArtifactRef, tmp_path: Path) -> None:
-    second = new_key()
+    second = new_signing_key()
     both = (*KEYS, trusted("second", "builder", second))
     store = signed(backend, both, environment(builder=second))
     newer = published_line(store, tmp_path / "t", 2.0)
@@ -141,7 +141,7 @@ def test_keys_change_without_a_break(backend: Backend, ref: ArtifactRef, tmp_pat
 def test_nothing_that_a_revoked_key_signed_is_trusted_until_somebody_signs_it_anew(
     backend: Backend, ref: ArtifactRef
 ) -> None:
-    second = new_key()
+    second = new_signing_key()
     rotated = (
         trusted("builder", "builder", BUILDER, revoked=True),
         KEYS[1],
@@ -160,7 +160,7 @@ def test_nothing_that_a_revoked_key_signed_is_trusted_until_somebody_signs_it_an
 def test_before_a_key_is_revoked_all_it_signed_is_signed_by_the_next(
     backend: Backend, ref: ArtifactRef
 ) -> None:
-    second = new_key()
+    second = new_signing_key()
     both = (*KEYS, trusted("second", "builder", second))
     assert sign_store(signed(backend, both, environment(second)), vouch=False) == (3, [])
     rotated = (trusted("builder", "builder", BUILDER, revoked=True), *both[1:])
@@ -320,7 +320,7 @@ class Thief:
 
     def own_key(self) -> None:
         """Everything re-signed with a key of the thief's, under the names of trusted ones."""
-        mine = new_key()
+        mine = new_signing_key()
         own = trusted("mine", "promoter", mine)
         self.resealed_record()
         key, _ = self.head()

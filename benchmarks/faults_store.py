@@ -34,7 +34,13 @@ from churn_assets.store.channels import Channel
 from churn_assets.store.errors import StoreError
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.reference import ArtifactRef
-from churn_assets.store.signatures import PRIVATE_KEYS, SignaturePolicy, Signatures, TrustedKey, new_key
+from churn_assets.store.signatures import (
+    PRIVATE_KEYS,
+    SignaturePolicy,
+    Signatures,
+    TrustedKey,
+    new_signing_key,
+)
 
 REPOSITORY = Path(__file__).parents[1]
 ERRORS = (errno.EIO, errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EMFILE)
@@ -154,7 +160,7 @@ def make_world(folder: Path, *, signed: bool) -> World:
     root, keys, environment = folder / "pristine", [], {}
     if signed:
         for role, variable in PRIVATE_KEYS.items():
-            pem, public = new_key()
+            pem, public = new_signing_key()
             keys.append(TrustedKey(name=role, role=role, public=public))
             environment[variable] = pem.decode()
     policy = SignaturePolicy(require_signatures=signed, trusted_keys=tuple(keys))

@@ -136,7 +136,9 @@ def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[A
         colour = COLOURS[number % len(COLOURS)]
         bars = axes.barh(places, shown, height=thickness, label=label, color=colour)
         if len(series) == 1:
-            axes.bar_label(bars, [f"{y:.3g}" for y in ys], padding=3, fontsize="small")
+            axes.bar_label(
+                bars, [f"{y:,.0f}" if abs(y) >= 1000 else f"{y:.3g}" for y in ys], padding=3, fontsize="small"
+            )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.margins(x=0.14)

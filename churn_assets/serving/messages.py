@@ -83,7 +83,7 @@ class MessageDesk:
         message: Message = self._writer.judged(situation, draft, SendRequest(local_time=local_time))
         sent = message.sent
         replaced = self._writer.has_model and draft.ended and sent.written_by == "template"
-        rules = [rule for rule in sent.verdict.rules if not replaced or rule in WAITING]
+        rules: list[str] = [rule for rule in sent.verdict.rules if not replaced or rule in WAITING]
         left = hours_left(local_time, self._writer.writing.safety.quiet_hours)
         return MessageView(
             text=sent.text,

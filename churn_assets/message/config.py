@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from churn_assets.message.text.languages.packs import LANGUAGES
+
 CORPUS = "corpus"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -223,6 +225,9 @@ class QuietHours(_Section):
 class SafetyRules(_Section):
     """The `safety:` section: what a text may and must say to be sent. safety.py holds texts to it."""
 
+    language: str = "en"
+    """What texts are written and judged in: a language pack of message/text/languages, by its ISO 639 code. Its pack
+    brings its own defaults of the keys below."""
     min_words: Count = 8
     max_words: Count = 90
     required: tuple[Literal["offer", "name", "service"], ...] = ("offer",)
@@ -259,6 +264,19 @@ class SafetyRules(_Section):
         "Please tell us a good time to talk. Kind regards, your support team. Reply STOP to opt out."
     )
     """The same for a contact that brings nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_language(cls, values: object) -> object:
+        if not isinstance(values, dict):
+            return values
+        code = values.get("language", "en")
+        if code not in LANGUAGES:
+            raise ValueError(
+                f"language: found {code!r}, expected one of {', '.join(sorted(LANGUAGES))}: a language without a pack "
+                "cannot be judged"
+            )
+        return {**LANGUAGES[code].defaults, **values}
 
     @field_validator("template")
     @classmethod

@@ -79,7 +79,7 @@ def test_messages_that_could_not_be_sent_fail(messages, safety):
     outcome = message_wording(spoilt, safety, MessagesGates())
     assert failed(outcome) == ["safe_share"]
     (gate,) = (each for each in outcome.gates if each.name == "safe_share")
-    assert "break banned_phrase, one says 'guaranteed'" in gate.detail
+    assert "6400 break banned_phrase, one says '" in gate.detail
 
 
 def test_texts_of_unknown_offers_are_held_to_the_other_rules(messages, safety):

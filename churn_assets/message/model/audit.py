@@ -41,6 +41,12 @@ _PARTS = {
 _TIME = {"day": Fraction(12, 365), "week": Fraction(12, 52), "month": Fraction(1), "year": Fraction(12),
          "fortnight": Fraction(24, 52), "decade": Fraction(120)}  # fmt: skip
 _SHORT = {"mo": "month", "mth": "month", "wk": "week", "yr": "year"}
+_TIME_ELSEWHERE = {
+    "mes": "month", "meses": "month", "año": "year", "años": "year", "monat": "month", "monate": "month",
+    "monaten": "month", "jahr": "year", "jahre": "year", "jahren": "year", "semanas": "week", "wochen": "week",
+    "días": "day", "tage": "day",
+}  # fmt: skip
+_FREE = frozenset({"free", "gratis", "kostenlos"})
 _PASSED_OVER = frozenset(
     {"full", "whole", "entire", "more", "calendar", "extra", "additional", "straight", "of", "free"}
 )
@@ -54,6 +60,7 @@ _OFFERING = frozenset({"discount", "offer", "gift", "free", "voucher", "bonus"})
 """What a contact that brings nothing does not say."""
 _KINDS: dict[str, MarkKind] = {
     "%": "percent", "percent": "percent", "pct": "percent", "percentage": "percent", "cent": "percent",
+    "prozent": "percent", "ciento": "percent",
     "-": "hyphen", "‐": "hyphen", "‑": "hyphen", "–": "hyphen", "and": "and", "a": "article", "an": "article",
     "the": "article", "/": "slash", "⁄": "slash", ".": "stop", "!": "stop", "?": "stop",
 }  # fmt: skip
@@ -124,7 +131,7 @@ def _duration(tape: Sequence[_Mark], first: int, last: int, months: Fraction) ->
     """A duration, and once more where it is said to be free: before its unit, or in the next words of its sentence."""
     yield "months", months
     behind = itertools.takewhile(lambda mark: mark.kind != "stop", tape[last + 1 : last + 8])
-    if any(mark.word == "free" for mark in (*tape[max(0, first - 1) : last], *behind)):
+    if any(mark.word in _FREE for mark in (*tape[max(0, first - 1) : last], *behind)):
         yield "free", months
 
 
@@ -225,7 +232,7 @@ def _mark(word: str, code: str) -> _Mark:
         return _Mark("number", word, Fraction(_NUMBERS[word]))
     if word in _PARTS:
         return _Mark("part", word, _PARTS[word])
-    if (unit := _singular(word)) in _TIME:
+    if (unit := _TIME_ELSEWHERE.get(word) or _singular(word)) in _TIME:
         return _Mark("time", word, _TIME[unit])
     if word in _KINDS:
         return _Mark(_KINDS[word], word)

@@ -16,7 +16,7 @@ NAME_SIGN, SERVICE_SIGN, GIFT_SIGN = "\ue000", "\ue001", "\ue002"
 """Stand for name, service and gift in a text that is read: no text of a model may hold these characters."""
 
 _SIGNS = {NAME_SIGN: "NAME", SERVICE_SIGN: "SERVICE", GIFT_SIGN: "G"}
-_ENDS, _QUOTES = frozenset(".!?"), frozenset("\"“”‘'")
+_ENDS, _QUOTES = frozenset(".!?"), frozenset("\"“”„‘'¿¡")
 _PIECE = re.compile(r"[()|?*]|[^\s()|?*]+")
 _JOINTS = frozenset({",", ";", ":", "-", "–", "—", "and", "und", "y", "e"})
 """What joins two clauses of a sentence, in any language."""

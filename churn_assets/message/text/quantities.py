@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from churn_assets.message.text.currencies import BEFORE, CODES, HUNDREDTHS, MEANT, ONE_OF
@@ -58,6 +59,9 @@ _TELLING = frozenset(
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|\S")
 
 
+_ENGLISH: Mapping[str, str] = {}
+
+
 class Quantity(NamedTuple):
     """A number in a text.
 
@@ -90,14 +94,20 @@ class Quantities(NamedTuple):
     tokens: tuple[str, ...]
 
 
-def read_quantities(text: str) -> Quantities:
+def read_quantities(text: str, plain: Mapping[str, str] = _ENGLISH) -> Quantities:
     """Finds every number in a text, and what it counts.
 
     A fraction of anything but time is a percentage: `half price` is 50 percent. `for a year` and `next month` count
     one; the word `one` without a unit is no number. Money has its currency before or behind it: `$10`, `10 EUR`,
     `ten euros`, `50 cents`.
+
+    Args:
+        text: Any text.
+        plain: Words of another language, and the English ones that say the same (`Language.plain`).
     """
     tokens = _TOKEN.findall(unicodedata.normalize("NFKC", text.translate(_VULGAR)).casefold())
+    if plain:
+        tokens = _in_plain(tuple(plain.items())).sub(lambda said: plain[said[0]], " ".join(tokens)).split()
     found: list[Quantity] = []
     loose: list[tuple[Unit, int]] = []
     behind = 0
@@ -113,6 +123,13 @@ def read_quantities(text: str) -> Quantities:
         elif token in _LENGTHS and not (place and tokens[place - 1] in _AT_LARGE):
             loose.append(("months", place))
     return Quantities(tuple(found), tuple(loose), tuple(tokens))
+
+
+@lru_cache
+def _in_plain(plain: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
+    """Where a language's own words stand among tokens, the longest first."""
+    words = sorted((word for word, _ in plain), key=len, reverse=True)
+    return re.compile(rf"(?<!\S)(?:{'|'.join(map(re.escape, words))})(?!\S)")
 
 
 def _quantity(tokens: Sequence[str], place: int, behind: int) -> Quantity | None:

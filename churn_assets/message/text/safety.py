@@ -42,7 +42,8 @@ from churn_assets.arms import Arm, Menu
 from churn_assets.message.config import ContactChannel, QuietHours, RuleId, SafetyRules
 from churn_assets.message.text.explain import GIFT_SIGN, NAME_SIGN, SERVICE_SIGN, Explainer
 from churn_assets.message.text.gifts import gift_pattern, gift_words, others
-from churn_assets.message.text.languages.english import ENGLISH
+from churn_assets.message.text.languages.pack import Language
+from churn_assets.message.text.languages.packs import LANGUAGES
 from churn_assets.message.text.offer_rules import BrokenRules, judge_offer, symbols
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import Quantities, read_quantities
@@ -158,14 +159,16 @@ class Safety:
         self._names = frozenset(rules.first_names)
         self._foreign = re.compile(rf"[^\n -~{re.escape(rules.extra_characters)}]")
         self._warn = frozenset(rules.warn)
+        self.language = LANGUAGES[rules.language]
         said = (*rules.sentences, rules.template, rules.contact_template)
-        self._explainer = Explainer(ENGLISH, rules.generic_services, map(_as_said, said))
+        known = [_as_said(sentence, self.language) for sentence in said]
+        self._explainer = Explainer(self.language.grammar, rules.generic_services, known)
 
     def check(self, text: str, profile: Profile, arm: Arm, request: SendRequest | None = None) -> Verdict:
         """Judges a text with its placeholders, written for this customer and arm."""
         request, facts = request or SendRequest(), arm_facts(arm, profile.currency)
         original, text = text, text if facts.gift is None else gift_pattern(facts.gift).sub(GIFT_SIGN, text)
-        read, folded = read_quantities(_marked(text, profile.service)), text.casefold()
+        read, folded = read_quantities(_marked(text, profile.service), self.language.plain), text.casefold()
         channel = request.channel or arm.channel or _ASKED
         found = [
             *judge_offer(read, facts, required="offer" in self.rules.required),
@@ -206,7 +209,7 @@ class Safety:
 
     def check_wording(self, text: str, request: SendRequest | None = None) -> Verdict:
         """Judges a text of which customer and arm are unknown, by the rules that need neither."""
-        request, read = request or SendRequest(), read_quantities(text)
+        request, read = request or SendRequest(), read_quantities(text, self.language.plain)
         return self._verdict(list(self._wording(text, text, read, request, request.channel or _ASKED)))
 
     def _verdict(self, found: list[tuple[RuleId, str]]) -> Verdict:
@@ -341,11 +344,11 @@ def _marked(text: str, service: str) -> str:
     )
 
 
-def _as_said(sentence: str) -> list[str]:
+def _as_said(sentence: str, language: Language) -> list[str]:
     """Tokens of a sentence of the config, with symbols for its placeholders."""
     told = _marked(sentence, SERVICE).replace("{percent}%", " \ue003 ").replace("{offer}", " \ue004 ")
     named = {"\ue003": "W", "\ue004": "OFFER", "\ue005": "D"}
-    read = read_quantities(told.replace("{duration}", " \ue005 "))
+    read = read_quantities(told.replace("{duration}", " \ue005 "), language.plain)
     return [named.get(token, token) for token in read.tokens]
 
 

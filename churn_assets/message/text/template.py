@@ -15,7 +15,7 @@ from churn_assets.message.text.offer_rules import OFFERED
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import read_quantities
 from churn_assets.message.text.safety import NAME, SERVICE, Safety, SendRequest, Verdict
-from churn_assets.message.text.terms import arm_facts, duration_words, offer_words
+from churn_assets.message.text.terms import arm_facts, duration_in, offer_in
 
 WAITING = frozenset({"quiet_hours"})
 """Rules that another text would break as well: the message waits."""
@@ -59,9 +59,9 @@ def plain_text(profile: Profile, arm: Arm, safety: Safety) -> str:
     key, text = _template(safety.rules, arm)
     share = arm.terms.share_off
     for placeholder, words in (
-        ("{offer}", offer_words(arm, profile.currency)),
+        ("{offer}", offer_in(arm, profile.currency, safety.language)),
         ("{percent}", "" if share is None else percents(share)),
-        ("{duration}", duration_words(arm)),
+        ("{duration}", duration_in(arm, safety.language)),
         (SERVICE, profile.service),
     ):
         text = text.replace(placeholder, words)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from churn_assets.arms import Arm, ArmConfig, Catalogue, Menu, amount_words, in_months, percents
+from churn_assets.message.text.languages.pack import Language
 
 
 @dataclass(frozen=True)
@@ -77,18 +78,27 @@ def duration_words(arm: Arm) -> str:
     return in_months(terms.months) if runs else ""
 
 
-def offer_words(arm: Arm, currency: str) -> str:
-    """The offer as a message says it, with the placeholder of the service; empty for a bare contact.
+def duration_in(arm: Arm, language: Language) -> str:
+    """How long an arm runs, in a language; empty for what does not run."""
+    return (
+        (language.month if arm.months == 1 else language.months.format(months=arm.months))
+        if arm.months
+        else ""
+    )
 
-    `20% off your {service} for 6 months`, `10 EUR off your {service} each month for 6 months`,
-    `1 free month of your {service}`, `a new router`.
+
+def offer_in(arm: Arm, currency: str, language: Language) -> str:
+    """The offer as a template says it, with the placeholder of the service; empty for a bare contact.
+
+    >>> from churn_assets.arms import Catalogue
+    >>> from churn_assets.message.text.languages.packs import LANGUAGES
+    >>> offer_in(Catalogue(discount_months=6).arm(0.2), "USD", LANGUAGES["en"])
+    '20% off your {service} for 6 months'
     """
-    worth, terms = worth_words(arm, currency), arm.terms
-    if terms.share_off is not None:
-        return f"{worth} off your {{service}} for {duration_words(arm)}"
-    if terms.amount_off is not None:
-        return f"{worth} off your {{service}} each month for {duration_words(arm)}"
-    return f"{worth} of your {{service}}" if terms.kind == "free_months" else worth
+    told = language.offers.get(arm.terms.kind, "")
+    return told.replace("{worth}", worth_words(arm, currency)).replace(
+        "{duration}", duration_in(arm, language)
+    )
 
 
 def prompt_words(arm: Arm, currency: str) -> str:

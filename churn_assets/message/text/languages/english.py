@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from churn_assets.message.text.languages.pack import grammar
+from churn_assets.message.text.languages.pack import Language, grammar
 
-ENGLISH = grammar(
+_GRAMMAR = grammar(
     """
 [spelled out]
 we'd = we would
@@ -374,4 +374,18 @@ wrong_service = accessories|phone|phones|installation|device|devices|selected|fi
 other_price = pay|price|cost|costs|fee|fees|bill|charge|more|increase|nothing|rise|rises|cash|of
 other_offer = free|on us|gift|bonus|plus|win|prize|also get|extra|off|discount|offer|save|promise|will|every
 """
+)
+
+ENGLISH = Language(
+    grammar=_GRAMMAR,
+    plain={},
+    offers={
+        "percent_off": "{worth} off your {service} for {duration}",
+        "amount_off": "{worth} off your {service} each month for {duration}",
+        "free_months": "{worth} of your {service}",
+        "gift": "{worth}",
+    },
+    month="1 month",
+    months="{months} months",
+    defaults={},
 )

@@ -42,6 +42,27 @@ class Grammar:
     faults: Mapping[FaultName, str]
 
 
+@dataclass(frozen=True, eq=False)
+class Language:
+    """A language pack.
+
+    Attributes:
+        grammar: What may be said, over tokens whose numbers and terms are brought down to English.
+        plain: Words of the language for numbers, units and terms, and the English tokens that say the same: what reads
+            quantities knows those alone.
+        offers: How the template tells an arm, by its kind; `{worth}`, `{duration}`, `{months}`.
+        month, months: One month, and several: `{months} months`.
+        defaults: Keys of the `safety:` section that are other ones in this language.
+    """
+
+    grammar: Grammar
+    plain: Mapping[str, str]
+    offers: Mapping[str, str]
+    month: str
+    months: str
+    defaults: Mapping[str, object]
+
+
 def grammar(written: str) -> Grammar:
     """Reads a grammar: `[section]` lines, then `name = pattern` or, for clauses, a pattern a line.
 

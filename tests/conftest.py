@@ -36,16 +36,17 @@ _WHOLE_FIXTURES = frozenset(
 )  # fmt: skip
 _WHOLE_FILES = frozenset(
     {
-        "test_accept_model", "test_adaptive", "test_automation", "test_concurrency", "test_corpus", "test_crashes",
-        "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check", "test_faults",
-        "test_faults_store", "test_first_campaign",
-        "test_gcs_end_to_end", "test_generation", "test_grpo", "test_hostile_store", "test_intervals", "test_kept_releases", "test_likelihood",
-        "test_live", "test_model_gates",
-        "test_offer_panel", "test_panel_risk", "test_ppo", "test_precision", "test_predecessor", "test_pretrained", "test_production", "test_report_page",
-        "test_protocol_model", "test_response_gates", "test_resume", "test_reward", "test_risk_config",
-        "test_risk_gates", "test_risk_model", "test_risk_search", "test_served", "test_sft", "test_signatures", "test_simulate_command",
-        "test_simulated_waves", "test_supervised", "test_table_gates", "test_text_formats", "test_text_ppo",
-        "test_training_config", "test_ui", "test_watched_shop", "test_world_family", "test_worlds", "test_writing",
+        "test_accept_model", "test_adaptive", "test_automation", "test_concurrency", "test_corpus",
+        "test_crashes", "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check",
+        "test_faults", "test_faults_store", "test_first_campaign", "test_gcs_end_to_end", "test_generation",
+        "test_grpo", "test_hostile_store", "test_intervals", "test_kept_releases", "test_likelihood",
+        "test_live", "test_model_gates", "test_offer_panel", "test_panel_risk", "test_ppo",
+        "test_precision", "test_predecessor", "test_pretrained", "test_production", "test_protocol_model",
+        "test_report_page", "test_response_gates", "test_resume", "test_reward", "test_risk_config",
+        "test_risk_gates", "test_risk_model", "test_risk_search", "test_served", "test_sft",
+        "test_signatures", "test_simulate_command", "test_simulated_waves", "test_supervised",
+        "test_table_gates", "test_text_formats", "test_text_ppo", "test_training_config", "test_ui",
+        "test_watched_shop", "test_world_family", "test_worlds", "test_writing",
     }
 )  # fmt: skip
 # Minutes each: started first, so that no process is left with one of them at the end.

@@ -147,6 +147,8 @@ def test_a_phone_gets_cards_and_no_endless_page(opened, shots):
     page = opened("successor", "phone")
     page.screenshot(path=shots / "report-phone-whole.png", full_page=True)
     assert page.evaluate("document.documentElement.scrollHeight") < TALLEST
+    page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "whatever is unfolded"
     assert page.evaluate("getComputedStyle(document.querySelector('.grid .row')).display") == "block"
 
 

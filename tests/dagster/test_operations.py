@@ -14,7 +14,7 @@ from churn_assets.release.bundle import RELEASE, Member
 from churn_assets.store.artifacts import stage
 from churn_assets.store.channels import Channel
 from churn_assets.store.manifest import Provenance
-from jobs.operations import operations, retention, weekly_retention
+from jobs.operations import daily_verification, operations, retention, verification, weekly_retention
 
 WHO = {"experiment": "toy", "actor": "ann", "reason": "lift holds"}
 
@@ -235,3 +235,34 @@ def test_the_retention_schedule_is_off_and_would_visit_every_store_once(toy):
     assert [config["experiment"] for config in configs] == ["other", "third"]
     assert all(config["apply"] for config in configs)
     assert len({request.run_key for request in requests}) == 2
+
+
+def test_the_verification_names_what_is_wrong_with_a_store_and_its_schedule_leaves_out_what_cannot_be_read(
+    toy,
+):
+    assert toy.run().success
+    (toy.root / "configs" / "broken.yaml").write_bytes("seed: 1".encode("utf-16"))
+    assert daily_verification.default_status == dg.DefaultScheduleStatus.STOPPED
+    context = dg.build_schedule_context(
+        instance=toy.instance,
+        scheduled_execution_time=datetime(2026, 11, 22, 3, tzinfo=UTC),
+        resources={"project": toy.project},
+        repository_def=build_defs().get_repository_def(),
+    )
+    (request,) = daily_verification.evaluate_tick(context).run_requests
+    assert request.tags["churn/experiment"] == "other", "the first that uses the store"
+
+    def verify():
+        return verification.execute_in_process(
+            run_config=request.run_config,
+            resources={"project": toy.project},
+            instance=toy.instance,
+            raise_on_error=False,
+        )
+
+    sound = verify()
+    assert sound.success
+    assert shown(sound)["foreign"] == "none"
+    toy.spoil("risk_model")
+    (failure,) = [e for e in verify().all_events if e.event_type_value == "STEP_FAILURE"]
+    assert "risk_model" in failure.step_failure_data.user_failure_data.description

@@ -2,17 +2,12 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import Project
-
-sys.path.append(str(Path(__file__).parents[1] / "tables"))
-
-from test_database import Duck
+from duckdb_shop import Duck
 
 from churn_assets.customers.table import EMBEDDED
 
@@ -22,13 +17,11 @@ MEMBER = "9650-VBUOG"
 
 
 @pytest.fixture
-def kept_shop(tmp_path):
-    """A project with a release that decides and writes no messages, and some of its customers."""
-    root = tmp_path / "project"
-    shutil.copytree(KEPT, root)
-    (root / ".churn").mkdir()
-    (root / "store").rename(root / ".churn" / "store")
-    return Project(root)
+def kept_shop(empty):
+    """A project with a release that decides and writes no messages."""
+    shutil.copytree(KEPT / "store", empty.root / ".churn" / "store")
+    shutil.copy(KEPT / "configs" / "quickstart.yaml", empty.root / "configs")
+    return empty
 
 
 @pytest.fixture

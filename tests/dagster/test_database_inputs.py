@@ -1,21 +1,15 @@
 """Tables of a database: read by the real assets, watched by the real sensor, seen by the lineage."""
 
-import sys
-from pathlib import Path
-
 import dagster as dg
 import pandas as pd
 import pyarrow as pa
 import pytest
+from duckdb_shop import Duck
 from test_bucket_inputs import NAME, ROWS, answered, assets, content, flow, newest, offers, read  # noqa: F401
 from test_sources import seen
 
 from churn_assets.customers.table import EMBEDDED
 from churn_assets.flow.registry import registry
-
-sys.path.append(str(Path(__file__).parents[1] / "tables"))
-
-from test_database import Duck
 
 
 @pytest.fixture(params=["postgresql", "duckdb"])

@@ -6,7 +6,7 @@ import duckdb
 import pandas as pd
 import pyarrow as pa
 import pytest
-from test_database import Duck
+from duckdb_shop import Duck
 
 from churn_assets.cli.errors import UsageProblemError
 from churn_assets.cli.waves import wave_table
@@ -119,7 +119,6 @@ def test_a_schema_is_part_of_the_name(postgresql):
 
 def test_a_duckdb_file_that_another_program_holds_is_unreachable(tmp_path):
     import subprocess
-    import sys
 
     shop = Duck(tmp_path)
     hold = f"import duckdb, sys; c = duckdb.connect({str(shop.path)!r}); print('held', flush=True); sys.stdin.read()"

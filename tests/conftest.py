@@ -35,8 +35,9 @@ _WHOLE_FIXTURES = frozenset(
 _WHOLE_FILES = frozenset(
     {
         "test_accept_model", "test_automation", "test_concurrency", "test_corpus", "test_crashes",
-        "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check",
-        "test_gcs_end_to_end", "test_generation", "test_grpo", "test_kept_releases", "test_likelihood",
+        "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check", "test_faults_store",
+        "test_gcs_end_to_end", "test_generation", "test_grpo", "test_hostile_store", "test_kept_releases",
+        "test_likelihood", "test_signatures",
         "test_live", "test_model_gates",
         "test_offer_panel", "test_ppo", "test_predecessor", "test_pretrained", "test_production",
         "test_protocol_model", "test_response_gates", "test_resume", "test_reward", "test_risk_config",

@@ -119,6 +119,7 @@ def test_a_schema_is_part_of_the_name(postgresql):
 
 def test_a_duckdb_file_that_another_program_holds_is_unreachable(tmp_path):
     import subprocess
+    import sys
 
     shop = Duck(tmp_path)
     hold = f"import duckdb, sys; c = duckdb.connect({str(shop.path)!r}); print('held', flush=True); sys.stdin.read()"

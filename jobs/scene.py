@@ -142,7 +142,9 @@ class Scene:
         where = requests.evidence_of({"store": self.project.store_uri(self.name)})
         index = DecisionIndex(
             root / ".churn" / "decision_index" / f"{self.name}-{where}.sqlite",
-            self.experiment.customers.monthly_revenue,
+            getattr(
+                self.experiment.customers, "monthly_revenue", ""
+            ),  # a flow without prices has no decisions
         )
         log = ServedLog(self.store.backend, self.name, index)
         if config is None or config.outcomes is None:

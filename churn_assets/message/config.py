@@ -88,8 +88,10 @@ class MessagesGates(_Section):
     """Fewest different texts."""
     min_offer_balance: Share = 0.5
     """Least share of the training rows that the rarest offer has, of what it had if all were told equally often."""
-    min_safe_share: Share = 0.15
-    """Least share of texts that could be sent as they are: nothing else can be imitated to write such."""
+    min_safe_share: Share = 0.5
+    """Least share of texts that say nothing that must not be said: nothing else can be imitated to write such."""
+    min_sendable_share: Share = 0.15
+    """Least share of texts that could be sent as they are, by how they say it too."""
 
 
 class PreferencesGates(_Section):
@@ -97,7 +99,7 @@ class PreferencesGates(_Section):
 
     min_train: Count = 2000
     min_test: Count = 500
-    min_rule_pairs: Count = 12
+    min_rule_pairs: Count = 20
     """Fewest test pairs of each single edit, where there are such pairs."""
     max_unsafe_preferred: Share = 0.15
     """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""

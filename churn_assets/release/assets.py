@@ -114,5 +114,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
             "gates": sum(len(checks) for checks in built.release.bundle.evidence.values()),
             "verdict": built.verdict.sentence,
         },
-        tables={name: built.release.tables[name] for name in ("funnel", "offers")},
+        tables={
+            name: built.release.tables[name] for name in ("funnel", "offers") if name in built.release.tables
+        },
     )

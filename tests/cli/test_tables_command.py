@@ -71,7 +71,7 @@ def test_the_offer_log_is_read_too(own):
     (own.root / "log.csv").write_text("customer_id,decided_at\n")
     shown = own.churn("tables", "quickstart", "--json")
     assert shown.exit_code == 2
-    assert "margin" in {each["column"] for each in json.loads(shown.output)["problems"]}
+    assert "accepted" in {each["column"] for each in json.loads(shown.output)["problems"]}
 
 
 def test_a_table_of_three_statuses_and_refunds_needs_one_look(own):

@@ -75,6 +75,7 @@ SMALLER_MESSAGES: dict[str, Any] = {
             "compared_prompts": 60,
             "min_ended": 0.9,
             "max_unsafe": 0.8,
+            "max_replaced": 1.0,  # hardly a sentence of so small a model is one that may be said
             "max_wrong_offer": 0.1,
         },
     },

@@ -107,11 +107,17 @@ def test_a_release_that_writes_otherwise_than_when_it_was_built_is_stopped(train
     def writer(model) -> Models:
         return Models(table.schema, *others, one_offer, MessageWriter.of(writing, model))
 
-    raw = as_raw(table).head(8)
-    customers = raw.astype(object).where(raw.notna(), None).to_dict("records")
-    built = golden_messages(golden_frame(customers), writer(policy.model))
-    spoilt = BREAK["ppo_text", "writes_no_worse_than_champion"](trained.values)["ppo_text"]
+    raw, models = as_raw(table), writer(policy.model)
+    plain = raw.astype(object).where(raw.notna(), None).to_dict("records")
+    for first in range(
+        0, len(plain), 8
+    ):  # to most the template is sent: so small a model seldom says what may be said
+        customers = plain[first : first + 8]
+        built = golden_messages(golden_frame(customers), models)
+        if "model" in {row["written_by"] for row in built}:
+            break
     assert "model" in {row["written_by"] for row in built}
+    spoilt = BREAK["ppo_text", "writes_no_worse_than_champion"](trained.values)["ppo_text"]
     bundle = Bundle.model_construct(golden=Golden(customers=customers, decisions=[], messages=built))
-    assert failed(writes_as_built(bundle, writer(policy.model))) == []
+    assert failed(writes_as_built(bundle, models)) == []
     assert "messages_differing" in str(failed(writes_as_built(bundle, writer(spoilt.model))))

@@ -325,7 +325,9 @@ def any_messages(telco, every_config):
 
 @pytest.fixture(scope="module")
 def any_pairs(telco, config):
-    return write_preferences(telco, config, PreferencesConfig(), SafetyRules(), ANY_MENU, 0, "EUR")
+    # As many as configs/any_offer.yaml tests with: each kind of arm has edits of its own.
+    asked = PreferencesConfig.model_validate({"rows": {"test": 1_500}})
+    return write_preferences(telco, config, asked, SafetyRules(), ANY_MENU, 0, "EUR")
 
 
 def test_the_corpus_tells_every_arm_equally_often_and_passes_its_gates(any_messages):

@@ -224,9 +224,11 @@ def test_safe_messages_pass_and_each_way_to_be_unsafe_is_caught():
     few, one = np.arange(N) < 20, np.arange(N) == 7
     assert failed(safe(fine)) == set()
     broken = [message(rules=("banned_phrase",)) if n % 2 else message() for n in range(N)]
-    assert failed(safe(broken)) == {"unsafe_raw_share"}
+    assert failed(safe(broken)) == {"unsafe_raw_share", "replaced_raw_share"}
+    pressing = [message(rules=("pressure",)) if n % 2 else message() for n in range(N)]
+    assert failed(safe(pressing)) == {"replaced_raw_share"}
     unfinished = [message(ended=n % 2 == 0) for n in range(N)]
-    assert failed(safe(unfinished)) == {"unsafe_raw_share"}
+    assert failed(safe(unfinished)) == {"unsafe_raw_share", "replaced_raw_share"}
     assert failed(safe(fine, another=few)) == {"wrong_offer_raw_share"}
     assert failed(safe(fine, sent_only=~one)) == {"wrong_offer_sent"}
     assert failed(safe(fine, sent_broken=one)) == {"unsafe_sent"}

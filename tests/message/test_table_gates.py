@@ -77,8 +77,8 @@ def test_messages_with_an_address_or_foreign_characters_fail(messages, safety):
 def test_messages_that_could_not_be_sent_fail(messages, safety):
     spoilt = changed(messages, completion=messages.frame["completion"] + " Guaranteed.")
     outcome = message_wording(spoilt, safety, MessagesGates())
-    assert failed(outcome) == ["safe_share"]
-    (gate,) = (each for each in outcome.gates if each.name == "safe_share")
+    assert failed(outcome) == ["safe_share", "sendable_share"]
+    (gate,) = (each for each in outcome.gates if each.name == "sendable_share")
     assert "6400 break banned_phrase, one says '" in gate.detail
 
 

@@ -14,7 +14,7 @@ from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.config import MessagesGates, PreferencesConfig, PreferencesGates, RuleId
 from churn_assets.message.corpus import gold
 from churn_assets.message.corpus.data import SPLITS, MessageCorpus, Preferences, splits_of
-from churn_assets.message.text.safety import Safety, Verdict
+from churn_assets.message.text.safety import TONE, Safety, Verdict
 from churn_assets.message.text.terms import prompt_words
 
 NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
@@ -60,8 +60,15 @@ def message_wording(messages: MessageCorpus, safety: Safety, gates: MessagesGate
     verdicts = _verdicts(messages, messages.frame["completion"], safety)
     broken = Counter(rule for verdict in verdicts for rule in set(verdict.rules))
     measured = [Gate(rule, broken[rule], "==", 0, "texts") for rule in NEVER]
-    safe = sum(verdict.safe for verdict in verdicts) / max(1, len(verdicts))
-    measured.append(Gate("safe_share", safe, ">=", gates.min_safe_share, _why_unsafe(verdicts)))
+    blocking = [{each.rule for each in verdict.blocking} for verdict in verdicts]
+    safe, sendable = (
+        sum(not rules - spared for rules in blocking) / max(1, len(verdicts))
+        for spared in (TONE, frozenset())
+    )
+    measured += [
+        Gate("safe_share", safe, ">=", gates.min_safe_share, "by what they say"),
+        Gate("sendable_share", sendable, ">=", gates.min_sendable_share, _why_unsafe(verdicts)),
+    ]
     return Outcome(
         tuple(measured),
         {

@@ -13,6 +13,7 @@ from churn_assets.gates.estimates import Estimate, Floats, Integers, clustered_m
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.corpus import gold
 from churn_assets.message.model.writing import Message, Situation
+from churn_assets.message.text.safety import TONE
 from churn_assets.message.text.terms import prompt_words, worth_words
 from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
 from churn_assets.message.training.over_optimisation import judge_verdict
@@ -311,15 +312,21 @@ def safe_to_send(
     """
     n = len(situations)
     broken = [{violation.rule for violation in each.sent.verdict.blocking} for each in messages]
-    unsafe = np.array([bool(rules) or not each.ended for rules, each in zip(broken, messages, strict=True)])
+    replaced = np.array([bool(rules) or not each.ended for rules, each in zip(broken, messages, strict=True)])
+    unsafe = np.array(
+        [bool(rules - TONE) or not each.ended for rules, each in zip(broken, messages, strict=True)]
+    )
     counts = {rule: sum(rule in rules for rules in broken) for rule in sorted(set().union(*broken))}
-    unsafe_share, wrong_share = float(unsafe.mean()), float(another.mean())
+    unsafe_share, replaced_share, wrong_share = (float(each.mean()) for each in (unsafe, replaced, another))
     wrong_sent, by_parser = int((~sent_only).sum()), "by the second parser"
-    refused = np.flatnonzero(unsafe | another)
+    refused = np.flatnonzero(replaced | another)
     return Outcome(
         (
             Gate("prompts", n, ">=", config.prompts, "held-out customers and offers"),
-            Gate("unsafe_raw_share", unsafe_share, "<=", config.max_unsafe, "a template is sent instead"),
+            Gate("unsafe_raw_share", unsafe_share, "<=", config.max_unsafe, "by what they say"),
+            Gate(
+                "replaced_raw_share", replaced_share, "<=", config.max_replaced, "a template is sent instead"
+            ),
             Gate("wrong_offer_raw_share", wrong_share, "<=", config.max_wrong_offer, by_parser),
             Gate("unsafe_sent", int(sent_broken.sum()), "==", 0, "of what would be sent"),
             Gate("wrong_offer_sent", wrong_sent, "==", 0, f"of what would be sent, {by_parser}"),

@@ -50,6 +50,8 @@ from churn_assets.message.text.quantities import Quantities, read_quantities
 from churn_assets.message.text.terms import ArmFacts, arm_facts
 
 Severity = Literal["block", "warn"]
+TONE: frozenset[RuleId] = frozenset({"pressure", "loyalty", "records", "unexplained"})
+"""Rules about how things are said: they forbid a text like all others, and accuse it of no false offer."""
 
 NAME, SERVICE = "{name}", "{service}"
 _ASKED: ContactChannel = "sms"

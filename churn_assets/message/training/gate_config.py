@@ -62,9 +62,8 @@ class PpoTextGates(_Gates):
         max_judge_fall: How far the judge's score of those texts may lie below the best of the training, in standard
             deviations of the SFT model's scores.
         min_judge_gain: How much higher it must be than of the SFT model's.
-        max_unsafe: Texts that break any blocking safety rule: the template stands in for them. Of 1,200 by two small
-            models for every kind of arm, .05 told something false; .13 more pressed, were no English, or thanked
-            newcomers for years.
+        max_unsafe: Texts that break a blocking rule about what is said: the template stands in for them.
+        max_replaced: Texts for which it does for whatever reason, how things are said among them.
         max_wrong_offer: Texts that say an offer other than theirs, by the second parser.
         min_slice_gain: As `min_gain`, for each offer level and each service with at least `min_slice_prompts`.
         min_slice_prompts: Smaller slices are not judged.
@@ -80,7 +79,8 @@ class PpoTextGates(_Gates):
     min_unique: Share = 0.95
     max_judge_fall: Annotated[float, Field(ge=0)] = 0.5
     min_judge_gain: float = 0.0
-    max_unsafe: Share = 0.3
+    max_unsafe: Share = 0.05
+    max_replaced: Share = 0.4
     max_wrong_offer: Share = 0.03
     min_slice_gain: float = 0.0
     min_slice_prompts: Prompts = 40

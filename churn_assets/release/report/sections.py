@@ -123,7 +123,8 @@ def glance(facts: ReportFacts) -> Glance:
 
 def _months(facts: ReportFacts, name: str) -> str:
     about = facts.tables.get("about", ())
-    return f"{about[0][name]:g} months" if about else f"the {name.removesuffix('_months')}"
+    told = about and name in about[0]  # a release that decides nothing has no horizon
+    return f"{about[0][name]:g} months" if told else f"the {name.removesuffix('_months')}"
 
 
 def _window(facts: ReportFacts) -> str:

@@ -292,7 +292,10 @@ _NOT_LOGGED = {
 
 PARTS = {
     "offer_log": ("no offer log", "what offers do and earn is not known; it ranks customers by risk"),
-    "ppo_decision": ("no policy for offers", "nobody is made an offer"),
+    "ppo_decision": (
+        "no policy for offers",
+        "nobody is made an offer; `churn design` plans the campaign that one is learned from",
+    ),
     "ppo_text": ("no message branch", "every message is the template"),
 }
 """Members without which a release can do less: what is missing, and what follows."""

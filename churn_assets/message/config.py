@@ -267,18 +267,17 @@ class SafetyRules(_Section):
     )
     """The same for a contact that brings nothing."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_the_language(cls, values: object) -> object:
-        if not isinstance(values, dict):
-            return values
-        code = values.get("language", "en")
-        if code not in LANGUAGES:
+    @model_validator(mode="after")
+    def _of_the_language(self) -> Self:
+        if self.language not in LANGUAGES:
             raise ValueError(
-                f"language: found {code!r}, expected one of {', '.join(sorted(LANGUAGES))}: a language without a pack "
-                "cannot be judged"
+                f"language: found {self.language!r}, expected one of {', '.join(sorted(LANGUAGES))}: a language "
+                "without a pack cannot be judged"
             )
-        return {**LANGUAGES[code].defaults, **values}
+        for name, value in LANGUAGES[self.language].defaults.items():
+            if name not in self.model_fields_set:
+                object.__setattr__(self, name, value)  # frozen from here on
+        return self
 
     @field_validator("template")
     @classmethod

@@ -282,13 +282,15 @@ class DecisionDesk:
         try:
             rows = await self._run(decider.encoded, batch)
             foreseen = await self._foreseen(decider, batch, rows)
-            self._within_reach(decider, rows, foreseen.known)
-            return await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
-        except (CustomerError, Problem):
+            decided = await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
+        except CustomerError:
             raise
         except Exception:
             _LOG.error("no decision for %s", redacted(question))
             raise
+        # Last: whoever is at fault is left out before anybody is counted.
+        self._within_reach(decider, rows, foreseen.known)
+        return decided
 
     async def _foreseen(
         self, decider: AnyDecider, batch: Sequence[CustomerInput], rows: Floats

@@ -470,13 +470,15 @@ def verdict(sheet: Sheet, found: Read, kind: str) -> dict[str, bool]:
         (name or ("" if sheet.hides else f"Unnamed: {sheet.names.index('')}"), line)
         for name, line in sheet.wrong
     ]
-    if kind == "log":  # what does not add up is nobody's column
-        meant = [("propensity_*", line) if name == "propensity_0" else (name, line) for name, line in meant]
     told = {(name, line) for name, lines in found.problems for line in (*lines, 0)}
     lines = {line for _, line in told}
-    unnamed = [
-        (name, line) for name, line in meant if ((name, line) not in told if name else line not in lines)
-    ]
+
+    def named(name: str, line: int) -> bool:
+        """What does not add up is nobody's column; what belongs to no column has a line."""
+        together = name.startswith("propensity_") and ("propensity_*", line) in told
+        return (name, line) in told or together or (not name and line in lines)
+
+    unnamed = [(name, line) for name, line in meant if not named(name, line)]
     spoilt, skipped = {line for _, line in sheet.wrong}, found.blamed or frozenset()
     refused = bool(found.problems)
     kept = [row for row in range(len(sheet.cells)) if row not in sheet.strangers]

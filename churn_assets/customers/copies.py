@@ -9,7 +9,7 @@ which columns left out, or how coarsely seen, the excess is largest. It needs no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -29,6 +29,9 @@ LARGEST = 36
 
 COARSE = (4, 8, 16, 32)
 """Bins in which all numbers are seen."""
+
+ENOUGH = 100_000
+"""Rows: of a larger table the cells of about so many are looked at."""
 
 DROPPED = 12
 """Most numbers of columns that are left out, the ones with most values first."""
@@ -54,78 +57,115 @@ class Copies:
 def near_copies(X: Floats, schema: CustomerSchema) -> Copies:
     """What near copies there are.
 
+    Of a table of more than `ENOUGH` rows some of the cells are looked at, whole ones, drawn by lot.
+
     Args:
         X: (n, F) design matrix, a row a customer.
         schema: Its features.
     """
-    tried = [(moving, *_excesses(cells)) for moving, cells in _views(X, schema)]
-    tests = sum(len(z) for _, z, _, _ in tried)
+    tried = [(moving, _Excess.of(cells)) for moving, cells in _views(X, schema)]
+    tests = sum(len(each.certainty) for _, each in tried)
     found, best = Copies(), NormalDist().inv_cdf(1 - FALSE_ALARMS / max(tests, 1))
-    share = 0.0
-    for moving, z, excess, inverse in tried:
-        rows = np.arange(2, 2 + len(z))
-        certain = float((np.where(z > best, excess, 0.0) * rows).sum() / max(len(X), 1))
-        if certain > share:
-            share, each = certain, int(rows[np.argmax(np.where(z > best, excess * rows, 0.0))])
-            found = Copies(certain, each, moving, _examples(inverse, each))
+    for moving, each in tried:
+        sizes = np.arange(2, 2 + len(each.certainty))
+        rows = np.where(each.certainty > best, each.cells * sizes, 0.0)
+        share = float(rows.sum()) / max(len(X), 1)
+        if share > found.share:
+            size = int(sizes[np.argmax(rows)])
+            found = Copies(share, size, moving, each.examples(size))
     return found
 
 
 def _views(X: Floats, schema: CustomerSchema) -> Iterator[tuple[tuple[str, ...], Hashes]]:
     """Names of the columns that are left out, and (n,) a number for each combination of the others' values."""
-    codes = [np.unique(column, return_inverse=True)[1] for column in X.T]
-    numbers = [place for place, each in enumerate(schema.features) if each.kind == "numeric"]
-    numbers.sort(key=lambda place: -int(codes[place].max(initial=0)))
-    hashed = [_hashed(code, place) for place, code in enumerate(codes)]
-    every = sum(hashed, np.zeros(len(X), np.uint64))
-    yield (), every
-    rest = every
+
+    def together(places: Iterable[int]) -> Hashes:
+        return sum((_hashed(X[:, place], place) for place in places), np.zeros(len(X), np.uint64))
+
+    kinds = [each.kind == "numeric" for each in schema.features]
+    numbers = [place for place, numeric in enumerate(kinds) if numeric]
+    some = X[:: max(len(X) // ENOUGH, 1)]
+    numbers.sort(key=lambda place: -len(np.unique(some[:, place])))
+    categories = together(place for place, numeric in enumerate(kinds) if not numeric)
+    rest = categories + together(numbers)
+    yield (), rest
     for count, place in enumerate(numbers[:DROPPED], start=1):
-        rest = rest - hashed[place]
+        rest = rest - _hashed(X[:, place], place)
         if count < len(schema.features):
             yield tuple(schema.names[each] for each in numbers[:count]), rest
     price = schema.names.index(schema.monthly_revenue)
-    categories = every - sum((hashed[each] for each in numbers), np.zeros(len(X), np.uint64))
-    yield tuple(schema.names[each] for each in numbers if each != price), categories + hashed[price]
+    moving = tuple(schema.names[each] for each in numbers if each != price)
+    yield moving, categories + _hashed(X[:, price], price)
     for bins in COARSE:
-        yield (), sum((_hashed(_binned(X[:, each], bins), each) for each in numbers), categories)
+        coarse = (_hashed(_binned(X[:, each], bins), each) for each in numbers)
+        yield (), sum(coarse, categories)
 
 
-def _hashed(codes: NDArray[np.integer], column: int) -> Hashes:
-    """(n,) a random number for each value of a column, so that sums tell combinations apart."""
-    drawn = np.random.default_rng(column).integers(0, 2**63, int(codes.max(initial=0)) + 1, dtype=np.uint64)
-    return np.asarray(drawn[codes])
+def _hashed(values: Floats, column: int) -> Hashes:
+    """(n,) a number for each value of a column, as if drawn by lot, so that sums tell combinations apart."""
+    # One blank, and one zero.
+    bits = (np.where(np.isnan(values), np.nan, values) + 0.0).view(np.uint64)
+    return _mixed(bits + _mixed(np.array([column], np.uint64)))
 
 
-def _binned(values: Floats, bins: int) -> NDArray[np.intp]:
+def _mixed(bits: Hashes) -> Hashes:
+    """(n,) another number for each, all bits of which depend on all bits (SplitMix64: Steele, Lea & Flood 2014)."""
+    mixed = bits + np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        mixed ^= mixed >> np.uint64(shift)
+        mixed *= np.uint64(factor)
+    return mixed ^ (mixed >> np.uint64(31))
+
+
+def _binned(values: Floats, bins: int) -> Floats:
     """(n,) bins between values that are drawn by lot: between quantiles there would be equally many rows by design."""
     known = values[~np.isnan(values)]
     edges = np.sort(np.random.default_rng(bins).choice(known, bins - 1)) if len(known) else known
-    return np.where(np.isnan(values), bins, np.searchsorted(edges, np.nan_to_num(values), side="right"))
+    place = np.searchsorted(edges, np.nan_to_num(values), side="right")
+    return np.where(np.isnan(values), np.nan, place)
 
 
-def _excesses(cells: Hashes) -> tuple[Floats, Floats, NDArray[np.intp]]:
-    """For cells of 2, 3, … rows: how certainly there are too many, as a standard normal, and how many too many.
+@dataclass(frozen=True, eq=False)
+class _Excess:
+    """Of which sizes there are too many cells.
 
-    Counts are fitted by maximum likelihood under the bound of this module; a likelihood ratio at a bound is half a
-    chi-squared. With residuals t (1, -2, 1) the fit is the root of a quadratic in t.
+    Attributes:
+        certainty: (m,) by size from 2 on, how certainly there are too many cells of so many rows: a standard normal.
+        cells: (m,) how many too many.
+        rows: (r,) the rows that were looked at.
+        cell: (r,) whose cell they are in.
     """
-    _, inverse, sizes = np.unique(cells, return_inverse=True, return_counts=True)
-    counts = np.bincount(sizes, minlength=LARGEST + 2)[: LARGEST + 2].astype(np.float64)
-    below, here, above = counts[1:-2], counts[2:-1], counts[3:]
-    j = np.arange(2, LARGEST + 1, dtype=np.float64)
-    ratio = (j + 1) / j
-    a, b, c = 4 - ratio, -4 * here - ratio * (below + above), here**2 - ratio * below * above
-    t = np.maximum(0.0, (-b - np.sqrt(np.maximum(b**2 - 4 * a * c, 0))) / (2 * a))
-    likelier = sum(_deviance(count, count + step * t) for count, step in ((below, 1), (here, -2), (above, 1)))
-    return np.sqrt(np.maximum(2 * likelier, 0)) * (t > 0), 2 * t, inverse
+
+    certainty: Floats
+    cells: Floats
+    rows: NDArray[np.intp]
+    cell: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, cells: Hashes) -> _Excess:
+        """By (n,) a number for each row's cell.
+
+        Counts are fitted by maximum likelihood under the bound of this module; a likelihood ratio at a bound is half a
+        chi-squared. With residuals t (1, -2, 1) the fit is the root of a quadratic in t.
+        """
+        part = -(-len(cells) // ENOUGH) or 1
+        rows = np.flatnonzero(_mixed(cells) % np.uint64(part) == 0)
+        _, cell, sizes = np.unique(cells[rows], return_inverse=True, return_counts=True)
+        counts = np.bincount(sizes, minlength=LARGEST + 2)[: LARGEST + 2].astype(np.float64)
+        below, here, above = counts[1:-2], counts[2:-1], counts[3:]
+        j = np.arange(2, LARGEST + 1, dtype=np.float64)
+        ratio = (j + 1) / j
+        a, b, c = 4 - ratio, -4 * here - ratio * (below + above), here**2 - ratio * below * above
+        t = np.maximum(0.0, (-b - np.sqrt(np.maximum(b**2 - 4 * a * c, 0))) / (2 * a))
+        steps = ((below, 1), (here, -2), (above, 1))
+        likelier = sum(_deviance(count, count + step * t) for count, step in steps)
+        return cls(np.sqrt(np.maximum(2 * likelier, 0)) * (t > 0), 2 * t * part, rows, cell)
+
+    def examples(self, size: int) -> tuple[tuple[int, ...], ...]:
+        """Rows of a few cells of a size."""
+        chosen = np.flatnonzero(np.bincount(self.cell) == size)[:3]
+        return tuple(tuple(self.rows[self.cell == each][:4].tolist()) for each in chosen)
 
 
 def _deviance(found: Floats, fitted: Floats) -> Floats:
     return np.where(found > 0, found * np.log(np.where(found > 0, found, 1) / np.maximum(fitted, 1e-12)), 0.0)
-
-
-def _examples(inverse: NDArray[np.intp], rows_each: int) -> tuple[tuple[int, ...], ...]:
-    sizes = np.bincount(inverse)
-    chosen = np.flatnonzero(sizes == rows_each)[:3]
-    return tuple(tuple(np.flatnonzero(inverse == each)[:4].tolist()) for each in chosen)

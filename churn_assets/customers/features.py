@@ -59,8 +59,8 @@ def design_matrix(frame: pd.DataFrame, schema: CustomerSchema) -> NDArray[np.flo
             X[:, position] = column.to_numpy(dtype=np.float64)
             continue
         X[:, position] = column.map(category_codes(feature)).to_numpy(dtype=np.float64)
-        unseen = np.isnan(X[:, position]) & column.notna().to_numpy()
-        if unseen.any():
+        unseen = np.isnan(X[:, position])
+        if unseen.any() and (unseen := unseen & column.notna().to_numpy()).any():
             raise FeatureError(feature.name, repr(column.to_numpy()[unseen][0]), _categories(feature))
     return X
 

@@ -82,9 +82,10 @@ def _copied(table: CustomerTable, limit: float) -> Gate:
     if found.share:
         lines = () if table.source is None else table.source.copied
         told = "; ".join(f"lines {', '.join(map(str, each))}" for each in lines)
+        shown = f", as in {told}" if told else ""
         but = f" but for {', '.join(found.moving)}" if found.moving else ""
         detail = (
-            f"{found.rows_each} rows under ids of their own are alike{but}, as in {told}: if they are one customer's, "
+            f"{found.rows_each} rows under ids of their own are alike{but}{shown}: if they are one customer's, "
             "`customers: {id: <the column that names the customer>, row_date: <the column of the row's day>}`; if they "
             "are not, `customers.gates.max_copied_share`"
         )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from churn_assets.arms import ArmError, Condition, did_you_mean
 from churn_assets.customers.config import CustomersConfig, FeatureKind
-from churn_assets.customers.copies import near_copies
+from churn_assets.customers.copies import ENOUGH, near_copies
 from churn_assets.customers.features import design_matrix
 from churn_assets.customers.labels import (
     DAYS_A_MONTH,
@@ -354,9 +354,14 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
 
 
 def _with_lines_of_copies(table: CustomerTable, line: NDArray[np.int64]) -> CustomerTable:
-    """The lines are known here only; whether there are copies is judged by the rows as they were stored."""
+    """The lines are known here only; whether there are copies is judged by the rows as they were stored.
+
+    Of a large table no lines are told: it would take as long as reading it.
+    """
     history, source = table.history, table.source
     assert source is not None
+    if len(table) > ENOUGH:
+        return table
     newest = slice(None) if history is None else is_newest(history.ids, history.days)
     found = near_copies(table.X, table.schema).examples
     source = replace(source, copied=tuple(tuple(line[newest][list(rows)].tolist()) for rows in found))

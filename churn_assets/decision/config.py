@@ -125,6 +125,9 @@ class DecisionGates(_Section):
     about use, for where acceptance hardly differs little depends on it."""
     min_budget_share: Share = 0.90
     """Least share of the best gain under a budget of a quarter of the unconstrained spend."""
+    first_release_confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
+    """How sure the log must be that a first release is better than no offer: of the one-sided lower bound. A first
+    campaign of some thousand decisions seldom allows 0.95; the report then says that the lift is not certain."""
     champion_captured_tolerance: Annotated[float, Field(ge=0)] = 0.01
     """How much less of the attainable gain than the champion may be captured on the same customers."""
 

@@ -334,6 +334,7 @@ def off_policy(
     champion_risk_model: RiskModel | None,
     champion_accept_model: AcceptModel | None,
     champion_effect_model: EffectModel | None,
+    gates: DecisionGates,
 ) -> Outcome:
     """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models."""
     ours = ResponseModels.of(risk_model, accept_model, effect_model, policy.process)
@@ -356,7 +357,7 @@ def off_policy(
     known, row = rows_before(offer_log, customers)
     risk = risk_model.risk_of_rows(known)[row]
     opponents = simple_policies(offer_log.menu, offered, risk, known.price[row])
-    verdict = decide_release(evidence, candidate, theirs)
+    verdict = decide_release(evidence, candidate, theirs, gates.first_release_confidence)
     return off_policy_outcome(
         verdict,
         [evidence.against(name, candidate, each) for name, each in opponents.items()],

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CHURNED
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
+from churn_assets.gates.estimates import Z_TWO_SIDED_95, Estimate, clustered, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.config import KnownBy
@@ -30,6 +30,9 @@ NON_INFERIORITY = 0.25
 more than all of it. Of the demo world's loop the paired difference had a standard error of a tenth to a quarter of the
 lift (20,000 to 100,000 decisions, a third of them exploring): a smaller margin would stop most candidates that are as
 good, and a point estimate that must not be negative two in five of those that are better."""
+
+USUAL_CONFIDENCE = 0.95
+"""Of a one-sided bound."""
 
 KNOTS = 4
 RIDGE_COMMON = 20.0
@@ -143,9 +146,9 @@ class LoggedDecisions:
         propensities: (n, A) of the logging policy, in [0, 1]; 0 of an arm that could not be chosen, never of arm 0.
         expected: (n, A) reward of each arm by an outcome model that was fitted without this customer.
         customer: (n,) number of the customer, 0 or more.
-        suspected: the factor, 1 or more, by which the odds of churn without contact differ between log and table: as if
-            whoever logged had changed the odds of a contact by as much, knowing who would leave. A table that is out of
-            date shows the same.
+        suspected: the factor, 1 or more, by which the odds of churn without contact differ between log and table,
+            beyond chance: as if whoever logged had changed the odds of a contact by as much, knowing who would leave.
+            A table that is out of date shows the same.
     """
 
     arm: Ints
@@ -294,14 +297,28 @@ def _self_normalised(weight: Floats, reward: Floats) -> tuple[float, Floats]:
 def suspected_targeting(log: OfferLog, label: Ints) -> float:
     """The factor on odds between churn without contact in a log, weighted by propensity, and its labels (n,).
 
-    A negative control: if the propensities are true, whom nobody contacted left as often as the table says.
+    A negative control: if the propensities are true, whom nobody contacted left as often as the table says. Of the
+    factor only what chance does not explain: the end of its 95 % interval that is nearer to 1.
     """
     alone = log.arm == 0
     if not alone.any():
         return 1.0
-    rates = (np.average(log.churned[alone], weights=1 / log.propensities[alone, 0]), label.mean())
-    by_log, by_table = (np.clip(rate, 1e-6, 1 - 1e-6) for rate in rates)
-    return float(np.exp(abs(np.log(by_log / (1 - by_log)) - np.log(by_table / (1 - by_table)))))
+    weight, left = 1 / log.propensities[alone, 0], log.churned[alone].astype(np.float64)
+    people = np.unique(log.customer_id[alone], return_inverse=True)[1]
+    by_log, influence = _self_normalised(weight, left)
+    rates = (
+        clustered(by_log, influence, people),
+        clustered_mean(label.astype(np.float64), np.arange(len(label))),
+    )
+    odds, error = zip(*map(_log_odds, rates), strict=True)
+    apart = abs(odds[0] - odds[1]) - Z_TWO_SIDED_95 * float(np.hypot(*error))
+    return float(np.exp(max(apart, 0.0)))
+
+
+def _log_odds(rate: Estimate) -> tuple[float, float]:
+    """The logarithm of a rate's odds, and its standard error."""
+    share = float(np.clip(rate.value, 1e-6, 1 - 1e-6))
+    return float(np.log(share / (1 - share))), rate.standard_error / (share * (1 - share))
 
 
 def on_log(menu: Menu, probabilities: Floats, log: Menu) -> Floats:
@@ -403,15 +420,16 @@ class OffPolicyVerdict:
     estimate: OffPolicyEstimate
     tested: Estimates
     threshold: float
+    confidence: float = USUAL_CONFIDENCE
 
     @property
     def gates(self) -> tuple[Gate, ...]:
         """The verdict as gates: the doubly robust lower bound, and the self-normalised estimate's sign."""
-        low, dr, snips = self.tested.dr.lower_bound, self.tested.dr, self.tested.snips
+        low, dr, snips = self.tested.dr.lower_bound_at(self.confidence), self.tested.dr, self.tested.snips
         undone, suspected = self.estimate.undone_by, self.estimate.suspected
         shown = (
             "no log shows it"
-            if suspected < undone
+            if suspected < max(undone, 1 + ABOVE)
             else f"churn without contact differs from the customers' table as by a factor of {suspected:.2f}: either "
             "the table is out of date, or whoever logged knew who would leave, and the lift is not to be believed"
         )
@@ -430,38 +448,51 @@ class OffPolicyVerdict:
         )
 
 
-def decide_release(evidence: LoggedDecisions, candidate: Floats, champion: Floats | None) -> OffPolicyVerdict:
+def decide_release(
+    evidence: LoggedDecisions,
+    candidate: Floats,
+    champion: Floats | None,
+    first_confidence: float = USUAL_CONFIDENCE,
+) -> OffPolicyVerdict:
     """The off-policy rule for a release.
 
-    A first release must beat no offer: the one-sided 95 % lower bound of the doubly robust lift is above 0. A
+    A first release must beat no offer: the one-sided lower bound of the doubly robust lift is above 0. A
     later one must not be worse than the champion by more than a quarter of the champion's lift over no offer, by the
-    same bound of the paired difference. Either way the self-normalised estimate must lie on the same side of the bar.
+    95 % bound of the paired difference. Either way the self-normalised estimate must lie on the same side of the bar.
 
     Args:
         evidence: the log.
         candidate: (n, A) probabilities of the policy that is to be released.
         champion: (n, A) probabilities of the policy in use, None for a first release.
+        first_confidence: of the bound of a first release, 0.5 to 1; from a small log 95 % cannot be asked.
     """
-    estimate = evidence.estimate(candidate)
+    estimate, confidence = evidence.estimate(candidate), USUAL_CONFIDENCE
     if champion is None:
         tested, threshold, bar = estimate.lift, 0.0, "no offer"
+        confidence = first_confidence
     else:
         tested = evidence.difference(candidate, champion)
         adds = max(evidence.estimate(champion).lift.dr.value, 0.0)
         threshold, bar = -NON_INFERIORITY * adds, f"the champion less {NON_INFERIORITY:.0%} of its lift"
-    low, side = tested.dr.lower_bound, tested.snips.value
+    low, side = tested.dr.lower_bound_at(confidence), tested.snips.value
     if champion is None and (candidate[:, 0] == 1).all():
         release, reason = (
             False,
             "nothing to gain: the policy makes no offer to anybody, so there is nothing to release",
         )
     elif not low - threshold >= ABOVE:
-        release, reason = False, f"the lower bound {low:+.2f} is not above {threshold:+.2f} ({bar})"
+        release, reason = (
+            False,
+            f"the {confidence:.0%} lower bound {low:+.2f} is not above {threshold:+.2f} ({bar})",
+        )
     elif not side - threshold >= ABOVE:
         release, reason = False, f"SNIPS {side:+.2f} disagrees: it is not above {threshold:+.2f} ({bar})"
     else:
-        release, reason = True, f"the lower bound {low:+.2f} is above {threshold:+.2f} ({bar})"
-    return OffPolicyVerdict(release, reason, estimate, tested, threshold)
+        release, reason = (
+            True,
+            f"the {confidence:.0%} lower bound {low:+.2f} is above {threshold:+.2f} ({bar})",
+        )
+    return OffPolicyVerdict(release, reason, estimate, tested, threshold, confidence)
 
 
 def simple_policies(menu: Menu, offered: Sequence[int], risk: Floats, price: Floats) -> dict[str, Floats]:

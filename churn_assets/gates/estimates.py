@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,10 @@ class Estimate:
     def lower_bound(self) -> float:
         """One-sided 95 % lower bound."""
         return self.value - Z_ONE_SIDED_95 * self.standard_error
+
+    def lower_bound_at(self, confidence: float) -> float:
+        """One-sided lower bound that lies below the truth with this probability; at 0.5 the estimate itself."""
+        return self.value - NormalDist().inv_cdf(confidence) * self.standard_error
 
 
 def clustered(value: float, influence: Floats, cluster: Integers) -> Estimate:

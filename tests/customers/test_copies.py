@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.panel_tables import copied, read, telco, telco_config
+from churn_assets.customers import copies
 from churn_assets.customers.copies import near_copies
 from churn_assets.customers.gates import split
 from churn_assets.customers.schema import CustomerSchema, FeatureSpec
@@ -78,3 +79,18 @@ def honest(rng: np.random.Generator) -> tuple[np.ndarray, CustomerSchema]:
 def test_independent_rows_of_few_values_are_no_copies_however_many_are_equal():
     found = [near_copies(*honest(np.random.default_rng(seed))).share for seed in range(50)]
     assert found == [0.0] * 50
+
+
+def test_of_a_large_table_whole_cells_are_drawn(monkeypatch):
+    """What is found in some of the cells stands for all of them, and honest tables stay honest."""
+    frame = copied(telco().sample(4_000, random_state=2), np.random.default_rng(0))
+    table = read(frame.drop(columns=["customerID", "month"]), telco_config(id="row"), 1)
+    whole = near_copies(table.X, table.schema)
+    monkeypatch.setattr(copies, "ENOUGH", len(table) // 5)
+    some = near_copies(table.X, table.schema)
+    assert some.share == pytest.approx(whole.share, rel=0.1)
+    assert (some.rows_each, some.moving) == (whole.rows_each, whole.moving)
+    rows = table.X[list(some.examples[0])]
+    kept = [name not in some.moving for name in table.schema.names]
+    assert (rows[1:, kept] == rows[0, kept]).all()
+    assert [near_copies(*honest(np.random.default_rng(seed))).share for seed in range(50)] == [0.0] * 50

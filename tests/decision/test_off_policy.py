@@ -282,6 +282,20 @@ def test_a_first_release_needs_a_lower_bound_above_no_offer():
     assert not decide_release(gap(-1.0), OFFER, None).release
 
 
+def test_how_sure_a_first_release_must_be_is_configured():
+    """0.02 a decision with a standard error of 0.016 or so: more likely better than not, and not surely."""
+    log = gap(0.02)
+    error = decide_release(log, OFFER, None).tested.dr.standard_error
+    assert 0.5 < 0.02 / error < 1.6
+    assert decide_release(log, OFFER, None, 0.5).release
+    assert not decide_release(log, OFFER, None, 0.95).release
+    sure = decide_release(log, OFFER, None, 0.6)
+    assert "60% lower bound" in sure.reason
+    assert all(gate.passed for gate in sure.gates) == sure.release
+    # A later release is held to 95 % whatever a first one may be.
+    assert decide_release(gap(-0.5), OFFER, NO_OFFER, 0.5).confidence == 0.95
+
+
 def test_a_policy_that_never_offers_is_no_first_release():
     verdict = decide_release(gap(1.0), NO_OFFER, None)
     assert not verdict.release
@@ -430,6 +444,7 @@ def test_whoever_knew_who_would_leave_shows_beside_the_labels_of_the_table(knew)
     contacted = rng.random(len(label)) < (1 + knew * label) / 3
     frame = pd.DataFrame(
         {
+            "customer_id": np.arange(len(label)).astype(str),
             "arm": np.where(contacted, "percent_10", "no_contact"),
             "propensity_no_contact": 2 / 3,
             "propensity_percent_10": 1 / 3,
@@ -440,6 +455,27 @@ def test_whoever_knew_who_would_leave_shows_beside_the_labels_of_the_table(knew)
     # A half of them is left alone where two thirds are said to be: odds of (1/2) / (2/3) as many who left.
     expected = (2 / 3) / (1 / 2) if knew else 1.0
     assert found == pytest.approx(expected, rel=0.1)
+    assert found < expected or not knew  # the nearer end of the interval
+
+
+def test_what_chance_explains_is_not_suspected():
+    """Of a small log that is as written, churn without contact differs from the table's by luck: untold."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        label = (rng.random(1_000) < 0.3).astype(np.int64)
+        frame = pd.DataFrame(
+            {
+                "customer_id": np.arange(len(label)).astype(str),
+                "arm": np.where(rng.random(len(label)) < 1 / 3, "percent_10", "no_contact"),
+                "propensity_no_contact": 2 / 3,
+                "propensity_percent_10": 1 / 3,
+                "churned": (rng.random(len(label)) < 0.3).astype(np.int64),
+            }
+        )
+        log = OfferLog(frame, Catalogue().menu([0.0, 0.1]), simulated=False)
+        found.append(suspected_targeting(log, label))
+    assert np.mean(np.array(found) > 1) < 0.1
 
 
 @pytest.mark.parametrize(

@@ -464,7 +464,7 @@ def same(found: Any, meant: Any) -> bool:
     return str(found) == str(meant)
 
 
-def verdict(sheet: Sheet, found: Read, kind: str) -> dict[str, bool]:
+def verdict(sheet: Sheet, found: Read) -> dict[str, bool]:
     """What was right about a file: whether it was misread in silence, refused without need, and named by cell."""
     meant = [
         (name or ("" if sheet.hides else f"Unnamed: {sheet.names.index('')}"), line)
@@ -579,7 +579,7 @@ def dirty(folder: Path) -> list[Figure]:
             counts["crash"] += 1
             print(f"crash: {kind} ({dialect}): {done}: {type(error).__name__}: {error}", file=sys.stderr)
             continue
-        for name, is_so in verdict(sheet, found, kind).items():
+        for name, is_so in verdict(sheet, found).items():
             counts[name] += is_so
             if is_so:
                 print(f"{name}: {kind} ({dialect}): {done} {sheet.wrong}: {found.message}", file=sys.stderr)

@@ -35,14 +35,14 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
     told: dict[str, Any] = {"said": [], "problems": [], "features": [], "gates": []}
     customers: CustomerTable | None = None
     try:
-        customers = _customers(config, loaded.seed, root, told)
+        customers = _customers(config, loaded, root, told)
         _offers(loaded, root, customers, told)
     except TableError as error:
         told["problems"] = error.to_json() or [{"found": str(error)}]
         if customers is None:  # what the other columns and lines give away is told at once, too
             with contextlib.suppress(TableError):
                 remains = read_remainder(config, error, seed=loaded.seed, root=root)
-                told |= _features(remains, config)
+                told |= _features(remains, loaded)
         _show(told, as_json=as_json, message=str(error))
         raise typer.Exit(USAGE) from error
     _show(told, as_json=as_json)
@@ -50,23 +50,28 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
         raise typer.Exit(REFUSED)
 
 
-def _customers(config: CustomersConfig, seed: int, root: Path, told: dict[str, Any]) -> CustomerTable:
+def _customers(
+    config: CustomersConfig, experiment: Experiment, root: Path, told: dict[str, Any]
+) -> CustomerTable:
     from churn_assets.customers.table import read_customers
     from churn_assets.tables.source import digest_of_rows
 
-    found = read_customers(config, seed=seed, root=root)
+    found = read_customers(config, seed=experiment.seed, root=root)
     told["said"].append(f"content of the customers: {digest_of_rows(found.frame)[:16]}")
     if found.source is not None:
         told["said"] += found.source.said
         told["said"] += [f"rows left out, {name}: {count}" for name, count in found.source.left_out.items()]
     told["said"] += [f"customers, {name.replace('_', ' ')}: {value}" for name, value in found.reach.items()]
-    told |= _features(found, config)
+    told |= _features(found, experiment)
     return found
 
 
-def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
+def _features(found: CustomerTable, experiment: Experiment) -> dict[str, Any]:
     """Features and gates, a row each."""
     from churn_assets.customers import gates
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.risk.config import RiskGates, RiskModelConfig
+    from churn_assets.risk.gates import leaks
 
     blanks = found.frame[list(found.schema.names)].isna().sum()
     features = [
@@ -78,12 +83,11 @@ def _features(found: CustomerTable, config: CustomersConfig) -> dict[str, Any]:
         }
         for each in found.schema.features
     ]
-    outcomes = (
-        gates.leakage(found, config.gates),
-        gates.split(found, config.gates),
-        gates.completeness(found, config.gates),
-    )
-    return {"features": features, "gates": [gate.row for each in outcomes for gate in each.gates]}
+    needed, risk = experiment.section(CustomersConfig).gates, experiment.find(RiskModelConfig)
+    outcomes = [check(found, needed) for check in (gates.leakage, gates.split, gates.completeness)]
+    found_gates = [gate for each in outcomes for gate in each.gates]
+    found_gates.append(leaks(found, RiskGates() if risk is None else risk.gates))
+    return {"features": features, "gates": [gate.row for gate in found_gates]}
 
 
 def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:

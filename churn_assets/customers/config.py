@@ -102,7 +102,8 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
             Splits keep a customer's rows together, and decisions are made by the newest.
         label: What churn means in this table.
         rows: Rows to leave out, by a name under which they are counted: a condition on any column each.
-        monthly_revenue: Column with the list price (or the margin) that the customer brings a month, above 0.
+        monthly_revenue: Column with the list price (or the margin) that the customer brings a month, above 0; `price`
+            if it is left out, for a table without one that gets it by `constants`.
         constants: Columns that the table does not have, with everybody's value: a price that all pay.
         optional: What the columns are called that are no features: opt-out, recent offers, eligibility, language, name.
         as_of: The day that the features describe; needed for `dates` and for leaving dates. Of a panel, the day up to
@@ -129,7 +130,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     row_date: Column | None = None
     label: LabelConfig
     rows: dict[Column, Condition] = Field(default_factory=dict)
-    monthly_revenue: Column
+    monthly_revenue: Column = "price"
     constants: dict[Column, float] = Field(default_factory=dict)
     optional: OptionalColumns = OptionalColumns()
     as_of: date | None = None

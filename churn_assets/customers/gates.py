@@ -97,13 +97,15 @@ def completeness(table: CustomerTable, gates: CustomersGates) -> Outcome:
     names = list(table.schema.names)
     shares = table.frame[names].isna().mean()
     rate = float(table.labelled.y.mean())
-    emptiest = str(shares.idxmax())
+    told = f"most in {shares.idxmax()!s}"
+    if many := shares[shares > gates.max_blank_share].sort_values(ascending=False).round(3).to_dict():
+        told = f"{many}; leave them out (`exclude`), or say what a blank stands for (`blank_means`)"
     return Outcome(
         (
             Gate("customers", len(table), ">=", gates.min_rows),
             Gate("churn_rate_low", rate, ">=", gates.min_label_rate),
             Gate("churn_rate_high", rate, "<=", gates.max_label_rate),
-            Gate("blank_share", float(shares.max()), "<=", gates.max_blank_share, f"most in {emptiest}"),
+            Gate("blank_share", float(shares.max()), "<=", gates.max_blank_share, told),
         ),
         {"blanks": [{"feature": name, "blank_share": float(shares[name])} for name in names]},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -42,7 +42,7 @@ from churn_assets.customers.schema import (
 )
 from churn_assets.store.inputs import in_bucket
 from churn_assets.tables.config import TablePlace
-from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, shown
+from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, leave_out, shown
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.source import digest_of_rows, read_source
 from churn_assets.tables.text import as_text
@@ -51,7 +51,6 @@ from churn_assets.tables.values import (
     attempt_numbers,
     distinct_texts,
     infer_kind,
-    leave_out,
     means_nothing,
     parse_dates,
     parse_ids,
@@ -291,16 +290,15 @@ def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, r
         CustomerTableError: Nothing remains that could be read.
     """
     wrong = {each.column for each in refused.problems} - set(config.role_columns.values())
-    kept = config.model_dump(mode="json", exclude_unset=True)
-    for key in ("kinds", "ranges", "path_dependent", "blank_means"):
-        kept[key] = {name: value for name, value in kept.get(key, {}).items() if name not in wrong}
-    for key in ("dates", "known_ahead"):
-        kept[key] = [name for name in getattr(config, key) if name not in wrong]
-    kept["exclude"] = sorted({*config.exclude, *wrong})
+    kept = _without(config, wrong)
+    kept = kept.model_copy(update={"exclude": tuple(sorted({*config.exclude, *wrong}))})
     problems = Problems(str(config.source), CustomerTableError)
     raw, _ = read_source(located(config.source), root, problems, config.reading, _order(config))
     raw.keep(~np.isin(raw.line, list(refused.lines)))
-    return learnable(raw, CustomersConfig.model_validate(kept), seed, problems)
+    told = Problems(str(config.source), CustomerTableError)  # what the names are is told already
+    _constant_columns(raw, kept, told)
+    kept = _as_named(raw, kept, told).model_copy(update={"constants": {}})
+    return learnable(raw, kept, seed, problems)
 
 
 def _order(config: CustomersConfig) -> list[str]:
@@ -320,12 +318,14 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     Raises:
         CustomerTableError: The table is not what the config says: all that is wrong with it.
     """
-    problems.configured = True
+    problems.configured, problems.needed = True, frozenset(config.role_columns.values())
     _constant_columns(raw, config, problems)
-    _require_columns(raw, _named(config), problems)
+    config = _as_named(raw, config, problems)
+    looked_past = len(problems.all)
     for name in [config.label.column, *(each.column for each in config.rows.values())]:
         means_nothing(raw, name, problems, rank=STRUCTURE)
-    problems.stop()
+    if len(problems.all) > looked_past:
+        problems.stop()
     chosen = _chosen(raw, config, problems)
     _near_columns(raw, config, problems)
     columns: dict[str, Any] = chosen.columns
@@ -539,6 +539,69 @@ def _named(config: CustomersConfig) -> list[str]:
         config.dates,
     )
     return [*config.role_columns.values(), *optional, *conditions, *(name for each in lists for name in each)]
+
+
+def _without(config: CustomersConfig, names: Container[str]) -> CustomersConfig:
+    """The config as if it did not speak of some columns, none of which has a role."""
+    kept: dict[str, Any] = {}
+    for key in ("kinds", "ranges", "path_dependent", "blank_means"):
+        kept[key] = {name: value for name, value in getattr(config, key).items() if name not in names}
+    for key in ("dates", "known_ahead", "exclude"):
+        kept[key] = tuple(name for name in getattr(config, key) if name not in names)
+    return config.model_copy(update=kept)
+
+
+def _as_named(raw: RawTable, config: CustomersConfig, problems: Problems) -> CustomersConfig:
+    """The config, as far as its columns are there; what is not is told, and looked past where the rest can be read.
+
+    A column whose name differs in nothing but spaces, signs and capitals is read as if it were the one that is meant:
+    so what is wrong with its values is told in the same run. It remains a problem.
+    """
+    missing = [name for name in dict.fromkeys(_named(config)) if name not in raw.columns]
+    if not missing:
+        return config
+    _tell_missing(raw, missing, config, problems)
+    gone = set()
+    for name in missing:
+        alike = [each for each in raw.names if _plain(each) == _plain(name) and each in raw.columns]
+        if len(alike) == 1:
+            raw.columns[name] = raw.columns.pop(alike[0])
+        elif name == config.monthly_revenue:
+            raw.columns[name] = pa.array(np.ones(len(raw)))
+        else:
+            gone.add(name)
+    needed = {*config.role_columns.values(), *(each.column for each in config.rows.values())} - {
+        config.tenure
+    }
+    optional = [
+        name for role in type(config.optional).model_fields if (name := getattr(config.optional, role))
+    ]
+    if gone & needed or gone & set(optional):
+        problems.stop()
+    return _without(config.model_copy(update={"tenure": None}) if config.tenure in gone else config, gone)
+
+
+def _plain(name: str) -> str:
+    return "".join(each for each in name.casefold() if each.isalnum())
+
+
+def _tell_missing(raw: RawTable, missing: Sequence[str], config: CustomersConfig, problems: Problems) -> None:
+    expected = f"one of {', '.join(map(repr, raw.names))}"
+    for name in missing:
+        remedy = ""
+        if name == config.monthly_revenue:
+            remedy = (
+                "`monthly_revenue: <the column of the price a month>`; without one, `constants: {"
+                f"{name}: 30.0}}` gives everybody the same"
+            )
+        problems.add(
+            "no such column",
+            expected + did_you_mean(name, raw.names),
+            column=name,
+            remedy=remedy,
+            rank=STRUCTURE,
+        )
+        expected = "one of the same"
 
 
 def _require_columns(raw: RawTable, names: Sequence[str], problems: Problems) -> None:

@@ -52,6 +52,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
             single column gives is believed.
         max_single_feature_auc: A column that alone ranks better knows the outcome, and so does one with a value that
             only leavers have.
+        known_before: Columns that are known to be written before the outcome, though only leavers have some value.
         min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held out.
         least_p_value: How unlikely a figure may be of a sound model: each test of calibration, and each over all
             slices, refuses one such model in 1 / `least_p_value`, and no set of them more than one in 200.
@@ -70,6 +71,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
     min_auc: Share = 0.7
     max_auc: Share | None = None
     max_single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.9
+    known_before: tuple[str, ...] = ()
     min_brier_skill: float = 0.05
     least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.0015
     tolerated_error: Annotated[float, Field(ge=0, lt=1)] = 0.01

@@ -53,12 +53,6 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
         float(np.hypot(cross_fitted.standard_error, unseen.standard_error)),
     )
     columns = _lone_columns(customers.judged)
-    leaking = {name: why for name, column in columns.items() if (why := _leak(column, gates))}
-    if customers.history is not None:
-        eventual = customers.eventual
-        rare = eventual.y.mean() < MOSTLY_LEAVE
-        known = {name: _leak(each, gates, pure=rare) for name, each in _lone_columns(eventual).items()}
-        leaking |= {name: f"{why}, long before" for name, why in known.items() if why and name not in leaking}
     found = [
         Gate("auc", unseen.value, ">=", gates.min_auc, "held-out customers"),
         Gate("brier_skill", skill, ">=", gates.min_brier_skill, "held out, against the base rate"),
@@ -71,7 +65,7 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
             f"AUC {cross_fitted.value:.3f} on cross-fitted customers, {unseen.value:.3f} on held-out ones; were it "
             "much more, their own labels would be in it",
         ),
-        Gate("leaking_columns", len(leaking), "==", 0, _named(leaking)),
+        leaks(customers, gates, columns),
     ]
     if gates.max_auc is not None:
         best = max(columns, key=lambda name: np.nan_to_num(columns[name].auc))
@@ -99,22 +93,54 @@ def _lone_columns(customers: CustomerTable) -> dict[str, LoneColumn]:
     }
 
 
+def leaks(
+    customers: CustomerTable, gates: RiskGates, columns: Mapping[str, LoneColumn] | None = None
+) -> Gate:
+    """How many columns know the outcome, all of them named.
+
+    Args:
+        customers: The table.
+        gates: What is believed.
+        columns: What each says alone, where it was looked at before.
+    """
+    columns = _lone_columns(customers.judged) if columns is None else columns
+    leaking = {
+        name: why
+        for name, each in columns.items()
+        if (why := _leak(each, gates, pure=name not in gates.known_before))
+    }
+    if customers.history is not None:
+        eventual = customers.eventual
+        rare = eventual.y.mean() < MOSTLY_LEAVE
+        known = {
+            name: _leak(each, gates, pure=rare and name not in gates.known_before)
+            for name, each in _lone_columns(eventual).items()
+        }
+        leaking |= {name: f"{why}, long before" for name, why in known.items() if why and name not in leaking}
+    return Gate("leaking_columns", len(leaking), "==", 0, _named(leaking))
+
+
 MOSTLY_LEAVE = 0.6
 """Where more leave in the end, some value of an honest column may be left by all who have it."""
 
 
-def _leak(column: LoneColumn, gates: RiskGates, *, pure: bool = True) -> str:
+def _leak(column: LoneColumn, gates: RiskGates, *, pure: bool) -> str:
     """Why a column knows the outcome, or a value of it (`pure`); nothing if it does not."""
     if column.auc > gates.max_single_feature_auc:
         return f"ranks with AUC {column.auc:.3f} alone"
-    return f"only leavers have {column.pure!r}" if pure and column.pure is not None else ""
+    return f"{_ONLY} {column.pure!r}" if pure and column.pure is not None else ""
 
 
 def _named(leaking: Mapping[str, str]) -> str:
     if not leaking:
         return "columns that know the outcome"
     named = "; ".join(f"{name!r} {why}" for name, why in leaking.items())
-    return f"{named}: written after the outcome? Then: customers.exclude: {list(leaking)}"
+    told = f"{named}: written after the outcome? Then: customers.exclude: {list(leaking)}"
+    pure = [name for name, why in leaking.items() if why.startswith(_ONLY)]
+    return f"{told}; known before it? Then: risk_model.gates.known_before: {pure}" if pure else told
+
+
+_ONLY = "only leavers have"
 
 
 def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:

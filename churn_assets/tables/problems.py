@@ -92,12 +92,14 @@ class Problems:
         where: As above.
         names: What the table calls a column, where that is not what the caller calls it.
         configured: Whether a config can leave out columns and rows.
+        needed: Columns that a config cannot leave out.
     """
 
     def __init__(self, where: str, kind: type[TableError] = TableError) -> None:
         self.where, self._kind = where, kind
         self.names: dict[str, str] = {}
         self.configured = False
+        self.needed: frozenset[str] = frozenset()
         self._lines: set[int] = set()
         self._found: list[tuple[TableProblem, NDArray[np.intp] | None]] = []
 
@@ -114,7 +116,7 @@ class Problems:
         """Notes a problem of the table, or of a column, as a whole."""
         every = list(lines)
         first = tuple(every[:_SHOWN_LINES])
-        column = self.names.get(column, column)
+        remedy, column = self._remedy(remedy, column), self.names.get(column, column)
         problem = TableProblem(self.where, column, first, len(every), found, expected, remedy, rank)
         self._found.append((problem, None))
 
@@ -149,11 +151,18 @@ class Problems:
         if values is not None:
             distinct = list(dict.fromkeys(shown(values[row]) for row in first))
             found = ", ".join(distinct[:_SHOWN_VALUES])
-        lines, column = tuple(int(line[row]) for row in first), self.names.get(column, column)
+        remedy, lines = self._remedy(remedy, column), tuple(int(line[row]) for row in first)
+        column = self.names.get(column, column)
         problem = TableProblem(self.where, column, lines, len(rows), found, expected, remedy, rank)
         self._found.append((problem, rows))
         if rank == ROLE:
             self._lines.update(line[rows].tolist())
+
+    def _remedy(self, remedy: str, column: str) -> str:
+        """What can be done, without what cannot."""
+        if column not in self.needed:
+            return remedy
+        return "; ".join(each for each in remedy.split("; ") if each != leave_out(column))
 
     @property
     def all(self) -> list[TableProblem]:
@@ -182,6 +191,11 @@ class Problems:
             told = [str(each) for each in problems[:_SHOWN_PROBLEMS]]
             message = "\n".join(told + ([f"and {more} more problems"] if more > 0 else []))
             raise self._kind(message, problems, frozenset(self._lines))
+
+
+def leave_out(name: str) -> str:
+    """What to write so that a column is not used."""
+    return f"to leave it out: `exclude: [{name!r}]`"
 
 
 def shown(value: Any) -> str:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from churn_assets.tables.problems import ROLE, VALUE, Problems, shown
+from churn_assets.tables.problems import ROLE, VALUE, Problems, leave_out, shown
 from churn_assets.tables.raw import RawTable, plain_values
 from churn_assets.tables.rules import LARGEST_NUMBER, LONGEST_ID, LONGEST_TEXT, NumberRule
 from churn_assets.tables.spreadsheets import unmarked
@@ -227,11 +227,6 @@ def _number_remedy(values: NDArray[np.object_], name: str) -> str:
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
     return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: <a number>}}}}`"
-
-
-def leave_out(name: str) -> str:
-    """What to write so that a column is not used."""
-    return f"to leave it out: `exclude: [{name!r}]`"
 
 
 def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

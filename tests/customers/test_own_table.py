@@ -44,6 +44,35 @@ def test_everything_that_is_wrong_is_told_at_once_worst_first(raw, config, tmp_p
     assert found[1].lines == (4,)
 
 
+def test_names_that_differ_in_spaces_are_told_with_all_else_that_is_wrong(raw, config, tmp_path):
+    broken = raw.rename(columns={"account": "Account ", "fee": "fee  "})
+    broken["fee  "] = broken["fee  "].where(broken.index != 2, -1)
+    broken["plan"] = broken["notes"]
+    found = {(each.column, each.found): each for each in refusal(broken, config, tmp_path).problems}
+    assert "did you mean 'fee  '?" in found["fee", "no such column"].expected
+    assert "expected" not in found["account", "no such column"].expected
+    assert found["fee", "'-1.0'"].lines == (4,)
+    assert "exclude" not in found["fee", "'-1.0'"].remedy  # a column with a role cannot be left out
+    assert ("plan", "no such column") not in found
+    assert any(column == "plan" for column, _ in found)
+
+
+def test_no_price_is_told_with_what_to_write_and_with_all_else(raw, config, tmp_path):
+    settings = config.model_dump(exclude_unset=True)
+    settings.pop("monthly_revenue")
+    without, broken = CustomersConfig.model_validate(settings), raw.assign(plan=raw["notes"])
+    found = {each.column: each for each in refusal(broken, without, tmp_path).problems}
+    assert "`constants: {price: 30.0}`" in found["price"].remedy
+    assert "plan" in found
+    assert read(raw, without, tmp_path, constants={"price": 30.0}).price.tolist() == [30.0] * 60
+
+
+def test_what_is_not_there_and_has_no_role_does_not_hide_the_rest(raw, config, tmp_path):
+    broken = raw.assign(fee=raw["fee"].where(raw.index != 2, -1)).drop(columns="notes")
+    found = {each.column for each in refusal(broken, config, tmp_path, tenure="months").problems}
+    assert {"months", "fee"} <= found
+
+
 def test_rows_are_left_out_by_name_and_counted(raw, config, tmp_path):
     raw.loc[[0, 5], "fee"] = -1
     rows = {"credits": {"column": "fee", "at_most": 0}, "basic": {"column": "plan", "one_of": ["basic"]}}

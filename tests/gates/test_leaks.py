@@ -105,6 +105,10 @@ def test_all_leaking_columns_are_named_at_once_with_the_lines_that_mend_it(hones
     assert refused.name == "leaking_columns"
     assert refused.figure == 3
     assert "customers.exclude: ['copied', 'left_on', 'reason_code']" in refused.detail
+    assert "known_before: ['reason_code']" in refused.detail  # a rank of .99 is nobody's luck
+    believed = LIMITS.model_copy(update={"known_before": ("copied", "left_on", "reason_code")})
+    (still,) = [gate for gate in gates.discrimination(model, wider, believed).gates if not gate.passed]
+    assert "customers.exclude: ['copied', 'left_on']" in still.detail
 
 
 def test_true_risks_rank_as_well_as_they_promise(rng):

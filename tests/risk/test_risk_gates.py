@@ -217,7 +217,7 @@ def test_a_champion_with_fewer_features_is_compared_on_the_same_customers(model,
 
 NOT_COMPARED = {
     "min_slice_rows", "max_single_feature_auc", "tolerated_error", "tolerated_slope", "min_slice_auc",
-    "tolerated_change",
+    "tolerated_change", "known_before",
 }  # fmt: skip
 """Keys that shape a figure, or are of a panel; the tests beside this one and those of panels change them."""
 

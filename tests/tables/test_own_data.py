@@ -19,12 +19,12 @@ def test_a_clean_table_is_the_same_in_every_dialect_and_database(tmp_path, postg
 def test_the_oracle_would_find_a_value_that_was_misread():
     sheet = own_data.customers(own_data.np.random.default_rng(1))
     good = own_data.Read({name: list(values) for name, values in sheet.values.items()})
-    assert not any(own_data.verdict(sheet, good, "customers").values())
+    assert not any(own_data.verdict(sheet, good).values())
     good.values["fee"][3] += 1
-    assert own_data.verdict(sheet, good, "customers")["silent_wrong"]
+    assert own_data.verdict(sheet, good)["silent_wrong"]
     sheet.spoil("calls", 2, "many")
     refused = own_data.Read(problems=(("calls", (9,)),))
-    assert own_data.verdict(sheet, refused, "customers") == {
+    assert own_data.verdict(sheet, refused) == {
         "silent_wrong": False,
         "refused_in_vain": False,
         "unnamed": True,

@@ -125,6 +125,9 @@ class DecisionGates(_Section):
     about use, for where acceptance hardly differs little depends on it."""
     min_budget_share: Share = 0.90
     """Least share of the best gain under a budget of a quarter of the unconstrained spend."""
+    max_unfair_months: Annotated[float, Field(ge=0)] = 0.25
+    """Most that offers to a group of `customers.groups` may certainly be worth more or less than those to customers of
+    the same risk and expected effect, in months of the bill: 20 % off for half a year is 1.2 of them."""
     champion_captured_tolerance: Annotated[float, Field(ge=0)] = 0.01
     """How much less of the attainable gain than the champion may be captured on the same customers."""
 

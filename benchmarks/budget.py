@@ -1,9 +1,9 @@
 """Many hard budgets at once on a million customers, and budgets that must last for twelve weeks.
 
-Ten limits on cost or contacts of some arms and some customers, and a cap for each
-customer. Value is held against the Lagrangian dual bound, which no allocation exceeds, and is counted again here from
-the arms alone. Simple rules stand beside it: first come, the most value for money first, and one price for all money.
-Weeks come with random numbers of customers, of another mix each week; the bound knows all of them beforehand.
+Ten limits on cost or contacts of some arms and some customers, and a cap for each customer. Value is held against the
+Lagrangian dual bound, which no allocation exceeds, and use is counted anew from the arms alone. Simple rules stand
+beside it: first come, the most value for money first, and one price for all money. Weeks come with random numbers of
+customers, of another mix each week; the bound knows all of them beforehand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Figure, main
 from churn_assets.decision.knapsack import Allocation, Knapsacks, allocate, preferred_at
-from churn_assets.decision.pacing import Moment, allowance, expected_ahead
+from churn_assets.decision.pacing import Moment, Share, allocate_share, allowance, expected_ahead
 
 CUSTOMERS, ARMS, LIMITS = 1_000_000, 5, 10
 WEEKS, WEEKLY = 12, 15_000
@@ -67,8 +67,10 @@ COVERS = np.array(
     [[0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 0, 0, 1, 1], [0, 1, 1, 0, 0], [0, 1, 1, 1, 1], [0, 0, 0, 0, 1],
      [0, 0, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1, 0, 1, 0]], bool
 )  # fmt: skip
-TIGHT = np.array([0.4, 0.5, 0.6, 0.7, 0.6, 0.5, 0.7, 0.35, 0.6, 0.8])
-"""Part of what would be used if nothing were limited."""
+MONEY = 7
+"""The limit on all money."""
+TIGHT = np.array([0.8, 0.85, 0.85, 0.8, 0.85, 0.8, 0.9, 1.0, 0.95, 0.9])
+"""Part of what would be used if all money were the only limit."""
 
 
 def limited(customers: Market, most: Floats) -> Knapsacks:
@@ -77,9 +79,12 @@ def limited(customers: Market, most: Floats) -> Knapsacks:
 
 
 def scarce(customers: Market) -> Floats:
-    """(J,) limits that bind: parts of what the best arm of everybody would use."""
-    free = limited(customers, np.zeros(LIMITS))
-    most = TIGHT * free.uses(preferred_at(free, np.zeros(LIMITS)))
+    """(J,) limits that nearly all bind: half of the money wanted, and less of everything than is then used."""
+    nothing = np.zeros(LIMITS)
+    free = limited(customers, nothing)
+    wanted = free.uses(preferred_at(free, nothing))
+    money = allocate(limited(customers, np.where(np.arange(LIMITS) == MONEY, 0.5 * wanted, wanted)))
+    most = np.where(np.arange(LIMITS) == MONEY, 0.46 * wanted, TIGHT * money.used)
     return np.where(CONTACTS, np.floor(most), most)
 
 
@@ -132,13 +137,17 @@ def paced(rng: np.random.Generator) -> tuple[float, float, int]:
     whole = Market(*(np.concatenate(parts) for parts in zip(*weeks, strict=True)))
     most, used, gained = scarce(whole), np.zeros(LIMITS), 0.0
     offline: Allocation = allocate(limited(whole, most))
-    arrived, arms = [0] * WEEKS, []
+    arrived, arms, kept = [0] * WEEKS, [], None
     for week, customers in enumerate(weeks):
+        n, left = len(customers.value), np.maximum(most - used, 0.0)
         moment = Moment(date(2026, 12, 7), week, 0.0, WEEKS)
-        n = len(customers.value)
         ahead = expected_ahead(moment, [WEEKLY] * WEEKS, arrived, n, at_once=True)
-        found = allocate(limited(customers, allowance(most, used, n, ahead, CONTACTS)))
+        fair = allowance(most, used, n, ahead, CONTACTS)
+        weight = n / (n + sum(arrived))
+        share = Share(fair, left, kept, weight) if ahead else Share(fair, left)
+        found = allocate_share(limited(customers, left), share)
         used, gained, arrived[week] = used + found.used, gained + found.value, n
+        kept = found.price
         arms.append(found.arm)
     return gained, offline.bound, violations(whole, np.concatenate(arms), most)
 

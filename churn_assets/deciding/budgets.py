@@ -15,8 +15,9 @@ import numpy as np
 
 from churn_assets.deciding.decider import CustomerInput, Decider, Decision, Rule
 from churn_assets.deciding.release_models import Foreseen
-from churn_assets.decision.knapsack import Allocation, Knapsacks, allocate, filled, fitting, preferred_at
+from churn_assets.decision.knapsack import Allocation, Knapsacks, filled, fitting, preferred_at
 from churn_assets.decision.limits import Limits
+from churn_assets.decision.pacing import Share, allocate_share
 from churn_assets.decision.process import Floats, Ints
 
 Stops = Mapping[str, Rule]
@@ -35,7 +36,7 @@ class BudgetUse(NamedTuple):
         unit: `money` or `contacts`.
         most: Of the period.
         used: Of it, these decisions among it.
-        now: What these decisions were allowed.
+        now: Their part of what was left.
         decided: What they use.
         shadow_price: What another unit would bring.
     """
@@ -142,17 +143,17 @@ class Granted(NamedTuple):
     allocation: Allocation
 
 
-def granted(decider: Decider, asked: Wanted, limits: Limits, most: Floats) -> Granted:
+def granted(decider: Decider, asked: Wanted, limits: Limits, share: Share) -> Granted:
     """Share the limits out among customers who are all known.
 
     Args:
         decider: Of the release.
         asked: What is wanted.
         limits: That hold.
-        most: (J,) that may be used of each now.
+        share: That they may use.
     """
-    problem = asked.within(limits, most)
-    found = allocate(problem)
+    problem = asked.within(limits, share.left)
+    found = allocate_share(problem, share)
     return Granted(stops_of(decider, problem, found.arm, asked.capped), found)
 
 
@@ -212,7 +213,7 @@ def standing(limits: Limits, before: Floats, now: Floats, decided: Floats, price
     Args:
         limits: J.
         before: (J,) what was used before them.
-        now: (J,) what they were allowed.
+        now: (J,) their part of what was left.
         decided: (J,) what they use.
         price: (J,) shadow prices.
     """

@@ -70,13 +70,13 @@ class LedgerTurn:
         return [int(rows.get(week, 0)) for week in range(weeks)]
 
     def prices(self, names: Sequence[str]) -> Floats | None:
-        """(J,) the shadow prices that were kept last; None where there are none yet."""
+        """(J,) the shadow prices that were kept last; None where one has none yet."""
         rows = dict(
             self._connection.execute(
                 "SELECT name, price FROM price WHERE period = ?", (self._period,)
             ).fetchall()
         )
-        return np.array([rows.get(name, 0.0) for name in names], np.float64) if rows else None
+        return np.array([rows[name] for name in names], np.float64) if rows.keys() >= set(names) else None
 
     def keep_prices(self, names: Sequence[str], prices: Floats) -> None:
         """Keep (J,) shadow prices for whoever decides next."""

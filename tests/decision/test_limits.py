@@ -123,7 +123,7 @@ def test_all_that_cannot_be_meant_is_told_at_once_with_its_line(tmp_path, line, 
     lines, problems = problems_of(tmp_path, SECTION)
     found = [each for each in problems if f"budgets.{told}" in each]
     assert len(found) == 1, problems
-    assert f"quickstart.yaml:{lines + line + 1}" in found[0]
+    assert f"quickstart.yaml:{lines + line}" in found[0]
 
 
 @pytest.mark.parametrize(

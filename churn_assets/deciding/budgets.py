@@ -18,7 +18,7 @@ from churn_assets.deciding.release_models import Foreseen
 from churn_assets.decision.knapsack import Allocation, Knapsacks, filled, fitting, preferred_at
 from churn_assets.decision.limits import Limits
 from churn_assets.decision.pacing import Share, allocate_share
-from churn_assets.decision.process import Floats, Ints
+from churn_assets.decision.process import Bools, Floats, Ints
 
 Stops = Mapping[str, Rule]
 """Arms that a customer may not get, each with the rule."""
@@ -63,7 +63,7 @@ class Wanted:
 
     value: Floats
     cost: Floats
-    covered: np.ndarray
+    covered: Bools
     capped: Sequence[Stops]
 
     def within(self, limits: Limits, most: Floats) -> Knapsacks:
@@ -185,10 +185,10 @@ def stops_of(decider: Decider, problem: Knapsacks, arm: Ints, capped: Sequence[S
         amount = np.where(problem.contacts[:, None], 1.0, problem.cost[rows, None])
         use = problem.draws[problem.group[rows]] * amount
         mine = np.take_along_axis(use, arm[rows, None, None], axis=2)
-        more = (use > mine).any(axis=1)
+        more: Bools = np.asarray(use > mine).any(axis=1)
         for row in np.flatnonzero(more.any(axis=1)).tolist():
-            over = {ids[each]: "budget" for each in np.flatnonzero(more[row]).tolist()}
-            stops[start + row] = {**over, **capped[start + row]}  # type: ignore[dict-item]
+            over: dict[str, Rule] = {ids[each]: "budget" for each in np.flatnonzero(more[row]).tolist()}
+            stops[start + row] = {**over, **capped[start + row]}
     return stops
 
 

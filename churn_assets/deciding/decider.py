@@ -11,7 +11,6 @@ import math
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -60,7 +59,7 @@ class CustomerInput:
         offers_used: Contacts in the running episode; the release's cap counts them.
         offers_accepted: How many of them were accepted, an accepted last contact at least.
         prior_offers: Other offers in the recent window, not made under this policy.
-        stopped: Ids of arms that limits or caps stop, each with the rule.
+        stopped: Ids of arms that limits or caps stop, each with the rule; None for none.
     """
 
     customer_id: str
@@ -71,7 +70,7 @@ class CustomerInput:
     offers_used: int = 0
     offers_accepted: int = 0
     prior_offers: int = 0
-    stopped: Mapping[str, Rule] = MappingProxyType({})
+    stopped: Mapping[str, Rule] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -404,7 +403,7 @@ class Decider:
             return _Situation(state, past, (None, *(rule,) * (len(self.menu) - 1)), [0])
         if len(own) == len(self.menu) and not customer.stopped:
             return _Situation(state, past, self._free, self._all)
-        stopped, ids = customer.stopped, self.menu.ids
+        stopped, ids = customer.stopped or {}, self.menu.ids
         return _situation(
             state, past, [stopped.get(ids[arm]) if arm in own else "not_eligible" for arm in self._all[1:]]
         )

@@ -1,4 +1,4 @@
-"""Limits of an experiment through real servers and `churn decide`: shared by workers, kept over a kill, never overrun."""
+"""Limits of an experiment in real servers and `churn decide`: shared by workers, kept over a kill, never overrun."""
 
 import json
 import signal

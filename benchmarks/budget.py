@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks.report import Figure, main
 from churn_assets.decision.knapsack import Allocation, Knapsacks, allocate, preferred_at
-from churn_assets.decision.pacing import Moment, Share, allocate_share, allowance, expected_ahead
+from churn_assets.decision.pacing import Moment, allowance, expected_ahead
 
 CUSTOMERS, ARMS, LIMITS = 1_000_000, 5, 10
 WEEKS, WEEKLY = 12, 15_000
@@ -137,17 +137,12 @@ def paced(rng: np.random.Generator) -> tuple[float, float, int]:
     whole = Market(*(np.concatenate(parts) for parts in zip(*weeks, strict=True)))
     most, used, gained = scarce(whole), np.zeros(LIMITS), 0.0
     offline: Allocation = allocate(limited(whole, most))
-    arrived, arms, kept = [0] * WEEKS, [], None
+    arrived, arms = [0] * WEEKS, []
     for week, customers in enumerate(weeks):
-        n, left = len(customers.value), np.maximum(most - used, 0.0)
-        moment = Moment(date(2026, 12, 7), week, 0.0, WEEKS)
+        n, moment = len(customers.value), Moment(date(2026, 12, 7), week, 0.0, WEEKS)
         ahead = expected_ahead(moment, [WEEKLY] * WEEKS, arrived, n, at_once=True)
-        fair = allowance(most, used, n, ahead, CONTACTS)
-        weight = n / (n + sum(arrived))
-        share = Share(fair, left, kept, weight) if ahead else Share(fair, left)
-        found = allocate_share(limited(customers, left), share)
+        found = allocate(limited(customers, allowance(most, used, n, ahead, CONTACTS)))
         used, gained, arrived[week] = used + found.used, gained + found.value, n
-        kept = found.price
         arms.append(found.arm)
     return gained, offline.bound, violations(whole, np.concatenate(arms), most)
 

@@ -148,8 +148,10 @@ def _spending(
     config = for_this_run(place.experiment.budgets, budget)
     if config is None or len(decider.menu) < 2:
         return None
-    named = decider.schema.id in raw.columns
-    ids = [as_text(each) for each in raw.plain(decider.schema.id).to_pylist()] if named else []
+    if decider.schema.id in raw.columns:
+        ids = [as_text(each) for each in raw.plain(decider.schema.id).to_pylist()]
+    else:  # the lines alone would make one wave of all tables
+        ids = [str(row) for row in raw.frame().itertuples(index=False)]
     ledger = ledger_of(root, config, place.experiment.name)
     return WaveSpending.begin(config, ledger, decider.menu, decider.schema, ids, wave, now)
 

@@ -169,7 +169,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
             if column in taken:
                 raise ValueError(f"column {column!r} is both {taken[column]} and {role}")
             taken[column] = role
-        for key in ("exclude", "path_dependent"):
+        for key in ("exclude", "groups", "path_dependent"):
             for column in getattr(self, key):
                 if column in taken:
                     raise ValueError(f"column {column!r} is {taken[column]} and cannot stand in {key}")

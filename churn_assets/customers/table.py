@@ -302,7 +302,7 @@ def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, r
     kept = config.model_dump(mode="json", exclude_unset=True)
     for key in ("kinds", "ranges", "path_dependent", "blank_means"):
         kept[key] = {name: value for name, value in kept.get(key, {}).items() if name not in wrong}
-    for key in ("dates", "known_ahead"):
+    for key in ("dates", "groups", "known_ahead"):
         kept[key] = [name for name in getattr(config, key) if name not in wrong]
     kept["exclude"] = sorted({*config.exclude, *wrong})
     problems = Problems(str(config.source), CustomerTableError)

@@ -15,9 +15,8 @@ import numpy as np
 
 from churn_assets.deciding.decider import CustomerInput, Decider, Decision, Rule
 from churn_assets.deciding.release_models import Foreseen
-from churn_assets.decision.knapsack import Allocation, Knapsacks, filled, fitting, preferred_at
+from churn_assets.decision.knapsack import Allocation, Knapsacks, allocate, filled, fitting, preferred_at
 from churn_assets.decision.limits import Limits
-from churn_assets.decision.pacing import Share, allocate_share
 from churn_assets.decision.process import Bools, Floats, Ints
 
 Stops = Mapping[str, Rule]
@@ -36,7 +35,7 @@ class BudgetUse(NamedTuple):
         unit: `money` or `contacts`.
         most: Of the period.
         used: Of it, these decisions among it.
-        now: Their part of what was left.
+        now: What these decisions might use: their part of what was left.
         decided: What they use.
         shadow_price: What another unit would bring.
     """
@@ -143,17 +142,17 @@ class Granted(NamedTuple):
     allocation: Allocation
 
 
-def granted(decider: Decider, asked: Wanted, limits: Limits, share: Share) -> Granted:
+def granted(decider: Decider, asked: Wanted, limits: Limits, most: Floats) -> Granted:
     """Share the limits out among customers who are all known.
 
     Args:
         decider: Of the release.
         asked: What is wanted.
         limits: That hold.
-        share: That they may use.
+        most: (J,) that they may use now.
     """
-    problem = asked.within(limits, share.left)
-    found = allocate_share(problem, share)
+    problem = asked.within(limits, most)
+    found = allocate(problem)
     return Granted(stops_of(decider, problem, found.arm, asked.capped), found)
 
 
@@ -185,7 +184,7 @@ def stops_of(decider: Decider, problem: Knapsacks, arm: Ints, capped: Sequence[S
         amount = np.where(problem.contacts[:, None], 1.0, problem.cost[rows, None])
         use = problem.draws[problem.group[rows]] * amount
         mine = np.take_along_axis(use, arm[rows, None, None], axis=2)
-        more: Bools = np.asarray(use > mine).any(axis=1)
+        more: Bools = np.asarray(np.any(use > mine, axis=1))
         for row in np.flatnonzero(more.any(axis=1)).tolist():
             over: dict[str, Rule] = {ids[each]: "budget" for each in np.flatnonzero(more[row]).tolist()}
             stops[start + row] = {**over, **capped[start + row]}

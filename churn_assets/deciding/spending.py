@@ -13,7 +13,7 @@ import numpy as np
 
 from churn_assets.deciding.ledger import BudgetLedger
 from churn_assets.decision.limits import BudgetError, BudgetsConfig, Limits
-from churn_assets.decision.pacing import Moment, Share, allowance, expected_ahead
+from churn_assets.decision.pacing import Moment, allowance, expected_ahead
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,6 @@ class WaveSpending:
         used: (J,) what others used before it.
         arrived: Customers that were decided for in each week, without it.
         forecast: Customers of each week, where they are told.
-        prices: (J,) that were kept last, if there are any.
     """
 
     limits: Limits
@@ -58,7 +57,6 @@ class WaveSpending:
     used: NDArray[np.float64]
     arrived: Sequence[int]
     forecast: Sequence[int] | None
-    prices: NDArray[np.float64] | None = None
 
     @classmethod
     def begin(
@@ -97,19 +95,17 @@ class WaveSpending:
         key = wave_key(ids, moment, wave)
         with ledger.turn(str(moment.period)) as turn:
             used = np.where(limits.remembered, turn.used(limits.names, key), 0.0)
-            arrived, prices = turn.arrived(moment.weeks, key), turn.prices(limits.names)
-        return cls(limits, ledger, moment, key, used, arrived, period.forecast, prices)
+            arrived = turn.arrived(moment.weeks, key)
+        return cls(limits, ledger, moment, key, used, arrived, period.forecast)
 
-    def allow(self, customers: int) -> Share:
-        """What so many customers may use now."""
+    def allow(self, customers: int) -> NDArray[np.float64]:
+        """(J,) what so many customers may use now."""
         left = np.maximum(self.limits.most - self.used, 0.0)
         if self.moment is None:
-            return Share.whole(left)
+            return left
         ahead = expected_ahead(self.moment, self.forecast, self.arrived, customers, at_once=True)
         paced = allowance(self.limits.most, self.used, customers, ahead, self.limits.contacts)
-        fair = np.where(self.limits.remembered, paced, left)
-        weight = customers / max(customers + sum(self.arrived), 1)
-        return Share(fair, left, self.prices, weight) if ahead else Share(fair, left)
+        return np.where(self.limits.remembered, paced, left)
 
     def keep(self, uses: Sequence[BudgetUse], customers: int) -> None:
         """Write what the wave uses, and its prices for whoever decides next.

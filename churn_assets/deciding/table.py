@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.decider import Decision
     from churn_assets.deciding.risk_only import AnyDecider
-    from churn_assets.decision.pacing import Share
 
 PRIOR_OFFERS = "prior_offers"
 UNDECIDED = "could not be decided"
@@ -73,12 +72,12 @@ class Limited:
     Attributes:
         limits: That hold.
         used: (J,) what was used of each before.
-        allow: From how many customers there are to what they may use.
+        allow: From how many customers there are to what they may use, (J,).
     """
 
     limits: Limits
     used: NDArray[np.float64]
-    allow: Callable[[int], Share]
+    allow: Callable[[int], NDArray[np.float64]]
 
 
 def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> pd.DataFrame:
@@ -179,13 +178,13 @@ def _within(
     for batch in _batches(asked, None):
         rows = decider.encoded(batch)
         parts.append(wanted(decider, batch, rows, decider.foresee(batch, rows), limits))
-    whole, share = Wanted.join(parts), limited.allow(len(asked.table))
-    found = granted(decider, whole, limits, share)
+    whole, most = Wanted.join(parts), limited.allow(len(asked.table))
+    found = granted(decider, whole, limits, most)
 
     def after(decided: pd.DataFrame) -> Sequence[BudgetUse]:
         arm = decided["arm"].map(decider.menu.position).to_numpy(np.int64)
-        used = whole.within(limits, share.left).uses(arm)
-        return standing(limits, limited.used, share.fair, used, found.allocation.price)
+        used = whole.within(limits, most).uses(arm)
+        return standing(limits, limited.used, most, used, found.allocation.price)
 
     return found.stops, after
 

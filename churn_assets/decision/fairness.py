@@ -123,14 +123,14 @@ def _controls(trial: Trial) -> Floats:
     accepted, refused = tables.churn_if_accepted[:, 0], tables.churn_if_refused[:, 0]
     effect = (risk[:, None] - takes * accepted - (1 - takes) * refused).max(axis=1)
     money = within_window(
-        risk[:, None],
-        takes,
-        accepted,
-        refused,
+        risk[:, None, None],
+        takes[:, None],
+        accepted[:, None],
+        refused[:, None],
         tables.price,
         trial.process.menu.monthly(tables.price),
         trial.process,
-    ).max(axis=1)
+    )[:, 0].max(axis=1)
     cell = _fifths(risk) * PARTS + _fifths(effect)
     cells = cell[:, None] == np.unique(cell)
     ranks = [risk, effect, money / tables.price]

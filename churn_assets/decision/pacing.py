@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import NamedTuple
 
 import numpy as np
 
-from churn_assets.decision.knapsack import Allocation, Knapsacks, allocate, dual_bound, fitting, preferred_at
 from churn_assets.decision.limits import PeriodConfig
 from churn_assets.decision.process import Bools, Floats
 
 WEEK = timedelta(days=7)
+WHOLE = 0.5
+"""Of a week's forecast: if so many came at once, nobody else is expected in it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def expected_ahead(
         forecast: Customers of each week; None: as many as so far.
         arrived: Customers that were decided for in each week.
         here: Customers of this batch.
-        at_once: A week's customers come together; otherwise evenly over the week.
+        at_once: A week's customers come together, or in a few parts; otherwise evenly over the week.
     """
     week, gone = moment.week, moment.gone
     later = moment.weeks - week - 1
@@ -67,7 +67,9 @@ def expected_ahead(
         if at_once:  # weeks in which nobody came say that there was no wave
             return later * so_far / max(len(passed), 1)
         return so_far / max(week + gone, 1e-3) * (later + 1 - gone)
-    rest = max(forecast[week] - arrived[week] - here, 0) if at_once else forecast[week] * (1 - gone)
+    come = arrived[week] + here
+    part = 0 if come >= WHOLE * forecast[week] else forecast[week] - come
+    rest = part if at_once else forecast[week] * (1 - gone)
     return float(sum(forecast[week + 1 :]) + rest)
 
 
@@ -89,43 +91,3 @@ def allowance(most: Floats, used: Floats, here: float, ahead: float, contacts: B
     left = np.maximum(most - used, 0.0)
     fair = left * (here / (here + ahead)) if here + ahead > 0 else left
     return np.where(contacts, np.minimum(np.maximum(np.floor(fair), 1.0), np.floor(left)), fair)
-
-
-class Share(NamedTuple):
-    """What some customers may use of each limit now.
-
-    Attributes:
-        fair: (J,) their part of what is left.
-        left: (J,) all that is left: the hard stop.
-        kept: (J,) shadow prices of those before them; None where nobody was, or with the last.
-        weight: Of the price of these customers beside the kept one, from 0 to 1: as many as they are.
-    """
-
-    fair: Floats
-    left: Floats
-    kept: Floats | None = None
-    weight: float = 1.0
-
-    @classmethod
-    def whole(cls, most: Floats) -> Share:
-        """All of (J,) amounts, as nobody else comes."""
-        return cls(most, most)
-
-
-def allocate_share(problem: Knapsacks, share: Share) -> Allocation:
-    """Arms for customers of whom more are to come: at prices that hold for those before them too.
-
-    A week whose customers are worth more may so use more than its part, and leaves less: later parts are smaller, and
-    their prices higher.
-
-    Args:
-        problem: The customers; its limits are replaced.
-        share: What they may use.
-    """
-    alone = allocate(replace(problem, limit=share.fair))
-    if share.kept is None or share.weight >= 1:
-        return alone
-    price = share.weight * alone.price + (1 - share.weight) * share.kept
-    possible = replace(problem, limit=share.left).without_the_impossible()
-    arm = fitting(possible, preferred_at(possible, price), price)
-    return Allocation(arm, price, problem.uses(arm), problem.worth(arm), dual_bound(possible, price))

@@ -10,7 +10,6 @@ from churn_assets.deciding.budgets import Wanted, granted, wanted
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.table import BATCH, inputs_of
 from churn_assets.decision.limits import BudgetsConfig, Limits
-from churn_assets.decision.pacing import Share
 from churn_assets.release.golden import GOLDEN_AT
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def limit_rows(
     expected = max(everybody if forecast is None else sum(forecast), len(asked), 1)
     theirs = limits.most * len(asked) / expected
     most = np.where(limits.contacts, np.floor(theirs), theirs)
-    found = granted(decider, Wanted.join(parts), limits, Share.whole(most)).allocation
+    found = granted(decider, Wanted.join(parts), limits, most).allocation
     return [
         {
             "limit": name,

@@ -17,7 +17,7 @@ from churn_assets.deciding.ledger import BudgetLedger, LedgerError
 from churn_assets.deciding.spending import WaveSpending, wave_key
 from churn_assets.deciding.table import Limited, decide_rows
 from churn_assets.decision.limits import BudgetError, BudgetsConfig, Limits, for_this_run
-from churn_assets.decision.pacing import Moment, Share
+from churn_assets.decision.pacing import Moment
 from churn_assets.release.build import as_raw
 from churn_assets.release.limited import limit_rows
 from churn_assets.serving.budgets import BudgetDesk
@@ -63,7 +63,7 @@ def asked_of(decider, batch, limits):
 def within(decider, batch, config=CONFIG, rollout=NO_ROLLOUT):
     limits = Limits.of(config, decider.menu, decider.schema)
     _, foreseen, asked = asked_of(decider, batch, limits)
-    found = granted(decider, asked, limits, Share.whole(limits.most))
+    found = granted(decider, asked, limits, limits.most)
     able = [replace(one, stopped=each) for one, each in zip(batch, found.stops, strict=True)]
     decided = decider.decide(able, rollout, foreseen=foreseen)
     return limits, found, decided, used_by(asked.within(limits, limits.most), decided)

@@ -184,8 +184,8 @@ def test_before_the_first_period_there_is_none_and_after_it_the_next():
 @pytest.mark.parametrize(
     ("moment", "forecast", "arrived", "here", "at_once", "ahead"),
     [
-        (at(7), (100, 200, 300, 400), [0] * 4, 80, True, 920),
-        (at(7), (100, 200, 300, 400), [0] * 4, 130, True, 900),
+        (at(7), (100, 200, 300, 400), [0] * 4, 40, True, 960),
+        (at(7), (100, 200, 300, 400), [20, 0, 0, 0], 60, True, 900),
         (at(28), (100, 200, 300, 400), [0] * 4, 400, True, 0),
         (at(10, 12), (100, 200, 300, 400), [0] * 4, 1, False, 950),
         (at(7), None, [0] * 4, 80, True, 240),

@@ -166,10 +166,11 @@ def granted_at(decider: Decider, asked: Wanted, limits: Limits, most: Floats, pr
         most: (J,) that is left of each: the hard stop.
         price: (J,) shadow prices.
     """
-    problem = asked.within(limits, most).without_the_impossible()
-    arm = fitting(problem, preferred_at(problem, price), price)
+    problem = asked.within(limits, most)
+    possible = problem.without_the_impossible()
+    arm = fitting(possible, preferred_at(possible, price), price)
     if not price.any():
-        arm = filled(problem, arm, price)
+        arm = filled(possible, arm, price)
     return stops_of(decider, problem, arm, asked.capped)
 
 
@@ -192,11 +193,10 @@ def stops_of(decider: Decider, problem: Knapsacks, arm: Ints, capped: Sequence[S
 
 
 def _all_fits(problem: Knapsacks) -> bool:
-    """Whether every limit is kept whatever anybody gets of what is possible for them."""
+    """Whether every limit is kept whatever anybody gets, also of what the policy would not choose."""
     total = np.zeros(len(problem.limit))
     for rows in problem.chunks():
-        possible = np.isfinite(problem.value[rows])
-        amount = np.where(problem.contacts[:, None], 1.0, problem.cost[rows, None]) * possible[:, None]
+        amount = np.where(problem.contacts[:, None], 1.0, problem.cost[rows, None])
         total += (problem.draws[problem.group[rows]] * amount).max(axis=2).sum(axis=0)
     return bool((total <= problem.limit).all())
 

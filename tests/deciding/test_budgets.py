@@ -190,9 +190,12 @@ def test_calls_share_what_is_left_and_a_new_process_goes_on(decider, customers, 
         assert all(each.used <= each.most for each in uses)
     assert 200 <= cost <= 900
     assert any(each.shadow_price > 0 for each in uses)
+    rollout = Rollout(b"a secret of this test", "", 0.1, 0.6)
     for _ in range(3):
-        _, uses = ask(desk, decider, customers)
-    assert uses[0].used <= 900
+        decided, uses = ask(desk, decider, customers, rollout)
+        assert all(each.used <= each.most for each in uses)
+        cost += sum(each.cost for each in decided)
+    assert uses[0].used == pytest.approx(cost)
 
 
 def test_before_the_first_period_a_server_offers_nothing_that_is_limited(decider, customers, tmp_path):

@@ -50,7 +50,7 @@ class BudgetUse(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Wanted:
+class Wishes:
     """What the policy wants for n customers, as limits see it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Wanted:
         return Knapsacks.of(self.value, self.cost, most, limits.contacts, limits.arms, self.covered)
 
     @classmethod
-    def join(cls, parts: Sequence[Wanted]) -> Wanted:
+    def join(cls, parts: Sequence[Wishes]) -> Wishes:
         """Several batches as one; at least one."""
         value, cost, covered = (
             np.concatenate([getattr(each, name) for each in parts]) for name in ("value", "cost", "covered")
@@ -80,7 +80,7 @@ class Wanted:
 
 def wanted(
     decider: Decider, batch: Sequence[CustomerInput], rows: Floats, foreseen: Foreseen, limits: Limits
-) -> Wanted:
+) -> Wishes:
     """What the policy would do if there were no limit, and what else it could do.
 
     Args:
@@ -96,7 +96,7 @@ def wanted(
         replace(each, stopped=stops) if stops else each for each, stops in zip(batch, capped, strict=True)
     ]
     decided = decider.decide(able, foreseen=foreseen)
-    return Wanted(_counted(decided), cost, limits.covered(rows), capped)
+    return Wishes(_counted(decided), cost, limits.covered(rows), capped)
 
 
 def _capped(decider: Decider, batch: Sequence[CustomerInput], cost: Floats, limits: Limits) -> list[Stops]:
@@ -142,7 +142,7 @@ class Granted(NamedTuple):
     allocation: Allocation
 
 
-def granted(decider: Decider, asked: Wanted, limits: Limits, most: Floats) -> Granted:
+def granted(decider: Decider, asked: Wishes, limits: Limits, most: Floats) -> Granted:
     """Share the limits out among customers who are all known.
 
     Args:
@@ -156,7 +156,7 @@ def granted(decider: Decider, asked: Wanted, limits: Limits, most: Floats) -> Gr
     return Granted(stops_of(decider, problem, found.arm, asked.capped), found)
 
 
-def granted_at(decider: Decider, asked: Wanted, limits: Limits, most: Floats, price: Floats) -> list[Stops]:
+def granted_at(decider: Decider, asked: Wishes, limits: Limits, most: Floats, price: Floats) -> list[Stops]:
     """What each customer may not get at (J,) prices that are known beforehand, where no limit is overrun either.
 
     Args:

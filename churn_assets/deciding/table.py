@@ -13,7 +13,7 @@ import pandas as pd
 
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
-from churn_assets.deciding.budgets import BudgetUse, Stops, Wanted, granted, standing, wanted
+from churn_assets.deciding.budgets import BudgetUse, Stops, Wishes, granted, standing, wanted
 from churn_assets.deciding.decider import CustomerError, CustomerInput, Decider
 from churn_assets.deciding.reasons import in_words
 from churn_assets.decision.limits import BudgetError, Limits
@@ -178,7 +178,7 @@ def _within(
     for batch in _batches(asked, None):
         rows = decider.encoded(batch)
         parts.append(wanted(decider, batch, rows, decider.foresee(batch, rows), limits))
-    whole, most = Wanted.join(parts), limited.allow(len(asked.table))
+    whole, most = Wishes.join(parts), limited.allow(len(asked.table))
     found = granted(decider, whole, limits, most)
 
     def after(decided: pd.DataFrame) -> Sequence[BudgetUse]:

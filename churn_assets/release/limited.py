@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from churn_assets.deciding.budgets import Wanted, granted, wanted
+from churn_assets.deciding.budgets import Wishes, granted, wanted
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.table import BATCH, inputs_of
 from churn_assets.decision.limits import BudgetsConfig, Limits
@@ -41,7 +41,7 @@ def limit_rows(
     expected = max(everybody if forecast is None else sum(forecast), len(asked), 1)
     theirs = limits.most * len(asked) / expected
     most = np.where(limits.contacts, np.floor(theirs), theirs)
-    found = granted(decider, Wanted.join(parts), limits, most).allocation
+    found = granted(decider, Wishes.join(parts), limits, most).allocation
     return [
         {
             "limit": name,

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import numpy as np
 
-from churn_assets.deciding.budgets import BudgetUse, Stops, Wanted, granted_at, standing, used_by, wanted
+from churn_assets.deciding.budgets import BudgetUse, Stops, Wishes, granted_at, standing, used_by, wanted
 from churn_assets.deciding.decider import Budget, CustomerInput, Decider, Decision, Rollout
 from churn_assets.deciding.ledger import BudgetLedger, LedgerTurn
 from churn_assets.deciding.release_models import Foreseen
@@ -41,7 +41,7 @@ class BudgetDesk:
         self._config, self._ledger, self._wave, self._clock = config, ledger, wave, clock
         self._decider: Decider | None = None
         self._limits: Limits | None = None
-        self._seen: list[Wanted] = []
+        self._seen: list[Wishes] = []
         self._fresh = 0
 
     def decide(
@@ -95,7 +95,7 @@ class BudgetDesk:
             self._decider, self._seen, self._fresh = decider, [], 0
         return self._limits
 
-    def _remember(self, asked: Wanted) -> None:
+    def _remember(self, asked: Wishes) -> None:
         self._seen.append(asked)
         self._fresh += len(asked.capped)
         while sum(len(each.capped) for each in self._seen[1:]) >= WINDOW:
@@ -111,7 +111,7 @@ class BudgetDesk:
         assert self._config.period is not None
         ahead = expected_ahead(moment, self._config.period.forecast, arrived, here, at_once=False)
         fair = left * (seen / max(here + ahead, 1.0))
-        found = shadow_prices(Wanted.join(self._seen).within(limits, fair), kept)
+        found = shadow_prices(Wishes.join(self._seen).within(limits, fair), kept)
         turn.keep_prices(limits.names, found)
         self._fresh = 0
         return found

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from churn_assets.deciding.budgets import Wanted, granted, standing, used_by, wanted
+from churn_assets.deciding.budgets import Wishes, granted, standing, used_by, wanted
 from churn_assets.deciding.decider import NO_ROLLOUT, Budget, CustomerInput, Decider, Rollout
 from churn_assets.deciding.ledger import BudgetLedger, LedgerError
 from churn_assets.deciding.spending import WaveSpending, wave_key
@@ -269,5 +269,5 @@ def test_joined_batches_are_one_problem(decider, customers):
     limits = Limits.of(CONFIG, decider.menu, decider.schema)
     parts = [asked_of(decider, customers[a:b], limits)[2] for a, b in ((0, 4), (4, 10))]
     whole = asked_of(decider, customers[:10], limits)[2]
-    assert Wanted.join(parts).value.tolist() == whole.value.tolist()
+    assert Wishes.join(parts).value.tolist() == whole.value.tolist()
     assert Moment.of(CONFIG.period, NOW).week == 0

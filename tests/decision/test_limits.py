@@ -102,9 +102,14 @@ def experiment(tmp_path, section):
 
 def problems_of(tmp_path, section):
     lines, load = experiment(tmp_path, section)
-    with pytest.raises(ExperimentError) as refused:
+    with pytest.raises(ExperimentError) as error:
         load("quickstart", tmp_path)
-    return lines, refused.value.problems
+    return lines, error.value.problems
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    return problems_of(tmp_path_factory.mktemp("configs"), SECTION)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +124,8 @@ def problems_of(tmp_path, section):
         (15, "limits.5.where.1: found a condition on 'tenure' that nobody keeps"),
     ],
 )
-def test_all_that_cannot_be_meant_is_told_at_once_with_its_line(tmp_path, line, told):
-    lines, problems = problems_of(tmp_path, SECTION)
+def test_all_that_cannot_be_meant_is_told_at_once_with_its_line(refused, line, told):
+    lines, problems = refused
     found = [each for each in problems if f"budgets.{told}" in each]
     assert len(found) == 1, problems
     assert f"quickstart.yaml:{lines + line}" in found[0]

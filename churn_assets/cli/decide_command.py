@@ -145,6 +145,8 @@ def _spending(
     from churn_assets.decision.limits import for_this_run
     from churn_assets.tables.text import as_text
 
+    if budget is not None and not 0 <= budget <= LARGEST_BUDGET:
+        raise UsageProblemError(f"--budget: found {budget:g}", f"expected money from 0 to {LARGEST_BUDGET:g}")
     config = for_this_run(place.experiment.budgets, budget)
     if config is None or len(decider.menu) < 2:
         return None
@@ -202,6 +204,8 @@ def _messages(
     return written.set_axis(rows).reindex(range(len(raw)), fill_value="")
 
 
+LARGEST_BUDGET = 1e9
+"""As of a limit in an experiment."""
 _MONEY = ("window_value", "expected_value", "value_low", "value_high")
 
 

@@ -20,6 +20,7 @@ from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.deciding.messages import WHOLE_BILL
 from churn_assets.decision.config import PpoDecisionConfig
+from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.decision.process import RetentionProcess
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import registry
@@ -78,6 +79,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         serving: How a release is served.
         automation: What happens by itself.
         campaign: The campaign that `churn design` plans; left out: none.
+        budgets: What all offers together, and those to one customer, may use; left out: as much as they are worth.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -90,6 +92,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
     campaign: CampaignConfig | None = None
+    budgets: BudgetsConfig | None = None
 
     def section(self, kind: type[Section]) -> Section:
         """The section of an asset, by its class.
@@ -169,6 +172,21 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @model_validator(mode="after")
+    def _budgets_can_be_meant(self) -> Self:
+        if self.budgets is None:
+            return self
+        decision = self.find(PpoDecisionConfig)
+        if decision is None:
+            raise ValueError(
+                "budgets: found limits in an experiment without a policy, expected ppo_decision beside them; what a "
+                "campaign uses is planned by `churn design`"
+            )
+        menu = catalogue(self.arms, self.economics).menu(decision.menu)
+        if problems := [*self.budgets.problems(menu)]:
+            raise ValueError("\n".join(problems))
+        return self
+
+    @model_validator(mode="after")
     def _effects_can_be_learned(self) -> Self:
         log = self.find(OfferLogConfig)
         if (
@@ -241,6 +259,9 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         for place, arm in enumerate(self.arms):
             for number, condition in enumerate(arm.eligible):
                 yield f"arms.{place}.eligible.{number}.column", condition.column
+        for place, limit in enumerate(() if self.budgets is None else self.budgets.limits):
+            for number, condition in enumerate(limit.where):
+                yield f"budgets.limits.{place}.where.{number}.column", condition.column
         messages = self.find(MessagesConfig)
         if messages is None:
             return

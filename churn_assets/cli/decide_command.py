@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from churn_assets.cli.place import Place
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.deciding.risk_only import AnyDecider
+    from churn_assets.deciding.spending import WaveSpending
     from churn_assets.deciding.table import TableDecisions
     from churn_assets.tables.config import TablePlace
     from churn_assets.tables.raw import RawTable
@@ -57,17 +59,22 @@ def decide(
             "--messages", help="Write to everybody who is made an offer; about 100 messages a second."
         ),
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option("--budget", min=0, help="Most money that the offers of this run may cost together."),
+    ] = None,
     experiment: ExperimentOption = "quickstart",
     as_json: JsonOption = False,
 ) -> None:
     """Add decision, arm, reasons, expected value, propensity and release to a customer table.
 
-    Of a panel, to the newest row of each customer. Exit code 5: some rows could not be decided for; each says why.
+    Of a panel, to the newest row of each customer. Limits of the experiment's `budgets:` hold for all rows together,
+    and --budget beside them. Exit code 5: some rows could not be decided for; each says why.
     """
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import CustomerTableError, keep_newest
     from churn_assets.deciding.risk_only import decider_of
-    from churn_assets.deciding.table import decide_rows
+    from churn_assets.deciding.table import Limited, decide_rows
     from churn_assets.release.config import missing_for_more
     from churn_assets.release.deciding import load_release
     from churn_assets.tables.problems import Problems
@@ -75,7 +82,9 @@ def decide(
 
     place = open_place(context, experiment)
     source = customers_source(file, from_table, query)
-    kept = wave_table(to, to_table, wave)
+    limited_run = place.experiment.budgets is not None or budget is not None
+    named_only = limited_run and to is None and to_table is None
+    kept = None if named_only else wave_table(to, to_table, wave)
     target = output or (_beside(source) if kept is None else None)
     decided_file = None if target is None else TableFile(target)
     config = place.experiment.section(CustomersConfig)
@@ -87,7 +96,9 @@ def decide(
         bundle, models = load_release(place.store, ref)
         decider, now = decider_of(models, str(ref)), datetime.now(UTC)
         keep_newest(raw, decider.schema, problems, now)
-        found = decide_rows(raw, decider, now)
+        spending = _spending(place, budget, wave, raw, decider, now, context.obj)
+        limited = None if spending is None else Limited(spending.limits, spending.used, spending.allow)
+        found = decide_rows(raw, decider, now, limited)
     except CustomerTableError as error:
         if as_json:
             print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
@@ -100,6 +111,8 @@ def decide(
         from churn_assets.release.loaded import load_desk
 
         decided = decided.join(_messages(raw, found, decider, load_desk(place.store, bundle)))
+    if spending is not None and found.budgets:
+        spending.keep(found.budgets, int(found.decided.sum()))
     if kept is not None:
         kept.write(decided.assign(customer_id=_ids_of(raw, found, decider)))
     added = decided.drop(columns=["customer_id"])
@@ -116,6 +129,33 @@ def decide(
         _show(told, written)
     if told["undecided"]:
         raise typer.Exit(PARTLY)
+
+
+def _spending(
+    place: Place,
+    budget: float | None,
+    wave: str | None,
+    raw: RawTable,
+    decider: AnyDecider,
+    now: datetime,
+    root: Path,
+) -> WaveSpending | None:
+    """What the run may use; None where nothing is limited, or nothing can be offered."""
+    from churn_assets.deciding.spending import WaveSpending, ledger_of
+    from churn_assets.decision.limits import for_this_run
+    from churn_assets.tables.text import as_text
+
+    if budget is not None and not 0 <= budget <= LARGEST_BUDGET:
+        raise UsageProblemError(f"--budget: found {budget:g}", f"expected money from 0 to {LARGEST_BUDGET:g}")
+    config = for_this_run(place.experiment.budgets, budget)
+    if config is None or len(decider.menu) < 2:
+        return None
+    if decider.schema.id in raw.columns:
+        ids = [as_text(each) for each in raw.plain(decider.schema.id).to_pylist()]
+    else:  # the lines alone would make one wave of all tables
+        ids = [str(row) for row in raw.frame().itertuples(index=False)]
+    ledger = ledger_of(root, config, place.experiment.name)
+    return WaveSpending.begin(config, ledger, decider.menu, decider.schema, ids, wave, now)
 
 
 def _ids_of(raw: RawTable, found: TableDecisions, decider: AnyDecider) -> list[str]:
@@ -164,6 +204,8 @@ def _messages(
     return written.set_axis(rows).reindex(range(len(raw)), fill_value="")
 
 
+LARGEST_BUDGET = 1e9
+"""As of a limit in an experiment."""
 _MONEY = ("window_value", "expected_value", "value_low", "value_high")
 
 
@@ -186,6 +228,7 @@ def _told(found: TableDecisions, decider: AnyDecider, raw: RawTable, names: dict
         "arms": arms,
         "problems": [asdict(each) for each in found.problems],
         "outside": dict(found.outside),
+        "budgets": [each._asdict() for each in found.budgets],
         "said": [
             *dict.fromkeys(raw.said),
             *(f"column {old!r} is there already: ours is {new!r}" for old, new in names.items()),
@@ -210,6 +253,20 @@ def _show(told: dict[str, Any], written: list[str]) -> None:
         for row in told["arms"]
     ]
     out.print(table(shown))
+    if told["budgets"]:
+        rows = [
+            {
+                "limit": row["name"],
+                "of": row["unit"],
+                "at most": figure(row["most"]),
+                "used": figure(row["used"]),
+                "by this run": figure(row["decided"]),
+                "allowed now": figure(row["now"]),
+                "shadow price": figure(row["shadow_price"]),
+            }
+            for row in told["budgets"]
+        ]
+        out.print(table(rows, "Budgets"))
     for said in told["said"]:
         out.print(said)
     for name, count in told["outside"].items():

@@ -40,6 +40,8 @@ _CODES = {
     "CustomerTableError": USAGE,
     "OfferLogError": USAGE,
     "CampaignError": USAGE,
+    "BudgetError": USAGE,
+    "LedgerError": MACHINE,
     "DemoWorldError": USAGE,
     "NeverMaterializedError": USAGE,
     "WrongFolderError": USAGE,

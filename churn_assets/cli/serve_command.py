@@ -38,6 +38,7 @@ def serve(
 
     place = open_place(context, experiment)
     _refuse_used_port(host, port)
+    budgets = place.experiment.budgets
     run.serve(
         run.ServerPlan(
             root=str(context.obj),
@@ -49,6 +50,7 @@ def serve(
             port=port,
             workers=workers,
             signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
+            budgets="" if budgets is None else budgets.model_dump_json(),
         )
     )
 

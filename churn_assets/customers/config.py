@@ -113,6 +113,8 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
         blank_means: What a blank stands for, by column: `{InternetType: none}`, `{calls: 0}`.
         tenure: Column with the months since the customer joined, at least 0; None if the table has none.
         exclude: Columns that are neither features nor anything else.
+        groups: Columns by which offers must be fair (gate `offers_are_fair`), of at most `max_categories` values: kept
+            beside the features, and a feature too unless it stands in `exclude`.
         path_dependent: Columns that sum up the customer's past, which a projection cannot keep honest:
             `drop` removes the feature, `freeze` keeps it and holds it still.
         kinds: Kinds of features whose kind should not be inferred.
@@ -139,6 +141,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     blank_means: dict[Column, str | float] = Field(default_factory=dict)
     tenure: Column | None = None
     exclude: tuple[Column, ...] = ()
+    groups: tuple[Column, ...] = ()
     path_dependent: dict[Column, Literal["drop", "freeze"]] = Field(default_factory=dict)
     kinds: dict[Column, FeatureKind] = Field(default_factory=dict)
     ranges: dict[Column, tuple[float, float]] = Field(default_factory=dict)
@@ -167,7 +170,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
             if column in taken:
                 raise ValueError(f"column {column!r} is both {taken[column]} and {role}")
             taken[column] = role
-        for key in ("exclude", "path_dependent"):
+        for key in ("exclude", "groups", "path_dependent"):
             for column in getattr(self, key):
                 if column in taken:
                     raise ValueError(f"column {column!r} is {taken[column]} and cannot stand in {key}")

@@ -65,7 +65,7 @@ class CustomersFormat(ArtifactFormat[CustomerTable]):
 def _as_validated(frame: pd.DataFrame, schema: CustomerSchema) -> bool:
     """Whether rows are what reading them again gives; CustomerTableError where they cannot be read."""
     panel = [ROW_DATE] if schema.row_date else []
-    if sorted(frame.columns) != sorted([ID, CHURNED, FOLD, *panel, *schema.names]):
+    if sorted(frame.columns) != sorted([ID, CHURNED, FOLD, *panel, *schema.names, *schema.group_columns]):
         return False
     labels = frame[CHURNED]
     theirs = {ID: schema.id} | ({ROW_DATE: schema.row_date} if schema.row_date else {})

@@ -16,6 +16,7 @@ ID = "customer_id"
 CHURNED = "churned"
 FOLD = "fold"
 ROW_DATE = "row_date"
+GROUP = "group:"
 RESERVED = (ID, CHURNED, FOLD, ROW_DATE)
 """Names that a validated table gives its own columns; no feature may bear them."""
 
@@ -105,6 +106,7 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
         row_date: Column of the source with the day that a row describes; None where a customer has one row.
         optional: Columns beside the features, by what they mean.
         excluded: Columns that are knowingly not used.
+        groups: Columns by which offers must be fair; in the validated frame `group:` stands before their names.
         max_outside_share: Largest share of customers far outside of what was learned, in any feature, that are decided
             for; see `FeatureSpec.far`.
     """
@@ -120,7 +122,13 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
     row_date: str | None = None
     optional: OptionalColumns = OptionalColumns()
     excluded: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
     max_outside_share: float = 0.05
+
+    @property
+    def group_columns(self) -> tuple[str, ...]:
+        """The groups' columns in the validated frame."""
+        return tuple(GROUP + name for name in self.groups)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ from churn_assets.customers.panel import is_newest, one_each
 from churn_assets.customers.schema import (
     CHURNED,
     FOLD,
+    GROUP,
     ID,
     RESERVED,
     ROW_DATE,
@@ -161,6 +162,13 @@ class CustomerTable:
         matrix = design_matrix(self.frame, self.schema)
         matrix.setflags(write=False)
         return matrix
+
+    def group(self, name: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
+        """The values of a column of `schema.groups`, sorted, and which each customer has, (n,); -1 for a blank."""
+        column = self.frame[GROUP + name]
+        levels = tuple(sorted(column.dropna().unique()))
+        places = {level: place for place, level in enumerate(levels)}
+        return levels, np.array([places.get(each, -1) for each in column], np.int64)
 
     @property
     def days(self) -> pd.DatetimeIndex:
@@ -330,6 +338,7 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     _near_columns(raw, config, problems)
     columns: dict[str, Any] = chosen.columns
     specs, blanks = [], {}
+    columns |= _groups(raw, config, problems)
     for name in _feature_names(raw, config, problems):
         found = _learned(raw, name, config, chosen.day, problems)
         if found is not None:
@@ -351,6 +360,20 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     as_of = None if config.row_date or config.as_of is None else config.as_of.isoformat()
     source = TableSource(raw.where, "", len(frame), there, chosen.left_out, tuple(raw.said), as_of)
     return _with_lines_of_copies(CustomerTable.of_rows(frame, schema, source), raw.line)
+
+
+def _groups(raw: RawTable, config: CustomersConfig, problems: Problems) -> dict[str, NDArray[np.object_]]:
+    """The columns by which offers must be fair, as texts; None for a blank."""
+    found = {}
+    for name in config.groups:
+        codes, texts = distinct_texts(raw, name)
+        if len(texts) > config.max_categories:
+            problems.add(
+                f"{len(texts)} different values", f"at most {config.max_categories} of a column of customers.groups",
+                column=name, remedy="give it in bands, as `age_band`", rank=ROLE,
+            )  # fmt: skip
+        found[GROUP + name] = np.array([*texts, None], dtype=object)[codes]
+    return found
 
 
 def _with_lines_of_copies(table: CustomerTable, line: NDArray[np.int64]) -> CustomerTable:
@@ -532,6 +555,7 @@ def _named(config: CustomersConfig) -> list[str]:
     conditions = [each.column for each in config.rows.values()]
     lists = (
         config.exclude,
+        config.groups,
         config.path_dependent,
         config.kinds,
         config.ranges,
@@ -546,7 +570,7 @@ def _without(config: CustomersConfig, names: Container[str]) -> CustomersConfig:
     kept: dict[str, Any] = {}
     for key in ("kinds", "ranges", "path_dependent", "blank_means"):
         kept[key] = {name: value for name, value in getattr(config, key).items() if name not in names}
-    for key in ("dates", "known_ahead", "exclude"):
+    for key in ("dates", "groups", "known_ahead", "exclude"):
         kept[key] = tuple(name for name in getattr(config, key) if name not in names)
     return config.model_copy(update=kept)
 
@@ -835,6 +859,7 @@ def _schema(
         folds=FoldsSpec(seed=seed, count=config.folds.count, held_out=config.folds.held_out),
         optional=config.optional,
         excluded=(*config.exclude, *config.path_dependent),
+        groups=config.groups,
         max_outside_share=config.max_outside_share,
     )
 

@@ -59,6 +59,7 @@ class CustomerInput:
         offers_used: Contacts in the running episode; the release's cap counts them.
         offers_accepted: How many of them were accepted, an accepted last contact at least.
         prior_offers: Other offers in the recent window, not made under this policy.
+        stopped: Ids of arms that limits or caps stop, each with the rule; None for none.
     """
 
     customer_id: str
@@ -69,6 +70,7 @@ class CustomerInput:
     offers_used: int = 0
     offers_accepted: int = 0
     prior_offers: int = 0
+    stopped: Mapping[str, Rule] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,9 +401,12 @@ class Decider:
             own = [arm for arm in own if arm == 0 or arm in asked]
         if rule is not None:
             return _Situation(state, past, (None, *(rule,) * (len(self.menu) - 1)), [0])
-        if len(own) == len(self.menu):
+        if len(own) == len(self.menu) and not customer.stopped:
             return _Situation(state, past, self._free, self._all)
-        return _situation(state, past, [None if arm in own else "not_eligible" for arm in self._all[1:]])
+        stopped, ids = customer.stopped or {}, self.menu.ids
+        return _situation(
+            state, past, [stopped.get(ids[arm]) if arm in own else "not_eligible" for arm in self._all[1:]]
+        )
 
     def _state(self, index: int, contact: LastContact) -> int:
         if not 0 <= contact.months_ago <= LARGEST_COUNT:

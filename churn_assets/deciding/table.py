@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,10 @@ import pandas as pd
 
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
-from churn_assets.deciding.decider import CustomerError, CustomerInput
+from churn_assets.deciding.budgets import BudgetUse, Stops, Wishes, granted, standing, wanted
+from churn_assets.deciding.decider import CustomerError, CustomerInput, Decider
 from churn_assets.deciding.reasons import in_words
+from churn_assets.decision.limits import BudgetError, Limits
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.rules import NumberRule
@@ -49,16 +51,33 @@ class TableDecisions:
             `reasons` why.
         problems: What is wrong with which rows, worst first.
         outside: How many customers lie far outside of what was learned, by feature.
+        budgets: How each limit stands after them.
     """
 
     frame: pd.DataFrame
     problems: Sequence[TableProblem]
     outside: Mapping[str, int]
+    budgets: Sequence[BudgetUse] = ()
 
     @property
     def decided(self) -> NDArray[np.bool_]:
         """(n,) which rows have a decision."""
         return np.asarray(self.frame["decision"] != UNDECIDED)
+
+
+@dataclass(frozen=True, eq=False)
+class Limited:
+    """What all customers of a table may use together.
+
+    Attributes:
+        limits: That hold.
+        used: (J,) what was used of each before.
+        allow: From how many customers there are to what they may use, (J,).
+    """
+
+    limits: Limits
+    used: NDArray[np.float64]
+    allow: Callable[[int], NDArray[np.float64]]
 
 
 def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> pd.DataFrame:
@@ -103,10 +122,19 @@ def inputs_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) 
     return _inputs(asked, slice(None))
 
 
-def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecisions:
+def decide_rows(
+    raw: RawTable, decider: AnyDecider, now: datetime, limited: Limited | None = None
+) -> TableDecisions:
     """Decide for every customer of a table for whom it can be done; arguments as of `decide_table`.
 
+    Args:
+        raw: As there.
+        decider: As there.
+        now: As there.
+        limited: Within which limits; None: none but the decider's own rules.
+
     Raises:
+        BudgetError: There are limits, and a release that lets chance decide.
         CustomerTableError: A column is missing or not told by its name, no row can be decided for, or more than the
             configured share lies far outside of what was learned.
     """
@@ -124,12 +152,41 @@ def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecis
     outside = far_outside(asked.table.X, decider.schema)
     if told := too_far(outside, len(asked.table), decider.schema):
         raise CustomerTableError("\n".join(f"{raw.where}: {each}" for each in told))
-    frame = _decisions(asked, decider, now).set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
+    stops, budgets = None, None
+    if limited is not None and len(decider.menu) > 1:
+        stops, budgets = _within(asked, decider, limited)
+    decided = _decisions(asked, decider, now, stops)
+    uses = () if budgets is None else budgets(decided)
+    frame = decided.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
     frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, decider.policy, decider.release
     frame.loc[undecided, "decided_at"] = now.isoformat(timespec="seconds")
     frame.loc[undecided, "reasons"] = [why[row].said for row in np.flatnonzero(undecided).tolist()]
-    return TableDecisions(frame, problems.all, outside)
+    return TableDecisions(frame, problems.all, outside, uses)
+
+
+def _within(
+    asked: Asked, decider: AnyDecider, limited: Limited
+) -> tuple[list[Stops], Callable[[pd.DataFrame], Sequence[BudgetUse]]]:
+    """What stops for each customer, and what then tells how the limits stand after the decisions."""
+    if not isinstance(decider, Decider):
+        raise BudgetError(
+            "budgets: found a release that lets chance decide, expected one with ppo_decision; what a campaign uses "
+            "is planned by `churn design`"
+        )
+    limits, parts = limited.limits, []
+    for batch in _batches(asked, None):
+        rows = decider.encoded(batch)
+        parts.append(wanted(decider, batch, rows, decider.foresee(batch, rows), limits))
+    whole, most = Wishes.join(parts), limited.allow(len(asked.table))
+    found = granted(decider, whole, limits, most)
+
+    def after(decided: pd.DataFrame) -> Sequence[BudgetUse]:
+        arm = decided["arm"].map(decider.menu.position).to_numpy(np.int64)
+        used = whole.within(limits, most).uses(arm)
+        return standing(limits, limited.used, most, used, found.allocation.price)
+
+    return found.stops, after
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,11 +241,22 @@ def asked_about(
     return Asked(table, opted_out == 1, np.nan_to_num(prior).astype(np.int64), eligible)
 
 
-def _decisions(asked: Asked, decider: AnyDecider, now: datetime) -> pd.DataFrame:
-    starts = range(0, max(len(asked.table), 1), BATCH)
-    batches = (_inputs(asked, slice(start, start + BATCH)) for start in starts)
-    rows = (as_frame(_decided(decider, each), decider, now) for each in batches)
+def _decisions(
+    asked: Asked, decider: AnyDecider, now: datetime, stops: Sequence[Stops] | None
+) -> pd.DataFrame:
+    rows = (as_frame(_decided(decider, each), decider, now) for each in _batches(asked, stops))
     return pd.concat(rows, ignore_index=True)
+
+
+def _batches(asked: Asked, stops: Sequence[Stops] | None) -> Iterator[list[CustomerInput]]:
+    """The customers as the decider is asked about them, with what stops for each."""
+    for start in range(0, max(len(asked.table), 1), BATCH):
+        batch = _inputs(asked, slice(start, start + BATCH))
+        if stops is None:
+            yield batch
+            continue
+        mine = stops[start : start + BATCH]
+        yield [replace(one, stopped=each) if each else one for one, each in zip(batch, mine, strict=True)]
 
 
 def _inputs(asked: Asked, rows: slice) -> list[CustomerInput]:

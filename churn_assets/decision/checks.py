@@ -70,6 +70,15 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
         given=_GIVEN,
     ),
     CheckSpec(
+        name="offers_are_fair",
+        description="No group certainly gets more or less than customers of the same risk and expected effect.",
+        fault="customers of one group get less at equal risk and expected effect",
+        advice="See the table of groups: a condition of an arm, or a feature, stands for the group. Loosen it, exclude "
+        "the feature, or write down why in ppo_decision.gates.max_unfair_months.",
+        run="churn_assets.decision.fairness:fair_offers",
+        given=_GIVEN,
+    ),
+    CheckSpec(
         name="off_policy",
         description="The log speaks for it: better than no offer, or not worse than the champion (95 %).",
         fault="the log does not speak for the policy",

@@ -128,6 +128,9 @@ class DecisionGates(_Section):
     first_release_confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     """How sure the log must be that a first release is better than no offer: of the one-sided lower bound. A first
     campaign of some thousand decisions seldom allows 0.95; the report then says that the lift is not certain."""
+    max_unfair_months: Annotated[float, Field(ge=0)] = 0.25
+    """Most that offers to a group of `customers.groups` may certainly be worth more or less than those to customers of
+    the same risk and expected effect, in months of the bill: 20 % off for half a year is 1.2 of them."""
     champion_captured_tolerance: Annotated[float, Field(ge=0)] = 0.01
     """How much less of the attainable gain than the champion may be captured on the same customers."""
 

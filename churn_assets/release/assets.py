@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from churn_assets.arms import NOTHING, ArmConfig
 from churn_assets.campaigns.config import CampaignConfig
+from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
@@ -23,6 +24,7 @@ _PROFILE = Setting("messages.profile", ProfileConfig)
 _SAFETY = Setting("safety", SafetyRules)
 _CURRENCY = Setting("economics.currency", str)
 _CAMPAIGN = Setting("campaign", CampaignConfig)
+_BUDGETS = Setting("budgets", BudgetsConfig)
 _ARMS = Setting("arms", tuple[ArmConfig, ...])
 _ECONOMICS = Setting("economics", Economics)
 _MAX_NEW_TOKENS = Setting("ppo_text.max_new_tokens", int)
@@ -45,7 +47,18 @@ def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
 
 @asset(
     config=ReleaseConfig,
-    reads=(_PROFILE, _SAFETY, _CURRENCY, _CAMPAIGN, _ARMS, _ECONOMICS, _MAX_NEW_TOKENS, _SAMPLING, SEED),
+    reads=(
+        _PROFILE,
+        _SAFETY,
+        _CURRENCY,
+        _CAMPAIGN,
+        _BUDGETS,
+        _ARMS,
+        _ECONOMICS,
+        _MAX_NEW_TOKENS,
+        _SAMPLING,
+        SEED,
+    ),
     inputs=EVERY_MEMBER,
     format="churn_assets.release.bundle:RELEASE",
     checks=RELEASE,
@@ -105,6 +118,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         simulated=simulated,
         required=registry().checks,
         reward=members["reward_model"].load() if "reward_model" in members else None,
+        budgets=step.find(_BUDGETS),
     )
     return Made(
         built.release,

@@ -22,6 +22,7 @@ from churn_assets.release.golden import (
     rewards_of,
     unnamed,
 )
+from churn_assets.release.limited import limit_rows
 from churn_assets.release.loaded import Models, load_member
 from churn_assets.release.report.facts import MemberView, ReportFacts, changes_since
 from churn_assets.release.report.page import report_page
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.decider import Decision
+    from churn_assets.decision.limits import BudgetsConfig
     from churn_assets.message.model.language_model import RewardModel
     from churn_assets.release.config import ReleaseConfig
     from churn_assets.store.artifacts import ArtifactStore
@@ -83,6 +85,7 @@ def build_release(
     simulated: bool,
     required: Required,
     reward: RewardModel | None = None,
+    budgets: BudgetsConfig | None = None,
 ) -> Built:
     """Build a release from proven members.
 
@@ -97,6 +100,7 @@ def build_release(
         simulated: Whether the answers to offers are simulated.
         required: Checks that each member needs.
         reward: What tells good messages from bad ones in the report, if there is such a member.
+        budgets: Limits whose use and shadow prices the report shows, if there are any.
 
     Raises:
         ReleaseRefusedError: A member's bytes or gates do not hold, or the template cannot be sent with an arm.
@@ -121,6 +125,8 @@ def build_release(
         ),
         "messages": _with_rewards(messages, unseen.head(golden), models, reward),
     }
+    if limits := limit_rows(decider, unseen, len(customers), budgets):
+        tables["limits"] = limits
     leads = None if champion is None else str(champion)
     facts = ReportFacts(
         release=None,

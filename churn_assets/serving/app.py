@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -16,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from churn_assets.customers.features import too_far
+from churn_assets.deciding.budgets import BudgetUse
 from churn_assets.deciding.decider import (
     Budget,
     CustomerError,
@@ -25,14 +27,17 @@ from churn_assets.deciding.decider import (
     LastContact,
     Rollout,
 )
+from churn_assets.deciding.ledger import LedgerError
 from churn_assets.deciding.release_models import Foreseen
 from churn_assets.deciding.risk_only import AnyDecider, CustomersForeseen
+from churn_assets.decision.limits import BudgetError
 from churn_assets.decision.process import Floats
 from churn_assets.offers.records import decision_payload
 from churn_assets.offers.segments import DECISIONS, OUTCOMES
 from churn_assets.serving import openapi
 from churn_assets.serving.background import Background
 from churn_assets.serving.batching import DynamicBatcher
+from churn_assets.serving.budgets import BudgetDesk
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
 from churn_assets.serving.docs_page import show_docs
@@ -42,6 +47,7 @@ from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
 from churn_assets.serving.question import read_body
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import (
+    BudgetView,
     CustomerQuestion,
     DecisionsAnswer,
     DecisionsQuestion,
@@ -78,6 +84,7 @@ class Parts:
         metrics: Counters.
         keys: API keys; None where none is asked for.
         clock: Aware time now.
+        budgets: Keeps the limits that hold for all calls together; None where there are none.
     """
 
     config: ServingConfig
@@ -88,6 +95,7 @@ class Parts:
     metrics: Metrics
     keys: Keyring | None
     clock: Callable[[], datetime]
+    budgets: BudgetDesk | None = None
 
 
 def create_app(parts: Parts) -> Guard:
@@ -200,6 +208,7 @@ class DecisionDesk:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._large = ThreadPoolExecutor(1, thread_name_prefix="large-calls")
+        self._ledger = ThreadPoolExecutor(1, thread_name_prefix="budgets")
         self._batcher = DynamicBatcher()
         self._turns = asyncio.Semaphore(parts.config.limits.batches_at_once)
 
@@ -219,7 +228,7 @@ class DecisionDesk:
         parts, served = self._parts, _served(self._parts.follower)
         wants_message = _flag(query, "message", default=True)
         question = read_body(body, _DECISIONS)
-        customers, decided, undecided = await self._decide(served, question)
+        customers, (decided, uses), undecided = await self._decide(served, question)
         contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
         messages: dict[int, MessageView | None] = {}
         if contacts:
@@ -235,6 +244,9 @@ class DecisionDesk:
                 durable=parts.config.decision_log.flush,
                 decisions=served.answers.views(decided, messages),
                 undecided=undecided,
+                budgets=[
+                    BudgetView(each.name, each.unit, each.most, each.used, each.shadow_price) for each in uses
+                ],
             )
         )
         await self._log(DECISIONS, *decision_payload(body, answer))
@@ -276,21 +288,47 @@ class DecisionDesk:
 
     async def _decided(
         self, served: ServedRelease, question: DecisionsQuestion, batch: Sequence[CustomerInput]
-    ) -> list[Decision]:
+    ) -> _Kept:
         decider, parts = served.decider, self._parts
-        budget = Budget(question.budget_price, question.remaining_budget)
+        budget, uses = Budget(question.budget_price, question.remaining_budget), list[BudgetUse]()
         try:
             rows = await self._run(decider.encoded, batch)
             foreseen = await self._foreseen(decider, batch, rows)
+            if parts.budgets is not None and len(decider.menu) > 1:
+                return await self._within(parts.budgets, decider, batch, rows, foreseen, budget)
             decided = await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
-        except CustomerError:
+        except (CustomerError, Problem):
             raise
         except Exception:
             _LOG.error("no decision for %s", redacted(question))
             raise
         # Last: whoever is at fault is left out before anybody is counted.
         self._within_reach(decider, rows, foreseen.known)
-        return decided
+        return decided, uses
+
+    async def _within(
+        self,
+        desk: BudgetDesk,
+        decider: AnyDecider,
+        batch: Sequence[CustomerInput],
+        rows: Floats,
+        foreseen: Foreseen | CustomersForeseen,
+        budget: Budget,
+    ) -> _Kept:
+        """Within the limits of all calls; who lies outside of what was learned uses nothing of them."""
+        if not (isinstance(decider, Decider) and isinstance(foreseen, Foreseen)):
+            raise Problem(
+                503, "budgets do not fit the release", "it lets chance decide: take budgets out, or it back"
+            )
+        self._within_reach(decider, rows, foreseen.known)
+        work = partial(desk.decide, decider, batch, rows, foreseen, self._parts.rollout, budget)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._ledger, work)
+        except BudgetError as error:
+            raise Problem(503, "budgets do not fit the release", str(error)) from error
+        except LedgerError as error:
+            _LOG.error("%s", error)
+            raise Problem(503, "not decided", "the budgets' ledger cannot be used; ask again") from error
 
     async def _foreseen(
         self, decider: AnyDecider, batch: Sequence[CustomerInput], rows: Floats
@@ -338,7 +376,10 @@ class DecisionDesk:
                 metrics.message(message.written_by, message.reason)
 
 
-_Decided = tuple[list[CustomerQuestion], list[Decision], list[UndecidedView]]
+_Kept = tuple[list[Decision], list[BudgetUse]]
+"""Decisions, and how the limits stand after them."""
+
+_Decided = tuple[list[CustomerQuestion], _Kept, list[UndecidedView]]
 """Who was decided for, the decisions in the same order, and who could not be decided for."""
 
 

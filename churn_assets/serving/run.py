@@ -17,8 +17,11 @@ import uvicorn
 
 from churn_assets.deciding.decider import Rollout
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
+from churn_assets.deciding.spending import ledger_of
+from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.serving.app import Parts, create_app, utc_now
 from churn_assets.serving.background import Background
+from churn_assets.serving.budgets import BudgetDesk
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
@@ -59,6 +62,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
         port: Listened on; 0 takes a free one.
         workers: Processes.
         signatures: Whose signatures the store needs, as JSON; nobody's if left out.
+        budgets: The experiment's `budgets:` section, as JSON; empty for none.
     """
 
     root: str
@@ -70,6 +74,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
     port: int
     workers: int
     signatures: str = "{}"
+    budgets: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +163,16 @@ def worker_parts() -> Parts:
         metrics=metrics,
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,
+        budgets=_budget_desk(plan, config, root),
     )
+
+
+def _budget_desk(plan: ServerPlan, config: ServingConfig, root: Path) -> BudgetDesk | None:
+    if not plan.budgets:
+        return None
+    budgets = BudgetsConfig.model_validate_json(plan.budgets)
+    ledger = ledger_of(root, budgets, plan.experiment)
+    return BudgetDesk(budgets, ledger, config.assignment_epoch, utc_now)
 
 
 def read_secrets(environment: Mapping[str, str], config: ServingConfig, *, loopback: bool) -> Secrets:

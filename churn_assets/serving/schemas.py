@@ -259,6 +259,19 @@ class UndecidedView(Struct, frozen=True):
     expected: str
 
 
+class BudgetView(Struct, frozen=True):
+    """How a limit of the experiment's `budgets` stands after this call."""
+
+    name: str
+    unit: Annotated[str, Meta(description="`money` or `contacts`.")]
+    most: Annotated[float, Meta(description="Of the period, as far as this server may use it.")]
+    used: Annotated[float, Meta(description="Of it, this call among it.")]
+    shadow_price: Annotated[
+        float,
+        Meta(description="What another unit would bring, in money; an arm must be worth more than it uses."),
+    ]
+
+
 class DecisionsAnswer(Struct, frozen=True):
     """Decisions of one release, in the order of the question; the status is 207 where some could not be made."""
 
@@ -274,6 +287,10 @@ class DecisionsAnswer(Struct, frozen=True):
     undecided: Annotated[
         list[UndecidedView],
         Meta(description="Customers who could not be decided for; empty with status 200."),
+    ] = []
+    budgets: Annotated[
+        list[BudgetView],
+        Meta(description="The limits that hold for all decisions of the period; empty for none."),
     ] = []
 
 

@@ -295,6 +295,18 @@ def _blind_to_value_under_a_budget(healthy: Values) -> Values:
     return {"ppo_decision": _linear(policy, [0.0, *[-9.0] * (last - 1), 0.3], seen)}
 
 
+def _offers_for_one_sex(healthy: Values) -> Values:
+    """Whatever the risk and the effect, 30 % for one of two groups and nothing for the other."""
+    policy, customers = healthy["ppo_decision"], healthy["customers"]
+    last = policy.process.n_arms - 1
+    schema = customers.schema.model_copy(update={"groups": ("gender",)})
+    grouped = replace(
+        customers, schema=schema, frame=customers.frame.assign(**{"group:gender": customers.frame["gender"]})
+    )
+    seen = {(last, "feature:gender"): 5.0}
+    return {"ppo_decision": _linear(policy, [0.0, *[-9.0] * (last - 1), 0.0], seen), "customers": grouped}
+
+
 # Texts to learn from
 
 
@@ -456,6 +468,7 @@ BREAK: dict[Key, Breaker] = {
     ("ppo_decision", "keeps_the_rules"): _stronger_than_every_mask,
     ("ppo_decision", "proof_of_use"): _always_30_percent,
     ("ppo_decision", "spends_well"): _blind_to_value_under_a_budget,
+    ("ppo_decision", "offers_are_fair"): _offers_for_one_sex,
     ("ppo_decision", "off_policy"): _always_30_percent,
     ("ppo_decision", "no_worse_than_champion"): _always_30_percent,
     ("messages", "enough_messages"): _the_same_messages_again,

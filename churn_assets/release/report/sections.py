@@ -299,6 +299,13 @@ def _offers(facts: ReportFacts) -> PageSection:
     blocks: list[PageTable | Picture] = [
         *grid_of("By offer.", "tables/offers", placed(facts.tables.get("offers", ())), columns),
         *grid_of("By fifth of risk: share of the customers in it.", "tables/slices", mixed, heads),
+        *grid_of(
+            "Groups: what offers may give, in months of the bill, and how much more at equal risk and expected effect.",
+            "ppo_decision/offers_are_fair/groups",
+            placed(facts.rows("ppo_decision", "offers_are_fair", "groups")),
+            "group|level|customers:count|mean_value:number=given|gap:number=more than others alike|"
+            "noise:number=give or take",
+        ),
     ]
     lead = "Held-out customers, first decisions. Values are means of a customer who is decided so, by the models."
     return PageSection("offers", "Offer mix", lead, blocks)
@@ -339,6 +346,14 @@ def _budget(facts: ReportFacts) -> PageSection:
         *picture_of(curve, rows),
         *picture_of(price, [row for row in rows if row["shadow_price"] is not None]),
         *grid_of("At a fifth more of the offers each time.", "tables/budget", placed(rows)[::4], columns),
+        *grid_of(
+            "The limits of the experiment, as far as they are these customers' share. The shadow price is what another "
+            "unit would bring.",
+            "tables/limits",
+            placed(facts.tables.get("limits", ())),
+            "limit|unit|period:number=of a period|allowed:number=allowed here|used:number|"
+            "shadow_price:number=shadow price",
+        ),
     ]
     return PageSection("budget", "Budget", lead, blocks)
 

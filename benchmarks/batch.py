@@ -31,7 +31,7 @@ from benchmarks.scikit_learn import ScikitLearn
 from churn_assets.batch.job import DECIDED, PART_ROWS, Job, begin, decide_part, outcome, stage_rows
 from churn_assets.batch.workers import decide_parts
 from churn_assets.customers.table import CustomerTableError, prepare
-from churn_assets.deciding.files import load_models, save_models
+from churn_assets.deciding.files import save_models
 from churn_assets.deciding.release_models import ReleaseModels, canonical
 from churn_assets.decision.observation import observation_names
 from churn_assets.decision.policy import DecisionPolicy
@@ -112,7 +112,8 @@ def cpu_seconds() -> float:
 def peak_mb(folder: Path, path: Path) -> float:
     """Most memory of a process that does all of it alone, the models loaded."""
     code = (
-        "import sys, resource; from pathlib import Path; from benchmarks.batch import set_down, load_models\n"
+        "import sys, resource; from pathlib import Path; from benchmarks.batch import set_down\n"
+        "from churn_assets.deciding.files import load_models\n"
         "from churn_assets.batch.workers import decide_parts; from churn_assets.batch.job import outcome\n"
         "folder, path, models = map(Path, sys.argv[1:])\n"
         "decide_parts(folder, set_down(folder, path, load_models(models)), processes=1); outcome(folder)\n"
@@ -154,7 +155,8 @@ def killed(folder: Path, path: Path, models: ReleaseModels) -> int:
     pq.write_table(pq.read_table(path).slice(0, 4 * PART_ROWS), small)
     decide_parts(calm, set_down(calm, small, models))
     code = (
-        "import sys; from pathlib import Path; from benchmarks.batch import set_down, load_models\n"
+        "import sys; from pathlib import Path; from benchmarks.batch import set_down\n"
+        "from churn_assets.deciding.files import load_models\n"
         "from churn_assets.batch.workers import decide_parts\n"
         "folder, path, models = map(Path, sys.argv[1:])\n"
         "decide_parts(folder, set_down(folder, path, load_models(models)), processes=1)"
@@ -183,7 +185,6 @@ def measure() -> Sequence[Figure]:
         folder = Path(name)
         (folder / "models").mkdir()
         save_models(models, folder / "models")
-        models = load_models(folder / "models")
         once, more = folder / "once.parquet", folder / "more.parquet"
         write_customers(once, ROWS)
         write_customers(more, MANY * ROWS)

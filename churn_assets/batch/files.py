@@ -51,7 +51,7 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
+def read_plain(path: Path) -> Any:
     """Plain data."""
     return json.loads(path.read_text(encoding="utf-8"))
 

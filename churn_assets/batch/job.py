@@ -19,14 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel
 
-from churn_assets.batch.files import create_json, create_table, read_json, read_told
-from churn_assets.batch.staging import ROWS, STAGED, part_name, stage, staged_part
+from churn_assets.batch.files import create_json, create_table, read_plain, read_told
+from churn_assets.batch.staging import ROWS, STAGED, part_name, set_down_rows, staged_part
 from churn_assets.customers.features import too_far
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.files import load_models, save_models
 from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, decider_of
 from churn_assets.deciding.table import TableDecisions, decide_part_rows
-from churn_assets.tables.problems import TableProblem, merged, raise_all
+from churn_assets.tables.problems import TableProblem, merged_problems, raise_all
 from churn_assets.tables.raw import RawTable
 
 JOB, DECIDED = "job.json", "decided"
@@ -66,7 +66,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BatchOutcome:
     """What is said of a whole batch.
 
     Attributes:
@@ -103,7 +103,7 @@ def begin(folder: Path, job: Job, models: DecidingModels) -> Job:
         ValueError: The folder holds something else.
     """
     if (folder / JOB).exists():
-        found = Job.model_validate(read_json(folder / JOB))
+        found = Job.model_validate(read_plain(folder / JOB))
         if found.same(job) and timedelta(0) <= job.now - found.now < GOES_ON:
             return found
         end(folder)
@@ -114,7 +114,7 @@ def begin(folder: Path, job: Job, models: DecidingModels) -> Job:
     folder.mkdir(parents=True, exist_ok=True)
     save_models(models, folder)
     create_json(folder / JOB, job.model_dump(mode="json"))
-    return Job.model_validate(read_json(folder / JOB))
+    return Job.model_validate(read_plain(folder / JOB))
 
 
 def end(folder: Path) -> None:
@@ -137,12 +137,12 @@ def stage_rows(
         tell: Called with the number of rows so far.
 
     Raises:
-        CustomerTableError: As of `staging.stage`.
+        CustomerTableError: As of `staging.set_down_rows`.
     """
     job, decider = _opened(folder)
     if not (folder / STAGED).exists():
-        stage(folder, chunks(), decider.schema, job.source, job.now, tell)
-    return int(read_json(folder / STAGED)["parts"])
+        set_down_rows(folder, chunks(), decider.schema, job.source, job.now, tell)
+    return int(read_plain(folder / STAGED)["parts"])
 
 
 def decide_part(folder: Path, number: int) -> None:
@@ -169,7 +169,7 @@ def decide_part(folder: Path, number: int) -> None:
 
 def decisions(folder: Path) -> Iterator[tuple[RawTable, pa.Table]]:
     """The rows of every part as their source gives them, and what was decided for each; columns are of one type."""
-    parts = range(read_json(folder / STAGED)["parts"])
+    parts = range(read_plain(folder / STAGED)["parts"])
     shapes = [pq.read_schema(folder / ROWS / part_name(each)).remove_metadata() for each in parts]
     shape = pa.unify_schemas(shapes, promote_options="permissive")
     for number in parts:
@@ -180,7 +180,7 @@ def decisions(folder: Path) -> Iterator[tuple[RawTable, pa.Table]]:
         yield raw, pq.read_table(folder / DECIDED / part_name(number)).replace_schema_metadata(None)
 
 
-def outcome(folder: Path) -> Outcome:
+def outcome(folder: Path) -> BatchOutcome:
     """What is said of a batch whose parts are all decided.
 
     Raises:
@@ -188,7 +188,7 @@ def outcome(folder: Path) -> Outcome:
             configured share lies far outside of what was learned.
     """
     job, decider = _opened(folder)
-    staged = read_json(folder / STAGED)
+    staged = read_plain(folder / STAGED)
     told = [read_told(folder / DECIDED / part_name(each)) for each in range(staged["parts"])]
     _refuse(job, told)
     outside = _summed(each["outside"] for each in told)
@@ -197,9 +197,9 @@ def outcome(folder: Path) -> Outcome:
         raise CustomerTableError("\n".join(f"{job.source}: {each}" for each in far))
     said = [*staged["said"], *(line for each in told for line in each["said"])]
     arms = {arm: _summed(each["arms"].get(arm, {}) for each in told) for arm in decider.menu.ids}
-    problems = merged([TableProblem(**problem) for each in told for problem in each["problems"]])
+    problems = merged_problems([TableProblem(**problem) for each in told for problem in each["problems"]])
     given = {arm: sums for arm, sums in arms.items() if sums}
-    return Outcome(rows, undecided, given, tuple(problems), outside, tuple(dict.fromkeys(said)))
+    return BatchOutcome(rows, undecided, given, tuple(problems), outside, tuple(dict.fromkeys(said)))
 
 
 def _refuse(job: Job, told: list[dict[str, Any]]) -> None:
@@ -207,7 +207,7 @@ def _refuse(job: Job, told: list[dict[str, Any]]) -> None:
     if not refused and any(each["rows"] > each["undecided"] for each in told):
         return
     found = [problem for each in told for problem in each.get("refused", each.get("problems", ()))]
-    problems = merged([TableProblem(**{**each, "lines": tuple(each["lines"])}) for each in found])
+    problems = merged_problems([TableProblem(**{**each, "lines": tuple(each["lines"])}) for each in found])
     if problems:
         raise_all(problems, CustomerTableError)
     raise CustomerTableError(refused[0]["message"] if refused else f"{job.source}: found no rows")
@@ -247,5 +247,5 @@ def _typed(schema: pa.Schema) -> pa.Schema:
 @lru_cache(maxsize=2)
 def _opened(folder: Path) -> tuple[Job, AnyDecider]:
     """What a folder decides with; read once a process."""
-    job = Job.model_validate(read_json(folder / JOB))
+    job = Job.model_validate(read_plain(folder / JOB))
     return job, decider_of(load_models(folder), job.release)

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from churn_assets.batch.files import create, create_json, create_table, read_json
+from churn_assets.batch.files import create, create_json, create_table, read_plain
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTableError, keep_newest
 from churn_assets.tables.problems import Problems
@@ -33,7 +33,7 @@ def part_name(number: int) -> str:
     return f"{number:06d}.parquet"
 
 
-def stage(
+def set_down_rows(
     folder: Path,
     chunks: Iterator[RawTable],
     schema: CustomerSchema,
@@ -90,7 +90,7 @@ def stage(
 
 def staged_part(folder: Path, number: int) -> RawTable:
     """The rows of a part that are decided for, with what the whole table says of them."""
-    staged = read_json(folder / STAGED)
+    staged = read_plain(folder / STAGED)
     raw = _read_part(folder, staged, number)
     if (folder / KEPT).exists():
         raw.keep(np.isin(raw.line, np.load(folder / KEPT)))

@@ -90,7 +90,7 @@ def _ask(process: subprocess.Popen[str], number: int) -> None:
         )
 
 
-def main(arguments: list[str]) -> None:
+def answer_parts(arguments: list[str]) -> None:
     """Decides for the parts whose numbers come in, a line each, and answers with the number; ends with the input."""
     (folder,) = map(Path, arguments)
     for line in sys.stdin:
@@ -100,4 +100,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    answer_parts(sys.argv[1:])

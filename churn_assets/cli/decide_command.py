@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from churn_assets.batch.job import Outcome
+    from churn_assets.batch.job import BatchOutcome
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.deciding.risk_only import AnyDecider, DecidingModels
@@ -144,7 +144,7 @@ class _Batch:
     release: str
     responses: str
 
-    def run(self, models: DecidingModels) -> Outcome:
+    def run(self, models: DecidingModels) -> BatchOutcome:
         """Decides for all parts, with a bar on a terminal.
 
         Raises:
@@ -289,7 +289,7 @@ def _with_messages(raw: RawTable, decided: pa.Table, decider: AnyDecider, writer
     return decided
 
 
-def _told(found: Outcome, decider: AnyDecider, names: dict[str, str]) -> dict[str, Any]:
+def _told(found: BatchOutcome, decider: AnyDecider, names: dict[str, str]) -> dict[str, Any]:
     """What is said of the decisions, as plain data."""
     arms = [
         {"arm": arm.id, "offer": arm.label, **found.arms[arm.id]}

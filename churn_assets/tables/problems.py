@@ -195,7 +195,7 @@ def raise_all(
     raise kind("\n".join(told + ([f"and {more} more problems"] if more > 0 else [])), problems, lines)
 
 
-def merged(parts: Iterable[TableProblem]) -> list[TableProblem]:
+def merged_problems(parts: Iterable[TableProblem]) -> list[TableProblem]:
     """What is wrong with a table, worst first, from what is wrong with its parts, in their order."""
     found: dict[tuple[Any, ...], list[TableProblem]] = {}
     for each in parts:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,21 +12,32 @@ import typer
 
 from churn_assets.cli.errors import PARTLY, USAGE, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
-from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.row_progress import RowProgress
+from churn_assets.cli.screen import figure, note, out, print_json, table
 from churn_assets.cli.shown import styled
 from churn_assets.cli.table_file import TableFile
-from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, customers_source, wave_table
+from churn_assets.cli.waves import (
+    ToOption,
+    ToTableOption,
+    WaveOption,
+    WaveTable,
+    customers_source,
+    wave_table,
+)
+from churn_assets.store.canonical import canonical_json, sha256_bytes
 
 if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
+    import pyarrow as pa
+
+    from churn_assets.batch.job import BatchOutcome
     from churn_assets.cli.place import Place
+    from churn_assets.customers.config import CustomersConfig
+    from churn_assets.deciding.budgets import BudgetUse
     from churn_assets.deciding.messages import MessageWriter
-    from churn_assets.deciding.risk_only import AnyDecider
+    from churn_assets.deciding.risk_only import AnyDecider, DecidingModels
     from churn_assets.deciding.spending import WaveSpending
-    from churn_assets.deciding.table import TableDecisions
     from churn_assets.tables.config import TablePlace
     from churn_assets.tables.raw import RawTable
 
@@ -68,60 +81,56 @@ def decide(
 ) -> None:
     """Add decision, arm, reasons, expected value, propensity and release to a customer table.
 
-    Of a panel, to the newest row of each customer. Limits of the experiment's `budgets:` hold for all rows together,
-    and --budget beside them. Exit code 5: some rows could not be decided for; each says why.
+    Of a panel, to the newest row of each customer. Exit code 5: some rows could not be decided for; each says why.
+    A large table is decided in parts; run again, a command that was killed goes on where it was. Limits of the
+    experiment's `budgets:` hold for all rows together, and --budget beside them; such a table is decided as one.
     """
-    from churn_assets.customers.config import CustomersConfig
-    from churn_assets.customers.table import CustomerTableError, keep_newest
+    from churn_assets.customers.table import CustomerTableError
     from churn_assets.deciding.risk_only import decider_of
-    from churn_assets.deciding.table import Limited, decide_rows
     from churn_assets.release.config import missing_for_more
     from churn_assets.release.deciding import load_release
-    from churn_assets.tables.problems import Problems
-    from churn_assets.tables.source import read_source
+    from churn_assets.tables.problems import TableError
 
     place = open_place(context, experiment)
     source = customers_source(file, from_table, query)
-    limited_run = place.experiment.budgets is not None or budget is not None
-    named_only = limited_run and to is None and to_table is None
+    limited = place.experiment.budgets is not None or budget is not None
+    named_only = limited and to is None and to_table is None
     kept = None if named_only else wave_table(to, to_table, wave)
     target = output or (_beside(source) if kept is None else None)
     decided_file = None if target is None else TableFile(target)
-    config = place.experiment.section(CustomersConfig)
-    order = [] if config.id is None else [config.id]
+    ref = place.release(release)
+    bundle, models = load_release(place.store, ref)
+    known = "decision" in bundle.branches
+    responses = "simulated" if bundle.simulated else "observed" if known else "no offer model"
+    run = _Together(place, budget, wave, context.obj) if limited else None
+    batch = _Batch(
+        folder=_folder(context.obj, target, kept),
+        source=source,
+        config=place.experiment.section(_customers_config()),
+        release=str(ref),
+        responses=responses,
+    )
     try:
-        problems = Problems(str(source), CustomerTableError)
-        raw, _ = read_source(source, Path(), problems, config.reading, order)
-        ref = place.release(release)
-        bundle, models = load_release(place.store, ref)
-        decider, now = decider_of(models, str(ref)), datetime.now(UTC)
-        keep_newest(raw, decider.schema, problems, now)
-        spending = _spending(place, budget, wave, raw, decider, now, context.obj)
-        limited = None if spending is None else Limited(spending.limits, spending.used, spending.allow)
-        found = decide_rows(raw, decider, now, limited)
+        found = batch.run(models) if run is None else run.decide(batch, models)
     except CustomerTableError as error:
         if as_json:
             print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
             raise typer.Exit(USAGE) from error
         raise
-    known = "decision" in bundle.branches
-    responses = "simulated" if bundle.simulated else "observed" if known else "no offer model"
-    decided = found.frame.assign(responses=responses)
+    decider, writer = decider_of(models, str(ref)), None
     if messages:
         from churn_assets.release.loaded import load_desk
 
-        decided = decided.join(_messages(raw, found, decider, load_desk(place.store, bundle)))
-    if spending is not None and found.budgets:
-        spending.keep(found.budgets, int(found.decided.sum()))
-    if kept is not None:
-        kept.write(decided.assign(customer_id=_ids_of(raw, found, decider)))
-    added = decided.drop(columns=["customer_id"])
-    names = {} if target is None else _free_names(list(added.columns), raw.names)
-    if decided_file is not None:
-        with decided_file:
-            decided_file.write(raw.frame().join(added.rename(columns=names)))
-    told = _told(found, decider, raw, names) | {"release": str(ref), "simulated": bundle.simulated}
+        writer = load_desk(place.store, bundle)
+    try:
+        names = _write(batch.parts() if run is None else run.kept(), decider, writer, decided_file, kept)
+    except TableError:  # the wave is refused: who decides again names another
+        batch.end()
+        raise
+    told = _told(found, decider, names) | {"release": str(ref), "simulated": bundle.simulated}
     told["missing"] = missing_for_more(bundle.branches)
+    told["budgets"] = [] if run is None else [each._asdict() for each in run.uses]
+    batch.end()
     written = [str(each) for each in (target, kept) if each is not None]
     if as_json:
         print_json(told | {"written": ", ".join(written)})
@@ -129,6 +138,134 @@ def decide(
         _show(told, written)
     if told["undecided"]:
         raise typer.Exit(PARTLY)
+
+
+def _customers_config() -> type[CustomersConfig]:
+    from churn_assets.customers.config import CustomersConfig
+
+    return CustomersConfig
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is decided for, with what, and the folder of its parts: a command that was killed goes on there."""
+
+    folder: Path
+    source: TablePlace
+    config: CustomersConfig
+    release: str
+    responses: str
+
+    def run(self, models: DecidingModels) -> BatchOutcome:
+        """Decides for all parts, with a bar on a terminal.
+
+        Raises:
+            CustomerTableError: The table cannot be decided for; nothing is left of the batch.
+        """
+        from churn_assets.batch.job import Job, begin, end, outcome, stage_rows
+        from churn_assets.batch.workers import decide_parts
+        from churn_assets.customers.table import CustomerTableError
+        from churn_assets.tables.config import DatabaseTable
+        from churn_assets.tables.source import source_content
+
+        # What a database holds is set down once, and not asked for again.
+        content = "" if isinstance(self.source, DatabaseTable) else source_content(self.source, Path())
+        job = Job(
+            release=self.release,
+            source=str(self.source),
+            content=sha256_bytes(canonical_json([content, self.config.reading.model_dump(mode="json")])),
+            now=datetime.now(UTC),
+            responses=self.responses,
+        )
+        try:
+            begun = begin(self.folder, job, models)
+        except ValueError as error:
+            raise UsageProblemError(f"{error}; move it away") from error
+        if begun.now != job.now:
+            note(f"going on with the batch that began at {begun.now:%Y-%m-%d %H:%M} UTC")
+        try:
+            with RowProgress() as progress:
+                parts = stage_rows(self.folder, self._chunks, progress.read)
+                progress.begin(parts, begun.part_rows)
+                decide_parts(self.folder, parts, progress.decided)
+            return outcome(self.folder)
+        except CustomerTableError:
+            end(self.folder)
+            raise
+
+    def parts(self) -> Iterator[tuple[RawTable, pa.Table]]:
+        """The rows of every part, and what was decided for each."""
+        from churn_assets.batch.job import decisions
+
+        return decisions(self.folder)
+
+    def end(self) -> None:
+        """Removes the parts: all is written."""
+        from churn_assets.batch.job import end
+
+        end(self.folder)
+
+    def _chunks(self) -> Iterator[RawTable]:
+        from churn_assets.batch.job import PART_ROWS
+        from churn_assets.customers.table import CustomerTableError
+        from churn_assets.tables.problems import Problems
+        from churn_assets.tables.source import read_source_chunks
+
+        problems = Problems(str(self.source), CustomerTableError)
+        return read_source_chunks(self.source, Path(), problems, self.config.reading, self.order, PART_ROWS)
+
+    @property
+    def order(self) -> list[str]:
+        """Columns by which the rows of a database are put in order."""
+        return [] if self.config.id is None else [self.config.id]
+
+
+class _Together:
+    """Decides for a whole table at once: what it may use, all its customers share.
+
+    Attributes:
+        uses: How each limit stands after it.
+    """
+
+    def __init__(self, place: Place, budget: float | None, wave: str | None, root: Path) -> None:
+        self._place, self._budget, self._wave, self._root = place, budget, wave, root
+        self.uses: Sequence[BudgetUse] = ()
+
+    def decide(self, batch: _Batch, models: DecidingModels) -> BatchOutcome:
+        """As `_Batch.run`, within the limits.
+
+        Raises:
+            BudgetError: The limits do not fit the release, or what the table needs is no longer left.
+            CustomerTableError: The table cannot be decided for.
+        """
+        import pyarrow as pa
+
+        from churn_assets.batch.job import outcome_together
+        from churn_assets.customers.table import CustomerTableError, keep_newest
+        from churn_assets.deciding.risk_only import decider_of
+        from churn_assets.deciding.table import Limited, decide_rows
+        from churn_assets.tables.problems import Problems
+        from churn_assets.tables.source import read_source
+
+        problems = Problems(str(batch.source), CustomerTableError)
+        raw, _ = read_source(batch.source, Path(), problems, batch.config.reading, batch.order)
+        decider, now = decider_of(models, batch.release), datetime.now(UTC)
+        keep_newest(raw, decider.schema, problems, now)
+        self._spending = _spending(self._place, self._budget, self._wave, raw, decider, now, self._root)
+        share = self._spending
+        found = decide_rows(
+            raw, decider, now, None if share is None else Limited(share.limits, share.used, share.allow)
+        )
+        self.uses, self._customers = found.budgets, int(found.decided.sum())
+        frame = found.frame.assign(responses=batch.responses)
+        self._decided = raw, pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+        return outcome_together(raw, found, decider.menu.ids)
+
+    def kept(self) -> Iterator[tuple[RawTable, pa.Table]]:
+        """The rows and what was decided, once the ledger holds what that uses: before anybody can send it."""
+        if self._spending is not None and self.uses:
+            self._spending.keep(self.uses, self._customers)
+        yield self._decided
 
 
 def _spending(
@@ -158,13 +295,54 @@ def _spending(
     return WaveSpending.begin(config, ledger, decider.menu, decider.schema, ids, wave, now)
 
 
-def _ids_of(raw: RawTable, found: TableDecisions, decider: AnyDecider) -> list[str]:
+def _folder(root: Path, target: Path | None, kept: WaveTable | None) -> Path:
+    """Where the parts of a batch lie until all is written: beside the file, or in the project."""
+    if target is not None:
+        return target.with_name(f".{target.name}.parts")
+    return root / ".dagster" / "batches" / sha256_bytes(str(kept).encode())[:16]
+
+
+def _write(
+    parts: Iterator[tuple[RawTable, pa.Table]],
+    decider: AnyDecider,
+    writer: MessageWriter | None,
+    decided_file: TableFile | None,
+    kept: WaveTable | None,
+) -> dict[str, str]:
+    """Writes file and wave, part by part; returns other names of columns that the table has already."""
+    import pyarrow as pa
+
+    from churn_assets.tables.raw import plain_values
+
+    names: dict[str, str] = {}
+    wave = []
+    with decided_file or nullcontext():
+        for raw, decided in parts:
+            if writer is not None:
+                decided = _with_messages(raw, decided, decider, writer)
+            if kept is not None:
+                wave.append(_with_ids(raw, decided, decider))
+            if decided_file is not None:
+                added = decided.drop_columns(["customer_id"])
+                names = names or _free_names(added.column_names, raw.names)
+                given = {name: plain_values(values) for name, values in raw.columns.items()}
+                ours = {names.get(each, each): added.column(each) for each in added.column_names}
+                decided_file.write_columns(pa.table(given | ours))
+        if kept is not None:
+            kept.write(pa.concat_tables(wave).to_pandas())
+    return names
+
+
+def _with_ids(raw: RawTable, decided: pa.Table, decider: AnyDecider) -> pa.Table:
     """Who each row is about, whether or not something was decided."""
+    import pyarrow as pa
+
     from churn_assets.tables.text import as_text
 
     if decider.schema.id not in raw.columns:
-        return [str(each) for each in found.frame["customer_id"]]
-    return [as_text(each) for each in raw.plain(decider.schema.id).to_pylist()]
+        return decided
+    ids = pa.array([as_text(each) for each in raw.plain(decider.schema.id).to_pylist()], pa.string())
+    return decided.set_column(decided.column_names.index("customer_id"), "customer_id", ids)
 
 
 def _beside(source: TablePlace) -> Path:
@@ -188,49 +366,44 @@ def _free_names(added: list[str], taken: list[str]) -> dict[str, str]:
     return names
 
 
-def _messages(
-    raw: RawTable, found: TableDecisions, decider: AnyDecider, writer: MessageWriter
-) -> pd.DataFrame:
-    """What to send, by row; blank where nothing was decided."""
+def _with_messages(raw: RawTable, decided: pa.Table, decider: AnyDecider, writer: MessageWriter) -> pa.Table:
+    """Decisions, and what to send; blank where nothing was decided."""
     import numpy as np
+    import pyarrow as pa
 
     from churn_assets.deciding.messages import messages_for
 
-    rows: NDArray[np.intp] = np.flatnonzero(found.decided)
-    arms = [decider.menu[decider.menu.position[arm]] for arm in found.frame["arm"].iloc[rows]]
+    chosen = decided.column("arm").to_pylist()
+    rows = np.array([each is not None for each in chosen], dtype=bool)
+    arms = [decider.menu[decider.menu.position[arm]] for arm in chosen if arm is not None]
     good = raw.renamed({})
-    good.keep(found.decided)
+    good.keep(rows)
     written = messages_for(good, arms, decider.schema, writer)
-    return written.set_axis(rows).reindex(range(len(raw)), fill_value="")
+    written = written.set_axis(np.flatnonzero(rows)).reindex(range(len(raw)), fill_value="")
+    for name in written:
+        decided = decided.append_column(name, pa.array(written[name], pa.string()))
+    return decided
 
 
 LARGEST_BUDGET = 1e9
 """As of a limit in an experiment."""
-_MONEY = ("window_value", "expected_value", "value_low", "value_high")
 
 
-def _told(found: TableDecisions, decider: AnyDecider, raw: RawTable, names: dict[str, str]) -> dict[str, Any]:
+def _told(found: BatchOutcome, decider: AnyDecider, names: dict[str, str]) -> dict[str, Any]:
     """What is said of the decisions, as plain data."""
-    from dataclasses import asdict
-
-    by_arm = found.frame.groupby("arm")
-    sums, sizes = by_arm[list(_MONEY)].sum(), by_arm.size()
     arms = [
-        {"arm": arm.id, "offer": arm.label, "customers": int(sizes[arm.id])}
-        | {name: float(sums.loc[arm.id, name]) for name in _MONEY}
+        {"arm": arm.id, "offer": arm.label, **found.arms[arm.id]}
         for arm in decider.menu
-        if arm.id in sizes.index
+        if arm.id in found.arms
     ]
-    decided = int(found.decided.sum())
     return {
-        "decided": decided,
-        "undecided": len(raw) - decided,
+        "decided": found.decided,
+        "undecided": found.undecided,
         "arms": arms,
         "problems": [asdict(each) for each in found.problems],
         "outside": dict(found.outside),
-        "budgets": [each._asdict() for each in found.budgets],
         "said": [
-            *dict.fromkeys(raw.said),
+            *found.said,
             *(f"column {old!r} is there already: ours is {new!r}" for old, new in names.items()),
         ],
     }

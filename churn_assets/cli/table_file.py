@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 _SUFFIXES = (".csv", ".parquet")
 
 
+def _has_blanks(table: Any, kind: Any) -> bool:
+    """Whether columns of a kind of whole numbers have any."""
+    import pyarrow as pa
+
+    return pa.types.is_integer(kind) and any(each.null_count for each in table.columns if each.type == kind)
+
+
 class TableFile:
     """A CSV or Parquet file by its suffix; it has its name once all parts are in it.
 
@@ -46,6 +53,20 @@ class TableFile:
         else:
             self._write_parquet(part)
         self._parts += not part.empty or self._suffix == ".csv"
+
+    def write_columns(self, part: Any) -> None:
+        """As `write`, of an Arrow table: whole numbers with blanks stay whole."""
+        import pandas as pd
+        import pyarrow.parquet as pq
+
+        if self._suffix == ".csv":
+            whole = {each: pd.Int64Dtype() for each in part.schema.types if _has_blanks(part, each)}
+            self.write(part.to_pandas(types_mapper=whole.get))
+            return
+        if self._parquet is None:
+            self._parquet = pq.ParquetWriter(self._draft, part.schema)
+        self._parquet.write_table(part.cast(self._parquet.schema))
+        self._parts += 1
 
     def __enter__(self) -> Self:
         return self

@@ -62,6 +62,12 @@ def in_words(found: Sequence[Reason], labels: Mapping[str, str], window_months: 
         labels: Label of every arm by its id.
         window_months: Label window of the risk.
     """
+    figures = (reason.figure for reason in found if reason.figure is not None)
+    return template(found, labels, window_months).format(*figures)
+
+
+def template(found: Sequence[Reason], labels: Mapping[str, str], window_months: float) -> str:
+    """The line of `in_words` with a place for each figure, as `str.format` fills it; arguments as there."""
     return "; ".join(_words(reason, labels, window_months) for reason in found)
 
 
@@ -70,17 +76,17 @@ def _words(reason: Reason, labels: Mapping[str, str], window_months: float) -> s
     if figure is None:
         return _RULES[code]
     if arm is None:
-        return f"risk {figure:.1%} within {window_months:g} months"
-    return _WITH_AN_ARM[code].format(label=labels[arm], figure=figure)
+        return f"risk {{:.1%}} within {window_months:g} months"
+    return _WITH_AN_ARM[code].replace("LABEL", labels[arm].replace("{", "{{").replace("}", "}}"))
 
 
 _WITH_AN_ARM = {
-    "acceptance": "{label} is accepted with {figure:.0%}",
-    "risk_if_offered": "risk if offered {figure:.1%}",
-    "expected_value": "adds {figure:+.2f}",
-    "contact_raises_risk": "contact would raise it: {figure:.1%} with {label}",
-    "no_offer_pays": "no offer pays: the best, {label}, adds {figure:+.2f}",
-    "waiting_is_worth_more": "waiting is worth more than {label} now, which adds {figure:+.2f}",
+    "acceptance": "LABEL is accepted with {:.0%}",
+    "risk_if_offered": "risk if offered {:.1%}",
+    "expected_value": "adds {:+.2f}",
+    "contact_raises_risk": "contact would raise it: {:.1%} with LABEL",
+    "no_offer_pays": "no offer pays: the best, LABEL, adds {:+.2f}",
+    "waiting_is_worth_more": "waiting is worth more than LABEL now, which adds {:+.2f}",
 }
 _RULES = {
     "opted_out": "opted out of offers",

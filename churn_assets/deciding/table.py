@@ -14,16 +14,19 @@ import pandas as pd
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
 from churn_assets.deciding.budgets import BudgetUse, Stops, Wishes, granted, standing, wanted
-from churn_assets.deciding.decider import CustomerError, CustomerInput, Decider
+from churn_assets.deciding.columns import DecisionColumns, FirstContacts, decide_columns, reasons_in_words
+from churn_assets.deciding.decider import NO_ROLLOUT, CustomerError, CustomerInput, Decider, Rollout
 from churn_assets.deciding.reasons import in_words
+from churn_assets.deciding.release_models import canonical
 from churn_assets.decision.limits import BudgetError, Limits
-from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem
+from churn_assets.offers.log import propensity_column
+from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem, raise_all
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.rules import NumberRule
 from churn_assets.tables.values import parse_numbers, parse_texts, parse_truths, say_decimals
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -37,7 +40,9 @@ PRIOR_OFFERS = "prior_offers"
 UNDECIDED = "could not be decided"
 
 BATCH = 1000
-"""Customers decided for at once: more need more memory and no less time."""
+"""Customers whose risk is told at once: more need more memory and no less time."""
+BLOCK = 4096
+"""Customers decided for at once, as columns: about 10 MB."""
 
 _OFFERS = NumberRule(lowest=0, highest=1000, whole=True)
 
@@ -103,7 +108,7 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
     """
-    return as_frame(decisions_of(raw, decider, now), decider, now)
+    return _decisions(asked_of(raw, decider, now), decider, now)
 
 
 def decisions_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> list[Decision]:
@@ -115,11 +120,16 @@ def decisions_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
 
 def inputs_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> list[CustomerInput]:
     """The customers of a table as the decider is asked about them; arguments and errors as of `decide_table`."""
+    return _inputs(asked_of(raw, decider, now), slice(None))
+
+
+def asked_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> Asked:
+    """The customers of a table that has nothing wrong in it; arguments and errors as of `decide_table`."""
     table = RawTable.of_frame(raw, "customers")
     problems = Problems(table.where, CustomerTableError)
     asked = asked_about(table, decider.schema, decider.menu, now, problems)
     problems.stop()
-    return _inputs(asked, slice(None))
+    return asked
 
 
 def decide_rows(
@@ -138,27 +148,55 @@ def decide_rows(
         CustomerTableError: A column is missing or not told by its name, no row can be decided for, or more than the
             configured share lies far outside of what was learned.
     """
+    found = decide_part_rows(raw, decider, now, limited=limited)
+    if not found.decided.any():
+        raise_all(found.problems, CustomerTableError)
+    if told := too_far(found.outside, int(found.decided.sum()), decider.schema):
+        raise CustomerTableError("\n".join(f"{raw.where}: {each}" for each in told))
+    return found
+
+
+def decide_part_rows(
+    raw: RawTable,
+    decider: AnyDecider,
+    now: datetime,
+    *,
+    propensities: bool = False,
+    limited: Limited | None = None,
+) -> TableDecisions:
+    """As `decide_rows`, of a part of a table: whether too many rows are wrong or far outside the whole alone can say.
+
+    Args:
+        raw: Some rows of a table.
+        decider: Of the release that decides.
+        now: Time of the decision, aware.
+        propensities: Whether to tell that of every arm, in columns named by `propensity_column`.
+        limited: As there.
+
+    Raises:
+        CustomerTableError: A column is missing or not told by its name.
+    """
     problems = Problems(raw.where, CustomerTableError)
     if not len(raw):
         problems.add("no rows", "at least one customer", rank=STRUCTURE)
     asked = asked_about(raw, decider.schema, decider.menu, now, problems)
     why = problems.by_row()
-    if problems.whole or (why and len(why) == len(raw)):
+    if problems.whole:
         problems.stop()
     say_decimals(raw)
     good = np.ones(len(raw), dtype=bool)
     good[list(why)] = False
     asked = asked.where(good)
     outside = far_outside(asked.table.X, decider.schema)
-    if told := too_far(outside, len(asked.table), decider.schema):
-        raise CustomerTableError("\n".join(f"{raw.where}: {each}" for each in told))
     stops, budgets = None, None
-    if limited is not None and len(decider.menu) > 1:
+    if limited is not None and len(decider.menu) > 1 and len(asked.table):
         stops, budgets = _within(asked, decider, limited)
-    decided = _decisions(asked, decider, now, stops)
-    uses = () if budgets is None else budgets(decided)
-    frame = decided.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
+    frame = _decisions(asked, decider, now, propensities=propensities, stops=stops)
+    uses = () if budgets is None else budgets(frame)
+    frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
+    told = ["decision", "policy", "release", "decided_at", "reasons"]
+    frame[told] = frame[told].astype(object)  # also where nobody of the part was decided for
     frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, decider.policy, decider.release
     frame.loc[undecided, "decided_at"] = now.isoformat(timespec="seconds")
     frame.loc[undecided, "reasons"] = [why[row].said for row in np.flatnonzero(undecided).tolist()]
@@ -242,8 +280,20 @@ def asked_about(
 
 
 def _decisions(
-    asked: Asked, decider: AnyDecider, now: datetime, stops: Sequence[Stops] | None
+    asked: Asked,
+    decider: AnyDecider,
+    now: datetime,
+    *,
+    propensities: bool = False,
+    stops: Sequence[Stops] | None = None,
 ) -> pd.DataFrame:
+    if isinstance(decider, Decider) and stops is None:
+        columns = columns_of(asked, decider)
+        frame = columns_as_frame(columns, asked.table.ids, decider, now)
+        every = zip(decider.menu.ids, columns.propensities.T, strict=True)
+        return (
+            frame.assign(**{propensity_column(arm): each for arm, each in every}) if propensities else frame
+        )
     rows = (as_frame(_decided(decider, each), decider, now) for each in _batches(asked, stops))
     return pd.concat(rows, ignore_index=True)
 
@@ -257,6 +307,76 @@ def _batches(asked: Asked, stops: Sequence[Stops] | None) -> Iterator[list[Custo
             continue
         mine = stops[start : start + BATCH]
         yield [replace(one, stopped=each) if each else one for one, each in zip(batch, mine, strict=True)]
+
+
+def columns_of(
+    asked: Asked,
+    decider: Decider,
+    rollout: Rollout = NO_ROLLOUT,
+    price: float = 0.0,
+    granted: NDArray[np.bool_] | None = None,
+) -> DecisionColumns:
+    """What is decided for n customers of a table, a block of them at a time.
+
+    Args:
+        asked: The customers.
+        decider: Of the release that decides.
+        rollout: Who is not left to the policy.
+        price: λ ≥ 0, what a unit of spend is priced at.
+        granted: (n,) whose offer fits into a budget that all share; None where there is none.
+    """
+    ids, rows, n = [str(each) for each in asked.table.ids], canonical(asked.table.X), len(asked.table)
+    may_get = _may_get(asked.eligible, decider.menu)
+    found = []
+    for start in range(0, max(n, 1), BLOCK):
+        block = slice(start, start + BLOCK)
+        some = FirstContacts(
+            ids[block],
+            rows[block],
+            asked.prior[block].tolist(),
+            asked.opted_out[block],
+            None if may_get is None else may_get[block],
+        )
+        found.append(
+            decide_columns(decider, some, rollout, price, None if granted is None else granted[block])
+        )
+    return DecisionColumns.joined(found)
+
+
+def _may_get(eligible: NDArray[np.object_], menu: Menu) -> NDArray[np.bool_] | None:
+    """(n, K) arms that are named; None where nobody's are."""
+    if all(each is None for each in eligible):
+        return None
+    named = (menu.ids if each is None else each for each in eligible)
+    return np.array([[arm in each for arm in menu.ids] for each in named], dtype=bool)
+
+
+def columns_as_frame(
+    decided: DecisionColumns, ids: NDArray[np.object_], decider: Decider, now: datetime
+) -> pd.DataFrame:
+    """Decisions for customers `ids` (n,) as rows of the columns that `decide_table` names."""
+    menu, arms = decider.menu, decided.arm
+    given = np.arange(len(menu)) > 0
+    return pd.DataFrame(
+        {
+            "decision_id": decision_ids(decider.release, ids, now),
+            "customer_id": [str(each) for each in ids],
+            "decided_at": now.isoformat(timespec="seconds"),
+            "decision": np.where(given, "offer", "no contact").astype(object)[arms],
+            "arm": np.array(menu.ids, dtype=object)[arms],
+            "offer": np.array(menu.labels, dtype=object)[arms],
+            "risk": decided.risk,
+            **{name: decided.chosen(name) for name in FIGURES},
+            "propensity": decided.chosen("propensities"),
+            "reasons": reasons_in_words(decided, menu, decider.window_months),
+            "policy": decider.policy,
+            "release": decider.release,
+        }
+    )
+
+
+FIGURES = ("acceptance", "risk_if_offered", "expected_value", "value_low", "value_high", "window_value")
+"""What is told of the arm decided, in the order of the columns."""
 
 
 def _inputs(asked: Asked, rows: slice) -> list[CustomerInput]:
@@ -284,7 +404,7 @@ def as_frame(decided: Sequence[Decision], decider: AnyDecider, now: datetime) ->
     months = decider.window_months
     frame = pd.DataFrame(
         {
-            "decision_id": [_decision_id(decider.release, each.customer_id, now) for each in decided],
+            "decision_id": decision_ids(decider.release, (each.customer_id for each in decided), now),
             "customer_id": [each.customer_id for each in decided],
             "decided_at": now.isoformat(timespec="seconds"),
             "decision": ["offer" if each.arm else "no contact" for each in decided],
@@ -327,6 +447,12 @@ def _values(column: pd.Series) -> list[Any]:
     return [None if value != value else value for value in column.tolist()]
 
 
-def _decision_id(release: str, customer: str, now: datetime) -> str:
-    text = f"{release}|{customer}|{now.isoformat()}"
-    return hashlib.sha256(text.encode()).hexdigest()[:20]
+def decision_ids(release: str, customers: Iterable[str], now: datetime) -> list[str]:
+    """Names of decisions: of one release, at one time, for each of n customers."""
+    release_part, at = hashlib.sha256(f"{release}|".encode()), f"|{now.isoformat()}".encode()
+    found = []
+    for customer in customers:
+        digest = release_part.copy()
+        digest.update(str(customer).encode("utf-8", "surrogatepass") + at)
+        found.append(digest.hexdigest()[:20])
+    return found

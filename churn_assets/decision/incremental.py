@@ -100,10 +100,7 @@ class OneOffer:
         self.frailties = [each.frailty for each in at]
         self.types = [slice(end - len(each), end) for end, each in zip(ends, types, strict=True)]
         self.share = np.concatenate([each.share for each in types])
-        decay = np.repeat([each.effect_decay for each in at], list(map(len, types)))
-        fading = np.flatnonzero(decay)
-        self.fading = slice(fading[0], fading[-1] + 1) if len(fading) else slice(0)
-        self.decay = decay[self.fading, None, None]
+        self.decays = [each.effect_decay for each in at]
         self.discount = process.discount_factor ** np.arange(
             1 + max(process.horizon, process.window, *process.running_steps)
         )
@@ -163,15 +160,17 @@ class Worths:
     def __init__(self, responses: PredictedResponses, rules: OneOffer) -> None:
         self._rules, self._price = rules, responses.price[:, None, None]
         self.monthly = rules.process.menu.monthly(responses.price)
-        left, worth = self._by_type(responses)
-        n, horizon, (used, *ends) = len(left), rules.process.horizon, rules.types
+        horizon, ends = rules.process.horizon, rules.types[1:]
+        left, worth = self._by_type(responses, 0, horizon)
         worth *= left[:, :, None, :-1]
-        self._left = in_order(left[:, used])
-        self._means = np.empty((n, worth.shape[2], horizon + len(ends)))
+        self._left = in_order(left)
+        self._means = np.empty((len(left), worth.shape[2], horizon + len(ends)))
         certain = np.maximum(self._left[:, None, :-1], _UNREACHED)
-        np.divide(in_order(worth[:, used]), certain, out=self._means[..., :horizon])
-        for each, end in enumerate(ends):
-            self._means[..., horizon + each] = in_order(worth[:, end, :, 0])
+        np.divide(in_order(worth), certain, out=self._means[..., :horizon])
+        for each in range(1, 1 + len(ends)):
+            left, worth = self._by_type(responses, each, 1)
+            worth *= left[:, :, None, :1]
+            self._means[..., horizon + each - 1] = in_order(worth[..., 0])
 
     def gained(self, acceptance: Floats) -> tuple[Floats, Floats]:
         """Value and spend that each arm adds.
@@ -213,54 +212,77 @@ class Worths:
         """(n, T) discounted chance to be a customer at each step without contact, at the first of the projections."""
         return np.asarray(self._left[:, :-1] * self._rules.discount[: self._left.shape[1] - 1])
 
-    def _by_type(self, responses: PredictedResponses) -> tuple[Floats, Floats]:
-        """(n, J, T + 1) customers of each type who are left without contact, and worths (n, J, 3 K - 2, T).
+    def _by_type(self, responses: PredictedResponses, at: int, steps: int) -> tuple[Floats, Floats]:
+        """(n, J, T + 1) customers of each type who are left without contact, and worths (n, J, 3 K - 2, steps).
 
         Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
+
+        Args:
+            responses: of n customers.
+            at: which projection; its types are J.
+            steps: at which first steps the offer may be made.
         """
         rules, process = self._rules, self._rules.process
         horizon, window, used = process.horizon, process.window, 2 * (process.n_arms - 1)
-        stays, kept_on = self._stays(responses)
-        left = np.empty((*stays.shape[:2], horizon + 1))
-        left[..., 0], left[..., 1:] = rules.share, stays[:, :, 0, :horizon]
+        base, stays, kept_on = self._stays(responses, at, steps)
+        left = np.empty((*base.shape[:2], horizon + 1))
+        left[..., 0], left[..., 1:] = rules.share[rules.types[at]], base[..., :horizon]
         left = left.cumprod(axis=-1)
         idle = self._idle(left)
-        worths = np.empty((*stays.shape[:3], horizon))
-        worths[:, :, 0] = idle[..., :horizon]
+        worths = np.empty((*stays.shape[:2], 1 + stays.shape[2], steps))
+        worths[:, :, 0] = idle[..., :steps]
         worth = worths[:, :, 1:]
-        worth[:, :, :used] = idle[:, :, None, window:]
-        worth[:, :, used:] = self._given_later(stays[:, :, 0])
-        worth[:, rules.fading, :, : kept_on.shape[-1]] *= kept_on
+        worth[:, :, :used] = idle[:, :, None, window : window + steps]
+        worth[:, :, used:] = self._given_later(base, steps)
+        if kept_on is not None:
+            worth[..., : kept_on.shape[-1]] *= kept_on
         for age in reversed(range(window)):
             worth *= process.discount_factor
             worth += rules.pays[age]
-            worth *= stays[:, :, 1:, age : age + horizon]
+            worth *= stays[..., age : age + steps]
         return left, worths
 
-    def _stays(self, responses: PredictedResponses) -> tuple[Floats, Floats]:
-        """Chances to survive a step without contact, once an arm is accepted, refused, accepted; and then to go on.
+    def _stays(
+        self, responses: PredictedResponses, at: int, steps: int
+    ) -> tuple[Floats, Floats, Floats | None]:
+        """Chances to survive a step, and of the contacted to stay right after a window.
+
+        Args:
+            responses: of n customers.
+            at: which projection; its types are J.
+            steps: at which first steps the offer may be made.
 
         Returns:
-            (n, J, 3 K - 2, T and beyond), 1 beyond the horizon; (n, fading, 3 K - 3, T - window + 1) chances of the
-            contacted to stay right after a window that ends within the horizon.
+            (n, J, T and beyond) without contact, 1 beyond the horizon; (n, J, 3 K - 3, steps and a window) once an arm
+            is accepted, refused, accepted; (n, J, 3 K - 3, steps or fewer) chances of the contacted to stay right after
+            a window that ends within the horizon, None where what was kept stays kept.
         """
         rules, process, risk = self._rules, self._rules.process, responses.risk
+        decay, horizon, window = rules.decays[at], process.horizon, process.window
+        seen = min(steps + window - 1, horizon)
         accepted, refused = (
-            each.swapaxes(1, 2) for each in (responses.churn_if_accepted, responses.churn_if_refused)
+            each[:, :seen].swapaxes(1, 2)
+            for each in (responses.churn_if_accepted, responses.churn_if_refused)
         )
-        churn = np.concatenate([risk[:, None], accepted, refused, accepted], axis=1)
-        of_window = staying(churn, risk[:, None], risk_of_types(risk, rules.frailties)[:, :, None])
-        beyond = max(process.window, int(rules.durations[-1]))
-        stays = np.ones((*of_window.shape[:3], process.horizon + beyond))
+        contacted = np.concatenate([accepted, refused, accepted], axis=1)
+        of_types = risk_of_types(risk, [rules.frailties[at]])
+        idle = staying(risk, risk, of_types)
+        of_window = staying(contacted, risk[:, None, :seen], of_types[:, :, None, :seen])
         exponent = process.step_months / process.window_months
         # Somebody always stays: what is to come is known by what it is worth to those who are left.
-        np.maximum(of_window[:, :, 0], _SURELY, out=of_window[:, :, 0])
-        np.power(of_window, exponent, out=stays[..., : process.horizon])
-        ending = of_window[:, rules.fading, :, process.window - 1 :]
-        kept_on = np.minimum(ending[:, :, :1] / np.maximum(ending[:, :, 1:], _UNREACHED), 1.0)
-        kept_on *= rules.decay
-        kept_on += 1 - rules.decay
-        return stays, kept_on
+        np.maximum(idle, _SURELY, out=idle)
+        base = np.ones((*idle.shape[:2], horizon + max(window, int(rules.durations[-1]))))
+        np.power(idle, exponent, out=base[..., :horizon])
+        stays = np.ones((*of_window.shape[:3], steps + window - 1))
+        np.power(of_window, exponent, out=stays[..., :seen])
+        if not decay:
+            return base, stays, None
+        kept_on = np.minimum(
+            idle[:, :, None, window - 1 : seen] / np.maximum(of_window[..., window - 1 :], _UNREACHED), 1.0
+        )
+        kept_on *= decay
+        kept_on += 1 - decay
+        return base, stays, kept_on
 
     def _idle(self, left: Floats) -> Floats:
         """(n, J, T + window) worth of a unit of price of a customer who is idle, by (n, J, T + 1) who is left."""
@@ -276,16 +298,16 @@ class Worths:
         )
         return worth
 
-    def _given_later(self, base: Floats) -> Floats:
-        """(n, J, 1 or K - 1, T) what arms give of a unit a month after the window, and owe at the horizon."""
+    def _given_later(self, base: Floats, steps: int) -> Floats:
+        """(n, J, 1 or K - 1, steps) what arms give of a unit a month after the window, and owe at the horizon."""
         rules, process = self._rules, self._rules.process
-        later = np.empty((*base.shape[:2], len(rules.owed), process.horizon))
-        for place, steps in enumerate(rules.durations.tolist()):
-            worth = rules.owed[place]
-            for age in reversed(range(process.window, steps)):
+        later = np.empty((*base.shape[:2], len(rules.owed), steps))
+        for place, duration in enumerate(rules.durations.tolist()):
+            worth = rules.owed[place][:steps]
+            for age in reversed(range(process.window, duration)):
                 worth = process.discount_factor * worth
                 worth += process.step_months
-                worth = worth * base[..., age : age + process.horizon]
+                worth = worth * base[..., age : age + steps]
             later[:, :, place] = worth
         return later if len(rules.owed) == 1 else later.take(rules.duration, axis=2)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,6 +73,12 @@ class Database(ABC):
             DatabaseRefused: It knows no such user, or does not let them.
         """
 
+    def chunks(self, query: str, rows: int) -> Iterator[pa.Table]:
+        """What one SELECT finds, about so many rows at a time, as `fetch` gives them; errors as there."""
+        table = self.fetch(query)
+        for start in range(0, max(table.num_rows, 1), rows):
+            yield table.slice(start, rows)
+
     @abstractmethod
     def tables(self) -> list[str]:
         """Names of the tables that can be seen, as `DatabaseTable.table` writes them; errors as of `fetch`."""
@@ -137,14 +143,44 @@ def read_database(
         TableError: As of `problems`: there is no such table, or the query is none.
         StoreError: As of `Database.fetch`.
     """
+    chunks = list(read_database_chunks(source, root, problems, reading, order, rows=0))
+    return chunks[0]
+
+
+def read_database_chunks(
+    source: DatabaseTable,
+    root: Path,
+    problems: Problems,
+    reading: FileReading,
+    order: Sequence[str],
+    rows: int,
+) -> Iterator[RawTable]:
+    """The same table, about so many `rows` at a time; 0: whole. Other arguments and errors as of `read_database`.
+
+    One that comes in several pieces is in the order in which the database gives it: a query says which.
+    """
+    before = 0
     try:
         database = opened(source.database, root)
-        table = database.fetch(database.select(source))
+        query = database.select(source)
+        tables = database.chunks(query, rows) if rows else iter([database.fetch(query)])
+        waiting = next(tables, None)
+        while waiting is not None:
+            table, waiting = waiting, next(tables, None)
+            raw = _raw_of_database(table, problems, reading)
+            if not before and waiting is None:
+                _put_in_order(raw, order)
+            raw.line = raw.line + before
+            before += len(raw)
+            yield raw
     except QueryError as error:
-        near = _nearest(database, source) if error.missing else ""
+        near = _nearest(opened(source.database, root), source) if error.missing else ""
         problems.add(error.found, error.expected + near, rank=STRUCTURE, remedy=error.remedy)
         problems.stop()
         raise
+
+
+def _raw_of_database(table: pa.Table, problems: Problems, reading: FileReading) -> RawTable:
     names = table.column_names
     for name in dict.fromkeys(each for each in names if names.count(each) > 1):
         problems.add("a name of several columns", "each name once", column=name, rank=STRUCTURE,
@@ -152,7 +188,6 @@ def read_database(
     problems.stop()
     raw = RawTable.of_arrow(table, problems.where)
     raw.decimal, raw.blanks = reading.decimal, reading.blanks
-    _put_in_order(raw, order)
     return raw
 
 

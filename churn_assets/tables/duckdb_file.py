@@ -40,6 +40,11 @@ class DuckdbFile(Database):
         return self.root / self.location.partition("://")[2]
 
     def fetch(self, query: str) -> pa.Table:
+        pieces = list(self.chunks(query, _CHUNK))
+        return pa.concat_tables(pieces)
+
+    def chunks(self, query: str, rows: int) -> Iterator[pa.Table]:
+        """As of `Database`; DuckDB gives them as it finds them."""
         import duckdb
 
         with self._session(read_only=True) as connection:
@@ -50,13 +55,19 @@ class DuckdbFile(Database):
                 raise QueryError(f"{len(statements)} statements, or one that is no SELECT", "one SELECT")
             found = connection.sql(query)
             types = [str(each) for each in found.types]
-            with found.to_arrow_reader(_CHUNK) as reader:
-                table = pa.Table.from_batches(list(reader), reader.schema)
-        fields = [
-            field if _MEANT.fullmatch(kind) else no_meaning(field, kind)
-            for field, kind in zip(table.schema, types, strict=True)
-        ]
-        return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
+            with found.to_arrow_reader(rows) as reader:
+                fields = [
+                    field if _MEANT.fullmatch(kind) else no_meaning(field, kind)
+                    for field, kind in zip(reader.schema, types, strict=True)
+                ]
+                schema, empty = pa.schema(fields), True
+                for batch in reader:
+                    empty = False
+                    yield pa.Table.from_arrays(
+                        [pa.chunked_array([each]) for each in batch.columns], schema=schema
+                    )
+                if empty:
+                    yield schema.empty_table()
 
     def tables(self) -> list[str]:
         found = self.fetch("select table_schema as place, table_name as name from information_schema.tables")

@@ -9,6 +9,8 @@ import re
 import shutil
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -52,6 +54,38 @@ def read_raw(path: Path, problems: Problems, reading: FileReading = DETECTED) ->
     Raises:
         TableError: As of `problems`: there is no such file, or no table in it.
     """
+    said: list[str] = []
+    with _opened(path, problems, reading, said) as (plain, is_parquet):
+        if is_parquet:
+            return _parquet(plain, problems, said)
+        return _csv(plain, problems, reading, said)
+
+
+def read_chunks(path: Path, problems: Problems, reading: FileReading, rows: int) -> Iterator[RawTable]:
+    """The same table, some rows at a time: memory does not grow with the file, but of a CSV with quotes.
+
+    Args:
+        path: As of `read_raw`.
+        problems: As of `read_raw`; rows of a CSV that are none are told behind the last chunk.
+        reading: As of `read_raw`.
+        rows: About how many at a time.
+
+    Raises:
+        TableError: As of `read_raw`.
+    """
+    said: list[str] = []
+    with _opened(path, problems, reading, said) as (plain, is_parquet):
+        if is_parquet:
+            yield from _parquet_chunks(plain, problems, said, rows)
+        else:
+            yield from _csv_chunks(plain, problems, reading, said, rows)
+
+
+@contextmanager
+def _opened(
+    path: Path, problems: Problems, reading: FileReading, said: list[str]
+) -> Iterator[tuple[Path, bool]]:
+    """The file without gzip, in UTF-8 if it is a CSV; and whether it is Parquet."""
     if not path.is_file():
         raise _stopped(problems, "no such file", "a CSV or Parquet table")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
@@ -62,14 +96,14 @@ def read_raw(path: Path, problems: Problems, reading: FileReading = DETECTED) ->
         )
     if not path.stat().st_size:
         raise _stopped(problems, "an empty file", "a header and at least one line")
-    said: list[str] = []
     with TemporaryDirectory(prefix="churn-table-") as folder:
         plain = _unzipped(path, Path(folder), problems, said)
         if _head(plain).startswith(_PARQUET):
-            return _parquet(plain, problems, said)
+            yield plain, True
+            return
         if suffix in (".parquet", ".pq"):
             raise _stopped(problems, f"text ({shown(_head(plain)[:20].decode('latin-1'))})", "a Parquet file")
-        return _csv(_utf8(plain, Path(folder), problems, reading, said), problems, reading, said)
+        yield _utf8(plain, Path(folder), problems, reading, said), False
 
 
 def _stopped(problems: Problems, found: str, expected: str, **place: Any) -> Exception:
@@ -123,7 +157,70 @@ def _utf8(path: Path, folder: Path, problems: Problems, reading: FileReading, sa
     return target
 
 
+@dataclass(frozen=True)
+class _Dialect:
+    """How a CSV is written: `names` of its columns, what stands between and around fields, lines `above` its header."""
+
+    names: list[str]
+    separator: str
+    quote: str
+    above: int
+    kinds: list[Any]
+
+
 def _csv(path: Path, problems: Problems, reading: FileReading, said: list[str]) -> RawTable:
+    dialect = _dialect(path, problems, reading, said)
+    table = _parsed(path, dialect, problems)
+    return _without_blank_lines(_raw_of_csv(table, dialect, 0, problems, reading, said))
+
+
+def _raw_of_csv(
+    table: Any, dialect: _Dialect, before: int, problems: Problems, reading: FileReading, said: list[str]
+) -> RawTable:
+    columns = {name: table.column(place) for place, name in enumerate(dialect.names)}
+    line = np.arange(table.num_rows) + FIRST_LINE + dialect.above + before
+    return RawTable(problems.where, columns, line, said, reading.decimal, reading.blanks)
+
+
+def _csv_chunks(
+    path: Path, problems: Problems, reading: FileReading, said: list[str], rows: int
+) -> Iterator[RawTable]:
+    dialect, before, given = _dialect(path, problems, reading, said), 0, 0
+    dialect = replace(dialect, kinds=[pa.string()] * len(dialect.names))
+    for table in _pieces(_parsed_blocks(path, dialect, problems), rows):
+        raw = _without_blank_lines(_raw_of_csv(table, dialect, before, problems, reading, said))
+        before += table.num_rows
+        given += len(raw)
+        yield raw
+    if not before:
+        yield _raw_of_csv(_parsed(path, dialect, problems), dialect, 0, problems, reading, said)
+
+
+def _pieces(blocks: Iterator[Any], rows: int) -> Iterator[Any]:
+    """Blocks of a table put together to tables of exactly so many rows, but for the last."""
+    waiting: list[Any] = []
+    for block in blocks:
+        waiting.append(block)
+        while sum(each.num_rows for each in waiting) >= rows:
+            table = (
+                pa.Table.from_batches(waiting)
+                if isinstance(block, pa.RecordBatch)
+                else pa.concat_tables(waiting)
+            )
+            yield table.slice(0, rows)
+            waiting = (
+                table.slice(rows).to_batches() if isinstance(block, pa.RecordBatch) else [table.slice(rows)]
+            )
+    waiting = [each for each in waiting if each.num_rows]
+    if waiting:
+        yield (
+            pa.Table.from_batches(waiting)
+            if isinstance(waiting[0], pa.RecordBatch)
+            else pa.concat_tables(waiting)
+        )
+
+
+def _dialect(path: Path, problems: Problems, reading: FileReading, said: list[str]) -> _Dialect:
     sample = _head(path)
     _refuse_other_encodings(path, problems)
     text = sample.decode("utf-8", "ignore").removeprefix("\ufeff")
@@ -149,17 +246,7 @@ def _csv(path: Path, problems: Problems, reading: FileReading, said: list[str]) 
         row for row in csv.reader(lines[1:], delimiter=separator, quotechar=quote) if len(row) == len(names)
     ]
     kinds = [_kind(column) for column in zip(*fields, strict=True)] or [pa.string()] * len(names)
-    table = _parsed(path, separator, quote, kinds, above, problems)
-    columns = {name: table.column(place) for place, name in enumerate(names)}
-    raw = RawTable(
-        problems.where,
-        columns,
-        np.arange(table.num_rows) + FIRST_LINE + above,
-        said,
-        reading.decimal,
-        reading.blanks,
-    )
-    return _without_blank_lines(raw)
+    return _Dialect(names, separator, quote, above, kinds)
 
 
 def _refuse_other_encodings(path: Path, problems: Problems) -> None:
@@ -219,45 +306,72 @@ def _refuse_repeated(names: list[str], problems: Problems) -> None:
     problems.stop()
 
 
-def _parsed(path: Path, separator: str, quote: str, kinds: list[Any], above: int, problems: Problems) -> Any:
+def _parsed(path: Path, dialect: _Dialect, problems: Problems) -> Any:
     wrong: list[Any] = []
-    width = len(kinds)
+    options = _csv_options(dialect, wrong)
+    try:
+        table = pyarrow.csv.read_csv(path, **options)
+    except pa.ArrowInvalid as error:
+        table = _no_lines(error, dialect, problems)
+    _refuse_widths(wrong, len(dialect.names), problems, empty=not table.num_rows)
+    return table
+
+
+def _parsed_blocks(path: Path, dialect: _Dialect, problems: Problems) -> Iterator[Any]:
+    """Record batches as they are read; rows of another width are told behind the last."""
+    wrong: list[Any] = []
+    empty = True
+    try:
+        with pyarrow.csv.open_csv(path, **_csv_options(dialect, wrong)) as reader:
+            for block in reader:
+                empty = empty and not block.num_rows
+                yield block
+    except pa.ArrowInvalid as error:
+        _no_lines(error, dialect, problems)
+    _refuse_widths(wrong, len(dialect.names), problems, empty=empty)
+
+
+def _csv_options(dialect: _Dialect, wrong: list[Any]) -> dict[str, Any]:
+    """How Arrow reads it; rows of another width go to `wrong`."""
 
     def note(row: Any) -> str:
         wrong.append((row.number, row.actual_columns))
         return "skip"
 
-    text = {f"f{place}": kind for place, kind in enumerate(kinds)}
-    try:
-        table = pyarrow.csv.read_csv(
-            path,
-            # One thread knows the number of a row that is wrong.
-            read_options=pyarrow.csv.ReadOptions(
-                use_threads=False, block_size=_BLOCK, column_names=list(text), skip_rows=above + 1
-            ),
-            parse_options=pyarrow.csv.ParseOptions(
-                delimiter=separator, quote_char=quote, newlines_in_values=True, ignore_empty_lines=False,
-                invalid_row_handler=note,
-            ),
-            convert_options=pyarrow.csv.ConvertOptions(column_types=text),
-        )  # fmt: skip
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" not in str(error) and "Could not skip initial" not in str(error):
-            raise _stopped(problems, str(error), "a CSV") from error
-        table = pa.table({name: pa.array([], kind) for name, kind in text.items()})
+    text = {f"f{place}": kind for place, kind in enumerate(dialect.kinds)}
+    return {
+        # One thread knows the number of a row that is wrong.
+        "read_options": pyarrow.csv.ReadOptions(
+            use_threads=False, block_size=_BLOCK, column_names=list(text), skip_rows=dialect.above + 1
+        ),
+        "parse_options": pyarrow.csv.ParseOptions(
+            delimiter=dialect.separator, quote_char=dialect.quote, newlines_in_values=True,
+            ignore_empty_lines=False, invalid_row_handler=note,
+        ),
+        "convert_options": pyarrow.csv.ConvertOptions(column_types=text),
+    }  # fmt: skip
+
+
+def _no_lines(error: pa.ArrowInvalid, dialect: _Dialect, problems: Problems) -> Any:
+    """A table without rows, where that is all that is wrong."""
+    if "Empty CSV" not in str(error) and "Could not skip initial" not in str(error):
+        raise _stopped(problems, str(error), "a CSV") from error
+    return pa.table({f"f{place}": pa.array([], kind) for place, kind in enumerate(dialect.kinds)})
+
+
+def _refuse_widths(wrong: list[Any], width: int, problems: Problems, *, empty: bool) -> None:
     widths = _by_width(wrong)
     for count, fields in sorted(widths.items()):
         kind = "few" if count < width else "many"
         remedy = (
             "is line 1 the header?"
-            if len(widths) == 1 and not table.num_rows
+            if len(widths) == 1 and empty
             else f"too {kind} separators, or a quote missing"
         )
         problems.add(
             f"{count} fields", f"{width}, as in the header", lines=fields, remedy=remedy, rank=STRUCTURE
         )
     problems.stop()
-    return table
 
 
 def _kind(sample: Sequence[str]) -> Any:
@@ -299,6 +413,28 @@ def _parquet(path: Path, problems: Problems, said: list[str]) -> RawTable:
         raise _stopped(problems, f"a Parquet file that cannot be read ({error})", "a whole one") from error
     _refuse_repeated(table.column_names, problems)
     raw = RawTable.of_arrow(table, problems.where)
+    raw.said.extend(said)
+    return raw
+
+
+def _parquet_chunks(path: Path, problems: Problems, said: list[str], rows: int) -> Iterator[RawTable]:
+    before = 0
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            _refuse_repeated(schema.names, problems)
+            for table in _pieces(file.iter_batches(batch_size=rows), rows):
+                yield _raw_of_parquet(table, before, problems, said)
+                before += table.num_rows
+            if not before:
+                yield _raw_of_parquet(schema.empty_table(), 0, problems, said)
+    except (pa.ArrowException, OSError) as error:
+        raise _stopped(problems, f"a Parquet file that cannot be read ({error})", "a whole one") from error
+
+
+def _raw_of_parquet(table: Any, before: int, problems: Problems, said: list[str]) -> RawTable:
+    raw = RawTable.of_arrow(table, problems.where)
+    raw.line = raw.line + before
     raw.said.extend(said)
     return raw
 

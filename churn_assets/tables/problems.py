@@ -7,7 +7,7 @@ once. A problem names the line and shows the value that was found, never a custo
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -185,12 +185,48 @@ class Problems:
 
     def stop(self) -> None:
         """Raises what was found, if anything, as the error of this kind of table."""
-        problems = self.all
-        if problems:
-            more = len(problems) - _SHOWN_PROBLEMS
-            told = [str(each) for each in problems[:_SHOWN_PROBLEMS]]
-            message = "\n".join(told + ([f"and {more} more problems"] if more > 0 else []))
-            raise self._kind(message, problems, frozenset(self._lines))
+        if self._found:
+            raise_all(self.all, self._kind, frozenset(self._lines))
+
+
+def raise_all(
+    problems: Sequence[TableProblem], kind: type[TableError], lines: frozenset[int] = frozenset()
+) -> None:
+    """Raises problems as one error, the first of them in its message.
+
+    Args:
+        problems: What is wrong, worst first.
+        kind: The error.
+        lines: As of `TableError`.
+    """
+    more = len(problems) - _SHOWN_PROBLEMS
+    told = [str(each) for each in problems[:_SHOWN_PROBLEMS]]
+    raise kind("\n".join(told + ([f"and {more} more problems"] if more > 0 else [])), problems, lines)
+
+
+def merged_problems(parts: Iterable[TableProblem]) -> list[TableProblem]:
+    """What is wrong with a table, worst first, from what is wrong with its parts, in their order."""
+    found: dict[tuple[Any, ...], list[TableProblem]] = {}
+    for each in parts:
+        found.setdefault((each.file, each.column, each.expected, each.remedy, each.rank), []).append(each)
+    whole = [_one(same) for same in found.values()]
+    return sorted(whole, key=lambda each: (each.rank, -each.count))
+
+
+def _one(same: Sequence[TableProblem]) -> TableProblem:
+    """One problem of several parts."""
+    first, lines = same[0], [line for each in same for line in each.lines][:_SHOWN_LINES]
+    texts: list[str] = []
+    for each in same:
+        if each.lines and len(texts) < _SHOWN_VALUES and each.found not in texts:
+            texts.append(each.found)
+    short = sum(len(each.lines) for each in same[:1]) < _SHOWN_LINES
+    return replace(
+        first,
+        lines=tuple(lines),
+        count=sum(each.count for each in same),
+        found=", ".join(texts) if short and texts else first.found,
+    )
 
 
 def leave_out(name: str) -> str:

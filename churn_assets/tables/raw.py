@@ -36,6 +36,9 @@ class RawTable:
         attempts: Columns that were tried as numbers: the numbers, and where there is none.
         asked: The column whose texts were asked for last, and the answer.
         no_meaning: Columns whose type no rule reads, and what the source calls it.
+        decimals: Columns of texts of a table of which this is a part, that hold commas: what most of their numbers are
+            written with, empty where they do not say.
+        repeated: `id_hash` of ids in several lines of the table of which this is a part; None: it is whole.
     """
 
     where: str
@@ -49,6 +52,8 @@ class RawTable:
     attempts: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = field(default_factory=dict)
     asked: tuple[Any, tuple[NDArray[np.int32], list[str]]] | None = None
     no_meaning: dict[str, str] = field(default_factory=dict)
+    decimals: Mapping[str, str] = field(default_factory=dict)
+    repeated: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.line)

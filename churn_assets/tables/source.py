@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 from churn_assets.store.canonical import canonical_json, sha256_bytes, sha256_file
 from churn_assets.store.inputs import content_of, in_bucket, local_copy
 from churn_assets.tables.config import DatabaseTable, FileReading, TablePlace
-from churn_assets.tables.files import DETECTED, read_raw
+from churn_assets.tables.files import DETECTED, read_chunks, read_raw
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.raw import RawTable
 
@@ -42,6 +42,24 @@ def read_source(
         return read_database(source, root, problems, reading, order), ""
     with local_copy(source, root) as (path, _):
         return read_raw(path, problems, reading), sha256_file(path)
+
+
+def read_source_chunks(
+    source: TablePlace,
+    root: Path,
+    problems: Problems,
+    reading: FileReading,
+    order: Sequence[str],
+    rows: int,
+) -> Iterator[RawTable]:
+    """The raw table of a source, about so many `rows` at a time; other arguments and errors as of `read_source`."""
+    if isinstance(source, DatabaseTable):
+        from churn_assets.tables.database import read_database_chunks
+
+        yield from read_database_chunks(source, root, problems, reading, order, rows)
+        return
+    with local_copy(source, root) as (path, _):
+        yield from read_chunks(path, problems, reading, rows)
 
 
 def source_name(source: TablePlace, root: Path) -> str:

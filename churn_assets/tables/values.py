@@ -142,8 +142,8 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
         name, unfit, None, expected, line=table.line, rank=ROLE, found="a text that the service refuses"
     )
     ids: NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
-    if unique and not pd.Index(ids).is_unique:
-        twice = pd.Series(ids).duplicated(keep=False).to_numpy() & ~blank
+    twice = _repeated(ids, table.repeated) & ~blank if unique else blank
+    if unique and twice.any():
         remedy = (
             "leave out the other lines; of a customer's months: `row_date: <the column of the row's day>`"
         )
@@ -152,6 +152,26 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
             name, twice, None, "each id once", line=table.line, remedy=remedy, rank=ROLE, found=found
         )
     return ids
+
+
+def _repeated(ids: NDArray[np.object_], known: NDArray[np.uint64] | None) -> NDArray[np.bool_]:
+    """(n,) whether an id stands in several lines, of this table or of the one that it is a part of."""
+    if known is not None:
+        return np.isin(id_hash(ids), known)
+    if pd.Index(ids).is_unique:
+        return np.zeros(len(ids), dtype=bool)
+    return np.asarray(pd.Series(ids).duplicated(keep=False))
+
+
+def id_hash(ids: NDArray[np.object_]) -> NDArray[np.uint64]:
+    """(n,) 64 bits of each of n texts; equal for equal texts, on every machine."""
+    return np.asarray(pd.util.hash_array(ids, categorize=False), np.uint64)
+
+
+def id_texts(table: RawTable, name: str) -> NDArray[np.object_]:
+    """(n,) ids as text, empty for a blank; right or wrong."""
+    texts: NDArray[np.object_] = _id_texts(table, name).to_numpy(zero_copy_only=False)
+    return texts
 
 
 def _id_texts(table: RawTable, name: str) -> Any:
@@ -242,7 +262,8 @@ def _attempted(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray
         return _as_floats(plain_values(values)), np.zeros(len(table), dtype=bool)
     if not is_text(table, name):
         return np.full(len(table), np.nan), np.array(values.is_valid(), dtype=bool)
-    if table.decimal != "," and not table.blanks and not pa.types.is_dictionary(values.type):
+    plain = not table.blanks and not pa.types.is_dictionary(values.type)
+    if table.decimal != "," and plain and name not in table.decimals:
         try:
             numbers = _as_floats(values)
         except pa.ArrowInvalid:
@@ -283,7 +304,8 @@ def _numbers_of_texts(
     texts = pc.utf8_trim_whitespace(values)
     no_value = pa.array([*BLANK_NUMBERS, *table.blanks])
     blank = pc.or_(pc.is_in(pc.utf8_lower(texts), no_value), pc.is_in(texts, no_value))
-    decimal = table.decimal or _decimal_of(texts.filter(pc.invert(blank)))
+    found = table.decimals[name] if name in table.decimals else _decimal_of(texts.filter(pc.invert(blank)))
+    decimal = table.decimal or found or None
     pattern = _COMMA if decimal == "," else _PLAIN if decimal is None else _POINT
     good = pc.and_(pc.match_substring_regex(texts, pattern), pc.invert(blank))
     texts = texts.filter(good)
@@ -300,13 +322,24 @@ def _numbers_of_texts(
 
 def _decimal_of(texts: Any) -> Literal[".", ","] | None:
     """What most numbers of a column are written with; None where they do not say."""
+    return decimal_by(*comma_counts(texts))
+
+
+def comma_counts(texts: Any) -> tuple[bool, int, int]:
+    """Whether a comma stands in any of some texts; in how many it is surely decimal, and in how many a point is."""
 
     def count(pattern: str) -> int:
         return pc.sum(pc.match_substring_regex(texts, pattern)).as_py() or 0
 
     if not pc.any(pc.match_substring(texts, ",")).as_py():
+        return False, 0, 0
+    return True, count(_SURELY_COMMA), count(_SURELY_POINT)
+
+
+def decimal_by(any_comma: bool, commas: int, points: int) -> Literal[".", ","] | None:
+    """What most numbers of a column are written with, by `comma_counts`; None where they do not say."""
+    if not any_comma:
         return "."
-    commas, points = count(_SURELY_COMMA), count(_SURELY_POINT)
     return None if commas == points == 0 else "," if commas > points else "."
 
 

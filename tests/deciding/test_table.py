@@ -54,7 +54,7 @@ def test_a_table_without_customers_has_no_decisions(decider, raw):
 
 
 def test_the_size_of_a_batch_changes_nothing(decided, decider, raw, monkeypatch):
-    monkeypatch.setattr(table, "BATCH", 7)
+    monkeypatch.setattr(table, "BLOCK", 7)
     pd.testing.assert_frame_equal(decide_table(raw, decider, NOW), decided)
 
 

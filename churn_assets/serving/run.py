@@ -27,6 +27,7 @@ from churn_assets.serving.reload import ReleaseFollower, load_served
 from churn_assets.serving.security import Guard, Keyring, read_keys
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
+from churn_assets.store.privacy_key import privacy_key
 from churn_assets.store.signatures import SignaturePolicy
 
 KEYS_FILE = "CHURN_API_KEYS"
@@ -59,6 +60,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
         port: Listened on; 0 takes a free one.
         workers: Processes.
         signatures: Whose signatures the store needs, as JSON; nobody's if left out.
+        pseudonyms: Whether the decision log names customers by pseudonyms.
     """
 
     root: str
@@ -70,6 +72,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
     port: int
     workers: int
     signatures: str = "{}"
+    pseudonyms: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,7 @@ def worker_parts() -> Parts:
         metrics=metrics,
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,
+        pseudonyms=privacy_key(os.environ, needed=True) if plan.pseudonyms else b"",
     )
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,12 @@ def subject_of(customer: str, key: bytes) -> str:
 
 def _salt(folder: Path) -> bytes:
     path = folder / "salt"
-    try:
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return path.read_bytes()
-    with os.fdopen(file, "wb") as stream:
-        stream.write(salt := secrets.token_bytes(32))
-    return salt
+    if not path.exists():
+        draft = folder / f".salt-{secrets.token_hex(8)}"
+        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(file, "wb") as stream:
+            stream.write(secrets.token_bytes(32))
+        with suppress(FileExistsError):  # another process was faster: its salt counts
+            os.link(draft, path)
+        draft.unlink()
+    return path.read_bytes()

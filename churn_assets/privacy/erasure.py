@@ -28,7 +28,7 @@ from churn_assets.privacy.places import PLACES
 from churn_assets.privacy.search import holds
 from churn_assets.privacy.tables import PERSONS
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.erasures import FilePlace, Subjects, file_places, left_behind, replace
+from churn_assets.store.erasures import FilePlace, Subjects, file_places, left_behind, replace, replacements
 from churn_assets.store.errors import (
     ContentError,
     InvalidSetting,
@@ -137,6 +137,9 @@ def _versions(store: ArtifactStore, customer: str, nobody: str, now: datetime, d
             manifest = store.manifest(ref)
             for key in left_behind(store.backend, ref, manifest.files, store.signatures):
                 store.backend.delete(key)
+            if store.cache is not None:
+                for record in replacements(store.backend, ref, store.signatures).values():
+                    store.cache.forget(record.before)
             if ref.asset in PERSONS:
                 done.files += _version(store, ref, customer, nobody, now)
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from churn_assets.store.backend import Backend, stored
 from churn_assets.store.canonical import seal, unseal
 from churn_assets.store.digests import digests_of
-from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing
+from churn_assets.store.errors import CorruptArtifact, InvalidSetting, ObjectExists, ObjectMissing
 from churn_assets.store.manifest import FileEntry, Sealed, parse_sealed
 from churn_assets.store.names import is_key
 from churn_assets.store.reference import ArtifactRef
@@ -31,6 +31,8 @@ from churn_assets.store.signatures import UNSIGNED, Signatures
 ERASURES = "erasures/"
 """Certificates, by the digest of whom they are about; and the salt of these digests."""
 SALT = f"{ERASURES}salt"
+CHECK = f"{ERASURES}key"
+"""Tells whether a secret is the one that customers were erased by, and not what it is."""
 _SCHEMA = 1
 _RECORD = re.compile(r"(?P<number>[0-9]{6})\.json")
 _CERTIFICATE = re.compile(ERASURES + r"(?P<subject>[0-9a-f]{64})/(?P<number>[0-9]{6})\.json")
@@ -190,22 +192,24 @@ class Subjects:
     def __init__(self, backend: Backend, key: bytes = b"") -> None:
         self._backend = backend
         self._key = key
-        self._salt: bytes | None = None
+        self._known: list[bytes] | None = None
 
     def digest(self, customer: str) -> str:
-        """64 hex digits that stand for a customer."""
-        return hmac.digest(self._keyed(), customer.encode(), "sha256").hex()
+        """64 hex digits that stand for a customer in a new certificate."""
+        return _digest(self._own(), customer)
 
     def certificates(self, customer: str) -> list[dict[str, Any]]:
         """What was certified of a customer, oldest first."""
-        prefix = f"{ERASURES}{self.digest(customer)}/"
-        keys = [key for key in self._backend.list(prefix) if is_certificate(key)]
+        prefixes = {f"{ERASURES}{_digest(secret, customer)}/" for secret in self._secrets()}
+        keys = [
+            key for prefix in sorted(prefixes) for key in self._backend.list(prefix) if is_certificate(key)
+        ]
         return [unseal(self._backend.read(key), file=key, schema_version=_SCHEMA) for key in keys]
 
     def certify(self, customer: str, document: Mapping[str, Any], signatures: Signatures) -> str:
         """Keep a certificate, signed where that is asked for; returns its key."""
         subject = self.digest(customer)
-        number = 1 + len(self.certificates(customer))
+        number = 1 + len(self._backend.list(f"{ERASURES}{subject}/"))
         key = f"{ERASURES}{subject}/{number:06d}.json"
         data = seal({"schema_version": _SCHEMA, "subject": subject, **document})
         signatures.sign(self._backend, key, data)
@@ -218,26 +222,52 @@ class Subjects:
         return frozenset(match["subject"] for match in found if match)
 
     def among(self, customers: Iterable[str]) -> list[bool]:
-        """Whether each of these customers was erased; nothing is digested where nobody was."""
+        """Whether each of these customers was erased; nothing is digested where nobody was.
+
+        Raises:
+            InvalidSetting: Some were erased by a secret that is not given here, so nobody can say who.
+        """
         gone = self.erased()
-        return [bool(gone) and self.digest(each) in gone for each in customers]
+        if not gone:
+            return [False for _ in customers]
+        known = self._secrets()
+        return [any(_digest(secret, each) in gone for secret in known) for each in customers]
 
-    def _keyed(self) -> bytes:
+    def _own(self) -> bytes:
+        """The secret of new certificates; who has another one later is told, and learns from nobody by mistake."""
         if self._key:
-            return self._key
-        if self._salt is None:
             with suppress(ObjectExists):
-                if not self._has_salt():
-                    self._backend.create(SALT, secrets.token_bytes(32))
-            self._salt = self._backend.read(SALT)
-        return self._salt
+                if _read_or_none(self._backend, CHECK) is None:
+                    self._backend.create(CHECK, _digest(self._key, CHECK).encode())
+        elif _read_or_none(self._backend, SALT) is None:
+            with suppress(ObjectExists):
+                self._backend.create(SALT, secrets.token_bytes(32))
+        self._known = None
+        return self._secrets()[0]
 
-    def _has_salt(self) -> bool:
-        try:
-            self._backend.info(SALT)
-        except ObjectMissing:
-            return False
-        return True
+    def _secrets(self) -> list[bytes]:
+        """The secret from the environment first, then the store's salt; those that certificates may be by."""
+        if self._known is None:
+            check, salt = _read_or_none(self._backend, CHECK), _read_or_none(self._backend, SALT)
+            if check is not None and check != _digest(self._key, CHECK).encode():
+                found = "another one" if self._key else "nothing"
+                message = (
+                    f"CHURN_PRIVACY_KEY: found {found}, expected the secret by which customers were erased"
+                )
+                raise InvalidSetting(f"{message} from this store")
+            self._known = [each for each in (self._key, salt) if each]
+        return self._known
+
+
+def _digest(secret: bytes, text: str) -> str:
+    return hmac.digest(secret, text.encode(), "sha256").hex()
+
+
+def _read_or_none(backend: Backend, key: str) -> bytes | None:
+    try:
+        return backend.read(key)
+    except ObjectMissing:
+        return None
 
 
 def is_certificate(key: str) -> bool:
@@ -246,12 +276,12 @@ def is_certificate(key: str) -> bool:
 
 
 def read_certificate(key: str, copy: Path) -> None:
-    """Refuse a certificate that is not as it was written, or stands elsewhere; the salt may be any 32 bytes.
+    """Refuse a certificate that is not as it was written, or stands elsewhere; salt and check are no certificates.
 
     Raises:
         CorruptArtifact: It is not.
     """
-    if key == SALT:
+    if key in (SALT, CHECK):
         return
     document = unseal(copy.read_bytes(), file=key, schema_version=_SCHEMA)
     match = _CERTIFICATE.fullmatch(key)

@@ -21,7 +21,7 @@ from churn_assets.release.deciding import load_release
 from churn_assets.risk.format import RISK_MODEL
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.erasures import Subjects, replacements
-from churn_assets.store.errors import RequestRefused, UnsignedContent
+from churn_assets.store.errors import InvalidSetting, RequestRefused, UnsignedContent
 from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.reference import ArtifactRef
@@ -195,6 +195,17 @@ def test_an_erased_customer_is_not_learned_from_again(store, root):
     assert subjects.among([customer, "b"]) == [False, False]
     erased(store, root, customer)
     assert Subjects(store.backend).among([customer, "b"]) == [True, False]
+
+
+def test_whoever_lacks_the_secret_of_an_erasure_is_told_and_learns_from_nobody_by_mistake(store, root):
+    customer, other, key = customer_of(store), other_of(store), b"a secret of this shop"
+    erased(store, root, customer)
+    erased(store, root, other, key=key)
+    assert Subjects(store.backend, key).among([customer, other, "b"]) == [True, True, False]
+    for wrong, found in ((b"", "nothing"), (b"another secret of it", "another one")):
+        with pytest.raises(InvalidSetting, match=f"CHURN_PRIVACY_KEY: found {found}"):
+            Subjects(store.backend, wrong).among([customer])
+    assert verify_store(store, readers=READERS).foreign == []
 
 
 class CrashError(Exception):

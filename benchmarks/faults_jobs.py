@@ -339,18 +339,11 @@ def measure() -> list[Figure]:
     """The figures; `CHURN_FAULTS_MOST` bounds how many of each sensor and command are tried."""
     most = os.environ.get("CHURN_FAULTS_MOST")
     counts = tried(int(most) if most else None)
+    what = "sensors and commands × calls × errors, kills"
     figures = [
-        Figure(
-            "faults_jobs_enumerated",
-            counts.enumerated,
-            ">=",
-            2000,
-            "sensors and commands × calls × errors, kills",
-        )
+        Figure("faults_jobs_enumerated", counts.enumerated, ">=", 2000, what),
+        Figure("faults_jobs", counts.faults, ">=", 1, "tried: all of them, or those that were drawn"),
     ]
-    figures.append(
-        Figure("faults_jobs", counts.faults, ">=", 1, "tried: all of them, or those that were drawn")
-    )
     for name, found in (
         ("silent", counts.silent),
         ("unhealed", counts.unhealed),

@@ -32,7 +32,7 @@ def upgrade(
         raise UsageProblemError(message, "churn upgrade --check")
     folder = Path(context.obj) / "configs"
     found = []
-    for path in sorted(folder.glob("*.yaml")):
+    for path in sorted(folder.glob("[a-z0-9]*.yaml")):  # files of editors and systems are none
         try:
             load_experiment(path.stem, folder)
             found.append(UpgradeFinding(f"experiment {path.stem}", "reads", read=True))

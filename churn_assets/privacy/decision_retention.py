@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -12,6 +13,9 @@ from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import seal, unseal
 from churn_assets.store.errors import BROKEN, ObjectExists, StoreError, StoreUnreachable
+
+LARGEST_LEAD = timedelta(hours=12)
+"""By which a machine's clock may be ahead of the storage's; ages are told in days."""
 
 
 @dataclass
@@ -43,6 +47,9 @@ def age_out(store: ArtifactStore, experiment: str, keep_days: int, now: datetime
         StoreUnreachable: The store does not answer.
     """
     done, day = Aged(), f"{now - timedelta(days=keep_days):%Y%m%d}"
+    if apply and segments_before(store.backend, experiment, day) and (ahead := _ahead(store.backend, now)):
+        done.problems.append(ahead)
+        return done
     for key in segments_before(store.backend, experiment, day):
         name = segment_name(key)
         done.going.append(name)
@@ -58,6 +65,17 @@ def age_out(store: ArtifactStore, experiment: str, keep_days: int, now: datetime
             continue
         done.gone.append(name)
     return done
+
+
+def _ahead(backend: Backend, now: datetime) -> str:
+    """What is wrong with a clock by which decisions would go too early; empty where it agrees with the storage's."""
+    key = f"{EVIDENCE}clock-{secrets.token_hex(8)}.json"
+    backend.create(key, seal({"schema_version": EVIDENCE_SCHEMA}))
+    there = backend.written_at(key)
+    backend.delete(key)
+    if now - there <= LARGEST_LEAD:
+        return ""
+    return f"clock: found {now:%Y-%m-%d %H:%M} here and {there:%Y-%m-%d %H:%M} UTC in the storage: nothing was deleted"
 
 
 def evidence_key(experiment: str, name: str) -> str:

@@ -36,6 +36,7 @@ from churn_assets.store.errors import (
     StoreError,
     StoreUnreachable,
 )
+from churn_assets.store.names import is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
 INDEXES = ".churn/decision_index"
@@ -199,7 +200,7 @@ def _copies(place: ErasedPlace, done: Erased) -> None:
 
 def _left(store: ArtifactStore, names: frozenset[str]) -> Iterator[str]:
     """Whatever of the store still holds the customer, in any form: nothing is trusted to have been done."""
-    for key in store.backend.list(""):
+    for key in filter(is_key, store.backend.list("")):  # what the store never wrote, `verify` tells
         with tempfile.TemporaryDirectory(prefix="erase-") as name:
             copy = Path(name) / "object"
             try:

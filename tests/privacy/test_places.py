@@ -169,11 +169,13 @@ def test_a_privacy_key_that_is_none_is_refused(tmp_path):
 
 def test_old_decisions_go_and_their_counts_stay(root):
     store = ArtifactStore(backend_of(root))
-    old, _ = log_of(store.backend, "c-1", "c-2", NOW - timedelta(days=400))
-    log_of(store.backend, "c-1", "c-2", NOW)
-    now = datetime(2026, 11, 30, 12, tzinfo=UTC)
+    old, _ = log_of(store.backend, "c-1", "c-2", datetime.now(UTC) - timedelta(days=400))
+    log_of(store.backend, "c-1", "c-2", datetime.now(UTC))
+    now = datetime.now(UTC)
     told = age_out(store, EXPERIMENT, 365, now, apply=False)
     assert (len(told.going), told.gone, len(stored_segments(store.backend, EXPERIMENT))) == (2, [], 4)
+    early = age_out(store, EXPERIMENT, 365, now + timedelta(days=366), apply=True)
+    assert (early.gone, "clock: found" in early.problems[0]) == ([], True)
     done = age_out(store, EXPERIMENT, 365, now, apply=True)
     assert (len(done.gone), done.problems) == (2, [])
     assert len(stored_segments(store.backend, EXPERIMENT)) == 2
@@ -189,6 +191,6 @@ def test_a_command_says_what_is_too_old(root):
     assert churn(root, "privacy", "retention")[0] == 2
     with (root / "configs" / "quickstart.yaml").open("a") as file:
         file.write("\nprivacy:\n  keep_decisions_days: 365\n")
-    log_of(backend_of(root), "c-1", "c-2", NOW - timedelta(days=400))
+    log_of(backend_of(root), "c-1", "c-2", datetime.now(UTC) - timedelta(days=400))
     code, said = churn(root, "privacy", "retention", "--apply")
     assert (code, "2 segments older than 365 days deleted" in said) == (0, True)

@@ -19,7 +19,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-benchmarks smollm2 demo dev test test-fast test-random test-extras test-slow lint format clean
+.PHONY: help install install-locked lock sbom audit install-benchmarks smollm2 demo dev test test-fast test-random test-extras test-slow lint format clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,33 @@ $(STAMP): pyproject.toml constraints.txt
 	@echo 'Installing into $(VENV): two to three minutes.'
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
 	touch $@
+
+# Which build of torch: `default` brings CUDA's libraries on Linux, `cpu` needs an index that carries the CPU build.
+TORCH ?= default
+
+install-locked:  ## Make .venv from files whose hashes are known; TORCH=cpu with PIP_ARGS for the CPU build.
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --require-hashes --no-deps \
+	    --requirement locks/common.txt --requirement locks/torch-$(TORCH).txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $(STAMP)
+
+TOOLS := .churn/tools
+$(TOOLS)/.installed: locks/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet $(PIP_ARGS) --require-hashes --no-deps --requirement locks/tools.txt
+	touch $@
+
+lock: $(TOOLS)/.installed  ## Write locks/ anew from pyproject.toml and constraints.txt.
+	$(TOOLS)/bin/uv pip compile pyproject.toml --all-extras --constraint constraints.txt --generate-hashes \
+	    --python-version 3.11 --quiet --output-file .churn/compiled.txt
+	$(PYTHON) locks/make.py .churn/compiled.txt
+
+sbom: $(STAMP) $(TOOLS)/.installed  ## What is installed, as CycloneDX: .churn/sbom.cdx.json.
+	$(TOOLS)/bin/cyclonedx-py environment --output-format JSON --output-file .churn/sbom.cdx.json $(BIN)/python
+
+audit: $(TOOLS)/.installed  ## Known weaknesses of what the locks name; asks a database on the network.
+	$(TOOLS)/bin/pip-audit --disable-pip --no-deps --requirement locks/common.txt
 
 install-benchmarks: $(BENCHMARKS_STAMP)  ## Add the peers that benchmarks compare with.
 

@@ -10,7 +10,15 @@ import dagster as dg
 from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import Registry, registry
 from churn_assets.release.bundle import champion_of
-from jobs.operations import daily_verification, operations, retention, verification, weekly_retention
+from jobs.operations import (
+    daily_decision_retention,
+    daily_verification,
+    decision_retention,
+    operations,
+    retention,
+    verification,
+    weekly_retention,
+)
 from jobs.sensors import INTERVAL, sensors
 from jobs.train import train, train_branch
 from resources.artifacts import ArtifactIOManager
@@ -74,9 +82,10 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 train_branch("risk", {*flow.members["risk"], *whole}),
                 retention,
                 verification,
+                decision_retention,
                 *operations(flow.checks),
             ],
-            schedules=[weekly_retention, daily_verification],
+            schedules=[weekly_retention, daily_verification, daily_decision_retention],
             sensors=sensors(flow.inputs, flow.checks, overrides.sensor_interval, known=names),
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps

@@ -31,6 +31,7 @@ from churn_assets.message.text.template import TemplateError, check_templates, p
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics, catalogue
+from churn_assets.privacy.config import PrivacyConfig
 from churn_assets.release.config import ReleaseConfig
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
@@ -39,6 +40,15 @@ from churn_assets.store.signatures import SignaturePolicy
 Section = TypeVar("Section", bound=BaseModel)
 _Made = TypeVar("_Made")
 KeyPath = tuple[str | int, ...]
+
+
+CHANGED_KEYS = {
+    "ppo_decision.gates.min_gain_lost_by_permutation": "ppo_decision.gates.min_standard_errors_lost",
+    "risk_model.gates.max_calibration_ratio": "risk_model.gates.tolerated_error",
+    "risk_model.gates.max_deviation": "risk_model.gates.least_p_value",
+    "risk_model.gates.max_slice_deviation": "risk_model.gates.least_p_value",
+}
+"""Keys that experiments of earlier versions had, and what stands in their place: every change of a name is here."""
 
 
 class ExperimentError(ValueError):
@@ -77,6 +87,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         arms: What may be offered beside no contact and percents off, which need no declaration.
         safety: What a message must keep to be sent.
         serving: How a release is served.
+        privacy: How the decision log names customers, and how long it is kept.
         automation: What happens by itself.
         campaign: The campaign that `churn design` plans; left out: none.
         budgets: What all offers together, and those to one customer, may use; left out: as much as they are worth.
@@ -90,6 +101,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     arms: tuple[ArmConfig, ...] = ()
     safety: SafetyRules = SafetyRules()
     serving: ServingConfig = ServingConfig()
+    privacy: PrivacyConfig = PrivacyConfig()
     automation: AutomationConfig = AutomationConfig()
     campaign: CampaignConfig | None = None
     budgets: BudgetsConfig | None = None
@@ -285,6 +297,16 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(
                 f"automation.max_age_days.{unread[0]}: found an age of {unread[0]}, which this experiment does not "
                 "make; leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_learns_from_pseudonyms(self) -> Self:
+        log = self.find(OfferLogConfig)
+        if self.privacy.pseudonyms and log is not None and log.decisions is not None:
+            raise ValueError(
+                "privacy.pseudonyms: found true beside offer_log.decisions, which knows customers of the log and "
+                "of the table as the same by their ids; expected one of the two"
             )
         return self
 
@@ -520,6 +542,11 @@ def _is_section(annotation: Any) -> bool:
 
 def _problem(error: ErrorDetails, path: KeyPath, valid: list[str]) -> tuple[str, str]:
     """What was found at a path, and what was expected; the keys that are valid there."""
+    if error["type"] == "extra_forbidden" and (now := CHANGED_KEYS.get(".".join(map(str, path)))):
+        return (
+            "a key of an earlier version; expected ",
+            f"{now}, which stands in its place with its own meaning",
+        )
     if error["type"] == "extra_forbidden":
         return f"unknown key{did_you_mean(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
     if error["type"] == "union_tag_invalid":

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from churn_assets.monitoring.requests import EXPERIMENT, REASON, REFUSED
 from churn_assets.offers.stored_log import READERS
+from churn_assets.privacy.decision_retention import age_out
 from churn_assets.release import promotion
 from churn_assets.release.evidence import Required
 from churn_assets.release.naming import find_release
@@ -189,7 +190,36 @@ def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
     return job
 
 
+class DecisionRetentionConfig(dg.Config):
+    """Whose decisions."""
+
+    experiment: str = Field(
+        pattern=_NAME, description="A file of configs/ with `privacy.keep_decisions_days`."
+    )
+
+
+@dg.op(
+    required_resource_keys={"project"},
+    description="Delete decisions that are older than an experiment keeps them; counts stay.",
+)
+def age_decisions(context: dg.OpExecutionContext, config: DecisionRetentionConfig) -> None:
+    project: Project = context.resources.project
+    days = project.experiment(config.experiment).privacy.keep_decisions_days
+    if days is None:
+        raise dg.Failure(
+            description=f"{config.experiment}: privacy.keep_decisions_days: found nothing, expected days",
+            allow_retries=False,
+        )
+    done = age_out(project.store(config.experiment), config.experiment, days, datetime.now(UTC), apply=True)
+    context.add_output_metadata({"kept_days": days, "deleted_segments": len(done.gone)})
+    if done.problems:
+        raise dg.Failure(
+            description=done.problems[0], metadata={"problems": "\n".join(done.problems)}, allow_retries=False
+        )
+
+
 retention = _job("retention", collect_versions)
+decision_retention = _job("decision_retention", age_decisions)
 verification = _job("verification", verify_store_of)
 
 
@@ -228,6 +258,30 @@ def daily_verification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequ
         )
         for uri, name in stores_of(project, context.log).items()
     ]
+
+
+@dg.schedule(
+    job=decision_retention,
+    cron_schedule="0 5 * * *",
+    default_status=dg.DefaultScheduleStatus.STOPPED,
+    required_resource_keys={"project"},
+    description="Every night, decisions go that are older than their experiment keeps them. Off until started.",
+)
+def daily_decision_retention(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+    project: Project = context.resources.project
+    found = []
+    for name in project.names():
+        try:
+            days = project.experiment(name).privacy.keep_decisions_days
+        except (OSError, ValueError) as error:
+            context.log.error(f"{name}: cannot be looked at: {error}")
+            continue
+        if days is not None:
+            config = dg.RunConfig({age_decisions.name: DecisionRetentionConfig(experiment=name)})
+            key = f"{context.scheduled_execution_time:%Y-%m-%d} {name}"
+            tags = {EXPERIMENT: name, REASON: "the schedule daily_decision_retention"}
+            found.append(dg.RunRequest(run_key=key, run_config=config, tags=tags))
+    return found
 
 
 def _tell(context: dg.OpExecutionContext, record: ChannelRecord) -> None:

@@ -245,7 +245,7 @@ SAME_MEANING = {
         ),
     },
     "a check against the champion, of whichever model": {"no_worse_than"},
-    "a command, and what it calls": {"explain", "promote", "rollback", "serve"},
+    "a command, and what it calls": {"erase", "explain", "promote", "rollback", "serve"},
 }
 """Why a public name may be defined in two modules, and which are."""
 

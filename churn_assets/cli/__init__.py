@@ -12,11 +12,13 @@ from churn_assets.cli import (
     decide_command,
     design_command,
     message_commands,
+    privacy_commands,
     report_commands,
     serve_command,
     simulate_command,
     store_commands,
     tables_command,
+    upgrade_command,
 )
 from churn_assets.cli.errors import UsageProblemError, guarded
 from churn_assets.cli.place import (
@@ -196,6 +198,9 @@ for _command in (
     serve_command.keys,
     serve_command.log,
     simulate_command.simulate,
+    privacy_commands.erase,
+    upgrade_command.upgrade,
 ):
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")
+app.add_typer(privacy_commands.privacy_app, name="privacy")

@@ -9,6 +9,7 @@ import typer
 
 from churn_assets.cli.errors import UsageProblemError, guarded, nearest
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
+from churn_assets.cli.privacy_commands import read_by
 from churn_assets.cli.screen import figure, out, print_json, table
 from churn_assets.cli.shown import styled
 from churn_assets.cli.waves import ToOption, ToTableOption, WaveOption, wave_table
@@ -56,6 +57,7 @@ def write(
     place = open_place(context, experiment)
     kept = wave_table(to, to_table, wave)
     ref = place.release(release)
+    read_by(context, "write", [customer], about=str(ref))
     bundle, models = load_release(place.store, ref)
     decider = decider_of(models, str(ref))
     desk = load_desk(place.store, bundle)

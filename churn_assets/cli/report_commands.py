@@ -13,6 +13,7 @@ import typer
 from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
 from churn_assets.cli.message_commands import known_customer
 from churn_assets.cli.place import ExperimentOption, JsonOption, ReleaseArgument, open_place
+from churn_assets.cli.privacy_commands import read_by
 from churn_assets.cli.screen import figure, out, print_json, table
 from churn_assets.cli.shown import styled
 
@@ -107,6 +108,7 @@ def explain(
 
     place = open_place(context, experiment)
     ref = place.release(release)
+    read_by(context, "explain", [customer], about=str(ref))
     bundle, models = load_release(place.store, ref)
     person, everybody = known_customer(place.store, bundle, customer)
     decider = decider_of(models, str(ref))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections import Counter
 from contextlib import nullcontext
@@ -35,8 +36,10 @@ def serve(
 ) -> None:
     """Serve the release that leads a channel, and follow the channel; stop with Ctrl-C."""
     from churn_assets.serving import run
+    from churn_assets.store.privacy_key import privacy_key
 
     place = open_place(context, experiment)
+    privacy_key(os.environ, needed=place.experiment.privacy.pseudonyms)
     _refuse_used_port(host, port)
     budgets = place.experiment.budgets
     run.serve(
@@ -51,6 +54,7 @@ def serve(
             workers=workers,
             signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
             budgets="" if budgets is None else budgets.model_dump_json(),
+            pseudonyms=place.experiment.privacy.pseudonyms,
         )
     )
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUFFIXES = (".csv", ".parquet")
+_MODE = 0o640
+"""Customers stand in it: its owner and their group read it."""
 
 
 def _has_blanks(table: Any, kind: Any) -> bool:
@@ -45,6 +47,9 @@ class TableFile:
         """Add rows; all parts have the columns of the first. An empty part behind another adds nothing."""
         if part.empty and self._parts:
             return
+        if not self._parts:
+            self._draft.unlink(missing_ok=True)
+            self._draft.touch(0o600)
         if self._suffix == ".csv":
             from churn_assets.tables.spreadsheets import marked
 
@@ -77,6 +82,7 @@ class TableFile:
         if self._parquet is not None:
             self._parquet.close()
         if kind is None and self._draft.exists():
+            self._draft.chmod(_MODE)
             self._draft.replace(self._path)
         else:
             self._draft.unlink(missing_ok=True)

@@ -15,10 +15,40 @@ if TYPE_CHECKING:
 
 def _file_digest(step: Step[CustomersConfig]) -> str:
     from churn_assets.customers.table import located
+    from churn_assets.store.erasures import Subjects
     from churn_assets.tables.source import source_content
 
     # Reading it will say so, with what was expected.
-    return source_content(located(step.config.source), step.root) or "missing"
+    content = source_content(located(step.config.source), step.root) or "missing"
+    gone = Subjects(step.store.backend).erased()
+    return f"{content} without {_named(gone)}" if gone else content
+
+
+def _named(gone: frozenset[str]) -> str:
+    """Names a set of erased customers, so that a table is made anew once somebody is erased."""
+    from churn_assets.store.canonical import canonical_json, sha256_bytes
+
+    return sha256_bytes(canonical_json(sorted(gone)))
+
+
+def _without_erased(step: Step[CustomersConfig], table: CustomerTable) -> CustomerTable:
+    """The table without whoever was erased from this store, though the source still has them."""
+    import os
+    from dataclasses import replace
+
+    import numpy as np
+
+    from churn_assets.store.erasures import Subjects
+    from churn_assets.store.privacy_key import privacy_key
+
+    gone = np.array(Subjects(step.store.backend, privacy_key(os.environ)).among(table.ids), bool)
+    if not gone.any():
+        return table
+    kept, source = table.where(~gone), table.source
+    if source is None:
+        return kept
+    left_out = {**source.left_out, "of customers who were erased": int(gone.sum())}
+    return replace(kept, source=replace(source, left_out=left_out))
 
 
 @asset(
@@ -35,7 +65,7 @@ def _file_digest(step: Step[CustomersConfig]) -> str:
 def customers(step: Step[CustomersConfig]) -> Made:
     from churn_assets.customers.table import read_customers
 
-    table = read_customers(step.config, seed=step.seed, root=step.root)
+    table = _without_erased(step, read_customers(step.config, seed=step.seed, root=step.root))
     return Made(
         table,
         metrics={

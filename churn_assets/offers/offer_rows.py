@@ -17,6 +17,7 @@ from churn_assets.offers.economics import Economics, decision_value
 from churn_assets.offers.eligibility import may_get
 from churn_assets.offers.live import LiveLog, ServedLog
 from churn_assets.offers.log import OfferLog, OfferLogError, checked_log, propensity_column
+from churn_assets.offers.records import NOBODY
 from churn_assets.store.canonical import sha256_bytes
 
 _ANY_ARM = "percent_10"
@@ -97,6 +98,9 @@ def offer_rows(
     for reason, keep in rules.items():
         kept = rows[keep(rows)]
         counts[reason], rows = len(rows) - len(kept), kept
+    erased = rows["customer_id"].astype(str).str.startswith(NOBODY)
+    if erased.any():  # what they were like is blank
+        counts["of customers who were erased"], rows = int(erased.sum()), rows[~erased]
     counts["written"] = len(rows)
     return OfferRows(
         _as_offer_log(rows, live, columns, economics, catalogue, price), arms, counts | dict(live.counts)

@@ -14,6 +14,8 @@ from msgspec import Struct
 from churn_assets.offers.segments import SegmentError
 
 _LENGTH = struct.Struct("<I")
+NOBODY = "erased-"
+"""How ids begin of customers who were erased."""
 
 
 class LoggedContact(Struct, frozen=True):
@@ -98,6 +100,13 @@ _OUTCOMES = msgspec.json.Decoder(list[LoggedOutcome])
 def decision_payload(question: bytes, answer: bytes) -> tuple[bytes, bytes, bytes]:
     """The payload of a decision's record: the very bytes that were asked and answered."""
     return _LENGTH.pack(len(question)), question, answer
+
+
+def asked_by(answer: bytes, caller: str) -> bytes:
+    """An answer as it is logged: with the name of the key that asked, where one did."""
+    if not caller:
+        return answer
+    return answer[:-1] + b',"asked_by":' + msgspec.json.encode(caller) + b"}"
 
 
 def read_decision(payload: bytes) -> tuple[LoggedQuestion, LoggedAnswer]:

@@ -212,6 +212,17 @@ def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
     return tuple(records)
 
 
+def sealed_bytes(name: str, frames: Sequence[bytes]) -> bytes:
+    """A whole sealed segment of these frames, as `read_sealed` reads it."""
+    header = frame(_HEADER, _json({"schema": SCHEMA, "segment": name}))
+    return b"".join((header, *frames, _end_of(len(frames))))
+
+
+def renamed(name: str) -> str:
+    """Another name of a segment that was opened at the same time."""
+    return f"{name.split('-', 1)[0]}-{secrets.token_hex(8)}"
+
+
 def check_sealed(path: Path) -> None:
     """Refuse what `read_sealed` refuses, without having the whole file in memory.
 

@@ -18,12 +18,22 @@ from churn_assets.offers.segments import (
     sealed_segments,
 )
 from churn_assets.store.backend import Backend
+from churn_assets.store.canonical import unseal
 from churn_assets.store.errors import BROKEN
 from churn_assets.store.names import check_name
 from churn_assets.store.verify import Reader
 
 SEGMENTS = "decisions/"
-READERS: Mapping[str, Reader] = {SEGMENTS: lambda _, copy: check_sealed(copy)}
+EVIDENCE = "evidence/"
+"""Counts of decisions whose segments went with their age, a document a segment."""
+EVIDENCE_SCHEMA = 1
+
+
+def _check_counts(key: str, copy: Path) -> None:
+    unseal(copy.read_bytes(), file=key, schema_version=EVIDENCE_SCHEMA)
+
+
+READERS: Mapping[str, Reader] = {SEGMENTS: lambda _, copy: check_sealed(copy), EVIDENCE: _check_counts}
 """Who reads what is below a prefix, where a whole store is verified."""
 _OPENED = "%Y%m%dT%H%M%SZ"
 

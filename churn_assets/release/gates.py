@@ -161,7 +161,7 @@ def writes_as_built(bundle: Bundle, models: Models) -> Outcome:
     Nor does the template, which may stand in for any text: with any arm of the menu, for any service.
     """
     unsendable = models.desk.unsendable(models.menu)
-    written = golden_messages(golden_frame(bundle.golden.customers), models)
+    written = golden_messages(golden_frame(bundle.golden.customers), models, bundle.golden.messages)
     differing = sum(found != kept for found, kept in zip(written, bundle.golden.messages, strict=True))
     return Outcome(
         (

@@ -35,9 +35,15 @@ def golden_decisions(customers: pd.DataFrame, decider: AnyDecider) -> list[dict[
     return [{str(name): value for name, value in row.items()} for row in decided.to_dict("records")]
 
 
-def golden_messages(customers: pd.DataFrame, models: Models) -> list[dict[str, object]]:
-    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks."""
-    desk, situations = models.desk, golden_situations(customers, models)
+def golden_messages(
+    customers: pd.DataFrame, models: Models, asked: Sequence[Mapping[str, object]] | None = None
+) -> list[dict[str, object]]:
+    """What would be sent to golden customers, with each arm of the menu in turn, and the rules that it breaks.
+
+    `asked`: customers and arms of messages that were written before, to write the same ones again.
+    """
+    desk = models.desk
+    situations = golden_situations(customers, models) if asked is None else _asked(customers, models, asked)
     return [
         {
             "customer_id": each.customer,
@@ -61,6 +67,16 @@ def golden_situations(customers: pd.DataFrame, models: Models) -> list[Situation
         return []
     table = prepare(customers.head(MESSAGES), models.schema)
     return models.desk.situations(table, [arms[row % len(arms)] for row in range(len(table))])
+
+
+def _asked(customers: pd.DataFrame, models: Models, asked: Sequence[Mapping[str, object]]) -> list[Situation]:
+    """The situations of messages that were written before: a golden customer who was erased left a gap in their row."""
+    if not asked:
+        return []
+    by_id = {arm.id: arm for arm in models.menu}
+    rows = customers.set_index(models.schema.id, drop=False).loc[[each["customer_id"] for each in asked]]
+    table = prepare(rows.reset_index(drop=True), models.schema)
+    return models.desk.situations(table, [by_id[str(each["arm"])] for each in asked])
 
 
 def rewards_of(

@@ -32,7 +32,8 @@ from churn_assets.deciding.release_models import Foreseen
 from churn_assets.deciding.risk_only import AnyDecider, CustomersForeseen
 from churn_assets.decision.limits import BudgetError
 from churn_assets.decision.process import Floats
-from churn_assets.offers.records import decision_payload
+from churn_assets.offers.pseudonyms import pseudonymous
+from churn_assets.offers.records import asked_by, decision_payload
 from churn_assets.offers.segments import DECISIONS, OUTCOMES
 from churn_assets.serving import openapi
 from churn_assets.serving.background import Background
@@ -85,6 +86,7 @@ class Parts:
         keys: API keys; None where none is asked for.
         clock: Aware time now.
         budgets: Keeps the limits that hold for all calls together; None where there are none.
+        pseudonyms: Secret by which the decision log names customers; empty: by their ids.
     """
 
     config: ServingConfig
@@ -96,6 +98,7 @@ class Parts:
     keys: Keyring | None
     clock: Callable[[], datetime]
     budgets: BudgetDesk | None = None
+    pseudonyms: bytes = b""
 
 
 def create_app(parts: Parts) -> Guard:
@@ -177,12 +180,12 @@ class Posted:
     """Takes the two paths that carry the load, before the framework: it would cost as much as the decision.
 
     Args:
-        answers: By path, what makes the JSON answer from body and query.
+        answers: By path, what makes the JSON answer from body, query and the name of the key.
         app: Everything else.
     """
 
     def __init__(
-        self, answers: Mapping[str, Callable[[bytes, bytes], Awaitable[Reply]]], app: ASGIApp
+        self, answers: Mapping[str, Callable[[bytes, bytes, str], Awaitable[Reply]]], app: ASGIApp
     ) -> None:
         self._answers = answers
         self._app = app
@@ -195,7 +198,7 @@ class Posted:
         scope["route"] = Direct(scope["path"])
         if scope["method"] != "POST":
             raise Problem(405, "Method Not Allowed", "expected POST", {"allow": "POST"})
-        body, status = await answer((await receive())["body"], scope["query_string"])
+        body, status = await answer((await receive())["body"], scope["query_string"], scope.get("caller", ""))
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -212,14 +215,14 @@ class DecisionDesk:
         self._batcher = DynamicBatcher()
         self._turns = asyncio.Semaphore(parts.config.limits.batches_at_once)
 
-    async def decide(self, body: bytes, query: bytes) -> Reply:
+    async def decide(self, body: bytes, query: bytes, caller: str = "") -> Reply:
         """As `_answer`; large calls wait for their turn, or what they log would hold up every small one."""
         if len(body) < _LARGE_BODY:
-            return await self._answer(body, query)
+            return await self._answer(body, query, caller)
         async with self._turns:
-            return await self._answer(body, query)
+            return await self._answer(body, query, caller)
 
-    async def _answer(self, body: bytes, query: bytes) -> Reply:
+    async def _answer(self, body: bytes, query: bytes, caller: str) -> Reply:
         """The JSON answer to a `DecisionsQuestion`; `message=false` in the query leaves messages out.
 
         Raises:
@@ -249,13 +252,14 @@ class DecisionDesk:
                 ],
             )
         )
-        await self._log(DECISIONS, *decision_payload(body, answer))
+        asked, told = pseudonymous(body, answer, parts.pseudonyms) if parts.pseudonyms else (body, answer)
+        await self._log(DECISIONS, *decision_payload(asked, asked_by(told, caller)))
         self._count(decided, messages)
         for _ in undecided:
             parts.metrics.flagged("undecided")
         return Reply(answer, PARTLY if undecided else 200)
 
-    async def record(self, body: bytes, query: bytes) -> Reply:
+    async def record(self, body: bytes, query: bytes, caller: str = "") -> Reply:  # noqa: ARG002 - of no person
         """The JSON answer to an `OutcomesQuestion`; its query is empty.
 
         Raises:

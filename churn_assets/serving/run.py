@@ -30,6 +30,7 @@ from churn_assets.serving.reload import ReleaseFollower, load_served
 from churn_assets.serving.security import Guard, Keyring, read_keys
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
+from churn_assets.store.privacy_key import privacy_key
 from churn_assets.store.signatures import SignaturePolicy
 
 KEYS_FILE = "CHURN_API_KEYS"
@@ -63,6 +64,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
         workers: Processes.
         signatures: Whose signatures the store needs, as JSON; nobody's if left out.
         budgets: The experiment's `budgets:` section, as JSON; empty for none.
+        pseudonyms: Whether the decision log names customers by pseudonyms.
     """
 
     root: str
@@ -75,6 +77,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
     workers: int
     signatures: str = "{}"
     budgets: str = ""
+    pseudonyms: bool = False
 
 
 @dataclass(frozen=True)
@@ -164,6 +167,7 @@ def worker_parts() -> Parts:
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,
         budgets=_budget_desk(plan, config, root),
+        pseudonyms=privacy_key(os.environ, needed=True) if plan.pseudonyms else b"",
     )
 
 

@@ -243,6 +243,7 @@ class Guard:
         """What the application reads the body from, after everything about the request is found to be in bounds."""
         headers: Mapping[bytes, bytes] = dict(scope["headers"])
         caller = self._caller(scope, headers)
+        scope["caller"] = "" if self._keys is None else caller
         if self._running > self._limits.concurrent_requests:
             raise Problem(503, "too many requests at once", "try again soon", {"retry-after": "1"})
         _refuse_early(self._rate.wait(caller))

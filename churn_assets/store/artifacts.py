@@ -2,15 +2,17 @@
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import Any, TypeVar
 
 from churn_assets.store.backend import Backend, ObjectInfo, stored
 from churn_assets.store.cache import FileCache
+from churn_assets.store.erasures import replacement_of
 from churn_assets.store.errors import (
     ContentError,
     CorruptArtifact,
@@ -205,12 +207,6 @@ class ArtifactStore:
         if found != staged:
             raise CorruptArtifact(path, str(found), f"{staged} as staged", str(ref))
 
-    def _info(self, ref: ArtifactRef, path: str) -> ObjectInfo:
-        try:
-            return self.backend.info(ref.prefix + path)
-        except ObjectMissing as error:
-            raise CorruptArtifact(path, "nothing", "a file", str(ref)) from error
-
     def _compare_listing(self, ref: ArtifactRef, manifest: Manifest) -> None:
         """Are all files there, and none that the store could have written and this version has not?"""
         found = {
@@ -230,19 +226,34 @@ class ArtifactStore:
         for entry in manifest.files:
             destination = folder / entry.path
             destination.parent.mkdir(parents=True, exist_ok=True)
-            kept = self.cache.take(entry.sha256, destination) if self.cache else None
-            if kept is None:
-                self._fetch_verified(ref, entry, destination)
-                if self.cache:
-                    self.cache.keep(entry.sha256, destination)
-            elif (stored := self._info(ref, entry.path)) != kept:
-                raise CorruptArtifact(entry.path, str(stored), str(kept), str(ref))
+            self._where_it_is(ref, entry, partial(self._copy_one, ref, destination=destination))
 
-    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry, destination: Path | None = None) -> None:
+    def _copy_one(self, ref: ArtifactRef, key: str, entry: FileEntry, destination: Path) -> None:
+        kept = self.cache.take(entry.sha256, destination) if self.cache else None
+        if kept is None:
+            self._fetch_one(ref, key, entry, destination)
+            if self.cache:
+                self.cache.keep(entry.sha256, destination)
+        elif (stored := self.backend.info(key)) != kept:
+            raise CorruptArtifact(entry.path, str(stored), str(kept), str(ref))
+
+    def _fetch_verified(self, ref: ArtifactRef, entry: FileEntry) -> None:
+        self._where_it_is(ref, entry, partial(self._fetch_one, ref, destination=None))
+
+    def _where_it_is(self, ref: ArtifactRef, entry: FileEntry, act: Callable[[str, FileEntry], None]) -> None:
+        """Do something with a file of a version, or with what stands in its place since a person was erased."""
         try:
-            found = self.backend.fetch(ref.prefix + entry.path, entry.size, destination)
+            act(ref.prefix + entry.path, entry)
         except ObjectMissing as error:
-            raise CorruptArtifact(entry.path, "nothing", f"a file of {entry.size} bytes", str(ref)) from error
+            found = replacement_of(self.backend, ref, entry.path, self.signatures)
+            if found is None:
+                expected = f"a file of {entry.size} bytes"
+                raise CorruptArtifact(entry.path, "nothing", expected, str(ref)) from error
+            act(found.key, found.entry)
+
+    def _fetch_one(self, ref: ArtifactRef, key: str, entry: FileEntry, destination: Path | None) -> None:
+        try:
+            found = self.backend.fetch(key, entry.size, destination)
         except CorruptArtifact as error:
             raise CorruptArtifact(entry.path, error.found, error.expected, str(ref)) from error
         if found != entry.sha256:

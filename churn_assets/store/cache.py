@@ -86,6 +86,10 @@ class FileCache:
             os.link(verified, kept)
         self._make_room()
 
+    def forget(self, sha256: str) -> None:
+        """Throw a file away, as when it holds a person who was erased."""
+        self._place(sha256).unlink(missing_ok=True)
+
     def _make_room(self) -> None:
         by_age = []
         for path in (self.folder / _FILES).glob("*/*"):

@@ -8,6 +8,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _SEGMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 MANIFEST = "manifest.json"
 GATES = "gates"
+ERASED = "erased"
 CHANNELS = "channels/"
 _RECORD = re.compile(r"channels/(?P<channel>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(?P<seq>[0-9]{12})\.json")
 
@@ -35,12 +36,12 @@ def check_file_path(path: str) -> str:
 
     Raises:
         InvalidName: It is absolute, has empty, ``.`` or ``..`` segments or odd characters, or is a place
-            that the store keeps for itself (the manifest, the gate reports).
+            that the store keeps for itself (the manifest, the gate reports, what erasures left).
     """
     segments = path.split("/")
     if not all(_SEGMENT.fullmatch(segment) for segment in segments):
         raise InvalidName(f"file path: found {path!r}, expected a relative path of plain segments")
-    if path == MANIFEST or segments[0] == GATES:
+    if path == MANIFEST or segments[0] in (GATES, ERASED):
         raise InvalidName(f"file path: found {path!r}, which the store keeps for itself")
     return path
 

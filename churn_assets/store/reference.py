@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from churn_assets.store.errors import InvalidName
-from churn_assets.store.names import GATES, MANIFEST, check_name
+from churn_assets.store.names import ERASED, GATES, MANIFEST, check_name
 
 ARTIFACTS = "artifacts/"
 
@@ -55,6 +55,11 @@ class ArtifactRef:
     def gates_prefix(self) -> str:
         """Key prefix of the gate reports, with the closing ``/``."""
         return f"{self.prefix}{GATES}/"
+
+    @property
+    def erased_prefix(self) -> str:
+        """Key prefix of files that stand for others since a person was erased, with the closing ``/``."""
+        return f"{self.prefix}{ERASED}/"
 
 
 def by_version(keys: Iterable[str]) -> tuple[dict[ArtifactRef, list[str]], list[str]]:

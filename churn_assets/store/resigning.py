@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, channel_names
+from churn_assets.store.erasures import ERASURES, is_certificate, is_record
 from churn_assets.store.errors import ContentError, ObjectMissing, UnsignedContent
 from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
 from churn_assets.store.names import record_key
@@ -61,6 +62,11 @@ def _sound(store: ArtifactStore) -> Iterator[tuple[str, str]]:
             if is_gate_report(ref, key):
                 wrong = next(verify_gate_reports(store.backend, ref, [key], UNSIGNED), None)
                 yield key, "" if wrong is None else str(wrong)
+            elif is_record(ref, key):
+                yield key, problem  # the files were verified by it
+    for key in store.backend.list(ERASURES):
+        if is_certificate(key):
+            yield key, ""
     for name in channel_names(store):
         try:
             records = Channel(store, name).history()

@@ -34,7 +34,7 @@ from churn_assets.store.errors import (
     ObjectMissing,
     UnsignedContent,
 )
-from churn_assets.store.names import CHANNELS, record_place
+from churn_assets.store.names import CHANNELS, ERASED, record_place
 
 Role = Literal["builder", "promoter"]
 """What a key is trusted with: builders sign versions and gate reports, promoters the records of channels."""
@@ -223,7 +223,10 @@ UNSIGNED = Signatures(SignaturePolicy(), {})
 
 def role_of(key: str) -> Role:
     """Who has to sign what is stored under a key."""
-    return "promoter" if key.startswith(CHANNELS) else "builder"
+    if key.startswith((CHANNELS, "erasures/")):
+        return "promoter"
+    # artifacts/experiment/asset/version/erased/000001.json: an act of people, as a promotion is
+    return "promoter" if key.split("/")[4:5] == [ERASED] else "builder"
 
 
 def key_id(public: Ed25519PublicKey) -> str:

@@ -11,6 +11,7 @@ from churn_assets.store.backend import Backend, stored
 from churn_assets.store.canonical import unseal
 from churn_assets.store.channels import Channel, ChannelRecord, channel_names
 from churn_assets.store.digests import digests_of
+from churn_assets.store.erasures import FilePlace, file_places, is_record
 from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
@@ -19,7 +20,6 @@ from churn_assets.store.errors import (
     ObjectMissing,
 )
 from churn_assets.store.gate_reports import REPORT_SCHEMA, is_gate_report
-from churn_assets.store.manifest import FileEntry
 from churn_assets.store.marks import MARKS, leave_mark
 from churn_assets.store.names import CHANNELS, is_key, record_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
@@ -99,13 +99,20 @@ def _copy_version(
     """Files, then gate reports, then the manifest: its existence is the commit, as in publishing."""
     manifest = source.manifest(ref)
     there = target.exists(ref)
-    for entry in manifest.files:
-        if there:
-            _compare(source.backend, target.backend, ref, entry)
+    files = file_places(source.backend, ref, manifest.files, source.signatures)
+    for file, entry in zip(files, manifest.files, strict=True):
+        if there and file.key == ref.prefix + entry.path:
+            _compare(source.backend, target.backend, ref, file)
         else:
-            _copy_file(source.backend, target.backend, ref, entry)
-            done.size += entry.size
-    known = {ref.prefix + entry.path for entry in manifest.files} | {ref.manifest_key}
+            _copy_file(source.backend, target.backend, ref, file)
+            done.size += file.entry.size
+    known = {file.key for file in files} | {ref.manifest_key}
+    for key in filter(lambda key: is_record(ref, key), keys):
+        _copy_document(target.backend, key, source.backend.read(key), str(ref))
+        known.add(key)
+    for file, entry in zip(files, manifest.files, strict=True):
+        if file.key != ref.prefix + entry.path:  # erased here since an earlier copy: then there, too
+            target.backend.delete(ref.prefix + entry.path)
     reports = [key for key in keys if is_gate_report(ref, key)]
     source.gate_reports(ref)  # the newest of each check stands where it belongs
     for key in reports:
@@ -122,8 +129,8 @@ def _copy_version(
     done.versions += not there
 
 
-def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEntry) -> None:
-    key = ref.prefix + entry.path
+def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, file: FilePlace) -> None:
+    key, entry = file.key, file.entry
     with tempfile.TemporaryDirectory(prefix="copy-") as name:
         copy = Path(name) / "file"
         found = source.fetch(key, entry.size, copy)
@@ -146,9 +153,9 @@ def _copy_other(source: Backend, target: Backend, key: str) -> None:
         raise CorruptArtifact(key, f"{theirs} at the target", str(ours))
 
 
-def _compare(source: Backend, target: Backend, ref: ArtifactRef, entry: FileEntry) -> None:
+def _compare(source: Backend, target: Backend, ref: ArtifactRef, file: FilePlace) -> None:
     """Both storages tell what they hold: a version that was copied before is not moved again."""
-    key = ref.prefix + entry.path
+    key, entry = file.key, file.entry
     ours, theirs = source.info(key), target.info(key)
     if ours != theirs or ours.size != entry.size:
         raise CorruptArtifact(

@@ -9,6 +9,14 @@ from pathlib import Path
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord, channel_names
+from churn_assets.store.erasures import (
+    ERASURES,
+    file_places,
+    is_certificate,
+    is_record,
+    left_behind,
+    read_certificate,
+)
 from churn_assets.store.errors import ContentError, InvalidName, ObjectMissing, UnsignedContent
 from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
 from churn_assets.store.manifest import Manifest, minting_time
@@ -76,7 +84,7 @@ def verify_store(
     Raises:
         StoreError: The storage does not answer.
     """
-    found, readers = Verified(), readers or {}
+    found, readers = Verified(), {ERASURES: read_certificate} | dict(readers or {})
     keys = store.backend.list("")
     versions, loose = by_version(key for key in keys if key.startswith(ARTIFACTS))
     for key in loose:
@@ -102,6 +110,14 @@ def _version(
         manifest = store.manifest(ref)
     entries = manifest.files if manifest else ()
     expected = {ref.prefix + entry.path for entry in entries}
+    records = [key for key in keys if is_record(ref, key)]
+    if records:
+        with found.judging():
+            expected = {each.key for each in file_places(store.backend, ref, entries, store.signatures)}
+            for key in left_behind(store.backend, ref, entries, store.signatures):
+                found.problems.append(
+                    f"{key}: an erasure was not finished: found it, expected it gone; erase again"
+                )
     for missing in sorted(expected - set(keys)):
         found.problems.append(f"{ref}: {missing.removeprefix(ref.prefix)}: found nothing, expected a file")
     if manifest and every_byte and expected <= set(keys):
@@ -111,7 +127,7 @@ def _version(
     for error in verify_gate_reports(store.backend, ref, reports, store.signatures):
         with found.judging():
             raise error
-    known = {*expected, *reports, ref.manifest_key}
+    known = {*expected, *reports, *records, ref.manifest_key}
     found.foreign += [key for key in keys if key not in known] if manifest else []
     found.files, found.size = len(entries), sum(entry.size for entry in entries)
     found.reports = len(reports)
@@ -170,7 +186,7 @@ def _other(
     if not ours:
         found.foreign.append(key)
     elif read is not None:
-        found.others += 1
+        found.others += not key.startswith(ERASURES)
         if every_byte:
             with found.judging(key), tempfile.TemporaryDirectory(prefix="verify-") as folder:
                 copy = Path(folder) / key.rpartition("/")[2]
@@ -189,6 +205,8 @@ def _signatures(
         return
     signed = [ref.manifest_key for ref in versions]
     signed += [key for ref, keys in versions.items() for key in keys if is_gate_report(ref, key)]
+    signed += [key for ref, keys in versions.items() for key in keys if is_record(ref, key)]
+    signed += [key for key in store.backend.list(ERASURES) if is_certificate(key)]
     signed += [record_key(name, seq) for name, length in lengths.items() for seq in range(1, length + 1)]
     longest: dict[str, tuple[int, str]] = {}
     for key in signed:

@@ -198,7 +198,7 @@ def test_a_user_without_a_name_acts_under_a_number(project, monkeypatch):
         raise KeyError(f"getpwuid(): uid not found: {uid}")
 
     monkeypatch.setattr(pwd, "getpwuid", nobody)
-    assert store_commands._user() == f"uid {os.getuid()}"
+    assert store_commands.user_name() == f"uid {os.getuid()}"
     lead(project, 1)
     assert project.churn("rollback", "--reason", "x").exit_code == 0
     assert Channel(store_of(project), "quickstart").head().actor == f"uid {os.getuid()}"

@@ -351,9 +351,16 @@ def test_a_width_that_the_heads_do_not_share_is_refused():
         FromScratch(source="from_scratch", hidden_size=12, heads=4)
 
 
+@pytest.mark.parametrize("revision", [{}, {"revision": "main"}, {"revision": "0" * 12}])
+def test_a_model_of_the_hub_without_its_commit_is_refused(revision):
+    base = {"source": "hub", "name": "facebook/opt-350m", **revision}
+    with pytest.raises(ValidationError, match="revision"):
+        TypeAdapter(SftModelConfig).validate_python({"base": base})
+
+
 def test_the_production_shape_is_read_as_written():
     lora = {"r": 16, "alpha": 32, "target_modules": ["q_proj", "v_proj"]}
-    base = {"source": "hub", "name": "facebook/opt-350m"}
+    base = {"source": "hub", "name": "facebook/opt-350m", "revision": "0" * 40}
     sft = TypeAdapter(SftModelConfig).validate_python({"base": base, "lora": lora})
     reward = RewardModelConfig.model_validate({"lora": lora})
     ppo = PpoTextConfig.model_validate(

@@ -83,8 +83,8 @@ class Hub(_Pretrained):
 
     source: Literal["hub"]
     name: Annotated[str, Field(min_length=1)]
-    revision: str = "main"
-    """A branch or commit; a commit repeats."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+    """The commit: a branch is whatever its owner puts there, and what was read is then nobody's word."""
 
 
 Base = Annotated[FromScratch | LocalFolder | Hub, Field(discriminator="source")]

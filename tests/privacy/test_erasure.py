@@ -1,0 +1,334 @@
+"""A customer is erased: nothing names them any more, everything else verifies and answers as before."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from kept_project import EXPERIMENT, NOW, PRICE, backend_of, log_of, of_kept_release, segment, store_files
+
+from churn_assets.customers.format import CUSTOMERS
+from churn_assets.offers.decision_index import DecisionIndex
+from churn_assets.offers.format import OFFER_LOG
+from churn_assets.offers.live import ServedLog
+from churn_assets.offers.segments import SEALED
+from churn_assets.offers.stored_log import READERS, stored_segments
+from churn_assets.privacy.erasure import ErasedPlace, erase
+from churn_assets.privacy.search import holds
+from churn_assets.release.bundle import RELEASE
+from churn_assets.release.deciding import load_release
+from churn_assets.risk.format import RISK_MODEL
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.erasures import Subjects, replacements
+from churn_assets.store.errors import InvalidSetting, RequestRefused, UnsignedContent
+from churn_assets.store.gcs import GcsBackend
+from churn_assets.store.local import LocalBackend
+from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.resigning import sign_store
+from churn_assets.store.signatures import SignaturePolicy, Signatures
+from churn_assets.store.transfer import copy_store
+from churn_assets.store.verify import verify_store
+from tests.offers.served import decided
+from tests.store.signed_store import KEYS, environment
+
+CUSTOMER = "5575-GNVDE"
+
+
+def newest(store, asset):
+    return store.versions(EXPERIMENT, asset)[-1]
+
+
+def customer_of(store):
+    return str(store.load(newest(store, "customers"), CUSTOMERS).ids[7])
+
+
+def other_of(store):
+    return str(store.load(newest(store, "customers"), CUSTOMERS).ids[8])
+
+
+def erased(store, root, customer, *, logs=(), now=NOW, key=b""):
+    place = ErasedPlace(store, root, dict(logs), frozenset({PRICE}))
+    return erase(place, customer, frozenset({customer}), Subjects(store.backend, key), who="tester", now=now)
+
+
+@pytest.fixture
+def root(tmp_path):
+    return of_kept_release(tmp_path / "project")
+
+
+@pytest.fixture
+def store(root):
+    return ArtifactStore(backend_of(root))
+
+
+def naming(folder, name):
+    return [
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and holds(path, {name})
+    ]
+
+
+def test_a_search_finds_an_id_in_every_form(tmp_path):
+    pd.DataFrame({"customer_id": ["Müller 7"], "n": [1]}).to_parquet(
+        tmp_path / "t.parquet", compression="zstd"
+    )
+    (tmp_path / "escaped.json").write_text(json.dumps({"id": "Müller 7"}))
+    (tmp_path / "plain.json").write_text(json.dumps({"id": "Müller 7"}, ensure_ascii=False), encoding="utf-8")
+    (tmp_path / "nothing.json").write_text("{}")
+    assert sorted(naming(tmp_path, "Müller 7")) == ["escaped.json", "plain.json", "t.parquet"]
+
+
+def test_after_it_nothing_in_store_log_and_index_names_the_customer_and_all_verifies(root, store):
+    customer, other = customer_of(store), other_of(store)
+    log_of(store.backend, customer, other)
+    before = naming(root / ".churn", customer)
+    assert len(before) == 5, "customers, offer log, out-of-fold risks, a golden customer and one segment"
+
+    done = erased(store, root, customer)
+
+    assert done.problems == []
+    assert sorted(each.artifact.split("/")[1] for each in done.files) == [
+        "customers",
+        "offer_log",
+        "release",
+        "risk_model",
+    ]
+    assert len(done.segments) == 2, "its decision, and the outcome that was told of it"
+    assert naming(root / ".churn", customer) == []
+    found = verify_store(store, readers=READERS)
+    assert (found.problems, found.foreign) == ([], [])
+    assert naming(root / ".churn", other) != []
+
+
+def test_the_release_loads_and_decides_as_before_without_its_golden_customer(root, store):
+    ref = newest(store, "release")
+    golden = store.load(ref, RELEASE).bundle.golden
+    erased(store, root, customer_of(store))
+    bundle, _ = load_release(store, ref)
+    assert len(bundle.golden.decisions) == len(golden.decisions) - 1
+
+
+def test_tables_stay_aligned_and_the_row_is_nobodys(root, store):
+    customer = customer_of(store)
+    log, risks = (
+        store.load(newest(store, a), f) for a, f in (("offer_log", OFFER_LOG), ("risk_model", RISK_MODEL))
+    )
+    people = store.load(newest(store, "customers"), CUSTOMERS)
+    erased(store, root, customer)
+    now = store.load(newest(store, "customers"), CUSTOMERS)
+    assert len(now) == len(people)
+    (nobody,) = set(now.ids) - set(people.ids)
+    assert len(store.load(newest(store, "offer_log"), OFFER_LOG)) == len(log)
+    known = store.load(newest(store, "risk_model"), RISK_MODEL)
+    assert (
+        set(known.out_of_fold["customer_id"])
+        == set(now.ids)
+        == set(risks.out_of_fold["customer_id"]) ^ {customer, nobody}
+    )
+    theirs = people.frame[people.ids == customer].iloc[0]
+    left = now.frame[now.ids == nobody].iloc[0]
+    assert any(left[name] != theirs[name] for name in now.schema.names)
+
+
+def test_evidence_of_decisions_stays_of_nobody(root, store):
+    customer, other = customer_of(store), other_of(store)
+    log_of(store.backend, customer, other)
+    before = frame_of(store)
+    erased(store, root, customer)
+    after = frame_of(store)
+    assert len(after) == len(before) == 2
+    kept = ["arm", "propensity", "assigned", "risk", "accepted", "churned", f"feature_{PRICE}"]
+    assert after[kept].to_dict("records") == before[kept].to_dict("records")
+    assert customer not in set(after["customer_id"])
+    assert after["feature_gender"].isna().tolist() == [each != other for each in after["customer_id"]]
+    assert not set(after["decision_id"]) >= set(before["decision_id"])
+
+
+def frame_of(store):
+    log = ServedLog(store.backend, EXPERIMENT, DecisionIndex(None, PRICE))
+    log.refresh()
+    frame = pd.concat([chunk.frame for chunk in log.chunks() if len(chunk)], ignore_index=True)
+    return frame.sort_values(f"feature_{PRICE}", kind="stable", ignore_index=True)
+
+
+def test_a_second_erasure_changes_nothing(root, store):
+    customer = customer_of(store)
+    log_of(store.backend, customer, other_of(store))
+    first = erased(store, root, customer)
+    keys = store.backend.list("")
+    second = erased(store, root, customer)
+    assert (second.files, second.segments, second.problems, second.certificate) == ([], [], [], "")
+    assert second.before == 1
+    assert store.backend.list("") == keys
+    certificate = json.loads(store.backend.read(first.certificate))
+    assert certificate["by"] == "tester"
+    assert customer not in json.dumps(certificate)
+
+
+def test_what_is_erased_later_in_the_log_is_certified_too(root, store):
+    customer = customer_of(store)
+    erased(store, root, customer)
+    log_of(store.backend, customer, other_of(store))
+    assert len(erased(store, root, customer).segments) == 2
+    assert len(Subjects(store.backend).certificates(customer)) == 2
+
+
+def test_segments_on_a_server_are_made_anew_and_what_is_open_is_told(root, store):
+    customer = customer_of(store)
+    folder = root / ".churn" / "decision_log"
+    (folder / SEALED).mkdir(parents=True)
+    (folder / "open").mkdir()
+    name, data = segment(9, NOW, decided("cc", customer=customer, feature=PRICE))
+    (folder / SEALED / f"{name}.log").write_bytes(data)
+    (folder / "open" / "x.log").write_bytes(data)
+    done = erased(store, root, customer, logs=[(EXPERIMENT, folder)])
+    assert naming(folder / SEALED, customer) == []
+    (problem,) = done.problems
+    assert "x.log: names the customer and is open" in problem
+
+
+def test_an_erased_customer_is_not_learned_from_again(store, root):
+    customer = customer_of(store)
+    subjects = Subjects(store.backend)
+    assert subjects.among([customer, "b"]) == [False, False]
+    erased(store, root, customer)
+    assert Subjects(store.backend).among([customer, "b"]) == [True, False]
+
+
+def test_whoever_lacks_the_secret_of_an_erasure_is_told_and_learns_from_nobody_by_mistake(store, root):
+    customer, other, key = customer_of(store), other_of(store), b"a secret of this shop"
+    erased(store, root, customer)
+    erased(store, root, other, key=key)
+    assert Subjects(store.backend, key).among([customer, other, "b"]) == [True, True, False]
+    for wrong, found in ((b"", "nothing"), (b"another secret of it", "another one")):
+        with pytest.raises(InvalidSetting, match=f"CHURN_PRIVACY_KEY: found {found}"):
+            Subjects(store.backend, wrong).among([customer])
+    assert verify_store(store, readers=READERS).foreign == []
+
+
+class CrashError(Exception):
+    pass
+
+
+class CrashingBackend:
+    """The process ends before its n-th write or deletion."""
+
+    def __init__(self, backend, after):
+        self._backend, self._left = backend, after
+
+    def __getattr__(self, name):
+        real = getattr(self._backend, name)
+        if name not in ("create", "delete"):
+            return real
+
+        def act(*arguments):
+            if self._left == 0:
+                raise CrashError
+            self._left -= 1
+            return real(*arguments)
+
+        return act
+
+
+def test_a_crash_at_any_point_is_finished_by_the_next_erasure(root, store):
+    customer = customer_of(store)
+    log_of(store.backend, customer, other_of(store))
+    steps = 0
+    while True:
+        try:
+            erased(ArtifactStore(CrashingBackend(store.backend, steps % 3 + 1)), root, customer)
+            break
+        except CrashError:
+            steps += 1
+    assert steps >= 3
+    done = erased(store, root, customer)
+    assert done.problems == []
+    assert naming(root / ".churn" / "store", customer) == []
+    assert verify_store(store, readers=READERS).problems == []
+    assert len(frame_of(store)) == 2
+
+
+class LockedBackend:
+    """A bucket whose retention policy lets nothing be deleted."""
+
+    def __init__(self, backend):
+        self._backend = backend
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def delete(self, key):
+        raise RequestRefused(f"{key}: retained until 2027-01-01 by the bucket's policy")
+
+
+def test_what_a_locked_bucket_keeps_is_told_file_by_file(root, store):
+    customer = customer_of(store)
+    log_of(store.backend, customer, other_of(store))
+    done = erased(ArtifactStore(LockedBackend(store.backend)), root, customer)
+    told = "\n".join(done.problems)
+    for asset in ("customers", "offer_log", "release", "risk_model", "decision log"):
+        assert asset in told
+    assert "retained until 2027-01-01" in told
+    later = erased(store, root, customer)
+    assert later.problems == []
+    assert naming(root / ".churn" / "store", customer) == []
+
+
+def test_in_a_signed_store_a_promoter_signs_what_stands_for_what_was_built(root, store):
+    customer = customer_of(store)
+    policy = SignaturePolicy(require_signatures=True, trusted_keys=KEYS)
+    ours = ArtifactStore(store.backend, None, Signatures(policy, environment()))
+    sign_store(ours, vouch=True)
+    assert erased(ours, root, customer).problems == []
+    found = verify_store(ours, readers=READERS)
+    assert (found.problems, found.signed) == ([], True)
+    ref = newest(ours, "customers")
+    record = replacements(store.backend, ref)["customers.parquet"]
+    thief = ArtifactStore(store.backend)
+    file = root / "forged"
+    file.write_bytes(b"PAR1 something else")
+    from churn_assets.store.erasures import file_places, replace
+
+    (old,) = (
+        each
+        for each in file_places(thief.backend, ref, thief.manifest(ref).files)
+        if each.entry == record.now
+    )
+    replace(thief.backend, ref, old, file, rows=1, now=NOW)
+    with pytest.raises(UnsignedContent):
+        ours.load(ref, CUSTOMERS)
+
+
+def test_a_copy_of_the_store_forgets_the_customer_when_it_is_brought_up_to_date(root, store, tmp_path):
+    customer = customer_of(store)
+    target = ArtifactStore(LocalBackend(tmp_path / "copy"))
+    copy_store(store, target, lambda *_: None)
+    erased(store, root, customer)
+    assert copy_store(store, target, lambda *_: None).problems == []
+    assert naming(tmp_path / "copy", customer) == []
+    assert verify_store(target, readers=READERS).problems == []
+
+
+@pytest.mark.whole
+def test_a_customer_is_erased_from_a_bucket(bucket, tmp_path):
+    store = ArtifactStore(GcsBackend(bucket, "shop"))
+    store_files(store.backend)
+    customer = customer_of(store)
+    log_of(store.backend, customer, other_of(store))
+    done = erased(store, tmp_path, customer)
+    assert (done.problems, len(done.files), len(done.segments)) == ([], 4, 2)
+    assert verify_store(store, readers=READERS).problems == []
+    assert len(stored_segments(store.backend, EXPERIMENT)) == 2
+
+
+def test_what_was_replaced_needs_its_record(root, store):
+    customer = customer_of(store)
+    erased(store, root, customer)
+    ref = newest(store, "customers")
+    assert isinstance(ref, ArtifactRef)
+    store.backend.delete(f"{ref.erased_prefix}000001.json")
+    assert any(
+        "customers.parquet: found nothing" in each for each in verify_store(store, readers=READERS).problems
+    )

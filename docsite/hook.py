@@ -49,6 +49,11 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_post_page(output: str, **_: Any) -> str:
+    """Names the search dialog, which the theme leaves without a name for who cannot see it."""
+    return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')
+
+
 def _from_above(markdown: str) -> str:
     """A page that lived beside `docs/`, as it reads inside."""
     return _LINK.sub(

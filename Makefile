@@ -18,8 +18,13 @@ DEMO := .churn/demo
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
+# What pip says, as one line that counts.
+SHOW_INSTALL = awk "/^Collecting/ {printf \"\\r  found %d of about $(PACKAGES) packages\", ++found; fflush()} \
+  /^Installing collected/ {printf \"\\n  unpacks them, the longest part: no news for a minute or two\\n\"; fflush()}"
+PACKAGES = $(shell grep -c == constraints.txt)
+
 .DEFAULT_GOAL := help
-.PHONY: help install install-locked lock sbom audit install-benchmarks smollm2 demo dev test test-fast test-random test-extras test-slow lint format clean
+.PHONY: help install install-locked lock sbom audit install-benchmarks smollm2 demo demo-fast client docs dev test test-fast test-random test-extras test-slow lint format clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,7 +34,8 @@ install: $(STAMP)  ## Make .venv with the pinned versions.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing into $(VENV): two to three minutes.'
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable '.[dev]'
+	@bash -o pipefail -c '$(BIN)/python -m pip install --progress-bar off $(PIP_ARGS) --constraint constraints.txt \
+	  --editable ".[dev]" | $(SHOW_INSTALL)'
 	touch $@
 
 # Which build of torch: `default` brings CUDA's libraries on Linux, `cpu` needs an index that carries the CPU build.
@@ -94,8 +100,24 @@ demo: $(STAMP)  ## Train, check and release; decide on the real customers, and w
 	  '  checks     $(BIN)/churn checks -e $(EXPERIMENT)' \
 	  '  the UI     make dev, then http://localhost:3000/asset-groups'
 
+CLIENT := .churn/client
+
+client: $(STAMP)  ## Generate a typed Python client of the HTTP interface into .churn/client.
+	test -x .churn/client-generator/bin/python || $(PYTHON) -m venv .churn/client-generator
+	.churn/client-generator/bin/python -m pip install --quiet $(PIP_ARGS) openapi-python-client==0.29.1
+	@mkdir -p $(CLIENT)
+	$(BIN)/python -m churn_assets.serving.openapi > $(CLIENT)/openapi.json
+	PATH="$(CURDIR)/.churn/client-generator/bin:$$PATH" openapi-python-client generate --path $(CLIENT)/openapi.json --output-path $(CLIENT)/churn_decisions_client \
+	  --meta none --overwrite --fail-on-warning
+
+docs: $(STAMP)  ## Serve the documentation on http://localhost:8001, with the reference that is made from the code.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr localhost:8001
+
+demo-fast:  ## The demo without the language models: a minute and a half of training.
+	@$(MAKE) --no-print-directory demo EXPERIMENT=fast
+
 dev: $(STAMP)  ## Open the Dagster UI on http://localhost:3000.
-	$(BIN)/dagster dev
+	DAGSTER_HOME='$(CURDIR)' PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev
 
 lint: $(STAMP)  ## Style, types and the rules of the house.
 	$(BIN)/ruff check .

@@ -26,6 +26,9 @@ MoneyAmount = Annotated[float, Field(ge=0, le=1e9)]
 Months = Annotated[int, Field(ge=1, le=120)]
 Size = Annotated[float, Field(ge=0, le=1e9)]
 ShortText = Annotated[str, Field(min_length=1, max_length=120)]
+_KIND = Field(description="Which kind of terms these are.")
+_MONTHS = Field(description="Months that the benefit runs.")
+_NO_MONTHS = Field(description="Always 0: nothing runs from month to month.")
 
 USUAL_CHANNEL: ContactChannel = "sms"
 NO_CONTACT_ID = "no_contact"
@@ -93,8 +96,8 @@ class TermsBase(_Frozen):
 class NoContact(TermsBase):
     """The customer is left alone."""
 
-    kind: Literal["no_contact"] = "no_contact"
-    months: Literal[0] = 0
+    kind: Annotated[Literal["no_contact"], _KIND] = "no_contact"
+    months: Annotated[Literal[0], _NO_MONTHS] = 0
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - says neither
         return "no contact"
@@ -107,9 +110,9 @@ class PercentOff(TermsBase):
     '20% off for 6 months'
     """
 
-    kind: Literal["percent_off"] = "percent_off"
-    share: Annotated[float, Field(gt=0, le=1)]
-    months: Months
+    kind: Annotated[Literal["percent_off"], _KIND] = "percent_off"
+    share: Annotated[float, Field(gt=0, le=1, description="Share of the list price; 0.2 is 20 %.")]
+    months: Annotated[Months, _MONTHS]
 
     @property
     def size(self) -> float:
@@ -133,9 +136,9 @@ class PercentOff(TermsBase):
 class AmountOff(TermsBase):
     """Money off the monthly price, at most the price itself, for some months."""
 
-    kind: Literal["amount_off"] = "amount_off"
-    amount: Annotated[float, Field(gt=0, le=1e9)]
-    months: Months
+    kind: Annotated[Literal["amount_off"], _KIND] = "amount_off"
+    amount: Annotated[float, Field(gt=0, le=1e9, description="Money a month, in the currency of the prices.")]
+    months: Annotated[Months, _MONTHS]
 
     @property
     def size(self) -> float:
@@ -159,8 +162,8 @@ class AmountOff(TermsBase):
 class FreeMonths(TermsBase):
     """The next months cost nothing."""
 
-    kind: Literal["free_months"] = "free_months"
-    months: Months
+    kind: Annotated[Literal["free_months"], _KIND] = "free_months"
+    months: Annotated[Months, _MONTHS]
 
     @property
     def size(self) -> float:
@@ -180,10 +183,10 @@ class FreeMonths(TermsBase):
 class Gift(TermsBase):
     """Something given at acceptance, an upgrade for instance. What orders gifts is unknown: each is its own family."""
 
-    kind: Literal["gift"] = "gift"
-    gift: ShortText
-    cost: MoneyAmount
-    months: Literal[0] = 0
+    kind: Annotated[Literal["gift"], _KIND] = "gift"
+    gift: Annotated[ShortText, Field(description="What is given, in words for people.")]
+    cost: Annotated[MoneyAmount, Field(description="Money that it costs us, once.")]
+    months: Annotated[Literal[0], _NO_MONTHS] = 0
 
     @property
     def given_once(self) -> float:
@@ -204,8 +207,8 @@ class Gift(TermsBase):
 class Contact(TermsBase):
     """A contact that brings nothing: a call, a letter."""
 
-    kind: Literal["contact"] = "contact"
-    months: Literal[0] = 0
+    kind: Annotated[Literal["contact"], _KIND] = "contact"
+    months: Annotated[Literal[0], _NO_MONTHS] = 0
 
     def label(self, currency: str, channel: str) -> str:  # noqa: ARG002 - the currency is not said
         return {"phone": "a call", "letter": "a letter"}.get(channel, f"a message by {channel}")

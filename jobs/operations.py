@@ -33,7 +33,7 @@ class ActConfig(dg.Config):
         default=None, pattern=_NAME, description="The experiment's own channel if left out."
     )
     actor: str = Field(min_length=1, description="Who acts.")
-    reason: str = Field(min_length=1, description="Why.")
+    reason: str = Field(pattern=r"\S", description="Why; kept in the channel's log.")
     expected_record: int | None = Field(
         default=None,
         ge=0,

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import dagster as dg
 
 from churn_assets.flow.asset import Upstream
+from churn_assets.release.bundle import RELEASE_ASSET
 from churn_assets.store.artifacts import StagedArtifact
 from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
 from churn_assets.store.manifest import Provenance
@@ -47,7 +49,7 @@ class ArtifactIOManager(dg.IOManager):
         else:
             ref = obj.ref
         context.add_output_metadata(
-            {ARTIFACT: str(ref), STORE: self.project.store_uri(context.partition_key)}
+            {ARTIFACT: str(ref), STORE: self.project.store_uri(context.partition_key), **_report(ref)}
         )
 
     def load_input(self, context: dg.InputContext) -> Upstream | None:
@@ -89,3 +91,11 @@ def _run_start(context: dg.OutputContext) -> datetime:
         asset = context.asset_key.to_user_string()
         raise LookupError(f"run {context.run_id} has no record, so {asset} has no time to be minted at")
     return record.create_timestamp.astimezone(UTC)
+
+
+def _report(ref: ArtifactRef) -> dict[str, dg.MetadataValue[Any]]:
+    """How a release's whole report is opened: a browser follows no link from a page of a server to a file."""
+    if ref.asset != RELEASE_ASSET:
+        return {}
+    command = f"churn report {ref.version} -e {ref.experiment} --open"
+    return {"report": dg.MetadataValue.md(f"The whole report: `{command}`")}

@@ -28,7 +28,8 @@ settings.load_profile("repeatable")
 # stands in one of these files.
 _WHOLE_FIXTURES = frozenset(
     {
-        "address", "built", "calm_shop", "checking_server", "daemon", "empty", "fitted", "forward", "gcs_server",
+        "address", "built", "built_site", "calm_shop", "checking_server", "daemon", "empty", "fitted", "forward",
+        "gcs_server",
         "kept", "loop", "mortal_server", "postgresql_server", "project",
         "shop", "standing", "tiny_policy", "tiny_reward", "tiny_sft",
         "toy", "trained",

@@ -103,14 +103,15 @@ def releases(
     rows = []
     for ref in reversed(place.store.versions(experiment, "release")):
         manifest = place.store.manifest(ref)
+        figures = manifest.provenance.metrics
         state = "leads" if str(ref) == leader else "led" if str(ref) in led else ""
         rows.append(
             {
                 "release": ref.version,
                 "made": f"{manifest.created_at:%Y-%m-%d %H:%M:%S}",
                 "channel": f"{state} {place.channel.name}" if state else "",
-                "gates": manifest.provenance.metrics.get("gates"),
-                "responses": "simulated" if manifest.provenance.metrics.get("simulated") else "observed",
+                "checks": figures.get("checks", figures.get("gates")),  # before, checks were counted as gates
+                "responses": "simulated" if figures.get("simulated") else "observed",
             }
         )
     if as_json:

@@ -72,6 +72,8 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
             run_config={"loggers": {_LOGGER: {}}},
             raise_on_error=False,
         )
+    if any(map(_is_interruption, result.all_events)):
+        raise KeyboardInterrupt
     failures = [event for event in result.all_events if event.event_type_value == "STEP_FAILURE"]
     if result.success:
         out.print(styled("green", "done"), f"  run {result.run_id[:8]}: {followed.summary()}")
@@ -129,7 +131,8 @@ class Followed:
             figures: dict[str, Any] = {name: value.value for name, value in told.items() if name != SAMPLES}
             share = min(1.0, figures.pop("step", 0) / figures.pop("total", 1))
             progress.update(line.task, completed=share)
-            self._say(line, "  ".join(f"{name} {_short(value)}" for name, value in figures.items()))
+            parts = (f"{share:.0%}", *(f"{name} {_short(value)}" for name, value in figures.items()))
+            self._say(line, "  ".join(parts))
         elif kind == "ASSET_MATERIALIZATION":
             shown = event.materialization.metadata
             line.unchanged = UNCHANGED in shown
@@ -246,7 +249,7 @@ def _progress(out: Console) -> Progress:
         TextColumn(
             "{task.fields[state]}",
             markup=False,
-            table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1),
+            table_column=Column(overflow="fold", ratio=1),  # a reason is never cut
         ),
         console=out,
         expand=True,
@@ -288,6 +291,13 @@ def _explain(event: dg.DagsterEvent, run_id: str) -> int:
         return REFUSED
     complain(f"{event.step_key}: {_one_line(chain[-1])}", f"details: `dagster dev`, run {run_id}")
     return RUN_FAILED
+
+
+def _is_interruption(event: dg.DagsterEvent) -> bool:
+    """Whether somebody stopped the run: Dagster calls it a failure, whose reason is that it ended unexpectedly."""
+    data: Any = event.event_specific_data
+    ended = event.event_type_value == "PIPELINE_FAILURE" and data is not None
+    return ended and getattr(data.failure_reason, "value", None) == "UNEXPECTED_TERMINATION"
 
 
 def _causes(error: Any) -> Iterable[Any]:

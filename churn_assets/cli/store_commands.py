@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 store_app = typer.Typer(no_args_is_help=True, help="Whole stores.")
 
-ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; kept in the channel's log.")]
+ReasonOption = Annotated[str, typer.Option("--reason", "-r", help="Why; needed, kept in the channel's log.")]
 StoreOption = Annotated[
     str | None, typer.Option("--store", help="URI of a store; the experiment's if left out.")
 ]
@@ -41,6 +41,20 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
+
+
+def _needed(reason: str, command: str) -> str:
+    """A reason that says something, as the UI's jobs ask for one too.
+
+    Raises:
+        UsageProblemError: It is left out or blank.
+    """
+    if not reason.strip():
+        raise UsageProblemError(
+            "--reason: found none, expected why; it is kept in the channel's log",
+            f'churn {command} --reason "what was decided, and by what"',
+        )
+    return reason
 
 
 @guarded
@@ -56,6 +70,7 @@ def promote(
     from churn_assets.flow.registry import registry
     from churn_assets.release.promotion import promote as promote_release
 
+    reason = _needed(reason, "promote")
     place = open_place(context, experiment)
     record = promote_release(
         place.store,
@@ -87,6 +102,7 @@ def rollback(
     """Let a release lead again that led before; works while the current one is broken."""
     from churn_assets.release.promotion import rollback as roll_back
 
+    reason = _needed(reason, "rollback")
     place = open_place(context, experiment)
     record = roll_back(
         place.store,

@@ -11,6 +11,7 @@ from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
+from churn_assets.gates.plots import Plot
 from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.message.training.config import Sampling
 from churn_assets.offers.economics import Economics
@@ -29,6 +30,11 @@ _ARMS = Setting("arms", tuple[ArmConfig, ...])
 _ECONOMICS = Setting("economics", Economics)
 _MAX_NEW_TOKENS = Setting("ppo_text.max_new_tokens", int)
 _SAMPLING = Setting("ppo_text.sampling", Sampling)
+_PLOTS = (
+    Plot("funnel", "bar", "stage", ("customers",), "From customers to kept", "", "customers"),
+    Plot("offers", "bar", "offer", ("customers",), "What is offered", "", "customers"),
+)
+"""Shown on the asset's page; the report has all of them."""
 
 
 def _evidence(step: Step[ReleaseConfig]) -> str:
@@ -120,15 +126,15 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         reward=members["reward_model"].load() if "reward_model" in members else None,
         budgets=step.find(_BUDGETS),
     )
+    plots = tuple(plot for plot in _PLOTS if plot.table in built.release.tables)
     return Made(
         built.release,
         metrics={
             "simulated": simulated,
             "members": len(members),
-            "gates": sum(len(checks) for checks in built.release.bundle.evidence.values()),
+            "checks": sum(len(checks) for checks in built.release.bundle.evidence.values()),
             "verdict": built.verdict.sentence,
         },
-        tables={
-            name: built.release.tables[name] for name in ("funnel", "offers") if name in built.release.tables
-        },
+        tables={plot.table: built.release.tables[plot.table] for plot in plots},
+        plots=plots,
     )

@@ -45,7 +45,7 @@ from churn_assets.serving.docs_page import show_docs
 from churn_assets.serving.messages import Wanted
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.problems import PROBLEM_JSON, Problem, problem_body
-from churn_assets.serving.question import read_body
+from churn_assets.serving.question import path_of, read_body
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import (
     BudgetView,
@@ -59,7 +59,7 @@ from churn_assets.serving.schemas import (
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
-from churn_assets.serving.views import model_view, ready_view, release_view
+from churn_assets.serving.views import LiveView, model_view, ready_view, release_view
 
 _LOG = logging.getLogger(__name__)
 
@@ -104,9 +104,7 @@ class Parts:
 def create_app(parts: Parts) -> Guard:
     """The ASGI application of one process, guarded."""
     app = FastAPI(
-        title="Churn decisions",
-        description=openapi.DESCRIPTION,
-        version="1",
+        openapi_url=openapi.DOCUMENT_PATH,
         lifespan=lambda _: parts.background.running(),
         redirect_slashes=False,
         docs_url=None,
@@ -115,28 +113,28 @@ def create_app(parts: Parts) -> Guard:
     show_docs(app)
     desk = DecisionDesk(parts)
 
-    @app.get("/v1/release", openapi_extra=openapi.RELEASE, tags=["release"])
+    @app.get(openapi.RELEASE_PATH)
     async def release() -> Response:
         """The release that answers: members, menu, features that a question needs, groups and switches."""
         return _json(msgspec.json.encode(release_view(parts.follower, parts.config)))
 
-    @app.get("/v2/health/live", openapi_extra=openapi.LIVE, tags=["health"])
+    @app.get(openapi.LIVE_PATH)
     async def live() -> Response:
         """Whether the process answers at all."""
-        return _json(b'{"live":true}')
+        return _json(msgspec.json.encode(LiveView(live=True)))
 
-    @app.get("/v2/health/ready", openapi_extra=openapi.READY, tags=["health"])
+    @app.get(openapi.READY_PATH)
     async def ready() -> Response:
         """Whether a release answers and can be recorded, and whether it is the one that leads the channel."""
         view = ready_view(parts.follower, parts.log, parts.background.states)
         return _json(msgspec.json.encode(view), status=200 if view.ready else 503)
 
-    @app.get("/v2/models/{name}", openapi_extra=openapi.MODEL, tags=["release"])
+    @app.get(openapi.MODEL_PATH)
     async def model(name: str) -> Response:
         """A model of the release that answers."""
         return _json(msgspec.json.encode(model_view(_served(parts.follower), name)))
 
-    @app.get("/metrics", openapi_extra=openapi.METRICS, tags=["health"])
+    @app.get(openapi.METRICS_PATH)
     async def metrics() -> Response:
         """Counters for Prometheus, of all workers together."""
         return Response(parts.metrics.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -153,7 +151,8 @@ def create_app(parts: Parts) -> Guard:
     async def broken(_: Request, error: Exception) -> Response:
         return _refusal(incident(error))
 
-    openapi.describe(app, keys=parts.keys is not None)
+    document = openapi.document(keys=parts.keys is not None)
+    app.openapi = lambda: document  # type: ignore[method-assign]
     posted = {openapi.DECISIONS_PATH: desk.decide, openapi.OUTCOMES_PATH: desk.record}
     return Guard(Posted(posted, app), parts.keys, parts.config.limits, parts.metrics)
 
@@ -395,7 +394,8 @@ def _invalid(undecided: Sequence[UndecidedView]) -> Problem:
     """Nobody could be decided for: what is wrong with the first."""
     first = undecided[0]
     more = f" (and {len(undecided) - 1} more customers)" if len(undecided) > 1 else ""
-    detail = f"customers[{first.index}]: {first.field}: found {first.found}, expected {first.expected}{more}"
+    where = path_of(first.index, first.field)
+    detail = f"{where}: found {first.found}, expected {first.expected}{more}"
     return Problem(422, "invalid customer", detail)
 
 

@@ -70,7 +70,8 @@ class ServingConfig(_Section):
         kill_switch: No offer to anybody, said in every answer.
         poll_seconds: How often the channel is asked whether it moved.
         message_seconds: Longest time for the messages of a request; then the template is sent, marked.
-        require_keys: Ask for API keys: `off_loopback` leaves only a server that listens on loopback open.
+        require_keys: Whether a server starts without a file of API keys: `off_loopback` lets only one that listens on
+            loopback do so. A file that is named (`CHURN_API_KEYS`) is in force wherever the server listens.
         limits: What one caller may ask.
         decision_log: The local log.
     """

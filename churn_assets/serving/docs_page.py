@@ -43,6 +43,7 @@ _START = """SwaggerUIBundle({
   dom_id: "#interface",
   deepLinking: true,
   validatorUrl: null,
+  persistAuthorization: false,
 });
 """
 _BUNDLED = {
@@ -50,6 +51,8 @@ _BUNDLED = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
 }
+DOCS_PATHS = frozenset({"/docs", "/docs/start.js", *(f"/docs/{name}" for name in _BUNDLED)})
+"""All that the page is made of, its description apart."""
 
 
 def show_docs(app: FastAPI) -> None:

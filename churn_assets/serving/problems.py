@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 PROBLEM_JSON = "application/problem+json"
 _LONGEST_DETAIL = 500
@@ -34,9 +36,20 @@ class Problem(Exception):  # noqa: N818 - as RFC 9457 calls it
 class ProblemDetails(msgspec.Struct, frozen=True):
     """The body of a refusal."""
 
-    title: str
-    status: int
-    detail: str
+    title: Annotated[
+        str,
+        Meta(
+            description="What kind of problem; the same for all of its kind.", examples=["invalid question"]
+        ),
+    ]
+    status: Annotated[int, Meta(description="The HTTP status, once more.", examples=[422])]
+    detail: Annotated[
+        str,
+        Meta(
+            description="Where it is in what was sent, what was found there, and what was expected.",
+            examples=["customers[0].features.tenure: found bool, expected str, float or null"],
+        ),
+    ]
 
 
 def problem_body(problem: Problem) -> bytes:

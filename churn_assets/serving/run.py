@@ -36,6 +36,8 @@ from churn_assets.store.signatures import SignaturePolicy
 KEYS_FILE = "CHURN_API_KEYS"
 """Environment variable: file of API keys."""
 
+_LOG = logging.getLogger(__name__)
+
 SERVED = "CHURN_SERVED"
 """Environment variable: the plan, from the first process to its workers."""
 _SWITCH_SECONDS = 0.0002
@@ -99,6 +101,8 @@ def serve(plan: ServerPlan) -> None:
     found = read_secrets(os.environ, config, loopback=is_loopback(plan.host))
     if found.keys is not None:
         read_keys(found.keys)
+    else:
+        _LOG.warning("no API keys are asked for: whoever reaches %s, through a proxy too, may ask", plan.host)
     with tempfile.TemporaryDirectory(prefix="churn-metrics-") as shared:
         os.environ[SERVED] = msgspec.json.encode(plan).decode()
         if plan.workers > 1:
@@ -187,6 +191,11 @@ def read_secrets(environment: Mapping[str, str], config: ServingConfig, *, loopb
     """
     needs_keys = config.require_keys == "always" or (config.require_keys == "off_loopback" and not loopback)
     keys = environment.get(KEYS_FILE)
+    if keys and config.require_keys == "never":
+        raise ServingError(
+            f"{KEYS_FILE} names a file of API keys, and serving.require_keys is never: found both, expected one; "
+            f"unset {KEYS_FILE} to let everybody ask, or set serving.require_keys to off_loopback or always"
+        )
     if needs_keys and not keys:
         raise ServingError(
             f"API keys are asked for here (serving.require_keys: {config.require_keys}): "
@@ -198,7 +207,7 @@ def read_secrets(environment: Mapping[str, str], config: ServingConfig, *, loopb
             f"{ASSIGNMENT_KEY}: found {len(assignment)} bytes, expected a secret of at least {SHORTEST_SECRET} to "
             "draw holdout and exploration with; keep it, as another one draws other customers"
         )
-    return Secrets(Path(keys) if keys and needs_keys else None, assignment)
+    return Secrets(Path(keys) if keys else None, assignment)
 
 
 def is_loopback(host: str) -> bool:

@@ -36,9 +36,21 @@ CustomerId = Annotated[
     ),
 ]
 DecisionId = Annotated[
-    str, Meta(pattern=r"^[0-9a-f]{24}-[0-9]{1,3}$", examples=["6f1c0d2e9b7a45c8d3e2f1a0-0"])
+    str,
+    Meta(
+        pattern=r"^[0-9a-f]{24}-[0-9]{1,3}$",
+        description="Id of a decision, as the answer to a question gave it; outcomes name it.",
+        examples=["6f1c0d2e9b7a45c8d3e2f1a0-0"],
+    ),
 ]
-ArmId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", examples=["percent_20"])]
+ArmId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9_]{0,62}$",
+        description="Id of an arm of the menu, as GET /v1/release lists it.",
+        examples=["percent_20"],
+    ),
+]
 Number = Annotated[int, Meta(ge=0, le=1000)]
 Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
 FeatureValue = (
@@ -99,7 +111,10 @@ class CustomerQuestion(Struct, frozen=True, forbid_unknown_fields=True):
 class DecisionsQuestion(Struct, frozen=True, forbid_unknown_fields=True):
     """1 to 1,000 customers, each once."""
 
-    customers: Annotated[list[CustomerQuestion], Meta(min_length=1, max_length=MAX_CUSTOMERS)]
+    customers: Annotated[
+        list[CustomerQuestion],
+        Meta(min_length=1, max_length=MAX_CUSTOMERS, description="Whom to decide for; each customer once."),
+    ]
     budget_price: Annotated[
         float,
         Meta(
@@ -146,7 +161,9 @@ class ArmView(Struct, frozen=True):
     cost: Annotated[
         float, Meta(description="The most that it can cost for this customer, the contact included.")
     ]
-    expected_value: ExpectedValueView
+    expected_value: Annotated[
+        ExpectedValueView, Meta(description="What it is expected to add for this customer.")
+    ]
 
 
 class OutlookView(Struct, frozen=True):
@@ -157,7 +174,9 @@ class OutlookView(Struct, frozen=True):
         str | None, Meta(description="The rule that forbids it now; null where it may be decided.")
     ]
     propensity: Annotated[float, Meta(description="Probability with which it is chosen.")]
-    acceptance_probability: float
+    acceptance_probability: Annotated[
+        float, Meta(description="P(accepts), 0 to 1, if it is offered; 0 for no contact.")
+    ]
     churn_risk: Annotated[float, Meta(description="P(churn) in the label window given this arm.")]
     expected_value: Annotated[
         float,
@@ -169,27 +188,38 @@ class OutlookView(Struct, frozen=True):
 class ReasonView(Struct, frozen=True):
     """Why, as data."""
 
-    code: str
+    code: Annotated[
+        str,
+        Meta(
+            description="What the reason is: `risk`, a rule that forbids, or what decided between arms.",
+            examples=["risk"],
+        ),
+    ]
     arm: Annotated[str | None, Meta(description="Id of the arm that it is about, if any.")]
-    figure: float | None
+    figure: Annotated[
+        float | None,
+        Meta(description="The number behind it, in the unit of the code; null where there is none."),
+    ]
 
 
 class SafetyView(Struct, frozen=True):
     """What the safety rules say about the text that is sent."""
 
-    safe: bool
-    violations: list[str]
+    safe: Annotated[bool, Meta(description="Whether the text keeps every rule.")]
+    violations: Annotated[
+        list[str], Meta(description="Names of the rules that it breaks; empty if it is safe.")
+    ]
 
 
 class MessageView(Struct, frozen=True):
     """What may be sent. `{name}` stands for the customer's name, which this service never sees."""
 
-    text: str
+    text: Annotated[str, Meta(description="What the customer reads.")]
     written_by: Annotated[
         Literal["model", "template"], Meta(description="`template`: no model's text could be used.")
     ]
     reason: Annotated[str, Meta(description="Why the template was used; empty for a model's text.")]
-    safety: SafetyView
+    safety: Annotated[SafetyView, Meta(description="What the safety rules say about `text`.")]
     discarded: Annotated[
         list[str],
         Meta(
@@ -203,17 +233,22 @@ class MessageView(Struct, frozen=True):
 class DriverView(Struct, frozen=True):
     """A feature, and by how much it alone makes the risk another one than if it were as most customers have it."""
 
-    feature: str
-    change: float
+    feature: Annotated[str, Meta(description="Name of the feature.", examples=["tenure"])]
+    change: Annotated[
+        float, Meta(description="Change of P(churn) that it makes; above 0 it raises the risk.")
+    ]
 
 
 class DecisionView(Struct, frozen=True):
     """One customer's decision, why, and what may be said."""
 
-    decision_id: str
-    customer_id: str
-    contact: bool
-    arm: ArmView
+    decision_id: Annotated[
+        str,
+        Meta(description="Id of this decision; outcomes name it.", examples=["6f1c0d2e9b7a45c8d3e2f1a0-0"]),
+    ]
+    customer_id: Annotated[str, Meta(description="As asked.")]
+    contact: Annotated[bool, Meta(description="Whether the customer is contacted at all.")]
+    arm: Annotated[ArmView, Meta(description="What is done with this customer.")]
     delay_months: Annotated[
         int | None,
         Meta(description="0: now. Else months until the rules allow the next offer; null: no time is set."),
@@ -224,7 +259,7 @@ class DecisionView(Struct, frozen=True):
     ]
     acceptance_probability: Annotated[float, Meta(description="Of the arm decided; 0 for no contact.")]
     propensity: Annotated[float, Meta(description="Probability with which this arm is chosen.")]
-    reasons: list[ReasonView]
+    reasons: Annotated[list[ReasonView], Meta(description="Why, the risk first.")]
     assigned: Annotated[
         Literal["policy", "holdout", "exploration", "kill_switch", "experiment", "no_offer_model"],
         Meta(
@@ -233,7 +268,7 @@ class DecisionView(Struct, frozen=True):
             "policy's choice."
         ),
     ]
-    policy_arm: ArmId
+    policy_arm: Annotated[ArmId, Meta(description="Id of the arm that the policy would choose.")]
     holdout: Annotated[bool, Meta(description="Never contacted, so that what contact does can be measured.")]
     exploration: Annotated[
         bool, Meta(description="An allowed arm at random, so that later models can learn.")
@@ -253,10 +288,10 @@ class UndecidedView(Struct, frozen=True):
     """A customer of the question for whom nothing could be decided, and why."""
 
     index: Annotated[int, Meta(description="Position in the question, from 0.")]
-    customer_id: str
+    customer_id: Annotated[str, Meta(description="As asked.")]
     field: Annotated[str, Meta(description="What is wrong: a feature, or a field of the customer.")]
-    found: str
-    expected: str
+    found: Annotated[str, Meta(description="What stands there.")]
+    expected: Annotated[str, Meta(description="What may stand there.")]
 
 
 class BudgetView(Struct, frozen=True):
@@ -275,15 +310,24 @@ class BudgetView(Struct, frozen=True):
 class DecisionsAnswer(Struct, frozen=True):
     """Decisions of one release, in the order of the question; the status is 207 where some could not be made."""
 
-    release: Annotated[str, Meta(examples=["quickstart/release/20261122T124501Z-0123456789ab"])]
-    policy: str
+    release: Annotated[
+        str,
+        Meta(
+            description="The release that decided, all of these customers.",
+            examples=["quickstart/release/20261122T124501Z-0123456789ab"],
+        ),
+    ]
+    policy: Annotated[str, Meta(description="Which member of the release chose.", examples=["ppo_decision"])]
     simulated: Annotated[bool, Meta(description="The release learned from a demo world's answers to offers.")]
-    decided_at: datetime
+    decided_at: Annotated[datetime, Meta(tz=True, description="When, in UTC.")]
     kill_switch: Annotated[bool, Meta(description="Set by config: no offer to anybody.")]
     durable: Annotated[
         bool, Meta(description="The decision log's disk had these decisions before this answer left.")
     ]
-    decisions: list[DecisionView]
+    decisions: Annotated[
+        list[DecisionView],
+        Meta(description="One for each customer who could be decided for, in the order asked."),
+    ]
     undecided: Annotated[
         list[UndecidedView],
         Meta(description="Customers who could not be decided for; empty with status 200."),
@@ -313,14 +357,17 @@ class OutcomeReport(Struct, frozen=True, forbid_unknown_fields=True):
 class OutcomesQuestion(Struct, frozen=True, forbid_unknown_fields=True):
     """Outcomes of earlier decisions; repeating a post changes nothing."""
 
-    outcomes: Annotated[list[OutcomeReport], Meta(min_length=1, max_length=MAX_OUTCOMES)]
+    outcomes: Annotated[
+        list[OutcomeReport],
+        Meta(min_length=1, max_length=MAX_OUTCOMES, description="What became of decisions."),
+    ]
 
 
 class OutcomesAnswer(Struct, frozen=True):
     """How many outcomes are in the log now; a repeated one is there again and counts once."""
 
-    recorded: int
-    durable: bool
+    recorded: Annotated[int, Meta(description="Outcomes of this call that are in the log.", examples=[1])]
+    durable: Annotated[bool, Meta(description="The decision log's disk had them before this answer left.")]
 
 
 def redacted(value: Any) -> Any:

@@ -21,13 +21,16 @@ import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from churn_assets.serving.config import LimitsConfig
+from churn_assets.serving.docs_page import DOCS_PATHS
 from churn_assets.serving.metrics import Metrics
+from churn_assets.serving.openapi import DOCUMENT_PATH, LIVE_PATH, READY_PATH
 from churn_assets.serving.problems import Problem, problem_body
 
 _LOG = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/v2/health/live", "/v2/health/ready"})
-"""What a load balancer asks without a key; it learns no more than up or down and which release leads."""
+OPEN_PATHS = frozenset({LIVE_PATH, READY_PATH, DOCUMENT_PATH, *DOCS_PATHS})
+"""What is told without a key. A load balancer learns no more than up or down and which release leads; the page that
+describes the interface, which a browser opens without a key, is the same for every release."""
 
 _BEARER = b"Bearer "
 _KEY_BYTES = 32

@@ -25,79 +25,97 @@ RELEASE_MODEL = "release"
 class FeatureView(Struct, frozen=True):
     """A feature that every question must have."""
 
-    name: str
-    kind: str
+    name: Annotated[str, Meta(description="As a question names it.", examples=["tenure"])]
+    kind: Annotated[str, Meta(description="`numeric` or `categorical`.", examples=["numeric"])]
     categories: Annotated[list[str], Meta(description="Texts that are taken; empty for a number.")]
-    lowest: float | None
-    highest: float | None
+    lowest: Annotated[
+        float | None, Meta(description="Smallest number that is taken; null where none is set.")
+    ]
+    highest: Annotated[
+        float | None, Meta(description="Largest number that is taken; null where none is set.")
+    ]
 
 
 class ConditionView(Struct, frozen=True):
     """A condition on a feature. With no comparison, the feature must say yes."""
 
-    column: str
+    column: Annotated[str, Meta(description="The feature that it is about.")]
     one_of: Annotated[list[str | float | bool] | None, Meta(description="Values that are meant.")]
-    at_least: float | None
-    at_most: float | None
+    at_least: Annotated[float | None, Meta(description="Smallest number that keeps it; null: no bound.")]
+    at_most: Annotated[float | None, Meta(description="Largest number that keeps it; null: no bound.")]
 
 
 class MenuArmView(Struct, frozen=True):
     """An arm that the release may decide."""
 
     id: ArmId
-    label: str
+    label: Annotated[str, Meta(description="In a few words, for people.", examples=["20% off for 6 months"])]
     terms: Annotated[
         msgspec.Raw,
         Meta(description="What the customer gets, by its `kind`.", extra_json_schema={"$ref": TERMS_REF}),
     ]
-    channel: str | None
+    channel: Annotated[str | None, Meta(description="How the customer is contacted; null for no contact.")]
     contact_cost: Annotated[float, Meta(description="Money that the contact costs, whatever comes of it.")]
     eligible: Annotated[
         list[ConditionView], Meta(description="All conditions that a customer's features must keep.")
     ]
 
 
+class LiveView(Struct, frozen=True):
+    """Whether the process answers at all."""
+
+    live: Annotated[bool, Meta(description="True: it answered.")]
+
+
 class RulesView(Struct, frozen=True):
     """What holds whoever chooses the arm, and what expected values count. Months."""
 
-    cooldown_months: int
-    max_offers: int
-    label_window_months: float
-    value_horizon_months: int
+    cooldown_months: Annotated[int, Meta(description="Months between two contacts, at least.")]
+    max_offers: Annotated[int, Meta(description="Contacts of one customer in an episode, at most.")]
+    label_window_months: Annotated[float, Meta(description="Months within which leaving counts as churn.")]
+    value_horizon_months: Annotated[int, Meta(description="Months of a customer's margin that count.")]
     currency: Annotated[str, Meta(description="ISO 4217.")]
 
 
 class TroubleView(Struct, frozen=True):
     """Why what leads the channel does not answer."""
 
-    release: str
-    kind: str
-    detail: str
+    release: Annotated[str, Meta(description="What leads the channel; empty where that is not known.")]
+    kind: Annotated[str, Meta(description="Kind of error.", examples=["CorruptArtifact"])]
+    detail: Annotated[str, Meta(description="What is wrong with it.")]
 
 
 class ReleaseView(Struct, frozen=True):
     """The release that answers, and how it is served."""
 
     release: Annotated[str | None, Meta(description="Null while none answers.")]
-    channel: str
-    experiment: str
-    branches: list[str]
+    channel: Annotated[str, Meta(description="The channel that is followed.")]
+    experiment: Annotated[str, Meta(description="Whose release it is; empty while none answers.")]
+    branches: Annotated[
+        list[str],
+        Meta(description="What it can do: tell the risk, tell who accepts, decide, write messages."),
+    ]
     simulated: Annotated[bool, Meta(description="It learned from a demo world's answers to offers.")]
-    loaded_at: datetime | None
+    loaded_at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None,
+        Meta(description="Since when it answers, in UTC; null while none does."),
+    ]
     members: Annotated[dict[str, str], Meta(description="Exact version of every asset.")]
     menu: Annotated[list[MenuArmView], Meta(description="Arms in order; the first is no contact.")]
-    features: list[FeatureView]
+    features: Annotated[list[FeatureView], Meta(description="What every question must have of a customer.")]
     rules: Annotated[RulesView | None, Meta(description="Null where none answers, or it knows no offers.")]
-    holdout_share: float
-    exploration_share: float
-    kill_switch: bool
+    holdout_share: Annotated[float, Meta(description="Share of customers who are never contacted, 0 to 1.")]
+    exploration_share: Annotated[
+        float, Meta(description="Share of customers who get an allowed arm at random, 0 to 1.")
+    ]
+    kill_switch: Annotated[bool, Meta(description="Set by config: no offer to anybody.")]
     trouble: Annotated[TroubleView | None, Meta(description="Null while what leads the channel answers.")]
 
 
 class LoopView(Struct, frozen=True):
     """How work beside the answers goes."""
 
-    name: str
+    name: Annotated[str, Meta(description="Which work: `release`, `decision_log`, `recovery` or `shipping`.")]
     age_seconds: Annotated[float, Meta(description="Since it last succeeded, or since the start.")]
     failures: Annotated[int, Meta(description="Tries since then that failed; it is tried again.")]
     trouble: Annotated[str, Meta(description="Kind of the last error; empty while all is well.")]
@@ -106,8 +124,8 @@ class LoopView(Struct, frozen=True):
 class ReadyView(Struct, frozen=True):
     """Whether a release answers, and its decisions can be recorded."""
 
-    ready: bool
-    release: str | None
+    ready: Annotated[bool, Meta(description="Whether it does, and they can.")]
+    release: Annotated[str | None, Meta(description="The release that answers; null while none does.")]
     trouble: Annotated[
         str | None, Meta(description="Kind of error that keeps what leads the channel from answering.")
     ]
@@ -132,19 +150,19 @@ class ReadyView(Struct, frozen=True):
 class TensorView(Struct, frozen=True):
     """An input or output of a model, as the Open Inference Protocol describes one."""
 
-    name: str
-    datatype: str
-    shape: list[int]
+    name: Annotated[str, Meta(description="What it is.")]
+    datatype: Annotated[str, Meta(description="`FP64` for numbers, `BYTES` for texts.")]
+    shape: Annotated[list[int], Meta(description="Length of each axis; -1: one for each customer.")]
 
 
 class ModelView(Struct, frozen=True):
     """A model of the release that answers."""
 
-    name: str
-    versions: list[str]
+    name: Annotated[str, Meta(description="Of the model.", examples=["risk_model"])]
+    versions: Annotated[list[str], Meta(description="The one version that answers.")]
     platform: Annotated[str, Meta(description="Format in which it is stored.")]
-    inputs: list[TensorView]
-    outputs: list[TensorView]
+    inputs: Annotated[list[TensorView], Meta(description="What it reads.")]
+    outputs: Annotated[list[TensorView], Meta(description="What it gives.")]
 
 
 def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseView:

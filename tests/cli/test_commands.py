@@ -27,7 +27,7 @@ def some(tmp_path):
 
 def test_releases_lists_what_was_released_and_what_leads(project):
     assert "leads" not in project.churn("releases").output
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     (row,) = json.loads(project.churn("releases", "--json").output)
     assert row["channel"] == "leads quickstart"
     assert row["responses"] == "simulated"
@@ -69,13 +69,13 @@ def test_promote_and_rollback_record_actor_and_reason(project):
 
 def test_rollback_goes_back_to_the_release_that_is_named(project):
     first = project.newest("release").name
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     project.configure(lambda content: content["release"].update(golden_customers=5))
     assert project.run("quickstart").returncode == 0
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     assert channel(project).head().ref.version != first
     project.spoil("release", "bundle.json")  # what leads is broken
-    result = project.churn("rollback", "--to", first, "--actor", "bob")
+    result = project.churn("rollback", "--reason", "test", "--to", first, "--actor", "bob")
     assert result.exit_code == 0, result.output
     head = channel(project).head()
     assert (head.action, head.actor, head.ref.version) == ("rollback", "bob", first)
@@ -86,7 +86,7 @@ def test_promoting_a_release_with_a_tampered_gate_report_is_refused(project):
     (stored,) = reports.iterdir()
     stored.chmod(0o644)
     stored.write_text(stored.read_text().replace('"passed":true', '"passed":false', 1))
-    result = project.churn("promote")
+    result = project.churn("promote", "--reason", "test")
     assert result.exit_code == 1
     assert "off_policy" in result.output
     assert channel(project).head() is None
@@ -94,14 +94,14 @@ def test_promoting_a_release_with_a_tampered_gate_report_is_refused(project):
 
 def test_promoting_a_release_with_a_corrupt_member_is_refused_by_name(project):
     project.spoil("ppo_decision", "policy.safetensors")
-    result = project.churn("promote")
+    result = project.churn("promote", "--reason", "test")
     assert result.exit_code == 1
     assert "policy.safetensors" in result.output
 
 
 def test_a_release_that_does_not_exist_names_the_nearest(project):
     newest = project.newest("release").name
-    result = project.churn("promote", newest[:-1] + ("0" if newest[-1] != "0" else "1"))
+    result = project.churn("promote", "--reason", "test", newest[:-1] + ("0" if newest[-1] != "0" else "1"))
     assert result.exit_code == 2
     assert newest in result.output
 
@@ -127,7 +127,7 @@ def test_checks_fail_where_a_version_fails(project):
 
 
 def test_decide_adds_decision_offer_reasons_value_propensity_and_release(project, some, tmp_path):
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     out = tmp_path / "decided.parquet"
     result = project.churn("decide", some, "--out", out)
     assert result.exit_code == 0, result.output

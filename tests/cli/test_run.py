@@ -1,6 +1,11 @@
 """`churn run`: what it makes, skips, refuses and says, on the project's own Dagster instance."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -75,7 +80,7 @@ def test_a_release_over_a_member_whose_gate_failed_is_refused_in_a_later_run_too
     assert released.returncode == 1
     assert "check ranks_well: auc is 0.8" in released.stderr
     assert "Traceback" not in released.stderr + judged.stderr
-    assert project.churn("promote").exit_code == 1
+    assert project.churn("promote", "--reason", "test").exit_code == 1
 
 
 def test_a_wrong_configuration_stops_before_anything_is_launched(empty):
@@ -126,3 +131,17 @@ def test_an_upload_that_rotted_is_refused_by_name(project):
     done = project.run("quickstart", "--select", "risk_model")
     assert done.returncode == 3
     assert re.search(r"^error: risk_model: quickstart/customers/.*customers\.parquet", done.stderr)
+
+
+def test_a_run_that_is_stopped_is_told_as_an_interruption(empty):
+    command = [Path(sys.executable).with_name("churn"), "--root", empty.root, "run", "quickstart"]
+    environment = {k: v for k, v in os.environ.items() if k not in ("DAGSTER_HOME", "CHURN_ROOT")}
+    run = subprocess.Popen(
+        command, cwd=empty.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert run.stdout.readline().startswith("ok  customers")  # the next asset is being made
+    run.send_signal(signal.SIGINT)
+    _, complaint = run.communicate(timeout=600)
+    assert run.returncode == 130, complaint
+    assert "interrupted; run the same command again" in complaint
+    assert "Traceback" not in complaint

@@ -28,7 +28,7 @@ MESSAGE_SECONDS = 2.0
 @pytest.fixture
 def server(project):
     """`churn serve`, after `churn promote`."""
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     behind = served.Project(project.root)
     behind.configure(poll_seconds=0.1, message_seconds=MESSAGE_SECONDS)
     with served.Server(behind).start() as server:

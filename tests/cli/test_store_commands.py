@@ -115,21 +115,21 @@ def test_diff_of_a_release_with_itself_is_empty(project):
 
 def test_a_challenger_leads_its_own_channel_and_can_be_named_by_it(project):
     first, second = versions(project)
-    result = project.churn("promote", "latest", "--channel", "challenger")
+    result = project.churn("promote", "--reason", "test", "latest", "--channel", "challenger")
     assert result.exit_code == 0, result.output
     assert f"{second} leads challenger (record 1)" in " ".join(result.output.split())
     assert [record.release for record in log(project)] == [first]
     assert second in project.churn("show", "challenger").output
-    assert project.churn("promote", "challenger").exit_code == 0
+    assert project.churn("promote", "--reason", "test", "challenger").exit_code == 0
     assert log(project)[-1].release == second
 
 
 def test_rollback_moves_the_channel_that_is_named(project):
     first, second = versions(project)
     for release in (first, second):
-        promoted = project.churn("promote", release, "--channel", "trial")
+        promoted = project.churn("promote", "--reason", "test", release, "--channel", "trial")
         assert promoted.exit_code == 0, promoted.output
-    assert project.churn("rollback", "--channel", "trial").exit_code == 0
+    assert project.churn("rollback", "--reason", "test", "--channel", "trial").exit_code == 0
     assert [record.release for record in log(project, "trial")] == [first, second, first]
     assert len(log(project)) == 1
 
@@ -174,7 +174,7 @@ def test_a_store_is_copied_and_used_by_its_uri_alone(project):
     assert "quickstart: 1 records" in result.output
     shutil.rmtree(project.root / ".churn" / "store")
     project.configure(lambda content: content["store"].update(uri="moved"))
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     assert json.loads(project.churn("releases", "--json").output)[0]["channel"] == "leads quickstart"
     assert "14 were there" in project.churn("store", "copy", "moved", "moved").output
 
@@ -191,7 +191,7 @@ def test_a_store_that_does_not_verify_is_not_moved(project):
 def test_one_variable_names_the_store_of_every_experiment_and_is_not_silent(project, monkeypatch):
     project.churn("store", "copy", ".churn/store", "moved")
     monkeypatch.setenv("CHURN_STORE", "moved")
-    assert project.churn("promote").exit_code == 0
+    assert project.churn("promote", "--reason", "test").exit_code == 0
     assert len(log(project)) == 1
     result = project.churn("history", "--json")
     assert "store: moved (CHURN_STORE), not .churn/store" in result.stderr

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -12,11 +14,14 @@ from pathlib import Path
 import pytest
 from shop import Server
 
+from churn_assets.serving.openapi import document
+
 ROOT = Path(__file__).parents[2]
 ONLY_TRAINING = (
     "accelerate", "dagster", "datasets", "gymnasium", "matplotlib", "peft", "scipy", "sklearn",
     "stable_baselines3", "trl",
 )  # fmt: skip
+GENERATOR = "openapi-python-client==0.29.1"
 ONLY_TEXTS = ("torch", "transformers")
 READS_TEXT_MODELS = "import churn_assets.message.model.format, churn_assets.message.model.generation"
 LARGEST = 600_000_000
@@ -84,3 +89,28 @@ def test_the_extra_is_all_that_serving_needs(extra, shop, customers, tmp_path):
         subprocess.run([python, "-c", READS_TEXT_MODELS], check=True, env=alone, cwd=tmp_path)
     with Server(shop, environment={"PYTHONPATH": ""}, churn=folder / "bin" / "churn").start() as server:
         decides(server, customers)
+
+
+@pytest.mark.extras
+def test_a_client_that_is_generated_asks_as_the_docs_say(standing, customers, tmp_path):
+    """In an environment of its own, as the generator pins older libraries than the project."""
+    bin_, python = tmp_path / "venv" / "bin", tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    install = [python, "-m", "pip", "install", "--quiet", *shlex.split(os.environ.get("PIP_ARGS", ""))]
+    subprocess.run([*install, GENERATOR], check=True)
+    (tmp_path / "openapi.json").write_text(json.dumps(document(keys=True)))
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    alone["PATH"] = f"{bin_}{os.pathsep}{alone['PATH']}"  # the generator formats with its own ruff
+    generate = "openapi-python-client generate --path openapi.json --meta none --fail-on-warning"
+    where = ["--output-path", "churn_decisions_client"]
+    subprocess.run(
+        [bin_ / generate.split()[0], *generate.split()[1:], *where], check=True, env=alone, cwd=tmp_path
+    )
+    page = (ROOT / "docs" / "serving.md").read_text()
+    (snippet,) = [block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "Client" in block]
+    asked = snippet.replace("http://localhost:8080", standing.url) + "\nprint(type(answer).__name__)\n"
+    few = re.compile(r"customer = .*")
+    for customer, answer in ((None, "ProblemDetails"), (customers[0], "DecisionsAnswer")):
+        code = asked if customer is None else few.sub(lambda _, c=customer: f"customer = {c!r}", asked)
+        said = subprocess.run([python, "-c", code], capture_output=True, text=True, env=alone, cwd=tmp_path)
+        assert said.stdout.strip() == answer, said.stderr

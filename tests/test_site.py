@@ -1,0 +1,156 @@
+"""The site of the documentation: it builds without a warning, its reference says everything, and it loads nothing."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import typer
+import yaml
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+from churn_assets.cli import app
+from churn_assets.experiment import Experiment
+from churn_assets.flow.registry import registry
+from docsite import architecture, reference
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
+CODE = re.compile(r"^```.*?^```$|`[^`\n]*`", re.MULTILINE | re.DOTALL)
+PRIVATE = ("desk", "outlook", "derived form", "lets it lead", "standing")
+"""Words of the code's writers that a reader has no reason to know."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_has_whole_sentences_in_the_field_s_own_words(page):
+    prose = CODE.sub("", page.read_text())
+    assert not re.findall(r".*(?:…|\.\.\.).*", prose)
+    assert [word for word in PRIVATE if re.search(rf"\b{word}\b", prose, re.IGNORECASE)] == []
+
+
+def test_every_config_key_has_a_meaning():
+    silent = [
+        f"{path or 'experiment'}.{name}: say it below the field in {model.__module__}.{model.__name__}"
+        for path, model in reference.sections(Experiment)
+        for name in model.model_fields
+        if not reference.meaning_of(model, name)
+    ]
+    assert silent == []
+
+
+def test_no_meaning_of_a_key_is_kept_that_no_key_has():
+    names = {name for _, model in reference.sections(Experiment) for name in model.model_fields}
+    assert set(reference.FIELDS_WORDS) <= names
+
+
+def test_the_page_of_keys_tells_every_section_with_defaults():
+    page = reference.config_page()
+    for path, _ in reference.sections(Experiment):
+        assert f"## `{path}`" in page or not path
+    assert (
+        "| `holdout_share` | number, at least 0, below 1 | `0.0` | Customers who are never contacted" in page
+    )
+
+
+def test_the_page_of_the_command_tells_every_command_and_option():
+    page, group = reference.cli_page(), typer.main.get_command(app)
+    for name, command in group.commands.items():
+        assert f"## `churn {name}" in page
+        for parameter in command.params:
+            assert getattr(parameter, "hidden", False) or parameter.opts[-1] in page.replace(
+                f"`{parameter.name.upper()}`", parameter.opts[-1]
+            )
+    assert str(ROOT) not in page
+
+
+def test_the_page_of_python_tells_every_name_of_the_front_door():
+    import churn_assets
+
+    page = reference.python_page()
+    assert all(f"## `{name}`" in page for name in churn_assets.__all__)
+    assert page.count("```") % 2 == 0
+
+
+def test_the_picture_shows_every_asset_left_of_what_is_made_from_it_and_is_the_same_each_time():
+    assets = registry().assets
+    drawn = ET.fromstring(architecture.picture())
+    told = {text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")}
+    assert {asset.name for asset in assets} <= told
+    column = architecture.columns(assets)
+    for asset in assets:
+        assert all(column[each] < column[asset.name] for each in (*asset.inputs, *asset.outside))
+    assert architecture.picture() == architecture.picture()
+
+
+@pytest.fixture(scope="module")
+def built_site(tmp_path_factory):
+    """The built site; nothing else may be in the folder."""
+    folder = tmp_path_factory.mktemp("site")
+    built = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", folder],
+        cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        """Nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(built_site):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(built_site)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def places(entry):
+    """Every page that the navigation names."""
+    if isinstance(entry, str):
+        return [entry]
+    return [
+        place for each in (entry.values() if isinstance(entry, dict) else entry) for place in places(each)
+    ]
+
+
+def test_every_page_of_the_navigation_is_built(built_site):
+    for place in places(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]):
+        assert (built_site / place).with_suffix(".html").is_file(), place
+
+
+def test_in_a_browser_the_site_finds_a_config_key_is_accessible_and_loads_nothing_from_elsewhere(address):
+    if CHROMIUM is None:
+        pytest.fail("this test needs chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(300_000)
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        for name in ("index", "tutorials/first-decision", "architecture"):
+            page.goto(f"{address}/{name}.html")
+            found = Axe().run(page).response["violations"]
+            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
+        page.get_by_placeholder("Search").fill("holdout_share")
+        page.locator(".md-search-result__item").first.wait_for()
+        browser.close()
+    assert [url for url in asked if url.startswith("http") and not url.startswith(address)] == []

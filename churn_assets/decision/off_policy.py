@@ -6,6 +6,7 @@ handed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -456,12 +457,25 @@ def decide_release(evidence: LoggedDecisions, candidate: Floats, champion: Float
             "nothing to gain: the policy makes no offer to anybody, so there is nothing to release",
         )
     elif not low - threshold >= ABOVE:
-        release, reason = False, f"the lower bound {low:+.2f} is not above {threshold:+.2f} ({bar})"
+        needed = _needed(tested.dr, threshold, estimate.rows)
+        release, reason = (
+            False,
+            f"the lower bound {low:+.2f} is not above {threshold:+.2f} ({bar}); {needed}",
+        )
     elif not side - threshold >= ABOVE:
         release, reason = False, f"SNIPS {side:+.2f} disagrees: it is not above {threshold:+.2f} ({bar})"
     else:
         release, reason = True, f"the lower bound {low:+.2f} is above {threshold:+.2f} ({bar})"
     return OffPolicyVerdict(release, reason, estimate, tested, threshold)
+
+
+def _needed(estimate: Estimate, threshold: float, rows: int) -> str:
+    """How many decisions the bound would need to be above a threshold, if the estimate stays where it is."""
+    above = estimate.value - threshold
+    if not above > 0:
+        return "no number of decisions would do if the estimate stays"
+    times = ((estimate.value - estimate.lower_bound) / above) ** 2
+    return f"about {max(math.ceil(rows * (times - 1)), 1)} decisions more if the estimate stays"
 
 
 def simple_policies(menu: Menu, offered: Sequence[int], risk: Floats, price: Floats) -> dict[str, Floats]:

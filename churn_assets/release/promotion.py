@@ -169,6 +169,27 @@ def taken_back(history: Sequence[ChannelRecord]) -> dict[ArtifactRef, datetime]:
     return found
 
 
+MOST_LEADERS = 20
+"""Leaders that a candidate is held against, the newest first: each has to decide about all the decisions."""
+
+
+def held_against(
+    history: Sequence[ChannelRecord], leader: ArtifactRef, candidate: ArtifactRef
+) -> tuple[ArtifactRef, ...]:
+    """The leaders so far beside the one that leads: what any of them brought, a candidate must keep.
+
+    Those that were taken back are none of them.
+
+    Args:
+        history: A channel's records, oldest first.
+        leader: The release that leads.
+        candidate: The release that would.
+    """
+    left = {leader, candidate, *taken_back(history)}
+    led = dict.fromkeys(record.ref for record in reversed(history) if record.ref not in left)
+    return tuple(led)[:MOST_LEADERS]
+
+
 def consider(
     store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required
 ) -> PromotionDecision:

@@ -39,11 +39,9 @@ GAIN = 0.3
 CANDIDATES = 13
 """Held against one champion in a year: one in four weeks."""
 PROMOTIONS = 20
-REACH = 0.5
-"""Of the value of the best arm over no offer: an arm that is estimated to lose less is plausible."""
-ERRS = 4.0
-"""Standard deviation, in money, of what a policy gets wrong about an arm: two policies then differ on about a quarter
-of the customers, as releases of the loop did."""
+ERRS = 2.0
+"""Standard deviation, in money, of what a policy gets wrong about a contact with a customer, and as much about an arm's
+size: two policies then differ on about a quarter of the customers, as releases of the loop did."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -79,7 +77,8 @@ def make_shop(forward: Forward, seed: int) -> Shop:
     people, arms = len(forward.table), expected.shape[1]
     guesses = []
     for _ in range(2):
-        wrong = rng.normal(0, ERRS, (people, arms))
+        size = np.linspace(-1, 1, arms)
+        wrong = ERRS * (rng.normal(0, 1, (people, 1)) + size * rng.normal(0, 1, (people, 1)))
         wrong[:, 0] = 0
         guesses.append(np.where(allowed, expected + wrong[customer], -np.inf))
     one, other = (np.eye(arms)[each.argmax(1)] for each in guesses)
@@ -101,7 +100,7 @@ def plausible(shop: Shop) -> Floats:
 
 
 def trial(shop: Shop) -> Floats:
-    """Champion and candidate 40 % each, 5 % no contact, 15 % over plausible arms."""
+    """Champion and candidate 40 % each, 5 % no contact, 15 % over plausible arms; no server does that yet."""
     found = 0.40 * (shop.champion + shop.candidate) + 0.15 * plausible_shares(shop)
     found[:, 0] += 0.05
     return found
@@ -112,9 +111,9 @@ DESIGNS: dict[str, Design] = {"today": today, "plausible": plausible, "trial": t
 
 def plausible_shares(shop: Shop) -> Floats:
     """(n, K) of those who explore, by what the champion takes the arms to be worth."""
-    design = Plausible(REACH)
-    found = np.zeros_like(shop.guessed)
-    for row, (values, free) in enumerate(zip(shop.guessed, shop.allowed, strict=True)):
+    design = Plausible()
+    found, over = np.zeros_like(shop.guessed), shop.guessed - shop.guessed[:, :1]
+    for row, (values, free) in enumerate(zip(over, shop.allowed, strict=True)):
         found[row, free] = design.shares(values[free].tolist())
     return found
 
@@ -127,12 +126,14 @@ class Logged:
         served: What the design earns over no offer, as a share of what the champion's policy does.
         differences: (n,) doubly robust, candidate less champion, of every decision.
         error: Standard error of their mean after one wave.
+        differ: Share of customers for whom the two policies differ.
         parts: (n, 6) what `monitoring.live.tallied` sums up, by decision, of a release whose offers do nothing.
     """
 
     served: float
     differences: Floats
     error: float
+    differ: float
     parts: Floats
 
 
@@ -158,7 +159,8 @@ def logged(forward: Forward, shop: Shop, design: Design, seed: int) -> Logged:
     left = rng.random(len(arm)) < 0.5  # whom nobody but the policy decided for
     weight = np.where(arm == 0, 1 / chances[:, 0], 0.0)
     parts = [who * what for who in (left, weight) for what in (idle_margin, idle_churn, 1.0)]
-    return Logged(served_share(shop, chances), differences, error, np.stack(parts, axis=1))
+    differ = float((shop.candidate != shop.champion).any(axis=1).mean())
+    return Logged(served_share(shop, chances), differences, error, differ, np.stack(parts, axis=1))
 
 
 def drawn(chances: Floats, rng: np.random.Generator) -> Ints:
@@ -374,7 +376,10 @@ def measured() -> list[Figure]:
             "offers that do nothing",
         ),
     ]
-    return [*figures, *speed(found, policy, rng), *chain_figures(found["trial"], rng), *costs(found)]
+    differ = Figure(
+        "share_differing", found["trial"].differ, note="customers with another arm by the candidate"
+    )
+    return [*figures, *speed(found, policy, rng), *chain_figures(found["trial"], rng), *costs(found), differ]
 
 
 def speed(found: dict[str, Logged], policy: PromotionPolicy, rng: np.random.Generator) -> list[Figure]:

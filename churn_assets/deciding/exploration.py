@@ -24,8 +24,8 @@ class Plausible:
         floor: Least probability of each arm that is possible, plausible or not: what was never tried is never known.
     """
 
-    reach: float = 0.5
-    floor: float = 0.01
+    reach: float = 0.2
+    floor: float = 0.005
 
     def __post_init__(self) -> None:
         if not (self.reach > 0 and 0 <= self.floor < 1):

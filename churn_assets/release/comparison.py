@@ -16,8 +16,6 @@ from churn_assets.release.policy import Against
 PLAN = 4
 """Times `min_decisions` for which bounds are tightest: what a comparison needs that is no landslide."""
 
-Verdict = Literal["promote", "wait", "reject"]
-
 
 @dataclass(frozen=True)
 class ComparisonVerdict:
@@ -29,7 +27,7 @@ class ComparisonVerdict:
         against: The champion first.
     """
 
-    verdict: Verdict
+    verdict: Literal["promote", "wait", "reject"]
     reason: str
     against: tuple[Against, ...]
 

@@ -71,8 +71,8 @@ class ExplorationConfig(_Section):
     """
 
     design: Literal["uniform", "plausible"] = "uniform"
-    reach: Annotated[float, Field(gt=0, le=10)] = 0.5
-    floor: Annotated[float, Field(gt=0, le=0.1)] = 0.01
+    reach: Annotated[float, Field(gt=0, le=10)] = 0.2
+    floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
 
 
 class ServingConfig(_Section):

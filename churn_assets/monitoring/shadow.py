@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -93,11 +93,17 @@ def shadow(
         why = str(error)
     else:
         earlier, left_out = _earlier(logged, rows.arms, leaders[1:])
-        found = compare(evidence, ours, [*theirs, *earlier], policy, number)
+        found = compare(evidence, ours, [*theirs, *earlier], policy, number, _a_day(logged))
         reason = "; ".join([found.reason, *left_out])
         promote, reject = found.verdict == "promote", found.verdict == "reject"
         return Shadow(len(logged), explored, promote, reason, reject, found.against)
     return Shadow(len(logged), explored, release=False, reason=f"they cannot be compared: {why}")
+
+
+def _a_day(logged: pd.DataFrame) -> float | None:
+    """Decisions a day; None where all were made within one."""
+    days = (logged["decided_at"].max() - logged["decided_at"].min()) / timedelta(days=1)
+    return None if days < 1 else float(len(logged) / days)
 
 
 def _earlier(

@@ -38,6 +38,7 @@ def compare(
     leaders: Sequence[tuple[str, Floats]],
     policy: PromotionPolicy,
     number: int,
+    a_day: float | None = None,
 ) -> ComparisonVerdict:
     """May a candidate follow the champion, and keep what the best leader so far has brought?
 
@@ -52,6 +53,7 @@ def compare(
         leaders: Name and (n, A) decisions; the champion first, then those that led before it.
         policy: The rule.
         number: Of the candidate, from 1, among those that were held against this champion.
+        a_day: Decisions that come a day, to say how long it takes; None where that is not known.
     """
     error = share_of_error(number, policy.error)
     loses = 1 - policy.may_lose
@@ -67,7 +69,7 @@ def compare(
     if worse:
         return ComparisonVerdict("reject", f"certainly worse: {_said(worse)}", found)
     latest = max(open_, key=lambda each: float("inf") if each.more is None else each.more)
-    return ComparisonVerdict("wait", f"not certain yet: {_said(open_)}; {latest.needed}", found)
+    return ComparisonVerdict("wait", f"not certain yet: {_said(open_)}; {latest.needed(a_day)}", found)
 
 
 def _said(found: Sequence[Against]) -> str:

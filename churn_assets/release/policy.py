@@ -50,12 +50,16 @@ class Against:
             return f"as {version} everywhere"
         return f"{self.value:+.2f} over {over} ({self.lower:+.2f} to {self.upper:+.2f} at all looks)"
 
-    @property
-    def needed(self) -> str:
-        """What is still needed, for people."""
+    def needed(self, a_day: float | None = None) -> str:
+        """What is still needed, for people.
+
+        Args:
+            a_day: Decisions with a whole outcome that come a day; None where that is not known.
+        """
         if self.more is None:
             return "no number of decisions would do if the estimate stays"
-        return f"about {self.more} decisions more if the estimate stays"
+        days = "" if not a_day else f", {max(round(self.more / a_day), 1)} days as they come now,"
+        return f"about {self.more} decisions more{days} if the estimate stays"
 
 
 @dataclass(frozen=True)

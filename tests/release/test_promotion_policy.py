@@ -105,7 +105,8 @@ def test_a_comparison_is_remembered_as_plain_data():
     shadow = replace(GOOD, against=(against,))
     assert Shadow.of(json.loads(json.dumps(asdict(shadow)))) == shadow
     assert not against.holds
-    assert "no number of decisions would do" in against.needed
+    assert "no number of decisions would do" in against.needed()
+    assert "about 900 decisions more, 9 days as they come now," in replace(against, more=900).needed(100.0)
 
 
 def test_a_slow_older_training_never_replaces_a_newer_one_however_good_it_is():

@@ -392,9 +392,11 @@ def speed(found: dict[str, Logged], policy: PromotionPolicy, rng: np.random.Gene
     wrong = float((quiet > ours).any(axis=1).mean())
     theirs = np.full(number, as_often_wrong(wrong, number, rng))
     needed, rejected = decisions_until(float(found["trial"].differences.std()), ours, look, rng)
+    explored, _ = decisions_until(float(found["plausible"].differences.std()), ours, look, rng)
     today_needed, _ = decisions_until(float(found["today"].differences.std()), theirs, look, rng)
     return [
         Figure("decisions_to_promote_plus_03", needed, note="median; by a trial, at any look"),
+        Figure("decisions_to_promote_plus_03_plausible", explored, note="median; by plausible exploration"),
         Figure(
             "decisions_to_promote_plus_03_today", today_needed, note=f"as rarely wrong: z {theirs[0]:.2f}"
         ),

@@ -114,8 +114,8 @@ def test_what_is_still_needed_is_what_it_takes():
 @pytest.mark.parametrize("limit", [0.002, 0.05, 0.4])
 def test_evidence_that_a_rate_exceeds_a_limit_is_rarely_wrong_whenever_one_stops(limit):
     rng = np.random.default_rng(8)
-    wrong = sum(evidence_above((rng.random(3_000) < limit).astype(float), limit) >= 20 for _ in range(400))
-    assert wrong / 400 <= allowed(0.05, 400)
+    wrong = sum(evidence_above((rng.random(2_000) < limit).astype(float), limit) >= 20 for _ in range(200))
+    assert wrong / 200 <= allowed(0.05, 200)
 
 
 @pytest.mark.parametrize(("limit", "rate"), [(0.002, 0.008), (0.05, 0.08), (0.4, 0.46)])

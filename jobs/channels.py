@@ -11,6 +11,7 @@ from churn_assets.release.evidence import Required
 from churn_assets.release.policy import Shadow, Standing, before_shadow, decide_automatically, overtaken
 from churn_assets.release.promotion import PromotionDecision
 from churn_assets.store.channels import ChannelRecord
+from churn_assets.store.errors import BROKEN
 from churn_assets.store.reference import ArtifactRef
 from jobs.operations import PromoteConfig, RollbackConfig
 from jobs.scene import Scene, considered, each_experiment
@@ -122,20 +123,49 @@ def _estimated(scene: Scene, log: ArtifactRef | None) -> bool:
 
 
 def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
-    """With the comparison on live decisions."""
+    """With the comparison on live decisions: with the champion, and with every leader before it."""
     from churn_assets.deciding.risk_only import decider_of
     from churn_assets.monitoring.shadow import newest_learnable, shadow
     from churn_assets.release.deciding import load_release
+    from churn_assets.release.promotion import held_against
+
+    policy = scene.automation.promotion
+    leaders = [leader, *held_against(scene.channel.history(), leader, standing.candidate)]
+    number = _number(scene, standing.candidate, leader)
+
+    def decider(ref: ArtifactRef) -> Any:
+        return decider_of(load_release(scene.store, ref)[1], str(ref))
 
     def find() -> dict[str, Any]:
-        pair = [
-            decider_of(load_release(scene.store, ref)[1], str(ref)) for ref in (standing.candidate, leader)
-        ]
-        return asdict(shadow(*newest_learnable(*_learnable(scene)), *pair))
+        ours, theirs, broken = decider(standing.candidate), [decider(leader)], []
+        for ref in leaders[1:]:
+            try:
+                theirs.append(decider(ref))
+            except BROKEN as error:  # what once led must not keep its successors from leading
+                broken.append(f"{ref} is not held against: {error}")
+        found = shadow(*newest_learnable(*_learnable(scene)), ours, theirs, policy, number)
+        return asdict(replace(found, reason="; ".join([found.reason, *broken])))
 
-    about = {"candidate": str(standing.candidate), "leader": str(leader)}
+    about = {
+        "candidate": str(standing.candidate),
+        "leaders": list(map(str, leaders)),
+        "policy": policy.model_dump(mode="json"),
+        "number": number,
+    }
     found = scene.recall("shadow", about, scene.known(scene.segments()), find)
-    return replace(standing, shadow=Shadow(**found))
+    return replace(standing, shadow=Shadow.of(found))
+
+
+def _number(scene: Scene, candidate: ArtifactRef, leader: ArtifactRef) -> int:
+    """The candidate's number, from 1, among those that were held against this leader: they share one error.
+
+    Releases that were collected since are remembered; were the memory lost, those of the last two weeks are in the
+    store.
+    """
+    kept = scene.judged("candidates", {"leader": str(leader)})
+    newer = {ref.version for ref in scene.versions(candidate.asset) if ref.version > leader.version}
+    kept["seen"] = sorted(newer | {candidate.version} | set(kept.get("seen", ())))
+    return sum(version <= candidate.version for version in kept["seen"])
 
 
 def _learnable(scene: Scene) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
@@ -175,7 +205,7 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
 
 def _look_at_guardrails(scene: Scene, head: ChannelRecord, about: Mapping[str, Any]) -> dict[str, Any]:
     """Judges what became known since the last look; once broken, a guardrail stays broken until the channel moves."""
-    from churn_assets.monitoring.live import Tally, breach_in, tallied
+    from churn_assets.monitoring.live import Tally, breach_in, limit_breach, tallied
     from churn_assets.monitoring.served import priced
 
     log, kept = scene.served(), scene.judged("guardrails judged", about)
@@ -189,7 +219,10 @@ def _look_at_guardrails(scene: Scene, head: ChannelRecord, about: Mapping[str, A
 
     if kept.get("breach") is None:
         judged = kept.get("telling", 0)
-        breach = breach_in(telling, tally, scene.automation.live, judged if judged <= telling else 0)
+        config = scene.automation.live
+        breach = breach_in(telling, tally, config, judged if judged <= telling else 0)
+        if breach is None and config.limits:
+            breach = limit_breach(log.index.rows(0, outcomes), config)
         kept |= {"breach": None if breach is None else breach.reason, "telling": telling}
     return {"breach": kept["breach"], "outcomes": outcomes, "telling": telling}
 

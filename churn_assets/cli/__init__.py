@@ -11,6 +11,7 @@ import typer
 from churn_assets.cli import (
     decide_command,
     design_command,
+    explore_command,
     message_commands,
     privacy_commands,
     report_commands,
@@ -194,6 +195,7 @@ for _command in (
     tables_command.tables,
     decide_command.decide,
     design_command.design,
+    explore_command.explore,
     message_commands.write,
     serve_command.serve,
     serve_command.keys,

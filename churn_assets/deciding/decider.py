@@ -17,6 +17,7 @@ import numpy as np
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.features import FeatureError, RowEncoder, far_outside
+from churn_assets.deciding.exploration import Plausible, drawn_arm
 from churn_assets.deciding.outlook import ArmFigures, blocks_dtype, figures
 from churn_assets.deciding.reasons import Reason, reasons
 from churn_assets.deciding.release_models import Foreseen, ReleaseModels, own_arms
@@ -95,9 +96,9 @@ class Rollout:
         key: Secret of the keyed hash that draws both groups.
         epoch: Another text draws them anew.
         holdout_share: Share of customers that are never contacted.
-        exploration_share: Share of customers that get one of their allowed arms, "no contact" included, with equal
-            probability.
+        exploration_share: Share of customers that get one of their allowed arms, "no contact" included, by chance.
         kill_switch: No offer to anybody.
+        plausible: How likely each arm is for those who explore; None: all alike.
     """
 
     key: bytes
@@ -105,6 +106,7 @@ class Rollout:
     holdout_share: float = 0.0
     exploration_share: float = 0.0
     kill_switch: bool = False
+    plausible: Plausible | None = None
 
     def __post_init__(self) -> None:
         shares = (self.holdout_share, self.exploration_share)
@@ -114,6 +116,12 @@ class Rollout:
             )
         if not self.key and max(shares):
             raise ValueError("rollout: found no key, expected a secret to draw holdout and exploration with")
+
+    def shares(self, values: Sequence[float]) -> list[float]:
+        """How likely each allowed arm of a customer who explores is, given what each is expected to be worth."""
+        if self.plausible is None:
+            return [1 / len(values)] * len(values)
+        return self.plausible.shares(values) if self.exploration_share else [0.0] * len(values)
 
     def draw(self, customer_id: str) -> tuple[float, float]:
         """Two independent numbers in [0, 1) for a customer: which group, and which arm if it explores."""
@@ -459,14 +467,15 @@ class Decider:
             held, explored = rollout.holdout_share, rollout.exploration_share
             propensity[preferred] = 1.0 - held - explored
             propensity[0] += held
-            for each in allowed:
-                propensity[each] += explored / len(allowed)
+            shares = rollout.shares([told.value[each] for each in allowed])
+            for each, share in zip(allowed, shares, strict=True):
+                propensity[each] += explored * share
             if held or explored:
                 group, which = rollout.draw(customer.customer_id)
                 if group < held:
                     assigned, arm = "holdout", 0
                 elif group < held + explored:
-                    assigned, arm = "exploration", allowed[int(which * len(allowed))]
+                    assigned, arm = "exploration", allowed[drawn_arm(shares, which)]
         arms = tuple(map(ArmOutlook, self.menu, forbidden, *told[1:-1], propensity))
         delay = (
             0 if arm else self._delay(situation) if forbidden[-1] in ("cooldown", "offer_running") else None

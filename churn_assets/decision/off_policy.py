@@ -6,6 +6,7 @@ handed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -481,9 +482,10 @@ def decide_release(
             "nothing to gain: the policy makes no offer to anybody, so there is nothing to release",
         )
     elif not low - threshold >= ABOVE:
+        needed = _needed(tested.dr, threshold, estimate.rows, confidence)
         release, reason = (
             False,
-            f"the {confidence:.0%} lower bound {low:+.2f} is not above {threshold:+.2f} ({bar})",
+            f"the {confidence:.0%} lower bound {low:+.2f} is not above {threshold:+.2f} ({bar}); {needed}",
         )
     elif not side - threshold >= ABOVE:
         release, reason = False, f"SNIPS {side:+.2f} disagrees: it is not above {threshold:+.2f} ({bar})"
@@ -493,6 +495,15 @@ def decide_release(
             f"the {confidence:.0%} lower bound {low:+.2f} is above {threshold:+.2f} ({bar})",
         )
     return OffPolicyVerdict(release, reason, estimate, tested, threshold, confidence)
+
+
+def _needed(estimate: Estimate, threshold: float, rows: int, confidence: float) -> str:
+    """How many decisions the bound would need to be above a threshold, if the estimate stays where it is."""
+    above = estimate.value - threshold
+    if not above > 0:
+        return "no number of decisions would do if the estimate stays"
+    times = ((estimate.value - estimate.lower_bound_at(confidence)) / above) ** 2
+    return f"about {max(math.ceil(rows * (times - 1)), 1)} decisions more if the estimate stays"
 
 
 def simple_policies(menu: Menu, offered: Sequence[int], risk: Floats, price: Floats) -> dict[str, Floats]:

@@ -10,6 +10,10 @@ from pydantic_core import PydanticKnownError
 from churn_assets.flow.registry import registry
 from churn_assets.release.config import PromotionPolicy
 
+WINDOWS = 52
+"""Windows in a row that share `false_alarms`: a year of weeks. A change may come at any time, so each has the same
+level; false alarms are then at least that many windows over the error apart on average, which is what e-detectors
+promise too (Shin, Ramdas & Rinaldo 2024)."""
 Count = Annotated[int, Field(ge=1)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -38,13 +42,14 @@ class DriftConfig(_Section):
 
     Attributes:
         window_decisions: Decisions that are compared at a time; each window is tested once.
-        false_alarms: Probability that a window without any drift is called drifted, over all columns together.
+        false_alarms: Probability that of 52 windows in a row without any drift one is called drifted, over all columns
+            together.
         min_psi: A population stability index below this is of no consequence, however certain it is. 0.1 is where
             credit scoring begins to speak of a shift.
     """
 
     window_decisions: Annotated[int, Field(ge=200)] = 5_000
-    false_alarms: Probability = 0.01
+    false_alarms: Probability = 0.05
     min_psi: Annotated[float, Field(ge=0)] = 0.1
 
 
@@ -53,21 +58,38 @@ class LiveConfig(_Section):
 
     Attributes:
         window_outcomes: Decisions with a whole outcome that are judged at a time; each window is judged once.
-        false_alarms: Probability that a window in which nothing is wrong calls for a retraining.
+        false_alarms: Probability that of 52 windows in a row in which nothing is wrong one calls for a retraining; and
+            that a harmless release is ever rolled back, by whichever guardrail and however often it is looked at.
         max_calibration_error: Forecast less observed share (of churners, of acceptances) that is of no consequence.
         min_outcomes: Outcomes of a release before it may be rolled back.
         max_churn_increase: A release under which certainly more customers leave than without any contact, by
             more than this share, is rolled back.
         max_loss: A release that certainly earns less than no contact, by more than this share of what no contact
             earns, is rolled back.
+        max_contact_rate: A release whose policy certainly contacts a larger share of its customers is rolled back.
+        max_complaint_rate: The same if a larger share of those whom it contacted complained.
+        max_opt_out_rate: The same if a larger share of them asked not to be contacted again.
     """
 
     window_outcomes: Annotated[int, Field(ge=200)] = 2_000
-    false_alarms: Probability = 0.01
+    false_alarms: Probability = 0.05
     max_calibration_error: Share = 0.03
     min_outcomes: Annotated[int, Field(ge=200)] = 2_000
     max_churn_increase: Share = 0.0
     max_loss: Share = 0.0
+    max_contact_rate: Probability | None = None
+    max_complaint_rate: Probability | None = None
+    max_opt_out_rate: Probability | None = None
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """Those that are set: `contact`, `complaint` or `opt_out` to the largest share."""
+        named = {
+            "contact": self.max_contact_rate,
+            "complaint": self.max_complaint_rate,
+            "opt_out": self.max_opt_out_rate,
+        }
+        return {name: limit for name, limit in named.items() if limit is not None}
 
 
 class AlertsConfig(_Section):

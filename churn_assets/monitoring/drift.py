@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from churn_assets.gates.stability import population_stability
-from churn_assets.monitoring.config import DriftConfig
+from churn_assets.monitoring.config import WINDOWS, DriftConfig
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ def drift_report(reference: pd.DataFrame, current: pd.DataFrame, config: DriftCo
 
     Numbers by the Kolmogorov-Smirnov test and by the stability index, of which without drift PSI / (1/n + 1/m) is
     chi-square with one degree of freedom less than there are cells (Yurdakul 2018); categories by the latter. Holm's
-    step-down over the columns keeps the chance of any false alarm at `config.false_alarms`.
+    step-down over the columns keeps the chance of any false alarm at `config.false_alarms` over `WINDOWS` windows.
 
     Args:
         reference: (n, F) the training table's columns: numbers, or texts with None for a blank.
@@ -66,7 +66,7 @@ def drift_report(reference: pd.DataFrame, current: pd.DataFrame, config: DriftCo
     """
     found = [_compared(str(name), reference[name], current[name]) for name in reference.columns]
     found.sort(key=lambda column: (column.p, column.name))
-    certain = holm(np.array([column.p for column in found]), config.false_alarms)
+    certain = holm(np.array([column.p for column in found]), config.false_alarms / WINDOWS)
     columns = tuple(
         ColumnDrift(each.name, each.psi, each.excess, each.p, bool(sure) and each.excess >= config.min_psi)
         for each, sure in zip(found, certain, strict=True)

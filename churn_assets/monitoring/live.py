@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import NormalDist
@@ -11,13 +12,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.gates.anytime import evidence_above, mixture_z, share_of_error
 from churn_assets.gates.estimates import Estimate, clustered_mean
-from churn_assets.monitoring.config import LiveConfig
+from churn_assets.monitoring.config import WINDOWS, LiveConfig
 from churn_assets.offers.log import propensity_column
 
 Floats = NDArray[np.float64]
 
 NO_CONTACT = propensity_column(NO_CONTACT_ID)
+_PLAN = 8
+"""Times `min_outcomes` for which the bound over all decisions is tightest."""
+_GROWS = 1.25
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,10 @@ def forecasts(decisions: pd.DataFrame) -> tuple[Forecast, ...]:
 
 
 def wrong_forecasts(found: tuple[Forecast, ...], config: LiveConfig) -> tuple[Forecast, ...]:
-    """Those that are wrong beyond doubt and by more than is of no consequence (Bonferroni over the forecasts)."""
+    """Those that are wrong beyond doubt and by more than is of no consequence (Bonferroni, over windows too)."""
+    level = config.false_alarms / (WINDOWS * len(found))
     return tuple(
-        each
-        for each in found
-        if each.p <= config.false_alarms / len(found) and abs(each.error.value) > config.max_calibration_error
+        each for each in found if each.p <= level and abs(each.error.value) > config.max_calibration_error
     )
 
 
@@ -192,8 +196,8 @@ def breach_in(
 ) -> Breach | None:
     """The first guardrail that was broken, if any, among the looks that were not taken yet.
 
-    However often it is asked, a harmless release is called harmful with a probability of at most `false_alarms`: what
-    is looked at, and with which share of that probability, depends on the number of outcomes alone (`looks`).
+    However often it is asked, a harmless release is called harmful with a probability of at most `false_alarms`:
+    see `looks`.
 
     Args:
         rows: How many decisions tell by now.
@@ -201,12 +205,12 @@ def breach_in(
         config: Guardrails.
         judged: How many told when it was asked last.
     """
-    for start, stop, level in looks(rows, config):
-        if stop <= judged:
+    for look in looks(rows, config):
+        if look.stop <= judged:
             continue
-        found = earned(tally(start, stop))
-        if found is not None and (why := _broken(found, level, config)):
-            return Breach(stop - start, f"{why} over decisions {start + 1} to {stop}")
+        found = earned(tally(look.start, look.stop))
+        if found is not None and (why := _broken(found, look.z, config)):
+            return Breach(look.stop - look.start, f"{why} over decisions {look.start + 1} to {look.stop}")
     return None
 
 
@@ -215,24 +219,82 @@ def telling_rows(decisions: pd.DataFrame) -> NDArray[np.bool_]:
     return np.asarray(decisions[NO_CONTACT] > 0)
 
 
-def looks(rows: int, config: LiveConfig) -> list[tuple[int, int, float]]:
-    """Which decisions are looked at, from and to, and with which error probability; in the order of `to`.
+@dataclass(frozen=True)
+class Look:
+    """Decisions that are looked at together, from a place to another, and how many standard errors a harm must have."""
 
-    Half the probability goes to windows of `min_outcomes`, the k-th getting 1 / k(k + 1) of it: harm that begins late
-    is found within a window. Half goes to all decisions since the first, each time they have doubled: harm too small
-    for one window adds up.
+    start: int
+    stop: int
+    z: float
+
+
+def look_at_all(count: int, config: LiveConfig) -> Look:
+    """The first `count` decisions together, by a bound that holds however often it is asked."""
+    return Look(0, count, mixture_z(count / (_PLAN * config.min_outcomes), _error(config) / 4))
+
+
+def looks(rows: int, config: LiveConfig) -> list[Look]:
+    """Which decisions are looked at, in the order in which they become known.
+
+    Half the error goes to all decisions since the first, by a bound that holds at every look (`mixture_z`): harm too
+    small for one window adds up. Half goes to windows of `min_outcomes`, shared out by `share_of_error`: harm that
+    begins late is found within a window. All are looked at each time a quarter more of them have come, as it costs
+    reading them; the bound would hold at every single one. Two guardrails share each.
     """
-    size, half = config.min_outcomes, config.false_alarms / 2
-    found = [((k - 1) * size, k * size, half / (k * (k + 1))) for k in range(1, rows // size + 1)]
-    count, level = 2 * size, half / 2
+    size, half = config.min_outcomes, _error(config) / 2
+    found = [
+        Look((k - 1) * size, k * size, NormalDist().inv_cdf(1 - share_of_error(k, half) / 2))
+        for k in range(1, rows // size + 1)
+    ]
+    count = size
     while count <= rows:
-        found.append((0, count, level))
-        count, level = 2 * count, level / 2
-    return sorted(found, key=lambda look: (look[1], look[0]))
+        found.append(look_at_all(count, config))
+        count = math.ceil(count * _GROWS)
+    return sorted(found, key=lambda look: (look.stop, look.start))
 
 
-def _broken(found: Earned, level: float, config: LiveConfig) -> str:
-    z = NormalDist().inv_cdf(1 - level / 2)  # two guardrails
+_SAID = {
+    "contact": "the policy contacts {:.1%} of its customers",
+    "complaint": "{:.2%} of the customers whom it contacted complained",
+    "opt_out": "{:.2%} of the customers whom it contacted asked not to be contacted again",
+}
+
+
+def limit_breach(decisions: pd.DataFrame, config: LiveConfig) -> Breach | None:
+    """Whether a share of customers exceeds a limit of the config, beyond doubt at all looks and limits together.
+
+    Each customer counts once: by the first decision that was left to the policy, and by the first contact it made.
+    The evidence is an e-process (`evidence_above`).
+
+    Args:
+        decisions: Rows with customer_id, arm, assigned, complained and opted_out, oldest first, all since the release
+            began to lead.
+        config: Guardrails.
+    """
+    left = decisions[decisions["assigned"] == "policy"]
+    for name, limit in config.limits.items():
+        values = _shares(left, name)
+        needed = len(config.limits) / _error(config)
+        if len(values) >= config.min_outcomes and evidence_above(values, limit) >= needed:
+            said = _SAID[name].format(values.mean())
+            return Breach(len(values), f"{said}, allowed {limit:.2%}, over {len(values)} of them")
+    return None
+
+
+def _shares(left: pd.DataFrame, name: str) -> Floats:
+    """(n,) 0 or 1 of each customer."""
+    if name == "contact":
+        return np.asarray(left.drop_duplicates("customer_id")["arm"] != NO_CONTACT_ID, np.float64)
+    contacted = left[left["arm"] != NO_CONTACT_ID].drop_duplicates("customer_id")
+    return np.asarray(contacted["complained" if name == "complaint" else "opted_out"], np.float64)
+
+
+def _error(config: LiveConfig) -> float:
+    """Of each kind of guardrail: harm, and limits where there are any."""
+    return config.false_alarms / (2 if config.limits else 1)
+
+
+def _broken(found: Earned, z: float, config: LiveConfig) -> str:
     most = found.lift.value + z * found.lift.standard_error
     allowed = -config.max_loss * abs(found.no_contact.value)
     if most < allowed:

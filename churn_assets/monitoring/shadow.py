@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +16,13 @@ from churn_assets.decision.off_policy import (
     LoggedDecisions,
     OffPolicyError,
     cross_fitted_outcomes,
-    decide_release,
     outcome_design,
 )
 from churn_assets.offers.live import LiveLog
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.offer_rows import OfferRows
+from churn_assets.release.comparison import compare
+from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.policy import Shadow
 
 if TYPE_CHECKING:
@@ -55,14 +56,25 @@ def newest_learnable(
     return LiveLog(whole.reset_index(drop=True), {}), OfferRows(learned.reset_index(drop=True), arms, {})
 
 
-def shadow(live: LiveLog, rows: OfferRows, candidate: AnyDecider, champion: AnyDecider) -> Shadow:
-    """Score both releases on live decisions, each by its best arm as a first contact, by the rule of off-policy gates.
+def shadow(
+    live: LiveLog,
+    rows: OfferRows,
+    candidate: AnyDecider,
+    leaders: Sequence[AnyDecider],
+    policy: PromotionPolicy,
+    number: int,
+) -> Shadow:
+    """Score releases on live decisions, each by its best arm as a first contact; see `release.comparison.compare`.
+
+    A leader before the champion that cannot decide about these customers with these arms is told and left out.
 
     Args:
         live: The decision log.
         rows: Those of its decisions that can be learned from.
         candidate: Of the release that would lead.
-        champion: Of the release that leads.
+        leaders: Of the release that leads, then of those that led before it.
+        policy: What the candidate must keep.
+        number: Of the candidate, from 1, among those that were held against this champion.
     """
     logged = rows.frame.merge(
         live.frame.drop_duplicates(_KEY), on=_KEY, suffixes=("", "_live"), validate="one_to_one"
@@ -70,18 +82,41 @@ def shadow(live: LiveLog, rows: OfferRows, candidate: AnyDecider, champion: AnyD
     explored = float((logged["assigned"] == "exploration").mean()) if len(logged) else 0.0
     if len(logged) < 2:
         return Shadow(len(logged), explored, release=False, reason="there is nothing to compare on")
+    champion = leaders[0]
     try:
         evidence = _evidence(logged, rows.arms, champion.schema)
-        verdict = decide_release(
-            evidence, _choices(logged, rows.arms, candidate), _choices(logged, rows.arms, champion)
-        )
+        ours = _choices(logged, rows.arms, candidate)
+        theirs = [(champion.release, _choices(logged, rows.arms, champion))]
     except CustomerTableError:  # its text says whose value that is
         why = "the features of a live decision are none that both releases take"
     except OffPolicyError as error:
         why = str(error)
     else:
-        return Shadow(len(logged), explored, verdict.release, verdict.reason)
+        earlier, left_out = _earlier(logged, rows.arms, leaders[1:])
+        found = compare(evidence, ours, [*theirs, *earlier], policy, number, _a_day(logged))
+        reason = "; ".join([found.reason, *left_out])
+        promote, reject = found.verdict == "promote", found.verdict == "reject"
+        return Shadow(len(logged), explored, promote, reason, reject, found.against)
     return Shadow(len(logged), explored, release=False, reason=f"they cannot be compared: {why}")
+
+
+def _a_day(logged: pd.DataFrame) -> float | None:
+    """Decisions a day; None where all were made within one."""
+    days = (logged["decided_at"].max() - logged["decided_at"].min()) / timedelta(days=1)
+    return None if days < 1 else float(len(logged) / days)
+
+
+def _earlier(
+    logged: pd.DataFrame, arms: tuple[str, ...], leaders: Sequence[AnyDecider]
+) -> tuple[list[tuple[str, Floats]], list[str]]:
+    """What those that led before would choose, and who of them cannot."""
+    found, left_out = [], []
+    for leader in leaders:
+        try:
+            found.append((leader.release, _choices(logged, arms, leader)))
+        except (CustomerTableError, OffPolicyError):
+            left_out.append(f"{leader.release} takes other features or arms and is not held against")
+    return found, left_out
 
 
 def _customers(logged: pd.DataFrame, schema: CustomerSchema) -> pd.DataFrame:

@@ -81,7 +81,7 @@ class ServedDecisions(BaseModel, frozen=True, extra="forbid"):
         default=None,
         description="CSV or Parquet (a path or gs://bucket/name), or a table of a database, of outcomes that were not "
         "posted to the server: "
-        "decision_id, accepted, churned, margin; blank where not known.",
+        "decision_id, accepted, churned, complained, opted_out, margin; blank where not known.",
     )
     reading: FileReading = Field(
         default=FileReading(), description="How that file is to be read, where that should not be detected."

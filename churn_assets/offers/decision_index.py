@@ -27,7 +27,7 @@ from churn_assets.store.backend import Backend
 
 NO_CONTACT = propensity_column(NO_CONTACT_ID)
 
-_VERSION = 1
+_VERSION = 2
 _CACHE_KB = 16 << 10
 _SAME_MONEY = 0.01
 """An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
@@ -47,9 +47,11 @@ CREATE TABLE decisions(
     id INTEGER PRIMARY KEY, at INTEGER, release INTEGER, customer INTEGER, arm INTEGER, assigned INTEGER,
     idle REAL, risk REAL, acceptance REAL, price REAL, contact INTEGER);
 CREATE TABLE outcomes(
-    id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, told_at INTEGER, contradicted INTEGER);
+    id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, complained REAL, opted_out REAL,
+    told_at INTEGER, contradicted INTEGER);
 CREATE TABLE reports(
-    id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, told_at INTEGER, contradicted INTEGER);
+    id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, complained REAL, opted_out REAL,
+    told_at INTEGER, contradicted INTEGER);
 CREATE TABLE pending(id INTEGER PRIMARY KEY, release INTEGER, at INTEGER);
 CREATE INDEX pending_of ON pending(release, at);
 CREATE TABLE judged(place INTEGER PRIMARY KEY, id INTEGER UNIQUE, telling INTEGER);
@@ -62,6 +64,8 @@ judged keeps its place."""
 _KNOWN = """
 SELECT coalesce(o.accepted, r.accepted) AS accepted, coalesce(o.churned, r.churned) AS churned,
   coalesce(o.margin, r.margin) AS margin, o.told_at,
+  max(coalesce(o.complained, 0), coalesce(r.complained, 0)) AS complained,
+  max(coalesce(o.opted_out, 0), coalesce(r.opted_out, 0)) AS opted_out,
   coalesce(o.contradicted, 0) OR coalesce(r.contradicted, 0) OR abs(o.accepted - r.accepted) > 0.5
   OR abs(o.churned - r.churned) > 0.5 OR abs(o.margin - r.margin) > 0.01
   OR (coalesce(o.accepted, r.accepted, 0) > 0 AND NOT d.contact) AS contradicted, d.*
@@ -75,7 +79,7 @@ WHERE churned IS NOT NULL AND (accepted IS NOT NULL OR NOT contact) AND NOT coal
 """
 _ROWS = f"""
 SELECT k.customer AS customer_id, arms.text AS arm, who.text AS assigned, k.idle, k.risk, k.acceptance, k.price,
-  k.accepted, k.churned, k.margin
+  k.accepted, k.churned, k.margin, k.complained, k.opted_out
 FROM judged j JOIN ({_KNOWN}) k ON k.id = j.id JOIN names arms ON arms.id = k.arm JOIN names who ON who.id = k.assigned
 """
 _FRAME = (
@@ -89,6 +93,8 @@ _FRAME = (
     "accepted",
     "churned",
     "margin",
+    "complained",
+    "opted_out",
 )
 
 
@@ -215,7 +221,7 @@ class DecisionIndex:
         """Settled decisions by their place, or by their place among those that could have been left without contact.
 
         Columns: customer_id (a hash), arm, assigned, propensity_no_contact, risk, acceptance, price, accepted, churned,
-        margin (nan where nothing told it).
+        margin (nan where nothing told it), complained, opted_out (0 where nothing told it).
         """
         column = "telling" if telling else "place"
         asked = f"{_ROWS} WHERE j.{column} >= ? AND j.{column} < ? ORDER BY j.{column}"
@@ -300,20 +306,23 @@ class DecisionIndex:
     def _tell(self, table: str, told: LoggedOutcome, at: int | None) -> int:
         """What was told first stands; `contradicted` where it was told again and otherwise."""
         name = identity(told.decision_id)
-        now = (told.accepted, told.churned, told.margin)
+        now = (told.accepted, told.churned, told.margin, told.complained, told.opted_out)
         row = self._base.execute(f"SELECT * FROM {table} WHERE id = ?", (name,)).fetchone()
-        before, told_at, wrong = (row[1:4], row[4], row[5]) if row else ((None,) * 3, None, 0)
-        both = [old if old is not None else new for old, new in zip(before, now, strict=True)]
-        new = any(old is None and value is not None for old, value in zip(before, now, strict=True))
+        before, told_at, wrong = (row[1:6], row[6], row[7]) if row else ((None,) * 5, None, 0)
+        both = [old if old is not None else value for old, value in zip(before[:3], now[:3], strict=True)]
+        flags = [max(each) for each in zip(_told(before[3:]), _told(now[3:]), strict=True)]
+        new = flags != _told(before[3:]) or any(
+            old is None and value is not None for old, value in zip(before[:3], now[:3], strict=True)
+        )
         wrong = wrong or any(
             old is not None and value is not None and abs(float(old) - float(value)) > _SAME_MONEY
-            for old, value in zip(before, now, strict=True)
+            for old, value in zip(before[:3], now[:3], strict=True)
         )
         if not new:
             self._know("repeated", str(int(self._fact("repeated") or 0) + 1))
         self._base.execute(
-            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?)",
-            (name, *both, at if new else told_at, wrong),
+            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (name, *both, *flags, at if new else told_at, wrong),
         )
         return name
 
@@ -387,11 +396,26 @@ class DecisionIndex:
         self._base = self._opened()
 
 
+def _told(flags: Iterable[float | None]) -> list[float]:
+    """What was never told did not happen; a complaint that came later contradicts nothing."""
+    return [0.0 if flag is None else float(flag) for flag in flags]
+
+
 def _microseconds(at: datetime) -> int:
     return int(at.timestamp() * _SECOND)
 
 
 def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame.from_records(list(rows), columns=list(_FRAME))
-    numbers = [NO_CONTACT, "risk", "acceptance", "price", "accepted", "churned", "margin"]
+    numbers = [
+        NO_CONTACT,
+        "risk",
+        "acceptance",
+        "price",
+        "accepted",
+        "churned",
+        "margin",
+        "complained",
+        "opted_out",
+    ]
     return frame.astype(dict.fromkeys(numbers, "float64"))

@@ -14,13 +14,16 @@ from churn_assets.tables.raw import RawTable
 from churn_assets.tables.source import read_source, source_name
 from churn_assets.tables.values import ambiguous_decimals, parse_ids, parse_numbers, parse_truths
 
-COLUMNS = ("decision_id", "accepted", "churned", "margin")
+COLUMNS = ("decision_id", "accepted", "churned", "complained", "opted_out", "margin")
+_TRUTHS = COLUMNS[1:-1]
 
 
 def read_outcome_file(
     path: Path, where: str | None = None, reading: FileReading = DETECTED
 ) -> list[LoggedOutcome]:
-    """Outcomes of a CSV or Parquet file with the columns decision_id, accepted, churned (0/1 or true/false), margin.
+    """Outcomes of a CSV or Parquet file.
+
+    Its columns are decision_id, margin, and accepted, churned, complained, opted_out (0/1 or true/false).
 
     Columns other than decision_id may be missing, and a blank is what is not known yet. A row a decision or several:
     parts of an outcome may come in rows of their own.
@@ -55,21 +58,27 @@ def outcomes_of(raw: RawTable, problems: Problems) -> list[LoggedOutcome]:
         problems.stop()
     unknown = [None] * len(raw)
     ids = parse_ids(raw, "decision_id", problems, unique=False)
-    told = {name: parse_truths(raw, name, problems) for name in COLUMNS[1:3] if name in raw.columns}
+    told = {name: parse_truths(raw, name, problems) for name in _TRUTHS if name in raw.columns}
     if "margin" in raw.columns:
         told["margin"] = parse_numbers(raw, "margin", problems)
     ambiguous_decimals(raw, problems)
     problems.stop()
-    accepted, churned, margin = (told.get(name, unknown) for name in COLUMNS[1:])
+    columns = [told.get(name, unknown) for name in COLUMNS[1:]]
     return [
         LoggedOutcome(
             decision_id=name,
-            accepted=None if took is None or took != took else bool(took),
-            churned=None if left is None or left != left else bool(left),
-            margin=None if money is None or money != money else float(money),
+            margin=None if _blank(row[-1]) else float(row[-1]),
+            **{
+                column: None if _blank(value) else bool(value)
+                for column, value in zip(_TRUTHS, row[:-1], strict=True)
+            },
         )
-        for name, took, left, money in zip(ids, accepted, churned, margin, strict=True)
+        for name, *row in zip(ids, *columns, strict=True)
     ]
+
+
+def _blank(value: float | None) -> bool:
+    return value is None or value != value
 
 
 def outcome_reports(

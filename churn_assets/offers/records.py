@@ -90,6 +90,8 @@ class LoggedOutcome(Struct, frozen=True):
     accepted: bool | None = None
     churned: bool | None = None
     margin: float | None = None
+    complained: bool | None = None
+    opted_out: bool | None = None
 
 
 _QUESTION = msgspec.json.Decoder(LoggedQuestion)

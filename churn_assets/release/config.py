@@ -62,6 +62,12 @@ class PromotionPolicy(BaseModel):
         min_decisions: Live decisions with a whole outcome that a shadow comparison needs.
         min_exploration: Least share of them that were drawn at random, for the comparison to be fair.
         min_gap_hours: Since the channel last moved.
+        rule: `better` asks a candidate to earn certainly more than the champion; `not_worse` to lose certainly no more
+            than `may_lose` of its lift.
+        may_lose: Share of what a leader's offers add that a later one may lose against it, however many promotions
+            lie between: every leader so far is held against.
+        error: Probability that of all candidates that are held against one champion, at all looks, any is promoted
+            that should not be.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,3 +76,6 @@ class PromotionPolicy(BaseModel):
     min_decisions: Annotated[int, Field(ge=1)] = 50_000
     min_exploration: Annotated[float, Field(ge=0, le=1)] = 0.10
     min_gap_hours: Annotated[float, Field(ge=0)] = 24.0
+    rule: Literal["better", "not_worse"] = "better"
+    may_lose: Annotated[float, Field(gt=0, lt=1)] = 0.10
+    error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.promotion import PromotionDecision
@@ -12,20 +13,79 @@ from churn_assets.store.reference import ArtifactRef
 
 
 @dataclass(frozen=True)
+class Against:
+    """What a candidate earns over a leader, or over a share of what that leader earns over no offer.
+
+    Attributes:
+        release: The leader.
+        keeps: The share; 1 for all of it.
+        value: Money a decision, doubly robust, paired on the same decisions.
+        standard_error: Of it, clustered by customer.
+        lower: Bounds that hold at all looks together, each but for the error of this candidate.
+        upper: The same from above.
+        more: Decisions still needed for the lower bound to be above 0, if the value stays; None for never.
+        alike: The two decide alike everywhere.
+    """
+
+    release: str
+    keeps: float
+    value: float
+    standard_error: float
+    lower: float
+    upper: float
+    more: int | None
+    alike: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """The candidate earns more; or as much where less was asked."""
+        return self.lower > 0 or (self.alike and self.keeps < 1)
+
+    @property
+    def said(self) -> str:
+        """For people."""
+        version = self.release.rpartition("/")[2]
+        over = version if self.keeps == 1 else f"{self.keeps:.0%} of the lift of {version}"
+        if self.alike:
+            return f"as {version} everywhere"
+        return f"{self.value:+.2f} over {over} ({self.lower:+.2f} to {self.upper:+.2f} at all looks)"
+
+    def needed(self, a_day: float | None = None) -> str:
+        """What is still needed, for people.
+
+        Args:
+            a_day: Decisions with a whole outcome that come a day; None where that is not known.
+        """
+        if self.more is None:
+            return "no number of decisions would do if the estimate stays"
+        days = "" if not a_day else f", {max(round(self.more / a_day), 1)} days as they come now,"
+        return f"about {self.more} decisions more{days} if the estimate stays"
+
+
+@dataclass(frozen=True)
 class Shadow:
-    """The candidate against the champion on the live decisions of the champion, where it decided nothing.
+    """The candidate against the leaders so far on live decisions, where it decided nothing.
 
     Attributes:
         decisions: Live decisions with a whole outcome that compare.
         exploration: Share of them that were drawn at random.
         release: Whether they speak for the candidate.
-        reason: Why (not).
+        reason: Why (not): estimates, bounds that hold at all looks, and what is still needed.
+        rejected: They speak against it beyond doubt.
+        against: The champion first, as of `comparison.compare`.
     """
 
     decisions: int
     exploration: float
     release: bool
     reason: str
+    rejected: bool = False
+    against: tuple[Against, ...] = ()
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Shadow:
+        """From the plain form that `asdict` makes of it, as a sensor remembers it."""
+        return cls(**{**found, "against": tuple(Against(**each) for each in found["against"])})
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from churn_assets.release.best_ever import JUDGED, MAY_LOSE, Tested, over_best, tested_of
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle, act_alike
 from churn_assets.release.evidence import Evidence, Required, evidence_digest, gather
 from churn_assets.store.artifacts import ArtifactStore
@@ -169,6 +170,27 @@ def taken_back(history: Sequence[ChannelRecord]) -> dict[ArtifactRef, datetime]:
     return found
 
 
+MOST_LEADERS = 20
+"""Leaders that a candidate is held against, the newest first: each has to decide about all the decisions."""
+
+
+def held_against(
+    history: Sequence[ChannelRecord], leader: ArtifactRef, candidate: ArtifactRef
+) -> tuple[ArtifactRef, ...]:
+    """The leaders so far beside the one that leads: what any of them brought, a candidate must keep.
+
+    Those that were taken back are none of them.
+
+    Args:
+        history: A channel's records, oldest first.
+        leader: The release that leads.
+        candidate: The release that would.
+    """
+    left = {leader, candidate, *taken_back(history)}
+    led = dict.fromkeys(record.ref for record in reversed(history) if record.ref not in left)
+    return tuple(led)[:MOST_LEADERS]
+
+
 def consider(
     store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required
 ) -> PromotionDecision:
@@ -180,7 +202,35 @@ def consider(
     head = channel.head()
     if head is not None and head.ref == ref:
         return PromotionDecision(promote=False, reason=f"{ref} leads already")
-    return decide_promotion(inspect(store, ref, required), _leading(store, head), required)
+    candidate = inspect(store, ref, required)
+    decision = decide_promotion(candidate, _leading(store, head), required)
+    return _beside_best(store, channel, candidate, decision)
+
+
+def _beside_best(
+    store: ArtifactStore, channel: Channel, candidate: Candidate, decision: PromotionDecision
+) -> PromotionDecision:
+    """The decision, unless too much of what the best leader so far brought would be lost; it says how much."""
+    if not decision.promote or JUDGED not in candidate.bundle.members:
+        return decision
+    history = channel.history()
+    ours = tested_of(store.gate_reports(candidate.bundle.members[JUDGED].version))
+    over = over_best(history, taken_back(history), lambda ref: _tested(store, ref), ours)
+    if over is None:
+        return decision
+    if not over.holds:
+        why = f"{over.said}: more than {MAY_LOSE:.0%} of its lift of {over.lift:.2f} would be lost"
+        return PromotionDecision(promote=False, reason=why)
+    return PromotionDecision(promote=True, reason=f"{decision.reason}; {over.said}")
+
+
+def _tested(store: ArtifactStore, leader: ArtifactRef) -> Tested | None:
+    """What the off-policy gate found of a release that led; None where nothing tells."""
+    try:
+        members = store.load(leader, RELEASE).bundle.members
+        return tested_of(store.gate_reports(members[JUDGED].version)) if JUDGED in members else None
+    except BROKEN:
+        return None
 
 
 def promote(
@@ -221,6 +271,7 @@ def promote(
     compared = head if champion is None else champion.head()
     candidate = inspect(store, ref, required)
     decision = decide_promotion(candidate, _leading(store, compared), required)
+    decision = _beside_best(store, champion or channel, candidate, decision)
     if not decision.promote:
         raise PromotionRefused(f"{channel.name}: {decision.reason}")
     return channel.append(

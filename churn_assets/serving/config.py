@@ -60,12 +60,28 @@ class DecisionLogConfig(_Section):
     ship_seconds: Seconds = 15.0
 
 
+class ExplorationConfig(_Section):
+    """Which arm those get who explore.
+
+    Attributes:
+        design: `uniform`: each arm that they may get is as likely; `plausible`: the likelier, the more it is expected
+            to be worth, among those within reach of the best.
+        reach: Of `plausible`: as a share of the largest expected value of any of the customer's arms.
+        floor: Of `plausible`: least probability of each arm that is possible.
+    """
+
+    design: Literal["uniform", "plausible"] = "uniform"
+    reach: Annotated[float, Field(gt=0, le=10)] = 0.2
+    floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
+
+
 class ServingConfig(_Section):
     """How a release is served.
 
     Attributes:
         holdout_share: Customers who are never contacted, so that what contact does can be measured.
         exploration_share: Customers who get an allowed arm at random, so that later models can learn.
+        exploration: Which one, by what chance.
         assignment_epoch: Changing it draws both groups anew.
         kill_switch: No offer to anybody, said in every answer.
         poll_seconds: How often the channel is asked whether it moved.
@@ -78,6 +94,7 @@ class ServingConfig(_Section):
 
     holdout_share: ShareBelowOne = 0.0
     exploration_share: ShareBelowOne = 0.0
+    exploration: ExplorationConfig = ExplorationConfig()
     assignment_epoch: Annotated[str, Field(max_length=64)] = ""
     kill_switch: bool = False
     poll_seconds: Seconds = 2.0

@@ -16,6 +16,7 @@ import msgspec
 import uvicorn
 
 from churn_assets.deciding.decider import Rollout
+from churn_assets.deciding.exploration import Plausible
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.deciding.spending import ledger_of
 from churn_assets.decision.limits import BudgetsConfig
@@ -155,6 +156,7 @@ def worker_parts() -> Parts:
         metrics.reload,
     )
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
+    explore = config.exploration
     return Parts(
         config=config,
         rollout=Rollout(
@@ -163,6 +165,7 @@ def worker_parts() -> Parts:
             config.holdout_share,
             config.exploration_share,
             config.kill_switch,
+            None if explore.design == "uniform" else Plausible(explore.reach, explore.floor),
         ),
         follower=follower,
         log=log,

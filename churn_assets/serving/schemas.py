@@ -352,6 +352,14 @@ class OutcomeReport(Struct, frozen=True, forbid_unknown_fields=True):
         Money | None,
         Meta(description="Value in money, costs deducted; null: computed from price, arm and the economics."),
     ] = None
+    complained: Annotated[
+        bool | None,
+        Meta(description="Whether the customer complained about the contact; null if nothing is known."),
+    ] = None
+    opted_out: Annotated[
+        bool | None,
+        Meta(description="Whether the customer asked not to be contacted again; null if nothing is known."),
+    ] = None
 
 
 class OutcomesQuestion(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+import yaml
 
 from churn_assets.cli import ROOT, app
 from churn_assets.customers.table import EMBEDDED
@@ -244,6 +245,25 @@ def test_the_exit_codes_are_documented_in_the_help():
     shown = CliRunner().invoke(app, ["--help"]).output
     for code in ("0 done", "1 a gate", "2", "3 the", "4 a run", "70"):
         assert code in " ".join(shown.split())
+
+
+def test_explore_says_what_each_design_costs_before_a_server_starts(project):
+    config = project.root / "configs" / "quickstart.yaml"
+    content = yaml.safe_load(config.read_text())
+    content["serving"] = {}
+    config.write_text(yaml.safe_dump(content))
+    refused = project.churn("explore", "--release", "latest")
+    assert refused.exit_code == 2
+    assert "expected a share above 0" in refused.output
+    content["serving"] = {"holdout_share": 0.05, "exploration_share": 0.45}
+    config.write_text(yaml.safe_dump(content))
+    done = project.churn("explore", "--release", "latest", "--json")
+    assert done.exit_code == 0, done.output
+    uniform, plausible = json.loads(done.output)["designs"]
+    assert (uniform["design"], uniform["configured"]) == ("uniform", True)
+    assert plausible["cost"] <= uniform["cost"]
+    assert uniform["served"] + uniform["cost"] == pytest.approx(uniform["policy"])
+    assert "money a decision" in project.churn("explore", "--release", "latest").output
 
 
 def test_write_shows_texts_rewards_and_what_would_be_sent(project):

@@ -20,8 +20,10 @@ from churn_assets.deciding.decider import (
     Rollout,
     _by_value,
 )
+from churn_assets.deciding.exploration import Plausible
 from churn_assets.deciding.files import save_models
 from churn_assets.deciding.outlook import ArmFigures
+from churn_assets.deciding.planned import rollout_plan
 from churn_assets.deciding.table import decide_table
 from churn_assets.decision.budget import within_budget
 from churn_assets.release.build import as_raw
@@ -195,6 +197,43 @@ def test_propensities_are_the_frequencies_with_which_keys_draw(core, persuadable
     shares = Counter(decision.assigned for decision in decisions)
     assert shares["holdout"] / len(decisions) == pytest.approx(0.15, abs=0.03)
     assert shares["exploration"] / len(decisions) == pytest.approx(0.3, abs=0.03)
+
+
+def test_who_explores_plausible_arms_gets_each_by_its_propensity_and_mostly_those_near_the_best(
+    core, persuadable
+):
+    plausible = Plausible(reach=0.5, floor=0.02)
+    rollouts = [Rollout(f"key {i}".encode(), "e", 0.05, 0.45, plausible=plausible) for i in range(4000)]
+    decisions = [one(core, persuadable, rollout) for rollout in rollouts]
+    told = decisions[0]
+    stated, values = np.array(told.propensities), np.array([each.expected_value for each in told.arms])
+    assert stated.sum() == pytest.approx(1, abs=1e-12)
+    assert all(decision.propensities == told.propensities for decision in decisions)
+    found = np.bincount([decision.arm for decision in decisions], minlength=len(stated)) / len(decisions)
+    assert np.abs(found - stated).max() < 4 * np.sqrt(0.25 / len(decisions))
+    explored = (
+        stated - 0.05 * (np.arange(len(stated)) == 0) - 0.5 * (np.arange(len(stated)) == told.policy_arm)
+    )
+    near = values.max() - values <= 0.5 * np.abs(values).max()
+    assert explored[~near] == pytest.approx(0.45 * 0.02, abs=1e-12)
+    assert explored.min() >= 0.45 * 0.02 - 1e-12
+    assert (np.diff(explored[np.argsort(values)]) >= -1e-12).all()
+
+
+def test_a_plan_says_what_a_rollout_costs_and_that_plausible_arms_cost_less(core, customers):
+    worth = np.full(len(customers), 100.0)
+
+    def plan(**how):
+        return rollout_plan(core.decide(customers, Rollout(KEY, "e", 0.05, 0.45, **how)), worth, 10_000)
+
+    uniform, plausible = plan(), plan(plausible=Plausible())
+    assert uniform.policy == plausible.policy
+    assert 0 < plausible.cost < uniform.cost
+    assert plausible.served == pytest.approx(plausible.policy - plausible.cost)
+    assert 0 < uniform.standard_error < np.inf
+    nobody = rollout_plan(core.decide(customers), worth, 10_000)
+    assert nobody.cost == 0
+    assert nobody.standard_error == np.inf
 
 
 def test_holdout_and_exploration_stay_with_a_customer_until_the_epoch_changes(core, customers):

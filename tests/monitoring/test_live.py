@@ -1,11 +1,20 @@
 """What decisions earned, how true forecasts were: right numbers, honest intervals, guardrails that keep their error."""
 
+from statistics import NormalDist
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from churn_assets.monitoring.config import LiveConfig
-from churn_assets.monitoring.live import earned, first_breach, forecasts, looks, wrong_forecasts
+from churn_assets.monitoring.live import (
+    earned,
+    first_breach,
+    forecasts,
+    limit_breach,
+    looks,
+    wrong_forecasts,
+)
 
 CONFIG = LiveConfig(window_outcomes=500, min_outcomes=500, false_alarms=0.05)
 
@@ -28,6 +37,8 @@ def served(rng, rows=2_000, *, effect=0.0, gain=0.0, risk_off=0.0, acceptance_of
             "accepted": np.where(contacted, rng.random(rows) < acceptance + acceptance_off, np.nan),
             "churned": churned.astype(float),
             "margin": 100.0 * ~churned + gain * contacted,
+            "complained": 0.0,
+            "opted_out": 0.0,
         }
     )
 
@@ -113,17 +124,34 @@ def test_too_few_outcomes_roll_nothing_back(rng):
     assert first_breach(served(rng, 499, gain=-1000.0), CONFIG) is None
 
 
-def test_looks_are_windows_and_doublings_and_share_one_error_probability():
-    found = looks(2_100, CONFIG)
-    assert [(start, stop) for start, stop, _ in found] == [
+def test_looks_are_windows_and_all_since_the_first_and_share_one_error_probability():
+    found = looks(1_100, CONFIG)
+    assert [(look.start, look.stop) for look in found] == [
         (0, 500),
-        (0, 1000),
+        (0, 500),
+        (0, 625),
+        (0, 782),
+        (0, 978),
         (500, 1000),
-        (1000, 1500),
-        (0, 2000),
-        (1500, 2000),
     ]
-    assert sum(level for _, _, level in looks(100_000, CONFIG)) < CONFIG.false_alarms
+    windows = [look for look in looks(1_000_000, CONFIG) if look.stop - look.start == 500][1:]
+    spent = sum(2 * NormalDist().cdf(-look.z) for look in windows)
+    assert spent < CONFIG.false_alarms / 2, "the other half is spent at all other looks together"
+
+
+def test_a_policy_that_contacts_more_than_it_may_breaks_a_guardrail_and_no_other_does(rng):
+    everybody = served(rng, 4_000, holdout=0.1)
+    rate = (everybody[everybody["assigned"] == "policy"]["arm"] != "no_contact").mean()
+    breach = limit_breach(everybody, CONFIG.model_copy(update={"max_contact_rate": rate - 0.08}))
+    assert breach is not None
+    assert breach.reason.startswith("the policy contacts ")
+    angry = everybody.assign(complained=(rng.random(len(everybody)) < 0.03).astype(float))
+    annoying = limit_breach(angry, CONFIG.model_copy(update={"max_complaint_rate": 0.005}))
+    assert annoying is not None
+    assert "contacted complained, allowed 0.50%" in annoying.reason
+    assert limit_breach(angry, CONFIG.model_copy(update={"max_opt_out_rate": 0.005})) is None
+    assert limit_breach(everybody, CONFIG.model_copy(update={"max_contact_rate": rate + 0.02})) is None
+    assert limit_breach(everybody, CONFIG) is None, "none was configured"
 
 
 def test_harm_that_begins_late_is_found_within_a_window(rng):

@@ -5,7 +5,13 @@ from types import SimpleNamespace
 import pandas as pd
 
 from churn_assets.customers.table import CustomerTableError
+from churn_assets.deciding.decider import CustomerInput, Decider, Rollout
 from churn_assets.monitoring import shadow
+from churn_assets.offers.live import LiveLog
+from churn_assets.offers.log import propensity_column
+from churn_assets.offers.offer_rows import OfferRows
+from churn_assets.release.build import as_raw
+from churn_assets.release.config import PromotionPolicy
 
 
 def test_a_live_decision_that_a_release_does_not_take_is_told_without_its_values(monkeypatch):
@@ -16,8 +22,57 @@ def test_a_live_decision_that_a_release_does_not_take_is_told_without_its_values
     decided = pd.DataFrame({"customer_id": ["7", "8"], "decided_at": ["monday", "monday"]})
     live = SimpleNamespace(frame=decided.assign(assigned="policy"))
     rows = SimpleNamespace(frame=decided, arms=("no_contact", "call"))
-    found = shadow.shadow(live, rows, SimpleNamespace(schema=None), SimpleNamespace(schema=None))
+    found = shadow.shadow(
+        live, rows, SimpleNamespace(schema=None), [SimpleNamespace(schema=None)], PromotionPolicy(), 1
+    )
     assert not found.release
     assert found.reason == (
         "they cannot be compared: the features of a live decision are none that both releases take"
     )
+
+
+def served(small, decider):
+    """Real decisions of a release, most of them drawn by chance, over ten days; contact brings 5 and nobody leaves."""
+    raw = as_raw(small.table)
+    plain = raw.astype(object).where(raw.notna(), None).to_dict("records")
+    asked = [CustomerInput(row.pop(small.table.schema.id), row) for row in plain]
+    decided = decider.decide(asked, Rollout(b"a secret of some length", "e", 0.1, 0.8))
+    arms = decider.menu.ids
+    rows = pd.DataFrame(
+        {
+            "decision_id": [f"d{place}" for place in range(len(asked))],
+            "customer_id": [each.customer_id for each in decided],
+            "decided_at": pd.date_range("2026-11-01", "2026-11-11", len(asked), tz="UTC"),
+            "assigned": [each.assigned for each in decided],
+            "arm": [each.chosen.arm.id for each in decided],
+            "prior_offers": 0,
+            "margin": [100.0 + 5 * (each.arm > 0) for each in decided],
+        }
+    )
+    chances = pd.DataFrame(
+        [each.propensities for each in decided], columns=[propensity_column(arm) for arm in arms]
+    )
+    features = pd.DataFrame([each.features for each in asked]).add_prefix("feature_")
+    whole = pd.concat([rows, chances, features], axis=1)
+    log = whole.drop(columns=["decision_id", "assigned", *features])
+    return LiveLog(whole, {}), OfferRows(log, arms, {})
+
+
+def test_a_candidate_is_compared_with_the_leaders_so_far_on_real_decisions(small):
+    champion = Decider(small.models, "toy/release/champion")
+    candidate = Decider(small.models, "toy/release/candidate")
+    stranger = SimpleNamespace(release="toy/release/old", menu=SimpleNamespace(ids=("no_contact", "pony")))
+    live, rows = served(small, champion)
+    policy = PromotionPolicy(rule="not_worse")
+    found = shadow.shadow(live, rows, candidate, [champion, stranger], policy, 1)
+    assert (found.decisions, found.release, found.rejected) == (len(live), True, False)
+    assert found.exploration > 0.7
+    assert (
+        found.reason
+        == "as champion everywhere; toy/release/old takes other features or arms and is not held against"
+    )
+    waits = shadow.shadow(live, rows, candidate, [champion], PromotionPolicy(), 1)
+    assert not waits.release
+    assert waits.reason.startswith("not certain yet: as champion everywhere")
+    (against,) = found.against
+    assert (against.release, against.keeps) == ("toy/release/champion", 0.9)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from shop_on_daemon import NEVER, drop_tables, watch
-from watched_shop import surer
+from watched_shop import AUTOMATION, surer
 from webhook import webhook_server
 
 from benchmarks.served import EXPERIMENT
@@ -144,7 +144,7 @@ def test_a_candidate_that_holds_is_promoted_after_its_shadow_and_names_the_recor
     request = proven.asked("promotions", instance)
     config = request.run_config["ops"]["promote_release"]["config"]
     assert (config["release"], config["expected_record"]) == (proven.releases["again"].version, 1)
-    assert "live decisions the lower bound" in config["reason"]
+    assert f"live decisions as {proven.releases['first'].version} everywhere" in config["reason"]
     assert proven.act(request, instance)
     assert proven.project.channel.head().ref == proven.releases["again"]
     assert "leads" in proven.said("promotions", instance)
@@ -164,7 +164,7 @@ def test_a_policy_that_was_taken_back_does_not_return_as_another_release(proven,
 
 
 def test_by_hand_the_sensor_says_what_it_would_do(proven, instance):
-    proven.configure(promotion={"mode": "manual", "min_decisions": 1_000, "min_gap_hours": 0.0})
+    proven.configure(promotion=AUTOMATION["promotion"] | {"mode": "manual"})
     assert "and waits for a person: all" in proven.said("promotions", instance)
 
 
@@ -174,11 +174,11 @@ def test_by_hand_the_sensor_says_what_it_would_do(proven, instance):
         ({"min_decisions": 50_000}, "min_decisions: "),
         ({"min_exploration": 0.9}, "min_exploration: 3"),
         ({"min_gap_hours": 24.0}, "min_gap_hours: the channel moved at"),
+        ({"rule": "better"}, "live decisions not certain yet: as "),
     ],
 )
 def test_each_rule_of_the_policy_holds_a_candidate_back(proven, instance, rules, said):
-    calm = {"mode": "auto", "min_decisions": 1_000, "min_gap_hours": 0.0}
-    proven.configure(promotion=calm | rules)
+    proven.configure(promotion=AUTOMATION["promotion"] | rules)
     assert said in proven.said("promotions", instance)
 
 
@@ -212,7 +212,7 @@ def test_the_loop_closes_under_a_real_daemon(shop, daemon, webhook):
     assert daemon.steps(training) == LEARNING
     assert (promoted.action, promoted.actor) == ("promote", "automation")
     assert promoted.ref not in shop.releases.values()
-    assert "live decisions the lower bound" in promoted.reason
+    assert "at all looks)" in promoted.reason
     daemon.until(daemon.succeeded(1, EXPERIMENT, job="promote"))
 
     shop.serve(1, asked=dearer, churn=harmful_and_unforeseen)

@@ -31,7 +31,13 @@ AUTOMATION: dict[str, Any] = {
     "cooldown_hours": 0.0,
     "drift": {"window_decisions": 1_000},
     "live": {"window_outcomes": 1_000, "min_outcomes": 1_000},
-    "promotion": {"mode": "auto", "min_decisions": 1_000, "min_gap_hours": 0.0},
+    "promotion": {
+        "mode": "auto",
+        "min_decisions": 1_000,
+        "min_gap_hours": 0.0,
+        "rule": "not_worse",
+        "error": 0.4,
+    },
 }
 Asked = list[dict[str, Any]]
 

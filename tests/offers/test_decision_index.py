@@ -212,3 +212,14 @@ def test_an_index_that_is_locked_or_rots_says_so_and_is_well_at_the_next_look(
         except (OSError, sqlite3.Error):
             continue
     assert found == [1.0]
+
+
+def test_a_complaint_that_comes_later_contradicts_nothing_and_what_is_not_told_did_not_happen(
+    index, backend, tmp_path
+):
+    store(backend, tmp_path, *whole("a"), *whole("b", complained=False))
+    store(backend, tmp_path, told("b", complained=True), told("a", opted_out=True), at=LATER)
+    assert settled(index, backend) == [1.0, 1.0]
+    rows = index.rows(0, 100)
+    assert rows["complained"].tolist() == [0.0, 1.0]
+    assert rows["opted_out"].tolist() == [1.0, 0.0]

@@ -8,7 +8,14 @@ import pytest
 from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.gates.report import Gate
 from churn_assets.release.bundle import champion_of
-from churn_assets.release.promotion import decide_promotion, inspect, promote, taken_back, too_old_to_lead
+from churn_assets.release.promotion import (
+    consider,
+    decide_promotion,
+    inspect,
+    promote,
+    taken_back,
+    too_old_to_lead,
+)
 from churn_assets.store.channels import Channel
 from churn_assets.store.errors import ChannelConflict, CorruptArtifact, PromotionRefused, StoreUnreachable
 from churn_assets.store.manifest import minting_time
@@ -320,3 +327,25 @@ def test_a_release_is_taken_back_until_somebody_promotes_it_again(shelf):
             action, ref, expected_seq=seq, actor="test", reason="", gate_report_digest="", now=now
         )
         assert taken_back(shelf.channel.history()) == ({second: now} if action == "rollback" else {})
+
+
+def test_losses_that_each_gate_allowed_are_refused_once_they_add_up_and_the_reason_says_how_much(shelf):
+    shelf.required["ppo_decision"] = (replace(shelf.required["customers"][0], name="off_policy"),)
+
+    def made(mean, champion=None):
+        members = {asset: shelf.publish(asset, mean) for asset in ("customers", "ppo_decision")}
+        row = {"quantity": "tested", "estimator": "DR", "mean": mean, "low_95": mean - 1, "high_95": mean + 1}
+        shelf.judge(members["customers"])
+        shelf.report(members["ppo_decision"], LOADS_AND_AGREES)
+        shelf.report(members["ppo_decision"], "off_policy", tables={"off_policy": [row]})
+        return shelf.bundle(members, ("decision",), champion)
+
+    first = made(12.0)
+    shelf.promote(first)
+    second = made(-2.0, first)
+    assert f"-2.00 a decision over {first.version}, the best leader so far" in shelf.promote(second).reason
+    third = made(-2.0, second)
+    with pytest.raises(PromotionRefused, match=r"more than 25% of its lift of 12\.00 would be lost"):
+        shelf.promote(third)
+    assert not consider(shelf.store, shelf.channel, third, shelf.required).promote
+    assert shelf.channel.head().ref == second

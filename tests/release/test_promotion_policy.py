@@ -1,13 +1,15 @@
 """Promotion without a person: every rule says no by itself, in words; an older result never replaces a newer one."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from churn_assets.release.config import PromotionPolicy
-from churn_assets.release.policy import Shadow, Standing, decide_automatically
-from churn_assets.release.promotion import PromotionDecision
+from churn_assets.release.policy import Against, Shadow, Standing, decide_automatically
+from churn_assets.release.promotion import PromotionDecision, held_against
 from churn_assets.store.reference import ArtifactRef
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -87,6 +89,24 @@ def test_each_rule_holds_a_candidate_back_and_says_so(changes, said):
 
 def test_a_first_release_has_nothing_to_be_compared_with_and_goes_by_its_gates():
     assert decided(leader=None, leading={}, moved_at=None, shadow=None).promote
+
+
+def test_a_candidate_is_held_against_every_leader_so_far_but_those_that_were_taken_back():
+    def record(day, action="promote"):
+        return SimpleNamespace(ref=release(day), action=action, at=NOW)
+
+    history = [record(1), record(2), record(3), record(2, "rollback"), record(4), record(1), record(5)]
+    assert held_against(history, release(5), release(6)) == (release(1), release(4), release(2))
+    assert held_against(history[:1], release(1), release(6)) == ()
+
+
+def test_a_comparison_is_remembered_as_plain_data():
+    against = Against("toy/release/x", 0.9, 0.5, 0.2, -0.1, 1.1, None)
+    shadow = replace(GOOD, against=(against,))
+    assert Shadow.of(json.loads(json.dumps(asdict(shadow)))) == shadow
+    assert not against.holds
+    assert "no number of decisions would do" in against.needed()
+    assert "about 900 decisions more, 9 days as they come now," in replace(against, more=900).needed(100.0)
 
 
 def test_a_slow_older_training_never_replaces_a_newer_one_however_good_it_is():

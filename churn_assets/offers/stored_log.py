@@ -17,13 +17,19 @@ from churn_assets.offers.segments import (
     read_sealed,
     sealed_segments,
 )
+from churn_assets.store.access import check_access
+from churn_assets.store.acts import check_act
 from churn_assets.store.backend import Backend
 from churn_assets.store.errors import BROKEN
-from churn_assets.store.names import check_name
+from churn_assets.store.names import ACCESS, ACTS, check_name
 from churn_assets.store.verify import Reader
 
 SEGMENTS = "decisions/"
-READERS: Mapping[str, Reader] = {SEGMENTS: lambda _, copy: check_sealed(copy)}
+READERS: Mapping[str, Reader] = {
+    SEGMENTS: lambda _, copy: check_sealed(copy),
+    ACTS: check_act,
+    ACCESS: check_access,
+}
 """Who reads what is below a prefix, where a whole store is verified."""
 _OPENED = "%Y%m%dT%H%M%SZ"
 

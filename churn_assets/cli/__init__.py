@@ -12,6 +12,7 @@ from churn_assets.cli import (
     decide_command,
     design_command,
     message_commands,
+    offers_command,
     report_commands,
     serve_command,
     simulate_command,
@@ -199,3 +200,4 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")
+app.add_typer(offers_command.offers_app, name="offers")

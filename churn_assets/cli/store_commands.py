@@ -35,7 +35,7 @@ StoreOption = Annotated[
 ActorOption = Annotated[str | None, typer.Option("--actor", help="Who acts; the user's name if left out.")]
 
 
-def _user() -> str:
+def user_name() -> str:
     """Who acts: in a container, a user may have a number and no name."""
     try:
         return getpass.getuser()
@@ -62,7 +62,7 @@ def promote(
         place.other(channel),
         place.release(release),
         required=registry().checks,
-        actor=actor or _user(),
+        actor=actor or user_name(),
         reason=reason,
         now=datetime.now(UTC),
         champion=place.channel,
@@ -92,7 +92,7 @@ def rollback(
         place.store,
         place.other(channel),
         None if to is None else place.release(to),
-        actor=actor or _user(),
+        actor=actor or user_name(),
         reason=reason,
         now=datetime.now(UTC),
     )

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple, TypeVar
 
@@ -52,6 +52,7 @@ from churn_assets.serving.schemas import (
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
+from churn_assets.serving.switch import OfferSwitch
 from churn_assets.serving.views import model_view, ready_view, release_view
 
 _LOG = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ class Parts:
     Attributes:
         config: The `serving:` section.
         rollout: Who is not left to the policy.
+        switch: Whether all offers are stopped.
         follower: Which release answers.
         log: Decisions and outcomes.
         background: What goes on beside answering.
@@ -82,12 +84,18 @@ class Parts:
 
     config: ServingConfig
     rollout: Rollout
+    switch: OfferSwitch
     follower: ReleaseFollower
     log: DecisionLog
     background: Background
     metrics: Metrics
     keys: Keyring | None
     clock: Callable[[], datetime]
+
+    @property
+    def live_rollout(self) -> Rollout:
+        """Who is not left to the policy now: nobody is made an offer while they are stopped."""
+        return replace(self.rollout, kill_switch=True) if self.switch.stopped else self.rollout
 
 
 def create_app(parts: Parts) -> Guard:
@@ -107,7 +115,9 @@ def create_app(parts: Parts) -> Guard:
     @app.get("/v1/release", openapi_extra=openapi.RELEASE, tags=["release"])
     async def release() -> Response:
         """The release that answers: members, menu, features that a question needs, groups and switches."""
-        return _json(msgspec.json.encode(release_view(parts.follower, parts.config)))
+        return _json(
+            msgspec.json.encode(release_view(parts.follower, parts.config, stopped=parts.switch.stopped))
+        )
 
     @app.get("/v2/health/live", openapi_extra=openapi.LIVE, tags=["health"])
     async def live() -> Response:
@@ -219,7 +229,8 @@ class DecisionDesk:
         parts, served = self._parts, _served(self._parts.follower)
         wants_message = _flag(query, "message", default=True)
         question = read_body(body, _DECISIONS)
-        customers, decided, undecided = await self._decide(served, question)
+        rollout = parts.live_rollout
+        customers, decided, undecided = await self._decide(served, question, rollout)
         contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
         messages: dict[int, MessageView | None] = {}
         if contacts:
@@ -231,7 +242,7 @@ class DecisionDesk:
                 policy=served.decider.policy,
                 simulated=served.bundle.simulated,
                 decided_at=parts.clock(),
-                kill_switch=parts.rollout.kill_switch,
+                kill_switch=rollout.kill_switch,
                 durable=parts.config.decision_log.flush,
                 decisions=served.answers.views(decided, messages),
                 undecided=undecided,
@@ -258,13 +269,13 @@ class DecisionDesk:
         durable = self._parts.config.decision_log.flush
         return Reply(_ENCODER.encode(OutcomesAnswer(recorded=number, durable=durable)))
 
-    async def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> _Decided:
+    async def _decide(self, served: ServedRelease, question: DecisionsQuestion, rollout: Rollout) -> _Decided:
         customers = question.customers
         batch = [_input(customer) for customer in customers]
         if len({customer.customer_id for customer in batch}) < len(batch):
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
         try:
-            return customers, await self._decided(served, question, batch), []
+            return customers, await self._decided(served, question, batch, rollout), []
         except CustomerError:  # seldom: only then is everybody looked at for faults
             faults = await self._run(served.decider.faults, batch)
         undecided = [_undecided(batch[index], error) for index, error in faults.items()]
@@ -272,17 +283,21 @@ class DecisionDesk:
         if not good:
             raise _invalid(undecided)
         customers, batch = [customers[index] for index in good], [batch[index] for index in good]
-        return customers, await self._decided(served, question, batch), undecided
+        return customers, await self._decided(served, question, batch, rollout), undecided
 
     async def _decided(
-        self, served: ServedRelease, question: DecisionsQuestion, batch: Sequence[CustomerInput]
+        self,
+        served: ServedRelease,
+        question: DecisionsQuestion,
+        batch: Sequence[CustomerInput],
+        rollout: Rollout,
     ) -> list[Decision]:
-        decider, parts = served.decider, self._parts
+        decider = served.decider
         budget = Budget(question.budget_price, question.remaining_budget)
         try:
             rows = await self._run(decider.encoded, batch)
             foreseen = await self._foreseen(decider, batch, rows)
-            decided = await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
+            decided = await self._run(decider.decide, batch, rollout, budget, foreseen)
         except CustomerError:
             raise
         except Exception:

@@ -25,6 +25,7 @@ from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
 from churn_assets.serving.protocol import BoundedProtocol
 from churn_assets.serving.reload import ReleaseFollower, load_served
 from churn_assets.serving.security import Guard, Keyring, read_keys
+from churn_assets.serving.switch import OfferSwitch, switch_log
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
 from churn_assets.store.signatures import SignaturePolicy
@@ -80,8 +81,16 @@ class Secrets:
     assignment_key: bytes
 
 
-def serve(plan: ServerPlan) -> None:
+WORKER = "churn_assets.serving.run:worker"
+"""What makes the application of a worker process."""
+
+
+def serve(plan: ServerPlan, application: str = WORKER) -> None:
     """Serve until told to stop; then finish what was begun, and seal the decision log.
+
+    Args:
+        plan: What to serve, where.
+        application: What makes a worker's application, as `module:function`.
 
     Raises:
         ServingError: Something unsafe was asked for, or a secret is missing.
@@ -96,7 +105,7 @@ def serve(plan: ServerPlan) -> None:
         if plan.workers > 1:
             os.environ[SHARED_FOLDER] = shared
         uvicorn.run(
-            "churn_assets.serving.run:worker",
+            application,
             factory=True,
             host=plan.host,
             port=plan.port,
@@ -143,6 +152,7 @@ def worker_parts() -> Parts:
         metrics.reload,
     )
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
+    switch = OfferSwitch(switch_log(store, plan.channel), always=config.kill_switch)
     return Parts(
         config=config,
         rollout=Rollout(
@@ -152,9 +162,10 @@ def worker_parts() -> Parts:
             config.exploration_share,
             config.kill_switch,
         ),
+        switch=switch,
         follower=follower,
         log=log,
-        background=Background(plan.experiment, config, follower, log, log_folder, metrics),
+        background=Background(plan.experiment, config, follower, switch, log, log_folder, metrics),
         metrics=metrics,
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,

@@ -266,7 +266,7 @@ class DecisionsAnswer(Struct, frozen=True):
     policy: str
     simulated: Annotated[bool, Meta(description="The release learned from a demo world's answers to offers.")]
     decided_at: datetime
-    kill_switch: Annotated[bool, Meta(description="Set by config: no offer to anybody.")]
+    kill_switch: Annotated[bool, Meta(description="Offers are stopped: none to anybody.")]
     durable: Annotated[
         bool, Meta(description="The decision log's disk had these decisions before this answer left.")
     ]

@@ -49,8 +49,16 @@ class Candidate:
         return found
 
 
-def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candidate:
+def inspect(
+    store: ArtifactStore, ref: ArtifactRef, required: Required, *, every_byte: bool = True
+) -> Candidate:
     """Read a release and gather the evidence about it and its members.
+
+    Args:
+        store: The store.
+        ref: The release.
+        required: Checks that each asset needs.
+        every_byte: As of `gather`.
 
     Raises:
         StoreError: The release itself cannot be loaded.
@@ -60,7 +68,9 @@ def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candi
         raise PromotionRefused(f"{ref} is no release; expected experiment/{RELEASE_ASSET}/version")
     bundle = store.load(ref, RELEASE).bundle
     versions = [ref, *(member.version for member in bundle.members.values())]
-    return Candidate(ref, bundle, tuple(gather(store, version, required) for version in versions))
+    return Candidate(
+        ref, bundle, tuple(gather(store, each, required, every_byte=every_byte) for each in versions)
+    )
 
 
 def decide_promotion(
@@ -170,9 +180,20 @@ def taken_back(history: Sequence[ChannelRecord]) -> dict[ArtifactRef, datetime]:
 
 
 def consider(
-    store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required
+    store: ArtifactStore,
+    channel: Channel,
+    ref: ArtifactRef,
+    required: Required,
+    found: Candidate | None = None,
 ) -> PromotionDecision:
     """What `promote` would decide now.
+
+    Args:
+        store: The store.
+        channel: The channel that the release would lead.
+        ref: The release.
+        required: Checks that each asset needs.
+        found: What was found about it already, if anything.
 
     Raises:
         StoreError: The release cannot be read.
@@ -180,7 +201,7 @@ def consider(
     head = channel.head()
     if head is not None and head.ref == ref:
         return PromotionDecision(promote=False, reason=f"{ref} leads already")
-    return decide_promotion(inspect(store, ref, required), _leading(store, head), required)
+    return decide_promotion(found or inspect(store, ref, required), _leading(store, head), required)
 
 
 def promote(

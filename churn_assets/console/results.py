@@ -55,7 +55,6 @@ class LiveResults:
         breach: The guardrail that was broken, if any.
         forecasts: How true the forecasts were.
         missing: Why nothing is told; empty where something is.
-        comparisons: Releases that are tried beside it, once trials are run: what a trial shows stands here.
     """
 
     reign: Reign
@@ -65,7 +64,6 @@ class LiveResults:
     breach: Breach | None = None
     forecasts: tuple[Forecast, ...] = ()
     missing: str = ""
-    comparisons: tuple[LiveResults, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,6 @@ def live_results(index: DecisionIndex, reign: Reign, experiment: Experiment, now
     """
     index.settle(reign, now, label_window(experiment))
     whole, telling = index.counts()
-    found = LiveResults(reign, whole, telling)
     if not telling:
         return LiveResults(reign, whole, telling, missing=_why_nothing(index, reign, whole, experiment))
 
@@ -121,9 +118,7 @@ def live_results(index: DecisionIndex, reign: Reign, experiment: Experiment, now
         return LiveResults(reign, whole, telling, missing=str(error))
     judged = index.rows(max(0, whole - MOST_FORECAST), whole)
     missing = "" if over_time else "no decision was left without contact, so there is nothing to compare with"
-    return LiveResults(
-        reign, whole, telling, over_time, breach, forecasts(judged), missing, found.comparisons
-    )
+    return LiveResults(reign, whole, telling, over_time, breach, forecasts(judged), missing)
 
 
 def _over_time(

@@ -199,6 +199,6 @@ def test_stopped_offers_reach_the_api_at_once(walked, person):
     stop = page.locator("section.card", has_text="Stop all offers").last
     stop.get_by_label("Why?").fill("wrong price list")
     stop.get_by_role("button", name="Stop all offers").click()
-    expect(page.get_by_role("status")).to_contain_text("Offers are stopped.")
+    expect(page.get_by_role("status").first).to_contain_text("Offers are stopped.")
     answer = httpx.get(f"{walked.url}/v1/release", timeout=60).json()
     assert answer["kill_switch"] is True

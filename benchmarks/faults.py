@@ -39,6 +39,7 @@ from churn_assets.serving.config import DecisionLogConfig, ServingConfig
 from churn_assets.serving.decision_log import DecisionLog, LogUnavailableError
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.reload import ReleaseFollower
+from churn_assets.serving.switch import OfferSwitch, switch_log
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore, stage
 from churn_assets.store.channels import Channel
 from churn_assets.store.formats import ArtifactFormat, read_json, write_json
@@ -211,8 +212,9 @@ class World:
         self.log = DecisionLog(
             self.log_folder, config.decision_log, lambda: datetime.now(UTC) + self.shift, self.metrics.flushed
         )
+        switch = OfferSwitch(switch_log(self.store, self.channel.name))
         self.background = Background(
-            EXPERIMENT, config, self.follower, self.log, self.log_folder, self.metrics
+            EXPERIMENT, config, self.follower, switch, self.log, self.log_folder, self.metrics
         )
 
     async def ask(self, number: int) -> None:

@@ -37,7 +37,8 @@ _WHOLE_FIXTURES = frozenset(
 )  # fmt: skip
 _WHOLE_FILES = frozenset(
     {
-        "test_accept_model", "test_adaptive", "test_automation", "test_concurrency", "test_corpus",
+        "test_accept_model", "test_adaptive", "test_automation", "test_concurrency", "test_console_acts",
+        "test_console_pages", "test_console_results", "test_console_walk", "test_corpus",
         "test_crashes", "test_demo_world", "test_dg", "test_drift", "test_effect_model", "test_every_check",
         "test_faults", "test_faults_store", "test_first_campaign", "test_gcs_end_to_end", "test_generation",
         "test_grpo", "test_hostile_store", "test_intervals", "test_kept_releases", "test_likelihood",

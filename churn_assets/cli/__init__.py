@@ -13,6 +13,7 @@ from churn_assets.cli import (
     design_command,
     explore_command,
     message_commands,
+    offers_command,
     privacy_commands,
     report_commands,
     serve_command,
@@ -207,3 +208,4 @@ for _command in (
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")
 app.add_typer(privacy_commands.privacy_app, name="privacy")
+app.add_typer(offers_command.offers_app, name="offers")

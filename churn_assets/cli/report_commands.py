@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from churn_assets.cli.place import Place
     from churn_assets.deciding.explain import Explanation
+    from churn_assets.offers.decision_index import FoundDecision
     from churn_assets.release.evidence import Evidence
     from churn_assets.release.report.verdict import ReportVerdict
 
@@ -98,11 +99,14 @@ def explain(
     experiment: ExperimentOption = "quickstart",
     as_json: JsonOption = False,
 ) -> None:
-    """Why a customer is decided so: what drives the risk, what every arm is worth, what would change the decision."""
+    """Why a customer is decided so: drivers of the risk, the worth of every arm, what would change it, and the past."""
+    from churn_assets.customers.config import CustomersConfig
     from churn_assets.deciding.decider import Decider
     from churn_assets.deciding.explain import explain as explained
     from churn_assets.deciding.risk_only import decider_of
     from churn_assets.deciding.table import inputs_of
+    from churn_assets.offers.decision_index import DecisionFilter
+    from churn_assets.offers.decision_search import search_path, searched_log
     from churn_assets.release.build import as_raw
     from churn_assets.release.deciding import load_release
 
@@ -116,13 +120,37 @@ def explain(
         hint = "churn decide tells its risk and drivers"
         raise UsageProblemError(f"{ref} has no offer model: it makes no offer to explain", hint)
     (asked,) = inputs_of(as_raw(person), decider, datetime.now(UTC))
+    price, root = place.experiment.section(CustomersConfig).monthly_revenue, context.obj
+    file, served = search_path(root, place.uri, experiment), place.experiment.serving.decision_log.folder
+    with searched_log(file, price, place.store.backend, experiment, root / served) as index:
+        past = index.search(DecisionFilter(customer=customer), LATEST_TOLD)
     told = _told(explained(decider, asked, everybody), decider, bundle.writing.currency) | {
-        "release": str(ref)
+        "release": str(ref),
+        "history": [history_row(each) for each in past],
     }
     if as_json:
         print_json(told)
     else:
         _show_explanation(told)
+
+
+LATEST_TOLD = 20
+"""Decisions of a customer that are told, the newest first."""
+
+
+def history_row(decision: FoundDecision) -> dict[str, Any]:
+    """A logged decision and what became of it; None: not told."""
+    outcome = decision.outcome
+    return {
+        "at": f"{decision.at:%Y-%m-%d %H:%M}",
+        "arm": decision.arm,
+        "chosen by": decision.assigned,
+        "risk": decision.risk,
+        "accepted": None if outcome.accepted is None else bool(outcome.accepted),
+        "left": None if outcome.churned is None else bool(outcome.churned),
+        "margin": outcome.margin,
+        "release": decision.release,
+    }
 
 
 def _told(found: Explanation, decider: Any, currency: str) -> dict[str, Any]:
@@ -189,6 +217,14 @@ def _show_explanation(told: dict[str, Any]) -> None:
         out.print("No other value of a single feature would change the decision.")
     if told["budget_price"] is not None:
         out.print(f"At a budget price of {told['budget_price']:g} it would be {told['priced_arm']}.")
+    if told["history"]:
+        rows = [
+            {key: figure(value) for key, value in row.items() if key != "release"} for row in told["history"]
+        ]
+        out.print("What was decided before, newest first, and what became of it", style="italic")
+        out.print(table(rows))
+    else:
+        out.print("Nothing was decided for this customer before that the log has.")
 
 
 @guarded

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from churn_assets.cli.errors import PARTLY, guarded
+from churn_assets.cli.errors import PARTLY, UsageProblemError, guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, open_place
 from churn_assets.cli.screen import out, table
 from churn_assets.cli.table_file import TableFile
@@ -42,21 +42,25 @@ def serve(
     privacy_key(os.environ, needed=place.experiment.privacy.pseudonyms)
     _refuse_used_port(host, port)
     budgets = place.experiment.budgets
-    run.serve(
-        run.ServerPlan(
-            root=str(context.obj),
-            experiment=experiment,
-            config=place.experiment.serving.model_dump_json(),
-            store=store or place.uri,
-            channel=place.other(channel).name,
-            host=host,
-            port=port,
-            workers=workers,
-            signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
-            budgets="" if budgets is None else budgets.model_dump_json(),
-            pseudonyms=place.experiment.privacy.pseudonyms,
-        )
+    plan = run.ServerPlan(
+        root=str(context.obj),
+        experiment=experiment,
+        config=place.experiment.serving.model_dump_json(),
+        store=store or place.uri,
+        channel=place.other(channel).name,
+        host=host,
+        port=port,
+        workers=workers,
+        signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
+        budgets="" if budgets is None else budgets.model_dump_json(),
+        pseudonyms=place.experiment.privacy.pseudonyms,
     )
+    if not place.experiment.serving.console.enabled:
+        run.serve(plan)
+        return
+    from churn_assets.console.run import serve_console
+
+    serve_console(plan)
 
 
 def _refuse_used_port(host: str, port: int) -> None:
@@ -78,22 +82,41 @@ def keys(
         str | None, typer.Option("--add", help="Make a key for this caller, and show it once.")
     ] = None,
     revoke: Annotated[str | None, typer.Option("--revoke", help="Take this caller's key back.")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            "--role",
+            help="The new key is a person's: viewer or promoter. It opens the console, and not the API.",
+        ),
+    ] = None,
 ) -> None:
     """List, add and revoke the API keys of a server; it notices within a second."""
-    from churn_assets.serving.security import held_keys, new_key, read_keys, revoked, write_keys
+    from churn_assets.serving.security import (
+        KEY_ROLES,
+        held_keys,
+        new_key,
+        read_keys,
+        revoked,
+        write_keys,
+    )
 
+    given = next((each for each in KEY_ROLES if each == role), None)
+    if role is not None and (given is None or not add):
+        expected = f"expected {' or '.join(KEY_ROLES)}, with --add"
+        raise UsageProblemError(f"--role: found {role!r}, {expected}")
     now, clear = datetime.now(UTC), None
     with held_keys(file) if add or revoke else nullcontext():
         known: tuple[ApiKey, ...] = () if add and not file.exists() else read_keys(file)
         if revoke:
             known = revoked(known, revoke, now)
         if add:
-            clear, known = new_key(known, add, now)
+            clear, known = new_key(known, add, now, given)
         if add or revoke:
             write_keys(file, known)
     rows = [
         {
             "caller": key.name,
+            "opens": f"console ({key.role})" if key.role else "API",
             "made": f"{key.created_at:%Y-%m-%d %H:%M:%S}",
             "revoked": f"{key.revoked_at:%Y-%m-%d %H:%M:%S}" if key.revoked_at else "",
         }

@@ -117,6 +117,53 @@ class KnownOutcome(NamedTuple):
     contradicted: bool = False
 
 
+class FoundDecision(NamedTuple):
+    """A logged decision as the index knows it: which, of whom stands in the log alone.
+
+    Attributes:
+        at: When it was made; UTC.
+        release: That made it.
+        arm: Id of what was decided.
+        assigned: Who chose.
+        risk: P(churn) within the label window without contact.
+        acceptance: P(accept) of the arm; 0 without contact.
+        price: List price a month; None where the question told none.
+        outcome: What became of it, as far as it is known.
+    """
+
+    at: datetime
+    release: str
+    arm: str
+    assigned: str
+    risk: float
+    acceptance: float
+    price: float | None
+    outcome: KnownOutcome
+
+
+@dataclass(frozen=True)
+class DecisionFilter:
+    """Which decisions are wanted: those that all of it holds for.
+
+    Attributes:
+        decision: Id of one decision; empty for any.
+        customer: Id of a customer; empty for all.
+        release: `experiment/release/version`; empty for all.
+        arm: Id of an arm; empty for all.
+        assigned: Who chose; empty for anybody.
+        since: Not before.
+        until: Before.
+    """
+
+    decision: str = ""
+    customer: str = ""
+    release: str = ""
+    arm: str = ""
+    assigned: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 def identity(text: str) -> int:
     """64 bits that stand for an id: two of ten million are alike with a probability of 3 in a million."""
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
@@ -241,6 +288,54 @@ class DecisionIndex:
         if left:
             yield _frame(left)
 
+    def search(self, wanted: DecisionFilter, most: int = 100) -> list[FoundDecision]:
+        """Decisions that a filter holds for, the newest first, at most so many."""
+        self._base.execute("CREATE INDEX IF NOT EXISTS decisions_of ON decisions(customer, at)")
+        self._base.execute("CREATE INDEX IF NOT EXISTS decisions_at ON decisions(at)")
+        where, values = _conditions(wanted)
+        rows = self._base.execute(
+            "SELECT k.at, rel.text, arms.text, who.text, k.risk, k.acceptance, k.price, k.accepted, k.churned, "
+            f"k.margin, k.told_at, k.contradicted FROM ({_KNOWN} WHERE {where} ORDER BY d.at DESC LIMIT ?) k "
+            "JOIN names rel ON rel.id = k.release JOIN names arms ON arms.id = k.arm "
+            "JOIN names who ON who.id = k.assigned ORDER BY k.at DESC",
+            (*values, most),
+        )
+        return [_found(row) for row in rows]
+
+    def places_at(self, count: int) -> list[datetime]:
+        """When the telling decisions were made that close `count` equal parts of those with a place; oldest first."""
+        _, telling = self._counts()
+        places = sorted({telling * part // count - 1 for part in range(1, count + 1)} - {-1})
+        marks = ", ".join("?" * len(places))
+        rows = self._base.execute(
+            f"SELECT d.at FROM judged j JOIN decisions d ON d.id = j.id WHERE j.telling IN ({marks}) "
+            "ORDER BY j.telling",
+            places,
+        )
+        return [_time(at) for (at,) in rows]
+
+    def spending(self) -> pd.DataFrame:
+        """Contacts by month, release, arm and price, so that whatever an arm costs at a price can be worked out.
+
+        Columns: month (`2026-11`), release, arm, price, n, told (of how many it is told whether they accepted),
+        accepted.
+        """
+        rows = self._base.execute(
+            "SELECT strftime('%Y-%m', k.at / 1000000, 'unixepoch') AS month, rel.text, arms.text, k.price, count(*), "
+            f"count(k.accepted), total(k.accepted) FROM ({_KNOWN}) k JOIN names rel ON rel.id = k.release "
+            "JOIN names arms ON arms.id = k.arm WHERE k.contact GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4"
+        ).fetchall()
+        columns = ["month", "release", "arm", "price", "n", "told", "accepted"]
+        return pd.DataFrame(rows, columns=columns).astype({"price": "float64"})
+
+    def decided(self) -> pd.DataFrame:
+        """How many decisions each month had, by who chose: month, assigned, n, contacts."""
+        rows = self._base.execute(
+            "SELECT strftime('%Y-%m', d.at / 1000000, 'unixepoch'), who.text, count(*), total(d.contact) "
+            "FROM decisions d JOIN names who ON who.id = d.assigned GROUP BY 1, 2 ORDER BY 1, 2"
+        ).fetchall()
+        return pd.DataFrame(rows, columns=["month", "assigned", "n", "contacts"])
+
     def names(self) -> list[str]:
         """Of the segments that were read, oldest first."""
         return [text for (text,) in self._base.execute("SELECT name FROM segments ORDER BY name")]
@@ -252,8 +347,7 @@ class DecisionIndex:
         if found is None:
             return KnownOutcome()
         accepted, churned, margin, at, wrong = found
-        told_at = None if at is None else datetime.fromtimestamp(at / _SECOND, UTC)
-        return KnownOutcome(accepted, churned, margin, told_at, bool(wrong))
+        return KnownOutcome(accepted, churned, margin, None if at is None else _time(at), bool(wrong))
 
     def totals(self) -> dict[str, int]:
         """By reason, what was read and is no row or no whole one."""
@@ -399,6 +493,33 @@ class DecisionIndex:
 def _told(flags: Iterable[float | None]) -> list[float]:
     """What was never told did not happen; a complaint that came later contradicts nothing."""
     return [0.0 if flag is None else float(flag) for flag in flags]
+
+
+def _conditions(wanted: DecisionFilter) -> tuple[str, list[object]]:
+    """A filter as SQL with its values."""
+    named = "d.{} = (SELECT id FROM names WHERE text = ?)"
+    parts: list[tuple[str, object]] = [
+        ("d.id = ?", identity(wanted.decision) if wanted.decision else None),
+        ("d.customer = ?", identity(wanted.customer) if wanted.customer else None),
+        (named.format("release"), wanted.release or None),
+        (named.format("arm"), wanted.arm or None),
+        (named.format("assigned"), wanted.assigned or None),
+        ("d.at >= ?", None if wanted.since is None else _microseconds(wanted.since)),
+        ("d.at < ?", None if wanted.until is None else _microseconds(wanted.until)),
+    ]
+    asked = [(condition, value) for condition, value in parts if value is not None]
+    return " AND ".join(condition for condition, _ in asked) or "1", [value for _, value in asked]
+
+
+def _found(row: Sequence[Any]) -> FoundDecision:
+    at, release, arm, assigned, risk, acceptance, price, accepted, churned, margin, told_at, wrong = row
+    told = None if told_at is None else _time(told_at)
+    outcome = KnownOutcome(accepted, churned, margin, told, bool(wrong))
+    return FoundDecision(_time(at), release, arm, assigned, risk, acceptance, price, outcome)
+
+
+def _time(at: int) -> datetime:
+    return datetime.fromtimestamp(at / _SECOND, UTC)
 
 
 def _microseconds(at: datetime) -> int:

@@ -17,10 +17,12 @@ from churn_assets.offers.segments import (
     read_sealed,
     sealed_segments,
 )
+from churn_assets.store.access import check_access
+from churn_assets.store.acts import check_act
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import unseal
 from churn_assets.store.errors import BROKEN
-from churn_assets.store.names import check_name
+from churn_assets.store.names import ACCESS, ACTS, check_name
 from churn_assets.store.verify import Reader
 
 SEGMENTS = "decisions/"
@@ -33,7 +35,12 @@ def _check_counts(key: str, copy: Path) -> None:
     unseal(copy.read_bytes(), file=key, schema_version=EVIDENCE_SCHEMA)
 
 
-READERS: Mapping[str, Reader] = {SEGMENTS: lambda _, copy: check_sealed(copy), EVIDENCE: _check_counts}
+READERS: Mapping[str, Reader] = {
+    SEGMENTS: lambda _, copy: check_sealed(copy),
+    EVIDENCE: _check_counts,
+    ACTS: check_act,
+    ACCESS: check_access,
+}
 """Who reads what is below a prefix, where a whole store is verified."""
 _OPENED = "%Y%m%dT%H%M%SZ"
 

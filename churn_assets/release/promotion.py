@@ -50,8 +50,16 @@ class Candidate:
         return found
 
 
-def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candidate:
+def inspect(
+    store: ArtifactStore, ref: ArtifactRef, required: Required, *, every_byte: bool = True
+) -> Candidate:
     """Read a release and gather the evidence about it and its members.
+
+    Args:
+        store: The store.
+        ref: The release.
+        required: Checks that each asset needs.
+        every_byte: As of `gather`.
 
     Raises:
         StoreError: The release itself cannot be loaded.
@@ -61,7 +69,9 @@ def inspect(store: ArtifactStore, ref: ArtifactRef, required: Required) -> Candi
         raise PromotionRefused(f"{ref} is no release; expected experiment/{RELEASE_ASSET}/version")
     bundle = store.load(ref, RELEASE).bundle
     versions = [ref, *(member.version for member in bundle.members.values())]
-    return Candidate(ref, bundle, tuple(gather(store, version, required) for version in versions))
+    return Candidate(
+        ref, bundle, tuple(gather(store, each, required, every_byte=every_byte) for each in versions)
+    )
 
 
 def decide_promotion(
@@ -192,9 +202,20 @@ def held_against(
 
 
 def consider(
-    store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required
+    store: ArtifactStore,
+    channel: Channel,
+    ref: ArtifactRef,
+    required: Required,
+    found: Candidate | None = None,
 ) -> PromotionDecision:
     """What `promote` would decide now.
+
+    Args:
+        store: The store.
+        channel: The channel that the release would lead.
+        ref: The release.
+        required: Checks that each asset needs.
+        found: What was found about it already, if anything.
 
     Raises:
         StoreError: The release cannot be read.
@@ -202,7 +223,7 @@ def consider(
     head = channel.head()
     if head is not None and head.ref == ref:
         return PromotionDecision(promote=False, reason=f"{ref} leads already")
-    candidate = inspect(store, ref, required)
+    candidate = found or inspect(store, ref, required)
     decision = decide_promotion(candidate, _leading(store, head), required)
     return _beside_best(store, channel, candidate, decision)
 

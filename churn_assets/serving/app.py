@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -59,6 +59,7 @@ from churn_assets.serving.schemas import (
     redacted,
 )
 from churn_assets.serving.security import Guard, Keyring, incident
+from churn_assets.serving.switch import OfferSwitch
 from churn_assets.serving.views import LiveView, model_view, ready_view, release_view
 
 _LOG = logging.getLogger(__name__)
@@ -79,6 +80,7 @@ class Parts:
     Attributes:
         config: The `serving:` section.
         rollout: Who is not left to the policy.
+        switch: Whether all offers are stopped.
         follower: Which release answers.
         log: Decisions and outcomes.
         background: What goes on beside answering.
@@ -91,6 +93,7 @@ class Parts:
 
     config: ServingConfig
     rollout: Rollout
+    switch: OfferSwitch
     follower: ReleaseFollower
     log: DecisionLog
     background: Background
@@ -99,6 +102,11 @@ class Parts:
     clock: Callable[[], datetime]
     budgets: BudgetDesk | None = None
     pseudonyms: bytes = b""
+
+    @property
+    def live_rollout(self) -> Rollout:
+        """Who is not left to the policy now: nobody is made an offer while they are stopped."""
+        return replace(self.rollout, kill_switch=True) if self.switch.stopped else self.rollout
 
 
 def create_app(parts: Parts) -> Guard:
@@ -116,7 +124,9 @@ def create_app(parts: Parts) -> Guard:
     @app.get(openapi.RELEASE_PATH)
     async def release() -> Response:
         """The release that answers: members, menu, features that a question needs, groups and switches."""
-        return _json(msgspec.json.encode(release_view(parts.follower, parts.config)))
+        return _json(
+            msgspec.json.encode(release_view(parts.follower, parts.config, stopped=parts.switch.stopped))
+        )
 
     @app.get(openapi.LIVE_PATH)
     async def live() -> Response:
@@ -230,7 +240,8 @@ class DecisionDesk:
         parts, served = self._parts, _served(self._parts.follower)
         wants_message = _flag(query, "message", default=True)
         question = read_body(body, _DECISIONS)
-        customers, (decided, uses), undecided = await self._decide(served, question)
+        rollout = parts.live_rollout
+        customers, (decided, uses), undecided = await self._decide(served, question, rollout)
         contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
         messages: dict[int, MessageView | None] = {}
         if contacts:
@@ -242,7 +253,7 @@ class DecisionDesk:
                 policy=served.decider.policy,
                 simulated=served.bundle.simulated,
                 decided_at=parts.clock(),
-                kill_switch=parts.rollout.kill_switch,
+                kill_switch=rollout.kill_switch,
                 durable=parts.config.decision_log.flush,
                 decisions=served.answers.views(decided, messages),
                 undecided=undecided,
@@ -273,13 +284,13 @@ class DecisionDesk:
         durable = self._parts.config.decision_log.flush
         return Reply(_ENCODER.encode(OutcomesAnswer(recorded=number, durable=durable)))
 
-    async def _decide(self, served: ServedRelease, question: DecisionsQuestion) -> _Decided:
+    async def _decide(self, served: ServedRelease, question: DecisionsQuestion, rollout: Rollout) -> _Decided:
         customers = question.customers
         batch = [_input(customer) for customer in customers]
         if len({customer.customer_id for customer in batch}) < len(batch):
             raise Problem(422, "invalid question", "customers: found a customer twice, expected each once")
         try:
-            return customers, await self._decided(served, question, batch), []
+            return customers, await self._decided(served, question, batch, rollout), []
         except CustomerError:  # seldom: only then is everybody looked at for faults
             faults = await self._run(served.decider.faults, batch)
         undecided = [_undecided(batch[index], error) for index, error in faults.items()]
@@ -287,10 +298,14 @@ class DecisionDesk:
         if not good:
             raise _invalid(undecided)
         customers, batch = [customers[index] for index in good], [batch[index] for index in good]
-        return customers, await self._decided(served, question, batch), undecided
+        return customers, await self._decided(served, question, batch, rollout), undecided
 
     async def _decided(
-        self, served: ServedRelease, question: DecisionsQuestion, batch: Sequence[CustomerInput]
+        self,
+        served: ServedRelease,
+        question: DecisionsQuestion,
+        batch: Sequence[CustomerInput],
+        rollout: Rollout,
     ) -> _Kept:
         decider, parts = served.decider, self._parts
         budget, uses = Budget(question.budget_price, question.remaining_budget), list[BudgetUse]()
@@ -298,8 +313,8 @@ class DecisionDesk:
             rows = await self._run(decider.encoded, batch)
             foreseen = await self._foreseen(decider, batch, rows)
             if parts.budgets is not None and len(decider.menu) > 1:
-                return await self._within(parts.budgets, decider, batch, rows, foreseen, budget)
-            decided = await self._run(decider.decide, batch, parts.rollout, budget, foreseen)
+                return await self._within(parts.budgets, decider, batch, rows, foreseen, budget, rollout)
+            decided = await self._run(decider.decide, batch, rollout, budget, foreseen)
         except (CustomerError, Problem):
             raise
         except Exception:
@@ -317,6 +332,7 @@ class DecisionDesk:
         rows: Floats,
         foreseen: Foreseen | CustomersForeseen,
         budget: Budget,
+        rollout: Rollout,
     ) -> _Kept:
         """Within the limits of all calls; who lies outside of what was learned uses nothing of them."""
         if not (isinstance(decider, Decider) and isinstance(foreseen, Foreseen)):
@@ -324,7 +340,7 @@ class DecisionDesk:
                 503, "budgets do not fit the release", "it lets chance decide: take budgets out, or it back"
             )
         self._within_reach(decider, rows, foreseen.known)
-        work = partial(desk.decide, decider, batch, rows, foreseen, self._parts.rollout, budget)
+        work = partial(desk.decide, decider, batch, rows, foreseen, rollout, budget)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._ledger, work)
         except BudgetError as error:

@@ -20,6 +20,7 @@ from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.reload import ReleaseFollower
 from churn_assets.serving.shipping import ship
 from churn_assets.serving.supervisor import Loop, LoopState, error_kind
+from churn_assets.serving.switch import OfferSwitch
 
 _LOG = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Background:
         experiment: Segments are stored under it.
         config: How often.
         follower: Which release answers.
+        switch: Whether offers are stopped.
         log: Decisions and outcomes.
         folder: Where its segments are.
         metrics: Told of every turn.
@@ -53,6 +55,7 @@ class Background:
         experiment: str,
         config: ServingConfig,
         follower: ReleaseFollower,
+        switch: OfferSwitch,
         log: DecisionLog,
         folder: Path,
         metrics: Metrics,
@@ -62,13 +65,14 @@ class Background:
         self._log = log
         self._folder = folder
         self._metrics = metrics
-        self._threads = {name: ThreadPoolExecutor(1, name) for name in ("release", "segments")}
+        self._threads = {name: ThreadPoolExecutor(1, name) for name in ("release", "offers", "segments")}
         told, often = metrics.turn, config.decision_log.ship_seconds
         self._release = Loop("release", config.poll_seconds, self._on("release", self._follow), told)
+        self._switch = Loop("offers", config.poll_seconds, self._on("offers", switch.check), told)
         self._tending = Loop("decision_log", _TEND_SECONDS, log.tend, told)
         self._recovery = Loop("recovery", often, self._on("segments", self._recover), told)
         self._shipping = Loop("shipping", often, self._on("segments", self._ship), told)
-        self.loops = (self._release, self._tending, self._recovery, self._shipping)
+        self.loops = (self._release, self._switch, self._tending, self._recovery, self._shipping)
 
     @property
     def states(self) -> list[LoopState]:
@@ -80,6 +84,7 @@ class Background:
         """From the first look at the channel to the last sealed segment. Nothing that fails at the start ends it."""
         asyncio.get_running_loop().set_exception_handler(self._stray)
         await self._recovery.turn()
+        await self._switch.turn()
         await self._release.turn()
         # What is there by now stays: a search of it for garbage, at any moment, would stop all answers for 50 ms.
         gc.collect()

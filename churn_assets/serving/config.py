@@ -75,6 +75,27 @@ class ExplorationConfig(_Section):
     floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
 
 
+Act = Literal["promote", "rollback", "stop", "resume"]
+"""What a person may do in the console: let a release lead, go back to one, stop all offers, make offers again."""
+
+
+class ConsoleConfig(_Section):
+    """The pages for people at `/console`.
+
+    Attributes:
+        enabled: Serve them. They need a file of keys (`CHURN_API_KEYS`) with people in it (`churn keys --role`).
+        two_persons: What one person asks for and another one approves. The ways out of harm are not among them unless
+            they are named.
+        request_hours: After which what was asked for can no longer be approved.
+        session_minutes: After which a person logs in again.
+    """
+
+    enabled: bool = False
+    two_persons: tuple[Act, ...] = ("promote", "resume")
+    request_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
+    session_minutes: Annotated[float, Field(ge=1, le=24 * 60)] = 120.0
+
+
 class ServingConfig(_Section):
     """How a release is served.
 
@@ -83,13 +104,14 @@ class ServingConfig(_Section):
         exploration_share: Customers who get an allowed arm at random, so that later models can learn.
         exploration: Which one, by what chance.
         assignment_epoch: Changing it draws both groups anew.
-        kill_switch: No offer to anybody, said in every answer.
+        kill_switch: No offer to anybody, said in every answer, whatever `churn offers` and the console say.
         poll_seconds: How often the channel is asked whether it moved.
         message_seconds: Longest time for the messages of a request; then the template is sent, marked.
         require_keys: Whether a server starts without a file of API keys: `off_loopback` lets only one that listens on
             loopback do so. A file that is named (`CHURN_API_KEYS`) is in force wherever the server listens.
         limits: What one caller may ask.
         decision_log: The local log.
+        console: The pages for people.
     """
 
     holdout_share: ShareBelowOne = 0.0
@@ -102,6 +124,7 @@ class ServingConfig(_Section):
     require_keys: Literal["off_loopback", "always", "never"] = "off_loopback"
     limits: LimitsConfig = LimitsConfig()
     decision_log: DecisionLogConfig = DecisionLogConfig()
+    console: ConsoleConfig = ConsoleConfig()
 
     @model_validator(mode="after")
     def _somebody_is_left_to_the_policy(self) -> Self:

@@ -29,6 +29,7 @@ from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
 from churn_assets.serving.protocol import BoundedProtocol
 from churn_assets.serving.reload import ReleaseFollower, load_served
 from churn_assets.serving.security import Guard, Keyring, read_keys
+from churn_assets.serving.switch import OfferSwitch, switch_log
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
 from churn_assets.store.privacy_key import privacy_key
@@ -91,8 +92,16 @@ class Secrets:
     assignment_key: bytes
 
 
-def serve(plan: ServerPlan) -> None:
+WORKER = "churn_assets.serving.run:worker"
+"""What makes the application of a worker process."""
+
+
+def serve(plan: ServerPlan, application: str = WORKER) -> None:
     """Serve until told to stop; then finish what was begun, and seal the decision log.
+
+    Args:
+        plan: What to serve, where.
+        application: What makes a worker's application, as `module:function`.
 
     Raises:
         ServingError: Something unsafe was asked for, or a secret is missing.
@@ -109,7 +118,7 @@ def serve(plan: ServerPlan) -> None:
         if plan.workers > 1:
             os.environ[SHARED_FOLDER] = shared
         uvicorn.run(
-            "churn_assets.serving.run:worker",
+            application,
             factory=True,
             host=plan.host,
             port=plan.port,
@@ -157,6 +166,7 @@ def worker_parts() -> Parts:
     )
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
     explore = config.exploration
+    switch = OfferSwitch(switch_log(store, plan.channel), always=config.kill_switch)
     return Parts(
         config=config,
         rollout=Rollout(
@@ -167,9 +177,10 @@ def worker_parts() -> Parts:
             config.kill_switch,
             None if explore.design == "uniform" else Plausible(explore.reach, explore.floor),
         ),
+        switch=switch,
         follower=follower,
         log=log,
-        background=Background(plan.experiment, config, follower, log, log_folder, metrics),
+        background=Background(plan.experiment, config, follower, switch, log, log_folder, metrics),
         metrics=metrics,
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,

@@ -320,7 +320,7 @@ class DecisionsAnswer(Struct, frozen=True):
     policy: Annotated[str, Meta(description="Which member of the release chose.", examples=["ppo_decision"])]
     simulated: Annotated[bool, Meta(description="The release learned from a demo world's answers to offers.")]
     decided_at: Annotated[datetime, Meta(tz=True, description="When, in UTC.")]
-    kill_switch: Annotated[bool, Meta(description="Set by config: no offer to anybody.")]
+    kill_switch: Annotated[bool, Meta(description="Offers are stopped: none to anybody.")]
     durable: Annotated[
         bool, Meta(description="The decision log's disk had these decisions before this answer left.")
     ]

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -43,7 +44,12 @@ class KeyFileError(ValueError):
     """The file of API keys cannot be used; names file, found and expected."""
 
 
-class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+KeyRole = Literal["viewer", "promoter"]
+"""What a person's key opens the console for: to look, or to promote, roll back and stop offers too."""
+KEY_ROLES: tuple[KeyRole, ...] = get_args(KeyRole)
+
+
+class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One key as it is kept: never the key itself.
 
     Attributes:
@@ -51,15 +57,19 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sha256: Of the key. Keys are 256 random bits, so a plain hash cannot be turned round.
         created_at: When it was made.
         revoked_at: When it was taken back; None while it is good.
+        role: Of a person's key, which opens the console and not the API; None: a caller's, which opens the API alone.
     """
 
     name: str
     sha256: str
     created_at: datetime
     revoked_at: datetime | None = None
+    role: KeyRole | None = None
 
 
-def new_key(keys: tuple[ApiKey, ...], name: str, now: datetime) -> tuple[str, tuple[ApiKey, ...]]:
+def new_key(
+    keys: tuple[ApiKey, ...], name: str, now: datetime, role: KeyRole | None = None
+) -> tuple[str, tuple[ApiKey, ...]]:
     """A new key, in the clear for the only time, and the keys with it.
 
     Raises:
@@ -70,7 +80,7 @@ def new_key(keys: tuple[ApiKey, ...], name: str, now: datetime) -> tuple[str, tu
             f"key {name!r}: found one in use, expected a new name, or to revoke that one first"
         )
     clear = f"churn_{secrets.token_urlsafe(_KEY_BYTES)}"
-    return clear, (*keys, ApiKey(name, _sha256(clear.encode()), now))
+    return clear, (*keys, ApiKey(name, _sha256(clear.encode()), now, role=role))
 
 
 def revoked(keys: tuple[ApiKey, ...], name: str, now: datetime) -> tuple[ApiKey, ...]:
@@ -154,12 +164,21 @@ class Keyring:
         self._look_at = monotonic() + 1
 
     def name_of(self, authorization: bytes) -> str | None:
-        """Who sends this `Authorization` header; None if the key is unknown, revoked or missing."""
-        if self._monotonic() >= self._look_at:
-            self._look_again()
+        """Who sends this `Authorization` header; None if the key is unknown, revoked, missing, or a person's."""
         if not authorization.startswith(_BEARER):
             return None
-        return self._good.get(_sha256(authorization[len(_BEARER) :].strip()))
+        found = self.key_of(authorization[len(_BEARER) :].strip())
+        return found.name if found is not None and found.role is None else None
+
+    def key_of(self, clear: bytes) -> ApiKey | None:
+        """The good key that these bytes are; None if there is none."""
+        return self.by_sha256(_sha256(clear))
+
+    def by_sha256(self, sha256: str) -> ApiKey | None:
+        """The good key that is kept under this digest; None if there is none any more."""
+        if self._monotonic() >= self._look_at:
+            self._look_again()
+        return self._good.get(sha256)
 
     def _look_again(self) -> None:
         self._look_at = self._monotonic() + 1
@@ -355,8 +374,8 @@ def incident(error: Exception) -> Problem:
     return Problem(500, "internal error", f"incident {number}")
 
 
-def _by_digest(keys: tuple[ApiKey, ...]) -> dict[str, str]:
-    return {key.sha256: key.name for key in keys if key.revoked_at is None}
+def _by_digest(keys: tuple[ApiKey, ...]) -> dict[str, ApiKey]:
+    return {key.sha256: key for key in keys if key.revoked_at is None}
 
 
 def _sha256(clear: bytes) -> str:

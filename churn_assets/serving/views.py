@@ -165,7 +165,7 @@ class ModelView(Struct, frozen=True):
     outputs: Annotated[list[TensorView], Meta(description="What it gives.")]
 
 
-def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseView:
+def release_view(follower: ReleaseFollower, config: ServingConfig, *, stopped: bool) -> ReleaseView:
     """The release that answers; a view without one where none does."""
     served, trouble = follower.served, follower.trouble
     decider = served.decider if served else None
@@ -195,7 +195,7 @@ def release_view(follower: ReleaseFollower, config: ServingConfig) -> ReleaseVie
         else None,
         holdout_share=config.holdout_share,
         exploration_share=config.exploration_share,
-        kill_switch=config.kill_switch,
+        kill_switch=stopped,
         trouble=TroubleView(trouble.release, trouble.kind, trouble.detail) if trouble else None,
     )
 

@@ -10,6 +10,10 @@ MANIFEST = "manifest.json"
 GATES = "gates"
 ERASED = "erased"
 CHANNELS = "channels/"
+ACTS = "acts/"
+"""Logs of what people did, see `acts`."""
+ACCESS = "access/"
+"""Who looked at what, see `access`."""
 _RECORD = re.compile(r"channels/(?P<channel>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(?P<seq>[0-9]{12})\.json")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from churn_assets.store.acts import ActLog, act_key, act_logs
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, channel_names
 from churn_assets.store.erasures import ERASURES, is_certificate, is_record
@@ -13,7 +14,7 @@ from churn_assets.store.signatures import UNSIGNED, role_of
 
 
 def sign_store(store: ArtifactStore, *, vouch: bool) -> tuple[int, list[str]]:
-    """Sign every manifest, gate report and channel record with the keys of this machine; resumable.
+    """Sign every manifest, gate report, channel record and act with the keys of this machine; resumable.
 
     What no key signs whose role this machine has no private key of is left to who has it.
 
@@ -75,3 +76,11 @@ def _sound(store: ArtifactStore) -> Iterator[tuple[str, str]]:
             continue
         for record in records:
             yield record_key(name, record.seq), ""
+    for name in act_logs(store):
+        try:
+            acts = ActLog(store, name).history()
+        except ContentError as error:
+            yield act_key(name, 1), str(error)
+            continue
+        for act in acts:
+            yield act_key(name, act.seq), ""

@@ -34,10 +34,11 @@ from churn_assets.store.errors import (
     ObjectMissing,
     UnsignedContent,
 )
-from churn_assets.store.names import CHANNELS, ERASED, record_place
+from churn_assets.store.names import ACTS, CHANNELS, ERASED, record_place
 
 Role = Literal["builder", "promoter"]
-"""What a key is trusted with: builders sign versions and gate reports, promoters the records of channels."""
+"""What a key is trusted with: builders sign versions and gate reports, promoters the records of channels and of
+acts."""
 
 SIGNATURES = "signatures/"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -223,7 +224,7 @@ UNSIGNED = Signatures(SignaturePolicy(), {})
 
 def role_of(key: str) -> Role:
     """Who has to sign what is stored under a key."""
-    if key.startswith((CHANNELS, "erasures/")):
+    if key.startswith((CHANNELS, ACTS, "erasures/")):
         return "promoter"
     # artifacts/experiment/asset/version/erased/000001.json: an act of people, as a promotion is
     return "promoter" if key.split("/")[4:5] == [ERASED] else "builder"

@@ -117,6 +117,8 @@ def test_explain_tells_arms_drivers_and_what_would_change_it(unchecked):
     told = json.loads(unchecked.churn("explain", unchecked.customer, "--json").stdout)
     assert told["decision"] in [each["arm"] for each in told["arms"]]
     assert all(each["least"] <= each["most"] + 1e-9 for each in told["arms"])
+    assert told["history"] == []
+    assert "Nothing was decided for this customer before" in " ".join(shown.output.split())
     assert told["drivers"]
 
 

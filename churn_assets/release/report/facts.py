@@ -136,6 +136,7 @@ def read_facts(
     now: datetime,
     tables: Mapping[str, Rows] | None = None,
     max_age_days: Mapping[str, float] | None = None,
+    every_byte: bool = True,
 ) -> ReportFacts:
     """Read a stored release: its evidence as it stands now, whatever was found when it was built.
 
@@ -148,17 +149,18 @@ def read_facts(
         now: Aware time.
         tables: What is told of its decisions in place of what it keeps.
         max_age_days: Age from which data are old, by asset.
+        every_byte: As of `gather`.
 
     Raises:
         StoreError: The release or a manifest cannot be read.
         PromotionRefused: The reference is no release.
     """
     release = store.load(ref, RELEASE)
-    bundle, candidate = release.bundle, inspect(store, ref, required)
+    bundle, candidate = release.bundle, inspect(store, ref, required, every_byte=every_byte)
     evidence = {each.ref.asset: each for each in candidate.evidence}
     order = registry().in_order(bundle.members)
     other = against or (ArtifactRef.parse(bundle.champion) if bundle.champion else None)
-    decision = consider(store, channel, ref, required)
+    decision = consider(store, channel, ref, required, candidate)
     head = channel.head()
     leads = head is not None and head.ref == ref
     failed = {

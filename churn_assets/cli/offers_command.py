@@ -1,0 +1,98 @@
+"""`churn offers`: stop all offers of the servers that follow a channel, and make them again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from churn_assets.cli.errors import UsageProblemError, guarded
+from churn_assets.cli.place import ChannelOption, ExperimentOption, JsonOption, open_place
+from churn_assets.cli.screen import out, print_json, table
+from churn_assets.cli.shown import one_line, styled
+from churn_assets.cli.store_commands import ActorOption, user_name
+
+if TYPE_CHECKING:
+    from churn_assets.serving.switch import SwitchAct
+
+offers_app = typer.Typer(no_args_is_help=True, help="Stop all offers, and make them again.")
+WhyOption = Annotated[str, typer.Option("--reason", "-r", help="Why; it is mandatory and kept.")]
+
+
+@offers_app.command("stop")
+@guarded
+def stop_offers(
+    context: typer.Context,
+    reason: WhyOption = "",
+    experiment: ExperimentOption = "quickstart",
+    channel: ChannelOption = None,
+    actor: ActorOption = None,
+) -> None:
+    """Nobody is made an offer by any server of the channel, until `churn offers resume`; answers go on."""
+    _throw(context, "stop", reason, experiment, channel, actor)
+
+
+@offers_app.command("resume")
+@guarded
+def resume_offers(
+    context: typer.Context,
+    reason: WhyOption = "",
+    experiment: ExperimentOption = "quickstart",
+    channel: ChannelOption = None,
+    actor: ActorOption = None,
+) -> None:
+    """Offers are made again."""
+    _throw(context, "resume", reason, experiment, channel, actor)
+
+
+def _throw(
+    context: typer.Context,
+    act: SwitchAct,
+    reason: str,
+    experiment: str,
+    channel: str | None,
+    actor: str | None,
+) -> None:
+    from churn_assets.serving.switch import switch_log, throw_switch
+
+    if not reason.strip():
+        raise UsageProblemError("--reason: found none, expected why", "it is kept in the log")
+    place = open_place(context, experiment)
+    log = switch_log(place.store, place.other(channel).name)
+    record = throw_switch(log, act, actor=actor or user_name(), reason=reason, now=datetime.now(UTC))
+    state = styled("red", "stopped") if act == "stop" else styled("green", "made again")
+    seconds = place.experiment.serving.poll_seconds
+    out.print("Offers are ", state, one_line(f" (record {record.seq}); servers follow within {seconds:g} s"))
+
+
+@offers_app.command("status")
+@guarded
+def offers_status(
+    context: typer.Context,
+    experiment: ExperimentOption = "quickstart",
+    channel: ChannelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Whether offers are made, and who stopped or resumed them when and why."""
+    from churn_assets.serving.switch import is_stopped, switch_log
+
+    place = open_place(context, experiment)
+    records = switch_log(place.store, place.other(channel).name).history()
+    rows = [
+        {
+            "record": each.seq,
+            "at": f"{each.at:%Y-%m-%d %H:%M:%S}",
+            "act": each.kind,
+            "actor": each.actor,
+            "reason": each.reason,
+        }
+        for each in reversed(records)
+    ]
+    stopped = place.experiment.serving.kill_switch or is_stopped(records[-1] if records else None)
+    if as_json:
+        print_json({"stopped": stopped, "acts": rows})
+        return
+    out.print("Offers are ", styled("red", "stopped") if stopped else styled("green", "made"))
+    if rows:
+        out.print(table(rows))

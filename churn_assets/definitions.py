@@ -69,9 +69,11 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
             ],
             asset_checks=[asset_checks(asset, partitions) for asset in flow.assets],
             jobs=[
-                train,
-                train_branch("decision", set(flow.names) - set(flow.members["message"])),
-                train_branch("risk", {*flow.members["risk"], *whole}),
+                train(partitions, project.machines),
+                train_branch(
+                    "decision", set(flow.names) - set(flow.members["message"]), partitions, project.machines
+                ),
+                train_branch("risk", {*flow.members["risk"], *whole}, partitions, project.machines),
                 retention,
                 verification,
                 *operations(flow.checks),

@@ -31,8 +31,10 @@ from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.release.config import ReleaseConfig
+from churn_assets.remote.config import ComputeProfiles, wrong_in
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
+from churn_assets.store.location import store_uri
 from churn_assets.store.signatures import SignaturePolicy
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -78,6 +80,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         serving: How a release is served.
         automation: What happens by itself.
         campaign: The campaign that `churn design` plans; left out: none.
+        compute: On which machines assets are made; left out: on this one.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -90,6 +93,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     serving: ServingConfig = ServingConfig()
     automation: AutomationConfig = AutomationConfig()
     campaign: CampaignConfig | None = None
+    compute: ComputeProfiles = ComputeProfiles()
 
     def section(self, kind: type[Section]) -> Section:
         """The section of an asset, by its class.
@@ -265,6 +269,13 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                 f"automation.max_age_days.{unread[0]}: found an age of {unread[0]}, which this experiment does not "
                 "make; leave it out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _machines_can_make_what_they_are_given(self) -> Self:
+        made = [name for name in registry().names if getattr(self, name, None) is not None]
+        if problems := [*wrong_in(self.compute, made, store_uri(self.store.uri))]:
+            raise ValueError("\n".join(problems))
         return self
 
     @model_validator(mode="after")

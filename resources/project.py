@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from churn_assets.experiment import load_experiment, section_digest
+from churn_assets.experiment import ExperimentError, load_experiment, section_digest
 from churn_assets.flow.paths import resolve_format
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import TransferProgress
@@ -103,6 +103,24 @@ class Project:
     def store_uri(self, experiment: str) -> str:
         """Where that is; CHURN_STORE overrides what the experiment says."""
         return store_uri(self.experiment(experiment).store.uri)
+
+    def store_place(self, experiment: str) -> str:
+        """The same, as any working directory finds it: a folder by its whole path."""
+        uri = self.store_uri(experiment)
+        return uri if "://" in uri or uri.startswith("/") else str(self.root / Path(uri).expanduser())
+
+    def machine(self, experiment: str, asset: str) -> tuple[str, Any] | None:
+        """Name and content of the profile that an asset is made with; None where it is made by this process."""
+        compute = getattr(self.experiment(experiment), "compute", None)
+        return None if compute is None else compute.of(asset)
+
+    def machines(self, experiment: str) -> list[str]:
+        """Names of the profiles that an experiment uses; none for one that cannot be read, which its run tells."""
+        try:
+            compute = getattr(self.experiment(experiment), "compute", None)
+        except ExperimentError:
+            return []
+        return [] if compute is None else list(compute.used)
 
     def value(self, ref: ArtifactRef, *, reread: bool = False) -> Any:
         """The value of a stored version. Treat it as read-only: the next one gets it too.

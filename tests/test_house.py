@@ -27,7 +27,7 @@ HEAVY = {
     "stable_baselines3",
     "torch",
 }
-HEAVY |= {"gymnasium", "google.cloud", "peft", "scipy", "transformers", "trl"}
+HEAVY |= {"gymnasium", "google.cloud", "peft", "ray", "scipy", "transformers", "trl"}
 LIGHT = ("assets", "checks", "config")
 
 

@@ -15,7 +15,9 @@ from churn_assets.cli import (
     report_commands,
     serve_command,
     simulate_command,
+    step_command,
     store_commands,
+    submit_command,
     tables_command,
 )
 from churn_assets.cli.errors import UsageProblemError, guarded
@@ -196,6 +198,8 @@ for _command in (
     serve_command.keys,
     serve_command.log,
     simulate_command.simulate,
+    step_command.step,
+    submit_command.submit,
 ):
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")

@@ -12,7 +12,7 @@ from churn_assets.flow.registry import Registry, registry
 from churn_assets.release.bundle import champion_of
 from jobs.operations import daily_verification, operations, retention, verification, weekly_retention
 from jobs.sensors import INTERVAL, sensors
-from jobs.train import train, train_branch
+from jobs.train import train_branch, train_job
 from resources.artifacts import ArtifactIOManager
 from resources.checks import asset_checks
 from resources.compute import limit_threads
@@ -69,7 +69,7 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
             ],
             asset_checks=[asset_checks(asset, partitions) for asset in flow.assets],
             jobs=[
-                train(partitions, project.machines),
+                train_job(partitions, project.machines),
                 train_branch(
                     "decision", set(flow.names) - set(flow.members["message"]), partitions, project.machines
                 ),

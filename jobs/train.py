@@ -13,11 +13,11 @@ TRAIN = "train"
 Machines = Callable[[str], Collection[str]]
 """(experiment) -> names of the profiles of `compute` that it uses."""
 
-COMPUTE_TAG = "churn/compute/"
+COMPUTE_TAG = "churn/compute."
 """Before the name of a profile: a run bears a tag for each that it uses, so that a queue can count them."""
 
 
-def train(partitions: dg.PartitionsDefinition, machines: Machines) -> Any:
+def train_job(partitions: dg.PartitionsDefinition, machines: Machines) -> Any:
     """The job for an experiment with every branch.
 
     Args:

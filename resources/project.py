@@ -12,7 +12,7 @@ import dagster as dg
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from churn_assets.experiment import ExperimentError, load_experiment, section_digest
+from churn_assets.experiment import load_experiment, section_digest
 from churn_assets.flow.paths import resolve_format
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import TransferProgress
@@ -118,7 +118,7 @@ class Project:
         """Names of the profiles that an experiment uses; none for one that cannot be read, which its run tells."""
         try:
             compute = getattr(self.experiment(experiment), "compute", None)
-        except ExperimentError:
+        except ValueError:  # an ExperimentError, or what another reader raises
             return []
         return [] if compute is None else list(compute.used)
 

@@ -64,6 +64,7 @@ def step(
 def _make(root: Path, asset: str, experiment: str, config_digest: str, pipes: PipesContext) -> None:
     from churn_assets.definitions import Overrides, build_project
     from churn_assets.flow.making import planned_version
+    from churn_assets.remote.checkpoints import checkpoint_prefix, kept
     from churn_assets.remote.steps import PUBLISHED, StepOrder
     from resources.remote import ORDER
 
@@ -77,7 +78,9 @@ def _make(root: Path, asset: str, experiment: str, config_digest: str, pipes: Pi
     inputs = _inputs(project, order)
     planned = planned_version(_step(project, order, pipes), project)
     _refuse_another_recipe(order, planned)
-    report = _published_before(project, order, planned) or _published_now(project, order, planned, inputs)
+    prefix = checkpoint_prefix(experiment, asset)
+    with kept(project.store(experiment).backend, prefix, planned.step.scratch, pipes.log.info):
+        report = _published_before(project, order, planned) or _published_now(project, order, planned, inputs)
     pipes.report_custom_message({PUBLISHED: report.model_dump(mode="json")})
 
 

@@ -21,7 +21,7 @@ from churn_assets.remote.steps import (
     published,
 )
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.errors import StoreUnreachable
+from churn_assets.store.errors import StoreError, StoreUnreachable
 from churn_assets.store.manifest import Manifest
 from churn_assets.store.reference import ArtifactRef
 
@@ -89,7 +89,7 @@ class StepListener(Protocol):
 
 
 @dataclass
-class Clock:
+class StepClock:
     """Seconds, and how to wait; tests have their own.
 
     Attributes:
@@ -121,7 +121,7 @@ class RemoteStep:
     store: ArtifactStore
     listener: StepListener
     environment: Callable[[AttemptRecord], Mapping[str, str]]
-    clock: Clock = field(default_factory=Clock)
+    clock: StepClock = field(default_factory=StepClock)
 
     def run(self) -> tuple[ArtifactRef, Manifest, PublishedStep]:
         """Have the step made and prove what it published.
@@ -148,12 +148,19 @@ class RemoteStep:
                 lost.append(str(error))
                 continue
             except RemoteStepError:
-                clear(self.store.backend, self.order)
+                self._clear()
                 raise
-            clear(self.store.backend, self.order)
+            self._clear()
             return found
-        clear(self.store.backend, self.order)
+        self._clear()
         raise RemoteStepError(f"lost {len(lost)} times on {self.engine.place}, the last time: {lost[-1]}")
+
+    def _clear(self) -> None:
+        """What was kept of the order is needed no more; where it cannot be removed, that changes nothing."""
+        try:
+            clear(self.store.backend, self.order)
+        except StoreError as error:
+            self.listener.note(f"what was kept below steps/ stays: {error}")
 
     def _try(self) -> tuple[ArtifactRef, Manifest, PublishedStep]:
         backend = self.store.backend

@@ -101,7 +101,7 @@ def test_a_training_is_handed_over_and_waited_for(elsewhere):
     with dg.DagsterInstance.from_config(str(elsewhere.home)) as instance:
         run = instance.get_run_by_id(told["run"])
     assert run.tags["dagster/partition"] == "shop"
-    assert run.tags["churn/compute/local"] == "true"
+    assert run.tags["churn/compute.local"] == "true"
     assert [key.to_user_string() for key in run.asset_selection] == ["customers"]
     store = ArtifactStore(LocalBackend(elsewhere.root / "store"))
     (ref,) = store.versions("shop", "customers")

@@ -87,7 +87,7 @@ def test_a_database_that_is_killed_in_the_middle_of_a_step_and_comes_back_loses_
         for event in (e.dagster_event for e in instance.all_logs(result.run_id))
         if event
     }
-    assert {"RUN_START", "STEP_START", "ASSET_CHECK_EVALUATION", "RUN_SUCCESS"} <= told
+    assert {"PIPELINE_START", "STEP_START", "ASSET_CHECK_EVALUATION", "PIPELINE_SUCCESS"} <= told
 
 
 def test_a_database_that_stays_away_fails_the_run_and_loses_nothing_of_before(toy, instance, database):

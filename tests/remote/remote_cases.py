@@ -12,7 +12,7 @@ from typing import Any
 
 from churn_assets.remote.attempts import AttemptRecord, attempts, message_key
 from churn_assets.remote.config import RayProfile, RemoteProfile
-from churn_assets.remote.following import Clock, RemoteStep
+from churn_assets.remote.following import RemoteStep, StepClock
 from churn_assets.remote.steps import PUBLISHED, JobState, StepOrder
 from churn_assets.store.artifacts import ArtifactStore, stage
 from churn_assets.store.formats import ArtifactFormat, read_json, write_json
@@ -172,7 +172,7 @@ class ScriptedEngine:
         return ""
 
 
-class HandClock(Clock):
+class HandClock(StepClock):
     """Passes only while somebody waits."""
 
     def __init__(self) -> None:

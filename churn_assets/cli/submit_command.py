@@ -65,7 +65,12 @@ def submit(
     run_id = _asked(
         dagster,
         lambda: client.submit_job_execution(
-            TRAIN, repository_location_name=location, tags=tags, asset_selection=selected
+            TRAIN,
+            repository_location_name=location,
+            # The client takes any location unless both are given; of definitions, the repository is called so.
+            repository_name=None if location is None else "__repository__",
+            tags=tags,
+            asset_selection=selected,
         ),
     )
     page = f"{dagster.rstrip('/')}/runs/{run_id}"

@@ -80,7 +80,7 @@ class RayJobs:
         answer = self._answer("GET", job)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             return JobState("lost", "the cluster does not know the job any more")
-        return _state(_willing(answer).json())
+        return _state(_content(_willing(answer)))
 
     def cancel(self, job: str) -> None:
         """Stop a job; one that has ended stays as it is."""
@@ -91,12 +91,10 @@ class RayJobs:
     def log_of(self, job: str) -> str:
         """The end of what the step printed."""
         try:
-            answer = self._answer("GET", f"{job}/logs")
-        except EngineUnreachable:
+            told = _content(_willing(self._answer("GET", f"{job}/logs")))
+        except (EngineUnreachable, EngineRefused):
             return ""
-        if answer.status_code != HTTPStatus.OK:
-            return ""
-        printed = str(answer.json().get("logs") or "")[-_LAST_CHARACTERS:].strip()
+        printed = str(told.get("logs") or "")[-_LAST_CHARACTERS:].strip()
         return f"it last printed: {printed}" if printed else ""
 
     def _wanted(self, order: StepOrder, token: str, environment: Mapping[str, str]) -> dict[str, Any]:
@@ -128,6 +126,17 @@ def _state(told: Mapping[str, Any]) -> JobState:
     if state == "failed" and (kind not in _OF_THE_STEP or code in _KILLED):
         return JobState("lost", f"{kind or 'no error type'}: {detail}"[:_LAST_CHARACTERS])
     return JobState(state, detail[-_LAST_CHARACTERS:] if state in ("failed", "cancelled") else "")
+
+
+def _content(answer: requests.Response) -> Mapping[str, Any]:
+    """What an answer says; one that is not the API's, as of a proxy in its place, is none."""
+    try:
+        told = answer.json()
+    except ValueError as error:
+        raise EngineUnreachable(f"found no JSON: {answer.text[:_LAST_CHARACTERS]!r}") from error
+    if not isinstance(told, dict):
+        raise EngineUnreachable(f"found {type(told).__name__}, expected an object")
+    return told
 
 
 def _willing(answer: requests.Response) -> requests.Response:

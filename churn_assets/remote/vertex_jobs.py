@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import TYPE_CHECKING, Any
 
 from google.api_core import exceptions
-from google.auth.exceptions import GoogleAuthError
+from google.auth.exceptions import GoogleAuthError, TransportError
+from google.protobuf.json_format import ParseError
 from google.rpc import code_pb2
 from requests import RequestException
 
@@ -85,7 +87,12 @@ class VertexJobs:
         except (KeyError, TypeError, ValueError) as error:
             raise EngineRefused(f"the profile makes no job: {error}") from error
         with _explained():
-            created = self._jobs.create_custom_job(parent=self._parent, custom_job=job, **_ONCE)
+            try:
+                created = self._jobs.create_custom_job(parent=self._parent, custom_job=job, **_ONCE)
+            except (
+                exceptions.TooManyRequests
+            ) as error:  # a quota, or no stock: of a look, it is the pace of asking
+                raise EngineBusy(str(error.message)) from error
         return str(created.name)
 
     def find(self, token: str) -> str | None:
@@ -165,12 +172,22 @@ class VertexJobs:
         }
 
 
+_NOT_NOW = (
+    exceptions.ServerError,
+    exceptions.RetryError,
+    exceptions.TooManyRequests,
+    RequestException,
+    TransportError,
+    ParseError,  # as of a proxy that answers in the API's place
+    JSONDecodeError,
+)
+"""Errors after which the same question may be answered."""
 _ONCE: Mapping[str, Any] = {"retry": None, "timeout": ANSWER_WITHIN}
 """Of every question: the follower asks again, and counts."""
 
 
-class _JobMissing(Exception):  # noqa: N818 - what happened reads better
-    """The API knows no such job."""
+class _JobMissing(EngineRefused):
+    """The API knows no such job, or no such project."""
 
 
 def _client(profile: VertexProfile) -> JobServiceClient:
@@ -197,11 +214,12 @@ def _explained() -> Iterator[None]:
         yield
     except exceptions.NotFound as error:
         raise _JobMissing(error.message) from error
-    except exceptions.TooManyRequests as error:  # a quota, or no stock
-        raise EngineBusy(str(error.message)) from error
-    except (exceptions.ServerError, exceptions.RetryError, RequestException) as error:
+    except _NOT_NOW as error:
         raise EngineUnreachable(f"{type(error).__name__}: {error}") from error
-    except (exceptions.ClientError, GoogleAuthError) as error:
+    except GoogleAuthError as error:
+        kind = EngineUnreachable if error.retryable else EngineRefused
+        raise kind(f"{type(error).__name__}: {error}") from error
+    except exceptions.ClientError as error:
         raise EngineRefused(f"{type(error).__name__}: {error}") from error
 
 

@@ -23,7 +23,7 @@ class FakeVertex(ThreadingHTTPServer):
         jobs: Resource name to the job, as JSON.
         asked: Method and path of every request.
         faults: What becomes of the next requests, by method: a status with its error, `dropped` (done, and no answer),
-            `refused` (not done, and no answer).
+            `refused` (not done, and no answer), `garbage` (something else answers).
         runs: Called with each new job: what it does, and the states that looks at it give, the last for ever.
     """
 
@@ -96,6 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
         fault = faults.pop(0) if faults else None
         if isinstance(fault, tuple):
             self._send(fault[0], {"error": {"code": fault[0], "status": fault[1], "message": fault[2]}})
+            return
+        if fault == "garbage":
+            self._send(200, "<html>a proxy</html>")
             return
         answer = None if fault == "refused" else act()
         if fault is not None:

@@ -1,5 +1,6 @@
 """Which machines make what is checked when the experiment is loaded."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,15 @@ def test_where_it_is_made_changes_no_digest_of_what_is_made(tmp_path):
         project = build_project(Overrides(root=tmp_path))
         digests.append(project.training_config("shop", "risk_model"))
     assert digests[0] == digests[1]
+
+
+def test_a_training_bears_a_tag_for_each_machine_that_it_uses_so_that_a_queue_can_count_them(tmp_path):
+    from churn_assets.definitions import Overrides, build_defs
+
+    (tmp_path / "configs").mkdir()
+    loaded(tmp_path / "configs", {"profiles": {"cluster": RAY}, "assets": {"risk_model": "cluster"}})
+    shutil.copy(ROOT / "configs" / "first_campaign.yaml", tmp_path / "configs")
+    job = build_defs(Overrides(root=tmp_path)).resolve_job_def("train")
+    assert job.get_tags_for_partition_key("shop")["churn/compute.cluster"] == "true"
+    assert "churn/compute.local" not in job.get_tags_for_partition_key("shop")
+    assert job.get_tags_for_partition_key("first_campaign")["churn/compute.local"] == "true"

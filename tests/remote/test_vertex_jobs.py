@@ -105,6 +105,19 @@ def test_a_lost_answer_starts_no_second_job(vertex, store):
     assert len(vertex.jobs) == 1
 
 
+def test_who_is_asked_too_often_or_answers_for_somebody_else_is_asked_again(vertex, store):
+    vertex.runs = publishes(store, RUNNING, RUNNING, SUCCEEDED)
+    vertex.faults["GET"] = [(429, "RESOURCE_EXHAUSTED", "too many reads"), "garbage"]
+    step(vertex, store).run()
+    assert len(vertex.jobs) == 1
+
+
+def test_a_project_that_is_not_there_is_a_refusal(vertex, store):
+    vertex.faults["POST"] = [(404, "NOT_FOUND", "no such project")]
+    with pytest.raises(RemoteStepError, match="no such project"):
+        step(vertex, store).run()
+
+
 def test_a_request_that_never_arrived_is_made_again(vertex, store):
     vertex.runs = publishes(store, SUCCEEDED)
     vertex.faults["POST"] = ["refused", (500, "INTERNAL", "oops")]

@@ -22,7 +22,12 @@ NOTICED = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
     "RAY_health_check_timeout_ms": "5000",
+    "RAY_raylet_start_wait_time_s": "120",
 }
+
+
+class RayDidNotStart(Exception):  # noqa: N818 - what happened
+    """With what it printed."""
 
 
 class RayCluster:
@@ -36,7 +41,7 @@ class RayCluster:
     def __init__(self, folder: Path, environment: dict[str, str]) -> None:
         self.folder = folder
         self.environment = os.environ | NOTICED | {"RAY_USAGE_STATS_ENABLED": "0"} | environment
-        self.port, self.dashboard = _free_ports(2)
+        self.port = self.dashboard = 0
         self.nodes: list[list[psutil.Process]] = []
 
     @property
@@ -44,11 +49,23 @@ class RayCluster:
         return f"http://127.0.0.1:{self.dashboard}"
 
     def start(self) -> None:
-        head = ["--head", f"--port={self.port}", "--num-cpus=0", "--dashboard-host=127.0.0.1"]
-        head += [f"--dashboard-port={self.dashboard}", f"--temp-dir={self.folder}"]
-        self._start(*head)
+        self._start_head()
         self.until(self._answers)
         self.add_node()
+
+    def _start_head(self) -> None:
+        """On other ports where somebody took one of them between finding and using it."""
+        for left in (2, 1, 0):
+            self.port, self.dashboard = _free_ports(2)
+            head = ["--head", f"--port={self.port}", "--num-cpus=0", "--dashboard-host=127.0.0.1"]
+            try:
+                self._start(*head, f"--dashboard-port={self.dashboard}", f"--temp-dir={self.folder}")
+            except RayDidNotStart:
+                self.close()
+                if not left:
+                    raise
+            else:
+                return
 
     def add_node(self) -> None:
         self._start(f"--address=127.0.0.1:{self.port}", "--num-cpus=1")
@@ -89,9 +106,9 @@ class RayCluster:
         command += [*options, f"--dashboard-agent-listen-port={agent}", "--object-store-memory=80000000"]
         before = self._processes()
         with (self.folder.parent / "ray.log").open("ab") as log:
-            subprocess.run(
-                command, env=self.environment, stdout=log, stderr=log, timeout=PATIENCE, check=True
-            )
+            done = subprocess.run(command, env=self.environment, stdout=log, stderr=log, timeout=PATIENCE)
+        if done.returncode:
+            raise RayDidNotStart((self.folder.parent / "ray.log").read_text()[-4000:])
         self.nodes.append([each for each in self._processes() if each not in before])
 
     def _processes(self) -> list[psutil.Process]:

@@ -80,7 +80,7 @@ def made_elsewhere(context: dg.AssetExecutionContext, planned: PlannedVersion) -
             profile=profile,
             store=project.store(step.experiment),
             listener=listener,
-            environment=lambda attempt: {**listener.variables(attempt), **profile.env},
+            environment=lambda attempt: {**profile.env, **listener.variables(attempt)},
         )
         try:
             ref, manifest, report = work.run()

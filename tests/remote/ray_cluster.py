@@ -112,11 +112,11 @@ class RayCluster:
         self.nodes.append([each for each in self._processes() if each not in before])
 
     def _processes(self) -> list[psutil.Process]:
-        """All that make up this cluster: its folder, or its port, is among their arguments."""
+        """Those with the cluster's folder among their arguments; all others of a node end when its raylet has."""
         found = []
         for each in psutil.process_iter(["cmdline"]):
             words = " ".join(each.info["cmdline"] or [])
-            if f"{self.folder}/" in words or f":{self.port}" in words:
+            if f"{self.folder}/" in words:
                 found.append(each)
         return found
 

@@ -96,6 +96,6 @@ def test_a_training_bears_a_tag_for_each_machine_that_it_uses_so_that_a_queue_ca
     loaded(tmp_path / "configs", {"profiles": {"cluster": RAY}, "assets": {"risk_model": "cluster"}})
     shutil.copy(ROOT / "configs" / "first_campaign.yaml", tmp_path / "configs")
     job = build_defs(Overrides(root=tmp_path)).resolve_job_def("train")
-    assert job.get_tags_for_partition_key("shop")["churn/compute.cluster"] == "true"
-    assert "churn/compute.local" not in job.get_tags_for_partition_key("shop")
-    assert job.get_tags_for_partition_key("first_campaign")["churn/compute.local"] == "true"
+    assert job.get_tags_for_partition_key("shop", None)["churn/compute.cluster"] == "true"
+    assert "churn/compute.local" not in job.get_tags_for_partition_key("shop", None)
+    assert job.get_tags_for_partition_key("first_campaign", None)["churn/compute.local"] == "true"

@@ -20,7 +20,7 @@ from jobs.operations import (
     weekly_retention,
 )
 from jobs.sensors import INTERVAL, sensors
-from jobs.train import train, train_branch
+from jobs.train import train_branch, train_job
 from resources.artifacts import ArtifactIOManager
 from resources.checks import asset_checks
 from resources.compute import limit_threads
@@ -77,9 +77,11 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
             ],
             asset_checks=[asset_checks(asset, partitions) for asset in flow.assets],
             jobs=[
-                train,
-                train_branch("decision", set(flow.names) - set(flow.members["message"])),
-                train_branch("risk", {*flow.members["risk"], *whole}),
+                train_job(partitions, project.machines),
+                train_branch(
+                    "decision", set(flow.names) - set(flow.members["message"]), partitions, project.machines
+                ),
+                train_branch("risk", {*flow.members["risk"], *whole}, partitions, project.machines),
                 retention,
                 verification,
                 decision_retention,

@@ -33,8 +33,10 @@ from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.privacy.config import PrivacyConfig
 from churn_assets.release.config import ReleaseConfig
+from churn_assets.remote.config import ComputeProfiles, wrong_in
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
+from churn_assets.store.location import store_uri
 from churn_assets.store.signatures import SignaturePolicy
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -91,6 +93,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         automation: What happens by itself.
         campaign: The campaign that `churn design` plans; left out: none.
         budgets: What all offers together, and those to one customer, may use; left out: as much as they are worth.
+        compute: On which machines assets are made; left out: on this one.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -105,6 +108,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     automation: AutomationConfig = AutomationConfig()
     campaign: CampaignConfig | None = None
     budgets: BudgetsConfig | None = None
+    compute: ComputeProfiles = ComputeProfiles()
 
     def section(self, kind: type[Section]) -> Section:
         """The section of an asset, by its class.
@@ -308,6 +312,13 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
                 "privacy.pseudonyms: found true beside offer_log.decisions, which knows customers of the log and "
                 "of the table as the same by their ids; expected one of the two"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _machines_can_make_what_they_are_given(self) -> Self:
+        made = [name for name in registry().names if getattr(self, name, None) is not None]
+        if problems := [*wrong_in(self.compute, made, store_uri(self.store.uri))]:
+            raise ValueError("\n".join(problems))
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from churn_assets.store.verify import verify_store
 from jobs.operations import stores_of
 from jobs.retraining import NOT_LOADED
 from jobs.scene import BROKEN, BrokenExperiment, Scene, considered, each_experiment
-from jobs.train import train
+from jobs.train import TRAIN
 
 # The tag of a run that people were told of. Set afterwards: a crash in between tells them twice rather than never.
 TOLD = "churn/told"
@@ -48,7 +48,7 @@ def alerting(
         "Tells people of failed runs, automatic promotions and rollbacks, data and models that are too old, "
         "whatever cannot be looked at, stores that are not as they were written, candidates that wait for them; by log "
         "or webhook. Each once.",
-        train.name,
+        TRAIN,
         while_off=True,
         broken=_unseen,
     )

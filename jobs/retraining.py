@@ -15,7 +15,7 @@ from churn_assets.release.evidence import Required
 from churn_assets.store.channels import ChannelRecord
 from churn_assets.store.reference import ArtifactRef
 from jobs.scene import Scene, each_experiment
-from jobs.train import train
+from jobs.train import TRAIN
 
 if TYPE_CHECKING:
     from churn_assets.monitoring.inputs import Seen
@@ -69,7 +69,7 @@ def retraining(
     }
     return [
         each_experiment(
-            name, _asking(find, known), flow, interval, f"{what} Makes anew what it touches.", train.name
+            name, _asking(find, known), flow, interval, f"{what} Makes anew what it touches.", TRAIN
         )
         for name, (find, what) in triggers.items()
     ]
@@ -104,7 +104,7 @@ def _training(
     inputs = {source: content for asset in request.assets for source, content in used.get(asset, {}).items()}
     return dg.RunRequest(
         run_key=request.run_key,
-        job_name=train.name,
+        job_name=TRAIN,
         partition_key=experiment,
         asset_selection=[dg.AssetKey(asset) for asset in sorted(request.assets)],
         tags={

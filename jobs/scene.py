@@ -22,7 +22,7 @@ from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import StoreError
 from churn_assets.store.reference import ArtifactRef
 from jobs.abandoned import fail_abandoned
-from jobs.train import train
+from jobs.train import TRAIN
 from resources.project import Project
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Scene:
 
     def trainings(self) -> list[dg.RunRecord]:
         """Records of the automatic trainings, newest first."""
-        return self.asked_of(train.name)
+        return self.asked_of(TRAIN)
 
     def asked_of(self, job: str) -> list[dg.RunRecord]:
         """Records of the runs of a job that sensors asked for, newest first."""

@@ -2,27 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import dagster as dg
 
 from churn_assets.flow.asset import Upstream
+from churn_assets.flow.making import Fresh
 from churn_assets.release.bundle import RELEASE_ASSET
-from churn_assets.store.artifacts import StagedArtifact
 from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
-from churn_assets.store.manifest import Provenance
 from churn_assets.store.reference import ArtifactRef
 from resources.project import ARTIFACT, STORE, Project
-
-
-@dataclass(frozen=True)
-class Fresh:
-    """A newly made value, staged in a folder that lives as long as this object."""
-
-    staged: StagedArtifact
-    provenance: Provenance
-    folder: "TemporaryDirectory[str]"
 
 
 @dataclass(frozen=True)
@@ -43,9 +32,10 @@ class ArtifactIOManager(dg.IOManager):
         if isinstance(obj, Fresh):
             with obj.folder:
                 store = self.project.store(context.partition_key)
-                ref = store.publish(
-                    obj.staged, obj.provenance, in_time(_run_start(context), datetime.now(UTC))
+                started = run_start(
+                    context.step_context.instance, context.run_id, context.asset_key.to_user_string()
                 )
+                ref = store.publish(obj.staged, obj.provenance, in_time(started, datetime.now(UTC)))
         else:
             ref = obj.ref
         context.add_output_metadata(
@@ -85,11 +75,15 @@ def in_time(started: datetime, now: datetime) -> datetime:
     return started
 
 
-def _run_start(context: dg.OutputContext) -> datetime:
-    record = context.step_context.instance.get_run_record_by_id(context.run_id)
+def run_start(instance: dg.DagsterInstance, run_id: str, asset: str) -> datetime:
+    """When a run was created, which its versions are named by: aware, in UTC.
+
+    Raises:
+        LookupError: Dagster has no record of the run.
+    """
+    record = instance.get_run_record_by_id(run_id)
     if record is None:
-        asset = context.asset_key.to_user_string()
-        raise LookupError(f"run {context.run_id} has no record, so {asset} has no time to be minted at")
+        raise LookupError(f"run {run_id} has no record, so {asset} has no time to be minted at")
     return record.create_timestamp.astimezone(UTC)
 
 

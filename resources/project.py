@@ -104,6 +104,24 @@ class Project:
         """Where that is; CHURN_STORE overrides what the experiment says."""
         return store_uri(self.experiment(experiment).store.uri)
 
+    def store_place(self, experiment: str) -> str:
+        """The same, as any working directory finds it: a folder by its whole path."""
+        uri = self.store_uri(experiment)
+        return uri if "://" in uri or uri.startswith("/") else str(self.root / Path(uri).expanduser())
+
+    def machine(self, experiment: str, asset: str) -> tuple[str, Any] | None:
+        """Name and content of the profile that an asset is made with; None where it is made by this process."""
+        compute = getattr(self.experiment(experiment), "compute", None)
+        return None if compute is None else compute.of(asset)
+
+    def machines(self, experiment: str) -> list[str]:
+        """Names of the profiles that an experiment uses; none for one that cannot be read, which its run tells."""
+        try:
+            compute = getattr(self.experiment(experiment), "compute", None)
+        except ValueError:  # an ExperimentError, or what another reader raises
+            return []
+        return [] if compute is None else list(compute.used)
+
     def value(self, ref: ArtifactRef, *, reread: bool = False) -> Any:
         """The value of a stored version. Treat it as read-only: the next one gets it too.
 

@@ -43,10 +43,11 @@ _WHOLE_FILES = frozenset(
         "test_faults", "test_faults_store", "test_first_campaign", "test_gcs_end_to_end", "test_generation",
         "test_grpo", "test_hostile_store", "test_intervals", "test_kept_releases", "test_likelihood",
         "test_live", "test_model_gates", "test_offer_panel", "test_panel_risk", "test_ppo",
-        "test_precision", "test_predecessor", "test_pretrained", "test_production", "test_protocol_model",
+        "test_postgres_storage", "test_precision", "test_predecessor", "test_pretrained", "test_production",
+        "test_protocol_model", "test_ray_cluster",
         "test_report_page", "test_response_gates", "test_resume", "test_reward", "test_risk_config",
         "test_risk_gates", "test_risk_model", "test_risk_search", "test_served", "test_sft",
-        "test_signatures", "test_simulate_command", "test_simulated_waves", "test_supervised",
+        "test_signatures", "test_simulate_command", "test_simulated_waves", "test_submit", "test_supervised",
         "test_table_gates", "test_text_formats", "test_text_ppo", "test_training_config", "test_ui",
         "test_watched_shop", "test_world_family", "test_worlds", "test_writing",
     }

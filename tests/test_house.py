@@ -27,7 +27,9 @@ HEAVY = {
     "stable_baselines3",
     "torch",
 }
-HEAVY |= {"gymnasium", "google.cloud", "peft", "scipy", "transformers", "trl"}
+HEAVY |= {"gymnasium", "peft", "ray", "scipy", "transformers", "trl"}
+# `google.cloud` itself is a namespace, which a .pth file of one of these makes when the interpreter starts.
+HEAVY |= {"google.cloud.storage", "google.cloud.bigquery", "google.cloud.aiplatform_v1"}
 LIGHT = ("assets", "checks", "config")
 
 

@@ -18,7 +18,9 @@ from churn_assets.cli import (
     report_commands,
     serve_command,
     simulate_command,
+    step_command,
     store_commands,
+    submit_command,
     tables_command,
     upgrade_command,
 )
@@ -204,6 +206,8 @@ for _command in (
     simulate_command.simulate,
     privacy_commands.erase,
     upgrade_command.upgrade,
+    step_command.step,
+    submit_command.submit,
 ):
     app.command()(_command)
 app.add_typer(store_commands.store_app, name="store")

@@ -98,7 +98,7 @@ def test_a_version_written_with_a_package_that_is_gone_is_made_again(toy, metada
             raise importlib.metadata.PackageNotFoundError(package)
         return installed(package)
 
-    monkeypatch.setattr("resources.stage.importlib.metadata.version", version)
+    monkeypatch.setattr("churn_assets.flow.making.importlib.metadata.version", version)
     result = toy.run("customers")
     assert "numpy was " in metadata_of(result, "customers")["made_because"]
 

@@ -25,6 +25,7 @@ from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.training.config import Sampling
 from churn_assets.release.bundle import Bundle, Golden, Member, Release
+from churn_assets.remote.config import ComputeProfiles
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.canonical import sha256_file
 from churn_assets.store.formats import ArtifactFormat, GoldenRows, read_json, write_json
@@ -74,6 +75,7 @@ class ToyExperiment(_Section):
     customers: NumbersConfig
     risk_model: MeanConfig | None
     release: _Section = _Section()
+    compute: ComputeProfiles = ComputeProfiles()
 
 
 def read_toy(name: str, config_dir: Path) -> ToyExperiment:

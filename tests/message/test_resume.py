@@ -13,6 +13,8 @@ from churn_assets.message.training.grpo import train_grpo
 from churn_assets.message.training.ppo import train_ppo
 from churn_assets.message.training.reward import train_reward
 from churn_assets.message.training.sft import train_sft
+from churn_assets.remote.checkpoints import keep, restore
+from churn_assets.store.local import LocalBackend
 
 
 class Died(Exception):  # noqa: N818 - what happened
@@ -94,6 +96,30 @@ def test_ppo_resumed_is_ppo_uninterrupted(some_messages, tiny_sft, tiny_reward, 
     assert resumed.model.digest == whole.model.digest
     assert resumed.rollouts.equals(whole.rollouts)
     assert resumed.model.record == whole.model.record
+
+
+def test_ppo_goes_on_from_the_store_on_another_machine(
+    some_messages, tiny_sft, tiny_reward, tiny_policy, tmp_path
+):
+    backend, prefix = LocalBackend(tmp_path / "store"), "checkpoints/tiny/ppo_text/"
+    lost, elsewhere = tmp_path / "lost", tmp_path / "elsewhere"
+    with pytest.raises(Died):
+        train_ppo(tiny_sft, tiny_reward, some_messages, PPO, seed=0, checkpoints=lost, progress=dying_at(3))
+    keep(backend, prefix, lost)
+    restore(backend, prefix, elsewhere, print)
+    seen = []
+    resumed = train_ppo(
+        tiny_sft,
+        tiny_reward,
+        some_messages,
+        PPO,
+        seed=0,
+        checkpoints=elsewhere,
+        progress=lambda *, step, total, samples=(), **figures: seen.append(step),
+    )
+
+    assert seen == [3]
+    assert resumed.model.digest == tiny_policy.model.digest
 
 
 def test_grpo_resumed_is_grpo_uninterrupted(some_messages, tiny_sft, tiny_reward, tmp_path):

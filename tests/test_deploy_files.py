@@ -1,0 +1,111 @@
+"""What stands in docs/production and the Dockerfile refers to what is there: flags, variables, paths, extras, keys."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+from churn_assets.cli import app
+from churn_assets.remote.config import ComputeProfiles, RemoteProfile
+
+ROOT = Path(__file__).parents[1]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SERVICE = yaml.safe_load((ROOT / "docs" / "production" / "cloud-run.yaml").read_text())
+(CONTAINER,) = SERVICE["spec"]["template"]["spec"]["containers"]
+DEPLOY = (ROOT / "docs" / "deploy.md").read_text()
+
+
+def flags(command):
+    group = typer.main.get_command(app)
+    return {flag for each in group.commands[command].params for flag in (*each.opts, *each.secondary_opts)}
+
+
+def sources():
+    return "\n".join(path.read_text() for path in (ROOT / "churn_assets").rglob("*.py"))
+
+
+def test_the_service_is_started_with_flags_that_exist():
+    assert {each for each in CONTAINER["args"] if each.startswith("--")} <= flags("serve")
+
+
+def test_the_service_sets_variables_that_the_server_reads():
+    code = sources()
+    for variable in CONTAINER["env"]:
+        assert f'"{variable["name"]}"' in code, variable["name"]
+
+
+def test_the_service_is_asked_where_the_server_answers():
+    (port,) = [each["containerPort"] for each in CONTAINER["ports"]]
+    assert f"EXPOSE {port}" in DOCKERFILE
+    routes = sources()
+    for probe in ("startupProbe", "livenessProbe"):
+        asked = CONTAINER[probe]["httpGet"]
+        assert asked["port"] == port
+        assert f'"{asked["path"]}"' in routes
+
+
+def test_every_volume_of_the_service_is_mounted_where_a_variable_points():
+    mounted = {each["name"]: each["mountPath"] for each in CONTAINER["volumeMounts"]}
+    volumes = {each["name"]: each for each in SERVICE["spec"]["template"]["spec"]["volumes"]}
+    assert {*mounted} == {*volumes}
+    (item,) = volumes["api-keys"]["secret"]["items"]
+    values = {each["name"]: each.get("value") for each in CONTAINER["env"]}
+    assert values["CHURN_API_KEYS"] == f"{mounted['api-keys']}/{item['path']}"
+
+
+@pytest.mark.parametrize("target", ["train", "train-cuda", "serve"])
+def test_the_dockerfile_has_its_targets(target):
+    assert re.search(rf"^FROM \S+ AS {target}$", DOCKERFILE, re.MULTILINE)
+
+
+def test_an_image_that_is_built_without_a_target_serves():
+    assert re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == "serve"
+
+
+def test_each_stage_of_the_dockerfile_takes_from_one_before_it():
+    known = {"${BASE}"}
+    for line in DOCKERFILE.splitlines():
+        if found := re.match(r"FROM (\S+) AS (\S+)", line):
+            assert found[1] in known
+            known.add(found[2])
+        if found := re.match(r"COPY --from=(\S+)", line):
+            assert found[1] in known
+
+
+def test_the_dockerfile_installs_extras_that_exist_and_copies_what_is_let_in():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for wanted in re.findall(r'ARG (?:TRAIN_EXTRAS|EXTRA)="([^"]+)"', DOCKERFILE):
+        assert {*wanted.split(",")} <= {*extras}
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for line in re.findall(r"^COPY (?!--from)(.+)$", DOCKERFILE, re.MULTILINE):
+        *files, _ = line.split()
+        assert {*files} <= let_in
+        assert all((ROOT / each).exists() for each in files)
+
+
+def test_the_example_of_machines_is_one():
+    (example,) = [
+        body for body in re.findall(r"^```yaml\n(.*?)^```$", DEPLOY, re.M | re.S) if "compute:" in body
+    ]
+    compute = ComputeProfiles.model_validate(yaml.safe_load(example)["compute"])
+    assert compute.used == ["cluster", "gpu"]
+
+
+def test_the_table_of_what_all_machines_have_is_complete():
+    told = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", DEPLOY, re.MULTILINE))
+    assert {*told} == {*RemoteProfile.model_fields}
+    for name, default in told.items():
+        if re.fullmatch(r"[\d.]+", default.strip()):
+            assert float(default) == RemoteProfile.model_fields[name].default
+
+
+def test_the_queue_counts_tags_that_trainings_bear():
+    from jobs.train import compute_tags
+
+    settings = yaml.safe_load((ROOT / "docs" / "production" / "dagster-postgresql.yaml").read_text())
+    counted = {each["key"] for each in settings["concurrency"]["runs"]["tag_concurrency_limits"]}
+    assert {*compute_tags([])} <= counted
+    assert {*compute_tags(["gpu"])} <= counted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from churn_assets.console.rendering import page, report_policy, style_sheet
 from churn_assets.console.results import LiveResults, live_results, spending
 from churn_assets.console.summaries import ReleaseSummary, Summaries
 from churn_assets.offers.decision_index import DecisionFilter, Reign
+from churn_assets.privacy.audit import subject
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET
 from churn_assets.release.report.trend import trends_by_figure
 from churn_assets.serving.config import Act
@@ -44,6 +46,7 @@ from churn_assets.store.errors import (
     PromotionRefused,
     StoreError,
 )
+from churn_assets.store.privacy_key import privacy_key
 from churn_assets.store.reference import ArtifactRef
 
 if TYPE_CHECKING:
@@ -201,9 +204,9 @@ class Console:
 
     def _noted(self, session: ConsoleSession | None, what: str, whom: str = "") -> None:
         """Written down before anything is shown; what cannot be written down is not shown."""
-        record = AccessRecord(
-            who=session.name if session else "", what=what, whom=whom[:200], at=self._place.now()
-        )
+        named = subject(self._place.root, whom, privacy_key(os.environ)) if whom else ""
+        who, now = session.name if session else "", self._place.now()
+        record = AccessRecord(who=who, what=what, whom=named, at=now)
         note_access(self._place.store.backend, self._place.experiment.name, record)
 
     # --- logging in and out

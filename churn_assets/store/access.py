@@ -24,7 +24,7 @@ class AccessRecord(Sealed):
     Attributes:
         who: Name of the key; empty where nobody was known.
         what: What was done, such as `customer` or `signed in`.
-        whom: Id of the customer that was looked at; empty where it was none.
+        whom: What stands for the customer that was looked at, a keyed digest; empty where it was none.
         at: UTC.
     """
 

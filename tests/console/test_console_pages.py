@@ -12,6 +12,7 @@ from churn_assets.console import pages
 from churn_assets.console.asked import HEADERS, LARGEST_FORM
 from churn_assets.console.pages import Console
 from churn_assets.console.run import WithConsole
+from churn_assets.privacy.audit import subject
 from churn_assets.serving.security import Keyring
 from churn_assets.store.access import looks_on
 from churn_assets.store.errors import StoreUnreachable
@@ -72,7 +73,7 @@ def test_a_customer_is_explained_with_the_message_and_it_is_written_down_who_loo
     assert page.status_code == 200, page.text
     for said in ("A server answers now", "Every arm", "What drives the risk", "What was decided before"):
         assert said in page.text
-    assert ("vera", "customer", customer) in looks(quiet)
+    assert ("vera", "customer", subject(quiet.shop.root, customer)) in looks(quiet)
     stranger = vera.post("/customers", {"csrf": vera.csrf("/customers"), "customer": "<b>nobody</b>"})
     assert "does not know this customer" in stranger.text
     assert "<b>nobody</b>" not in stranger.text

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.quickstart import ROOT, quickstart
 from benchmarks.scikit_learn import ScikitLearn
-from churn_assets.batch.job import DECIDED, PART_ROWS, Job, begin, decide_part, outcome, stage_rows
+from churn_assets.batch.job import DECIDED, PART_ROWS, Job, begin_batch, decide_part, outcome, stage_rows
 from churn_assets.batch.workers import decide_parts
 from churn_assets.customers.table import CustomerTableError, prepare
 from churn_assets.deciding.files import save_models
@@ -86,7 +86,7 @@ def write_customers(path: Path, rows: int) -> None:
 def set_down(folder: Path, path: Path, models: ReleaseModels) -> int:
     """A batch whose rows are set down; how many parts."""
     job = Job(release=RELEASE, source=path.name, content=sha256_file(path), now=NOW, responses="observed")
-    begin(folder, job, models)
+    begin_batch(folder, job, models)
     problems = Problems(path.name, CustomerTableError)
     return stage_rows(
         folder, lambda: read_source_chunks(str(path), Path(), problems, DETECTED, [], PART_ROWS)

@@ -91,7 +91,7 @@ class BatchOutcome:
         return self.rows - self.undecided
 
 
-def begin(folder: Path, job: Job, models: DecidingModels) -> Job:
+def begin_batch(folder: Path, job: Job, models: DecidingModels) -> Job:
     """Set down what is decided with; or go on with the same batch, begun within `GOES_ON`; returns the batch.
 
     Args:

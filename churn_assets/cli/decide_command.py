@@ -162,7 +162,7 @@ class _Batch:
         Raises:
             CustomerTableError: The table cannot be decided for; nothing is left of the batch.
         """
-        from churn_assets.batch.job import Job, begin, end, outcome, stage_rows
+        from churn_assets.batch.job import Job, begin_batch, end, outcome, stage_rows
         from churn_assets.batch.workers import decide_parts
         from churn_assets.customers.table import CustomerTableError
         from churn_assets.tables.config import DatabaseTable
@@ -178,7 +178,7 @@ class _Batch:
             responses=self.responses,
         )
         try:
-            begun = begin(self.folder, job, models)
+            begun = begin_batch(self.folder, job, models)
         except ValueError as error:
             raise UsageProblemError(f"{error}; move it away") from error
         if begun.now != job.now:

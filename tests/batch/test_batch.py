@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn_assets.batch.job import DECIDED, Job, begin, decide_part, decisions, end, outcome, stage_rows
+from churn_assets.batch.job import DECIDED, Job, begin_batch, decide_part, decisions, end, outcome, stage_rows
 from churn_assets.batch.workers import WorkerError, decide_parts
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.risk_only import decider_of
@@ -59,7 +59,7 @@ def begun(folder: Path, led, source, now: datetime = NOW, content: str = "c") ->
     job = Job(
         release=release, source=str(source), content=content, now=now, responses="observed", part_rows=ROWS
     )
-    begin(folder, job, models)
+    begin_batch(folder, job, models)
     return stage_rows(
         folder, lambda: read_source_chunks(source, Path(), problems(source), DETECTED, ["customerID"], ROWS)
     )

@@ -18,7 +18,7 @@ from churn_assets.message.model.generation import draw_tokens
 from churn_assets.message.model.masks import TokenMasks, guide_of
 from churn_assets.message.model.tokenizer import TextError, TextTokenizer, train_tokenizer
 from churn_assets.message.model.writing import Situation
-from churn_assets.message.text.facts import facts_of
+from churn_assets.message.text.facts import prompt_facts
 from churn_assets.message.text.languages.packs import LANGUAGES
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import safety_of
@@ -52,7 +52,9 @@ def masks(tokenizer) -> TokenMasks:
 
 
 def facts(situations, rules=RULES, gifts=True):
-    return [facts_of(each.profile, each.arm, LANGUAGES[rules.language], gifts=gifts) for each in situations]
+    return [
+        prompt_facts(each.profile, each.arm, LANGUAGES[rules.language], gifts=gifts) for each in situations
+    ]
 
 
 def draw(masks, tokenizer, situations, seed=0, room=ROOM, gifts=True, rules=RULES):

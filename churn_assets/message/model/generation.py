@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from churn_assets.message.model.language_model import LanguageModel
-from churn_assets.message.model.masks import Followed, Guide
+from churn_assets.message.model.masks import Guide, MaskedTexts
 from churn_assets.message.model.tokenizer import TextError, TextTokenizer, batches_of_like_length, padded
 from churn_assets.message.training.config import EVERY_TOKEN, Sampling
 
@@ -137,7 +137,7 @@ def sample_tokens(
     max_new_tokens: int,
     draws: torch.Tensor | None,
     sampling: Sampling = EVERY_TOKEN,
-    followed: Followed | None = None,
+    followed: MaskedTexts | None = None,
     expired: Callable[[], bool] | None = None,
 ) -> list[list[int]]:
     """Ids of one batch, the end included where the model ended.
@@ -204,7 +204,7 @@ def sample_tokens(
         return written
 
 
-def masked(logits: torch.Tensor, followed: Followed) -> torch.Tensor:
+def masked(logits: torch.Tensor, followed: MaskedTexts) -> torch.Tensor:
     """(n, vocabulary) the logits of the tokens that may follow; no others can be drawn."""
     allowed = torch.from_numpy(followed.allowed(logits.shape[1])).to(logits.device)
     return logits.masked_fill(~allowed, -torch.inf)

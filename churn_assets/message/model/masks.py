@@ -22,12 +22,12 @@ from churn_assets.message.text.facts import (
     FactAutomaton,
     FactsError,
     PromptFacts,
-    facts_of,
     known_words,
+    prompt_facts,
 )
 from churn_assets.message.text.safety import Safety
 
-Room = npt.NDArray[np.int16]
+_Room = npt.NDArray[np.int16]
 FREE = -1
 """Key of a text of which no facts are known."""
 _MOST_BYTES = 1 << 28
@@ -73,7 +73,7 @@ class _Rows:
     tokens: dict[int, tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]] = field(default_factory=dict)
     distance: dict[tuple[int, int], npt.NDArray[np.int32]] = field(default_factory=dict)
     index: dict[tuple[int, int, int], int] = field(default_factory=dict)
-    room: Room = field(default_factory=lambda: np.zeros((0, 0), np.int16))
+    room: _Room = field(default_factory=lambda: np.zeros((0, 0), np.int16))
 
     def forget_many(self) -> None:
         """Begins anew where too much is kept."""
@@ -96,7 +96,7 @@ class TokenMasks:
         self._words = known_words(rules)
         self._rows: _Rows | None = None
 
-    def follow(self, facts: Sequence[PromptFacts | None], max_new_tokens: int) -> Followed:
+    def follow(self, facts: Sequence[PromptFacts | None], max_new_tokens: int) -> MaskedTexts:
         """Texts that are about to be written, one for each of these facts; anything may follow where they are None.
 
         Where some cannot be said in so many tokens, a text may be cut off before its end, as any other can.
@@ -107,7 +107,7 @@ class TokenMasks:
         rows = self._known({each for each in facts if each is not None})
         keys = [FREE if each is None else self._key(rows, each) for each in facts]
         most = max((3 + rows.keys[key].missing(0) for key in set(keys) - {FREE}), default=0)
-        return Followed(self, rows, np.array(keys, np.int64), max(max_new_tokens, most))
+        return MaskedTexts(self, rows, np.array(keys, np.int64), max(max_new_tokens, most))
 
     def along(
         self,
@@ -248,7 +248,7 @@ def guide_of(masks: TokenMasks, safety: Safety, situations: Iterable[Situation])
     """What guides texts about these situations."""
     known = {each.prompt: each for each in situations}
     facts = {
-        prompt: facts_of(each.profile, each.arm, safety.language, gifts=safety.tells_gifts)
+        prompt: prompt_facts(each.profile, each.arm, safety.language, gifts=safety.tells_gifts)
         for prompt, each in known.items()
     }
     return Guide(masks, safety, known, facts)
@@ -260,7 +260,7 @@ def masks_of(tokenizer: TextTokenizer, rules: SafetyRules) -> TokenMasks:
     return TokenMasks(tokenizer, rules)
 
 
-class Followed:
+class MaskedTexts:
     """Texts while they are written: which tokens may follow, until each has ended."""
 
     def __init__(

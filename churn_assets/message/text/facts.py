@@ -26,8 +26,8 @@ from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.quantities import COUNTING
 from churn_assets.message.text.terms import arm_facts, duration_in, worth_words
 
-Integers = npt.NDArray[np.int32]
-Kind = Literal["never", "money_off", "offered", "free", "given", "monthly"]
+StateTable = npt.NDArray[np.int32]
+WordKind = Literal["never", "money_off", "offered", "free", "given", "monthly"]
 """Of words that are said for some arms only; `never` for none."""
 
 NAME_SAID = "{name}"
@@ -70,10 +70,10 @@ class PromptFacts:
     """
 
     required: tuple[tuple[str, ...], ...]
-    said_of: frozenset[Kind]
+    said_of: frozenset[WordKind]
 
 
-def facts_of(profile: Profile, arm: Arm, language: Language, *, gifts: bool = False) -> PromptFacts:
+def prompt_facts(profile: Profile, arm: Arm, language: Language, *, gifts: bool = False) -> PromptFacts:
     """What a text for this customer and arm must say: worth, duration, gift, service, the placeholder of the name.
 
     Args:
@@ -93,7 +93,7 @@ def facts_of(profile: Profile, arm: Arm, language: Language, *, gifts: bool = Fa
         required.append((gift_core(worth),))
     if facts.discount:
         required.append((duration_in(arm, language),))
-    kinds: set[Kind] = set()
+    kinds: set[WordKind] = set()
     if facts.discount:
         kinds |= {"money_off", "free"} if gifts else {"money_off", "free", "given"}
     if not facts.nothing:
@@ -119,7 +119,7 @@ class KnownWords:
         marks: Characters besides ASCII that may be said.
     """
 
-    kinds: Mapping[str, frozenset[Kind]]
+    kinds: Mapping[str, frozenset[WordKind]]
     neutral: frozenset[str]
     marks: str
 
@@ -128,9 +128,9 @@ def known_words(rules: SafetyRules) -> KnownWords:
     """Those of the language and the rules."""
     language = LANGUAGES[rules.language]
     neutral = {phrase for phrase, plain in language.plain.items() if plain in HARMLESS or plain == phrase}
-    kinds: dict[str, set[Kind]] = {}
+    kinds: dict[str, set[WordKind]] = {}
 
-    def add(kind: Kind, words: Iterable[str]) -> None:
+    def add(kind: WordKind, words: Iterable[str]) -> None:
         for word in words:
             if word not in HARMLESS and word not in neutral:
                 kinds.setdefault(word.casefold(), set()).add(kind)
@@ -263,7 +263,7 @@ class FactAutomaton:
             trie.children[root] = trie.children[_ROOT]
         return trie
 
-    def _table(self, trie: _Trie) -> tuple[Integers, Integers]:
+    def _table(self, trie: _Trie) -> tuple[StateTable, StateTable]:
         """(nodes, signs) next node and event."""
         signs = {sign: number for number, sign in enumerate(self._signs)}
         nodes, forms = len(trie.own), min(self.labels.values(), default=FAR)
@@ -302,7 +302,7 @@ class FactAutomaton:
                     table[node, signs[sign]], event[node, signs[sign]] = child, 0
         return table, event
 
-    def _bytes_to_roots(self) -> Integers:
+    def _bytes_to_roots(self) -> StateTable:
         found = np.full(len(self.step), FAR, np.int32)
         found[[root * self._prefixes for root in _ROOTS]] = 0
         open_ = (self.step != DEAD) & (self.event == 0)
@@ -312,7 +312,7 @@ class FactAutomaton:
 
 
 def _fill_fixed(
-    table: Integers,
+    table: StateTable,
     letters: Sequence[int],
     marks: Sequence[tuple[int, int]],
     signs: Mapping[str, int],
@@ -362,7 +362,7 @@ def _plain(sign: str) -> str:
     return unicodedata.normalize("NFKD", sign)[0].casefold()
 
 
-def _in_bytes(table: Integers, event: Integers, signs: Sequence[str]) -> tuple[Integers, Integers]:
+def _in_bytes(table: StateTable, event: StateTable, signs: Sequence[str]) -> tuple[StateTable, StateTable]:
     """The same over bytes: (nodes x prefixes, 256), where a prefix is what was read of a character of several bytes."""
     encoded = [sign.encode() for sign in signs]
     prefixes = {b"": 0}

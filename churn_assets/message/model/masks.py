@@ -77,8 +77,10 @@ class _Rows:
 
     def forget_many(self) -> None:
         """Begins anew where too much is kept."""
-        if self.room.nbytes > _MOST_BYTES:
+        known = 8 * len(self.tokens) * self.room.shape[1]
+        if self.room.nbytes + known > _MOST_BYTES:
             self.index.clear()
+            self.tokens.clear()
             self.room = self.room[:0]
 
 
@@ -278,7 +280,7 @@ class MaskedTexts:
         rows = [FREE if each[0] == FREE else self._masks.row(self._rows, *each) for each in places]
         known = self._rows.room.shape[1]
         allowed = np.zeros((len(rows), width), bool)
-        if known:
+        if len(self._rows.room):
             np.less(self._rows.room[rows], self._left, out=allowed[:, :known])
         allowed[self._keys == FREE] = True
         return allowed

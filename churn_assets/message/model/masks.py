@@ -171,11 +171,10 @@ class TokenMasks:
         """(tokens,) those that must be left behind each: bytes will do, as each is a token."""
         facts, (after, event) = rows.keys[key], self.tokens_from(rows, state)
         bits = facts.bit[event] | said
-        found = np.full(len(after), FAR, np.int32)
         alive = (after != DEAD) & facts.may[event]
-        for each in np.unique(bits[alive]).tolist():
-            these = alive & (bits == each)
-            found[these] = 1 + self._distance(rows, key, each)[after[these]]
+        found = np.where(alive, 1 + self._distance(rows, key, said)[after], np.int32(FAR))
+        for token in np.flatnonzero(alive & (bits != said)).tolist():
+            found[token] = 1 + self._distance(rows, key, int(bits[token]))[after[token]]
         found[self._eos] = 0 if said == facts.all_said and rows.automaton.ends[state] else FAR
         return np.minimum(found, FAR)
 

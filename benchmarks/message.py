@@ -28,16 +28,18 @@ from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
 from churn_assets.flow.registry import registry
 from churn_assets.message.corpus.data import MessageCorpus, Preferences
+from churn_assets.message.measured import guide_of_messages, messages_of_opponents
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import gold_scores, labels_by_gold
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
-from churn_assets.message.model.likelihood import perplexity, text_kl
+from churn_assets.message.model.likelihood import divergence, perplexity
+from churn_assets.message.model.masks import Guide, guide_of
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Situation, situations_of
 from churn_assets.message.model.writing import write_messages as write_to
 from churn_assets.message.text.profile import profiles_of
-from churn_assets.message.text.safety import Safety
+from churn_assets.message.text.safety import safety_of
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.ppo import PpoTrainer, train_ppo
@@ -46,6 +48,8 @@ from churn_assets.offers.economics import catalogue
 
 EXPERIMENT = "quickstart"
 SEEDS = range(3)
+THREADS = 2
+"""Of every training: the second of one seed must give the same bytes."""
 HELD_OUT = 2000
 """Prompts whose messages are read for wrong offers."""
 
@@ -66,6 +70,7 @@ class Branch:
         failed: Checks that did not pass.
         ppo_seconds: Of the RL training alone, done once more.
         situations: Held-out customers, each with an offer.
+        guide: Of the prompts that were trained on.
     """
 
     experiment: Experiment
@@ -75,6 +80,7 @@ class Branch:
     reward: RewardModel
     policy: TextPolicy
     situations: Sequence[Situation]
+    guide: Guide
     seconds: dict[str, float]
     failed: list[str]
     ppo_seconds: float
@@ -88,7 +94,11 @@ class Branch:
     def written_by(self, writer: Writer, count: int, *, greedy: bool = False) -> list[Generated]:
         prompts = [each.prompt for each in self.situations[:count]]
         tokens = self.experiment.ppo_text.max_new_tokens
-        return [each[0] for each in generate(writer, prompts, seed=0, max_new_tokens=tokens, greedy=greedy)]
+        guide = guide_of(self.guide.masks, self.guide.safety, self.situations[:count])
+        written = generate(
+            writer, prompts, seed=0, max_new_tokens=tokens, greedy=greedy, guide=None if greedy else guide
+        )
+        return [each[0] for each in written]
 
     def gold_of(self, written: Sequence[Generated]) -> float:
         situations = self.situations[: len(written)]
@@ -109,7 +119,9 @@ class Permuted(Jury):
 
 def branch(seed: int) -> Branch:
     """Tables, models and checks at the quickstart's settings, with this seed."""
-    with project_folder(EXPERIMENT, {"seed": seed}) as root:
+    compute = {"compute": {"threads": THREADS}}
+    sections = {"sft_model": {"base": {"source": "from_scratch"}, **compute}, "reward_model": compute}
+    with project_folder(EXPERIMENT, {"seed": seed, **sections, "ppo_text": compute}) as root:
         project = build_project(Overrides(root=root))
         called = call_stages(project, EXPERIMENT, ("customers", *registry().members["message"]))
         experiment = project.experiment(EXPERIMENT)
@@ -120,9 +132,16 @@ def branch(seed: int) -> Branch:
     profiles = profiles_of(table.where(table.held_out), config.profile, economics.currency)
     known = frozenset(messages.of("train")["prompt"])
     offers = offers_of(menu, config.durations)
+    safety = safety_of(experiment.safety, config.profile.service_texts, menu)
+    guide = guide_of_messages(values["sft_model"], messages, safety)
     start = time.perf_counter()
     again = train_ppo(
-        values["sft_model"], values["reward_model"], messages, experiment.ppo_text, seed=experiment.seed
+        values["sft_model"],
+        values["reward_model"],
+        messages,
+        experiment.ppo_text,
+        seed=experiment.seed,
+        guide=guide,
     )
     seconds = time.perf_counter() - start
     if again.model.digest != values["ppo_text"].model.digest:
@@ -135,6 +154,7 @@ def branch(seed: int) -> Branch:
         values["reward_model"],
         values["ppo_text"],
         situations_of(profiles, offers, HELD_OUT, known),
+        guide,
         {name: called.seconds[name] for name in registry().members["message"]},
         called.failed,
         seconds,
@@ -167,15 +187,17 @@ def offer_copied(run: Branch) -> float:
 def held_out_messages(run: Branch) -> dict[str, float]:
     """Of messages for held-out customers, drawn as those that are sent; KL, gold and ends of the policy's own draws."""
     config = run.experiment
-    safety = Safety(config.safety, config.messages.profile.service_texts)
+    safety = run.guide.safety
     policy, sft = Writer.of(run.policy.model), Writer.of(run.sft)
     tokens = config.ppo_text.max_new_tokens
     drawn = {"seed": 0, "max_new_tokens": tokens, "sampling": config.ppo_text.sampling}
     messages = write_to(policy, run.situations, safety, **drawn)
     written = run.written_by(policy, len(run.situations))
-    lengths = [len(each.tokens) for each in written]
-    prompts = policy.tokenizer.encode(each.prompt for each in run.situations)
-    kl = text_kl(policy, sft, prompts, [each.tokens for each in written])
+    prompts, texts = [each.prompt for each in run.situations], [each.text for each in written]
+    guide = guide_of(run.guide.masks, safety, run.situations)
+    nats, places = divergence(policy, sft, prompts, texts, [each.ended for each in written], guide)
+    compared = run.situations[:WRITING]
+    opponents = messages_of_opponents(compared, safety, 0, composed=True)
     wrong = [
         (
             says_another(each.raw, at.arm, at.profile.currency),
@@ -192,8 +214,13 @@ def held_out_messages(run: Branch) -> dict[str, float]:
         ),
         "unique": len({each.raw for each in messages[:WRITING]}) / WRITING,
         "ended": statistics.fmean(each.ended for each in written),
-        "kl": float(np.average(kl, weights=lengths)),
+        "kl": float(nats.sum() / places.sum()),
         "gold": run.gold_of(written),
+        "replaced_raw": statistics.fmean(each.sent.written_by == "template" for each in messages),
+        **{
+            f"gold_{name}": float(gold_scores(compared, [each.raw for each in those]).mean())
+            for name, those in opponents.items()
+        },
     }
 
 
@@ -210,7 +237,7 @@ def without_kl(run: Branch) -> dict[str, float]:
     config = run.experiment.ppo_text.model_copy(
         update={"init_beta": 0.0, "stop_when_judge_turns": False, "steps": WITHOUT_KL_STEPS}
     )
-    trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed)
+    trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed, run.guide)
     scorer, found = Scorer.of(run.reward), {}
     for step in steps_of(trainer, config, run):
         if step in {WITHOUT_KL_STEPS // 3, WITHOUT_KL_STEPS}:
@@ -229,8 +256,8 @@ def without_kl(run: Branch) -> dict[str, float]:
 def after_permuted(run: Branch) -> float:
     """Gold score after a training in which every message gets another one's reward."""
     config = run.experiment.ppo_text.model_copy(update={"stop_when_judge_turns": False})
-    trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed)
-    trainer.diary.jury = Permuted(run.reward, config)
+    trainer = PpoTrainer(run.sft, run.reward, config, run.experiment.seed, run.guide)
+    trainer.diary.jury = Permuted(run.reward, config, run.guide)
     for _ in steps_of(trainer, config, run):
         pass
     return run.gold(trainer.finished().model)
@@ -249,7 +276,7 @@ def trl_ppo(run: Branch) -> tuple[float, float]:
         task = config.model_dump(mode="json") | {
             "prompts": list(dict.fromkeys(run.messages.of("train")["prompt"])),
             "tokens": float(run.policy.rollouts["tokens"].mean()),
-            "threads": config.compute.threads,
+            "threads": THREADS,
             "seed": run.experiment.seed,
         }
         (folder / "task.json").write_text(json.dumps(task), encoding="utf-8")
@@ -315,9 +342,12 @@ def measure() -> Sequence[Figure]:
         Figure("ppo_seconds", statistics.median(of("ppo_seconds"))),
         Figure("trl_ppo_seconds", statistics.median(of("trl_seconds"))),
         Figure("kl_per_token", statistics.fmean(of("kl")), note="of messages for held-out customers"),
-        Figure("kl_per_token_min", min(of("kl")), ">=", 0.12),
-        Figure("kl_per_token_max", max(of("kl")), "<=", 0.18),
-        Figure("wrong_offer_rate_raw", max(of("wrong_raw")), "<=", 0.03, f"{HELD_OUT:,} held-out prompts"),
+        Figure("kl_per_token_min", min(of("kl")), ">=", 0.02),
+        Figure("kl_per_token_max", max(of("kl")), "<=", 0.25),
+        Figure("gold_template", statistics.fmean(of("gold_template")), note="of as many prompts"),
+        Figure("gold_composer", statistics.fmean(of("gold_composer")), note="the corpus' own sentences"),
+        Figure("replaced_raw_share", max(of("replaced_raw")), "<=", 0.05, "a template is sent instead"),
+        Figure("wrong_offer_rate_raw", max(of("wrong_raw")), "<=", 0, f"{HELD_OUT:,} held-out prompts"),
         Figure("wrong_offer_rate_sent", max(of("wrong_sent")), "<=", 0, "by the second parser"),
         Figure("unsafe_rate_raw", max(of("unsafe_raw")), "<=", 0.05, "any blocking rule"),
         Figure(

@@ -96,6 +96,8 @@ def write(
         out.print(f"Written to {kept}")
     if "message" not in bundle.branches:
         out.print("This release has no message branch: every message is the template.")
+    elif bundle.writing.author == "template":
+        out.print(f"This release sends the template: {bundle.writing.author_reason}.")
 
 
 def _as_written(rows: list[dict[str, Any]], release: str, customer: str, arm: Arm) -> pd.DataFrame:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from churn_assets.arms import Arm
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.message.config import ContactChannel, ProfileConfig, QuietHours, SafetyRules, ServiceRule
+from churn_assets.message.model.author import Author
 from churn_assets.message.model.writing import (
     NO_MODEL,
     NOT_IN_TIME,
@@ -53,6 +54,8 @@ class Writing(BaseModel):
         max_new_tokens: Most tokens of a message; 0 without the message branch.
         sampling: Which tokens are drawn, and how.
         seed: Of the model's draws.
+        author: Who writes: the template also where a model is there that is not better.
+        author_reason: Why.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +67,8 @@ class Writing(BaseModel):
     max_new_tokens: int
     sampling: Sampling
     seed: int
+    author: Author = "model"
+    author_reason: str = ""
 
 
 class RawText(Protocol):
@@ -81,8 +86,10 @@ class RawText(Protocol):
 class TextModel(Protocol):
     """Whatever writes raw texts."""
 
-    def write(self, prompts: Sequence[str], n: int, deadline_s: float | None) -> Sequence[Sequence[RawText]]:
-        """`n` texts for each prompt; those that are not done after `deadline_s` seconds are not `ended`."""
+    def write(
+        self, situations: Sequence[Situation], n: int, deadline_s: float | None
+    ) -> Sequence[Sequence[RawText]]:
+        """`n` texts for each situation; those that are not done after `deadline_s` seconds are not `ended`."""
 
 
 class ReleasedModel:
@@ -96,17 +103,24 @@ class ReleasedModel:
 
     def __init__(self, model: LanguageModel, writing: Writing, device: str = "cpu") -> None:
         from churn_assets.message.model.generation import Writer
+        from churn_assets.message.model.masks import TokenMasks
 
         self._writer = Writer.of(model, device)
         self._writing = writing
+        self._masks = TokenMasks(model.tokenizer, writing.safety)
+        self._safety = _safety(writing)
 
-    def write(self, prompts: Sequence[str], n: int, deadline_s: float | None) -> Sequence[Sequence[RawText]]:
+    def write(
+        self, situations: Sequence[Situation], n: int, deadline_s: float | None
+    ) -> Sequence[Sequence[RawText]]:
         """See `TextModel`."""
         from churn_assets.message.model.generation import generate
+        from churn_assets.message.model.masks import guide_of
 
         return generate(
             self._writer,
-            prompts,
+            [each.prompt for each in situations],
+            guide=guide_of(self._masks, self._safety, situations),
             seed=self._writing.seed,
             max_new_tokens=self._writing.max_new_tokens,
             sampling=self._writing.sampling,
@@ -135,7 +149,7 @@ class MessageWriter:
 
     def __init__(self, writing: Writing, texts: TextModel | None = None) -> None:
         self.writing = writing
-        self.safety = Safety(writing.safety, self._profile_config.service_texts, writing.gifts)
+        self.safety = _safety(writing)
         self._texts = texts
         # Not a method's: a writer that refers to itself would outlive its release until memory is searched for it.
         self._template = lru_cache(_TEMPLATES_KEPT)(
@@ -144,12 +158,17 @@ class MessageWriter:
 
     @classmethod
     def of(cls, writing: Writing, model: LanguageModel | None, device: str = "cpu") -> MessageWriter:
-        """The writer of a release whose language model was loaded, or that has none."""
-        return cls(writing, None if model is None else ReleasedModel(model, writing, device))
+        """The writer of a release whose language model was loaded, or that has none; the template where that writes."""
+        unused = model is None or writing.author == "template"
+        return cls(writing, None if model is None or unused else ReleasedModel(model, writing, device))
 
     @property
     def _profile_config(self) -> ProfileConfig:
-        return self.writing.profile or _NO_PROFILE
+        return _profile_of(self.writing)
+
+    @property
+    def _no_model(self) -> str:
+        return self.writing.author_reason if self.writing.author == "template" else NO_MODEL
 
     @property
     def has_model(self) -> bool:
@@ -214,7 +233,7 @@ class MessageWriter:
         """The slow half of `write`: raw texts, judged by nobody yet."""
         if self._texts is None or not situations:
             return [[UNWRITTEN] for _ in situations]
-        return self._texts.write([each.prompt for each in situations], n, deadline_s)
+        return self._texts.write(situations, n, deadline_s)
 
     def judged(self, situation: Situation, draft: RawText, request: SendRequest | None = None) -> Message:
         """The quick half of `write`: what is sent of a raw text.
@@ -224,7 +243,7 @@ class MessageWriter:
         """
         if self._texts is not None and draft.ended:
             return judged_message(situation, draft.text, self.safety, request, ended=True)
-        reason = NO_MODEL if self._texts is None else NOT_IN_TIME
+        reason = self._no_model if self._texts is None else NOT_IN_TIME
         return Message(draft.text, ended=False, sent=self._plain(situation, request), reason=reason)
 
     def _plain(self, situation: Situation, request: SendRequest | None) -> Outgoing:
@@ -232,6 +251,14 @@ class MessageWriter:
         now = None if request is None else request.local_time
         waits = hours_left(now, self.writing.safety.quiet_hours) > 0
         return self._template(profile.service, profile.currency, situation.arm, channel, waits)
+
+
+def _profile_of(writing: Writing) -> ProfileConfig:
+    return writing.profile or _NO_PROFILE
+
+
+def _safety(writing: Writing) -> Safety:
+    return Safety(writing.safety, _profile_of(writing).service_texts, writing.gifts)
 
 
 def _judged_template(

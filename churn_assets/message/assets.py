@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.corpus.data import MessageCorpus, Preferences
     from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
+    from churn_assets.message.model.masks import Guide
     from churn_assets.message.training.progress import Progress
 
 _T = TypeVar("_T")
@@ -47,7 +48,7 @@ def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
 
 @asset(
     config=MessagesConfig,
-    reads=(*_MENU, SEED),
+    reads=(SAFETY, *_MENU, SEED),
     format="churn_assets.message.corpus.format:MESSAGES",
     checks=MESSAGES,
     branch="message",
@@ -63,7 +64,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
 
     config, menu, currency = step.config, _menu(step), step.read(CURRENCY)
     if config.simulated:
-        made = write_message_corpus(customers, config, menu, step.seed, currency)
+        made = write_message_corpus(customers, config, step.read(SAFETY), menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
             made = read_messages(path, customers, config, menu, where, currency)
@@ -170,6 +171,14 @@ def _train(train: Callable[..., _T], step: Step[Any], *inputs: Any, **more: Any)
     return train(*inputs, step.config, **given, **more)
 
 
+def _guide(step: Step[Any], model: LanguageModel, messages: MessageCorpus) -> Guide:
+    """Keeps what is written for the prompts of these messages to their facts, where customer and arm are known."""
+    from churn_assets.message.measured import guide_of_messages, safety_rules
+
+    safety = safety_rules(step.read(SAFETY), step.read(TEXTS), _menu(step))
+    return guide_of_messages(model, messages, safety)
+
+
 def _trained(value: Any, record: TrainingRecord, *plots: Plot) -> Made:
     names = list(dict.fromkeys(name for entry in record.curve for name in entry))
     return Made(
@@ -225,7 +234,7 @@ def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_mo
 
 @asset(
     config=PpoTextConfig,
-    reads=(SEED,),
+    reads=(SAFETY, TEXTS, *_MENU, SEED),
     format="churn_assets.message.model.format:PPO_TEXT",
     checks=PPO_TEXT,
     branch="message",
@@ -240,7 +249,8 @@ def ppo_text(
     else:
         from churn_assets.message.training.ppo import train_ppo as train
 
-    policy = _train(train, step, sft_model, reward_model, messages)
+    guide = _guide(step, sft_model, messages)
+    policy = _train(train, step, sft_model, reward_model, messages, guide=guide)
     return _trained(
         policy,
         policy.model.record,

@@ -88,10 +88,11 @@ class MessagesGates(_Section):
     """Fewest different texts."""
     min_offer_balance: Share = 0.5
     """Least share of the training rows that the rarest offer has, of what it had if all were told equally often."""
-    min_safe_share: Share = 0.5
-    """Least share of texts that say nothing that must not be said: nothing else can be imitated to write such."""
-    min_sendable_share: Share = 0.15
-    """Least share of texts that could be sent as they are, by how they say it too."""
+    min_safe_share: Share = 0.95
+    """Least share of texts that say nothing that must not be said: a model writes what it was shown."""
+    min_sendable_share: Share = 0.9
+    """Least share of texts that could be sent as they are, by how they say it too: the others teach what the template
+    must stand in for."""
 
 
 class PreferencesGates(_Section):

@@ -19,16 +19,19 @@ from churn_assets.gates.estimates import Floats
 from churn_assets.gates.report import Outcome
 from churn_assets.message.config import MessagesConfig, SafetyRules
 from churn_assets.message.corpus.data import MessageCorpus, Preferences
+from churn_assets.message.corpus.sentences import write_sendable
 from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import Booleans
 from churn_assets.message.model.generation import Writer, generate
 from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel, Which
 from churn_assets.message.model.likelihood import divergence, mean_log_ratio, perplexity
+from churn_assets.message.model.masks import Guide, guide_of, masks_of
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Message, Situation, situations_of, write_messages
 from churn_assets.message.text.profile import profiles_of
 from churn_assets.message.text.safety import SERVICE, Safety, safety_of
+from churn_assets.message.text.template import outgoing
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
@@ -81,6 +84,12 @@ def writer_of_sft(sft_model: LanguageModel, config: TextSection) -> Writer:
 def writer_of_policy(ppo_text: TextPolicy, config: PpoTextConfig) -> Writer:
     """The policy, ready to run."""
     return Writer.of(ppo_text.model, str(device_of(config.compute)))
+
+
+def guide_of_messages(model: LanguageModel, messages: MessageCorpus, safety: Safety) -> Guide:
+    """What is known of the prompts of these messages, where customer and arm are."""
+    known = [Situation("", *each) for each in dict.fromkeys(messages.situations()) if each is not None]
+    return guide_of(masks_of(model.tokenizer, safety.rules), safety, known)
 
 
 def messages_of_policy(
@@ -150,13 +159,20 @@ def ranks_pairs(model: RewardModel, preferences: Preferences, config: RewardMode
 
 
 def rewards_are_its_own(
-    policy: TextPolicy, reward_model: RewardModel, writer: Writer, before: Writer, config: PpoTextConfig
+    policy: TextPolicy,
+    reward_model: RewardModel,
+    writer: Writer,
+    before: Writer,
+    messages: MessageCorpus,
+    safety: Safety,
+    config: PpoTextConfig,
 ) -> Outcome:
     """Every reward that the training logged is the reward model's, and the log is of the published weights."""
     logged = policy.rollouts
     prompts, texts, ended = (logged[name].tolist() for name in ("prompt", "text", "ended"))
     rescored = _scores(reward_model, "reward", config, prompts, texts, ended)
-    given = shaped_reward(reward_model.reward.standardised(rescored), ended, config)
+    refused = guide_of_messages(policy.model, messages, safety).refused(prompts, texts)
+    given = shaped_reward(reward_model.reward.standardised(rescored), ended, config, refused)
     last = logged[logged["step"] == gates.course_of(policy, reward_model, config).kept]
     with threads(config.compute):
         own = mean_log_ratio(writer, before, *(last[name].tolist() for name in ("prompt", "text", "ended")))
@@ -176,13 +192,15 @@ def stays_close(
     before: Writer,
     held_out: list[Situation],
     written: list[Message],
+    safety: Safety,
     config: PpoTextConfig,
 ) -> Outcome:
     """Moved away from the SFT model, and no further than the KL target allows."""
     few = written[:MEASURED]
     prompts = [each.prompt for each in held_out[: len(few)]]
+    guide = guide_of(masks_of(writer.tokenizer, safety.rules), safety, held_out[: len(few)])
     with threads(config.compute):
-        nats, places = divergence(writer, before, prompts, _raw(few), [each.ended for each in few])
+        nats, places = divergence(writer, before, prompts, _raw(few), [each.ended for each in few], guide)
     return gates.stays_close(nats, places, gates.course_of(policy, reward_model, config), config.gates)
 
 
@@ -211,17 +229,45 @@ def better_than_sft(
     written: list[Message],
     written_before: list[Message],
     quality: Quality,
+    safety: Safety,
+    messages: MessageCorpus,
+    seed: int,
     config: PpoTextConfig,
 ) -> Outcome:
-    """Better messages than the SFT model's for the same customers."""
+    """Better messages than the SFT model's for the same customers; template and composer beside them."""
     compared = held_out[: config.gates.compared_prompts]
     ours, theirs = (quality.of(each, compared) for each in (written[: len(compared)], written_before))
-    return gates.better_than_sft(compared, ours, theirs, quality.by, config.gates)
+    others = {
+        name: quality.of(texts, compared)
+        for name, texts in messages_of_opponents(compared, safety, seed, composed=messages.simulated).items()
+    }
+    return gates.better_than_sft(compared, ours, theirs, quality.by, config.gates, others)
 
 
-def well_formed(_: TextPolicy, written: list[Message], config: PpoTextConfig) -> Outcome:
+def messages_of_opponents(
+    situations: Sequence[Situation], safety: Safety, seed: int, *, composed: bool
+) -> dict[str, list[Message]]:
+    """What could be sent instead of a model's messages: the template and, of the embedded corpus, its best sentences.
+
+    Raises:
+        TemplateError: The template breaks a rule.
+    """
+    sent = [outgoing(None, each.profile, each.arm, safety) for each in situations]
+    found = {"template": [Message(f" {each.text}", ended=True, sent=each) for each in sent]}
+    if composed:
+        rng = np.random.default_rng([seed, 7])
+        texts = [write_sendable(each.profile, each.arm, 1.0, safety, rng) for each in situations]
+        found["composer"] = [
+            Message(text.completion, ended=True, sent=each) for text, each in zip(texts, sent, strict=True)
+        ]
+    return found
+
+
+def well_formed(
+    _: TextPolicy, held_out: list[Situation], written: list[Message], config: PpoTextConfig
+) -> Outcome:
     """Messages come to an end, and customers get messages of their own."""
-    return gates.well_formed(written, config.gates)
+    return gates.well_formed(held_out, written, config.gates)
 
 
 def safe_to_send(

@@ -13,6 +13,7 @@ from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
 from churn_assets.message.config import ProfileConfig, SafetyRules
+from churn_assets.message.model.author import OPPONENTS, Authorship, authorship
 from churn_assets.message.training.config import Sampling
 from churn_assets.offers.economics import Economics
 from churn_assets.release.checks import RELEASE
@@ -43,6 +44,12 @@ def _evidence(step: Step[ReleaseConfig]) -> str:
     from churn_assets.release.evidence import evidence_digest
 
     return evidence_digest(prove(step.store, step.upstream, registry().checks))
+
+
+def _authorship(step: Step[ReleaseConfig]) -> Authorship:
+    """Who writes the messages, by what the check of the text model measured."""
+    stored = step.store.gate_reports(step.upstream["ppo_text"]).get("better_than_sft", {})
+    return authorship(stored.get("tables", {}).get(OPPONENTS, ()))
 
 
 def _expired(step: Step[ReleaseConfig], newest: ArtifactRef) -> str:
@@ -95,6 +102,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         menu = campaign.arms(catalogue(step.read(_ARMS), step.read(_ECONOMICS)))
         risk = value("risk_model").predictor.predict(customers.X)
         served = ServedCampaign(campaign.name, planned_shares(campaign, menu, risk))
+    author = _authorship(step) if texts is not None else Authorship("model", "")
     writing = Writing(
         safety=step.read(_SAFETY),
         currency=step.read(_CURRENCY),
@@ -103,6 +111,8 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         max_new_tokens=step.find(_MAX_NEW_TOKENS) or 0,
         sampling=step.find(_SAMPLING) or Sampling(),
         seed=step.seed,
+        author=author.author,
+        author_reason=author.reason,
     )
     simulated = "offer_log" in members and members["offer_log"].manifest.signature["simulated"] is True
     built = build_release(
@@ -134,6 +144,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
             "members": len(members),
             "checks": sum(len(checks) for checks in built.release.bundle.evidence.values()),
             "verdict": built.verdict.sentence,
+            **({} if texts is None else {"messages_by": author.author, "messages_why": author.reason}),
         },
         tables={plot.table: built.release.tables[plot.table] for plot in plots},
         plots=plots,

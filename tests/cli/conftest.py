@@ -97,6 +97,7 @@ def smaller(content: dict[str, Any]) -> None:
             "prompts": 60, "compared_prompts": 30, "min_gain": -2.0, "min_slice_gain": -2.0, "min_kl": 0.0,
             "max_kl": 9.0, "min_ended": 0.0, "min_unique": 0.0, "max_judge_fall": 99.0, "min_judge_gain": -99.0,
             "max_unsafe": 1.0, "max_replaced": 1.0, "max_wrong_offer": 1.0,
+            "max_common_sentence": 1.0, "max_same_but_for_facts": 1.0,
         },
     }  # fmt: skip
 

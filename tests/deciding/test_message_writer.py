@@ -49,9 +49,9 @@ class Says:
     def __init__(self, seconds=0.0):
         self.seconds = seconds
 
-    def write(self, prompts, n, deadline_s):
+    def write(self, situations, n, deadline_s):
         time.sleep(self.seconds)
-        return [[Raw(self.text(prompt))] * n for prompt in prompts]
+        return [[Raw(self.text(each.prompt))] * n for each in situations]
 
     @staticmethod
     def text(prompt):
@@ -137,8 +137,8 @@ def test_a_column_that_the_release_has_not_is_an_error(table, writing):
 
 def test_what_was_not_written_in_time_is_the_template_and_says_so(table, writing):
     class Late:
-        def write(self, prompts, n, deadline_s):
-            return [[Raw(" Hi {name}, half a", ended=False)] * n for _ in prompts]
+        def write(self, situations, n, deadline_s):
+            return [[Raw(" Hi {name}, half a", ended=False)] * n for _ in situations]
 
     ((message,),) = MessageWriter(writing, Late()).write(
         MessageWriter(writing).situations(table.where(table.ids == table.ids[0]), [MENU[1]]), deadline_s=0.0

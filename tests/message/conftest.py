@@ -42,7 +42,7 @@ def config() -> MessagesConfig:
 
 @pytest.fixture(scope="session")
 def messages(telco, config) -> MessageCorpus:
-    return write_message_corpus(telco, config, MENU, seed=0)
+    return write_message_corpus(telco, config, SafetyRules(), MENU, seed=0)
 
 
 @pytest.fixture(scope="session")

@@ -320,7 +320,7 @@ def every_config(config) -> MessagesConfig:
 
 @pytest.fixture(scope="module")
 def any_messages(telco, every_config):
-    return write_message_corpus(telco, every_config, ANY_MENU, 0, "EUR")
+    return write_message_corpus(telco, every_config, SafetyRules(), ANY_MENU, 0, "EUR")
 
 
 @pytest.fixture(scope="module")

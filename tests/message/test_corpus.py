@@ -94,13 +94,25 @@ def test_careful_agents_write_better_messages_and_faultless_ones_nearly_the_best
     assert means[-1] > 0.9
 
 
+def test_every_message_to_imitate_may_be_sent_to_its_customer_about_its_arm(messages):
+    safety = Safety(SafetyRules(), CHOICES.services)
+    for who, text in zip(messages.situations(), messages.frame["completion"], strict=True):
+        assert safety.check(text, *who).violations == (), text
+
+
+def test_rules_that_let_nothing_of_the_corpus_pass_are_refused(telco, config):
+    with pytest.raises(CorpusError, match="the corpus is English"):
+        corpus.write_message_corpus(telco, config, SafetyRules(language="de"), MENU, seed=0)
+
+
 def test_the_mixture_leaves_room_to_learn(messages):
     known = messages.situations()
     totals = [
         gold.gold_score(*who, text).total
         for who, text in zip(known, messages.frame["completion"], strict=True)
     ]
-    assert 0.35 < np.mean(totals) < 0.5
+    assert 0.7 < np.mean(totals) < 0.85
+    assert np.quantile(totals, 0.1) < 0.75
 
 
 def test_a_faultless_draft_is_safe():
@@ -194,24 +206,26 @@ def test_every_key_of_the_messages_reaches_them(telco):
     config = MessagesConfig.model_validate(
         {"profile": PROFILE, "durations": [2, 9], "rows": {"train": 50, "validation": 20, "test": 30}}
     )
-    made = corpus.write_message_corpus(telco, config, MENU, seed=0)
+    made = corpus.write_message_corpus(telco, config, SafetyRules(), MENU, seed=0)
     assert made.frame["split"].value_counts().to_dict() == {"train": 50, "test": 30, "validation": 20}
     assert set(made.frame["months"]) == {2.0, 9.0}
 
 
 def test_one_seed_writes_one_corpus_and_another_writes_another(telco, config, messages):
     small = config.model_copy(update={"rows": config.rows.model_copy(update={"train": 200})})
-    one, same = (corpus.write_message_corpus(telco, small, MENU, seed=7).frame for _ in range(2))
+    one, same = (
+        corpus.write_message_corpus(telco, small, SafetyRules(), MENU, seed=7).frame for _ in range(2)
+    )
     pd.testing.assert_frame_equal(one, same)
     assert not one["completion"].equals(
-        corpus.write_message_corpus(telco, small, MENU, seed=8).frame["completion"]
+        corpus.write_message_corpus(telco, small, SafetyRules(), MENU, seed=8).frame["completion"]
     )
 
 
 def test_more_messages_than_can_be_written_are_refused(telco, config, monkeypatch):
     monkeypatch.setattr(corpus, "TRIES", 1)
     with pytest.raises(CorpusError, match=r"messages\.rows: found \d+ different messages"):
-        corpus.write_message_corpus(telco, config, ONE, seed=0)
+        corpus.write_message_corpus(telco, config, SafetyRules(), ONE, seed=0)
 
 
 def test_one_offer_and_one_service_still_make_pairs(telco):

@@ -150,10 +150,29 @@ def test_a_gain_that_one_slice_pays_for_is_caught_and_the_slice_named():
 
 
 def test_messages_without_an_end_and_messages_for_everybody_are_caught():
-    fine = [message(f"Hello {n}.") for n in range(N)]
-    assert failed(gates.well_formed(fine, PPO)) == set()
-    assert failed(gates.well_formed([replace(each, ended=False) for each in fine], PPO)) == {"ended_share"}
-    assert failed(gates.well_formed([message() for _ in range(N)], PPO)) == {"unique_share"}
+    fine = [message(f"Hello {n}. See you {n}.") for n in range(N)]
+    unended = [replace(each, ended=False) for each in fine]
+    assert failed(gates.well_formed(SITUATIONS, fine, PPO)) == set()
+    assert failed(gates.well_formed(SITUATIONS, unended, PPO)) == {"ended_share"}
+    caught = failed(gates.well_formed(SITUATIONS, [message() for _ in range(N)], PPO))
+    assert caught == {"unique_share", "common_sentence_share", "same_but_for_facts"}
+
+
+def test_one_message_for_everybody_with_their_own_facts_is_no_variety():
+    texts = [message(f"Your {at.profile.service} costs {n}% less.") for n, at in enumerate(SITUATIONS)]
+    other = [message(f"Dear {{name}} number {n}. Take it.") for n in range(N)]
+    facts = [
+        replace(each, raw=f"Take {worth(at)} off your {at.profile.service}.")
+        for each, at in zip(texts, SITUATIONS, strict=True)
+    ]
+    assert {"common_sentence_share", "same_but_for_facts"} <= failed(
+        gates.well_formed(SITUATIONS, facts, PPO)
+    )
+    assert failed(gates.well_formed(SITUATIONS, other, PPO)) == {"common_sentence_share"}
+
+
+def worth(situation):
+    return f"{100 * situation.arm.terms.share_off:g}%"
 
 
 def course(judge=None, kept=15):

@@ -8,9 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from telco_texts import PROFILE
 from tiny_models import PPO
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from churn_assets.message.config import SafetyRules
+from churn_assets.message.measured import guide_of_messages
+from churn_assets.message.model.audit import says_only
 from churn_assets.message.model.language_model import (
     LanguageModel,
     ModelError,
@@ -20,6 +24,7 @@ from churn_assets.message.model.language_model import (
 )
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.tokenizer import train_tokenizer
+from churn_assets.message.text.safety import Safety
 from churn_assets.message.training.config import ComputeConfig, LoraConfig, RewardModelConfig
 from churn_assets.message.training.diary import next_beta
 from churn_assets.message.training.over_optimisation import judge_verdict
@@ -176,6 +181,35 @@ def test_a_message_without_an_end_pays_for_it_and_rewards_are_clipped():
     found = shaped_reward(np.array([1.0, 1.0, 9.0, -9.0], np.float32), [True, False, True, False], config)
 
     assert found.tolist() == [1.0, -1.0, 1.5, -3.5]
+
+
+def test_a_message_that_may_not_be_sent_pays_for_it():
+    config = PPO.model_copy(update={"refused_penalty": 0.5})
+
+    found = shaped_reward(np.zeros(2, np.float32), [True, True], config, np.array([False, True]))
+
+    assert found.tolist() == [0.0, -0.5]
+
+
+def test_under_masks_the_ratio_starts_at_one_and_every_text_says_its_offer(
+    tiny_sft, tiny_reward, some_messages
+):
+    safety = Safety(SafetyRules(), [rule["text"] for rule in PROFILE["services"]])
+    guide = guide_of_messages(tiny_sft, some_messages, safety)
+    config = PPO.model_copy(update={"max_new_tokens": 120, "batch_size": 4, "mini_batch_size": 2})
+    trainer = PpoTrainer(tiny_sft, tiny_reward, config, 0, guide)
+    prompts = list(guide.situations)[:4]
+
+    trainer.run_step(prompts)
+
+    assert (trainer.first_ratios == 1).all()
+    assert trainer.diary.latest["kl"] == 0.0
+    assert trainer.diary.latest["ended"] == 1.0
+    texts = trainer.finished().rollouts["text"]
+    assert guide.refused(prompts, texts.tolist()).all()  # true offers, in words that make no sense
+    for prompt, text in zip(prompts, texts, strict=True):
+        at = guide.situations[prompt]
+        assert says_only(text.replace(at.profile.service, "{service}"), at.arm, "USD"), text
 
 
 def test_the_critic_starts_as_the_reward_model(tiny_sft, tiny_reward):

@@ -5,6 +5,7 @@ from telco_texts import percent
 
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.masks import guide_of, masks_of
 from churn_assets.message.model.writing import Situation, situations_of, write_messages
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import Safety
@@ -46,12 +47,14 @@ def test_customers_of_one_profile_do_not_give_a_prompt_twice():
         ("", True, "template"),
     ],
 )
-def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, monkeypatch):
+def test_only_a_finished_text_that_breaks_no_rule_is_sent(text, ended, writer, monkeypatch, tiny_sft):
     monkeypatch.setattr(
         "churn_assets.message.model.generation.generate", lambda *_, **__: [[Generated(text, ended, (1, 2))]]
     )
     situation = Situation("a", PROFILES["a"], OFFERS[0])
-    (message,) = write_messages(None, [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling())
+    (message,) = write_messages(
+        Writer.of(tiny_sft), [situation], SAFETY, seed=0, max_new_tokens=8, sampling=Sampling()
+    )
     assert message.sent.written_by == writer
     assert message.raw == text
     assert SAFETY.check(message.sent.text, situation.profile, situation.arm).safe
@@ -70,9 +73,11 @@ def test_a_real_model_that_writes_nonsense_sends_only_templates(tiny_sft):
 def test_messages_are_sampled_as_configured(tiny_sft):
     situations = [Situation("a", PROFILES["a"], OFFERS[0])]
     writer = Writer.of(tiny_sft)
-    most_probable = generate(writer, [situations[0].prompt], seed=0, max_new_tokens=12, greedy=True)[0][
-        0
-    ].text
+    prompts, guide = (
+        [each.prompt for each in situations],
+        guide_of(masks_of(writer.tokenizer, SAFETY.rules), SAFETY, situations),
+    )
+    most_probable = generate(writer, prompts, seed=0, max_new_tokens=12, greedy=True, guide=guide)[0][0].text
 
     def written(sampling):
         (message,) = write_messages(writer, situations, SAFETY, seed=0, max_new_tokens=12, sampling=sampling)

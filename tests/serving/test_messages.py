@@ -48,9 +48,9 @@ class Says:
     def __init__(self, text, seconds=0.0):
         self.text, self.seconds, self.ended = text, seconds, True
 
-    def write(self, prompts, n, deadline_s):
+    def write(self, situations, n, deadline_s):
         time.sleep(self.seconds)
-        return [[self] * n for _ in prompts]
+        return [[self] * n for _ in situations]
 
 
 def written(table, writing, texts, *, arm="percent_20", seconds=5.0, local_time=None):

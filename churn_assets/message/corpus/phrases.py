@@ -46,6 +46,12 @@ LOYAL_OPENINGS: Mapping[str, str] = {
     "friendly": "Hey {name}, we go back a long way, thank you.",
     "brief": "Hi {name}, thank you for staying so long.",
 }
+SHORT_OPENINGS = (
+    "Hi {name}.",
+    "Hello {name}.",
+    "Dear {name}.",
+)
+"""Poor, but nothing that may not be sent."""
 PLAIN_OPENINGS = (
     "Dear customer.",
     "Hello.",
@@ -236,6 +242,19 @@ CONTACT_CALLS = (
     "Let us know how we can help.",
     "Please write back if it suits you.",
     "A short YES from you is all we need.",
+)
+SHORT_CALLS = (
+    "Reply YES to accept.",
+    "Reply YES.",
+    "Text YES to accept.",
+    "Say YES.",
+)
+"""Poor, but nothing that may not be sent."""
+SHORT_CONTACT_CALLS = (
+    "Reply YES.",
+    "Let us know.",
+    "Call us.",
+    "Write back.",
 )
 PRESSING_CALLS = (
     "Reply now or lose it.",

@@ -1,8 +1,10 @@
 """The embedded corpus: messages and labelled pairs, written by rule for real customers. Simulated, and says so.
 
 Three kinds of agents write: of every slot of a message, the careless get 20 % right, the usual 45 %, the careful
-75 %. What goes wrong is what goes wrong in such mail: no name, a vague or a wrong offer, empty promises, pressure,
-talk about the company, no close. A model that imitates them all has something left to learn from preferences.
+75 %. In a message to imitate what goes wrong is poor, and may be sent: curt words, talk about the company, no close.
+Every one of them keeps the safety rules for its customer and arm. In a text of a pair everything goes wrong that does
+in such mail: no name, a vague or a wrong offer, empty promises, pressure. A model that imitates the first has something
+left to learn from the second, and never saw what must not be said.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ from churn_assets.message.corpus.phrases import (
     PROMISES,
     RUDE_ACKNOWLEDGEMENTS,
     SAID,
+    SHORT_CALLS,
+    SHORT_CONTACT_CALLS,
+    SHORT_OPENINGS,
     SIGN_OFFS,
     TONES,
     VAGUE_OFFERS,
@@ -143,9 +148,7 @@ def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: 
     def say(slot: str, sentences: Sequence[str]) -> None:
         parts.append((slot, _fill(_one(sentences, rng), profile, arm)))
 
-    loyal = profile.tenure_months is not None and profile.tenure_months >= LOYAL_MONTHS
-    greetings = (*OPENINGS[tone], LOYAL_OPENINGS[tone]) if loyal else OPENINGS[tone]
-    say("opening", greetings if right() else PLAIN_OPENINGS)
+    say("opening", _greetings(tone, profile) if right() else PLAIN_OPENINGS)
     if rng.random() < ACKNOWLEDGED_SHARE:
         kind = CONTACT_ACKNOWLEDGEMENTS if bare else ACKNOWLEDGEMENTS
         say("acknowledgement", kind if right() else RUDE_ACKNOWLEDGEMENTS)
@@ -171,6 +174,58 @@ def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: 
     if right() or rng.random() >= NO_OPT_OUT_SHARE:
         say("opt_out", OPT_OUTS)
     return Draft(tuple(parts), tone)
+
+
+def write_sendable(
+    profile: Profile, arm: Arm, care: float, safety: Safety, rng: np.random.Generator
+) -> Draft:
+    """One message that may be sent, by an agent who gets each slot right with probability `care`.
+
+    Raises:
+        CorpusError: no such message was found: the rules refuse what the corpus says.
+    """
+    broken = ""
+    for _ in range(TRIES):
+        draft = _curt_draft(profile, arm, care, rng)
+        verdict = safety.check(draft.completion, profile, arm)
+        if verdict.safe:
+            return draft
+        broken = f"{verdict.blocking[0].rule}: {verdict.blocking[0].reason}"
+    raise CorpusError(
+        f"messages.source: corpus: found no text about {arm.id!r} that the safety rules let pass in {TRIES} tries "
+        f"(the last: {broken}); the corpus is English and says nothing else: loosen the rules, or bring messages of "
+        "your own"
+    )
+
+
+def _curt_draft(profile: Profile, arm: Arm, care: float, rng: np.random.Generator) -> Draft:
+    """A message whose slots, where they go wrong, are curt, empty or about the company."""
+    tone, bare = _one(TONES, rng), arm_facts(arm, profile.currency).nothing
+    parts: list[tuple[str, str]] = []
+
+    def right() -> bool:
+        return bool(rng.random() < care)
+
+    def say(slot: str, sentences: Sequence[str]) -> None:
+        parts.append((slot, _fill(_one(sentences, rng), profile, arm)))
+
+    say("opening", _greetings(tone, profile) if right() else SHORT_OPENINGS)
+    if right() and rng.random() < ACKNOWLEDGED_SHARE:
+        say("acknowledgement", CONTACT_ACKNOWLEDGEMENTS if bare else ACKNOWLEDGEMENTS)
+    if not right() and rng.random() < FILLER_SHARE:
+        parts.extend(("filler", str(each)) for each in rng.permutation(FILLERS)[: rng.integers(1, 3)])
+    say("offer", SAID[arm.terms.kind].told)
+    calls, short = (CONTACT_CALLS, SHORT_CONTACT_CALLS) if bare else (CALLS_TO_ACTION, SHORT_CALLS)
+    say("call", calls if right() else short)
+    if right():
+        say("sign_off", SIGN_OFFS[tone])
+    say("opt_out", OPT_OUTS)
+    return Draft(tuple(parts), tone)
+
+
+def _greetings(tone: str, profile: Profile) -> tuple[str, ...]:
+    loyal = profile.tenure_months is not None and profile.tenure_months >= LOYAL_MONTHS
+    return (*OPENINGS[tone], LOYAL_OPENINGS[tone]) if loyal else OPENINGS[tone]
 
 
 def _mistaken(arm: Arm, choices: Choices, rng: np.random.Generator) -> Arm:
@@ -332,21 +387,28 @@ def edits_of(choices: Choices, arm: Arm) -> tuple[str, ...]:
 
 
 def write_message_corpus(
-    table: CustomerTable, config: MessagesConfig, menu: Menu, seed: int, currency: str = "USD"
+    table: CustomerTable,
+    config: MessagesConfig,
+    rules: SafetyRules,
+    menu: Menu,
+    seed: int,
+    currency: str = "USD",
 ) -> MessageCorpus:
-    """Writes the embedded messages: no text twice, no prompt or customer in two splits.
+    """Writes the embedded messages: each may be sent, none stands twice, no prompt or customer is in two splits.
 
     Args:
         table: The customers; their folds decide the split.
         config: The `messages:` section.
+        rules: The `safety:` section, which every message keeps.
         menu: What may be offered.
         seed: Of everything that is drawn.
         currency: Of all money, ISO 4217.
 
     Raises:
-        CorpusError: a split has no customer, or too few different messages can be written.
+        CorpusError: a split has no customer, too few different messages can be written, or the rules let none pass.
     """
     profiles = profiles_of(table, config.profile, currency)
+    safety = safety_of(rules, config.profile.service_texts, menu)
     choices = Choices(offers_of(menu, config.durations), config.profile.service_texts, currency)
     rng = np.random.default_rng([seed, 1])
     written: set[str] = set()
@@ -357,7 +419,7 @@ def write_message_corpus(
         ):
             profile = profiles[customer]
             for _ in range(TRIES):
-                draft = write_draft(profile, arm, choices, _one(AGENTS, rng), rng)
+                draft = write_sendable(profile, arm, _one(AGENTS, rng), safety, rng)
                 if draft.completion not in written:
                     break
             else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,9 +15,10 @@ import numpy.typing as npt
 from churn_assets.gates.estimates import Estimate, Floats, Integers, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.corpus import gold
+from churn_assets.message.model.author import OPPONENTS
 from churn_assets.message.model.writing import Message, Situation
 from churn_assets.message.text.safety import TONE
-from churn_assets.message.text.terms import prompt_words, worth_words
+from churn_assets.message.text.terms import duration_words, prompt_words, worth_words
 from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
 from churn_assets.message.training.over_optimisation import judge_verdict
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from churn_assets.message.training.rollouts import TextPolicy
 
 Booleans = npt.NDArray[np.bool_]
+_SENTENCE = re.compile(r"[^.!?]+[.!?]")
 EXAMPLES = 12
 """Texts shown in a table."""
 
@@ -148,9 +153,17 @@ def rewards_are_its_own(
 
 
 def better_than_sft(
-    situations: Sequence[Situation], ours: Floats, theirs: Floats, by: str, config: PpoTextGates
+    situations: Sequence[Situation],
+    ours: Floats,
+    theirs: Floats,
+    by: str,
+    config: PpoTextGates,
+    opponents: Mapping[str, Floats] = MappingProxyType({}),
 ) -> Outcome:
     """Are messages better than the SFT model's for the same held-out customers, and worse for no slice of them?
+
+    What else could be sent is compared as well, and decides nothing here: a release sends the template where the model
+    is not better (`author.py`).
 
     Args:
         situations: (n,) whom and what they were written for.
@@ -158,6 +171,7 @@ def better_than_sft(
         theirs: (n,) quality of the SFT model's.
         by: Who says so: the gold rules or the judge.
         config: Thresholds.
+        opponents: (n,) quality of what others would write, by name.
     """
     everybody = np.ones(len(situations), bool)
     overall, row = _slice("all", "", everybody, situations, ours, theirs)
@@ -178,11 +192,26 @@ def better_than_sft(
     low, high = overall.interval
     detail = f"by {by}: {theirs.mean():.3f} before, {ours.mean():.3f} after; 95 % {low:+.3f} to {high:+.3f}"
     gate = Gate("gain_lower_bound", overall.lower_bound, ">=", config.min_gain, detail)
-    return Outcome((gate, *slices), {"slices": rows})
+    against = [_opponent(situations, name, by, ours, each) for name, each in opponents.items()]
+    return Outcome((gate, *slices), {"slices": rows, OPPONENTS: against})
 
 
-def well_formed(messages: Sequence[Message], config: PpoTextGates) -> Outcome:
-    """Do messages come to an end, and does every customer get one of their own?"""
+def well_formed(
+    situations: Sequence[Situation], messages: Sequence[Message], config: PpoTextGates
+) -> Outcome:
+    """Do messages come to an end, does every customer get one of their own, and do they differ in more than the facts?
+
+    Args:
+        situations: (n,) whom and what they were written for.
+        messages: (n,) the messages.
+        config: Thresholds.
+    """
+    plain = [without_facts(each.raw, at) for each, at in zip(messages, situations, strict=True)]
+    told = Counter(sentence for text in plain for sentence in {*_SENTENCE.findall(text)})
+    common = [
+        {"sentence": each.strip(), "share": count / len(plain)} for each, count in told.most_common(EXAMPLES)
+    ]
+    again = 1 - len({*plain}) / len(plain)
     texts = [each.raw for each in messages]
     ended = float(np.mean([each.ended for each in messages]))
     words = np.array([len(text.split()) for text in texts])
@@ -193,9 +222,35 @@ def well_formed(messages: Sequence[Message], config: PpoTextGates) -> Outcome:
         (
             Gate("ended_share", ended, ">=", config.min_ended, f"of {len(texts)}"),
             Gate("unique_share", len(set(texts)) / len(texts), ">=", config.min_unique, f"of {len(texts)}"),
+            Gate(
+                "common_sentence_share",
+                float(common[0]["share"]) if common else None,
+                "<=",
+                config.max_common_sentence,
+                f"of the messages say {common[0]['sentence']!r}, the facts apart" if common else "",
+            ),
+            Gate(
+                "same_but_for_facts",
+                again,
+                "<=",
+                config.max_same_but_for_facts,
+                "an earlier message over again",
+            ),
         ),
-        {"words": lengths},
+        {"words": lengths, "sentences": common},
     )
+
+
+def without_facts(text: str, situation: Situation) -> str:
+    """A message with signs for what it says of its customer and arm: what is left could be said to anybody."""
+    arm, profile = situation.arm, situation.profile
+    for words, sign in (
+        (profile.service, "{service}"),
+        (worth_words(arm, profile.currency), "{worth}"),
+        (duration_words(arm), "{duration}"),
+    ):
+        text = text.replace(words, sign) if words else text
+    return text.strip()
 
 
 @dataclass(frozen=True)
@@ -376,6 +431,15 @@ def _slice(
         "low": low,
         "high": high,
     }
+
+
+def _opponent(
+    situations: Sequence[Situation], name: str, by: str, ours: Floats, theirs: Floats
+) -> dict[str, Any]:
+    gain = _mean(situations, ours - theirs)
+    low, high = gain.interval
+    figures = {"ours": float(ours.mean()), "theirs": float(theirs.mean()), "gain": gain.value}
+    return {"opponent": name, "by": by, "prompts": len(ours), **figures, "low": low, "high": high}
 
 
 def _example(situation: Situation, text: str, *, right: bool) -> dict[str, Any]:

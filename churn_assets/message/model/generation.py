@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from churn_assets.message.model.language_model import LanguageModel
+from churn_assets.message.model.masks import Guide, MaskedTexts
 from churn_assets.message.model.tokenizer import TextError, TextTokenizer, batches_of_like_length, padded
 from churn_assets.message.training.config import EVERY_TOKEN, Sampling
 
@@ -60,6 +61,7 @@ def generate(
     n: int = 1,
     greedy: bool = False,
     sampling: Sampling = EVERY_TOKEN,
+    guide: Guide | None = None,
     deadline_s: float | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[list[Generated]]:
@@ -77,6 +79,7 @@ def generate(
         n: Messages a prompt.
         greedy: The most probable token each time instead of a draw.
         sampling: Which tokens are drawn, and how.
+        guide: Keeps to the facts of the prompts that it knows, whatever is drawn; None lets the model write anything.
         deadline_s: Seconds after which writing stops: what is unfinished then is returned as it is, `ended` False,
             and so is, empty, what was not begun.
         clock: Seconds, rising.
@@ -85,13 +88,14 @@ def generate(
         For each prompt its messages.
 
     Raises:
-        TextError: A prompt leaves no room for a message of that length.
+        TextError: A prompt leaves no room for a message of that length, or a fact that cannot be said.
     """
     stop = None if deadline_s is None else clock() + deadline_s
     repeated = [prompt for prompt in prompts for _ in range(n)]
     draws = None if greedy else uniform_draws(prompts, n, max_new_tokens, seed)
     tokens: list[list[int]] = [[] for _ in repeated]
     encoded = writer.tokenizer.encode(repeated)
+    facts = None if guide is None else guide.of(repeated)
     for rows in batches_of_like_length(encoded, BATCH):
         if stop is not None and clock() >= stop:
             break
@@ -101,6 +105,9 @@ def generate(
             max_new_tokens,
             None if draws is None else draws[rows],
             sampling,
+            followed=None
+            if guide is None or facts is None
+            else guide.masks.follow([facts[row] for row in rows], max_new_tokens),
             expired=None if stop is None else lambda: clock() >= stop,
         )
         for row, ids in zip(rows, found, strict=True):
@@ -130,6 +137,7 @@ def sample_tokens(
     max_new_tokens: int,
     draws: torch.Tensor | None,
     sampling: Sampling = EVERY_TOKEN,
+    followed: MaskedTexts | None = None,
     expired: Callable[[], bool] | None = None,
 ) -> list[list[int]]:
     """Ids of one batch, the end included where the model ended.
@@ -143,6 +151,7 @@ def sample_tokens(
         draws: (prompts, max_new_tokens) in [0, 1): where in the cumulative distribution each token is taken; None
             for the most probable one.
         sampling: Which tokens are drawn, and how.
+        followed: Says which tokens may follow.
         expired: Asked before every token; writing stops when it says so.
 
     Raises:
@@ -173,6 +182,8 @@ def sample_tokens(
                 logits_to_keep=1,
             )
             cache, logits = answer.past_key_values, answer.logits[:, -1].float()
+            if followed is not None:
+                logits = masked(logits, followed)
             token = (
                 logits.argmax(-1) if draws is None else draw_tokens(logits, draws[alive, position], sampling)
             )
@@ -185,9 +196,18 @@ def sample_tokens(
                     break
                 cache.batch_select_indices(kept)
                 alive, token, mask = alive[kept], token[kept], mask[kept]
+            if followed is not None:
+                followed.keep(going.cpu().numpy())
+                followed.advance(token.cpu().numpy())
             step = token[:, None]
             mask = torch.cat([mask, mask.new_ones((len(mask), 1))], 1)
         return written
+
+
+def masked(logits: torch.Tensor, followed: MaskedTexts) -> torch.Tensor:
+    """(n, vocabulary) the logits of the tokens that may follow; no others can be drawn."""
+    allowed = torch.from_numpy(followed.allowed(logits.shape[1])).to(logits.device)
+    return logits.masked_fill(~allowed, -torch.inf)
 
 
 def draw_tokens(logits: torch.Tensor, draws: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -198,5 +218,7 @@ def draw_tokens(logits: torch.Tensor, draws: torch.Tensor, sampling: Sampling) -
         before = falling.cumsum(-1) - falling
         probability = probability.scatter(-1, ids, falling * (before < sampling.top_p))
     cumulative = probability.cumsum(-1)
-    # Rounding leaves the last sum a little off 1; scaled by it, no draw falls behind the last token.
-    return (cumulative <= draws[:, None] * cumulative[:, -1:]).sum(-1).clamp(max=logits.shape[1] - 1)
+    # Rounding leaves the last sum a little off 1. Scaled by it, no draw falls behind the last token that can be drawn,
+    # nor, where the product is rounded up to it, on one behind that.
+    last = cumulative[:, -1:]
+    return (cumulative <= draws[:, None] * last).sum(-1).minimum((cumulative < last).sum(-1))

@@ -14,23 +14,33 @@ import numpy.typing as npt
 import torch
 
 from churn_assets.message.model.generation import Writer
+from churn_assets.message.model.masks import Guide
 from churn_assets.message.model.tokenizer import batches_of_like_length, padded
 from churn_assets.message.training.rollouts import mini_batches
 
 BATCH = 64
+ROOM = 1 << 12
+"""Tokens of a text that is read: as many as need not end it."""
 _LOGITS_AT_ONCE = 1 << 22
 """Probabilities of a vocabulary that are held at a time: 16 MB of each model."""
 
 
 def completion_log_probs(
-    network: Any, ids: torch.Tensor, mask: torch.Tensor, prompt_length: int
+    network: Any,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+    prompt_length: int,
+    allowed: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """(n, length - prompt_length) log-probabilities of the tokens behind the first `prompt_length`.
 
-    The vocabulary is projected on for those alone. Masked positions hold numbers without meaning.
+    The vocabulary is projected on for those alone. Masked positions hold numbers without meaning. Where `allowed`
+    (n, length - prompt_length, vocabulary) is given, no other tokens could have been drawn.
     """
     hidden = hidden_states(network, ids, mask)[:, prompt_length - 1 : -1]
     logits = network.get_output_embeddings()(hidden).float()
+    if allowed is not None:
+        logits = logits.masked_fill(~allowed, -torch.inf)
     return logits.log_softmax(-1).gather(-1, ids[:, prompt_length:, None])[..., 0]
 
 
@@ -102,7 +112,12 @@ def mean_log_ratio(
 
 
 def divergence(
-    policy: Writer, reference: Writer, prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool]
+    policy: Writer,
+    reference: Writer,
+    prompts: Sequence[str],
+    texts: Sequence[str],
+    ended: Sequence[bool],
+    guide: Guide | None = None,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
     """KL(policy || reference) of the next token, over the whole vocabulary, at every place of the texts.
 
@@ -114,6 +129,7 @@ def divergence(
         prompts: One a text.
         texts: What follows them.
         ended: Whether each ends by itself: then the end is one of its places.
+        guide: What both may write: tokens that may not follow have no part in it.
 
     Returns:
         (n,) nats, summed over each text's places, and (n,) how many places there are.
@@ -132,21 +148,43 @@ def divergence(
             ours, theirs = (
                 hidden_states(each.network, ids, mask)[:, :-1][written] for each in (policy, reference)
             )
-            found = _kl(policy.network, ours, reference.network, theirs).double().cpu().numpy()
+            allowed = None
+            if guide is not None:
+                allowed = _allowed(guide, prompts, rows, starts, batch, policy.network.config.vocab_size)
+                allowed = allowed.to(device)
+            found = _kl(policy.network, ours, reference.network, theirs, allowed).double().cpu().numpy()
             nats[batch] = np.bincount(whose, found, len(batch))
             places[batch] = np.bincount(whose, minlength=len(batch))
     return nats, places
 
 
-def _kl(policy: Any, ours: torch.Tensor, reference: Any, theirs: torch.Tensor) -> torch.Tensor:
-    """(n,) KL divergence of the next token, from (n, width) hidden states of both."""
+def _allowed(
+    guide: Guide,
+    prompts: Sequence[str],
+    rows: Sequence[Sequence[int]],
+    starts: Sequence[int],
+    batch: Sequence[int],
+    width: int,
+) -> torch.Tensor:
+    """(places, width) what may follow at each place of the texts of a batch, text by text."""
+    written = [rows[row][starts[row] :] for row in batch]
+    found = guide.masks.along(guide.of(prompts[row] for row in batch), written, ROOM, width)
+    return torch.cat([each[: len(ids)] for each, ids in zip(found, written, strict=True)])
+
+
+def _kl(
+    policy: Any, ours: torch.Tensor, reference: Any, theirs: torch.Tensor, allowed: torch.Tensor | None
+) -> torch.Tensor:
+    """(n,) KL divergence of the next token, from (n, width) hidden states of both, over the tokens allowed."""
     heads = [each.get_output_embeddings() for each in (policy, reference)]
     at_once = max(1, _LOGITS_AT_ONCE // heads[0].weight.shape[0])
     found = []
     for start in range(0, len(ours), at_once):
-        log_p, log_q = (
-            head(hidden[start : start + at_once]).float().log_softmax(-1)
-            for head, hidden in zip(heads, (ours, theirs), strict=True)
-        )
-        found.append((log_p.exp() * (log_p - log_q)).sum(-1))
+        piece = slice(start, start + at_once)
+        logits = [head(hidden[piece]).float() for head, hidden in zip(heads, (ours, theirs), strict=True)]
+        if allowed is not None:
+            logits = [each.masked_fill(~allowed[piece], -torch.inf) for each in logits]
+        log_p, log_q = (each.log_softmax(-1) for each in logits)
+        terms = log_p.exp() * (log_p - log_q)
+        found.append(torch.where(log_p > -torch.inf, terms, 0.0).sum(-1))
     return torch.cat(found) if found else ours.new_zeros(0)

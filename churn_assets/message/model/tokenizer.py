@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -12,6 +14,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 
 BOS_AND_EOS, PAD = "</s>", "<pad>"
 
+_BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 _PIECES = Regex(
     r" ?\d+(?:\.\d+)?%| ?\d+ months?"
     r"|'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -96,6 +99,17 @@ class TextTokenizer:
         """Texts of ids, without special tokens."""
         return list(self._tokenizer.decode_batch([list(ids) for ids in rows], skip_special_tokens=True))
 
+    def token_bytes(self) -> list[bytes]:
+        """The bytes that each token writes; none for special tokens, and where the vocabulary has a gap."""
+        definition = json.loads(self.definition)
+        special = {each["id"] for each in definition.get("added_tokens", ()) if each.get("special")}
+        kinds = _decoders(definition.get("decoder"))
+        found = [b""] * self.size
+        for token, number in self._tokenizer.get_vocab(with_added_tokens=True).items():
+            if number not in special | {self.eos_id, self.pad_id}:
+                found[number] = _bytes_of(token, in_alphabet="ByteLevel" in kinds)
+        return found
+
     def transformers_tokenizer(self) -> Any:
         """As transformers and TRL want it."""
         from transformers import PreTrainedTokenizerFast
@@ -106,6 +120,31 @@ class TextTokenizer:
         return PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, bos_token=eos, eos_token=eos, pad_token=pad, padding_side="left"
         )
+
+
+def _decoders(decoder: Any) -> set[str]:
+    """Kinds of a decoder and of its parts."""
+    if not decoder:
+        return set()
+    return {decoder["type"]}.union(*map(_decoders, decoder.get("decoders", ())))
+
+
+@lru_cache
+def _alphabet() -> dict[str, int]:
+    """The byte that each letter of a byte-level vocabulary stands for, as GPT-2 has it."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    hidden = (byte for byte in range(256) if byte not in plain)
+    return {chr(byte): byte for byte in plain} | {chr(256 + each): byte for each, byte in enumerate(hidden)}
+
+
+def _bytes_of(token: str, *, in_alphabet: bool) -> bytes:
+    """What a token writes: of a byte-level vocabulary, or of one of SentencePiece (`▁` for a space, `<0x0A>`)."""
+    letters = _alphabet()
+    if in_alphabet and all(letter in letters for letter in token):
+        return bytes(letters[letter] for letter in token)
+    if not in_alphabet and (byte := _BYTE.fullmatch(token)):
+        return bytes([int(byte.group(1), 16)])
+    return token.replace("▁", " ").encode()
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> TextTokenizer:

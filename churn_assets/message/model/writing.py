@@ -88,6 +88,8 @@ def write_messages(
 ) -> list[Message]:
     """A message for each situation; a text that breaks a rule, or was not finished, is replaced by the template.
 
+    The facts of each situation are right in every text, whatever is drawn.
+
     Args:
         writer: The model.
         situations: Whom to write to, about what.
@@ -97,12 +99,17 @@ def write_messages(
         sampling: Which tokens are drawn, and how.
 
     Raises:
+        TextError: A fact of a situation cannot be said.
         TemplateError: The template is needed and breaks a rule itself.
     """
     from churn_assets.message.model.generation import generate
+    from churn_assets.message.model.masks import guide_of, masks_of
 
     prompts = [each.prompt for each in situations]
-    written = generate(writer, prompts, seed=seed, max_new_tokens=max_new_tokens, sampling=sampling)
+    guide = guide_of(masks_of(writer.tokenizer, safety.rules), safety, situations) if situations else None
+    written = generate(
+        writer, prompts, seed=seed, max_new_tokens=max_new_tokens, sampling=sampling, guide=guide
+    )
     return [
         judged_message(each, text.text, safety, ended=text.ended)
         for each, (text,) in zip(situations, written, strict=True)

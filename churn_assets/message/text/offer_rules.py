@@ -48,13 +48,13 @@ _HEDGES = (
 _HEDGED = re.compile(rf"(?:^| )(?:{'|'.join(_HEDGES)})(?: (?:a|an|the|another|\$))*$")
 _SENTENCE_ENDS = frozenset(".!?")
 
-_MONEY_OFF = frozenset(
+MONEY_OFF = frozenset(
     {"off", "discount", "discounts", "discounted", "cheaper", "save", "saving", "savings", "reduced", "reduction",
      "rebate"}
 )  # fmt: skip
 """What no text says of an arm that takes no money off."""
 OFFERED = frozenset(
-    {*_MONEY_OFF, "less", "lower", "price", "prices", "offer", "offers", "offered", "offering", "deal", "deals",
+    {*MONEY_OFF, "less", "lower", "price", "prices", "offer", "offers", "offered", "offering", "deal", "deals",
      "reward", "rewards", "bonus", "gift", "gifts", "voucher", "free", "money", "euro", "euros", "dollar", "dollars",
      "pound", "pounds"}
 )  # fmt: skip
@@ -221,7 +221,7 @@ def _of_words(read: Quantities, facts: ArmFacts, free: Collection[int]) -> Broke
     """Words that name another offer than the arm's."""
     if facts.discount:
         return
-    named = OFFERED if facts.nothing else _MONEY_OFF
+    named = OFFERED if facts.nothing else MONEY_OFF
     for place, token in enumerate(read.tokens):
         if token == "free":
             if place in free or read.tokens[place - 1 : place] == ("feel",):

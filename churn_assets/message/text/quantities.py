@@ -51,9 +51,11 @@ _AT_LARGE = frozenset(
 )  # fmt: skip
 """What stands before a duration that says no length: `all the years with us`, `every month`."""
 
-_TELLING = frozenset(
-    {*_SMALL, *_LARGE, *_LOT, *_TIMES, *_PARTS, *_PERCENT, *_DURATIONS, "per", "a", "an", "next", "coming"}
+COUNTING: frozenset[str] = frozenset(
+    {*_SMALL, *_LARGE, *_LOT, *_TIMES, *_PARTS, *(_PERCENT - {"%"}), *_DURATIONS}
 )
+"""Words for numbers and for what they count, money apart."""
+_TELLING = COUNTING | {"%", "per", "a", "an", "next", "coming"}
 """Tokens that a number or a unit can start with, besides digits."""
 
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:'[^\W\d_]+)*|\S")

@@ -166,6 +166,11 @@ class Safety:
         known = [_as_said(sentence, self.language) for sentence in said]
         self._explainer = Explainer(self.language.grammar, rules.generic_services, known)
 
+    @property
+    def tells_gifts(self) -> bool:
+        """Whether the menu has any gift."""
+        return bool(self._gifts)
+
     def check(self, text: str, profile: Profile, arm: Arm, request: SendRequest | None = None) -> Verdict:
         """Judges a text with its placeholders, written for this customer and arm."""
         request, facts = request or SendRequest(), arm_facts(arm, profile.currency)

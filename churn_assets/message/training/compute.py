@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 from churn_assets.message.training.config import ComputeConfig
+
+_log = logging.getLogger(__name__)
+_MOST_THREADS = 2
+_SLACK = 1.0
+"""Load that the program itself, and what just ended before it, may have left in the last minute's mean."""
 
 
 class DeviceMissing(ValueError):  # noqa: N818 - what happened reads better
@@ -37,11 +44,27 @@ def precision(compute: ComputeConfig, device: torch.device) -> AbstractContextMa
     return autocast
 
 
+def threads_for(compute: ComputeConfig, load: float, cores: int) -> int:
+    """How many threads a training takes: as configured, or as many as the machine has room for.
+
+    Args:
+        compute: The section.
+        load: Programs that run or wait for a core, over the last minute.
+        cores: Of the machine.
+    """
+    if compute.threads != "auto":
+        return compute.threads
+    return _MOST_THREADS if load + _MOST_THREADS <= cores + _SLACK else 1
+
+
 @contextmanager
 def threads(compute: ComputeConfig) -> Iterator[None]:
-    """As many threads as configured, and afterwards as many as before."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(compute.threads)
+    """As many threads as configured, and afterwards as many as before; says so where the load allows only one."""
+    before, load, cores = torch.get_num_threads(), os.getloadavg()[0], os.cpu_count() or 1
+    taken = threads_for(compute, load, cores)
+    if compute.threads == "auto":
+        _log.info("%d of %d cores are taken: %d threads", round(load), cores, taken)
+    torch.set_num_threads(taken)
     try:
         yield
     finally:

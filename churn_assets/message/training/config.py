@@ -35,8 +35,10 @@ class ComputeConfig(_Section):
     """`auto` takes a GPU where there is one."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products (autocast). Weights stay float32: bfloat16 would round small updates away."""
-    threads: PositiveInt = 2
-    """On a CPU. Two train the small base 1.6 times as fast as one; runs repeat bit for bit only at an equal number."""
+    threads: PositiveInt | Literal["auto"] = "auto"
+    """On a CPU. Two train the small base 1.6 times as fast as one on a quiet machine, and many times slower beside
+    other work: `auto` takes two where the load leaves room for both, else one. Runs repeat bit for bit only at an
+    equal number: name it where they must."""
 
 
 class FromScratch(_Section):
@@ -202,6 +204,8 @@ class PpoTextConfig(TextTraining):
     """In standard deviations of the SFT model's rewards."""
     missing_eos_penalty: NonNegativeFloat = 1.0
     """Taken from the reward of a message that does not end by itself."""
+    refused_penalty: NonNegativeFloat = 1.0
+    """Taken from the reward of a message that the safety rules forbid to send: a template would stand in for it."""
     num_generations: Annotated[int, Field(ge=2)] = 2
     """GRPO only: messages a prompt, whose rewards are compared."""
     stop_when_judge_turns: bool = True

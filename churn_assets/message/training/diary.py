@@ -21,6 +21,7 @@ from churn_assets.message.model.language_model import (
     architecture_of,
     weights_of,
 )
+from churn_assets.message.model.masks import Guide
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.over_optimisation import judge_verdict
 from churn_assets.message.training.rollouts import Judged, Jury, TextPolicy, rollout_rows
@@ -54,20 +55,23 @@ class Diary:
         turned: Why the judge ends the training; empty where it does not.
     """
 
-    def __init__(self, sft: LanguageModel, reward: RewardModel, config: PpoTextConfig) -> None:
+    def __init__(
+        self, sft: LanguageModel, reward: RewardModel, config: PpoTextConfig, guide: Guide | None = None
+    ) -> None:
         """An empty one.
 
         Args:
             sft: Where the policy starts.
             reward: What it is trained against.
             config: The section `ppo_text`.
+            guide: Knows which texts the safety rules forbid.
 
         Raises:
             ModelError: The reward model reads texts by another tokenizer, or was trained from another SFT model.
         """
         _check_lineage(sft, reward)
         self._sft, self._reward, self._config = sft, reward, config
-        self.jury = Jury(reward, config)
+        self.jury = Jury(reward, config, guide)
         self.beta, self.turned = config.init_beta, ""
         self._curve: list[dict[str, float | None]] = []
         self._rollouts: list[pd.DataFrame] = []

@@ -59,12 +59,15 @@ class PpoTextGates(_Gates):
         min_kl, max_kl: KL divergence of the published policy from the SFT model, nats a token, along those texts.
         min_ended: Texts that the model ended by itself.
         min_unique: Different texts.
+        max_common_sentence: Texts that say the sentence that most of them do, the facts apart.
+        max_same_but_for_facts: Texts that only repeat another, the facts apart.
         max_judge_fall: How far the judge's score of those texts may lie below the best of the training, in standard
             deviations of the SFT model's scores.
         min_judge_gain: How much higher it must be than of the SFT model's.
         max_unsafe: Texts that break a blocking rule about what is said: the template stands in for them.
         max_replaced: Texts for which it does for whatever reason, how things are said among them.
-        max_wrong_offer: Texts that say an offer other than theirs, by the second parser.
+        max_wrong_offer: Texts that say an offer other than theirs, by the second parser: none can be written under the
+            masks.
         min_slice_gain: As `min_gain`, for each offer level and each service with at least `min_slice_prompts`.
         min_slice_prompts: Smaller slices are not judged.
         champion_tolerance: How much lower than the champion's the mean quality's upper bound may be.
@@ -77,11 +80,13 @@ class PpoTextGates(_Gates):
     max_kl: Annotated[float, Field(gt=0)] = 0.25
     min_ended: Share = 0.98
     min_unique: Share = 0.95
+    max_common_sentence: Share = 0.6
+    max_same_but_for_facts: Share = 0.25
     max_judge_fall: Annotated[float, Field(ge=0)] = 0.5
     min_judge_gain: float = 0.0
     max_unsafe: Share = 0.05
-    max_replaced: Share = 0.4
-    max_wrong_offer: Share = 0.03
+    max_replaced: Share = 0.05
+    max_wrong_offer: Share = 0.0
     min_slice_gain: float = 0.0
     min_slice_prompts: Prompts = 40
     champion_tolerance: Annotated[float, Field(ge=0)] = 0.02

@@ -20,6 +20,7 @@ import trl
 from churn_assets.message.corpus.data import MessageCorpus
 from churn_assets.message.model.generation import Generated
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
+from churn_assets.message.model.masks import Guide
 from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.message.training.checkpoint import checkpoint_folder
 from churn_assets.message.training.compute import threads
@@ -41,15 +42,18 @@ def train_grpo(
     seed: int,
     progress: Progress = silent,
     checkpoints: Path | None = None,
+    guide: Guide | None = None,
 ) -> TextPolicy:
     """Trains the SFT model against the reward model, on the prompts of the training split; arguments as `train_ppo`.
+
+    TRL draws the messages itself, of every token: `guide` only says which of them the safety rules forbid.
 
     Raises:
         ModelError: The reward model belongs to another SFT model.
     """
     prompts = list(dict.fromkeys(messages.of("train")["prompt"]))
     folder = checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
-    diary = Diary(sft, reward, config)
+    diary = Diary(sft, reward, config, guide)
     with threads(config.compute), tempfile.TemporaryDirectory() as scratch:
         place = folder or Path(scratch)
         follower = Follower(diary, sft.tokenizer, config, progress)

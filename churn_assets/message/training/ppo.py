@@ -22,6 +22,7 @@ from churn_assets.message.corpus.data import MessageCorpus
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.likelihood import completion_log_probs, hidden_states
+from churn_assets.message.model.masks import Guide
 from churn_assets.message.training.checkpoint import checkpoint_folder, newest_checkpoint, write_checkpoint
 from churn_assets.message.training.compute import device_of, precision, threads
 from churn_assets.message.training.config import PpoTextConfig
@@ -48,12 +49,14 @@ class Experience:
         log_p: Of the policy that wrote them.
         reference: Of the SFT model.
         values: Of the critic then.
+        allowed: (n, written, vocabulary) the tokens that could be drawn; None for all.
     """
 
     batch: MiniBatch
     log_p: torch.Tensor
     reference: torch.Tensor
     values: torch.Tensor
+    allowed: torch.Tensor | None
 
 
 def learning_rate(config: PpoTextConfig, step: int) -> float:
@@ -113,6 +116,7 @@ def train_ppo(
     seed: int,
     progress: Progress = silent,
     checkpoints: Path | None = None,
+    guide: Guide | None = None,
 ) -> TextPolicy:
     """Trains the SFT model against the reward model, on the prompts of the training split.
 
@@ -124,6 +128,7 @@ def train_ppo(
         seed: Of prompts, messages and order; equal seeds give equal bytes on one machine.
         progress: Told of reward, judge, KL, its weight and sample texts after every step.
         checkpoints: Folder to keep checkpoints in, and to go on from; none are kept without it.
+        guide: Keeps what is written to the facts of its prompt; ratio and KL are of what could be drawn under it.
 
     Raises:
         ModelError: The reward model belongs to another SFT model.
@@ -132,7 +137,7 @@ def train_ppo(
     prompts = list(dict.fromkeys(messages.of("train")["prompt"]))
     folder = checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
     with threads(config.compute):
-        trainer = PpoTrainer(sft, reward, config, seed)
+        trainer = PpoTrainer(sft, reward, config, seed, guide)
         if folder is not None and (found := newest_checkpoint(folder)) is not None:
             trainer.restore(found)
         while trainer.step < config.steps:
@@ -158,15 +163,22 @@ class PpoTrainer:
         first_ratios: Probability ratios of the first pass of the last step: all 1, as nothing was learned yet.
     """
 
-    def __init__(self, sft: LanguageModel, reward: RewardModel, config: PpoTextConfig, seed: int) -> None:
+    def __init__(
+        self,
+        sft: LanguageModel,
+        reward: RewardModel,
+        config: PpoTextConfig,
+        seed: int,
+        guide: Guide | None = None,
+    ) -> None:
         """Builds policy, reference, critic, reward network and judge.
 
         Raises:
             ModelError: The reward model belongs to another SFT model.
         """
         self._tokenizer, self._scale, self._config, self._seed = sft.tokenizer, reward.reward, config, seed
-        self._device = device_of(config.compute)
-        self.diary = Diary(sft, reward, config)
+        self._device, self._guide = device_of(config.compute), guide
+        self.diary = Diary(sft, reward, config, guide)
         torch.manual_seed(seed)  # of adapters' first weights
         self.policy = self._trainable(sft.network(), "CAUSAL_LM")
         self.critic = self._trainable(reward.network(), "SEQ_CLS")
@@ -257,7 +269,10 @@ class PpoTrainer:
         seed, most = seed_of_step(self._seed, self.step, 0), config.max_new_tokens
         with torch.no_grad(), precision(config.compute, self._device):
             writer = Writer(self.policy, tokenizer)
-            written = [each[0] for each in generate(writer, prompts, seed=seed, max_new_tokens=most)]
+            written = [
+                each[0]
+                for each in generate(writer, prompts, seed=seed, max_new_tokens=most, guide=self._guide)
+            ]
             batches = mini_batches(
                 tokenizer.encode(prompts),
                 [each.tokens for each in written],
@@ -265,19 +280,26 @@ class PpoTrainer:
                 tokenizer.pad_id,
                 self._device,
             )
-            learned = [
-                Experience(
-                    batch,
-                    self._log_probs(self.policy, batch),
-                    self._log_probs(self._reference, batch),
-                    self._values(batch),
-                )
-                for batch in batches
-            ]
+            learned = [self._experience(batch, prompts, written) for batch in batches]
         return written, learned
 
-    def _log_probs(self, network: Any, batch: MiniBatch) -> torch.Tensor:
-        return completion_log_probs(network, batch.ids, batch.mask, batch.prompt_length) * batch.written
+    def _experience(
+        self, batch: MiniBatch, prompts: Sequence[str], written: Sequence[Generated]
+    ) -> Experience:
+        allowed = None
+        if self._guide is not None:
+            facts = self._guide.of(prompts[row] for row in batch.rows)
+            tokens, most = [written[row].tokens for row in batch.rows], self._config.max_new_tokens
+            allowed = self._guide.masks.along(facts, tokens, most, self.policy.config.vocab_size)
+            allowed = allowed.to(self._device)
+        log_p, reference = (
+            self._log_probs(network, batch, allowed) for network in (self.policy, self._reference)
+        )
+        return Experience(batch, log_p, reference, self._values(batch), allowed)
+
+    def _log_probs(self, network: Any, batch: MiniBatch, allowed: torch.Tensor | None) -> torch.Tensor:
+        found = completion_log_probs(network, batch.ids, batch.mask, batch.prompt_length, allowed)
+        return found * batch.written
 
     def _values(self, batch: MiniBatch) -> torch.Tensor:
         """On the scale of the rewards, which the critic starts from."""
@@ -313,7 +335,8 @@ class PpoTrainer:
                     each = batches[i]
                     written = each.batch.written
                     with precision(config.compute, self._device):
-                        log_p, values = self._log_probs(self.policy, each.batch), self._values(each.batch)
+                        log_p = self._log_probs(self.policy, each.batch, each.allowed)
+                        values = self._values(each.batch)
                     surrogate, ratio = policy_loss(log_p, each.log_p, gains[i], config.clip_range)
                     error = value_loss(values, each.values, returns[i], config.value_clip_range)
                     # Divided by the group's tokens: as if its passes had been one.

@@ -12,6 +12,7 @@ import torch
 
 from churn_assets.message.model.generation import Generated
 from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel
+from churn_assets.message.model.masks import Guide
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.tokenizer import batches_of_like_length
 from churn_assets.message.training.compute import device_of
@@ -62,8 +63,8 @@ class Judged:
 class Jury:
     """The reward network and its judge, ready to run."""
 
-    def __init__(self, reward: RewardModel, config: PpoTextConfig) -> None:
-        self._reward, self._config = reward, config
+    def __init__(self, reward: RewardModel, config: PpoTextConfig, guide: Guide | None = None) -> None:
+        self._reward, self._config, self._guide = reward, config, guide
         device = str(device_of(config.compute))
         self._scorer, self._judge = (Scorer.of(reward, which, device) for which in NETWORKS)
 
@@ -73,17 +74,28 @@ class Jury:
         logit, judge_logit = (score(each, prompts, texts, ended) for each in (self._scorer, self._judge))
         standardised = self._reward.reward.standardised(logit)
         judged = self._reward.judge.standardised(judge_logit)
+        refused = None if self._guide is None else self._guide.refused(prompts, texts)
         return Judged(
-            shaped_reward(standardised, ended, self._config), standardised, judged, logit, judge_logit
+            shaped_reward(standardised, ended, self._config, refused),
+            standardised,
+            judged,
+            logit,
+            judge_logit,
         )
 
 
 def shaped_reward(
-    standardised: npt.NDArray[np.float32], ended: Sequence[bool], config: PpoTextConfig
+    standardised: npt.NDArray[np.float32],
+    ended: Sequence[bool],
+    config: PpoTextConfig,
+    refused: npt.NDArray[np.bool_] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """(n,) what the policy gets at the end of each message, KL apart."""
-    clipped = standardised.clip(-config.reward_clip, config.reward_clip)
-    return (clipped - config.missing_eos_penalty * ~np.asarray(ended, bool)).astype(np.float32)
+    """(n,) what the policy gets at the end of each message, KL apart; `refused` by the safety rules, where known."""
+    found = standardised.clip(-config.reward_clip, config.reward_clip)
+    found = found - config.missing_eos_penalty * ~np.asarray(ended, bool)
+    if refused is not None:
+        found = found - config.refused_penalty * refused
+    return found.astype(np.float32)
 
 
 def rollout_rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 Kind = Literal["greeting", "social", "loyalty", "offer", "call", "accept", "sign_off", "opt_out"]
@@ -13,6 +14,16 @@ RANKS: Mapping[Kind, int] = {
     "greeting": 0, "social": 1, "loyalty": 1, "offer": 2, "call": 3, "accept": 3, "sign_off": 4, "opt_out": 5,
 }  # fmt: skip
 """Within a sentence no clause follows one of a higher rank: `reply STOP and you get 20 % off` is no sentence."""
+
+HARMLESS: frozenset[str] = frozenset(
+    {
+        "each month", "every month", "per month", "each and every month", "the years", "these years", "those years",
+        "many years", "your day", "any day", "every day", "good day", "nice day", "great day", "lovely day",
+        "wonderful day", "pleasant day", "good week", "nice week", "great week", "your week", "nice month",
+        "every year", "every week", "feel free",
+    }
+)  # fmt: skip
+"""What counts, offers and gives nothing, though a word of it would elsewhere; other languages say these in `plain`."""
 
 FaultName = Literal[
     "opt_out", "records", "condition", "other_time", "other_price", "other_offer", "wrong_service", "pressure"
@@ -61,6 +72,12 @@ class Language:
     month: str
     months: str
     defaults: Mapping[str, object]
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Every word that the grammar knows."""
+        told = (*self.grammar.parts.values(), *self.grammar.offers.values(), *self.grammar.clauses.values())
+        return frozenset(re.findall(r"[^\W\d_]+", " ".join(told)))
 
 
 def grammar(written: str) -> Grammar:

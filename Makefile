@@ -56,7 +56,7 @@ $(TOOLS)/.installed: locks/tools.txt
 
 lock: $(TOOLS)/.installed  ## Write locks/ anew from pyproject.toml and constraints.txt.
 	$(TOOLS)/bin/uv pip compile pyproject.toml --all-extras --constraint constraints.txt --generate-hashes \
-	    --python-version 3.11 --quiet --output-file .churn/compiled.txt
+	    --python-version 3.11.7 --quiet --output-file .churn/compiled.txt
 	$(PYTHON) locks/make.py .churn/compiled.txt
 
 sbom: $(STAMP) $(TOOLS)/.installed  ## What is installed, as CycloneDX: .churn/sbom.cdx.json.

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from churn_assets.customers.table import CustomerTable
+from churn_assets.decision.config import DecisionGates
+from churn_assets.decision.gates import Trial
 from churn_assets.decision.incremental import within_window
+from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints
 from churn_assets.gates.report import Gate, Outcome
-
-if TYPE_CHECKING:
-    from churn_assets.customers.table import CustomerTable
-    from churn_assets.decision.config import DecisionGates
-    from churn_assets.decision.gates import Trial
-    from churn_assets.decision.policy import DecisionPolicy
 
 LEAST_OF_A_GROUP = 50
 """Customers of a level of a group that is judged; of fewer, the mean value is known to no better than half a month."""

@@ -18,7 +18,7 @@ MAY_LOSE = 0.25
 
 
 @dataclass(frozen=True)
-class Tested:
+class LoggedLift:
     """What a release earns over the one that led before it (a first one: over no offer), in money a decision."""
 
     mean: float
@@ -54,7 +54,7 @@ class OverBest:
         return f"{self.value:+.2f} a decision over {self.best.version}, the best leader so far ({ends})"
 
 
-def tested_of(reports: Mapping[str, Mapping[str, Any]]) -> Tested | None:
+def lift_of(reports: Mapping[str, Mapping[str, Any]]) -> LoggedLift | None:
     """What the off-policy gate found, from the gate reports of a policy; None where it did not compare.
 
     Args:
@@ -63,15 +63,15 @@ def tested_of(reports: Mapping[str, Mapping[str, Any]]) -> Tested | None:
     rows = reports.get(CHECK, {}).get("tables", {}).get("off_policy", ())
     for row in rows:
         if (row["quantity"], row["estimator"]) == ("tested", "DR") and row["mean"] is not None:
-            return Tested(row["mean"], (row["high_95"] - row["low_95"]) / (2 * Z_TWO_SIDED_95))
+            return LoggedLift(row["mean"], (row["high_95"] - row["low_95"]) / (2 * Z_TWO_SIDED_95))
     return None
 
 
 def over_best(
     history: Sequence[ChannelRecord],
     taken_back: Collection[ArtifactRef],
-    found: Callable[[ArtifactRef], Tested | None],
-    candidate: Tested | None,
+    found: Callable[[ArtifactRef], LoggedLift | None],
+    candidate: LoggedLift | None,
 ) -> OverBest | None:
     """The candidate beside the best of those that led; None where the chain of comparisons has a gap.
 
@@ -81,7 +81,7 @@ def over_best(
         found: What the gate found of a leader.
         candidate: What it found of the candidate, against the release that leads.
     """
-    paths: dict[ArtifactRef, dict[ArtifactRef, Tested]] = {}
+    paths: dict[ArtifactRef, dict[ArtifactRef, LoggedLift]] = {}
     for record in history:
         before = {} if record.previous is None else paths.get(ArtifactRef.parse(record.previous))
         step = None if record.ref in paths or before is None else found(record.ref)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from churn_assets.release.best_ever import JUDGED, MAY_LOSE, Tested, over_best, tested_of
+from churn_assets.release.best_ever import JUDGED, MAY_LOSE, LoggedLift, lift_of, over_best
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle, act_alike
 from churn_assets.release.evidence import Evidence, Required, evidence_digest, gather
 from churn_assets.store.artifacts import ArtifactStore
@@ -235,7 +235,7 @@ def _beside_best(
     if not decision.promote or JUDGED not in candidate.bundle.members:
         return decision
     history = channel.history()
-    ours = tested_of(store.gate_reports(candidate.bundle.members[JUDGED].version))
+    ours = lift_of(store.gate_reports(candidate.bundle.members[JUDGED].version))
     over = over_best(history, taken_back(history), lambda ref: _tested(store, ref), ours)
     if over is None:
         return decision
@@ -245,11 +245,11 @@ def _beside_best(
     return PromotionDecision(promote=True, reason=f"{decision.reason}; {over.said}")
 
 
-def _tested(store: ArtifactStore, leader: ArtifactRef) -> Tested | None:
+def _tested(store: ArtifactStore, leader: ArtifactRef) -> LoggedLift | None:
     """What the off-policy gate found of a release that led; None where nothing tells."""
     try:
         members = store.load(leader, RELEASE).bundle.members
-        return tested_of(store.gate_reports(members[JUDGED].version)) if JUDGED in members else None
+        return lift_of(store.gate_reports(members[JUDGED].version)) if JUDGED in members else None
     except BROKEN:
         return None
 

@@ -297,7 +297,7 @@ class UndecidedView(Struct, frozen=True):
 class BudgetView(Struct, frozen=True):
     """How a limit of the experiment's `budgets` stands after this call."""
 
-    name: str
+    name: Annotated[str, Meta(description="Which limit, as the experiment calls it.")]
     unit: Annotated[str, Meta(description="`money` or `contacts`.")]
     most: Annotated[float, Meta(description="Of the period, as far as this server may use it.")]
     used: Annotated[float, Meta(description="Of it, this call among it.")]

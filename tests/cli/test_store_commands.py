@@ -264,7 +264,7 @@ def test_what_a_run_sees_of_a_source_is_no_progress_of_the_asset_that_reads_it()
             )
         )
     (task,) = progress.tasks
-    assert (task.fields["state"], task.completed) == ("loss 0.5", 0.25)
+    assert (task.fields["state"], task.completed) == ("25%  loss 0.5", 0.25)
 
 
 def test_nothing_of_a_transfer_shows_in_a_pipe():

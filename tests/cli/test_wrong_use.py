@@ -94,4 +94,6 @@ def test_no_command_at_all_shows_the_help(churn):
 
 
 def test_a_root_that_is_not_there_is_named(tmp_path):
-    refused(CliRunner().invoke(app, ["--root", str(tmp_path / "none"), "releases"]), "none", "--help")
+    refused(
+        CliRunner().invoke(app, ["--root", str(tmp_path / "none"), "releases"]), "does not exist", "--help"
+    )

@@ -124,7 +124,7 @@ def test_a_verdict_depends_on_the_sections_that_are_asked_for_by_way_of_others_t
         "ppo_text", "messages", "safety", "seed", "ppo_decision.menu", "arms",
         "economics.discount_months", "economics.currency",
     }  # fmt: skip
-    assert sections_of(checks["ppo_decision", "off_policy"], "ppo_decision") == set()
+    assert sections_of(checks["ppo_decision", "off_policy"], "ppo_decision") == {"ppo_decision"}
 
 
 def test_what_a_function_asks_for_is_read_without_importing_it():

@@ -36,7 +36,7 @@ QUESTIONS, OUTCOMES = map(msgspec.json.Decoder, (DecisionsQuestion, OutcomesQues
 def guarded(keys):
     """The application over parts that are never asked here."""
     config = ServingConfig()
-    parts = Parts(config, *[None] * 3, SimpleNamespace(running=None), Metrics(), keys, lambda: None)
+    parts = Parts(config, *[None] * 4, SimpleNamespace(running=None), Metrics(), keys, lambda: None)
     return create_app(parts)
 
 

@@ -125,12 +125,14 @@ def decide(
     try:
         names = _write(batch.parts() if run is None else run.kept(), decider, writer, decided_file, kept)
     except TableError:  # the wave is refused: who decides again names another
-        batch.end()
+        if run is None:
+            batch.end()
         raise
     told = _told(found, decider, names) | {"release": str(ref), "simulated": bundle.simulated}
     told["missing"] = missing_for_more(bundle.branches)
     told["budgets"] = [] if run is None else [each._asdict() for each in run.uses]
-    batch.end()
+    if run is None:
+        batch.end()
     written = [str(each) for each in (target, kept) if each is not None]
     if as_json:
         print_json(told | {"written": ", ".join(written)})

@@ -263,7 +263,8 @@ def test_explore_says_what_each_design_costs_before_a_server_starts(project):
     assert (uniform["design"], uniform["configured"]) == ("uniform", True)
     assert plausible["cost"] <= uniform["cost"]
     assert uniform["served"] + uniform["cost"] == pytest.approx(uniform["policy"])
-    assert "money a decision" in project.churn("explore", "--release", "latest").output
+    shown = project.churn("explore", "--release", "latest").output
+    assert "money a decision" in " ".join(shown.split())
 
 
 def test_write_shows_texts_rewards_and_what_would_be_sent(project):
@@ -273,13 +274,11 @@ def test_write_shows_texts_rewards_and_what_would_be_sent(project):
     told = json.loads(shown.output)
     assert told["arm"] == "percent_10"
     assert "Offer: 10% off for 6 months" in told["prompt"]
-    assert len(told["messages"]) == 2
-    for message in told["messages"]:
-        assert isinstance(message["reward"], float)
-        assert (
-            message["sent"] == "template"
-        )  # a model that was hardly trained writes nothing that may be sent
-        assert "10% off" in message["as sent"]
+    # A model that was hardly trained does not beat the template, so that is what the release sends, once.
+    (message,) = told["messages"]
+    assert isinstance(message["reward"], float)
+    assert message["sent"] == "template"
+    assert "10% off" in message["as sent"]
     assert json.loads(project.churn(*command, "--offer", "10").output) == told
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from real_daemon import PROJECT, Daemon
-from watched_shop import WatchedShop
+from watched_shop import AUTOMATION, WatchedShop
 
 from benchmarks.served import EXPERIMENT, publish_release
 from churn_assets.customers.table import EMBEDDED, read_customers
@@ -48,7 +48,7 @@ def watch(shop: WatchedShop, webhook: str) -> Daemon:
     )
     shop.prove(shop.releases["wasteful"], None)
     project.lead(shop.releases["wasteful"])
-    shop.serve(2)
+    shop.serve(6)  # so many that a better candidate is certainly no worse, at all looks
 
     path = root / "configs" / f"{EXPERIMENT}.yaml"
     content: dict[str, Any] = yaml.safe_load(path.read_text())
@@ -58,6 +58,7 @@ def watch(shop: WatchedShop, webhook: str) -> Daemon:
     content["ppo_decision"]["ppo"] = {"total_timesteps": TIMESTEPS}
     content["automation"] |= {
         "settle_seconds": 0.0,
+        "promotion": AUTOMATION["promotion"] | {"min_decisions": 5_000, "may_lose": 0.5},
         "daily_cap": 100,
         "new_decisions": NEVER,
         "drift": {"window_decisions": NEVER},

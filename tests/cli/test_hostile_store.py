@@ -104,9 +104,11 @@ def test_a_promotion_with_any_reason_is_written_once_and_every_command_shows_it(
     shutil.copytree(made.root, project.root)
     before = len(Channel(store_of(project), "quickstart").history())
     lead(project, 1, reason=text, actor=text)
-    done = project.churn(
-        "rollback", "--reason", text.replace("\0", ""), "--actor", text.replace("\0", "") or "x"
-    )
+    reason = text.replace("\0", "")
+    if not reason.strip():
+        assert project.churn("rollback", "--reason", reason, "--actor", "x").exit_code == 2
+        reason = "none that shows"
+    done = project.churn("rollback", "--reason", reason, "--actor", text.replace("\0", "") or "x")
     assert done.exit_code == 0, done.output
     assert len(Channel(store_of(project), "quickstart").history()) == before + 2
     for command in (["history"], ["history", "--json"], ["releases"], ["store", "verify"], ["doctor"]):
@@ -241,7 +243,14 @@ def test_credentials_that_are_no_credentials_are_told(project, tmp_path, monkeyp
     (tmp_path / "key.json").write_text("{}")
     for file in ("missing.json", "key.json"):
         monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / file))
-        for command in (["history"], ["releases"], ["promote"], ["rollback"], ["store", "verify"]):
+        why = ["--reason", "a try"]
+        for command in (
+            ["history"],
+            ["releases"],
+            ["promote", *why],
+            ["rollback", *why],
+            ["store", "verify"],
+        ):
             monkeypatch.setenv("CHURN_STORE", "gs://a-bucket/churn")
             result = project.churn(*command)
             assert result.exit_code == 3, (command, result.output)

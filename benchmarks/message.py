@@ -28,7 +28,8 @@ from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
 from churn_assets.flow.registry import registry
 from churn_assets.message.corpus.data import MessageCorpus, Preferences
-from churn_assets.message.measured import guide_of_messages, messages_of_opponents
+from churn_assets.message.guides import guide_of_messages
+from churn_assets.message.measured import messages_of_opponents
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import gold_scores, labels_by_gold
 from churn_assets.message.model.generation import Generated, Writer, generate

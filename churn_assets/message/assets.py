@@ -173,7 +173,7 @@ def _train(train: Callable[..., _T], step: Step[Any], *inputs: Any, **more: Any)
 
 def _guide(step: Step[Any], model: LanguageModel, messages: MessageCorpus) -> Guide:
     """Keeps what is written for the prompts of these messages to their facts, where customer and arm are known."""
-    from churn_assets.message.measured import guide_of_messages, safety_rules
+    from churn_assets.message.guides import guide_of_messages, safety_rules
 
     safety = safety_rules(step.read(SAFETY), step.read(TEXTS), _menu(step))
     return guide_of_messages(model, messages, safety)

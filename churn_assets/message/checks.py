@@ -22,7 +22,7 @@ _MENU: Given = {
     "currency": CURRENCY,
     "texts": TEXTS,
 }
-_RULES: Given = {"safety": "churn_assets.message.measured:safety_rules", "rules": SAFETY, **_MENU}
+_RULES: Given = {"safety": "churn_assets.message.guides:safety_rules", "rules": SAFETY, **_MENU}
 _SFT: Given = {
     "writer": "churn_assets.message.measured:writer_of_sft",
     "held_out": "churn_assets.message.measured:held_out_situations",

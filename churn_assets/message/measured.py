@@ -17,20 +17,21 @@ from churn_assets.arms import Menu
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Floats
 from churn_assets.gates.report import Outcome
-from churn_assets.message.config import MessagesConfig, SafetyRules
+from churn_assets.message.config import MessagesConfig
 from churn_assets.message.corpus.data import MessageCorpus, Preferences
 from churn_assets.message.corpus.sentences import write_sendable
+from churn_assets.message.guides import guide_of_messages
 from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import Booleans
 from churn_assets.message.model.generation import Writer, generate
 from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel, Which
 from churn_assets.message.model.likelihood import divergence, mean_log_ratio, perplexity
-from churn_assets.message.model.masks import Guide, guide_of, masks_of
+from churn_assets.message.model.masks import guide_of, masks_of
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Message, Situation, situations_of, write_messages
 from churn_assets.message.text.profile import profiles_of
-from churn_assets.message.text.safety import SERVICE, Safety, safety_of
+from churn_assets.message.text.safety import SERVICE, Safety
 from churn_assets.message.text.template import outgoing
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.compute import device_of, threads
@@ -57,11 +58,6 @@ class Quality:
     of: Callable[[Sequence[Message], Sequence[Situation]], Floats]
 
 
-def safety_rules(rules: SafetyRules, texts: MessagesConfig, menu: Menu) -> Safety:
-    """The rules of the experiment."""
-    return safety_of(rules, texts.profile.service_texts, menu)
-
-
 def held_out_situations(
     customers: CustomerTable,
     messages: MessageCorpus,
@@ -84,12 +80,6 @@ def writer_of_sft(sft_model: LanguageModel, config: TextSection) -> Writer:
 def writer_of_policy(ppo_text: TextPolicy, config: PpoTextConfig) -> Writer:
     """The policy, ready to run."""
     return Writer.of(ppo_text.model, str(device_of(config.compute)))
-
-
-def guide_of_messages(model: LanguageModel, messages: MessageCorpus, safety: Safety) -> Guide:
-    """What is known of the prompts of these messages, where customer and arm are."""
-    known = [Situation("", *each) for each in dict.fromkeys(messages.situations()) if each is not None]
-    return guide_of(masks_of(model.tokenizer, safety.rules), safety, known)
 
 
 def messages_of_policy(

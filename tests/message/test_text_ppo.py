@@ -13,7 +13,7 @@ from tiny_models import PPO
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from churn_assets.message.config import SafetyRules
-from churn_assets.message.measured import guide_of_messages
+from churn_assets.message.guides import guide_of_messages
 from churn_assets.message.model.audit import says_only
 from churn_assets.message.model.language_model import (
     LanguageModel,

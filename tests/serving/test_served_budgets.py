@@ -69,10 +69,8 @@ def test_two_workers_a_kill_and_a_batch_share_one_budget(kept, customers):
     with server.client() as client, ThreadPoolExecutor(4) as pool:
         answers = [*pool.map(lambda each: decide(client, each), calls[:5])]
     server.stop(signal.SIGKILL)
-    with Server(kept, options=("--workers", "2")) as again:
-        again.start()
-        with again.client() as client:
-            answers += [decide(client, each) for each in calls[5:]]
+    with Server(kept, options=("--workers", "2")).start() as again, again.client() as client:
+        answers += [decide(client, each) for each in calls[5:]]
     assert 0 < cost(answers) <= MOST
     assert called(answers) <= CALLS
     last = {each["name"]: each for each in answers[-1]["budgets"]}

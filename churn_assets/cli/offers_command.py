@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from churn_assets.cli.errors import UsageProblemError, guarded
+from churn_assets.cli.errors import guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import out, print_json, table
 from churn_assets.cli.shown import one_line, styled
-from churn_assets.cli.store_commands import ActorOption, user_name
+from churn_assets.cli.store_commands import ActorOption, ReasonOption, needed_reason, user_name
 
 if TYPE_CHECKING:
     from churn_assets.serving.switch import SwitchAct
 
 offers_app = typer.Typer(no_args_is_help=True, help="Stop all offers, and make them again.")
-WhyOption = Annotated[str, typer.Option("--reason", "-r", help="Why; it is mandatory and kept.")]
 
 
 @offers_app.command("stop")
 @guarded
 def stop_offers(
     context: typer.Context,
-    reason: WhyOption = "",
+    reason: ReasonOption = "",
     experiment: ExperimentOption = "quickstart",
     channel: ChannelOption = None,
     actor: ActorOption = None,
@@ -37,7 +36,7 @@ def stop_offers(
 @guarded
 def resume_offers(
     context: typer.Context,
-    reason: WhyOption = "",
+    reason: ReasonOption = "",
     experiment: ExperimentOption = "quickstart",
     channel: ChannelOption = None,
     actor: ActorOption = None,
@@ -56,8 +55,7 @@ def _throw(
 ) -> None:
     from churn_assets.serving.switch import switch_log, throw_switch
 
-    if not reason.strip():
-        raise UsageProblemError("--reason: found none, expected why", "it is kept in the log")
+    reason = needed_reason(reason, f"offers {act}")
     place = open_place(context, experiment)
     log = switch_log(place.store, place.other(channel).name)
     record = throw_switch(log, act, actor=actor or user_name(), reason=reason, now=datetime.now(UTC))

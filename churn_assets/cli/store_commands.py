@@ -43,7 +43,7 @@ def user_name() -> str:
         return f"uid {os.getuid()}"
 
 
-def _needed(reason: str, command: str) -> str:
+def needed_reason(reason: str, command: str) -> str:
     """A reason that says something, as the UI's jobs ask for one too.
 
     Raises:
@@ -70,7 +70,7 @@ def promote(
     from churn_assets.flow.registry import registry
     from churn_assets.release.promotion import promote as promote_release
 
-    reason = _needed(reason, "promote")
+    reason = needed_reason(reason, "promote")
     place = open_place(context, experiment)
     record = promote_release(
         place.store,
@@ -102,7 +102,7 @@ def rollback(
     """Let a release lead again that led before; works while the current one is broken."""
     from churn_assets.release.promotion import rollback as roll_back
 
-    reason = _needed(reason, "rollback")
+    reason = needed_reason(reason, "rollback")
     place = open_place(context, experiment)
     record = roll_back(
         place.store,

@@ -430,7 +430,7 @@ class OffPolicyVerdict:
         undone, suspected = self.estimate.undone_by, self.estimate.suspected
         shown = (
             "no log shows it"
-            if suspected < max(undone, 1 + ABOVE)
+            if suspected <= 1 or suspected < undone
             else f"churn without contact differs from the customers' table as by a factor of {suspected:.2f}: either "
             "the table is out of date, or whoever logged knew who would leave, and the lift is not to be believed"
         )

@@ -528,15 +528,4 @@ def _microseconds(at: datetime) -> int:
 
 def _frame(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame.from_records(list(rows), columns=list(_FRAME))
-    numbers = [
-        NO_CONTACT,
-        "risk",
-        "acceptance",
-        "price",
-        "accepted",
-        "churned",
-        "margin",
-        "complained",
-        "opted_out",
-    ]
-    return frame.astype(dict.fromkeys(numbers, "float64"))
+    return frame.astype(dict.fromkeys(_FRAME[_FRAME.index(NO_CONTACT) :], "float64"))

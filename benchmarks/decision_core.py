@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import Figure, main
-from benchmarks.served import new_project, publish_release, questions
+from benchmarks.served import fit_models, new_project, publish_release, questions
 from churn_assets.customers.table import read_customers
 from churn_assets.deciding.decider import CustomerInput, Decider, LastContact, Rollout
 from churn_assets.deciding.release_models import canonical
@@ -102,7 +102,7 @@ def measure() -> list[Figure]:
         project = new_project(Path(folder) / "project")
         experiment = project.experiment
         table = read_customers(experiment.customers, seed=experiment.seed, root=project.root)
-        ref = publish_release(project, experiment, table, rows=20_000, timesteps=65_536, seed=1)
+        ref = publish_release(project, fit_models(experiment, table, rows=20_000, timesteps=65_536, seed=1))
         loading = _timed(lambda: load_release(project.store, ref)) / 1e3
         _, models = load_release(project.store, ref)
     decider = Decider(models, str(ref))

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from churn_assets.flow.registry import registry
 from churn_assets.message.text.safety import gifts_of
 from churn_assets.message.training.config import Sampling
 from churn_assets.offers.economics import catalogue
+from churn_assets.offers.log import OfferLog
 from churn_assets.offers.world import DemoWorld
 from churn_assets.release.build import as_raw
 from churn_assets.release.bundle import RELEASE, Bundle, Golden, Member, Release
@@ -109,26 +110,34 @@ def new_project(root: Path) -> Project:
     return Project(root)
 
 
-def publish_release(
-    project: Project,
-    experiment: Experiment,
-    table: CustomerTable,
-    *,
-    rows: int,
-    timesteps: int,
-    seed: int,
-    change: Callable[[DecisionPolicy], DecisionPolicy] = lambda policy: policy,
-) -> ArtifactRef:
-    """Fit all models of the decision branch and publish them as one release.
+@dataclass(frozen=True)
+class FittedModels:
+    """What the models of the decision branch became on one table and one log."""
+
+    experiment: Experiment
+    table: CustomerTable
+    log: OfferLog
+    risk: RiskModel
+    accept: AcceptModel
+    effect: EffectModel
+    policy: DecisionPolicy
+
+    @property
+    def responses(self) -> ResponseModels:
+        return ResponseModels.of(self.risk, self.accept, self.effect, self.policy.process)
+
+
+def fit_models(
+    experiment: Experiment, table: CustomerTable, *, rows: int, timesteps: int, seed: int
+) -> FittedModels:
+    """Fit all models of the decision branch.
 
     Args:
-        project: Where to.
         experiment: What is fitted how.
         table: The customers.
         rows: Decisions of the log that is learned from.
         timesteps: Of the policy's training.
-        seed: Of log and policy: another one gives a release that decides otherwise.
-        change: What becomes of the trained policy before it is published.
+        seed: Of log and policy: another one gives models that decide otherwise.
     """
     arms = catalogue(experiment.arms, experiment.economics)
     world = DemoWorld(table, experiment.economics, experiment.offer_log.demo_menu(arms))
@@ -143,8 +152,14 @@ def publish_release(
     config = experiment.ppo_decision.model_copy(update={"ppo": ppo})
     responses = ResponseModels.of(risk, accept, effect, process)
     learners = build_tables(table.where(~table.held_out), responses)
-    policy = change(train(learners, process, config, seed=seed).policy)
-    values = (table, log, risk, accept, effect, policy)
+    policy = train(learners, process, config, seed=seed).policy
+    return FittedModels(experiment, table, log, risk, accept, effect, policy)
+
+
+def publish_release(project: Project, fitted: FittedModels) -> ArtifactRef:
+    """Publish models as one release."""
+    experiment, table, policy = fitted.experiment, fitted.table, fitted.policy
+    values = (table, fitted.log, fitted.risk, fitted.accept, fitted.effect, policy)
     members: dict[str, ArtifactRef] = {}
     for asset, value in zip(registry().members["decision"], values, strict=True):
         members[asset] = _publish(project, asset, value, members)
@@ -152,13 +167,13 @@ def publish_release(
     writing = Writing(
         safety=experiment.safety,
         currency=experiment.economics.currency,
-        gifts=gifts_of(process.menu),
+        gifts=gifts_of(policy.process.menu),
         profile=None,
         max_new_tokens=1,
         sampling=Sampling(),
         seed=0,
     )
-    models = ReleaseModels.build(responses, policy, table.X)
+    models = ReleaseModels.build(fitted.responses, policy, table.X)
     bundle = Bundle(
         experiment=EXPERIMENT,
         branches=("decision",),

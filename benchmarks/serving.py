@@ -28,7 +28,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.decision_core import core_figures
-from benchmarks.served import ROOT, Project, Server, new_project, publish_release, questions
+from benchmarks.served import ROOT, Project, Server, fit_models, new_project, publish_release, questions
 from benchmarks.trivial_endpoint import ANSWER_BYTES
 from churn_assets.customers.table import read_customers
 from churn_assets.deciding.decider import CustomerInput
@@ -231,7 +231,8 @@ def releases(project: Project) -> tuple[ArtifactRef, ArtifactRef, list[dict[str,
     table = read_customers(experiment.customers, seed=experiment.seed, root=ROOT)
     first, second = (
         publish_release(
-            project, experiment, table, rows=experiment.offer_log.rows, timesteps=131_072, seed=seed
+            project,
+            fit_models(experiment, table, rows=experiment.offer_log.rows, timesteps=131_072, seed=seed),
         )
         for seed in (1, 2)
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import Result
+from made_once import made_once
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
@@ -105,19 +105,11 @@ def smaller(content: dict[str, Any]) -> None:
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Trained with both branches, checked and released, once for all test processes; tests must not change it."""
-    base = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    project = Project(base / "trained")
-    with (base / "trained.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits, and finds it made
-        if not (base / "trained.made").exists():
-            train(project)
-            (base / "trained.made").touch()
-    return project
+    return Project(made_once(tmp_path_factory, "trained", train))
 
 
-def train(project: Project) -> None:
+def train(root: Path) -> None:
+    project = Project(root)
     (project.root / "configs").mkdir(parents=True)
     for name in ("dagster.yaml", "workspace.yaml", "configs/quickstart.yaml"):
         shutil.copy(REPOSITORY / name, project.root / name)

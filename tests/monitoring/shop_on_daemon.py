@@ -11,7 +11,7 @@ import yaml
 from real_daemon import PROJECT, Daemon
 from watched_shop import AUTOMATION, WatchedShop
 
-from benchmarks.served import EXPERIMENT, publish_release
+from benchmarks.served import EXPERIMENT
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.offers.world import DemoWorld
@@ -37,15 +37,7 @@ def always_the_largest_offer(policy: DecisionPolicy) -> DecisionPolicy:
 def watch(shop: WatchedShop, webhook: str) -> Daemon:
     """The daemon, not started yet; decisions are not judged before `shop.configure` says when."""
     project, root = shop.project, shop.project.root
-    shop.releases["wasteful"] = publish_release(
-        project,
-        project.experiment,
-        shop.table,
-        rows=5_000,
-        timesteps=1_024,
-        seed=3,
-        change=always_the_largest_offer,
-    )
+    shop.publish("wasteful", 1, always_the_largest_offer)
     shop.prove(shop.releases["wasteful"], None)
     project.lead(shop.releases["wasteful"])
     shop.serve(6)  # so many that a better candidate is certainly no worse, at all looks

@@ -14,7 +14,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.served import EXPERIMENT, Project, Server, new_project, publish_release, questions
+from benchmarks.served import (
+    EXPERIMENT,
+    FittedModels,
+    Project,
+    Server,
+    fit_models,
+    new_project,
+    publish_release,
+    questions,
+)
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.definitions import Overrides, build_defs, build_project
@@ -49,24 +58,23 @@ class WatchedShop:
     project: Project
     table: CustomerTable
     releases: dict[str, ArtifactRef]
+    fitted: dict[int, FittedModels] = field(default_factory=dict)
     cursors: dict[str, str | None] = field(default_factory=dict)
 
     def copy_to(self, root: Path) -> WatchedShop:
         shutil.copytree(self.project.root, root)
-        return WatchedShop(Project(root), self.table, dict(self.releases))
+        return WatchedShop(Project(root), self.table, dict(self.releases), self.fitted)
 
     def publish(
         self, name: str, seed: int, change: Callable[[DecisionPolicy], DecisionPolicy]
     ) -> ArtifactRef:
-        self.releases[name] = publish_release(
-            self.project,
-            self.project.experiment,
-            self.table,
-            rows=15_000,
-            timesteps=32_768,
-            seed=seed,
-            change=change,
-        )
+        """Models of one seed are fitted once, whatever becomes of their policy."""
+        if seed not in self.fitted:
+            self.fitted[seed] = fit_models(
+                self.project.experiment, self.table, rows=15_000, timesteps=32_768, seed=seed
+            )
+        models = self.fitted[seed]
+        self.releases[name] = publish_release(self.project, replace(models, policy=change(models.policy)))
         time.sleep(1.0)  # versions are named by the second
         return self.releases[name]
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 import pytest
-from shop import Server, Shop, build_shop, questions
+from made_once import made_once
+from shop import Server, Shop, build_shop, open_shop, questions
 
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.loaded import load_member
@@ -17,7 +18,7 @@ from churn_assets.release.loaded import load_member
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     """Two releases that decide otherwise, and one that reads a feature less; tests must not change it."""
-    return build_shop(tmp_path_factory.mktemp("shop") / "project")
+    return open_shop(made_once(tmp_path_factory, "serving_shop", build_shop))
 
 
 @pytest.fixture

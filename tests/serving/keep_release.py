@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.served import EXPERIMENT, Project, new_project, publish_release, questions
+from benchmarks.served import EXPERIMENT, Project, fit_models, new_project, publish_release, questions
 from churn_assets.customers.table import read_customers
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.table import decide_table
@@ -50,7 +50,7 @@ def keep(folder: Path) -> None:
         table = read_customers(experiment.customers, seed=experiment.seed, root=project.root)
         few = np.random.default_rng(0).choice(len(table), CUSTOMERS, replace=False)
         known = table.where(np.isin(np.arange(len(table)), few))
-        ref = publish_release(project, experiment, known, rows=ROWS, timesteps=TIMESTEPS, seed=1)
+        ref = publish_release(project, fit_models(experiment, known, rows=ROWS, timesteps=TIMESTEPS, seed=1))
         project.lead(ref)
         # Most of those asked about are none of the release's.
         asked = table.where(np.isin(np.arange(len(table)), [*few[:ASKED], *range(ASKED)]))

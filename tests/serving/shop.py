@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import shutil
 import threading
 import time
@@ -10,19 +11,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.served import EXPERIMENT, Project, Server, new_project, publish_release, questions
+from benchmarks.served import (
+    EXPERIMENT,
+    FittedModels,
+    Project,
+    Server,
+    fit_models,
+    new_project,
+    publish_release,
+    questions,
+)
 from churn_assets.customers.table import read_customers
+from churn_assets.experiment import Experiment
 from churn_assets.store.artifacts import ArtifactRef
 from churn_assets.store.canonical import sha256_bytes
 from churn_assets.store.channels import ChannelRecord
 
-__all__ = ["JSON", "Load", "Server", "Shop", "build_shop", "questions", "wait_until"]
+__all__ = ["JSON", "Load", "Server", "Shop", "build_shop", "open_shop", "questions", "wait_until"]
 
 JSON = {"content-type": "application/json"}
+RELEASES = "releases.json"
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Shop(Project):
     Attributes:
         first: A release.
         second: One that decides otherwise.
-        third: One more, to spoil.
+        third: The second again, to spoil.
         narrower: One that reads a feature less.
     """
 
@@ -68,20 +79,27 @@ class Shop(Project):
         path.write_bytes(data)
 
 
-def build_shop(root: Path) -> Shop:
-    """Fits small models on a fifth of the real customers; about half a minute."""
+def build_shop(root: Path) -> None:
+    """Fits small models on a fifth of the real customers; `open_shop` finds what was published."""
     project = new_project(root)
     project.configure(poll_seconds=0.1)
     experiment = project.experiment
     narrow = experiment.customers.model_copy(update={"exclude": ("gender",)})
-    kinds: list[tuple[Any, int]] = [(experiment, seed) for seed in (1, 2, 3)]
-    kinds.append((experiment.model_copy(update={"customers": narrow}), 1))
-    releases = []
-    for each, seed in kinds:
-        table = read_customers(each.customers, seed=each.seed, root=root)
+
+    def fitted(kind: Experiment, seed: int) -> FittedModels:
+        table = read_customers(kind.customers, seed=kind.seed, root=root)
         few = table.where(np.random.default_rng(0).random(len(table)) < 0.2)
-        releases.append(publish_release(project, each, few, rows=5000, timesteps=32_768, seed=seed))
-    return Shop(root, *releases)
+        return fit_models(kind, few, rows=5000, timesteps=32_768, seed=seed)
+
+    first, second = fitted(experiment, 1), fitted(experiment, 2)
+    narrower = fitted(experiment.model_copy(update={"customers": narrow}), 1)
+    published = [str(publish_release(project, models)) for models in (first, second, second, narrower)]
+    (root / RELEASES).write_text(json.dumps(published))
+
+
+def open_shop(root: Path) -> Shop:
+    """The shop that `build_shop` made."""
+    return Shop(root, *map(ArtifactRef.parse, json.loads((root / RELEASES).read_text())))
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 300.0) -> None:

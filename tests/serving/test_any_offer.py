@@ -15,7 +15,7 @@ from shop import Server, Shop
 from typer.testing import CliRunner
 
 from benchmarks.logged import logged_records
-from benchmarks.served import EXPERIMENT, new_project, publish_release, questions
+from benchmarks.served import EXPERIMENT, fit_models, new_project, publish_release, questions
 from churn_assets.cli import app
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.offers.records import read_decision
@@ -39,7 +39,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     experiment = project.experiment
     table = read_customers(experiment.customers, seed=experiment.seed, root=project.root)
     few = table.where(np.random.default_rng(0).random(len(table)) < 0.2)
-    ref = publish_release(project, experiment, few, rows=6000, timesteps=32_768, seed=1)
+    ref = publish_release(project, fit_models(experiment, few, rows=6000, timesteps=32_768, seed=1))
     project.lead(ref)
     return Shop(project.root, ref, ref, ref, ref)
 

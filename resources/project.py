@@ -14,6 +14,7 @@ from pydantic_core import to_jsonable_python
 
 from churn_assets.experiment import load_experiment, section_digest
 from churn_assets.flow.paths import resolve_format
+from churn_assets.remote.config import LOCAL
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import TransferProgress
 from churn_assets.store.formats import ArtifactFormat
@@ -113,6 +114,14 @@ class Project:
         """Name and content of the profile that an asset is made with; None where it is made by this process."""
         compute = getattr(self.experiment(experiment), "compute", None)
         return None if compute is None else compute.of(asset)
+
+    def priced_profile(self, experiment: str, asset: str) -> tuple[str, float | None]:
+        """Name of the profile that an asset is made with, and the price of an hour there where it is known."""
+        compute = getattr(self.experiment(experiment), "compute", None)
+        if compute is None:
+            return LOCAL, None
+        name = compute.assets.get(asset, LOCAL)
+        return name, compute.prices.get(name)
 
     def machines(self, experiment: str) -> list[str]:
         """Names of the profiles that an experiment uses; none for one that cannot be read, which its run tells."""

@@ -8,7 +8,8 @@ import dagster as dg
 from churn_assets.flow.asset import AssetSpec, Made, Step, Upstream
 from churn_assets.flow.making import make_version, planned_version, reusable
 from churn_assets.flow.source import training_digest
-from churn_assets.store.manifest import Manifest
+from churn_assets.flow.usage import estimate_run
+from churn_assets.store.manifest import Manifest, ResourceUsage
 from churn_assets.store.reference import ArtifactRef
 from resources.artifacts import Kept
 from resources.checks import display
@@ -19,6 +20,7 @@ from resources.sources import SOURCES, source_observation
 IO_MANAGER = "artifacts"
 # Metadata that says why a step did what it did.
 MADE_BECAUSE, UNCHANGED = "made_because", "unchanged"
+COST = "used/cost"
 SAMPLES = "samples"
 # Materializations looked through for what an unchanged version showed before.
 _HISTORY = 10
@@ -88,19 +90,62 @@ def _materialize(
                 metadata=_shown_before(context, asset.name, newest, kept) | {UNCHANGED: reason},
             )
     context.log.info(f"{asset.name} is made: {reason}")
+    _refuse_costly_run(context, asset.name, project)
     elsewhere = made_elsewhere(context, planned)
     if elsewhere is not None:
         return dg.MaterializeResult(
             value=Kept(elsewhere.ref),
             data_version=dg.DataVersion(elsewhere.digest),
-            metadata={MADE_BECAUSE: reason, **elsewhere.metadata, **_shown(elsewhere.made)},
+            metadata={
+                MADE_BECAUSE: reason,
+                **elsewhere.metadata,
+                **_used(store.manifest(elsewhere.ref).provenance.usage),
+                **_shown(elsewhere.made),
+            },
         )
     made, fresh = make_version(planned, inputs, project, context.run.run_id)
     return dg.MaterializeResult(
         value=fresh,
         data_version=dg.DataVersion(fresh.staged.digest),
-        metadata={MADE_BECAUSE: reason, **_shown(made)},
+        metadata={MADE_BECAUSE: reason, **_used(fresh.provenance.usage), **_shown(made)},
     )
+
+
+def _refuse_costly_run(context: dg.AssetExecutionContext, asset: str, project: Project) -> None:
+    """Stops before a step by which, with all that will be made after it, the run costs more than it may."""
+    name = context.partition_key
+    compute = getattr(project.experiment(name), "compute", None)
+    if compute is None or compute.most_per_run is None:
+        return
+    store = project.store(name)
+    graph = context.job_def.asset_layer.asset_graph
+    executed = {key.to_user_string() for key in context.job_def.asset_layer.executable_asset_keys}
+    last: dict[str, ResourceUsage | None] = {}
+    spent: list[ResourceUsage | None] = []
+    ahead = {asset}
+    for key in graph.toposorted_asset_keys:
+        each = key.to_user_string()
+        if each not in executed or not project.takes_part(name, each):
+            continue
+        newest = next(reversed(store.versions(name, each)), None)
+        origin = None if newest is None else store.manifest(newest).provenance
+        if each in ahead or any(parent.to_user_string() in ahead for parent in graph.get(key).parent_keys):
+            ahead.add(each)
+            last[each] = None if origin is None else origin.usage
+        elif origin is not None and origin.run_id == context.run.run_id:
+            spent.append(origin.usage)
+    found = estimate_run(spent, last, {each: project.priced_profile(name, each)[1] for each in last})
+    currency = project.section(name, "economics.currency")
+    if (refusal := found.refusal(compute.most_per_run, currency)) is not None:
+        raise dg.Failure(description=f"{asset} is not made: {refusal}", allow_retries=False)
+
+
+def _used(usage: ResourceUsage | None) -> dict[str, Any]:
+    """What making a version took, as metadata; what is not known is left out."""
+    if usage is None:
+        return {}
+    named = {f"used/{name}": value for name, value in usage.model_dump().items() if value is not None}
+    return named | ({} if usage.cost is None else {COST: usage.cost})
 
 
 def _observed(figures: Mapping[str, float], samples: Sequence[str]) -> dict[str, Any]:

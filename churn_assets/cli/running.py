@@ -32,7 +32,7 @@ from churn_assets.cli.screen import size as shown_size
 from churn_assets.cli.shown import Screen, one_line, styled
 from churn_assets.cli.transfers import SHOWN_FROM
 from churn_assets.definitions import Overrides, build_defs, build_project
-from resources.stage import MADE_BECAUSE, SAMPLES, UNCHANGED
+from resources.stage import COST, MADE_BECAUSE, SAMPLES, UNCHANGED
 
 _LOGGER = "followed"
 
@@ -106,6 +106,7 @@ class Followed:
     progress: Progress | None = None
     out: Console | None = None
     lines: dict[str, _Line] = field(default_factory=dict)
+    costs: list[float] = field(default_factory=list)
 
     def start(self, progress: Progress, out: Console, checks: dict[str, int]) -> None:
         """Draw one bar an asset."""
@@ -136,6 +137,9 @@ class Followed:
         elif kind == "ASSET_MATERIALIZATION":
             shown = event.materialization.metadata
             line.unchanged = UNCHANGED in shown
+            if not line.unchanged and COST in shown:
+                cost: Any = shown[COST].value
+                self.costs.append(cost)
             reason = shown[UNCHANGED if line.unchanged else MADE_BECAUSE].value
             line.state = f"{'skipped, unchanged' if line.unchanged else 'made'}: {reason}"
             progress.update(line.task, completed=1)
@@ -158,9 +162,10 @@ class Followed:
             self._say(line, f"{rest[-1]}: {done / size:.0%} of {shown_size(size)}")
 
     def summary(self) -> str:
-        """How much was made and how much skipped."""
+        """How much was made and how much skipped, and what it cost where that is known."""
         skipped = sum(line.unchanged for line in self.lines.values())
-        return f"{len(self.lines) - skipped} made, {skipped} skipped because nothing changed"
+        money = f"; cost {sum(self.costs):.2f} at the prices of compute.prices" if self.costs else ""
+        return f"{len(self.lines) - skipped} made, {skipped} skipped because nothing changed{money}"
 
     def _say(self, line: _Line, state: str) -> None:
         if self.progress is not None:

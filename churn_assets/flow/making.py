@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from churn_assets.flow.asset import Made, Step, Upstream, Workspace
 from churn_assets.flow.source import training_digest
+from churn_assets.flow.usage import UsageMeter
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import digest_of
 from churn_assets.store.artifacts import StagedArtifact, stage
@@ -36,6 +37,9 @@ class MakingWorkspace(Workspace, Protocol):
 
     def format(self, asset: str) -> ArtifactFormat[Any]:
         """The format of an asset."""
+
+    def priced_profile(self, experiment: str, asset: str) -> tuple[str, float | None]:
+        """Name of the profile that an asset is made with, and the price of an hour there where it is known."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def make_version(
         run_id: The run of the orchestrator, for the provenance.
     """
     step, asset = planned.step, planned.step.asset
+    meter = UsageMeter(*workspace.priced_profile(step.experiment, asset.name))
     made = asset.body(
         step, **{each: handle if asset.lazy else handle.load() for each, handle in inputs.items()}
     )
@@ -124,6 +129,7 @@ def make_version(
         code_version=planned.recipe.source,
         run_id=run_id,
         metrics=dict(made.metrics),
+        usage=meter.read(),
     )
     return made, Fresh(staged, provenance, folder)
 

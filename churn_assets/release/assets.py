@@ -11,6 +11,7 @@ from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
+from churn_assets.flow.usage import cost_of
 from churn_assets.gates.plots import Plot
 from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.message.model.author import OPPONENTS, Authorship, authorship
@@ -144,6 +145,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
             "members": len(members),
             "checks": sum(len(checks) for checks in built.release.bundle.evidence.values()),
             "verdict": built.verdict.sentence,
+            **cost_of(member.manifest.provenance.usage for member in members.values()),
             **({} if texts is None else {"messages_by": author.author, "messages_why": author.reason}),
         },
         tables={plot.table: built.release.tables[plot.table] for plot in plots},

@@ -117,10 +117,15 @@ class ComputeProfiles(BaseModel, frozen=True, extra="forbid"):
     Attributes:
         profiles: Machines, by a name of one's own.
         assets: Asset to the profile that it is made with; one that is not here is made locally.
+        prices: Profile, or `local`, to the price of an hour there, in the currency of `economics`.
+        most_per_run: Most money that one run may cost. A run that would cost more, by what each asset took when it was
+            made last, is refused before a step of it begins.
     """
 
     profiles: dict[ProfileName, Machine] = {}
     assets: dict[str, str] = {}
+    prices: dict[str, Annotated[float, Field(ge=0, le=1e6)]] = {}
+    most_per_run: Annotated[float, Field(gt=0, le=1e9)] | None = None
 
     def of(self, asset: str) -> tuple[str, RayProfile | VertexProfile] | None:
         """Name and content of an asset's profile; None where it is made locally."""
@@ -153,6 +158,7 @@ def wrong_in(compute: ComputeProfiles, made: Collection[str], store: str) -> Ite
         if name not in known:
             near = did_you_mean(name, known)
             yield f"compute.assets.{asset}: found {name!r}{near}; expected one of {', '.join(known)}"
+    yield from _wrong_prices(compute, made, known)
     for name in compute.profiles:
         if name != LOCAL and name not in compute.assets.values():
             yield (
@@ -166,3 +172,18 @@ def wrong_in(compute: ComputeProfiles, made: Collection[str], store: str) -> Ite
                 f"compute.assets.{asset}: found {name!r}, a machine of Vertex AI, beside the store {store}; expected "
                 "store.uri (or CHURN_STORE) gs://bucket/prefix, which that machine can reach"
             )
+
+
+def _wrong_prices(compute: ComputeProfiles, made: Collection[str], known: list[str]) -> Iterator[str]:
+    for name in compute.prices:
+        if name not in known:
+            yield (
+                f"compute.prices.{name}: found no such profile{did_you_mean(name, known)}; expected one of "
+                f"{', '.join(known)}"
+            )
+    unpriced = sorted({compute.assets.get(asset, LOCAL) for asset in made} - {*compute.prices})
+    if compute.most_per_run is not None and unpriced:
+        yield (
+            f"compute.most_per_run: found no price of an hour of {', '.join(unpriced)}; expected one in compute.prices "
+            "of every profile that makes an asset"
+        )

@@ -18,7 +18,7 @@ from churn_assets.store.canonical import canonical_json, seal, sha256_bytes, uns
 from churn_assets.store.errors import CorruptArtifact, InvalidName
 from churn_assets.store.names import check_file_path, check_name
 
-MANIFEST_SCHEMA = 2  # 2 added what the config was, beside its digest
+MANIFEST_SCHEMA = 3  # 2 added what the config was, beside its digest; 3 what making it took
 _DIGEST_DIGITS_IN_VERSION = 12
 _SECOND = "%Y%m%dT%H%M%SZ"
 _VERSION = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
@@ -58,6 +58,33 @@ class GoldenRows(Sealed):
     atol: Annotated[float, Field(ge=0)] = 0.0
 
 
+class ResourceUsage(Sealed):
+    """What making an artifact took.
+
+    Attributes:
+        seconds: Wall-clock time.
+        cpu_seconds: CPU time of the process and its children.
+        peak_memory_mb: Most resident memory of the process, in MB of 10^6 bytes; None where it cannot be told.
+        peak_device_memory_mb: Most memory that was allocated on the GPU; None on a CPU.
+        device: `cpu`, or the GPU's name.
+        profile: Profile of `compute` that it was made with.
+        hourly_price: Of an hour there, in the experiment's currency; None where it was not known.
+    """
+
+    seconds: Annotated[float, Field(ge=0)]
+    cpu_seconds: Annotated[float, Field(ge=0)]
+    peak_memory_mb: Annotated[float, Field(gt=0)] | None
+    peak_device_memory_mb: Annotated[float, Field(ge=0)] | None
+    device: str
+    profile: str
+    hourly_price: Annotated[float, Field(ge=0)] | None
+
+    @property
+    def cost(self) -> float | None:
+        """Money; None where no price was known."""
+        return None if self.hourly_price is None else self.seconds / 3600 * self.hourly_price
+
+
 class Provenance(Sealed):
     """Where an artifact comes from. No part of its content digest: equal bytes are equal artifacts.
 
@@ -70,6 +97,7 @@ class Provenance(Sealed):
         code_version: Hash of the stage's source.
         run_id: Orchestrator run that made it.
         metrics: Flat figures and labels for people and comparisons; finite numbers only.
+        usage: What making it took; None if an earlier version of this library made it.
     """
 
     experiment: str
@@ -80,6 +108,7 @@ class Provenance(Sealed):
     code_version: str = ""
     run_id: str = ""
     metrics: dict[str, float | int | str | bool | None] = {}
+    usage: ResourceUsage | None = None
 
     @field_validator("experiment")
     @classmethod

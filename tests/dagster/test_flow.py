@@ -276,3 +276,40 @@ def test_a_version_that_expired_is_made_again_although_nothing_changed(toy, meta
     again = toy.run()
     assert metadata_of(again, "risk_model")["made_because"] == "risk_model is too old"
     assert "unchanged" in metadata_of(again, "customers")
+
+
+def test_what_making_a_version_took_is_kept_with_it_and_shown(toy, metadata_of):
+    toy.configure(compute={"prices": {"local": 1.0}})
+    result = toy.run()
+    for asset in ("customers", "risk_model"):
+        used = toy.store.manifest(toy.newest(asset)).provenance.usage
+        shown = metadata_of(result, asset)
+        assert (used.device, used.profile, used.hourly_price) == ("cpu", "local", 1.0)
+        assert (shown["used/seconds"], shown["used/cost"]) == (used.seconds, used.cost)
+    again = toy.run()
+    assert metadata_of(again, "risk_model")["used/seconds"] == used.seconds, "of the version that is kept"
+
+
+def test_a_run_that_would_cost_too_much_is_refused_by_name_before_a_step_of_it_begins(toy):
+    prices = {"local": 1e6}
+    toy.configure(compute={"prices": prices})
+    assert toy.run().success, "nothing tells what a first run costs"
+    toy.calls.bodies.clear()
+    toy.configure(customers={"values": [4.0, 5.0]}, compute={"prices": prices, "most_per_run": 1e-9})
+    refused = toy.run()
+    assert not refused.success
+    (failure,) = [event for event in refused.all_events if event.event_type_value == "STEP_FAILURE"]
+    told = failure.step_failure_data.error.message + str(failure.step_failure_data.user_failure_data)
+    assert "customers is not made: compute.most_per_run: found a run of about" in told
+    assert "then customers" in told
+    assert "risk_model" in told, "which follows it"
+    assert toy.calls.bodies == []
+    toy.configure(customers={"values": [4.0, 5.0]}, compute={"prices": prices, "most_per_run": 1e8})
+    assert toy.run().success
+
+
+def test_a_run_that_has_spent_what_it_may_stops_though_nothing_was_known_before(toy):
+    toy.configure(compute={"prices": {"local": 1e6}, "most_per_run": 1e-9})
+    refused = toy.run()
+    assert not refused.success
+    assert toy.calls.bodies == ["customers"]

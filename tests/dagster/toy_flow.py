@@ -67,6 +67,10 @@ class MeanConfig(_Section):
     gates: ToyGates = ToyGates()
 
 
+class ToyEconomics(_Section):
+    currency: str = "EUR"
+
+
 class ToyExperiment(_Section):
     name: str
     seed: int
@@ -76,6 +80,7 @@ class ToyExperiment(_Section):
     risk_model: MeanConfig | None
     release: _Section = _Section()
     compute: ComputeProfiles = ComputeProfiles()
+    economics: ToyEconomics = ToyEconomics()
 
 
 def read_toy(name: str, config_dir: Path) -> ToyExperiment:

@@ -311,6 +311,9 @@ def resolve(source, evidence, facts):
     if asset == "tables":
         return evidence["tables"][check][int(rest[0])][rest[1]]
     member = evidence["members"][asset]
+    if check == "usage":
+        used = member["provenance"].get("usage")
+        return None if used is None else used.get(rest[0], used["seconds"] / 3600 * used["hourly_price"])
     if check == "metric":
         return member["provenance"]["metrics"]["/".join(rest)]
     report = member["reports"][check]
@@ -336,9 +339,14 @@ def test_every_figure_is_the_stored_one(shelf):
         {"before": "no_contact", "now": "percent_10", "customers": 17},
         {"before": "percent_10", "now": "percent_10", "customers": 1366},
     ]
+    evidence["members"]["risk_model"]["provenance"]["usage"] = {
+        "seconds": 720.0, "cpu_seconds": 700.0, "peak_memory_mb": 812.5, "peak_device_memory_mb": None, "device": "cpu",
+        "profile": "local", "hourly_price": 0.5,
+    }  # fmt: skip
     facts = facts_of(shelf, publish(shelf, evidence))
     figures = page_of(facts).figures
     assert len(figures) > 400
+    assert "risk_model/usage/cost" in {source for value, source, _ in figures if value == "0.1"}
     for value, source, shown in figures:
         stored = resolve(source, evidence, facts)
         if stored is None:

@@ -63,6 +63,17 @@ def test_an_asset_is_made_where_its_profile_says(tmp_path):
             {"profiles": {"gpu": VERTEX | {"labels": {"churn_step": "x"}}}, "assets": {"risk_model": "gpu"}},
             "found 'churn_step', by which a step finds its own job",
         ),
+        ({"prices": {"lokal": 1.0}}, "compute.prices.lokal: found no such profile; did you mean 'local'?"),
+        ({"most_per_run": 5.0}, "compute.most_per_run: found no price of an hour of local; expected one"),
+        (
+            {
+                "profiles": {"c": RAY},
+                "assets": {"risk_model": "c"},
+                "prices": {"local": 0.1},
+                "most_per_run": 5.0,
+            },
+            "compute.most_per_run: found no price of an hour of c; expected one",
+        ),
         ({"profiles": {"c": RAY | {"cpu": 2}}, "assets": {"risk_model": "c"}}, "did you mean 'cpus'?"),
         ({"profiles": {"c": RAY | {"address": "head:1"}}, "assets": {"risk_model": "c"}}, "compute.profiles.c"),
         ({"profiles": {"c": {"kind": "slurm"}}, "assets": {"risk_model": "c"}}, "'ray', 'vertex'"),

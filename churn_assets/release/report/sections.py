@@ -622,25 +622,36 @@ def _lineage(facts: ReportFacts) -> PageSection:
 
 
 def _cost(facts: ReportFacts) -> PageSection:
-    """When each member was made, by which run, and its size. What a run cost is recorded nowhere."""
-    cells = [
-        [
-            *texts(
-                view.asset,
-                f"{view.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC",
-                view.manifest.provenance.run_id[:8] or "–",
-            ),
-            Amount(
-                sum(each.size for each in view.manifest.files) / 1e6,
-                "number",
-                f"= bytes of {view.asset} / 1e6",
-            ),
-        ]
+    """When each member was made, by which run, on what, in what time and memory, and for how much money."""
+    cells = [_cost_row(view) for view in facts.members]
+    costs = [
+        usage.cost
         for view in facts.members
+        if (usage := view.manifest.provenance.usage) and usage.cost is not None
     ]
-    lead = "When each part was made, and its size. The money and the machine time of a run are not recorded."
-    grid = PageTable("Parts.", ["asset", "made", "run", "MB"], cells)
-    return PageSection("cost", "Cost and time", lead, [grid] if cells else [])
+    known = f" {len(costs)} of {len(cells)} parts have a price: {sum(costs):.2f} together." if costs else ""
+    lead = (
+        "When each part was made, on which device, what that took, and its size. Money is time at the prices of "
+        f"compute.prices; a dash is not known.{known}"
+    )
+    names = ["asset", "made", "run", "device", "seconds", "CPU seconds", "peak MB", "cost", "stored MB"]
+    return PageSection("cost", "Cost and time", lead, [PageTable("Parts.", names, cells)] if cells else [])
+
+
+def _cost_row(view: MemberView) -> list[Any]:
+    made, usage = view.manifest.provenance, view.manifest.provenance.usage
+    names = ("seconds", "cpu_seconds", "peak_memory_mb", "cost")
+    when = f"{view.manifest.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    return [
+        *texts(view.asset, when, made.run_id[:8] or "–", "–" if usage is None else usage.device),
+        *(
+            Amount(None if usage is None else getattr(usage, name), "number", f"{view.asset}/usage/{name}")
+            for name in names
+        ),
+        Amount(
+            sum(each.size for each in view.manifest.files) / 1e6, "number", f"= bytes of {view.asset} / 1e6"
+        ),
+    ]
 
 
 class GateView(NamedTuple):

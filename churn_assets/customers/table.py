@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
@@ -727,7 +728,7 @@ def _learned(
     given = config.kinds.get(name)
     if name not in (config.monthly_revenue, config.tenure, *config.dates):
         kind = given or infer_kind(raw, name, problems)
-        if kind == "numeric" and given is None and _row_numbers(raw, name):
+        if kind == "numeric" and given is None and (_INDEX.fullmatch(name) or _row_numbers(raw, name)):
             problems.add("the number of the row", "a feature", column=name, remedy=leave_out(name))
     if name.startswith("Unnamed: ") and given is None:
         remedy = leave_out(name)
@@ -751,6 +752,10 @@ def _learned(
     if not spec.categories if kind == "categorical" else np.isnan(values).all():
         problems.add("only blanks", "some values", column=name, remedy=leave_out(name))
     return spec, values
+
+
+_INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls the numbers of its rows in a Parquet file."""
 
 
 def _row_numbers(raw: RawTable, name: str) -> bool:

@@ -1,17 +1,23 @@
-"""BigQuery as a source: Google's own client, which gives Arrow page by page. Who reads is in the environment."""
+"""BigQuery, read and written by Google's own client, which gives Arrow page by page. Who does is in the environment."""
 
 from __future__ import annotations
 
 import os
 import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
+from io import BytesIO
+from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from churn_assets.store.canonical import canonical_json, sha256_bytes
 from churn_assets.store.errors import DatabaseRefused, DatabaseUnreachable
-from churn_assets.tables.database import ROWS, Database, QueryError
+from churn_assets.tables.database import ROWS, Database, QueryError, wave_exists
 from churn_assets.tables.raw import no_meaning
 
 if TYPE_CHECKING:
@@ -24,7 +30,7 @@ PATIENCE = 60.0
 
 
 class BigqueryProject(Database):
-    """The tables that a project's account can query; see `Database`. Nothing is written there."""
+    """The tables that a project's account can query and load; see `Database`."""
 
     form: ClassVar[re.Pattern[str]] = re.compile(r"bigquery://[\w.:-]+")
     expected: ClassVar[str] = (
@@ -41,9 +47,9 @@ class BigqueryProject(Database):
         return ".".join(f"`{part}`" for part in name.replace("`", "").split("."))
 
     def fetch(self, query: str) -> pa.Table:
-        from google.cloud.bigquery import DEFAULT_RETRY, QueryJobConfig
+        from google.cloud.bigquery import QueryJobConfig
 
-        patient: dict[str, Any] = {"retry": DEFAULT_RETRY.with_timeout(PATIENCE), "job_retry": None}
+        patient: dict[str, Any] = {"retry": self._patient, "job_retry": None}
         with self._client() as client:
             # Costs nothing, runs nothing, and says what kind of statement it would be.
             planned = client.query(query, QueryJobConfig(dry_run=True, use_query_cache=False), **patient)
@@ -68,12 +74,68 @@ class BigqueryProject(Database):
             ]
         return [f"{each.dataset_id}.{each.table_id}" for each in found]
 
-    def append(self, table: str, wave: str, rows: pa.Table) -> None:  # noqa: ARG002 - as of all
-        raise QueryError(
-            "a table of BigQuery to write to",
-            "one of PostgreSQL or DuckDB",
-            "write a Parquet file (--out) and load it: `bq load --source_format=PARQUET`",
+    def append(self, table: str, wave: str, rows: pa.Table) -> None:
+        """As of `Database`, by a load job: all rows or none. Its id is made of table and wave, and taken once only."""
+        from google.cloud.bigquery import DatasetReference
+
+        *project, dataset, name = ["", *table.split(".")][-3:]
+        if not dataset:
+            raise QueryError("a table without its dataset", "dataset.table", "name both")
+        place = DatasetReference("".join(project) or self._project, dataset)
+        first = f"churn-wave-{sha256_bytes(canonical_json([place.project, dataset, name, wave]))[:32]}"
+        with self._client() as client:
+            location = client.get_dataset(place).location
+            looked, own = self._looked_for(client, table, wave), secrets.token_hex(8)
+            for attempt in count():
+                made = self._load(client, place.table(name), rows, f"{first}-{attempt}", location, own)
+                if made.labels.get("writer") == own:
+                    made.result(retry=self._patient)
+                    return
+                if made.state != "DONE" or (made.error_result is None and made.ended >= looked):
+                    raise wave_exists(wave)
+
+    def _load(self, client: Client, target: Any, rows: pa.Table, job: str, location: str, own: str) -> Any:
+        """The load job of this id: ours, or the one that had it before."""
+        from google.api_core.exceptions import Conflict
+        from google.cloud.bigquery import LoadJobConfig
+
+        config = LoadJobConfig(
+            source_format="PARQUET", write_disposition="WRITE_APPEND", labels={"writer": own}
         )
+        file = BytesIO()
+        pq.write_table(rows, file)
+        places: dict[str, Any] = {"job_id": job, "location": location, "job_config": config}
+        try:
+            return client.load_table_from_file(file, target, rewind=True, size=file.tell(), **places)
+        except Conflict:  # another writer, or our own request whose answer was lost
+            return client.get_job(job, location=location)
+
+    def _looked_for(self, client: Client, table: str, wave: str) -> datetime:
+        """When it was looked for rows of a wave, by the server's clock; QueryError where there are some."""
+        from google.api_core.exceptions import NotFound
+        from google.cloud.bigquery import QueryJobConfig, ScalarQueryParameter
+
+        config = QueryJobConfig(query_parameters=[ScalarQueryParameter("wave", "STRING", wave)])
+        query = f"select 1 from {self.quoted(table)} where wave = @wave limit 1"
+        job = client.query(query, config, retry=self._patient, job_retry=None)
+        try:
+            found = job.result(retry=self._patient).total_rows
+        except NotFound:  # the table is made by the first wave
+            found = 0
+        if found:
+            raise wave_exists(wave)
+        looked: datetime = job.created
+        return looked
+
+    @property
+    def _project(self) -> str:
+        return self.location.partition("://")[2]
+
+    @property
+    def _patient(self) -> Any:
+        from google.cloud.bigquery import DEFAULT_RETRY
+
+        return DEFAULT_RETRY.with_timeout(PATIENCE)
 
     @contextmanager
     def _client(self) -> Iterator[Client]:
@@ -86,7 +148,7 @@ class BigqueryProject(Database):
         emulated = os.environ.get("BIGQUERY_EMULATOR_HOST")
         anybody = AnonymousCredentials() if emulated else None  # type: ignore[no-untyped-call]
         try:
-            with bigquery.Client(self.location.partition("://")[2], credentials=anybody) as client:
+            with bigquery.Client(self._project, credentials=anybody) as client:
                 yield client
         except (api.Forbidden, api.Unauthorized, auth.DefaultCredentialsError, auth.RefreshError) as error:
             raise DatabaseRefused(f"{self.location}: {_first_line(error)}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, field_validator, model_validator
 
 from churn_assets.store.canonical import sha256_bytes
 
@@ -53,6 +53,17 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
     encoding: _Text | None = None
     quote: Literal['"', "'"] | None = None
     blanks: tuple[str, ...] = ()
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, encoding: str | None) -> str | None:
+        try:
+            "a".encode(encoding or "utf-8")
+        except (LookupError, UnicodeError):
+            raise ValueError(
+                f"found {encoding!r}, expected an encoding of text as Python calls it, such as cp1252"
+            ) from None
+        return encoding
 
     def fits(self, source: TablePlace | None) -> None:
         """Raises ValueError where it says something of files and the source is none."""

@@ -29,8 +29,21 @@ from churn_assets.tables.raw import FIRST_LINE, RawTable, plain_values
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 SUFFIXES = (".csv", ".tsv", ".txt", ".parquet", ".pq")
 _GZIP, _PARQUET = b"\x1f\x8b", b"PAR1"
-_BY_MARK = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BY_MARK = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",  # begins as UTF-16 does
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _HEAD = 1 << 20
+csv.field_size_limit(_HEAD)  # of what is looked at; Python's own limit is an eighth of it
+_OTHERS = {
+    "JSON": re.compile(r'\s*(\{\s*"|\[\s*[\[{])'),
+    "a page (HTML or XML)": re.compile(r"\s*<(!doctype|!--|html|\?xml)", re.IGNORECASE),
+    "a pointer of Git LFS": re.compile("version https://git-lfs"),
+}
+"""What is no table, by how it begins."""
 _LINES = 100
 _STATED = re.compile(r"sep=([,;\t|])")
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -141,10 +154,17 @@ def _utf8(path: Path, folder: Path, problems: Problems, reading: FileReading, sa
     encoding = reading.encoding or marked or "utf-8"
     if marked and not reading.encoding:
         said.append(f"encoding {marked}, by its byte order mark")
-    if b"\0" in head and not encoding.startswith("utf-16"):
-        raise _stopped(problems, "a binary file", "a CSV")
-    if codecs.lookup(encoding).name in ("utf-8", "utf-8-sig"):
+    known = codecs.lookup(encoding).name
+    if b"\0" in head and not known.startswith(("utf-16", "utf-32")):
+        halves = {"utf-16-le": head[1::2], "utf-16-be": head[0::2]}
+        wide = [name for name, half in halves.items() if half.count(0) > len(half) / 2]
+        remedy = f"`reading: {{encoding: {wide[0]}}}`" if wide else ""
+        raise _stopped(problems, "a binary file", "a CSV", remedy=remedy)
+    if known in ("utf-8", "utf-8-sig"):
         return path
+    if not known.startswith("utf") and not head.isascii() and _is_utf8(head):
+        remedy = "leave `reading: {encoding}` out"
+        raise _stopped(problems, "text in UTF-8", f"text in {encoding}", remedy=remedy)
     target = folder / "utf8"
     try:
         with (
@@ -155,6 +175,15 @@ def _utf8(path: Path, folder: Path, problems: Problems, reading: FileReading, sa
     except UnicodeError as error:
         raise _stopped(problems, str(error), f"text in {encoding}") from error
     return target
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether bytes are UTF-8, of which the last character may be cut."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -226,6 +255,9 @@ def _dialect(path: Path, problems: Problems, reading: FileReading, said: list[st
     text = sample.decode("utf-8", "ignore").removeprefix("\ufeff")
     if not text.strip():
         raise _stopped(problems, "only blanks", "a header and at least one line")
+    for found, begins in _OTHERS.items():
+        if begins.match(text):
+            raise _stopped(problems, found, "a CSV or Parquet table", remedy="export the table itself")
     every = _NEWLINE.split(text)
     every = every[:-1] if len(sample) == _HEAD and len(every) > 1 else every  # the last one may be cut
     lines = [line for line in every if line.strip()][:_LINES]
@@ -240,6 +272,12 @@ def _dialect(path: Path, problems: Problems, reading: FileReading, said: list[st
     if quote != '"' and not reading.quote:
         said.append(f"quoted by {quote}")
     names = _names(lines[0], separator, quote)
+    if len(names) == 1 and not reading.separator:
+        _refuse_titles(lines, quote, above + 1, problems)
+    if lines[0].count(quote) % 2:
+        remedy = "write each name in one line, and a quote inside of one twice"
+        raise _stopped(problems, "a name that goes on in the next line", "a header of one line", lines=[above + 1],
+                       remedy=remedy)  # fmt: skip
     _refuse_repeated(names, problems)
     _refuse_open_quotes(path, separator, quote, len(names), problems)
     fields = [
@@ -249,12 +287,25 @@ def _dialect(path: Path, problems: Problems, reading: FileReading, said: list[st
     return _Dialect(names, separator, quote, above, kinds)
 
 
+def _refuse_titles(lines: list[str], quote: str, header: int, problems: Problems) -> None:
+    """A title or a comment above the header: one field, where most lines have more."""
+    for separator in SEPARATORS:
+        widths = [len(_fields(line, separator, quote)) for line in lines[1:]]
+        usual = max(widths, key=widths.count, default=1)
+        if usual >= _FEW_FIELDS and widths.count(usual) > len(widths) / 2:
+            remedy = "delete what stands above the header"
+            raise _stopped(problems, "1 field", f"{usual}, as in most lines", lines=[header], remedy=remedy)
+
+
 def _refuse_other_encodings(path: Path, problems: Problems) -> None:
     decoder = codecs.getincrementaldecoder("utf-8")()
     line = 1
     with path.open("rb") as file:
         while True:
             block = file.read(_BLOCK)
+            if (place := block.find(0)) >= 0:
+                line += block.count(b"\n", 0, place)
+                raise _stopped(problems, "a byte 0", "text; a binary file is none", lines=[line])
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
@@ -408,10 +459,10 @@ def _without_blank_lines(raw: RawTable) -> RawTable:
 
 def _parquet(path: Path, problems: Problems, said: list[str]) -> RawTable:
     try:
+        _refuse_repeated(pyarrow.parquet.read_schema(path).names, problems)
         table = pyarrow.parquet.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise _stopped(problems, f"a Parquet file that cannot be read ({error})", "a whole one") from error
-    _refuse_repeated(table.column_names, problems)
     raw = RawTable.of_arrow(table, problems.where)
     raw.said.extend(said)
     return raw

@@ -149,6 +149,8 @@ def _usual(values: Any) -> Any:
         return values.cast(kind.value_type)
     if kind == pa.float32():
         return values.cast(pa.string()).cast(pa.float64())
+    if pa.types.is_timestamp(kind) and kind.tz is not None:  # the same instants, whatever the zone is called
+        values = values.cast(pa.timestamp(kind.unit, "UTC"))
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         return _finite(values)
     return values

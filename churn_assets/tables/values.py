@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Any, Literal
 
 import numpy as np
@@ -36,13 +37,35 @@ _SURELY_COMMA = r"^[+-]?(\d+|\d{1,3}(\.\d{3})+),(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(
 _SURELY_POINT = r"^[+-]?(\d+|\d{1,3}(,\d{3})+)\.(\d{1,2}|\d{4,})$|^[+-]?\d{1,3}(,\d{3})+\.\d+$|^[+-]?0?\.\d+$"
 _GROUPED = r"^[+-]?[1-9]\d{0,2}(\.\d{3})+$"
 _CODE = r"^0\d+$"
+_MONTH = r"(jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez|ene|abr|ago|dic|fév|avr|déc)[a-zäéû]*\.?"
 _DATE = re.compile(
     r"\d{4}-\d\d?(-\d\d?)?([T ].*)?|\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})( .*)?|\d{4}/\d\d?/\d\d?( .*)?|\d\d?/\d{4}"
+    rf"|([a-zäéáû]+\.?,? )?(\d\d?\.?[ /-])?{_MONTH}[ /-](\d\d?,? )?(\d{{2}}|\d{{4}})( .*)?",
+    re.IGNORECASE,
 )
-_SIGNED = re.compile(r"[^\w\s(-]?\s?[+-]?\d[\d.,'\s]*\s?[^\w\s)]?")
-"""A number with a sign of money or percent before or behind it, or with other marks between its digits."""
+_MONEY = r"(?:[A-Z]{0,2}\$|Rs\.?|kr|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|INR|JPY|MXN|NOK|PLN|SEK|USD|ZAR)"
+_SIGNED = re.compile(
+    rf"(?:{_MONEY}|[^\w\s(-])?\s?[+-]?\d[\d.,'\s]*\s?(?:{_MONEY}|[^\w\s)])?"
+    r"|\([\d.,]+\)|\d+(:\d\d){1,2}(\.\d+)?|=\"[\d.,+-]+\""
+)
+"""A number with a sign of money or percent, in brackets or as time, or with other marks between its digits."""
+_ISO = re.compile(r"\d{4}-\d\d-\d\d")
+_WRITE_ISO = "write them as 2025-01-31, then `dates: [{name!r}]`"
+_DAYS = ((19_900_101, 21_001_231, 1), (199_001, 210_012, 100))
+"""Days as 20250131 and months as 202501: the least, the largest, and what would make days of them."""
+_SINCE_1970 = (1_104_537_600, 2_051_222_400)
+"""Seconds since 1970 of the years 2005 and 2035."""
+_FEW = 3
+_NOBODY = frozenset(
+    {"nan", "null", "none", "n/a", "<na>", "nat", "#n/a", "total", "totals", "grand total", "subtotal", "sum",
+     "summe", "gesamt", "total general"}
+)  # fmt: skip
+"""What stands for an id (casefolded) in a row without one, and in a row of totals."""
+_ERRORS = frozenset({"#n/a", "#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!"})
+"""What a spreadsheet (casefolded) writes for a value that it could not compute."""
 _LOST_DIGITS = r"^\d(\.\d+)?[eE]\+\d+$"
 _UNPRINTABLE = r"[\x00-\x1f\x7f]"
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
 ANY_NUMBER = NumberRule()
@@ -103,7 +126,26 @@ def parse_texts(table: RawTable, name: str, problems: Problems) -> NDArray[np.ob
         long = np.array([len(text) > LONGEST_TEXT for text in texts] + [False])[codes]
         expected = f"a text of at most {LONGEST_TEXT} characters"
         problems.rows(name, long, values, expected, line=table.line, remedy=leave_out(name))
+    _refuse_errors(table, name, codes, texts, problems)
     return values
+
+
+def _refuse_errors(table: RawTable, name: str, codes: Codes, texts: list[str], problems: Problems) -> None:
+    """Notes texts that are no category: errors of a spreadsheet, and characters that nobody can see."""
+    errors = [text for text in texts if text.casefold() in _ERRORS]
+    values = np.array([*texts, None], dtype=object)
+    for wrong, expected, remedy in (
+        (errors, "a value", f"if it is no value: `reading: {{blanks: {errors}}}`"),
+        (
+            [text for text in texts if _CONTROL.search(text)],
+            "a text of printable characters",
+            "export it anew",
+        ),
+    ):
+        if wrong:
+            among = np.isin(values, np.array(wrong, dtype=object))[codes]
+            remedy = f"{remedy}; {leave_out(name)}"
+            problems.rows(name, among, values[codes], expected, line=table.line, remedy=remedy)
 
 
 def means_nothing(table: RawTable, name: str, problems: Problems, *, rank: int = VALUE) -> bool:
@@ -134,6 +176,13 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     blank = np.asarray(pc.equal(texts, ""), dtype=bool)
     nothing = np.full(len(table), None, dtype=object)
     problems.rows(name, blank, nothing, "an id in every line", line=table.line, rank=ROLE)
+    nobody = np.asarray(pc.is_in(pc.utf8_lower(texts), pa.array(sorted(_NOBODY))), dtype=bool)
+    if nobody.any():
+        values = texts.to_numpy(zero_copy_only=False)
+        left_out = f"`rows: {{nobody: {{column: {name!r}, one_of: {sorted(set(values[nobody]))}}}}}`"
+        remedy = f"such rows: {left_out}" if problems.configured else "leave such lines out"
+        problems.rows(name, nobody, values, "an id in every line", line=table.line, remedy=remedy, rank=ROLE)
+        blank = blank | nobody
     unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool) | _matches(
         texts, _UNPRINTABLE
     )
@@ -183,7 +232,10 @@ def _id_texts(table: RawTable, name: str) -> Any:
         return pc.fill_null(values.cast(pa.string()), "")
     if not is_text(table, name):
         return pa.array([as_text(value) for value in values.to_pylist()], pa.string())
-    texts = unmarked(pc.fill_null(pc.utf8_trim_whitespace(values), ""))
+    texts = pc.fill_null(pc.utf8_trim_whitespace(values), "")
+    if pc.any(pc.starts_with(texts, '="')).as_py():  # as a spreadsheet keeps leading zeros
+        texts = pc.replace_substring_regex(texts, '^="([^"]*)"$', r"\1")
+    texts = unmarked(texts)
     if pc.any(pc.ends_with(texts, ".0")).as_py() or pc.any(pc.ends_with(texts, "00")).as_py():
         texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
     if table.blanks:
@@ -244,6 +296,8 @@ def _number_remedy(values: NDArray[np.object_], name: str) -> str:
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     if any(re.search(r"\d,\d", text) for text in texts):
         return 'if the comma is a decimal comma: `reading: {decimal: ","}`'
+    if texts and all(_SIGNED.fullmatch(text) and not re.fullmatch(_PLAIN, text, re.ASCII) for text in texts):
+        return f"export it as plain numbers, without signs; {leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
     return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: <a number>}}}}`"
@@ -426,7 +480,7 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         if is_text(table, name) and pc.any(pc.match_substring_regex(_plain(table, name), _CODE)).as_py():
             table.said.append(f"column {name!r}: leading zeros, so these are categories and no numbers")
             return "categorical"
-        return "numeric"
+        return None if _refused_counts(name, numbers, problems) else "numeric"
     codes, texts = distinct_texts(table, name)
     numeric = len(np.unique(codes[~np.isnan(numbers)]))
     if 2 * numeric > len(texts) and wrong.any():
@@ -437,15 +491,50 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
     if _refused_texts(name, texts, problems):
         return None
     _say_blanks(table, name, texts)
+    _say_doubles(table, name, texts)
     return "categorical"
+
+
+def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems) -> bool:
+    """Notes a column of days or times that are written as numbers: 20250131, 202501, seconds since 1970."""
+    if not np.nanmin(numbers) >= _DAYS[1][0]:
+        return False
+    known = np.unique(numbers[~np.isnan(numbers)])
+    if len(known) < _FEW or (known != np.round(known)).any():
+        return False
+    dated = any(
+        low <= known[0] and known[-1] <= high and _are_days(known.astype(np.int64) * days_by + (days_by > 1))
+        for low, high, days_by in _DAYS
+    )
+    seconds = any(
+        _SINCE_1970[0] * unit <= known[0] and known[-1] <= _SINCE_1970[1] * unit for unit in (1, 1_000)
+    )
+    if not dated and not (seconds and len(known) > _FEW_COUNTS):
+        return False
+    numeric = f"if they are numbers: `kinds: {{{name!r}: numeric}}`"
+    remedy = f"{_WRITE_ISO.format(name=name)}; {leave_out(name)}; {numeric}"
+    found = f"dates as numbers ({shown(known[0])})"
+    problems.add(found, "numbers or texts", column=name, remedy=remedy)
+    return True
+
+
+_FEW_COUNTS = 20
+
+
+def _are_days(days: NDArray[np.int64]) -> bool:
+    """Whether all numbers are days as 20250131."""
+    month, day = days // 100 % 100, days % 100
+    return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
 def _refused_texts(name: str, texts: list[str], problems: Problems) -> bool:
     """Notes a column of dates, or of numbers with signs, which are no categories."""
     if texts and all(map(_DATE.fullmatch, texts)):
-        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=_date_remedy(name))
+        iso = all(_ISO.match(text) for text in texts)
+        remedy = _date_remedy(name) if iso else f"{_WRITE_ISO.format(name=name)}; {leave_out(name)}"
+        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=remedy)
         return True
-    signed = [text for text in texts if not re.fullmatch(_PLAIN, text)]
+    signed = [text for text in texts if not re.fullmatch(_PLAIN, text, re.ASCII)]
     if len(texts) > 1 and signed and all(map(_SIGNED.fullmatch, texts)):
         found, remedy = (
             f"numbers with signs ({shown(signed[0])})",
@@ -463,6 +552,19 @@ def _say_blanks(table: RawTable, name: str, texts: list[str]) -> None:
         table.said.append(
             f"column {name!r}: {shown(found[0])} is a category; `reading: {{blanks: {found}}}` if it is none"
         )
+
+
+def _say_doubles(table: RawTable, name: str, texts: list[str]) -> None:
+    """Says which categories look like one, and which have lost characters."""
+    alike: dict[str, list[str]] = {}
+    for text in texts:
+        alike.setdefault(" ".join(unicodedata.normalize("NFKC", text).casefold().split()), []).append(text)
+    told = [", ".join(map(shown, each)) for each in alike.values() if len(each) > 1]
+    if told:
+        table.said.append(f"column {name!r}: {told[0]} are categories of their own")
+    lost = [text for text in texts if "\ufffd" in text]
+    if lost:
+        table.said.append(f"column {name!r}: {shown(lost[0])} has lost characters where it was exported")
 
 
 def _categories_remedy(name: str) -> str:

@@ -7,11 +7,15 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from churn_assets.cli.waves import wave_table
 from churn_assets.store.errors import DatabaseRefused, DatabaseUnreachable
 from churn_assets.tables.config import DatabaseTable, FileReading
-from churn_assets.tables.database import read_database
+from churn_assets.tables.database import QueryError, read_database
 from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.source import source_content
 
@@ -33,12 +37,19 @@ class BigqueryPages:
         self.asked: list[tuple[str, str, dict]] = []
         self.statement, self.fields, self.rows = "SELECT", dict(FIELDS), ROWS
         self.error: tuple[int, str, str] | None = None
+        self.files: list[pa.Table] = []
         pages = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                sent = json.loads(self.rfile.read(int(self.headers["Content-Length"] or 0)) or "{}")
-                self._answer("POST", sent)
+                data = self.rfile.read(int(self.headers["Content-Length"] or 0)) or b"{}"
+                kind = self.headers["Content-Type"] or ""
+                if kind.startswith("multipart/related"):  # the job, and behind it the file that it loads
+                    mark = kind.partition("boundary=")[2].strip("'\"").encode()
+                    job, file = (part.partition(b"\r\n\r\n")[2] for part in data.split(b"--" + mark)[1:3])
+                    pages.files.append(pq.read_table(pa.BufferReader(file.removesuffix(b"\r\n"))))
+                    data = job
+                self._answer("POST", json.loads(data))
 
             def do_GET(self) -> None:
                 self._answer("GET", {})
@@ -57,7 +68,7 @@ class BigqueryPages:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
@@ -94,6 +105,129 @@ class BigqueryPages:
             "status": {"state": "DONE"},
             "statistics": {"query": {"statementType": self.statement, "schema": self.schema}},
         }
+
+
+class BigqueryTable(BigqueryPages):
+    """The same with a table that load jobs append to; an id of a job is taken once, and jobs tell who made them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table: list[pa.Table] = []
+        self.jobs: dict[str, dict] = {}
+        self.clock = 1_767_605_400_000
+        self.fails, self.loses_answers, self.hides = False, 0, False
+
+    def answer(self, path: str, sent: dict) -> tuple[int, dict]:
+        self.clock += 1
+        if path.endswith("/datasets/crm?prettyPrint=false"):
+            reference = {"projectId": "shop", "datasetId": "crm"}
+            return 200, {"datasetReference": reference, "location": "EU"}
+        if "load" in sent.get("configuration", {}):
+            return self._load(sent)
+        name = path.partition("/jobs/")[2].partition("?")[0]
+        if name in self.jobs:
+            return 200, self.jobs[name]
+        query = sent.get("configuration", {}).get("query", {})
+        if "@wave" in query.get("query", ""):
+            wave = query["queryParameters"][0]["parameterValue"]["value"]
+            there = any(wave in each["wave"].to_pylist() for each in self.table) and not self.hides
+            self.fields, self.rows = {"n": "INTEGER"}, [["1"]] if there else []
+        code, found = super().answer(path, sent)
+        if "@wave" in query.get("query", "") and not self.table:
+            found["status"]["errorResult"] = {
+                "reason": "notFound",
+                "message": "Not found: Table shop:crm.decided",
+            }
+        found.setdefault("statistics", {})["creationTime"] = str(self.clock)
+        return code, found
+
+    def _load(self, sent: dict) -> tuple[int, dict]:
+        name = sent["jobReference"]["jobId"]
+        if name in self.jobs:
+            told = {"reason": "duplicate", "message": f"Already Exists: Job {name}"}
+            return 409, {"error": {"code": 409, "message": told["message"], "errors": [told]}}
+        status: dict = {"state": "DONE"}
+        if self.fails:
+            status["errorResult"] = {"reason": "invalid", "message": "Provided Schema does not match"}
+        else:
+            self.table.append(self.files[-1])
+        times = {"creationTime": str(self.clock), "startTime": str(self.clock), "endTime": str(self.clock)}
+        self.jobs[name] = sent | {"status": status, "statistics": times | {"load": {}}}
+        if self.loses_answers:
+            self.loses_answers -= 1
+            return 503, {"error": {"code": 503, "message": "try again", "errors": []}}
+        return 200, self.jobs[name]
+
+
+@pytest.fixture
+def warehouse(monkeypatch):
+    server = BigqueryTable()
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", server.url)
+    yield server
+    server.close()
+
+
+def write(wave: str, rows: int = 3) -> None:
+    frame = pd.DataFrame({"customer_id": [f"{row:03}" for row in range(rows)], "risk": 0.5, "reasons": None})
+    wave_table("bigquery://shop", "crm.decided", wave).write(
+        frame.assign(decided_at="2026-01-05T09:00:00+00:00")
+    )
+
+
+def test_a_wave_is_loaded_once_with_its_types(warehouse):
+    write("2026-01")
+    write("2026-02", rows=5)
+    assert [(each.num_rows, set(each["wave"].to_pylist())) for each in warehouse.table] == [
+        (3, {"2026-01"}),
+        (5, {"2026-02"}),
+    ]
+    kinds = {field.name: str(field.type) for field in warehouse.table[0].schema}
+    assert kinds == {
+        "wave": "string",
+        "customer_id": "string",
+        "risk": "double",
+        "reasons": "string",
+        "decided_at": "timestamp[us, tz=UTC]",
+    }
+    asked = next(body["configuration"]["load"] for _, path, body in warehouse.asked if "/upload/" in path)
+    assert (asked["sourceFormat"], asked["writeDisposition"]) == ("PARQUET", "WRITE_APPEND")
+    with pytest.raises(QueryError, match=r"found rows of wave '2026-01' in .*: crm\.decided"):
+        write("2026-01")
+    assert len(warehouse.table) == 2
+
+
+def test_of_two_writers_who_both_saw_no_rows_one_writes(warehouse):
+    write("2026-01")
+    warehouse.hides, warehouse.clock = True, warehouse.clock - 1_000  # as if they had looked before
+    with pytest.raises(QueryError, match="found rows of wave '2026-01'"):
+        write("2026-01")
+    assert len(warehouse.table) == 1
+
+
+def test_a_wave_whose_rows_were_deleted_or_refused_can_be_written_again(warehouse):
+    warehouse.fails = True
+    with pytest.raises(
+        QueryError, match=r"Provided Schema does not match .*expected a table that takes wave, customer_id"
+    ):
+        write("2026-01")
+    warehouse.fails = False
+    write("2026-01")
+    warehouse.table.clear()
+    write("2026-01")
+    assert len(warehouse.table) == 1
+    assert sorted(name[-2:] for name in warehouse.jobs) == ["-0", "-1", "-2"]
+
+
+def test_a_table_without_its_dataset_is_refused(warehouse):
+    with pytest.raises(QueryError, match=r"found a table without its dataset in .*expected dataset\.table"):
+        wave_table("bigquery://shop", "decided", "a").write(pd.DataFrame({"risk": [0.5]}))
+    assert not warehouse.asked
+
+
+def test_a_lost_answer_is_no_other_writer(warehouse):
+    warehouse.loses_answers = 1
+    write("2026-01")
+    assert len(warehouse.table) == 1
 
 
 @pytest.fixture

@@ -5,7 +5,10 @@ import gzip
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
+from pydantic import ValidationError
 
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import read_raw
@@ -40,6 +43,8 @@ DIALECTS = {
     "gzip under another name": ("t.csv", gzip.compress(CSV.encode()), {}),
     "utf-8 with a mark": ("t.csv", codecs.BOM_UTF8 + CSV.encode(), {}),
     "utf-16": ("t.csv", CSV.encode("utf-16"), {}),
+    "utf-32": ("t.csv", CSV.encode("utf-32"), {}),
+    "utf-16 without a mark": ("t.csv", CSV.encode("utf-16-le"), {"encoding": "UTF-16LE"}),
     "cp1252": ("t.csv", CSV.encode("cp1252"), {"encoding": "cp1252"}),
 }
 
@@ -93,6 +98,22 @@ STRUCTURE = [
         "line 2: found a quote that closes in another line",
     ),
     ("t.csv", 'a,b\n1, "2,3"\n', "line 2: found a space between separator and quote"),
+    ("t.csv", 'a,"b\nc",d\n1,2,3\n', "line 1: found a name that goes on in the next line"),
+    (
+        "t.csv",
+        f"# made by us\n\n{'a,b,c,d' + chr(10)}{'1,2,3,4' + chr(10)}",
+        "line 1: found 1 field, expected 4",
+    ),
+    ("t.csv", '[{"a": 1}]', "found JSON, expected a CSV or Parquet table"),
+    ("t.csv", '{"a": 1}\n{"a": 2}\n', "found JSON"),
+    ("t.csv", "<!DOCTYPE html>\n<html>", r"found a page \(HTML or XML\)"),
+    ("t.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "found a pointer of Git LFS"),
+    ("t.csv", CSV.encode("utf-16-le"), "found a binary file, .*`reading: {encoding: utf-16-le}`"),
+    (
+        "t.csv",
+        f"a,b\n{'1,2' + chr(10)}".encode() * 1 + b"1,2\n" * 300_000 + b"1,\0\n",
+        "line 300003: found a byte 0",
+    ),
 ]
 
 
@@ -122,3 +143,27 @@ def test_every_short_and_long_line_is_told_at_once(tmp_path):
         read(tmp_path / "t.csv", "a,b,c\n1,2\n1,2,3,4\n1\n1,2,3\n")
     found = {(problem.found, problem.lines) for problem in refused.value.problems}
     assert found == {("2 fields", (2,)), ("4 fields", (3,)), ("1 fields", (4,))}
+
+
+def test_a_field_of_any_length_is_read(tmp_path):
+    long = "x" * 300_000
+    assert read(tmp_path / "t.csv", f"a,b\n1,{long}\n").frame()["b"].tolist() == [long]
+
+
+def test_utf8_is_not_read_as_another_encoding(tmp_path):
+    with pytest.raises(TableError, match=r"found text in UTF-8, expected text in cp1252; leave `reading"):
+        read(tmp_path / "t.csv", "a,b\n1,é\n", FileReading(encoding="cp1252"))
+
+
+@pytest.mark.parametrize("name", ["nonsense", "base64", "rot13", "undefined"])
+def test_an_encoding_that_is_none_is_refused_with_the_config(name):
+    with pytest.raises(ValidationError, match=f"found '{name}', expected an encoding of text"):
+        FileReading(encoding=name)
+
+
+def test_a_name_of_several_parquet_columns_is_told(tmp_path):
+    pyarrow.parquet.write_table(
+        pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"]), tmp_path / "t.pq"
+    )
+    with pytest.raises(TableError, match="column 'a', line 1: found the name in columns 1, 2"):
+        read_raw(tmp_path / "t.pq", Problems("t.pq"))

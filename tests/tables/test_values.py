@@ -51,6 +51,8 @@ def test_leading_zeros_of_an_id_survive():
         ([1e17, 2.0], "line 2: found a rounded number"),
         (["a" * 129, "b"], "line 2: found a text that the service refuses, expected an id of 1 to 128"),
         (["a\tb", "b"], "line 2: found a text that the service refuses"),
+        (["a", "nan"], "line 3: found 'nan', expected an id in every line; leave such lines out"),
+        (["a", "Grand total"], "line 3: found 'Grand total'"),
         (["1.0", "1"], "lines 2, 3: found an id of several lines, expected each id once"),
     ],
 )
@@ -210,3 +212,69 @@ def test_a_text_too_long_for_the_service_is_refused():
 def test_values_of_several_types_are_their_texts():
     table = RawTable.of_frame(pd.DataFrame({"x": [1, "a", 2.0, None]}), "t")
     assert parse_texts(table, "x", Problems("t")).tolist() == ["1", "a", "2", None]
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (["Jan 5, 2025", "Feb 12, 2025"], r"dates \('Jan 5, 2025'\)"),
+        (["5-Jan-25", "12-Feb-25"], r"dates \('5-Jan-25'\)"),
+        (["Mon, 05 Jan 2025", "Tue, 06 Jan 2025"], "dates"),
+        (["5. Mai 2025", "6. Juni 2025"], "dates"),
+        (["20250105", "20250209", "20251231"], r"dates as numbers \(20250105\)"),
+        ([202501, 202502, 202512], "dates as numbers"),
+        ([1_700_000_000 + 7_001 * row for row in range(30)], "dates as numbers"),
+        ([1_700_000_000_000 + 7_001 * row for row in range(30)], "dates as numbers"),
+        (["USD 5.50", "USD 6"], "numbers with signs"),
+        (["5 EUR", "6 EUR"], "numbers with signs"),
+        (["(5.50)", "12"], "'\\(5.50\\)'|numbers with signs"),
+        (["0:45", "1:02:30"], "numbers with signs"),
+        (['="5"', '="12"'], "numbers with signs"),
+        (["٣", "٤"], "numbers with signs"),
+    ],
+)
+def test_what_means_a_date_or_a_number_is_no_category(values, found):
+    problems = Problems("t")
+    infer_kind(raw(x=values), "x", problems)
+    with pytest.raises(TableError, match=f"column 'x'.*: found {found}"):
+        problems.stop()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["5 GB", "10 GB"], ["May", "March"], ["Janet 22", "Mary 3"], ["1-5", "6-10"], ["Decent", "Marvellous 2025"],
+        [20250105, 20251399, 20250101], [202513, 202501, 202502], [1_700_000_000.5 + row for row in range(30)],
+        [199_900, 200_050, 205_000],
+    ],
+)  # fmt: skip
+def test_what_only_looks_like_a_date_is_kept(values):
+    problems = Problems("t")
+    assert infer_kind(raw(x=values), "x", problems) in ("categorical", "numeric")
+    problems.stop()
+
+
+@pytest.mark.parametrize("text", ["#N/A", "#REF!", "a\x07b", "a\x00"])
+def test_a_text_that_means_nothing_is_refused_by_line(text):
+    with pytest.raises(
+        TableError, match=r"column 'x', line 3: found '.*', expected a (value|text of printable)"
+    ):
+        read(parse_texts, ["a", text])
+
+
+def test_a_spreadsheets_way_to_keep_zeros_is_the_id_inside():
+    assert read(parse_ids, ['="0012"', "7"], unique=True) == ["0012", "7"]
+
+
+def test_categories_that_look_like_one_and_lost_characters_are_said():
+    table = raw(x=["Basic", "basic", "caf\ufffd", "tea"])
+    assert infer_kind(table, "x", Problems("t")) == "categorical"
+    assert table.said == [
+        "column 'x': 'Basic', 'basic' are categories of their own",
+        "column 'x': 'caf\ufffd' has lost characters where it was exported",
+    ]
+
+
+def test_a_time_in_a_zone_that_nobody_knows_is_the_same_instant():
+    values = pa.array([1_735_725_600], pa.timestamp("s", "Nowhere/There"))
+    assert read(parse_dates, values) == [pd.Timestamp("2025-01-01 10:00", tz="UTC")]

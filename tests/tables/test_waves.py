@@ -133,11 +133,6 @@ def test_a_duckdb_file_that_another_program_holds_is_unreachable(tmp_path):
     wave(shop, "a").write(decisions())
 
 
-def test_bigquery_is_not_written_to():
-    with pytest.raises(QueryError, match="bq load"):
-        wave_table("bigquery://project", "shop.decided", "a").write(decisions())
-
-
 @pytest.mark.parametrize(
     ("given", "told"),
     [

@@ -135,11 +135,15 @@ class ReleaseFollower:
             Whether another release answers from here on.
 
         Raises:
-            StoreError: The store does not answer; `trouble` says so too.
+            RecordsLost: The record that this process follows is gone, or another stands in its place; `trouble` says
+                so too, and what answers stays until it is back.
+            StoreError: The store does not answer; the same.
             OSError: The same.
         """
         head, trouble = self._head, self.trouble
         try:
+            if head is not None:
+                self.channel.refuse_lost(head)
             if self.channel.moved_since(0 if head is None else head.seq):
                 head = self.channel.head()
         except (StoreError, OSError) as error:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from churn_assets.store.acts import ActLog, ActRecord
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.errors import ChannelConflict, CorruptArtifact, InvalidSetting
+from churn_assets.store.errors import ChannelConflict, InvalidSetting
 
 SwitchAct = Literal["stop", "resume"]
 STOP, RESUME = "stop", "resume"
@@ -46,15 +46,11 @@ class OfferSwitch:
         Raises:
             StoreError: It does not answer, or the log is not sound; what was known holds.
         """
+        if self.newest is not None:
+            self.log.refuse_lost(self.newest)
         seen = 0 if self.newest is None else self.newest.seq
-        if self._known and not self.log.moved_since(seen):
-            return
-        newest = self.log.newest()
-        found = 0 if newest is None else newest.seq
-        if found < seen:
-            expected = f"{seen}: so many were there"
-            raise CorruptArtifact(f"acts/{self.log.name}", f"{found} records", expected)
-        self.newest, self._known = newest, True
+        if not self._known or self.log.moved_since(seen):
+            self.newest, self._known = self.log.newest(), True
 
 
 def is_stopped(newest: ActRecord | None) -> bool:

@@ -28,6 +28,7 @@ from churn_assets.store.errors import (
     ObjectMissing,
 )
 from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
+from churn_assets.store.marks import refuse_lost
 from churn_assets.store.names import ACTS, check_name
 
 ACT_SCHEMA = 1
@@ -118,6 +119,15 @@ class ActLog:
         except ObjectMissing:
             return False
         return True
+
+    def refuse_lost(self, newest: ActRecord) -> None:
+        """As of a channel: whether the record still stands where it was.
+
+        Raises:
+            RecordsLost: It is gone, or another stands in its place.
+            StoreError: The store does not answer.
+        """
+        refuse_lost(self.store.backend, act_key(self.name, newest.seq), newest.to_bytes(), f"log {self.name}")
 
     def append(
         self,

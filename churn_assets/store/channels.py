@@ -23,7 +23,7 @@ from churn_assets.store.errors import (
     RecordsLost,
 )
 from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
-from churn_assets.store.marks import Mark, leave_mark, marked_length, take_marks
+from churn_assets.store.marks import Mark, leave_mark, marked_length, refuse_lost, take_marks
 from churn_assets.store.names import CHANNELS, check_name, record_key, record_place
 from churn_assets.store.reference import ArtifactRef
 
@@ -128,6 +128,15 @@ class Channel:
         except ObjectMissing:
             return False
         return True
+
+    def refuse_lost(self, newest: ChannelRecord) -> None:
+        """Whether a record that a process reads by still stands where it was: one question, for whoever polls.
+
+        Raises:
+            RecordsLost: It is gone, or another stands in its place: no rollback that anybody recorded.
+            StoreError: The store does not answer.
+        """
+        refuse_lost(self.store.backend, record_key(self.name, newest.seq), newest.to_bytes(), self._subject)
 
     def history(self) -> list[ChannelRecord]:
         """All records, oldest first, after verifying every seal and link.

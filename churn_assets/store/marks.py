@@ -5,6 +5,7 @@ accident from anywhere; a file on every machine that reads or writes, which whoe
 what every signature says of the channels of its moment.
 """
 
+import io
 import json
 import logging
 import os
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import canonical_json, sha256_bytes
-from churn_assets.store.errors import ObjectExists
+from churn_assets.store.digests import info_of
+from churn_assets.store.errors import ObjectExists, ObjectMissing, RecordsLost
 
 MARKS = "marks/"
 SEEN = ".churn/seen"
@@ -84,6 +86,22 @@ class SeenRecords:
 def seen_in(root: Path, store: str) -> SeenRecords:
     """What the project at `root` has seen of a store, which its address tells from others."""
     return SeenRecords(root / SEEN / sha256_bytes(store.encode())[:16])
+
+
+def refuse_lost(backend: Backend, key: str, data: bytes, subject: str) -> None:
+    """Whether a record that this process has read still stands where it was; whoever polls is its own witness.
+
+    Raises:
+        RecordsLost: It is gone, or other bytes stand in its place.
+        StoreError: The store does not answer.
+    """
+    ours = info_of(io.BytesIO(data))
+    try:
+        theirs = backend.info(key)
+    except ObjectMissing as error:
+        raise RecordsLost(key, "nothing", f"{ours}, as this process has read", subject) from error
+    if theirs != ours:
+        raise RecordsLost(key, str(theirs), f"{ours}, as this process has read", subject)
 
 
 def leave_mark(backend: Backend, channel: str, seq: int) -> None:

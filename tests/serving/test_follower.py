@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from benchmarks.faults import prepared
+from churn_assets.serving.views import ready_view
 from churn_assets.store.errors import ObjectMissing, StoreUnreachable
 
 
@@ -108,6 +109,44 @@ def test_a_trouble_of_the_channel_is_over_once_it_can_be_read(world, monkeypatch
             await world.turns()
             assert world.follower.trouble.kind == "StoreUnreachable"
         await world.turns()
+        assert world.follower.trouble is None
+        await world.log.close()
+
+    asyncio.run(scene())
+
+
+def _deleted(path, _):
+    path.unlink()
+
+
+def _replaced(path, data):
+    path.chmod(0o644)
+    path.write_bytes(data.replace(b'"actor":"', b'"actor":"x'))
+
+
+@pytest.mark.parametrize("done", [_deleted, _replaced])
+def test_a_lost_newest_record_is_told_while_the_server_runs_and_no_older_release_is_followed(
+    world, done, caplog
+):
+    async def scene():
+        await world.turns()
+        world.lead(world.leads)
+        await world.turns()
+        assert follows(world)
+        newest = max((world.folder / "store").glob("channels/*/*.json"))
+        data = newest.read_bytes()
+        for mark in (world.folder / "store").glob("marks/*/*"):
+            mark.unlink()  # whoever owns the bucket deletes that witness too
+        done(newest, data)
+        await world.turns()
+        assert follows(world)
+        view = ready_view(world.follower, world.log, world.background.states)
+        assert (view.ready, view.trouble) == (True, "RecordsLost")
+        assert b'churn_loop_failures_total{loop="release"} 1.0' in world.metrics.exposition()
+        assert "as this process has read" in caplog.text
+        newest.write_bytes(data)
+        await world.turns()
+        assert follows(world)
         assert world.follower.trouble is None
         await world.log.close()
 

@@ -91,7 +91,6 @@ def _features(found: CustomerTable, experiment: Experiment) -> dict[str, Any]:
 
 
 def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: dict[str, Any]) -> None:
-    from churn_assets.offers.as_of import known_before
     from churn_assets.offers.config import OfferLogConfig
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.log import configured_log
@@ -105,10 +104,9 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
     if not config.simulated:
         arms = catalogue(experiment.arms, experiment.economics)
         log = configured_log(config, customers, arms, root, experiment.economics)
-        log, unknown = known_before(log, customers, str(config.source))
-        if unknown:
+        if log.unknown:
             told["said"].append(
-                f"offer log: {unknown} decisions left out, as no row of their customer is from before"
+                f"offer log: {log.unknown} decisions left out, as no row of their customer is from before"
             )
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
         told["said"].append(f"content of the offer log: {digest_of_rows(log.frame)[:16]}")

@@ -105,12 +105,14 @@ class CustomerTable:
         source: The file it was read from; None for a table that was handed over in memory.
         history: Of a panel, all its rows, each as if it were a customer of its own; `churned` is NaN where it is not
             known yet. None where a customer has one row.
+        stored: The same rows as the table has them, where features are an offer log's own; None otherwise.
     """
 
     frame: pd.DataFrame
     schema: CustomerSchema
     source: TableSource | None = None
     history: CustomerTable | None = None
+    stored: CustomerTable | None = None
 
     @classmethod
     def of_rows(
@@ -190,7 +192,8 @@ class CustomerTable:
 
     def seen_by(self, schema: CustomerSchema) -> CustomerTable:
         """The same rows as another schema reads them."""
-        return CustomerTable(self.frame, schema, self.source, self.history and self.history.seen_by(schema))
+        history, stored = (each and each.seen_by(schema) for each in (self.history, self.stored))
+        return CustomerTable(self.frame, schema, self.source, history, stored)
 
     @property
     def reach(self) -> dict[str, str | int]:
@@ -251,7 +254,9 @@ class CustomerTable:
         frame, history = self.frame[mask].reset_index(drop=True), self.history
         if history is not None:
             history = history.where(history.frame[ID].isin(frame[ID]).to_numpy())
-        return CustomerTable(frame, self.schema, self.source, history)
+        return CustomerTable(
+            frame, self.schema, self.source, history, self.stored and self.stored.where(mask)
+        )
 
 
 def located(source: TablePlace) -> TablePlace:
@@ -513,10 +518,12 @@ def typed(
     schema: CustomerSchema,
     problems: Problems,
     *,
-    as_of: date | None = None,
+    as_of: date | pd.DatetimeIndex | None = None,
     labelled: bool = False,
 ) -> CustomerTable:
     """As `prepare`, but every row of a panel; rows that are wrong go to `problems`, and what they hold means nothing.
+
+    `as_of` may be a day for each row.
 
     Raises:
         CustomerTableError: A column is missing, or stands under a name that looks like another one.

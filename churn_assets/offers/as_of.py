@@ -1,4 +1,7 @@
-"""What was known of a customer when a decision was made: of a panel, the newest row before it. No later row is read."""
+"""What was known of a customer when a decision was made: the log's own features, of a panel the newest row before it.
+
+No later row is read.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,31 @@ def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable,
     """Rows of the customers, and (n,) the row that each decision could know.
 
     Of a panel these are all its rows, and the newest from before the decision; otherwise the customers as they are.
+    Where the log has features of its own there is a row for each decision, which has them in the table's place.
 
     Raises:
         OfferLogError: A decision is about a customer who is not there, or of whom there is no row from before.
     """
     positions = log.positions(customers.ids)
     if customers.history is None:
-        return customers, positions
+        return _as_logged(log, customers, positions)
     place = _newest_before(log, customers.history)
     if (place < 0).any():
         raise OfferLogError(
             f"offer log: found {int((place < 0).sum())} decisions without a row of their customer from before, "
             "expected one (customers.row_date)"
         )
-    return customers.history, place
+    return _as_logged(log, customers.history, place)
+
+
+def _as_logged(log: OfferLog, rows: CustomerTable, place: Ints) -> tuple[CustomerTable, Ints]:
+    """Those rows with the features that the log has as they were, and where each decision's is."""
+    own = log.own_features
+    if own.empty:
+        return rows, place
+    stored = CustomerTable(rows.frame.iloc[place].reset_index(drop=True), rows.schema, rows.source)
+    known = stored.frame.assign(**{str(name): values for name, values in own.items()})
+    return replace(stored, frame=known, stored=stored), np.arange(len(log))
 
 
 def known_before(log: OfferLog, customers: CustomerTable, where: str) -> tuple[OfferLog, int]:
@@ -47,7 +61,9 @@ def known_before(log: OfferLog, customers: CustomerTable, where: str) -> tuple[O
         OfferLogError: The features are from after decisions: of a table with `as_of` any, of a panel all of them.
     """
     if customers.history is None:
-        if not log.simulated:  # the demo world answers by the very features that are there
+        if not log.simulated and _named(
+            log, customers
+        ):  # the demo world answers by the features that are there
             _refuse_earlier(log, customers, where)
         return log, 0
     there = _newest_before(log, customers.history) >= 0
@@ -55,10 +71,11 @@ def known_before(log: OfferLog, customers: CustomerTable, where: str) -> tuple[O
         first = customers.history.days.min().date()
         raise OfferLogError(
             f"{where}: column 'decided_at': found no decision after its customer's first row (the panel begins on "
-            f"{first}), expected rows from before the decisions (customers.row_date): {_named(customers)} were "
-            "written later"
+            f"{first}), expected rows from before the decisions (customers.row_date): {_named(log, customers)} "
+            "were written later"
         )
-    return (log if there.all() else replace(log.where(there), said=log.said)), int((~there).sum())
+    kept = log if there.all() else replace(log, frame=log.frame[there].reset_index(drop=True))
+    return kept, int((~there).sum())
 
 
 def _refuse_earlier(log: OfferLog, customers: CustomerTable, where: str) -> None:
@@ -67,13 +84,15 @@ def _refuse_earlier(log: OfferLog, customers: CustomerTable, where: str) -> None
     if early:
         raise OfferLogError(
             f"{where}: column 'decided_at': found {early} decisions from before {as_of}, the day that the customers' "
-            f"features describe (customers.as_of), so that {_named(customers)} were written after them; expected "
-            "features from before every decision: a table of an earlier day, or of several (customers.row_date)"
+            f"features describe (customers.as_of), so that {_named(log, customers)} were written after them; expected "
+            "features from before every decision: the log's own (offer_log.features), a table of an earlier day, or of "
+            "several (customers.row_date)"
         )
 
 
-def _named(customers: CustomerTable) -> str:
-    return ", ".join(map(repr, customers.schema.names))
+def _named(log: OfferLog, customers: CustomerTable) -> str:
+    """The features that only the table tells."""
+    return ", ".join(repr(name) for name in customers.schema.names if name not in log.own_features)
 
 
 def _newest_before(log: OfferLog, history: CustomerTable) -> Ints:

@@ -106,7 +106,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     else:
         log = configured_log(config, customers, arms, step.root, step.read(_ECONOMICS))
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step, log.menu)
-    strangers = log.strangers
+    strangers, earlier = log.strangers, log.unknown
     if served is not None:
         log = append(log, served, customers.ids, customers.frame)
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
@@ -120,7 +120,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
             "propensities": log.known_by,
             "left_out_by_condition": left_out,
             "left_out_not_in_the_table": strangers,
-            "left_out_without_a_row_before": unknown,
+            "left_out_without_a_row_before": earlier + unknown,
             "served": appended,
             "simulated": log.simulated,
             "contacted": float((log.arm > 0).mean()),
@@ -159,7 +159,7 @@ def _outcomes(log: OfferLog) -> dict[str, float]:
 
 
 def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
-    from churn_assets.offers.log import CONTROL, propensity_column
+    from churn_assets.offers.log import CONTROL, FEATURE, propensity_column
 
     origin = "Simulated." if log.simulated else "Observed."
     meanings = {
@@ -175,8 +175,9 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
     meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}
-    control = "Negative control: no offer can have changed it."
-    return {
-        str(name): (str(kind), control if str(name).startswith(CONTROL) else meanings[str(name)])
-        for name, kind in log.frame.dtypes.items()
-    }
+    for name in map(str, log.frame.columns):
+        if name.startswith(CONTROL):
+            meanings[name] = "Negative control: no offer can have changed it."
+        elif name.startswith(FEATURE):
+            meanings[name] = "Of the customer, as it was at the decision."
+    return {str(name): (str(kind), meanings[str(name)]) for name, kind in log.frame.dtypes.items()}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.config import EVERYBODY, OfferLogConfig
 from churn_assets.offers.economics import Economics, decision_value
 from churn_assets.offers.eligibility import may_get
@@ -83,8 +84,8 @@ def _stated(log: OfferLog) -> Floats:
 def _with_margins(log: OfferLog, customers: CustomerTable, economics: Economics) -> OfferLog:
     if "margin" in log.frame or "churned" not in log.frame:
         return log
-    price = customers.price[log.positions(customers.ids)]
-    margin = decision_value(log.menu, log.arm, price, log.accepted, log.churned, economics)
+    known, row = rows_before(log, customers)
+    margin = decision_value(log.menu, log.arm, known.price[row], log.accepted, log.churned, economics)
     place = list(log.frame.columns).index("churned") + 1
     frame = log.frame.copy()
     frame.insert(place, "margin", margin)
@@ -131,17 +132,18 @@ def _strata(log: OfferLog, customers: CustomerTable, config: OfferLogConfig) -> 
             f"offer_log.stratum: found {config.stratum!r}, expected wave, a column of {config.source} or a feature of "
             f"the customers: {', '.join(customers.schema.names)}"
         )
-    values = customers.frame[config.stratum].iloc[log.positions(customers.ids)]
+    known, row = rows_before(log, customers)
+    values = known.frame[config.stratum].iloc[row]
     return np.array([f"{each:g}" if isinstance(each, float) else each for each in values], dtype=object)
 
 
 def _estimated(log: OfferLog, customers: CustomerTable) -> Floats:
     """(n, K) by who got what."""
-    place = log.positions(customers.ids)
-    could = may_get(log.menu, customers.frame)[place]
+    known, row = rows_before(log, customers)
+    could = may_get(log.menu, known.frame)[row]
     could[np.arange(len(log)), log.arm] = True
     moments = np.column_stack([log.frame["wave"], log.prior_offers]).astype(np.float64)
-    return estimated(customers, place, moments, log.arm, could)
+    return estimated(known, row, moments, log.arm, could)
 
 
 def _trimmed(log: OfferLog, propensities: Floats) -> OfferLog:

@@ -141,6 +141,11 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         description="Columns of numbers in the file that no offer can have changed, as last year's calls: choices that "
         "go with them beyond the propensities knew more than is logged.",
     )
+    features: tuple[str, ...] | dict[str, str] = Field(
+        default=(),
+        description="Features of the customers that the file has as they were at the decision, in columns of their "
+        "names, or `feature: column`: they go before the customer table's.",
+    )
     reading: FileReading = Field(
         default=FileReading(), description="How the file is to be read, where that should not be detected."
     )
@@ -167,11 +172,29 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _nothing_ignored(self) -> OfferLogConfig:
         self.reading.fits(self.source)
-        own = {"columns", "reading", "propensities", "shares", "stratum", "arm_names", "negative_controls"}
+        own = {
+            "columns",
+            "reading",
+            "propensities",
+            "shares",
+            "stratum",
+            "arm_names",
+            "negative_controls",
+            "features",
+        }
         idle = own if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset"}
         ignored = sorted(idle & self.model_fields_set)
         if ignored:
             raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _features_of_every_decision(self) -> OfferLogConfig:
+        if self.features and self.decisions is not None:
+            raise ValueError(
+                "found features and decisions: a served decision has no such columns; expected one of the two: for "
+                "both, give the customers as they were by `customers.row_date`"
+            )
         return self
 
     @model_validator(mode="after")
@@ -207,6 +230,12 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
             else:
                 found.setdefault(EVERYBODY, {})[name] = each
         return found
+
+    @property
+    def feature_columns(self) -> dict[str, str]:
+        """Column of the file by feature of the customers."""
+        own = self.features
+        return dict(own) if isinstance(own, dict) else dict(zip(own, own, strict=True))
 
     @property
     def simulated(self) -> bool:

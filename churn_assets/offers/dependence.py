@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import erfc
 
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.log import CONTROL
 
 if TYPE_CHECKING:
@@ -50,15 +52,15 @@ def dependence(log: OfferLog, customers: CustomerTable) -> Dependence:
     that hang together make it larger; the larger one counts. The known one keeps rare arms from alarming: where none of
     few is chosen, the observed spread is next to nothing.
     """
-    place = log.positions(customers.ids)
+    known, row = rows_before(log, customers)
+    place, customer = log.positions(customers.ids), pd.factorize(known.ids)[0]
     residual, chance = residuals(log)
     found: list[tuple[float, str, str]] = []
-    of_customer = [_by_customer(each, place, len(customers)) for each in (residual, chance)]
-    everybody = np.arange(len(customers))
-    for name, column in _of_customers(customers):
-        z = _z(of_customer[0], of_customer[1], column[:, None], everybody)
+    of_row = [_by_customer(each, row, len(known)) for each in (residual, chance)]
+    for name, column in _of_customers(known):
+        z = _z(of_row[0], of_row[1], column[:, None], customer)
         found += [(float(each), arm, name) for each, arm in zip(z, log.menu.ids, strict=True)]
-    for name, column in (*_of_decisions(log), (SEVERAL, _learned(log, customers, residual, place))):
+    for name, column in (*_of_decisions(log), (SEVERAL, _learned(log, known.X[row], residual, place))):
         z = _z(residual, chance, column.reshape(len(log), -1), place)
         found += [(float(each), arm, name) for each, arm in zip(z, log.menu.ids, strict=True)]
     ranked = [
@@ -155,14 +157,12 @@ def _parts(name: str, values: Floats) -> Iterator[tuple[str, Floats]]:
         yield f"{name} up to {upper:g}", ((values > lower) & (values <= upper)).astype(np.float64)
 
 
-def _learned(log: OfferLog, customers: CustomerTable, residual: Floats, place: Ints) -> Floats:
+def _learned(log: OfferLog, X: Floats, residual: Floats, place: Ints) -> Floats:
     """(n, K) what a tree of features and time says of the residuals, learned from other customers."""
     from sklearn.tree import DecisionTreeRegressor  # serving reads logs without it
 
-    inputs = np.column_stack(
-        [customers.X[place], log.prior_offers, log.frame["wave"].to_numpy(np.float64)]
-    ).astype(np.float32)
-    half = np.random.default_rng(0).integers(HALVES, size=len(customers))[place]
+    inputs = np.column_stack([X, log.prior_offers, log.frame["wave"].to_numpy(np.float64)]).astype(np.float32)
+    half = np.random.default_rng(0).integers(HALVES, size=place.max() + 1)[place]
     found = np.zeros_like(residual)
     for held in range(HALVES):
         rows = half != held

@@ -46,6 +46,7 @@ from churn_assets.tables.values import (
 )
 
 if TYPE_CHECKING:
+    from churn_assets.customers.schema import CustomerSchema
     from churn_assets.customers.table import CustomerTable
     from churn_assets.offers.economics import Economics
 
@@ -81,12 +82,13 @@ class OfferLog:
     `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first),
     arm (str, id), propensity (of the logged arm), `propensity_<arm id>` per arm, policy_version (str), prior_offers
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
-    (value of the decision in money, see `decision_value`), and `control_<name>` for each negative control. A propensity
-    is 0 where an arm was not possible. `menu` has the arms, no contact first. `simulated`: the demo world wrote the
+    (value of the decision in money, see `decision_value`), `control_<name>` for each negative control, and
+    `feature_<name>` for each feature of the customer that the log has as it was at the decision. A propensity is 0
+    where an arm was not possible. `menu` has the arms, no contact first. `simulated`: the demo world wrote the
     responses. `known_by` says how propensities are known; of a log of contacted customers only there are none, and
     churned and margin only where they were told. `left_out` counts decisions that were there and teach nothing, see
-    `checked_log`; `strangers` those of customers who are not in the table. `said` is what was detected or mended in
-    reading.
+    `checked_log`; `strangers` those of customers who are not in the table; `unknown` those before which nothing is
+    known of the customer. `said` is what was detected or mended in reading.
     """
 
     frame: pd.DataFrame
@@ -95,6 +97,7 @@ class OfferLog:
     known_by: KnownBy = "logged"
     left_out: int = 0
     strangers: int = 0
+    unknown: int = 0
     said: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -147,6 +150,12 @@ class OfferLog:
         """(n,) value of the decision in money."""
         return np.asarray(self.frame["margin"], dtype=np.float64)
 
+    @cached_property
+    def own_features(self) -> pd.DataFrame:
+        """(n, f) features of the customers as they were, by name: those that the log has."""
+        own = [name for name in self.frame if name.startswith(FEATURE)]
+        return self.frame[own].rename(columns=lambda name: name.removeprefix(FEATURE))
+
     def _needs_choices(self) -> None:
         """Raises an error where everybody was contacted: nobody chose, so that nothing shows what contact changes."""
         if self.known_by == "contacted_only":
@@ -197,8 +206,8 @@ class OfferLog:
 
 
 UNKNOWN_ID = "an id that is not there"
-CONTROL = "control_"
-"""Starts the names of negative controls in the log."""
+CONTROL, FEATURE = "control_", "feature_"
+"""Start the names of negative controls, and of features, in the log."""
 AS_LOGGED = OfferLogConfig(source="a file")
 
 
@@ -252,11 +261,14 @@ def configured_log(
         OfferLogError: As of `read_log`.
         StoreError: It is in a bucket or a database that cannot be read.
     """
+    from churn_assets.offers.as_of import known_before
     from churn_assets.offers.completing import completed_log
 
     problems = Problems(source_name(config.source, root), OfferLogError)
     order = [config.columns.get(name, name) for name in ("decided_at", "customer_id")]
-    raw, _ = read_source(config.source, root, problems, config.reading, order)
+    raw, digest = read_source(config.source, root, problems, config.reading, order)
+    if customers.schema.made_id and customers.source is not None and digest == customers.source.sha256:
+        _name_by_line(raw, config)
     log = log_of(
         raw,
         config.columns,
@@ -266,8 +278,10 @@ def configured_log(
         features=customers.frame,
         settings=config,
         without=("margin",),
+        schema=customers.schema,
     )
-    return completed_log(log, customers, config, economics)
+    log, unknown = known_before(log, customers, problems.where)
+    return replace(completed_log(log, customers, config, economics), unknown=unknown)
 
 
 def log_of(
@@ -280,8 +294,9 @@ def log_of(
     features: pd.DataFrame | None = None,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
+    schema: CustomerSchema | None = None,
 ) -> OfferLog:
-    """As `read_log`, of a raw table from any source.
+    """As `read_log`, of a raw table from any source; `schema` says how features of its own are read.
 
     Raises:
         TableError: As of `problems`: all that is wrong.
@@ -296,7 +311,7 @@ def log_of(
             raw.columns.pop(ours, None)
     problems.names = dict(columns)
     named = raw.renamed({theirs: ours for ours, theirs in columns.items()})
-    asked = _Asked(settings, frozenset(without))
+    asked = _Asked(settings, frozenset(without), schema)
     return _log(
         named, customer_ids, catalogue, simulated=False, problems=problems, features=features, asked=asked
     )
@@ -378,6 +393,7 @@ class _Asked:
 
     settings: OfferLogConfig = AS_LOGGED
     without: frozenset[str] = frozenset()
+    schema: CustomerSchema | None = None
 
     @property
     def known_by(self) -> KnownBy:
@@ -449,7 +465,7 @@ def _possible(
         barred = (
             np.zeros((1, len(log.menu)), bool)
             if features is None
-            else ~may_get(log.menu, features)[log.positions(customer_ids)]
+            else ~may_get(log.menu, _as_it_was(log, features.iloc[log.positions(customer_ids)]))
         )
     except ArmError as error:
         raise OfferLogError(f"{problems.where}: {error}") from error
@@ -461,6 +477,21 @@ def _possible(
         )
     left_out = log.left_out + int((~kept).sum())
     return replace(log.where(kept), strangers=log.strangers, left_out=left_out)
+
+
+def _as_it_was(log: OfferLog, features: pd.DataFrame) -> pd.DataFrame:
+    """(n, F) features of each decision's customer, those of the log in place of the table's."""
+    own = {str(name): values.to_numpy() for name, values in log.own_features.items()}
+    return features.assign(**own) if own else features
+
+
+def _name_by_line(raw: RawTable, config: OfferLogConfig) -> None:
+    """Of one file that is customers and log in one, and has no ids: the customer of a decision is that of its line."""
+    if config.columns.get("customer_id", "customer_id") not in raw.columns:
+        raw.columns["customer_id"] = pa.array([f"line-{line}" for line in raw.line.tolist()])
+        raw.said.append(
+            "customers and log are one file without ids: a decision's customer is that of its line"
+        )
 
 
 def _rename_arms(raw: RawTable, names: Mapping[str, str]) -> None:
@@ -533,7 +564,7 @@ _REPLACEABLE = ("wave", "policy_version", "prior_offers")
 def _needed(asked: _Asked) -> Iterator[str]:
     """Columns that the table must have, in their order."""
     start = "start" in asked.settings.model_fields_set
-    for name in (*COLUMNS, *asked.settings.negative_controls):
+    for name in (*COLUMNS, *asked.settings.negative_controls, *asked.settings.feature_columns.values()):
         free = name in _REPLACEABLE or (name == "decided_at" and start)
         free |= name in ("accepted", "churned", "margin") and name not in asked.told
         free |= name == "propensity" and asked.known_by not in ("logged", "logged_chosen")
@@ -640,6 +671,7 @@ def _typed(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> pd.D
         columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
     for name in asked.settings.negative_controls:
         columns[CONTROL + name] = parse_numbers(raw, name, problems, _MONEY)
+    columns |= _features(raw, columns["decided_at"], problems, asked)
     if "wave" in raw.columns:
         columns["wave"] = parse_numbers(raw, "wave", problems, _COUNT)
     else:
@@ -689,6 +721,31 @@ def _strata(raw: RawTable, columns: dict[str, Any], problems: Problems, asked: _
         columns[STRATUM] = np.array([f"{each:g}" for each in columns["wave"]], dtype=object)
     elif stratum in raw.columns:
         columns[STRATUM] = parse_texts(raw, stratum, problems)
+
+
+def _features(
+    raw: RawTable, decided_at: pd.DatetimeIndex, problems: Problems, asked: _Asked
+) -> dict[str, Any]:
+    """Features of the customers as they were at the decision, read by the rules of their table."""
+    own, schema = asked.settings.feature_columns, asked.schema
+    if not own or schema is None:
+        return {}
+    from churn_assets.customers.table import typed
+
+    for name in (each for each in own if each not in schema.names):
+        near = did_you_mean(name, schema.names)
+        problems.add(
+            f"offer_log.features with {name!r}",
+            f"features of the customers: {_listed(schema.names)}{near}",
+            rank=ROLE,
+        )
+    wanted = tuple(each for each in schema.features if each.name in own and each.constant is None)
+    theirs = {own[each.name]: each.name for each in wanted}
+    part = replace(raw, columns={name: raw.columns[name] for name in theirs}).renamed(theirs)
+    problems.names |= {name: column for column, name in theirs.items()}
+    rules = schema.model_copy(update={"features": wanted, "made_id": True, "row_date": None})
+    found = typed(part, rules, problems, as_of=decided_at).frame
+    return {FEATURE + each.name: found[each.name].to_numpy() for each in wanted}
 
 
 def _drop(raw: RawTable, *names: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.customers.schema import CHURNED
 from churn_assets.offers.dependence import PARTS, plain_columns
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def estimated(customers: CustomerTable, place: Ints, moments: Floats, arm: Ints,
     predicted by a fit on all others, which they have no part in.
 
     Args:
-        customers: N, with labels.
-        place: (n,) row of each decision's customer.
+        customers: N rows, labelled as far as it is known: of a panel several a customer.
+        place: (n,) row of each decision.
         moments: (n, m) what is known of each decision beside its customer: time, earlier offers.
         arm: (n,) what was chosen, 0 to K - 1.
         could: (n, K) arms that a condition did not keep from the customer; the chosen one is among them.
@@ -105,10 +106,12 @@ def _risk_scores(customers: CustomerTable, group: Ints) -> Floats:
     few = [each for each in columns if len(np.unique(each)) <= PARTS]
     splines = SplineTransformer(n_knots=PARTS + 1, extrapolation="constant")
     bent = [splines.fit_transform(np.column_stack(many))] if many else []
-    inputs, label = np.column_stack([*bent, *few]), customers.y.astype(np.int64)
-    found = np.full(len(label), label.mean())
+    inputs, labelled = np.column_stack([*bent, *few]), customers.is_labelled
+    label = np.zeros(len(customers), np.int64)
+    label[labelled] = customers.frame[CHURNED].to_numpy()[labelled]
+    found = np.full(len(label), label[labelled].mean())
     for left_out in range(-1, GROUPS):
-        rows, learned = group == left_out, (group >= 0) & (group != left_out)
+        rows, learned = group == left_out, labelled & (group >= 0) & (group != left_out)
         if rows.any() and len(np.unique(label[learned])) > 1:
             fit = LogisticRegression(max_iter=2000).fit(inputs[learned], label[learned])
             found[rows] = fit.predict_proba(inputs[rows])[:, 1]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.arms import Condition, Menu
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.dependence import plain_columns
 from churn_assets.offers.eligibility import may_get
 
@@ -31,19 +33,21 @@ that hold by chance let as many in as anybody."""
 def never_possible(log: OfferLog, customers: CustomerTable) -> Bools:
     """(N, K) customers for whom an arm was not possible in any of their decisions, though their conditions allow it.
 
+    Of a panel, or where the log has features of its own, N rows of `rows_before`: what they were like at the time.
+
     An arm that nobody could get in a week was not there yet, or no more; one that is impossible only soon after another
     offer is so for a time. Neither says anything of the customer.
     """
-    place = log.positions(customers.ids)
+    known, place = rows_before(log, customers)
     zero = log.propensities == 0
     wave = np.unique(log.frame["wave"].to_numpy(), return_inverse=True)[1]
     offered = np.stack([np.bincount(wave, ~each) > 0 for each in zero.T], axis=1)[wave]
     said = zero & offered & (log.prior_offers == 0)[:, None]
     ever, never = (
-        np.stack([np.bincount(place, each, len(customers)) > 0 for each in mask.T], axis=1)
+        np.stack([np.bincount(place, each, len(known)) > 0 for each in mask.T], axis=1)
         for mask in (~zero, said)
     )
-    return np.asarray(never & ~ever & may_get(log.menu, customers.frame))
+    return np.asarray(never & ~ever & may_get(log.menu, known.frame))
 
 
 def where_possible(log: OfferLog, customers: CustomerTable) -> Menu:
@@ -56,18 +60,18 @@ def where_possible(log: OfferLog, customers: CustomerTable) -> Menu:
     never = never_possible(log, customers)
     if not never.any():
         return log.menu
-    place = log.positions(customers.ids)
+    known, place = rows_before(log, customers)
     arms = []
     for number, arm in enumerate(log.menu):
-        could = np.bincount(place, log.propensities[:, number] > 0, len(customers)) > 0
-        found = _conditions(customers, could, never[:, number]) if never[:, number].any() else ()
+        could = np.bincount(place, log.propensities[:, number] > 0, len(known)) > 0
+        found = _conditions(known, could, never[:, number]) if never[:, number].any() else ()
         arms.append(arm.model_copy(update={"eligible": (*arm.eligible, *found)}))
     return Menu(tuple(arms))
 
 
 def _conditions(customers: CustomerTable, could: Bools, never: Bools) -> tuple[Condition, ...]:
     """What all who could keep, or most of them, and nobody who never could; nothing where halves do not bear it out."""
-    half = np.arange(len(customers)) % 2 == 0
+    half = pd.factorize(customers.ids)[0] % 2 == 0
     for learned in (half, ~half):
         found = _group(customers, could & learned, never & learned)
         inside = _keep(found, customers) & (could | never) & ~learned

@@ -121,7 +121,8 @@ def windows_of(table: CustomerTable, log: OfferLog, risk: RiskModel, effect: Con
     first = pd.Series(months).groupby(customer).transform("min").to_numpy()
     known, row = rows_before(log, table)
     # The rows of a panel are as old as the decision.
-    aged = np.zeros(len(log)) if table.history is not None else months - first
+    as_it_was = table.history is not None or table.schema.tenure in log.own_features
+    aged = np.zeros(len(log)) if as_it_was else months - first
     churn = _aged_risk(known, row, aged, risk)
     base, if_accepted, if_refused = effect.consequences(known.X[row], churn)
     rows, offered = np.arange(len(log)), np.maximum(log.arm - 1, 0)

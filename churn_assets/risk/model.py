@@ -15,6 +15,7 @@ from churn_assets.customers.panel import is_newest, later_windows, row_keys
 from churn_assets.customers.schema import ID, ROW_DATE, CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.metrics import auc, brier, log_losses
+from churn_assets.predictors.probability import logistic, logit
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.risk.predictor import RiskPredictor
 
@@ -141,8 +142,19 @@ class RiskModel:
         return _found(known, pd.Index(ids))
 
     def risk_of_rows(self, rows: CustomerTable) -> Floats:
-        """Returns the out-of-fold risk of rows of its own table, (n,); KeyError for an unknown one."""
-        return _found(self.out_of_fold, row_keys(rows.frame))
+        """Returns the out-of-fold risk of rows of its own table, (n,); KeyError for an unknown one.
+
+        Where their features are an offer log's own, it is moved as the model moves it from the table's to these.
+        """
+        found = _found(self.out_of_fold, row_keys(rows.frame))
+        if rows.stored is None:
+            return found
+        then, now = (logit(self.predict_customers(each), LEAST) for each in (rows, rows.stored))
+        return logistic(logit(found, LEAST) + then - now)
+
+
+LEAST = 1e-6
+"""Of a risk whose logit is taken."""
 
 
 def _found(known: pd.DataFrame, asked: pd.Index) -> Floats:

@@ -117,7 +117,7 @@ def operations(required: Required) -> list[dg.JobDefinition]:
         )
         _tell(context, record)
 
-    return [_job("promote", promote_release), _job("rollback", roll_back)]
+    return [_job("promote", promote_release, PromoteConfig), _job("rollback", roll_back, RollbackConfig)]
 
 
 @dg.op(
@@ -202,9 +202,21 @@ def _place(project: Project, config: ActConfig) -> tuple[ArtifactStore, Channel,
     return store, Channel(store, config.channel or own), own
 
 
-def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
+def _job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
+    # The launchpad shows every field that is needed, empty: an empty one is refused by name.
+    shown = {
+        key: "" if field.is_required() else field.default
+        for key, field in config.model_fields.items()
+        if field.default is not None
+    }
+
     # Ahead of every training that waits; not of one that runs: `churn rollback` waits for nothing.
-    @dg.job(name=name, description=op.description, tags={"dagster/priority": "10"})
+    @dg.job(
+        name=name,
+        description=op.description,
+        tags={"dagster/priority": "10"},
+        config={"ops": {op.name: {"config": shown}}},
+    )
     def job() -> None:
         op()
 
@@ -239,9 +251,9 @@ def age_decisions(context: dg.OpExecutionContext, config: DecisionRetentionConfi
         )
 
 
-retention = _job("retention", collect_versions)
-decision_retention = _job("decision_retention", age_decisions)
-verification = _job("verification", verify_store_of)
+retention = _job("retention", collect_versions, RetentionConfig)
+decision_retention = _job("decision_retention", age_decisions, DecisionRetentionConfig)
+verification = _job("verification", verify_store_of, VerificationConfig)
 
 
 def _each(

@@ -11,13 +11,11 @@ from churn_assets.flow.asset import AssetSpec
 from churn_assets.flow.registry import Registry, registry
 from churn_assets.release.bundle import champion_of
 from jobs.operations import (
-    daily_decision_retention,
-    daily_verification,
+    SCHEDULES,
     decision_retention,
     operations,
     retention,
     verification,
-    weekly_retention,
 )
 from jobs.sensors import INTERVAL, sensors
 from jobs.train import train_branch, train_job
@@ -87,7 +85,7 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                 decision_retention,
                 *operations(flow.checks),
             ],
-            schedules=[weekly_retention, daily_verification, daily_decision_retention],
+            schedules=SCHEDULES,
             sensors=sensors(flow.inputs, flow.checks, overrides.sensor_interval, known=names),
             resources={"project": project, IO_MANAGER: ArtifactIOManager(project)},
             executor=dg.in_process_executor,  # a step process each would cost more than most steps

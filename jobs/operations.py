@@ -1,6 +1,7 @@
 """Promotion, rollback and retention as jobs: typed config in, one record out. What may happen is decided elsewhere."""
 
 import logging
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import dagster as dg
@@ -116,7 +117,7 @@ def operations(required: Required) -> list[dg.JobDefinition]:
         )
         _tell(context, record)
 
-    return [_job("promote", promote_release), _job("rollback", roll_back)]
+    return [_job("promote", promote_release, PromoteConfig), _job("rollback", roll_back, RollbackConfig)]
 
 
 @dg.op(
@@ -161,17 +162,37 @@ def verify_store_of(context: dg.OpExecutionContext, config: VerificationConfig) 
     )
 
 
+_Places = Callable[[Project, logging.Logger], Mapping[str, str]]
+"""What is looked after, by its name or URI, and the first experiment that stands for it."""
+
+
 def stores_of(project: Project, log: logging.Logger) -> dict[str, str]:
     """Every store that the experiments use, by its URI, and the first experiment that uses it.
 
     An experiment that cannot be read is told and left out: the others' stores are looked after.
     """
+    return _places(project, log, project.store_uri)
+
+
+def _keeping_for_a_time(project: Project, log: logging.Logger) -> dict[str, str]:
+    """The experiments whose decisions are kept for some days."""
+
+    def kept(name: str) -> str | None:
+        return None if project.experiment(name).privacy.keep_decisions_days is None else name
+
+    return _places(project, log, kept)
+
+
+def _places(project: Project, log: logging.Logger, of: Callable[[str], str | None]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in project.names():
         try:
-            found.setdefault(project.store_uri(name), name)
+            place = of(name)
         except (OSError, ValueError) as error:
             log.error(f"{name}: cannot be looked at: {error}")
+            continue
+        if place is not None:
+            found.setdefault(place, name)
     return found
 
 
@@ -181,9 +202,21 @@ def _place(project: Project, config: ActConfig) -> tuple[ArtifactStore, Channel,
     return store, Channel(store, config.channel or own), own
 
 
-def _job(name: str, op: dg.OpDefinition) -> dg.JobDefinition:
+def _job(name: str, op: dg.OpDefinition, config: type[dg.Config]) -> dg.JobDefinition:
+    # The launchpad shows every field that is needed, empty: an empty one is refused by name.
+    shown = {
+        key: "" if field.is_required() else field.default
+        for key, field in config.model_fields.items()
+        if field.default is not None
+    }
+
     # Ahead of every training that waits; not of one that runs: `churn rollback` waits for nothing.
-    @dg.job(name=name, description=op.description, tags={"dagster/priority": "10"})
+    @dg.job(
+        name=name,
+        description=op.description,
+        tags={"dagster/priority": "10"},
+        config={"ops": {op.name: {"config": shown}}},
+    )
     def job() -> None:
         op()
 
@@ -218,70 +251,78 @@ def age_decisions(context: dg.OpExecutionContext, config: DecisionRetentionConfi
         )
 
 
-retention = _job("retention", collect_versions)
-decision_retention = _job("decision_retention", age_decisions)
-verification = _job("verification", verify_store_of)
+retention = _job("retention", collect_versions, RetentionConfig)
+decision_retention = _job("decision_retention", age_decisions, DecisionRetentionConfig)
+verification = _job("verification", verify_store_of, VerificationConfig)
 
 
-@dg.schedule(
-    job=retention,
-    cron_schedule="0 4 * * 0",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    required_resource_keys={"project"},
-    description="Every Sunday, what may go from each store goes. Off until somebody starts it.",
+def _each(
+    name: str,
+    job: dg.JobDefinition,
+    cron: str,
+    config: Callable[[str], dg.RunConfig],
+    where: _Places,
+    description: str,
+) -> dg.ScheduleDefinition:
+    """A schedule that asks for a run for each experiment that stands for something to look after.
+
+    Args:
+        name: Of the schedule.
+        job: What runs.
+        cron: When, in UTC.
+        config: (experiment) -> its run's config.
+        where: What is looked after, and the experiment that stands for it.
+        description: What it is for.
+    """
+
+    @dg.schedule(
+        name=name,
+        job=job,
+        cron_schedule=cron,
+        default_status=dg.DefaultScheduleStatus.STOPPED,
+        required_resource_keys={"project"},
+        description=f"{description} Off until somebody starts it.",
+    )
+    def each(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
+        return [
+            dg.RunRequest(
+                run_key=f"{context.scheduled_execution_time:%Y-%m-%d} {place}",
+                run_config=config(experiment),
+                tags={EXPERIMENT: experiment, REASON: f"the schedule {name}"},
+            )
+            for place, experiment in where(context.resources.project, context.log).items()
+        ]
+
+    return each
+
+
+weekly_retention = _each(
+    "weekly_retention",
+    retention,
+    "0 4 * * 0",
+    lambda experiment: dg.RunConfig(
+        {collect_versions.name: RetentionConfig(experiment=experiment, apply=True)}
+    ),
+    stores_of,
+    "Every Sunday, what may go from each store goes.",
 )
-def weekly_retention(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    project: Project = context.resources.project
-    return [
-        dg.RunRequest(
-            run_key=f"{context.scheduled_execution_time:%Y-%m-%d} {uri}",
-            run_config=dg.RunConfig({collect_versions.name: RetentionConfig(experiment=name, apply=True)}),
-        )
-        for uri, name in stores_of(project, context.log).items()
-    ]
-
-
-@dg.schedule(
-    job=verification,
-    cron_schedule="0 3 * * *",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    required_resource_keys={"project"},
-    description="Every night, every byte of each store is verified. Off until somebody starts it.",
+daily_verification = _each(
+    "daily_verification",
+    verification,
+    "0 3 * * *",
+    lambda experiment: dg.RunConfig({verify_store_of.name: VerificationConfig(experiment=experiment)}),
+    stores_of,
+    "Every night, every byte of each store is verified.",
 )
-def daily_verification(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    project: Project = context.resources.project
-    return [
-        dg.RunRequest(
-            run_key=f"{context.scheduled_execution_time:%Y-%m-%d} {uri}",
-            run_config=dg.RunConfig({verify_store_of.name: VerificationConfig(experiment=name)}),
-            tags={EXPERIMENT: name, REASON: "the schedule daily_verification"},
-        )
-        for uri, name in stores_of(project, context.log).items()
-    ]
-
-
-@dg.schedule(
-    job=decision_retention,
-    cron_schedule="0 5 * * *",
-    default_status=dg.DefaultScheduleStatus.STOPPED,
-    required_resource_keys={"project"},
-    description="Every night, decisions go that are older than their experiment keeps them. Off until started.",
+daily_decision_retention = _each(
+    "daily_decision_retention",
+    decision_retention,
+    "0 5 * * *",
+    lambda experiment: dg.RunConfig({age_decisions.name: DecisionRetentionConfig(experiment=experiment)}),
+    _keeping_for_a_time,
+    "Every night, decisions go that are older than their experiment keeps them.",
 )
-def daily_decision_retention(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
-    project: Project = context.resources.project
-    found = []
-    for name in project.names():
-        try:
-            days = project.experiment(name).privacy.keep_decisions_days
-        except (OSError, ValueError) as error:
-            context.log.error(f"{name}: cannot be looked at: {error}")
-            continue
-        if days is not None:
-            config = dg.RunConfig({age_decisions.name: DecisionRetentionConfig(experiment=name)})
-            key = f"{context.scheduled_execution_time:%Y-%m-%d} {name}"
-            tags = {EXPERIMENT: name, REASON: "the schedule daily_decision_retention"}
-            found.append(dg.RunRequest(run_key=key, run_config=config, tags=tags))
-    return found
+SCHEDULES = (weekly_retention, daily_verification, daily_decision_retention)
 
 
 def _tell(context: dg.OpExecutionContext, record: ChannelRecord) -> None:

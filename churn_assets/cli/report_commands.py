@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,7 +47,7 @@ def report(
     """Write the report of a release, as its evidence stands now: whether to promote it, and why."""
     from churn_assets.flow.registry import registry
     from churn_assets.release.build import tables_anew
-    from churn_assets.release.report.facts import read_facts
+    from churn_assets.release.report.facts import earlier_facts, read_facts
     from churn_assets.release.report.page import report_page
     from churn_assets.release.report.verdict import report_verdict
 
@@ -58,15 +58,19 @@ def report(
     place = open_place(context, experiment)
     ref = place.release(release)
     other = None if against is None else place.release(against)
-    facts = read_facts(
-        place.store,
-        place.channel,
-        ref,
-        registry().checks,
-        against=other,
-        now=datetime.now(UTC),
-        tables=tables_anew(place.store, ref, other),
-        max_age_days=place.experiment.automation.max_age_days,
+    required, now = registry().checks, datetime.now(UTC)
+    facts = replace(
+        read_facts(
+            place.store,
+            place.channel,
+            ref,
+            required,
+            against=other,
+            now=now,
+            tables=tables_anew(place.store, ref, other),
+            max_age_days=place.experiment.automation.max_age_days,
+        ),
+        earlier=earlier_facts(place.store, place.channel, ref, required, now=now),
     )
     target = output or context.obj / ".churn" / "reports" / f"{ref.version}.html"
     try:

@@ -271,8 +271,8 @@ class Console:
             plots=[
                 line_plot(
                     name,
-                    [PlotPoint(_day(release.made), f.value, f.low, f.high) for release, f in points],
-                    place.experiment.economics.currency if points[0][1].unit == "money" else "",
+                    [PlotPoint(_day(release.made), *f.ends) for release, f in points],
+                    place.experiment.economics.currency if points[0][1].amount.unit.endswith("money") else "",
                 )
                 for name, points in trends.items()
             ],

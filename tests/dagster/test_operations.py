@@ -164,6 +164,23 @@ def test_a_value_out_of_bounds_fails_the_run_and_names_the_field(toy, release, a
     assert Channel(toy.store, "toy").head() is None
 
 
+@pytest.mark.parametrize(
+    ("job", "fields"),
+    [
+        ("promote", {"experiment": "", "actor": "", "reason": "", "release": "latest"}),
+        ("rollback", {"experiment": "", "actor": "", "reason": ""}),
+        ("retention", {"experiment": "", "apply": False}),
+        ("verification", {"experiment": ""}),
+        ("decision_retention", {"experiment": ""}),
+    ],
+)
+def test_a_launchpad_opens_with_every_field_that_is_needed_and_each_has_its_help(job, fields):
+    found = build_defs().resolve_job_def(job)
+    (op,) = found.nodes
+    assert found.run_config == {"ops": {op.name: {"config": fields}}}
+    assert all(each.description for each in op.definition.config_field.config_type.fields.values())
+
+
 def test_the_project_offers_the_jobs():
     names = {job.name for job in build_defs().resolve_all_job_defs()}
     assert {"train", "promote", "rollback", "retention"} <= names

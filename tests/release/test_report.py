@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from math import isclose
@@ -11,9 +12,11 @@ from math import isclose
 import pytest
 from report_cases import FAULTS, LATER, CaseShelf, against_champion, facts_of, gate, good, publish, without
 
+from churn_assets.release.report.facts import earlier_facts
 from churn_assets.release.report.page import report_page
 from churn_assets.release.report.sections import calibration_band, precision_rows
 from churn_assets.release.report.verdict import report_verdict
+from churn_assets.store.reference import ArtifactRef
 
 
 class Page(HTMLParser):
@@ -127,8 +130,6 @@ def stored(tmp_path_factory):
 @pytest.fixture
 def memory(stored):
     """The facts of a good release with something planted, without storing it: the verdict is a pure function."""
-    from dataclasses import replace
-
     from churn_assets.gates.report import Gate
 
     def planted(plant):
@@ -262,6 +263,47 @@ def test_what_changed_and_who_flips_against_another_release(shelf):
         assert kind in first_screen
     before = [each for each in page.figures if each[1] == "before/risk_model/ranks_well/gate/auc/figure"]
     assert [float(each[0]) for each in before] == [0.831287438920785]
+
+
+def test_the_releases_before_stand_beside_with_their_own_figures_and_one_that_cannot_be_read_is_told(shelf):
+    first = publish(shelf, good())
+    broken = shelf.publish("release", "no release at all")
+    evidence = good()
+    gate(evidence, "risk_model", "ranks_well", "auc", figure=0.8512)
+    facts = facts_of(shelf, publish(shelf, evidence))
+    assert "trend" not in page_of(facts).ids
+    release = ArtifactRef.parse(facts.release)
+    earlier = earlier_facts(shelf.store, shelf.channel, release, shelf.required, now=shelf.now)
+    page = page_of(replace(facts, earlier=earlier))
+    assert "trend" in page.ids
+    shown = " ".join(page.texts)
+    assert f"{broken} cannot be read" in shown
+    assert shown.index(first.version) < shown.rindex(release.version)
+    told = [shown for _, source, shown in page.figures if source == "risk_model/ranks_well/gate/auc/figure"]
+    place = told.index("0.8313")
+    assert told[place + 1] == "0.8512"
+
+
+def test_what_could_be_sent_instead_stands_beside_the_models_messages_and_who_writes_is_said(released):
+    evidence = good()
+    row = {
+        "by": "the judge",
+        "prompts": 200,
+        "ours": 0.71,
+        "theirs": 0.78,
+        "gain": -0.07,
+        "low": -0.1,
+        "high": -0.04,
+    }
+    evidence["members"]["ppo_text"]["reports"]["better_than_sft"]["tables"]["opponents"] = [
+        {"opponent": "template", **row},
+        {"opponent": "composer", **row, "theirs": 0.7312},
+    ]
+    page = page_of(released(evidence))
+    shown = " ".join(page.texts)
+    assert "the model is not better, so the template is sent" in shown
+    assert "composer" in shown
+    assert "0.7312" in [shown for *_, shown in page.figures]
 
 
 def test_equal_evidence_gives_an_equal_page(shelf):

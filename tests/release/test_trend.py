@@ -14,9 +14,10 @@ def test_figures_are_those_of_the_gate_reports_with_their_intervals(tmp_path):
     trend = trend_of(facts_of(first, publish(first, good())))
     told = {each.name: each for each in trend.figures}
     lift = told["Lift over no offer, by the log"]
-    assert (lift.unit, round(lift.value, 2)) == ("money", 8.28)
-    assert lift.low < lift.value < lift.high
-    assert told["Risk: ROC AUC, held out"].value == 0.831287438920785
+    value, low, high = lift.ends
+    assert (lift.amount.unit, round(value, 2)) == ("+money", 8.28)
+    assert low < value < high
+    assert told["Risk: ROC AUC, held out"].amount.value == 0.831287438920785
     assert "Lift over the champion, by the log" not in told
     evidence = good()
     against_champion(evidence, 0.37, -0.21, 0.95, 1.9)
@@ -24,7 +25,10 @@ def test_figures_are_those_of_the_gate_reports_with_their_intervals(tmp_path):
     second = CaseShelf(tmp_path / "b")
     later = trend_of(facts_of(second, publish(second, evidence), second.now + timedelta(hours=1)))
     by_figure = trends_by_figure([trend, later])
-    assert [figure.value for _, figure in by_figure["Risk: ROC AUC, held out"]] == [0.831287438920785, 0.85]
+    assert [figure.amount.value for _, figure in by_figure["Risk: ROC AUC, held out"]] == [
+        0.831287438920785,
+        0.85,
+    ]
     assert len(by_figure["Lift over the champion, by the log"]) == 1
 
 

@@ -16,7 +16,7 @@ from churn_assets.release.evidence import Required
 from churn_assets.release.promotion import consider, inspect
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
-from churn_assets.store.errors import BROKEN
+from churn_assets.store.errors import BROKEN, IncompatibleArtifact, PromotionRefused
 from churn_assets.store.manifest import Manifest, minting_time
 from churn_assets.store.reference import ArtifactRef
 
@@ -24,6 +24,8 @@ Rows = Sequence[Mapping[str, Any]]
 
 STALE_DAYS = 45.0
 """Age from which data are old where the experiment does not say: a month's extract, and half as much again."""
+EARLIER = 9
+"""Releases before that a report compares with."""
 DATED = ("customers", "offer_log")
 """Assets whose age is that of the data."""
 
@@ -65,6 +67,7 @@ class ReportFacts:
         leads: It leads the channel already.
         now: When the report is made; None while the release is built, and ages are those at its newest member.
         max_age_days: Age from which data are old, by asset.
+        earlier: Facts of the releases before, oldest first, or why one cannot be read.
     """
 
     release: str | None
@@ -80,6 +83,7 @@ class ReportFacts:
     leads: bool = False
     now: datetime | None = None
     max_age_days: Mapping[str, float] = field(default_factory=dict)
+    earlier: Mapping[str, ReportFacts | str] = field(default_factory=dict)
 
     def member(self, asset: str) -> MemberView | None:
         """One of the members."""
@@ -194,3 +198,25 @@ def read_facts(
         now=now,
         max_age_days=max_age_days or {},
     )
+
+
+def earlier_facts(
+    store: ArtifactStore, channel: Channel, ref: ArtifactRef, required: Required, *, now: datetime
+) -> dict[str, ReportFacts | str]:
+    """Facts of the releases of an experiment before one, the oldest first, or why one cannot be read.
+
+    Files of members are not read.
+
+    Raises:
+        StoreError: The store does not answer.
+    """
+    found: dict[str, ReportFacts | str] = {}
+    before = [each for each in store.versions(ref.experiment, ref.asset) if each.version < ref.version]
+    for each in before[-EARLIER:]:
+        try:
+            found[str(each)] = read_facts(
+                store, channel, each, required, against=None, now=now, every_byte=False
+            )
+        except (*BROKEN, IncompatibleArtifact, PromotionRefused) as error:
+            found[str(each)] = str(error)
+    return found

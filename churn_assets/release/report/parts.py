@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any, Literal
 
 from churn_assets.gates.plots import Plot, render_svg
@@ -54,6 +55,33 @@ class ToldText:
 
     text: str
     source: str
+
+
+@dataclass(frozen=True)
+class IntervalFigure:
+    """A named figure with the ends of its interval.
+
+    Attributes:
+        name: What it says.
+        amount: For a customer, a decision or a release.
+        low: Lower end of its 95 % interval; None where none is stored.
+        high: Upper end.
+        about: What it is of, as a sentence.
+        totals: For all customers: the figure, or the figure and both ends.
+    """
+
+    name: str
+    amount: Amount
+    low: Amount | None = None
+    high: Amount | None = None
+    about: str = ""
+    totals: Sequence[Amount] = ()
+
+    @property
+    def ends(self) -> tuple[float, float | None, float | None]:
+        """The figure and its interval as numbers; NaN where it was not measured."""
+        low, high = (None if each is None else each.value for each in (self.low, self.high))
+        return nan if self.amount.value is None else self.amount.value, low, high
 
 
 @dataclass(frozen=True)

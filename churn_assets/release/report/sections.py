@@ -11,18 +11,22 @@ from typing import Any, NamedTuple
 from churn_assets.gates.estimates import Z_TWO_SIDED_95
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import GateReport
+from churn_assets.message.model.author import OPPONENTS, authorship
 from churn_assets.release.report.facts import MemberView, ReportFacts, Rows
 from churn_assets.release.report.parts import (
     Amount,
+    IntervalFigure,
     PageSection,
     PageTable,
     Picture,
+    ToldText,
     cell_of,
     grid_of,
     picture_of,
     placed,
     texts,
 )
+from churn_assets.release.report.trend import trend_of, trends_by_figure
 from churn_assets.release.report.verdict import fault_of, lifts_of
 
 _NOT_KEPT = (
@@ -46,18 +50,6 @@ MOST_FLIPS = 20
 
 
 @dataclass(frozen=True)
-class HeadFigure:
-    """One figure of the first screen, with the ends of its interval, for a customer and for all."""
-
-    name: str
-    amount: Amount
-    low: Amount | None
-    high: Amount | None
-    about: str
-    totals: Sequence[Amount] = ()
-
-
-@dataclass(frozen=True)
 class Glance:
     """The first screen.
 
@@ -72,7 +64,7 @@ class Glance:
 
     plot: Sequence[Picture]
     lifts: Sequence[PageTable]
-    worth: Sequence[HeadFigure]
+    worth: Sequence[IntervalFigure]
     flips: Sequence[PageTable]
     moved: tuple[Amount, Amount] | None
     changed: Mapping[str, int]
@@ -155,19 +147,19 @@ def _totals(facts: ReportFacts, *each: Amount | None) -> list[Amount]:
     ]
 
 
-def _identified(facts: ReportFacts) -> Iterator[HeadFigure]:
+def _identified(facts: ReportFacts) -> Iterator[IntervalFigure]:
     for lift in lifts_of(facts)[:1]:
         mean, low, high = (
             Amount(value, "+money", f"{lift.source}/{column}")
             for value, column in zip(lift.ends, lift.columns, strict=True)
         )
         about = f"a customer decided once, within {_window(facts)}, by the offer log; 95 % interval{_counted(facts)}"
-        yield HeadFigure(
+        yield IntervalFigure(
             "Identified: lift over no offer", mean, low, high, about, _totals(facts, mean, low, high)
         )
 
 
-def _projected(facts: ReportFacts) -> Iterator[HeadFigure]:
+def _projected(facts: ReportFacts) -> Iterator[IntervalFigure]:
     rows = facts.rows("ppo_decision", "pays_when_cautious", "projected")
     source = "ppo_decision/pays_when_cautious/projected"
     gain = {
@@ -177,17 +169,17 @@ def _projected(facts: ReportFacts) -> Iterator[HeadFigure]:
     if "as configured" in gain:
         told, low, high = gain["as configured"], gain.get("cautious"), gain.get("hopeful")
         about = f"a customer over {_horizon(facts)}, by the models; cautious to hopeful, which no log shows"
-        yield HeadFigure(
+        yield IntervalFigure(
             "Projected: gain over no offer", told, low, high, about, _totals(facts, told, low, high)
         )
 
 
-def _ranked(facts: ReportFacts) -> Iterator[HeadFigure]:
+def _ranked(facts: ReportFacts) -> Iterator[IntervalFigure]:
     """How well risk ranks: what there is to say of a release without offers."""
     report = facts.gate_report("risk_model", "ranks_well")
     for gate in report.gates[:1] if report is not None and facts.member("ppo_decision") is None else ():
         amount = Amount(gate.figure, "number", f"risk_model/ranks_well/gate/{gate.name}/figure")
-        yield HeadFigure("Risk: ROC AUC", amount, None, None, "on held-out customers; 0.5 is chance")
+        yield IntervalFigure("Risk: ROC AUC", amount, None, None, "on held-out customers; 0.5 is chance")
 
 
 _KINDS = {"code": "code", "package": "code", "seed": "config", "metric": "metrics", "threshold": "thresholds"}
@@ -207,8 +199,8 @@ def _kind_of(asset: str, kind: str, name: str) -> str:
 def all_sections(facts: ReportFacts) -> list[PageSection]:
     """The sections between first screen and checks, in order; those that have nothing to tell are left out."""
     made = (
-        _changed, _funnel, _offers, _budget, _slices, _risk, _responses, _off_policy, _messages, _others, _data,
-        _lineage, _cost,
+        _changed, _funnel, _offers, _budget, _slices, _risk, _responses, _off_policy, _messages, _others, _trend,
+        _data, _lineage, _cost,
     )  # fmt: skip
     return [each for section in made if (each := section(facts)).blocks or each.missing]
 
@@ -509,9 +501,16 @@ def _off_policy(facts: ReportFacts) -> PageSection:
 def _messages(facts: ReportFacts) -> PageSection:
     """What would be sent, who wrote it, and how the training went."""
     sent = sorted(placed(facts.tables.get("messages", ())), key=lambda each: -(each[1].get("reward") or 0))
+    against = placed(facts.rows("ppo_text", "better_than_sft", OPPONENTS))
     refused = placed(facts.rows("ppo_text", "safe_to_send", "refused"))[:3]
     blocks: list[PageTable | Picture] = [
         *(picture for plot, rows in _plots_of(facts, "ppo_text") for picture in picture_of(plot, rows)),
+        *grid_of(
+            "Against what could be sent instead, for the same held-out customers; 95 % interval of the difference.",
+            f"ppo_text/better_than_sft/{OPPONENTS}", against,
+            "opponent|by=judged by|prompts:count|ours:number=ppo_text|theirs:number=opponent's|gain:number=difference|"
+            "low:number|high:number",
+        ),
         *grid_of(
             "What would be sent, the best by the reward model first and the worst last.", "tables/messages", sent,
             "offer|text=message|written_by=author|reward:number|broken=rules broken",
@@ -527,6 +526,8 @@ def _messages(facts: ReportFacts) -> PageSection:
         else "No message branch in this release: every message is the template."
     )
     lead = "Golden customers, each made one of the offers in turn. The name is put in when a message is sent."
+    if facts.member("ppo_text"):
+        lead += f" Who writes: {authorship([row for _, row in against]).reason}."
     return PageSection("messages", "Messages", lead if sent else "", blocks, missing)
 
 
@@ -556,6 +557,45 @@ def _others(facts: ReportFacts) -> PageSection:
         for each in picture_of(plot, rows)
     ]
     return PageSection("plots", "Plots of the other checks", "As the checks declare them.", blocks)
+
+
+def _trend(facts: ReportFacts) -> PageSection:
+    """The figures of the releases before beside this one's, oldest first."""
+    if not facts.earlier:
+        return PageSection("trend", _TREND, "", [])
+    releases = [trend_of(each) for each in (*facts.earlier.values(), facts) if isinstance(each, ReportFacts)]
+    names, blocks = list(trends_by_figure(releases)), list[PageTable | Picture]()
+    for name, points in trends_by_figure(releases).items():
+        rows = [
+            {"release": each.version, "now": f.amount.value, "low": f.low.value, "high": f.high.value}
+            for each, f in points
+            if f.low is not None and f.high is not None
+        ]
+        drawn = Plot(
+            "",
+            "interval",
+            "release",
+            ("now",),
+            name,
+            "",
+            f"{facts.currency} a decision",
+            band=("low", "high"),
+        )
+        blocks += picture_of(drawn, rows) if len(rows) > 1 else []
+    cells: list[list[Amount | ToldText]] = []
+    for each in releases:
+        told = {figure.name: figure.amount for figure in each.figures}
+        cells.append([*texts(each.version), *(told.get(name, ToldText("–", "=")) for name in names)])
+    unread = " ".join(
+        f"{ref} cannot be read: {why}." for ref, why in facts.earlier.items() if isinstance(why, str)
+    )
+    table = PageTable("Figures of each release, the newest last.", ["release", *names], cells)
+    return PageSection(
+        "trend", _TREND, "As their own checks measured them, each on its own data.", [*blocks, table], unread
+    )
+
+
+_TREND = "Trend over the last releases"
 
 
 def _data(facts: ReportFacts) -> PageSection:

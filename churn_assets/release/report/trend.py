@@ -7,26 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from churn_assets.release.report.facts import ReportFacts
+from churn_assets.release.report.parts import Amount, IntervalFigure
 from churn_assets.release.report.verdict import CHAMPION, NO_OFFER, lift_over
-
-
-@dataclass(frozen=True)
-class TrendFigure:
-    """A figure of one release.
-
-    Attributes:
-        name: What it says.
-        unit: What it counts: `money` a decision, or a plain `number`.
-        value: The figure.
-        low: Lower end of its 95 % interval; None where none is stored.
-        high: Upper end.
-    """
-
-    name: str
-    unit: str
-    value: float
-    low: float | None = None
-    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +23,7 @@ class ReleaseTrend:
 
     version: str
     made: datetime | None
-    figures: tuple[TrendFigure, ...]
+    figures: tuple[IntervalFigure, ...]
 
 
 _GATES = (
@@ -59,23 +41,26 @@ def trend_of(facts: ReportFacts) -> ReleaseTrend:
     for over in (NO_OFFER, CHAMPION):
         lift = lift_over(facts, over)
         if lift is not None:
-            found.append(
-                TrendFigure(f"Lift over {over}, by the log", "money", lift.mean, lift.low, lift.high)
+            amount, low, high = (
+                Amount(value, "+money", f"{lift.source}/{column}")
+                for value, column in zip(lift.ends, lift.columns, strict=True)
             )
+            found.append(IntervalFigure(f"Lift over {over}, by the log", amount, low, high))
     for name, asset, check, gate in _GATES:
         report = facts.gate_report(asset, check)
+        source = f"{asset}/{check}/gate/{gate}/figure"
         for each in () if report is None else report.gates:
             if each.name == gate and each.figure is not None:
-                found.append(TrendFigure(name, "number", each.figure))
+                found.append(IntervalFigure(name, Amount(each.figure, "number", source)))
     version = (facts.release or "").rpartition("/")[2]
     return ReleaseTrend(version, facts.made, tuple(found))
 
 
 def trends_by_figure(
     releases: Sequence[ReleaseTrend],
-) -> dict[str, list[tuple[ReleaseTrend, TrendFigure]]]:
+) -> dict[str, list[tuple[ReleaseTrend, IntervalFigure]]]:
     """Each figure over the releases that have it, in the order given."""
-    found: dict[str, list[tuple[ReleaseTrend, TrendFigure]]] = {}
+    found: dict[str, list[tuple[ReleaseTrend, IntervalFigure]]] = {}
     for release in releases:
         for each in release.figures:
             found.setdefault(each.name, []).append((release, each))

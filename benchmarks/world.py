@@ -34,6 +34,7 @@ from churn_assets.offers.log import OfferLog
 from churn_assets.offers.world import DemoWorld, Truth
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
+from churn_assets.response.persistence import risk_at_decisions
 from churn_assets.risk.model import RiskModel
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +66,7 @@ class Models:
         """The chain on a log; `risk` if it was fitted on these customers before."""
         risk = RiskModel.fit(table, experiment.risk_model) if risk is None else risk
         accept = AcceptModel.fit(table, log, experiment.accept_model)
-        out_of_fold = risk.risk_of(log.customer_id)
+        out_of_fold = risk_at_decisions(table, log, risk)
         effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
         return cls(risk, accept, effect.following(table, log, risk))
 

@@ -12,20 +12,33 @@ from churn_assets.customers.schema import ID, ROW_DATE
 from churn_assets.customers.table import CustomerTable
 from churn_assets.offers.log import OfferLog, OfferLogError
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+DAYS_A_MONTH = 30.4375
+SLACK = 0.15
+"""A window follows another if it begins by so much of one before or after the other's end."""
+LEAST_HISTORIES = 500
+"""Decisions about customers seen before: fewer show nothing of later windows."""
 
 
 def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable, Ints]:
     """Rows of the customers, and (n,) the row that each decision could know.
 
-    Of a panel these are all its rows, and the newest from before the decision; otherwise the customers as they are.
+    Of a panel these are all its rows, and the newest from before the decision; otherwise the customers as they are. If
+    the log follows them (`months_followed`) each decision has a row, in which the tenure has grown since the first one.
 
     Raises:
         OfferLogError: A decision is about a customer who is not there, or of whom there is no row from before.
     """
     positions = log.positions(customers.ids)
     if customers.history is None:
-        return customers, positions
+        tenure, months = customers.schema.tenure, months_followed(log, customers)
+        if tenure is None or not months.any():
+            return customers, positions
+        frame = customers.frame.iloc[positions].reset_index(drop=True)
+        aged = replace(customers, frame=frame.assign(**{tenure: frame[tenure] + months}))
+        return aged, np.arange(len(log))
     place = _newest_before(log, customers.history)
     if (place < 0).any():
         raise OfferLogError(
@@ -33,6 +46,23 @@ def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable,
             "expected one (customers.row_date)"
         )
     return customers.history, place
+
+
+def months_followed(log: OfferLog, customers: CustomerTable) -> Floats:
+    """(n,) months since the customer's first decision; zeros where the log does not follow its customers.
+
+    It does if it decides about the same ones again, never within a label window and never after they have left. Whoever
+    writes several answers of one customer down, each as of the same features, does not.
+    """
+    customer = log.positions(customers.ids)
+    since = (log.frame["decided_at"] - log.frame["decided_at"].min()).dt.total_seconds().to_numpy()
+    months = np.asarray(since / (86_400 * DAYS_A_MONTH), np.float64)
+    order = np.lexsort((months, customer))
+    again = np.diff(customer[order]) == 0
+    near = np.diff(months[order]) < (1 - SLACK) * customers.schema.label_window_months
+    if again.sum() < LEAST_HISTORIES or (again & (near | (log.churned[order][:-1] == 1))).any():
+        return np.zeros(len(log))
+    return np.asarray(months - pd.Series(months).groupby(customer).transform("min").to_numpy(), np.float64)
 
 
 def known_before(log: OfferLog, customers: CustomerTable, where: str) -> tuple[OfferLog, int]:

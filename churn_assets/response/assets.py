@@ -55,14 +55,13 @@ def effect_model(
     risk_model: RiskModel,
     accept_model: AcceptModel,
 ) -> Made:
-    from churn_assets.offers.as_of import rows_before
     from churn_assets.response.effect import EffectModel
+    from churn_assets.response.persistence import risk_at_decisions
 
-    known, row = rows_before(offer_log, customers)
     model = EffectModel.fit(
         customers,
         offer_log,
-        risk_model.risk_of_rows(known)[row],
+        risk_at_decisions(customers, offer_log, risk_model),
         accept_model.out_of_fold,
         step.config,
     ).following(customers, offer_log, risk_model)

@@ -105,7 +105,7 @@ class CustomerTable:
         source: The file it was read from; None for a table that was handed over in memory.
         history: Of a panel, all its rows, each as if it were a customer of its own; `churned` is NaN where it is not
             known yet. None where a customer has one row.
-        stored: The same rows as the table has them, where features are an offer log's own; None otherwise.
+        stored: The same rows as the table has them, where features are as of a decision; None otherwise.
     """
 
     frame: pd.DataFrame

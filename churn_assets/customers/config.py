@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 
 from churn_assets.arms import Condition
+from churn_assets.customers.contradictions import contradictions
 from churn_assets.customers.optional import OptionalColumns
 from churn_assets.tables.config import FileReading, TablePlace
 
@@ -182,6 +183,12 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
         for column, (lowest, highest) in self.ranges.items():
             if not lowest <= highest:
                 raise ValueError(f"ranges.{column}: {lowest} is above {highest}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_contradicts(self) -> Self:
+        if found := contradictions(self):
+            raise ValueError("; ".join(found))
         return self
 
     @model_validator(mode="after")

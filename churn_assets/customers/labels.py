@@ -15,8 +15,9 @@ from churn_assets.customers.config import CustomersConfig, LabelConfig, LabelVal
 from churn_assets.customers.schema import LabelSpec
 from churn_assets.tables.problems import ROLE, Problems
 from churn_assets.tables.raw import RawTable
+from churn_assets.tables.rules import TRUTHS
 from churn_assets.tables.text import as_text
-from churn_assets.tables.values import TRUTHS, distinct_texts, parse_dates
+from churn_assets.tables.values import distinct_texts, parse_dates
 
 LABEL_REMEDY = "`label: {positive: [...], negative: [...], ignore: [...]}` names every value"
 

@@ -66,10 +66,16 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
         return encoding
 
     def fits(self, source: TablePlace | None) -> None:
-        """Raises ValueError where it says something of files and the source is none."""
+        """Raises ValueError where it says something of a CSV and the source is none."""
         idle = [name for name in ("separator", "encoding", "quote") if getattr(self, name) is not None]
         if idle and isinstance(source, DatabaseTable):
             raise ValueError(f"reading.{idle[0]} has no meaning with a database; leave it out")
+        if (
+            idle
+            and isinstance(source, str)
+            and source.lower().removesuffix(".gz").endswith((".parquet", ".pq"))
+        ):
+            raise ValueError(f"reading.{idle[0]} has no meaning with a Parquet file; leave it out")
 
 
 class DatabaseTable(BaseModel, frozen=True, extra="forbid"):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
 LARGEST_NUMBER = 1e15
 """Whatever is larger is no customer's number, and its powers would overflow."""
+FIRST_DAY, LAST_DAY = date(1990, 1, 1), date(2100, 1, 1)
+"""Dates outside are another thing written as a date: seconds read as days, 0, a placeholder."""
+TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0}
+"""Casefolded, as `as_text` gives them."""
 LONGEST_ID, LONGEST_TEXT = 128, 200
 """Characters that the service takes of a customer's id and of a category."""
 

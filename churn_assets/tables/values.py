@@ -14,21 +14,25 @@ from numpy.typing import NDArray
 
 from churn_assets.tables.problems import ROLE, VALUE, Problems, leave_out, shown
 from churn_assets.tables.raw import RawTable, plain_values
-from churn_assets.tables.rules import LARGEST_NUMBER, LONGEST_ID, LONGEST_TEXT, NumberRule
+from churn_assets.tables.rules import (
+    FIRST_DAY,
+    LARGEST_NUMBER,
+    LAST_DAY,
+    LONGEST_ID,
+    LONGEST_TEXT,
+    TRUTHS,
+    NumberRule,
+)
 from churn_assets.tables.spreadsheets import unmarked
 from churn_assets.tables.text import as_text
 
 Codes = NDArray[np.int32]
 
-EARLIEST, LATEST = pd.Timestamp("1990-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
-"""Dates outside are another thing written as a date: seconds read as days, 0, a placeholder."""
+EARLIEST, LATEST = pd.Timestamp(FIRST_DAY, tz="UTC"), pd.Timestamp(LAST_DAY, tz="UTC")
 
 BLANK_NUMBERS = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """What counts as no value in a column of numbers (casefolded). In a text column only the empty text does:
 "None" may be a category."""
-
-TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0}
-"""Casefolded, as `as_text` gives them."""
 
 _POINT = r"^[+-]?((\d+|\d{1,3}(,\d{3})+)(\.\d*)?|\.\d+)([eE][+-]?\d+)?$"
 _PLAIN = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"

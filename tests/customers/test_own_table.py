@@ -1,11 +1,13 @@
 """Tables as companies have them: rows and labels to leave out, no id, no price, dates, blanks that mean something."""
 
+import re
 from datetime import date
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.features import FeatureError, RowEncoder
@@ -275,3 +277,37 @@ def test_three_labels_and_negative_prices_are_read_by_config_alone():
 def test_ids_with_a_point_zero_are_the_ids_of_the_log():
     table = read_customers(of_case("05_customers_ids_with_point_zero.csv"), seed=1, root=ROOT)
     assert table.ids[:2].tolist() == ["100001", "100002"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"dates": ["fee"]}, "dates: column 'fee' is monthly_revenue, too"),
+        ({"dates": ["d"], "exclude": ["d"]}, "dates: column 'd' is exclude, too"),
+        ({"dates": ["d"], "kinds": {"d": "categorical"}}, "kinds.d: a column of dates is a number of months"),
+        ({"constants": {"left": 1}}, "constants: column 'left' is label.column, too"),
+        ({"constants": {"x": 7}, "ranges": {"x": [0, 1]}}, "constants.x: found 7, which the column does not take"),
+        ({"constants": {"fee": 0}}, "constants.fee: found 0, which the column does not take"),
+        ({"blank_means": {"account": "x"}}, "blank_means: column 'account' is id, too"),
+        ({"blank_means": {"fee": "none"}}, "blank_means.fee: found 'none', expected a number"),
+        ({"blank_means": {"x": 7}, "ranges": {"x": [0, 1]}}, "blank_means.x: found 7"),
+        ({"ranges": {"fee": [-5, -1]}}, "ranges.fee: found -1 at most"),
+        ({"optional": {"opted_out": "x", "language": "x"}}, "column 'x' is optional.opted_out, too"),
+        ({"optional": {"opted_out": "left"}}, "optional.opted_out: column 'left' is label.column, too"),
+        ({"label": {"positive": "Yes", "ignore": ["yes"]}}, "label.ignore: 'yes' is positive, too"),
+        ({"label": {"positive": []}}, "label.positive: found no value"),
+        ({"reading": {"blanks": ["Yes"]}}, "reading.blanks: 'Yes' is no value there, and label.positive"),
+        ({"as_of": "1970-01-01"}, "as_of: found 1970-01-01, expected a day from 1990 to 2100"),
+        ({"source": "a.parquet.gz", "reading": {"separator": ";"}}, "reading.separator has no meaning with a Parquet"),
+    ],
+)  # fmt: skip
+def test_a_section_that_contradicts_itself_is_refused_before_any_table_is_read(changes, said):
+    given = {
+        "id": "account",
+        "label": {"column": "left", "positive": "Yes", "window_months": 3},
+        "monthly_revenue": "fee",
+        "as_of": "2026-01-01",
+    }
+    given["label"] |= changes.pop("label", {})
+    with pytest.raises(ValidationError, match=re.escape(said)):
+        CustomersConfig.model_validate(given | changes)

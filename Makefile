@@ -117,7 +117,8 @@ demo-fast:  ## The demo without the language models: a minute and a half of trai
 	@$(MAKE) --no-print-directory demo EXPERIMENT=fast
 
 dev: $(STAMP)  ## Open the Dagster UI on http://localhost:3000.
-	DAGSTER_HOME='$(CURDIR)' PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev
+	@echo 'http://localhost:3000 opens within half a minute; warnings and errors stand below. Stop it with Ctrl-C.'
+	@DAGSTER_HOME='$(CURDIR)' PYTHONWARNINGS='ignore:Function `dev_command` is superseded' $(BIN)/dagster dev --log-level warning
 
 lint: $(STAMP)  ## Style, types and the rules of the house.
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """How an asset of the flow becomes a Dagster asset: when it is unchanged, what it shows. Trains nothing itself."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import dagster as dg
@@ -22,6 +24,11 @@ IO_MANAGER = "artifacts"
 MADE_BECAUSE, UNCHANGED = "made_because", "unchanged"
 COST = "used/cost"
 SAMPLES = "samples"
+CURVE, PROGRESS = "curve/", ("step", "total")
+"""Before the name of a figure; figures that only say how far a step is."""
+LONGEST_CURVE = 40
+"""Bars of a curve."""
+_BARS = "▁▂▃▄▅▆▇█"
 # Materializations looked through for what an unchanged version showed before.
 _HISTORY = 10
 
@@ -61,13 +68,16 @@ def _materialize(
             "branch to it, or run the job train_decision or train_risk",
             allow_retries=False,
         )
+    curves = _Curves()
     step: Step[Any] = Step(
         asset=asset,
         experiment=name,
         workspace=project,
         upstream={each: inputs[each].ref for each in asset.inputs if each in inputs},
         tell=lambda figures, samples: context.log_event(
-            dg.AssetObservation(asset_key=asset.name, partition=name, metadata=_observed(figures, samples))
+            dg.AssetObservation(
+                asset_key=asset.name, partition=name, metadata=curves.observed(figures, samples)
+            )
         ),
     )
     for source in asset.outside:
@@ -148,9 +158,43 @@ def _used(usage: ResourceUsage | None) -> dict[str, Any]:
     return named | ({} if usage.cost is None else {COST: usage.cost})
 
 
-def _observed(figures: Mapping[str, float], samples: Sequence[str]) -> dict[str, Any]:
-    texts = {SAMPLES: dg.MetadataValue.md("\n\n".join(f"> {text}" for text in samples))} if samples else {}
-    return {**figures, **texts}
+@dataclass
+class _Curves:
+    """What a step told of itself so far: each figure as a line of bars, which grows in the UI while the step runs."""
+
+    told: dict[str, list[float]] = field(default_factory=dict)
+
+    def observed(self, figures: Mapping[str, float], samples: Sequence[str]) -> dict[str, Any]:
+        """Metadata of one more observation."""
+        for name, value in figures.items():
+            self.told.setdefault(name, []).append(float(value))
+        curves = {
+            f"{CURVE}{name}": curve(values)
+            for name, values in self.told.items()
+            if len(values) > 1 and name not in PROGRESS
+        }
+        texts = (
+            {SAMPLES: dg.MetadataValue.md("\n\n".join(f"> {text}" for text in samples))} if samples else {}
+        )
+        return {**figures, **curves, **texts}
+
+
+def curve(values: Sequence[float]) -> str:
+    """A line of bars and both ends, as text: the UI shows it without a click.
+
+    Args:
+        values: At least one; of many, `LONGEST_CURVE` are drawn at equal distances, the first and last among them. One
+            that is not finite has no bar.
+    """
+    steps = min(len(values), LONGEST_CURVE) - 1
+    drawn = [values[round(i * (len(values) - 1) / steps)] for i in range(steps + 1)] if steps else values
+    finite = [each for each in drawn if isfinite(each)]
+    low, span = min(finite, default=0.0), max(finite, default=0.0) - min(finite, default=0.0)
+    bars = (
+        _BARS[min(int((each - low) / (span or 1.0) * len(_BARS)), len(_BARS) - 1)] if isfinite(each) else " "
+        for each in drawn
+    )
+    return f"{''.join(bars)}  {values[0]:.4g} to {values[-1]:.4g}"
 
 
 def _shown_before(

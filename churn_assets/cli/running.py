@@ -32,7 +32,7 @@ from churn_assets.cli.screen import size as shown_size
 from churn_assets.cli.shown import Screen, one_line, styled
 from churn_assets.cli.transfers import SHOWN_FROM
 from churn_assets.definitions import Overrides, build_defs, build_project
-from resources.stage import COST, MADE_BECAUSE, SAMPLES, UNCHANGED
+from resources.stage import COST, CURVE, MADE_BECAUSE, SAMPLES, UNCHANGED
 
 _LOGGER = "followed"
 
@@ -129,7 +129,9 @@ class Followed:
             asset
         ):  # a source's is no progress
             told = event.asset_observation_data.asset_observation.metadata
-            figures: dict[str, Any] = {name: value.value for name, value in told.items() if name != SAMPLES}
+            figures: dict[str, Any] = {
+                name: each.value for name, each in told.items() if not name.startswith((SAMPLES, CURVE))
+            }
             share = min(1.0, figures.pop("step", 0) / figures.pop("total", 1))
             progress.update(line.task, completed=share)
             parts = (f"{share:.0%}", *(f"{name} {_short(value)}" for name, value in figures.items()))

@@ -3,6 +3,7 @@
 import importlib.metadata
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from math import inf, nan
 from typing import Any
 
 import dagster as dg
@@ -14,6 +15,7 @@ from churn_assets.flow import asset as flow_asset
 from churn_assets.flow.asset import Made, Step
 from churn_assets.flow.setting import Setting
 from resources.artifacts import in_time
+from resources.stage import LONGEST_CURVE, curve
 
 
 def step_events(result, kind):
@@ -215,8 +217,29 @@ def test_a_stage_cannot_read_a_setting_that_it_does_not_declare(toy):
 def test_progress_of_a_step_is_stored_as_it_happens(toy):
     toy.run()
     records = toy.instance.fetch_observations(dg.AssetKey("risk_model"), limit=10).records
-    losses = [r.asset_observation.metadata["loss"].value for r in records]
-    assert losses == [0.5, 1.0]
+    newest, first = (each.asset_observation.metadata for each in records)
+    assert [each["loss"].value for each in (newest, first)] == [0.5, 1.0]
+    assert newest["curve/loss"].value == "█▁  1 to 0.5", "what came so far stands beside the newest figure"
+    assert not {"curve/loss", "curve/step"} & set(first)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ([3.0], "▁  3 to 3"),
+        ([1.0, 1.0], "▁▁  1 to 1"),
+        ([0.0, nan, 1.0], "▁ █  0 to 1"),
+        ([nan, nan], "    nan to nan"),
+        ([inf, 1.0], " ▁  inf to 1"),
+    ],
+)
+def test_a_curve_draws_what_is_finite(values, shown):
+    assert curve(values) == shown
+
+
+def test_a_long_curve_keeps_its_ends():
+    bars, _, ends = curve([float(each) for each in range(1000)]).partition("  ")
+    assert (len(bars), bars[0], bars[-1], ends) == (LONGEST_CURVE, "▁", "█", "0 to 999")
 
 
 def test_assets_show_group_kinds_owners_columns_and_description(toy, metadata_of):

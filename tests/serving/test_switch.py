@@ -65,7 +65,7 @@ def test_a_store_that_is_away_or_lost_the_record_changes_nothing(log, monkeypatc
     assert switch.stopped
     for path in (log.store.backend.root / "acts" / log.name).iterdir():
         path.unlink()
-    with pytest.raises(RecordsLost, match="found nothing, expected .* as this process has read"):
+    with pytest.raises(RecordsLost, match=r"found nothing, expected .* as this process has read"):
         switch.check()
     assert switch.stopped
 

@@ -77,7 +77,9 @@ def made(root, instance):
         raise_on_error=False,
     )
     assert result.asset_materializations_for_node("offer_log"), [
-        str(event.event_specific_data.error.cause)[:900] for event in result.all_events if event.is_step_failure
+        str(event.event_specific_data.error.cause)[:900]
+        for event in result.all_events
+        if event.is_step_failure
     ]
     store = open_store(".churn/store", root=root)
     return store, *(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from kept_project import KEPT, of_kept_release
 from benchmarks.served import Project, Server
 from churn_assets.customers.names import pseudonym
 from churn_assets.offers.records import read_outcomes
-from churn_assets.offers.segments import OUTCOMES, read_sealed
+from churn_assets.offers.segments import OUTCOMES, scan
 from churn_assets.privacy.search import holds
 from churn_assets.serving.run import KEYS_FILE
 from churn_assets.serving.security import new_key, write_keys
@@ -49,9 +50,11 @@ def test_a_log_of_pseudonyms_is_written_while_callers_send_and_get_ids(tmp_path)
     (segment,) = (path for path in log if holds(path, {name}))
     assert holds(segment, {decision["decision_id"]})
     assert b'"asked_by":"the shop"' in segment.read_bytes()
-    (outcomes,) = (each for each in read_sealed(segment.read_bytes(), segment.stem) if each.kind == OUTCOMES)
-    assert read_outcomes(outcomes.payload)[0].churned is False
-    assert b'"told_by":"the shop"' in outcomes.payload
+    bodies: list[bytes] = []
+    scan(io.BytesIO(segment.read_bytes()), bodies.append)
+    (outcomes,) = (each[1:] for each in bodies if each[:1] == OUTCOMES)
+    assert read_outcomes(outcomes)[0].churned is False
+    assert b'"told_by":"the shop"' in outcomes
     assert segment.stat().st_mode & 0o077 == 0
 
 

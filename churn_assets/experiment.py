@@ -305,16 +305,6 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @model_validator(mode="after")
-    def _nothing_learns_from_pseudonyms(self) -> Self:
-        log = self.find(OfferLogConfig)
-        if self.privacy.pseudonyms and log is not None and log.decisions is not None:
-            raise ValueError(
-                "privacy.pseudonyms: found true beside offer_log.decisions, which knows customers of the log and "
-                "of the table as the same by their ids; expected one of the two"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _machines_can_make_what_they_are_given(self) -> Self:
         made = [name for name in registry().names if getattr(self, name, None) is not None]
         if problems := [*wrong_in(self.compute, made, store_uri(self.store.uri))]:

@@ -113,11 +113,12 @@ def _as_written(rows: list[dict[str, Any]], release: str, customer: str, arm: Ar
 def known_customer(
     store: ArtifactStore, bundle: Bundle, customer: str
 ) -> tuple[CustomerTable, CustomerTable]:
-    """One customer of a release's own table, and the table."""
+    """One customer of a release's own table, by the id that was asked for, and the table."""
+    from churn_assets.customers.names import names_of
     from churn_assets.release.loaded import load_member
 
     everybody: CustomerTable = load_member(store, bundle, "customers")
-    person = everybody.where(everybody.ids == customer)
+    person = everybody.of(customer, names_of(customer))
     if not len(person):
         hint = nearest(customer, list(everybody.ids))
         message = f"customer {customer!r} is not in the {len(everybody)} of {bundle.members['customers'].ref}"

@@ -95,7 +95,7 @@ def erase(
     as_json: JsonOption = False,
 ) -> None:
     """Erase a customer from the store, the decision log and what is made from them; exit 3 where something is left."""
-    from churn_assets.offers.pseudonyms import pseudonym
+    from churn_assets.customers.names import names_of
     from churn_assets.privacy.erasure import erase as erase_from
     from churn_assets.store.erasures import Subjects
     from churn_assets.store.privacy_key import privacy_key
@@ -103,11 +103,10 @@ def erase(
     if not customer.strip():
         raise UsageProblemError("CUSTOMER: found a blank, expected the id of a customer")
     place, key = open_place(context, experiment), privacy_key(os.environ)
-    names = {customer} | ({pseudonym(customer, key)} if key else set())
     now, who = datetime.now(UTC), actor or user_name()
     read_by(context, "erase", [customer], about=place.uri, who=who)
     subjects, where = Subjects(place.store.backend, key), erased_place(place, context.obj)
-    done = erase_from(where, customer, frozenset(names), subjects, who=who, now=now)
+    done = erase_from(where, customer, names_of(customer), subjects, who=who, now=now)
     if as_json:
         print_json(asdict(done))
     else:

@@ -105,12 +105,12 @@ def explain(
 ) -> None:
     """Why a customer is decided so: drivers of the risk, the worth of every arm, what would change it, and the past."""
     from churn_assets.customers.config import CustomersConfig
+    from churn_assets.customers.names import names_of
     from churn_assets.deciding.decider import Decider
     from churn_assets.deciding.explain import explain as explained
     from churn_assets.deciding.risk_only import decider_of
     from churn_assets.deciding.table import inputs_of
-    from churn_assets.offers.decision_index import DecisionFilter
-    from churn_assets.offers.decision_search import search_path, searched_log
+    from churn_assets.offers.decision_search import of_customer, search_path, searched_log
     from churn_assets.release.build import as_raw
     from churn_assets.release.deciding import load_release
 
@@ -127,7 +127,7 @@ def explain(
     price, root = place.experiment.section(CustomersConfig).monthly_revenue, context.obj
     file, served = search_path(root, place.uri, experiment), place.experiment.serving.decision_log.folder
     with searched_log(file, price, place.store.backend, experiment, root / served) as index:
-        past = index.search(DecisionFilter(customer=customer), LATEST_TOLD)
+        past = of_customer(index, names_of(customer), LATEST_TOLD)
     told = _told(explained(decider, asked, everybody), decider, bundle.writing.currency) | {
         "release": str(ref),
         "history": [history_row(each) for each in past],

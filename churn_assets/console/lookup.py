@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from churn_assets.customers.names import names_of
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.explain import explain
 from churn_assets.deciding.reasons import in_words
@@ -93,7 +94,7 @@ def look_up(
         rollout: Who is not left to the policy now.
         now: Aware time.
     """
-    person = everybody.where(everybody.ids == customer)
+    person = everybody.of(customer, names_of(customer))
     decider, currency = served.decider, served.bundle.writing.currency
     process = decider.process
     horizon = 0 if process is None else process.horizon * process.step_months

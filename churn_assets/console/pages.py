@@ -31,7 +31,9 @@ from churn_assets.console.plots import PlotPoint, line_plot
 from churn_assets.console.rendering import page, report_policy, style_sheet
 from churn_assets.console.results import LiveResults, live_results, spending
 from churn_assets.console.summaries import ReleaseSummary, Summaries
+from churn_assets.customers.names import names_of
 from churn_assets.offers.decision_index import DecisionFilter, Reign
+from churn_assets.offers.decision_search import of_customer
 from churn_assets.privacy.audit import subject
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET
 from churn_assets.release.report.trend import trends_by_figure
@@ -467,7 +469,7 @@ class Console:
             raise ConsoleRefusal(503, "No release answers", "Promote a release, or see /v2/health/ready.")
         self._noted(session, "customer", customer)
         with place.decisions() as index:
-            history = index.search(DecisionFilter(customer=customer), MOST_DECISIONS)
+            history = of_customer(index, names_of(customer), MOST_DECISIONS)
         parts, known = place.parts, self._customers.of(place.store, str(served.ref), served.bundle)
         rollout = parts.live_rollout
         found = look_up(known, served, customer, history, rollout, place.now())

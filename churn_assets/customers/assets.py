@@ -6,10 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from churn_assets.customers.checks import CUSTOMERS
 from churn_assets.customers.config import CustomersConfig
+from churn_assets.customers.names import PSEUDONYMS, named, naming_key, pseudonym
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from churn_assets.customers.table import CustomerTable
 
 
@@ -20,30 +24,44 @@ def _file_digest(step: Step[CustomersConfig]) -> str:
 
     # Reading it will say so, with what was expected.
     content = source_content(located(step.config.source), step.root) or "missing"
-    gone = Subjects(step.store.backend).erased()
-    return f"{content} without {_named(gone)}" if gone else content
+    key, gone = naming_key(pseudonyms=step.read(PSEUDONYMS)), Subjects(step.store.backend).erased()
+    content = f"{content} named {pseudonym('', key)}" if key else content
+    return f"{content} without {_digest(gone)}" if gone else content
 
 
-def _named(gone: frozenset[str]) -> str:
+def _digest(gone: frozenset[str]) -> str:
     """Names a set of erased customers, so that a table is made anew once somebody is erased."""
     from churn_assets.store.canonical import canonical_json, sha256_bytes
 
     return sha256_bytes(canonical_json(sorted(gone)))
 
 
-def _without_erased(step: Step[CustomersConfig], table: CustomerTable) -> CustomerTable:
-    """The table without whoever was erased from this store, though the source still has them."""
+def _read(step: Step[CustomersConfig]) -> CustomerTable:
+    """The table, named as it is kept, without whoever was erased from this store, though the source still has them."""
     import os
     from dataclasses import replace
 
     import numpy as np
 
+    from churn_assets.customers.table import read_customers
     from churn_assets.store.erasures import Subjects
     from churn_assets.store.privacy_key import privacy_key
 
-    gone = np.array(Subjects(step.store.backend, privacy_key(os.environ)).among(table.ids), bool)
-    if not gone.any():
+    subjects, key = (
+        Subjects(step.store.backend, privacy_key(os.environ)),
+        naming_key(pseudonyms=step.read(PSEUDONYMS)),
+    )
+    erased: set[str] = set()
+
+    def naming(ids: NDArray[np.object_]) -> NDArray[np.object_]:
+        names = named(ids, key)
+        erased.update(names[np.array(subjects.among(ids), bool)])
+        return names
+
+    table = read_customers(step.config, seed=step.seed, root=step.root, naming=naming)
+    if not erased:
         return table
+    gone = np.isin(table.ids, list(erased))
     kept, source = table.where(~gone), table.source
     if source is None:
         return kept
@@ -53,7 +71,7 @@ def _without_erased(step: Step[CustomersConfig], table: CustomerTable) -> Custom
 
 @asset(
     config=CustomersConfig,
-    reads=(SEED,),
+    reads=(SEED, PSEUDONYMS),
     format="churn_assets.customers.format:CUSTOMERS",
     checks=CUSTOMERS,
     branch="risk",
@@ -63,9 +81,7 @@ def _without_erased(step: Step[CustomersConfig], table: CustomerTable) -> Custom
     outside=("customer_table",),
 )
 def customers(step: Step[CustomersConfig]) -> Made:
-    from churn_assets.customers.table import read_customers
-
-    table = _without_erased(step, read_customers(step.config, seed=step.seed, root=step.root))
+    table = _read(step)
     return Made(
         table,
         metrics={
@@ -124,7 +140,7 @@ def _columns(table: CustomerTable) -> dict[str, tuple[str, str]]:
     schema = table.schema
     roles = {schema.monthly_revenue: "List price a month.", schema.tenure: "Months since joining."}
     return {
-        "customer_id": ("string", f"Names the customer; {schema.id} in the source."),
+        "customer_id": ("string", f"Names the customer; {schema.id} in the source, or a keyed hash of it."),
         "churned": (
             "int8",
             f"1: left within {schema.label_window_months:g} months; {schema.label.column} in the source.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
@@ -63,6 +63,10 @@ from churn_assets.tables.values import (
 
 EMBEDDED = {"telco": Path(__file__).parents[2] / "data" / "telco_customer_churn.csv"}
 """Tables that come with the project, by the name that `customers.source` calls them."""
+
+
+Naming = Callable[[NDArray[np.object_]], NDArray[np.object_]]
+"""Ids of customers, (n,) text -> what they are named by, (n,) text."""
 
 
 class CustomerTableError(TableError):
@@ -258,6 +262,11 @@ class CustomerTable:
             frame, self.schema, self.source, history, self.stored and self.stored.where(mask)
         )
 
+    def of(self, customer: str, names: Collection[str]) -> CustomerTable:
+        """The customer whom one of the names stands for, by their id; nobody where there is none."""
+        person = self.where(np.isin(self.ids, list(names)))
+        return replace(person, frame=person.frame.assign(**{ID: customer}), history=None)
+
 
 def located(source: TablePlace) -> TablePlace:
     """Where a `customers.source` is."""
@@ -271,13 +280,16 @@ def located(source: TablePlace) -> TablePlace:
     return str(EMBEDDED.get(source, source))
 
 
-def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> CustomerTable:
+def read_customers(
+    config: CustomersConfig, *, seed: int, root: Path, naming: Naming | None = None
+) -> CustomerTable:
     """Reads, validates and splits the labelled customers of an experiment, and pins their schema.
 
     Args:
         config: The experiment's `customers:` section.
         seed: The experiment's seed, for the split.
         root: The project's folder: what relative paths are relative to.
+        naming: As of `learnable`.
 
     Raises:
         CustomerTableError: The table is not what the config says.
@@ -285,7 +297,7 @@ def read_customers(config: CustomersConfig, *, seed: int, root: Path) -> Custome
     """
     problems = Problems(str(config.source), CustomerTableError)
     raw, digest = read_source(located(config.source), root, problems, config.reading, _order(config))
-    table = learnable(raw, config, seed, problems)
+    table = learnable(raw, config, seed, problems, naming)
     digest = digest or digest_of_rows(table.frame)
     source = None if table.source is None else replace(table.source, sha256=digest)
     return replace(table, source=source)
@@ -320,7 +332,9 @@ def _order(config: CustomersConfig) -> list[str]:
     return [] if config.id is None else [config.id]
 
 
-def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Problems) -> CustomerTable:
+def learnable(
+    raw: RawTable, config: CustomersConfig, seed: int, problems: Problems, naming: Naming | None = None
+) -> CustomerTable:
     """Validates, types and splits labelled customers, and pins their schema.
 
     Args:
@@ -328,6 +342,7 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
         config: The experiment's `customers:` section.
         seed: The experiment's seed, for the split.
         problems: Where problems go.
+        naming: Ids to the names that customers have from here on, which also split them; their ids if left out.
 
     Raises:
         CustomerTableError: The table is not what the config says: all that is wrong with it.
@@ -359,6 +374,7 @@ def learnable(raw: RawTable, config: CustomersConfig, seed: int, problems: Probl
     schema = _schema(config, chosen.labels, specs, seed)
     if config.row_date is None:
         columns[CHURNED] = columns[CHURNED].astype(np.int8)
+    columns[ID] = columns[ID] if naming is None else naming(columns[ID])
     columns[FOLD] = schema.fold_of(columns[ID])
     frame = pd.DataFrame(columns, copy=False)
     schema = _with_statistics(schema, frame, problems)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from churn_assets.customers.names import PSEUDONYMS, naming_key
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED
 from churn_assets.gates.plots import Plot
@@ -48,7 +49,7 @@ def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
 
 @asset(
     config=MessagesConfig,
-    reads=(SAFETY, *_MENU, SEED),
+    reads=(SAFETY, *_MENU, SEED, PSEUDONYMS),
     format="churn_assets.message.corpus.format:MESSAGES",
     checks=MESSAGES,
     branch="message",
@@ -67,7 +68,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
         made = write_message_corpus(customers, config, step.read(SAFETY), menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            made = read_messages(path, customers, config, menu, where, currency)
+            made = read_messages(path, customers, config, menu, where, currency, _key(step))
     frame = made.frame
     return Made(
         made,
@@ -86,7 +87,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
 
 @asset(
     config=PreferencesConfig,
-    reads=(TEXTS, SAFETY, *_MENU, SEED),
+    reads=(TEXTS, SAFETY, *_MENU, SEED, PSEUDONYMS),
     format="churn_assets.message.corpus.format:PREFERENCES",
     checks=PREFERENCES,
     branch="message",
@@ -105,7 +106,7 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
         made = write_preferences(customers, texts, config, step.read(SAFETY), menu, step.seed, currency)
     else:
         with local_copy(config.source, step.root) as (path, where):
-            made = read_preferences(path, customers, texts, menu, where, currency)
+            made = read_preferences(path, customers, texts, menu, where, currency, _key(step))
     return Made(
         made,
         metrics={
@@ -117,6 +118,10 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
         columns=_columns(made),
         rows=len(made),
     )
+
+
+def _key(step: Step[Any]) -> bytes:
+    return naming_key(pseudonyms=step.read(PSEUDONYMS))
 
 
 def _menu(step: Step[Any]) -> Menu:

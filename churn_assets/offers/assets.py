@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from churn_assets.arms import ArmConfig, Menu
+from churn_assets.customers.names import PSEUDONYMS, named, naming_key
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
@@ -65,12 +66,15 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
         )
         found = gathered(rows, log)
         log.index.close()
+    key = naming_key(pseudonyms=step.read(PSEUDONYMS))
+    if key:  # a log from before names customers by their ids
+        found.frame["customer_id"] = named(found.frame["customer_id"], key)
     return found
 
 
 @asset(
     config=OfferLogConfig,
-    reads=(_ARMS, _ECONOMICS, SEED, _PRICE),
+    reads=(_ARMS, _ECONOMICS, SEED, _PRICE, PSEUDONYMS),
     format="churn_assets.offers.format:OFFER_LOG",
     checks=OFFER_LOG,
     branch="accept",
@@ -104,7 +108,8 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
         )
         log = world.draw_log(config.rows, step.seed + config.seed_offset, start=config.start)
     else:
-        log = configured_log(config, customers, arms, step.root, step.read(_ECONOMICS))
+        key = naming_key(pseudonyms=step.read(PSEUDONYMS))
+        log = configured_log(config, customers, arms, step.root, step.read(_ECONOMICS), key)
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step, log.menu)
     strangers, earlier = log.strangers, log.unknown
     if served is not None:

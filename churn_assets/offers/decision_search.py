@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from churn_assets.offers.decision_index import DecisionIndex
+from churn_assets.offers.decision_index import DecisionFilter, DecisionIndex, FoundDecision
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import sha256_bytes
 
@@ -16,6 +16,12 @@ SEARCHED = ".churn/decision_search"
 def search_path(root: Path, store: str, experiment: str) -> Path:
     """The file of an experiment of a store, told by its address; automation keeps one of its own."""
     return root / SEARCHED / f"{experiment}-{sha256_bytes(store.encode())[:16]}.sqlite"
+
+
+def of_customer(index: DecisionIndex, names: Collection[str], most: int) -> list[FoundDecision]:
+    """The newest decisions of a customer, whichever of their names the log has; the newest first."""
+    found = [row for name in sorted(names) for row in index.search(DecisionFilter(customer=name), most)]
+    return sorted(found, key=lambda row: row.at, reverse=True)[:most]
 
 
 @contextmanager

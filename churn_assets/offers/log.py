@@ -24,6 +24,7 @@ from churn_assets.arms import (
     percent_share,
     percents,
 )
+from churn_assets.customers.names import named
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
 from churn_assets.offers.eligibility import may_get
 from churn_assets.tables.config import FileReading
@@ -250,12 +251,18 @@ def read_log(
 
 
 def configured_log(
-    config: OfferLogConfig, customers: CustomerTable, catalogue: Catalogue, root: Path, economics: Economics
+    config: OfferLogConfig,
+    customers: CustomerTable,
+    catalogue: Catalogue,
+    root: Path,
+    economics: Economics,
+    key: bytes = b"",
 ) -> OfferLog:
     """The log that an experiment names; the decisions of a database are taken in the order of `decided_at`.
 
     What the file does not say and can be known is filled in, and said: margins by `economics`, propensities by what
-    `config` says of them, and where an arm was never possible becomes a condition of it.
+    `config` says of them, and where an arm was never possible becomes a condition of it. With a `key`, `customers` are
+    named by pseudonyms, and so is the log.
 
     Raises:
         OfferLogError: As of `read_log`.
@@ -279,6 +286,7 @@ def configured_log(
         settings=config,
         without=("margin",),
         schema=customers.schema,
+        key=key,
     )
     log, unknown = known_before(log, customers, problems.where)
     return replace(completed_log(log, customers, config, economics), unknown=unknown)
@@ -295,6 +303,7 @@ def log_of(
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
     schema: CustomerSchema | None = None,
+    key: bytes = b"",
 ) -> OfferLog:
     """As `read_log`, of a raw table from any source; `schema` says how features of its own are read.
 
@@ -311,7 +320,7 @@ def log_of(
             raw.columns.pop(ours, None)
     problems.names = dict(columns)
     named = raw.renamed({theirs: ours for ours, theirs in columns.items()})
-    asked = _Asked(settings, frozenset(without), schema)
+    asked = _Asked(settings, frozenset(without), schema, key)
     return _log(
         named, customer_ids, catalogue, simulated=False, problems=problems, features=features, asked=asked
     )
@@ -394,6 +403,7 @@ class _Asked:
     settings: OfferLogConfig = AS_LOGGED
     without: frozenset[str] = frozenset()
     schema: CustomerSchema | None = None
+    key: bytes = b""
 
     @property
     def known_by(self) -> KnownBy:
@@ -650,7 +660,8 @@ def _listed(arm_ids: Iterable[str]) -> str:
 
 def _typed(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> pd.DataFrame:
     """The log's columns only, each in its type; counts and truths as numbers, NaN for what is wrong."""
-    columns: dict[str, Any] = {"customer_id": parse_ids(raw, "customer_id", problems, unique=False)}
+    ids = parse_ids(raw, "customer_id", problems, unique=False)
+    columns: dict[str, Any] = {"customer_id": named(ids, asked.key) if asked.key else ids}
     columns["decided_at"] = _decided_at(raw, problems, asked)
     columns["wave"] = None
     columns[ARM] = _arms(raw, menu, problems)

@@ -111,6 +111,13 @@ def asked_by(answer: bytes, caller: str) -> bytes:
     return answer[:-1] + b',"asked_by":' + msgspec.json.encode(caller) + b"}"
 
 
+def told_by(outcomes: bytes, caller: str) -> bytes:
+    """Outcomes as they are logged: each with the name of the key that told it, where one did."""
+    if not caller:
+        return outcomes
+    return msgspec.json.encode([{**each, "told_by": caller} for each in msgspec.json.decode(outcomes)])
+
+
 def read_decision(payload: bytes) -> tuple[LoggedQuestion, LoggedAnswer]:
     """What `decision_payload` holds.
 

@@ -10,7 +10,7 @@ import os
 import secrets
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -247,6 +247,33 @@ def _refuse_unsealed(name: str, found: Scan) -> None:
 def sealed_segments(folder: Path) -> list[Path]:
     """Sealed segments of a log that wait to be shipped, oldest first."""
     return _segment_files(folder / SEALED)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[bool]:
+    """Whether this process may take a sealed segment: no other is at it, and it is still there.
+
+    Raises:
+        SegmentError: Another kind of file stands there.
+        OSError: It cannot be looked at.
+    """
+    if not path.is_file() and os.path.lexists(path):
+        raise SegmentError(f"{path.name}: found another kind of file, expected a sealed segment")
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(file)
+        yield False
+        return
+    try:
+        yield os.fstat(file).st_nlink > 0
+    finally:
+        os.close(file)
 
 
 def _segment_files(folder: Path) -> list[Path]:

@@ -11,8 +11,8 @@ class PrivacyConfig(BaseModel):
     """What is kept of persons, and for how long.
 
     Attributes:
-        pseudonyms: The decision log names customers by a keyed hash of their id, by the secret in CHURN_PRIVACY_KEY;
-            callers send and get real ids all the same.
+        pseudonyms: Decision log and store name customers by a keyed hash of their id, by the secret in
+            CHURN_PRIVACY_KEY; your own files, and callers, have real ids all the same.
         keep_decisions_days: Segments of the decision log whose day is further back are deleted by the job
             `decision_retention`; counts by day, release and arm stay. Left out: they stay.
     """

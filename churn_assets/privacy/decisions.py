@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import struct
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from churn_assets.offers.segments import (
     TORN,
     Record,
     SegmentError,
+    claimed,
     frame,
     read_sealed,
     renamed,
@@ -97,7 +96,7 @@ def erase_from_folder(folder: Path, gone: Gone) -> list[Remade]:
     """
     found = []
     for path in sealed_segments(folder):
-        with _claimed(path) as ours:
+        with claimed(path) as ours:
             made = _remade(path.read_bytes(), path.stem, gone) if ours else None
             if made is None:
                 continue
@@ -258,20 +257,3 @@ def segment_name(key: str) -> str:
 
 def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether no server ships it meanwhile."""
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield os.fstat(file).st_nlink > 0
-    except BlockingIOError:
-        yield False
-    finally:
-        os.close(file)

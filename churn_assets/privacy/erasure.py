@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -108,7 +109,7 @@ def erase(
     """
     done = Erased(before=len(subjects.certificates(customer)))
     nobody = f"{NOBODY}{secrets.token_hex(8)}"
-    _versions(place.store, customer, nobody, now, done)
+    _versions(place.store, names, nobody, now, done)
     _logs(place, Gone(names, nobody, place.kept_features), done)
     _copies(place, done)
     done.problems += _left(place.store, names)
@@ -131,7 +132,7 @@ def _certificate(done: Erased, who: str, now: datetime) -> dict[str, Any]:
     }
 
 
-def _versions(store: ArtifactStore, customer: str, nobody: str, now: datetime, done: Erased) -> None:
+def _versions(store: ArtifactStore, names: frozenset[str], nobody: str, now: datetime, done: Erased) -> None:
     versions, _ = by_version(store.backend.list(ARTIFACTS))
     for ref in versions:
         with _told(done, str(ref)):
@@ -142,17 +143,19 @@ def _versions(store: ArtifactStore, customer: str, nobody: str, now: datetime, d
                 for record in replacements(store.backend, ref, store.signatures).values():
                     store.cache.forget(record.before)
             if ref.asset in PERSONS:
-                done.files += _version(store, ref, customer, nobody, now)
+                done.files += _version(store, ref, names, nobody, now)
 
 
 def _version(
-    store: ArtifactStore, ref: ArtifactRef, customer: str, nobody: str, now: datetime
+    store: ArtifactStore, ref: ArtifactRef, names: frozenset[str], nobody: str, now: datetime
 ) -> list[RemadeFile]:
     files = file_places(store.backend, ref, store.manifest(ref).files, store.signatures)
     with tempfile.TemporaryDirectory(prefix="erase-") as name:
         folder = Path(name)
         _fetched(store, files, folder)
-        changed = PERSONS[ref.asset](folder, customer, nobody)
+        changed = Counter[str]()
+        for each in sorted(names):
+            changed.update(PERSONS[ref.asset](folder, each, nobody))
         for old in files:
             if rows := changed.get(old.entry.path):
                 new = folder / old.entry.path

@@ -33,7 +33,7 @@ from churn_assets.deciding.risk_only import AnyDecider, CustomersForeseen
 from churn_assets.decision.limits import BudgetError
 from churn_assets.decision.process import Floats
 from churn_assets.offers.pseudonyms import pseudonymous
-from churn_assets.offers.records import asked_by, decision_payload
+from churn_assets.offers.records import asked_by, decision_payload, told_by
 from churn_assets.offers.segments import DECISIONS, OUTCOMES
 from churn_assets.serving import openapi
 from churn_assets.serving.background import Background
@@ -269,7 +269,7 @@ class DecisionDesk:
             parts.metrics.flagged("undecided")
         return Reply(answer, PARTLY if undecided else 200)
 
-    async def record(self, body: bytes, query: bytes, caller: str = "") -> Reply:  # noqa: ARG002 - of no person
+    async def record(self, body: bytes, query: bytes, caller: str = "") -> Reply:
         """The JSON answer to an `OutcomesQuestion`; its query is empty.
 
         Raises:
@@ -278,7 +278,7 @@ class DecisionDesk:
         if query:
             raise Problem(422, "invalid query", "expected none")
         question = read_body(body, _OUTCOMES)
-        await self._log(OUTCOMES, _ENCODER.encode(question.outcomes))
+        await self._log(OUTCOMES, told_by(_ENCODER.encode(question.outcomes), caller))
         number = len(question.outcomes)
         self._parts.metrics.outcomes(number)
         durable = self._parts.config.decision_log.flush

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from churn_assets.offers.segments import SegmentError, check_sealed, quarantine, sealed_segments
+from churn_assets.offers.segments import SegmentError, check_sealed, claimed, quarantine, sealed_segments
 from churn_assets.offers.stored_log import segment_key
 from churn_assets.serving.supervisor import error_kind
 from churn_assets.store.backend import Backend, ObjectInfo, stored
@@ -55,8 +51,8 @@ def ship(folder: Path, backend: Backend, experiment: str) -> ShippingReport:
     shipped, aside, left = 0, [], []
     for path in sealed_segments(folder):
         try:
-            with _claimed(path) as claimed:
-                if claimed:
+            with claimed(path) as ours:
+                if ours:
                     _ship_one(path, backend, segment_key(experiment, path.stem))
                     shipped += 1
         except (SegmentError, ContentError) as error:
@@ -93,25 +89,3 @@ def _handed_over(path: Path, backend: Backend, key: str) -> ObjectInfo:
         return backend.adopt(key, path)
     except ObjectExists:  # our own, of an earlier try
         return backend.info(key)
-
-
-@contextmanager
-def _claimed(path: Path) -> Iterator[bool]:
-    """Whether this process may ship a segment: no other is at it, and it is still there."""
-    if not path.is_file() and os.path.lexists(path):
-        raise SegmentError(f"{path.name}: found another kind of file, expected a sealed segment")
-    try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(file)
-        yield False
-        return
-    try:
-        yield os.fstat(file).st_nlink > 0
-    finally:
-        os.close(file)

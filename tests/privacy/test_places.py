@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from churn_assets.cli import app
 from churn_assets.customers.format import CUSTOMERS
+from churn_assets.customers.names import PREFIX, pseudonym
 from churn_assets.definitions import Overrides, build_defs
 from churn_assets.offers.decision_index import DecisionIndex
 from churn_assets.offers.live import ServedLog
-from churn_assets.offers.pseudonyms import PREFIX, pseudonym, pseudonymous
+from churn_assets.offers.pseudonyms import pseudonymous
 from churn_assets.offers.records import asked_by, decision_payload, read_decision
 from churn_assets.offers.stored_log import READERS, stored_segments
 from churn_assets.privacy import audit

@@ -22,6 +22,7 @@ import pandas as pd
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.folds import folds
+from churn_assets.customers.names import pseudonym
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import MessagesConfig
 from churn_assets.message.corpus.data import (
@@ -64,6 +65,7 @@ def read_messages(
     menu: Menu,
     where: str | None = None,
     currency: str = "USD",
+    key: bytes = b"",
 ) -> MessageCorpus:
     """Reads messages, one `{"prompt", "completion"}` a line; see the module for the optional fields.
 
@@ -74,11 +76,12 @@ def read_messages(
         menu: What may be offered.
         where: What errors call the file, if not by its path.
         currency: Of all money, ISO 4217.
+        key: Secret by which `table` names customers; empty: by their ids.
 
     Raises:
         MessageFileError: a row is not as it must be, stands twice, or a text of one split stands in another.
     """
-    reader = _Reader(where or str(path), table, config, menu, currency)
+    reader = _Reader(where or str(path), table, config, menu, currency, key)
     frame = pd.DataFrame(reader.rows(path, MessageCorpus.TEXTS, ("tone",)), columns=list(MESSAGE_COLUMNS))
     return MessageCorpus(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
 
@@ -90,13 +93,14 @@ def read_preferences(
     menu: Menu,
     where: str | None = None,
     currency: str = "USD",
+    key: bytes = b"",
 ) -> Preferences:
     """Reads pairs, one `{"prompt", "chosen", "rejected"}` a line; else as `read_messages`.
 
     Raises:
         MessageFileError: as of `read_messages`, or both texts of a row are the same.
     """
-    reader = _Reader(where or str(path), table, config, menu, currency)
+    reader = _Reader(where or str(path), table, config, menu, currency, key)
     rows = reader.rows(path, Preferences.TEXTS)
     if same := [row["line"] for row in rows if row["chosen"] == row["rejected"]]:
         wrong = "rejected: found the text of chosen, expected another"
@@ -118,12 +122,13 @@ class _Reader:
         config: The `messages:` section.
         menu: What may be offered.
         currency: Of all money.
+        key: Secret by which the table names customers; empty: by their ids.
     """
 
     def __init__(
-        self, where: str, table: CustomerTable, config: MessagesConfig, menu: Menu, currency: str
+        self, where: str, table: CustomerTable, config: MessagesConfig, menu: Menu, currency: str, key: bytes
     ) -> None:
-        self.where = where
+        self.where, self._key = where, key
         self._profiles = profiles_of(table, config.profile, currency)
         self._offers = offers_of(menu, config.durations)
         self._splits, self._folds = splits_of(table), table.schema.folds
@@ -140,7 +145,7 @@ class _Reader:
         rows: list[_Row] = []
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
-                rows.append({"line": number, **self._row(_parsed(line), texts, labels)})
+                rows.append({"line": number, **self._row(self._named(_parsed(line)), texts, labels)})
             except _RowError as wrong:
                 problems.append(f"{self.where}:{number}: {wrong}")
         problems = problems or _repeated(self.where, rows, texts) or _leaked(self.where, rows, texts)
@@ -152,6 +157,12 @@ class _Reader:
         if problems:
             raise MessageFileError(problems)
         return rows
+
+    def _named(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        customer = values.get("customer_id")
+        if not (self._key and isinstance(customer, str) and customer):
+            return values
+        return {**values, "customer_id": pseudonym(customer, self._key)}
 
     def _row(self, values: Mapping[str, Any], texts: Sequence[str], labels: Sequence[str]) -> _Row:
         _check_fields(values, ("prompt", *texts), labels)

@@ -2,7 +2,8 @@
 
 Models and policies learn from a log of a world, of single windows or one that follows its customers; the world is then
 run forward over held-out customers. Contenders: nobody, one arm for everybody, the exact optimum of the mean models
-(certainty equivalent), the plan that knows of hidden types, PPO.
+(certainty equivalent), the plan that knows of hidden types, PPO. Whether PPO's policy would be released is asked of the
+very rule of the gate `off_policy`, on the same log: what a refused policy would bring is told apart.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ from benchmarks.world import (
 )
 from benchmarks.worlds import WORLDS
 from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
+from churn_assets.decision.off_policy import LoggedDecisions, OffPolicyVerdict, decide_release
 from churn_assets.decision.optimum import evaluate, never
 from churn_assets.decision.process import Projection, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
@@ -82,10 +85,17 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """A policy, and what its makers say it brings over no offer, money a customer; None: they say nothing."""
+    """A policy; of that of a release, what is said that it brings over no offer, and what the log says of it.
+
+    Attributes:
+        policy: Who decides.
+        reported: Money a customer.
+        verdict: Of the gate.
+    """
 
     policy: PanelPolicy
     reported: float | None = None
+    verdict: OffPolicyVerdict | None = None
 
 
 def policies(scene: Scene) -> dict[str, Contender]:
@@ -107,7 +117,9 @@ def policies(scene: Scene) -> dict[str, Contender]:
     planner = PanelDecider([planned(each, process) for each in asked], process, world, held)
     network = PanelDecider([trained(policy, each) for each in asked], process, world, held)
     found[OPTIMUM], found[PLAN] = Contender(certain), Contender(planner)
-    found[PPO] = Contender(network, over_nothing(by_ppo, asked, process))
+    chosen = decisions_on_log(policy, scene.table, scene.log, scene.models.responses(process))
+    verdict = decide_release(LoggedDecisions.of(scene.log, scene.table), chosen, None)
+    found[PPO] = Contender(network, over_nothing(by_ppo, asked, process), verdict)
     return found
 
 
@@ -132,11 +144,15 @@ class Forward:
         reported: what the released policy is said to bring over no offer.
         gains: what each brings, money a customer.
         ppo_minus_optimum: PPO over the exact optimum of the mean models, and the simulation's standard error.
+        released: whether the log lets the policy lead.
+        reason: why, or why not.
     """
 
     reported: float
     gains: dict[str, float]
     ppo_minus_optimum: tuple[float, float]
+    released: bool
+    reason: str
 
 
 def run_forward(
@@ -153,13 +169,15 @@ def run_forward(
         name: over_horizon(kind, each.policy, process, seed, REPLICATES, held)
         for name, each in contenders.items()
     }
-    reported = contenders[RELEASED].reported
-    if reported is None:
+    reported, verdict = contenders[RELEASED].reported, contenders[RELEASED].verdict
+    if reported is None or verdict is None:
         raise ValueError(f"{RELEASED} is released, and says nothing of what it brings")
     return Forward(
         reported,
         {name: each.lift(ran[NOTHING])[0] for name, each in ran.items()},
         ran[PPO].lift(ran[OPTIMUM]),
+        verdict.release,
+        verdict.reason,
     )
 
 
@@ -172,8 +190,19 @@ def figures_of(world: str, found: Sequence[Forward]) -> Iterator[Figure]:
     yield Figure(f"horizon_reported_over_true_{world}", ratio, ">=", 0.8, note)
     yield Figure(f"horizon_reported_at_most_{world}", ratio, "<=", 1.25, note)
     bar = 5.33 if world.startswith("frailty") else None
-    note = "of the released policy over no offer, a customer"
+    note = "of PPO's policy over no offer, a customer, released or not"
     yield Figure(f"panel_value_{world}", true, ">=", bar, note)
+    let_go = [each for each in found if each.released]
+    yield Figure(f"released_{world}", len(let_go) / len(found), note=f"{len(let_go)} of {len(found)}")
+    if let_go:
+        said, came = (
+            float(np.mean(each))
+            for each in zip(*((f.reported, f.gains[RELEASED]) for f in let_go), strict=True)
+        )
+        note = f"reported {said:.2f}, of those that the gate `off_policy` lets lead"
+        yield Figure(f"panel_value_of_released_{world}", came, note=note)
+        least = min(each.gains[RELEASED] for each in let_go)
+        yield Figure(f"panel_value_of_released_min_{world}", least, ">=", 0.0, "no release loses money")
     yield Figure(f"panel_certainty_equivalent_{world}", gains[OPTIMUM])
     yield Figure(f"panel_plan_{world}", gains[PLAN], note="planned with hidden types")
     constant = max((name for name in gains if name.startswith("everyone")), key=lambda name: gains[name])

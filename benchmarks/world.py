@@ -79,8 +79,11 @@ class Models:
     def tables(
         self, customers: CustomerTable, process: RetentionProcess, prior_offers: Ints
     ) -> ResponseTables:
-        models = ResponseModels.of(self.risk, self.accept, self.effect, process)
-        return build_tables(customers, models, prior_offers=prior_offers)
+        return build_tables(customers, self.responses(process), prior_offers=prior_offers)
+
+    def responses(self, process: RetentionProcess) -> ResponseModels:
+        """As what a policy is shown and judged by."""
+        return ResponseModels.of(self.risk, self.accept, self.effect, process)
 
 
 def one_window(config: PpoDecisionConfig, window_months: float) -> PpoDecisionConfig:

@@ -19,6 +19,10 @@ from churn_assets.decision.tables import ResponseTables, hazards, relapses
 
 PRICE_LIMIT = 1e3
 """No price of a dollar of spend beyond it is tried."""
+TO_GAIN = 1e-4
+"""Share of a budget: where no more is to be gained, no lower price is looked for."""
+NEAREST = 0.05
+"""To either end of the interval that a price is looked for in, as a share of it."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +78,13 @@ class BudgetBound:
 def budget_bound(
     tables: ResponseTables, process: RetentionProcess, budget: float, *, rounds: int = 20
 ) -> BudgetBound:
-    """Bound what a policy can attain, by bisecting the price at which the optimum meets the budget.
+    """Bound what a policy can attain, by the price at which the optimum meets the budget.
 
     Args:
         tables: the customers who share the budget.
         process: the rules.
         budget: discounted spend a customer, on average.
-        rounds: prices tried, on the scale of log(1 + price).
+        rounds: prices tried at most.
     """
     bound = np.inf
 
@@ -106,7 +110,7 @@ def price_for_budget(
         observer: what it is shown about the customers.
         tables: the customers who share the budget.
         budget: discounted spend a customer, on average.
-        rounds: prices tried, on the scale of log(1 + price).
+        rounds: prices tried at most.
     """
     process = policy.process
     return _lowest_price(lambda p: evaluate(tables, process, policy.choice(observer, p)), budget, rounds)
@@ -211,27 +215,39 @@ def _acceptance(
 
 
 def _lowest_price(evaluate_at: Callable[[float], Evaluation], budget: float, rounds: int) -> Priced:
-    """Bisect between 0 and the limit; the lowest price tried whose mean spend is within the budget.
+    """The lowest price tried whose mean spend is within the budget.
+
+    The price is raised until the budget is kept, then found by false position with the Illinois rule (Dowell and
+    Jarratt 1971) on the scale of log(1 + price). Value changes by the price times the spend, so that between the ends
+    of the interval no more is to be gained than their difference of prices times that of spends: a small share of the
+    budget ends the search.
 
     Raises:
         ValueError: even the highest price spends more.
     """
     found = evaluate_at(0.0)
-    if found.spend.mean() <= budget:
+    most = above = float(found.spend.mean()) - budget
+    if most <= 0:
         return Priced(0.0, found)
-    kept = Priced(PRICE_LIMIT, evaluate_at(PRICE_LIMIT))
-    if kept.evaluation.spend.mean() > budget:
-        msg = f"at a price of {PRICE_LIMIT} the spend is {kept.evaluation.spend.mean()}: expected at most {budget}"
-        raise ValueError(msg)
-    low, high = 0.0, float(np.log1p(PRICE_LIMIT))
+    low, high, least, below, limit = 0.0, np.inf, 0.0, 0.0, float(np.log1p(PRICE_LIMIT))
     # Prices that matter are seldom above a few dollars: start there rather than in the middle.
-    tried = float(np.log1p(1.0))
+    tried, kept, kept_last = float(np.log1p(1.0)), None, False
     for _ in range(rounds):
-        price = float(np.expm1(tried))
-        found = evaluate_at(price)
-        if found.spend.mean() <= budget:
-            high, kept = tried, Priced(price, found)
+        found = evaluate_at(float(np.expm1(tried)))
+        excess = float(found.spend.mean()) - budget
+        if excess <= 0:
+            kept = Priced(float(np.expm1(tried)), found)
+            high, least, below, above = tried, excess, excess, above / 2 if kept_last else above
+        elif tried == limit:
+            msg = f"at a price of {PRICE_LIMIT} the spend is {excess + budget}: expected at most {budget}"
+            raise ValueError(msg)
         else:
-            low = tried
-        tried = min((low + high) / 2, max(2 * low, low + 0.5))
+            low, most, above, below = tried, excess, excess, below if kept_last else below / 2
+        kept_last = excess <= 0
+        if (np.expm1(high) - np.expm1(low)) * (most - least) <= TO_GAIN * budget:
+            break
+        inside = np.clip(above / (above - below), NEAREST, 1 - NEAREST)
+        tried = min(2 * tried, limit) if kept is None else float(low + inside * (high - low))
+    if kept is None:
+        raise ValueError(f"{rounds} prices are tried, expected more: the highest is not among them")
     return kept

@@ -15,29 +15,21 @@ from churn_assets.customers.schema import ID, ROW_DATE
 from churn_assets.customers.table import CustomerTable
 from churn_assets.offers.log import OfferLog, OfferLogError
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-DAYS_A_MONTH = 30.4375
-SLACK = 0.15
-"""A window follows another if it begins by so much of one before or after the other's end."""
-LEAST_HISTORIES = 500
-"""Decisions about customers seen before: fewer show nothing of later windows."""
 
 
 def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable, Ints]:
     """Rows of the customers, and (n,) the row that each decision could know.
 
     Of a panel these are all its rows, and the newest from before the decision; otherwise the customers as they are.
-    There is a row for each decision where the log has features of its own, which then stand in the table's place, and
-    where it follows its customers (`months_followed`): the tenure has then grown since the first decision.
+    Where the log has features of its own there is a row for each decision, which has them in the table's place.
 
     Raises:
         OfferLogError: A decision is about a customer who is not there, or of whom there is no row from before.
     """
     positions = log.positions(customers.ids)
     if customers.history is None:
-        return _as_logged(log, *_followed(log, customers, positions))
+        return _as_logged(log, customers, positions)
     place = _newest_before(log, customers.history)
     if (place < 0).any():
         raise OfferLogError(
@@ -47,45 +39,14 @@ def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable,
     return _as_logged(log, customers.history, place)
 
 
-def _followed(log: OfferLog, customers: CustomerTable, place: Ints) -> tuple[CustomerTable, Ints]:
-    """Those rows with the tenure grown to the decision, and where each decision's is."""
-    tenure = customers.schema.tenure
-    if tenure is None or tenure in log.own_features:
-        return customers, place
-    months = months_followed(log, customers)
-    if not months.any():
-        return customers, place
-    stored = replace(customers, frame=customers.frame.iloc[place].reset_index(drop=True))
-    known = stored.frame.assign(**{tenure: stored.frame[tenure] + months})
-    return replace(stored, frame=known, stored=stored), np.arange(len(log))
-
-
 def _as_logged(log: OfferLog, rows: CustomerTable, place: Ints) -> tuple[CustomerTable, Ints]:
     """Those rows with the features that the log has as they were, and where each decision's is."""
     own = log.own_features
     if own.empty:
         return rows, place
-    known, stored = (each.frame.iloc[place].reset_index(drop=True) for each in (rows, rows.stored or rows))
-    known = known.assign(**{str(name): values for name, values in own.items()})
-    as_stored = CustomerTable(stored, rows.schema, rows.source)
-    return replace(as_stored, frame=known, stored=as_stored), np.arange(len(log))
-
-
-def months_followed(log: OfferLog, customers: CustomerTable) -> Floats:
-    """(n,) months since the customer's first decision; zeros where the log does not follow its customers.
-
-    It does if it decides about the same ones again, never within a label window and never after they have left. Whoever
-    writes several answers of one customer down, each as of the same features, does not.
-    """
-    customer = log.positions(customers.ids)
-    since = (log.frame["decided_at"] - log.frame["decided_at"].min()).dt.total_seconds().to_numpy()
-    months = np.asarray(since / (86_400 * DAYS_A_MONTH), np.float64)
-    order = np.lexsort((months, customer))
-    again = np.diff(customer[order]) == 0
-    near = np.diff(months[order]) < (1 - SLACK) * customers.schema.label_window_months
-    if again.sum() < LEAST_HISTORIES or (again & (near | (log.churned[order][:-1] == 1))).any():
-        return np.zeros(len(log))
-    return np.asarray(months - pd.Series(months).groupby(customer).transform("min").to_numpy(), np.float64)
+    stored = CustomerTable(rows.frame.iloc[place].reset_index(drop=True), rows.schema, rows.source)
+    known = stored.frame.assign(**{str(name): values for name, values in own.items()})
+    return replace(stored, frame=known, stored=stored), np.arange(len(log))
 
 
 def known_before(log: OfferLog, customers: CustomerTable, where: str) -> tuple[OfferLog, int]:

@@ -144,7 +144,7 @@ class RiskModel:
     def risk_of_rows(self, rows: CustomerTable) -> Floats:
         """Returns the out-of-fold risk of rows of its own table, (n,); KeyError for an unknown one.
 
-        Where their features are as of a decision, it is moved as the model moves it from the table's to these.
+        Where their features are an offer log's own, it is moved as the model moves it from the table's to these.
         """
         found = _found(self.out_of_fold, row_keys(rows.frame))
         if rows.stored is None:

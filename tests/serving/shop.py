@@ -93,7 +93,10 @@ def build_shop(root: Path) -> None:
 
     first, second = fitted(experiment, 1), fitted(experiment, 2)
     narrower = fitted(experiment.model_copy(update={"customers": narrow}), 1)
-    published = [str(publish_release(project, models)) for models in (first, second, second, narrower)]
+    published = []
+    for models in (first, second, second, narrower):
+        published.append(str(publish_release(project, models)))
+        time.sleep(1.0)  # versions are named by the second
     (root / RELEASES).write_text(json.dumps(published))
 
 

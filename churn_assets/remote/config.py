@@ -118,8 +118,8 @@ class ComputeProfiles(BaseModel, frozen=True, extra="forbid"):
         profiles: Machines, by a name of one's own.
         assets: Asset to the profile that it is made with; one that is not here is made locally.
         prices: Profile, or `local`, to the price of an hour there, in the currency of `economics`.
-        most_per_run: Most money that one run may cost. A run that would cost more, by what each asset took when it was
-            made last, is refused before a step of it begins.
+        most_per_run: Most money that one run may cost: it is refused before the step by which, with all that follows
+            from it, it would cost more, by what each asset took when it was made last.
     """
 
     profiles: dict[ProfileName, Machine] = {}

@@ -564,8 +564,8 @@ def _trend(facts: ReportFacts) -> PageSection:
     if not facts.earlier:
         return PageSection("trend", _TREND, "", [])
     releases = [trend_of(each) for each in (*facts.earlier.values(), facts) if isinstance(each, ReportFacts)]
-    names, blocks = list(trends_by_figure(releases)), list[PageTable | Picture]()
-    for name, points in trends_by_figure(releases).items():
+    trends, blocks = trends_by_figure(releases), list[PageTable | Picture]()
+    for name, points in trends.items():
         rows = [
             {"release": each.version, "now": f.amount.value, "low": f.low.value, "high": f.high.value}
             for each, f in points
@@ -585,11 +585,11 @@ def _trend(facts: ReportFacts) -> PageSection:
     cells: list[list[Amount | ToldText]] = []
     for each in releases:
         told = {figure.name: figure.amount for figure in each.figures}
-        cells.append([*texts(each.version), *(told.get(name, ToldText("–", "=")) for name in names)])
+        cells.append([*texts(each.version), *(told.get(name, ToldText("–", "=")) for name in trends)])
     unread = " ".join(
         f"{ref} cannot be read: {why}." for ref, why in facts.earlier.items() if isinstance(why, str)
     )
-    table = PageTable("Figures of each release, the newest last.", ["release", *names], cells)
+    table = PageTable("Figures of each release, the newest last.", ["release", *trends], cells)
     return PageSection(
         "trend", _TREND, "As their own checks measured them, each on its own data.", [*blocks, table], unread
     )
@@ -664,12 +664,13 @@ def _lineage(facts: ReportFacts) -> PageSection:
 def _cost(facts: ReportFacts) -> PageSection:
     """When each member was made, by which run, on what, in what time and memory, and for how much money."""
     cells = [_cost_row(view) for view in facts.members]
-    costs = [
-        usage.cost
-        for view in facts.members
-        if (usage := view.manifest.provenance.usage) and usage.cost is not None
-    ]
-    known = f" {len(costs)} of {len(cells)} parts have a price: {sum(costs):.2f} together." if costs else ""
+    used = [view.manifest.provenance.usage for view in facts.members]
+    costs = [usage.cost for usage in used if usage is not None and usage.cost is not None]
+    known = (
+        f" {len(costs)} of {len(cells)} parts have a price: {sum(costs):.2f} {facts.currency} together."
+        if costs
+        else ""
+    )
     lead = (
         "When each part was made, on which device, what that took, and its size. Money is time at the prices of "
         f"compute.prices; a dash is not known.{known}"

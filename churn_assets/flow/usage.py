@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
+import resource
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -115,7 +115,8 @@ def cost_of(parts: Iterable[ResourceUsage | None]) -> dict[str, float]:
 
 def _cpu_seconds() -> float:
     """Of this process and of its children that have ended."""
-    return sum(os.times()[:4])
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
 
 
 def _reset_peaks() -> bool:

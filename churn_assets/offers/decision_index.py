@@ -387,12 +387,13 @@ class DecisionIndex:
     def _decided(self, payload: bytes) -> Iterator[tuple[Any, ...]]:
         question, answer = read_decision(payload)
         asked = {customer.customer_id: customer for customer in question.customers}
-        at, release = _microseconds(answer.decided_at), self._name(answer.release)
+        at = _microseconds(answer.decided_at)
         for each in answer.decisions:
             price = asked[each.customer_id].features.get(self._price)
             idle = next((arm.propensity for arm in each.arms if arm.id == NO_CONTACT_ID), None)
             yield (
-                identity(each.decision_id), at, release, identity(each.customer_id), self._name(each.arm.id),
+                identity(each.decision_id), at, self._name(answer.by(each)), identity(each.customer_id),
+                self._name(each.arm.id),
                 self._name(each.assigned), idle, each.churn_risk, each.acceptance_probability,
                 price if isinstance(price, float | int) else None, each.contact,
             )  # fmt: skip

@@ -42,21 +42,24 @@ class Answers:
         self._currency, self._horizon_months = currency, horizon_months
 
     def views(
-        self, decided: Sequence[Decision], messages: Mapping[int, MessageView | None]
+        self, decided: Sequence[Decision], messages: Mapping[int, MessageView | None], *, named: bool = False
     ) -> list[DecisionView]:
         """The decisions of one call, in order, each with an id of its own.
 
         Args:
-            decided: By this release.
+            decided: By this release, or one of the same menu.
             messages: By position, of those who are written to.
+            named: Whether each says which release decided.
         """
         call = secrets.token_hex(12)
         return [
-            self._view(f"{call}-{place}", decision, messages.get(place))
+            self._view(f"{call}-{place}", decision, messages.get(place), decision.release if named else None)
             for place, decision in enumerate(decided)
         ]
 
-    def _view(self, decision_id: str, decision: Decision, message: MessageView | None) -> DecisionView:
+    def _view(
+        self, decision_id: str, decision: Decision, message: MessageView | None, release: str | None
+    ) -> DecisionView:
         arm, ids = decision.arm, self._ids
         made = decision.chosen
         return DecisionView(
@@ -97,4 +100,5 @@ class Answers:
             ],
             message,
             [DriverView(*each) for each in decision.drivers],
+            release,
         )

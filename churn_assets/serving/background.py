@@ -21,6 +21,7 @@ from churn_assets.serving.reload import ReleaseFollower
 from churn_assets.serving.shipping import ship
 from churn_assets.serving.supervisor import Loop, LoopState, error_kind
 from churn_assets.serving.switch import OfferSwitch
+from churn_assets.serving.trial import TrialFollower
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Background:
         log: Decisions and outcomes.
         folder: Where its segments are.
         metrics: Told of every turn.
+        trial: Which candidate answers beside the release; None where no trial is followed.
 
     Attributes:
         loops: All of them.
@@ -59,9 +61,11 @@ class Background:
         log: DecisionLog,
         folder: Path,
         metrics: Metrics,
+        trial: TrialFollower | None = None,
     ) -> None:
         self._experiment = experiment
         self._follower = follower
+        self._trial = trial
         self._log = log
         self._folder = folder
         self._metrics = metrics
@@ -121,6 +125,8 @@ class Background:
         if self._follower.check() and self._follower.served is not None:
             gone = str(before.ref) if before else None
             self._metrics.serving(self._follower.channel.name, str(self._follower.served.ref), gone)
+        if self._trial is not None:
+            self._trial.check()
 
     def _recover(self) -> None:
         """Also takes over what other workers left when they were killed."""

@@ -58,6 +58,7 @@ class ServedRelease:
         answers: Says what was decided.
         messages: Writes.
         loaded_at: When this process began to answer with it.
+        candidate: What answers beside it for some customers while a trial runs; None without one.
     """
 
     ref: ArtifactRef
@@ -67,6 +68,12 @@ class ServedRelease:
     answers: Answers
     messages: MessageDesk
     loaded_at: datetime
+    candidate: ServedRelease | None = None
+
+    def writer(self, release: str) -> MessageDesk:
+        """Writes for the decisions of one of the releases that answer."""
+        theirs = self.candidate
+        return self.messages if theirs is None or release != str(theirs.ref) else theirs.messages
 
 
 @dataclass(frozen=True)
@@ -127,6 +134,11 @@ class ReleaseFollower:
         self._monotonic = monotonic
         self._head: ChannelRecord | None = None
         self._bad: dict[ArtifactRef, _Failure] = {}
+
+    @property
+    def record(self) -> ChannelRecord | None:
+        """The channel's newest record, as far as it was followed; None before the first."""
+        return self._head
 
     def check(self) -> bool:
         """Ask the channel once, and follow it if it moved, or if what leads it was unfit and may be mended by now.

@@ -282,6 +282,12 @@ class DecisionView(Struct, frozen=True):
         list[DriverView],
         Meta(description="Of the risk, the strongest first; of a release that knows no offers."),
     ] = []
+    release: Annotated[
+        str | None,
+        Meta(
+            description="The release that decided, while two do side by side in a trial; else null: the answer's."
+        ),
+    ] = None
 
 
 class UndecidedView(Struct, frozen=True):
@@ -308,12 +314,12 @@ class BudgetView(Struct, frozen=True):
 
 
 class DecisionsAnswer(Struct, frozen=True):
-    """Decisions of one release, in the order of the question; the status is 207 where some could not be made."""
+    """Decisions in the order of the question; the status is 207 where some could not be made."""
 
     release: Annotated[
         str,
         Meta(
-            description="The release that decided, all of these customers.",
+            description="The release that decided, where a decision names no other: one does in a trial.",
             examples=["quickstart/release/20261122T124501Z-0123456789ab"],
         ),
     ]

@@ -1,0 +1,89 @@
+"""Two releases side by side: a keyed hash says whose policy a customer is left to; propensities are over that draw."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from churn_assets.deciding.decider import (
+    NO_ROLLOUT,
+    Budget,
+    CustomerInput,
+    Decider,
+    Decision,
+    Rollout,
+)
+from churn_assets.deciding.release_models import Foreseen
+
+_NO_BUDGET = Budget()
+
+
+class SideBySide(Decider):
+    """The champion's decider, which leaves a share of those whom the policy decides for to a candidate.
+
+    Holdout and exploration are as without a trial, and explore by the champion's values. Of the others, `share` go by
+    the candidate: who does stays so while the share grows. The propensity of an arm is its probability over both draws,
+    whichever release decided: the design's, not that of the release named. So rows of both are one log, from which any
+    policy can be estimated (the balance heuristic of Veach & Guibas 1995; Agarwal and others 2017, KDD).
+
+    Args:
+        champion: Decides what the candidate does not.
+        candidate: Of the same menu and rules, as of `unlike`, that takes the same features.
+        share: In [0, 1], of those whom neither holdout nor exploration takes.
+        epoch: Of the draw, one for each trial: another trial draws other customers.
+    """
+
+    def __init__(self, champion: Decider, candidate: Decider, share: float, epoch: str) -> None:
+        super().__init__(champion.models, champion.release)
+        self.candidate, self.share, self.trial_epoch = candidate, share, epoch
+
+    def decide(
+        self,
+        batch: Sequence[CustomerInput],
+        rollout: Rollout = NO_ROLLOUT,
+        budget: Budget = _NO_BUDGET,
+        foreseen: Foreseen | None = None,
+    ) -> list[Decision]:
+        """As `Decider.decide`, each decision by one of the two releases, which it names.
+
+        Within a budget that remains, customers depend on each other, and while offers are stopped there is nothing to
+        compare: the champion decides for all then.
+        """
+        ours = super().decide(batch, rollout, budget, foreseen)
+        if budget.remaining is not None or rollout.kill_switch or not rollout.key:
+            return ours
+        theirs = self.candidate.decide(batch, rollout, budget)
+        draw = replace(rollout, epoch=f"{rollout.epoch}/{self.trial_epoch}").draw
+        moved = self.share * (1.0 - rollout.holdout_share - rollout.exploration_share)
+        return [
+            _mixed(our, their, moved, candidate=draw(our.customer_id)[0] < self.share)
+            for our, their in zip(ours, theirs, strict=True)
+        ]
+
+
+def _mixed(ours: Decision, theirs: Decision, moved: float, *, candidate: bool) -> Decision:
+    """One of two decisions about a customer, with the propensities of the draw between them.
+
+    Where the releases forbid other arms, which depends on the customer alone, the champion decides for certain.
+    """
+    if [each.forbidden for each in ours.arms] != [each.forbidden for each in theirs.arms]:
+        return ours
+    propensities = list(ours.propensities)
+    propensities[ours.policy_arm] -= moved
+    propensities[theirs.policy_arm] += moved
+    decided = theirs if candidate and ours.assigned == "policy" else ours
+    arms = zip(decided.arms, propensities, strict=True)
+    return decided._replace(arms=tuple(arm._replace(propensity=propensity) for arm, propensity in arms))
+
+
+def unlike(champion: Decider, candidate: Decider) -> list[str]:
+    """What two releases differ in that must be alike for customers to be shared between them; empty: nothing."""
+    ours, theirs = champion.process, candidate.process
+    pairs = {
+        "menu": (list(champion.menu), list(candidate.menu)),
+        "max_offers": (ours.max_offers, theirs.max_offers),
+        "cooldown_months": (ours.cooldown_months, theirs.cooldown_months),
+        "window_months": (ours.window_months, theirs.window_months),
+        "value_horizon_months": (ours.value_horizon_months, theirs.value_horizon_months),
+    }
+    return [name for name, (mine, other) in pairs.items() if mine != other]

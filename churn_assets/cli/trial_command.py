@@ -26,10 +26,13 @@ def start(
     share: Annotated[
         list[float] | None,
         typer.Option(
-            help="Of the customers left to the policy; again for each later step. One of 0.5 if left out."
+            help="Of the customers left to the policy; again for each later step. "
+            "As automation.promotion.trial says if left out."
         ),
     ] = None,
-    step_hours: Annotated[int, typer.Option(min=1, help="From one share to the next.")] = 168,
+    step_hours: Annotated[
+        int | None, typer.Option(min=1, help="From one share to the next; as there if left out.")
+    ] = None,
     experiment: ExperimentOption = "quickstart",
     channel: ChannelOption = None,
     reason: ReasonOption = "",
@@ -38,28 +41,22 @@ def start(
     """Let a release decide for a share of the customers; it must keep all that a promotion asks."""
     from churn_assets.flow.registry import registry
     from churn_assets.release.begin_trial import start_trial
-    from churn_assets.serving.reload import load_served
-    from churn_assets.serving.trial import beside
 
     reason = needed_reason(reason, "trial start")
     place = open_place(context, experiment)
-    followed, candidate, now = place.other(channel), place.release(release), datetime.now(UTC)
-    head, automation = followed.head(), place.experiment.automation
-    if head is not None:
-        leads, tried = (load_served(place.store, ref, 1.0, now) for ref in (head.ref, candidate))
-        beside(leads, tried, 0.0, "")
+    candidate, automation = place.release(release), place.experiment.automation
     record = start_trial(
         place.store,
-        followed,
+        place.other(channel),
         candidate,
         required=registry().checks,
-        shares=share or [0.5],
-        step_hours=step_hours,
-        rule=automation.promotion.model_dump_json(),
+        policy=automation.promotion,
         guardrails=automation.live.model_dump_json(),
         actor=actor or user_name(),
         reason=reason,
-        now=now,
+        now=datetime.now(UTC),
+        shares=share,
+        step_hours=step_hours,
     )
     seconds = place.experiment.serving.poll_seconds
     out.print(
@@ -98,15 +95,21 @@ def status(
     as_json: JsonOption = False,
 ) -> None:
     """Which trial runs at what share, and who started and stopped trials when and why."""
-    from churn_assets.release.trial import running, trial_log
+    from churn_assets.release.trial import trial_now
+    from churn_assets.store.tried import trial_log
 
     place = open_place(context, experiment)
     followed = place.other(channel)
     records = trial_log(place.store, followed.name).history()
-    trial = running(records[-1] if records else None, followed.head())
+    trial = trial_now(place.store, followed, datetime.now(UTC))
     found: dict[str, Any] | None = None
     if trial is not None:
-        found = trial.model_dump() | {"share": trial.share_at(datetime.now(UTC), records[-1].at)}
+        grows_at = None if trial.grows_at is None else trial.grows_at.isoformat()
+        found = trial.design.model_dump() | {
+            "started_by": trial.record.seq,
+            "share": trial.share,
+            "grows_at": grows_at,
+        }
     rows = [
         {
             "record": each.seq,

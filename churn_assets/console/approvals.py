@@ -11,8 +11,8 @@ from typing import Literal, cast
 from churn_assets.serving.config import Act
 from churn_assets.store.acts import ActLog, ActRecord
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import LONGEST_REASON
 from churn_assets.store.errors import ChannelConflict
+from churn_assets.store.names import LONGEST_REASON
 
 _TRIES = 5
 RequestState = Literal["open", "approved", "done", "failed", "declined", "expired"]

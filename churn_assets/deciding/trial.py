@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from churn_assets.customers.schema import not_understood
 from churn_assets.deciding.decider import (
     NO_ROLLOUT,
     Budget,
@@ -14,6 +15,7 @@ from churn_assets.deciding.decider import (
     Rollout,
 )
 from churn_assets.deciding.release_models import Foreseen
+from churn_assets.deciding.risk_only import AnyDecider
 
 _NO_BUDGET = Budget()
 
@@ -28,7 +30,7 @@ class SideBySide(Decider):
 
     Args:
         champion: Decides what the candidate does not.
-        candidate: Of the same menu and rules, as of `unlike`, that takes the same features.
+        candidate: One that customers can be shared with, as of `cannot_share`.
         share: In [0, 1], of those whom neither holdout nor exploration takes.
         epoch: Of the draw, one for each trial: another trial draws other customers.
     """
@@ -76,10 +78,26 @@ def _mixed(ours: Decision, theirs: Decision, moved: float, *, candidate: bool) -
     return decided._replace(arms=tuple(arm._replace(propensity=propensity) for arm, propensity in arms))
 
 
-def unlike(champion: Decider, candidate: Decider) -> list[str]:
-    """What two releases differ in that must be alike for customers to be shared between them; empty: nothing."""
+def cannot_share(champion: AnyDecider, candidate: AnyDecider) -> str:
+    """Why customers cannot be shared between two releases; empty where they can."""
+    if not (isinstance(champion, Decider) and isinstance(candidate, Decider)):
+        return "a release that knows the risk alone decides by its own campaign, not in a trial"
+    if problem := not_understood(champion.schema, candidate.schema):
+        return problem
+    differing = _unlike(champion, candidate)
+    return (
+        f"differs from {champion.release} in {', '.join(differing)}; a trial needs them alike"
+        if differing
+        else ""
+    )
+
+
+def _unlike(champion: Decider, candidate: Decider) -> list[str]:
     ours, theirs = champion.process, candidate.process
     pairs = {
+        "price": (champion.schema.monthly_revenue, candidate.schema.monthly_revenue),
+        "tenure": (champion.schema.tenure, candidate.schema.tenure),
+        "label_window_months": (champion.schema.label_window_months, candidate.schema.label_window_months),
         "menu": (list(champion.menu), list(candidate.menu)),
         "max_offers": (ours.max_offers, theirs.max_offers),
         "cooldown_months": (ours.cooldown_months, theirs.cooldown_months),

@@ -1,21 +1,31 @@
-"""A trial: a candidate that decides for a share of the customers beside the champion; one signed record starts it."""
+"""A trial: a candidate that decides for a share of the customers beside the champion; one signed record starts it.
+
+Whoever acts, by hand, in the UI, in the console or by a sensor, goes by three functions: `begin_trial.start_trial`
+begins one, `trial_now` tells how it stands, `stop_trial` ends it; in Dagster by the jobs `begin_trial` and `end_trial`.
+Nothing has to be called for the share to grow: the record says when it does, and servers go by that. A promotion and a
+rollback end a trial too, as the channel moves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from churn_assets.store.acts import ActLog, ActRecord, act_key
+from churn_assets.deciding.risk_only import AnyDecider
+from churn_assets.deciding.trial import cannot_share
+from churn_assets.release.bundle import Bundle
+from churn_assets.release.config import refuse_shares
+from churn_assets.store.acts import ActRecord, act_key
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
-from churn_assets.store.errors import CorruptArtifact, InvalidSetting
+from churn_assets.store.errors import ChannelConflict, CorruptArtifact, InvalidSetting
 from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.tried import START, trial_log
 
-START: Literal["start"] = "start"
 STOP: Literal["stop"] = "stop"
 
 
@@ -48,20 +58,67 @@ class TrialDesign(BaseModel):
         """`shares` as numbers."""
         return tuple(map(float, self.shares.split(",")))
 
-    def share_at(self, now: datetime, start: datetime) -> float:
-        """The candidate's share at a time; the first before the start, as of a clock that lags.
+    def step_at(self, now: datetime, start: datetime) -> int:
+        """The place in `steps` at a time, from 0; the first before the start, as of a clock that lags.
 
         Args:
             now: Aware time.
             start: When the trial was started.
         """
         passed = max(0, (now - start) // timedelta(hours=self.step_hours))
-        return self.steps[min(passed, len(self.steps) - 1)]
+        return min(passed, len(self.steps) - 1)
+
+    def share_at(self, now: datetime, start: datetime) -> float:
+        """The candidate's share at a time; arguments as of `step_at`."""
+        return self.steps[self.step_at(now, start)]
 
 
-def trial_log(store: ArtifactStore, channel: str) -> ActLog:
-    """The log of the trials of a channel."""
-    return ActLog(store, f"{channel}.trials")
+@dataclass(frozen=True)
+class RunningTrial:
+    """A trial that goes on, at one moment.
+
+    Attributes:
+        record: That started it: who, why, when, and its number, by which it is ended.
+        design: What it says.
+        step: Place in `design.steps`, from 0.
+        grows_at: When the next step begins; None in the last.
+    """
+
+    record: ActRecord
+    design: TrialDesign
+    step: int
+    grows_at: datetime | None
+
+    @property
+    def candidate(self) -> ArtifactRef:
+        """The release that is tried."""
+        return ArtifactRef.parse(self.design.candidate)
+
+    @property
+    def share(self) -> float:
+        """Of the customers left to the policy, that go by the candidate."""
+        return self.design.steps[self.step]
+
+
+def trial_now(store: ArtifactStore, channel: Channel, now: datetime) -> RunningTrial | None:
+    """The trial that goes on beside what leads a channel; None where there is none.
+
+    Args:
+        store: The store.
+        channel: The channel.
+        now: Aware time.
+
+    Raises:
+        StoreError: The store does not answer, or one of the two logs is not sound.
+    """
+    newest = trial_log(store, channel.name).newest()
+    design = running(newest, channel.head())
+    if newest is None or design is None:
+        return None
+    step = design.step_at(now, newest.at)
+    last = step == len(design.steps) - 1
+    grows_at = None if last else newest.at + timedelta(hours=design.step_hours) * (step + 1)
+    return RunningTrial(newest, design, step, grows_at)
 
 
 def design_of(record: ActRecord) -> TrialDesign:
@@ -73,24 +130,11 @@ def design_of(record: ActRecord) -> TrialDesign:
     try:
         design = TrialDesign.model_validate(record.details)
         ArtifactRef.parse(design.candidate)
-        checked_shares(design.steps)
+        refuse_shares(design.steps)
     except (ValidationError, ValueError) as error:
         key = act_key(record.log, record.seq)
         raise CorruptArtifact(key, str(error), "the design of a trial", f"log {record.log}") from error
     return design
-
-
-def checked_shares(shares: Sequence[float]) -> str:
-    """Steps of a candidate's share as the record keeps them.
-
-    Raises:
-        InvalidSetting: They are none above 0 and below 1 that grow.
-    """
-    grows = all(before < after for before, after in pairwise([0.0, *shares, 1.0]))
-    if not (shares and grows):
-        found = ", ".join(f"{share:g}" for share in shares) or "none"
-        raise InvalidSetting(f"share: found {found}, expected steps above 0 and below 1, each above the last")
-    return ",".join(map(repr, shares))
 
 
 def running(newest: ActRecord | None, head: ChannelRecord | None) -> TrialDesign | None:
@@ -110,7 +154,13 @@ def running(newest: ActRecord | None, head: ChannelRecord | None) -> TrialDesign
 
 
 def stop_trial(
-    store: ArtifactStore, channel: Channel, *, actor: str, reason: str, now: datetime
+    store: ArtifactStore,
+    channel: Channel,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+    expected_seq: int | None = None,
 ) -> ActRecord:
     """End the trial that runs: the champion decides for all again. Servers follow within `serving.poll_seconds`.
 
@@ -120,43 +170,38 @@ def stop_trial(
         actor: Who.
         reason: Why; not empty.
         now: Aware time.
+        expected_seq: Number of the record that started the trial that is meant; None for the one that runs.
 
     Raises:
         InvalidSetting: There is no reason, or no trial runs.
-        ChannelConflict: Somebody stopped it meanwhile.
+        ChannelConflict: Another trial runs than was meant, or somebody stopped it meanwhile.
         StoreError: The store does not answer.
     """
     refuse_blank(reason)
-    log = trial_log(store, channel.name)
-    newest = log.newest()
-    if running(newest, channel.head()) is None:
+    log, trial = trial_log(store, channel.name), trial_now(store, channel, now)
+    if trial is None:
         raise InvalidSetting(f"{channel.name}: no trial runs, so there is nothing to stop")
-    return append_act(log, STOP, newest, actor, reason, now)
+    seq = trial.record.seq
+    if expected_seq is not None and expected_seq != seq:
+        raise ChannelConflict(f"log {log.name}: found record {seq}, expected {expected_seq}: it has moved")
+    return log.append(STOP, expected_seq=seq, actor=actor, reason=reason, now=now)
 
 
-def append_act(
-    log: ActLog,
-    kind: Literal["start", "stop"],
-    newest: ActRecord | None,
-    actor: str,
-    reason: str,
-    now: datetime,
-    design: TrialDesign | None = None,
-) -> ActRecord:
-    """Add a record to the log of trials, if it is still where the decision was taken.
+def cannot_be_tried(
+    bundle: Bundle, champion: AnyDecider, candidate_bundle: Bundle, candidate: AnyDecider
+) -> str:
+    """Why a candidate cannot be tried beside a champion; empty where it can.
 
-    Raises:
-        ChannelConflict: Somebody acted meanwhile.
-        StoreError: The store does not answer.
+    Args:
+        bundle: Of the champion.
+        champion: Decides with it.
+        candidate_bundle: Of the candidate.
+        candidate: Decides with that.
     """
-    return log.append(
-        kind,
-        expected_seq=0 if newest is None else newest.seq,
-        actor=actor,
-        reason=reason,
-        now=now,
-        details=None if design is None else design.model_dump(),
-    )
+    ours, theirs = bundle.writing.currency, candidate_bundle.writing.currency
+    if ours != theirs:
+        return f"counts in {theirs}, expected {ours} as {champion.release} does"
+    return cannot_share(champion, candidate)
 
 
 def refuse_blank(reason: str) -> None:
@@ -167,3 +212,16 @@ def refuse_blank(reason: str) -> None:
     """
     if not reason.strip():
         raise InvalidSetting("reason: found none, expected why; it is kept in the log")
+
+
+def as_kept(shares: Sequence[float]) -> str:
+    """Steps of a candidate's share as a record keeps them.
+
+    Raises:
+        InvalidSetting: They cannot be used.
+    """
+    try:
+        refuse_shares(shares)
+    except ValueError as error:
+        raise InvalidSetting(str(error)) from error
+    return ",".join(repr(float(share)) for share in shares)

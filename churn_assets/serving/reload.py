@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from churn_assets.arms import Menu
-from churn_assets.customers.schema import CustomerSchema, FeatureSpec
+from churn_assets.customers.schema import CustomerSchema, not_understood
 from churn_assets.deciding.risk_only import AnyDecider, RiskModels, decider_of
 from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.message.text.profile import ProfileError
@@ -258,18 +258,8 @@ def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> No
     Raises:
         UnservableError: It needs other features, or takes fewer values of one.
     """
-    ours = {feature.name: feature for feature in answering.features}
-    theirs = {feature.name: feature for feature in coming.features}
-    if set(ours) != set(theirs):
-        differing = sorted(set(ours) ^ set(theirs))
-        raise UnservableError(
-            f"reads other features ({', '.join(differing)}) than callers send; start servers for it beside these"
-        )
-    narrower = [name for name in ours if not _takes_all_of(theirs[name], ours[name])]
-    if narrower:
-        raise UnservableError(
-            f"takes fewer values of {', '.join(narrower)} than callers may send; start servers for it beside these"
-        )
+    if problem := not_understood(answering, coming):
+        raise UnservableError(f"{problem}; start servers for it beside these")
 
 
 def refuse_other_menu(answering: Menu, coming: Menu) -> None:
@@ -285,13 +275,3 @@ def refuse_other_menu(answering: Menu, coming: Menu) -> None:
             f"has another menu ({', '.join(coming.ids)}) than callers name arms of: {', '.join(other)} is not there, "
             "or has other terms; start servers for it beside these"
         )
-
-
-def _takes_all_of(coming: FeatureSpec, answering: FeatureSpec) -> bool:
-    if coming.kind != answering.kind or not set(answering.categories) <= set(coming.categories):
-        return False
-    lowest = coming.lowest is None or (answering.lowest is not None and coming.lowest <= answering.lowest)
-    highest = coming.highest is None or (
-        answering.highest is not None and coming.highest >= answering.highest
-    )
-    return lowest and highest

@@ -20,7 +20,6 @@ from churn_assets.deciding.exploration import Plausible
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.deciding.spending import ledger_of
 from churn_assets.decision.limits import BudgetsConfig
-from churn_assets.release.trial import trial_log
 from churn_assets.serving.app import Parts, create_app, utc_now
 from churn_assets.serving.background import Background
 from churn_assets.serving.budgets import BudgetDesk
@@ -37,6 +36,7 @@ from churn_assets.store.location import open_store
 from churn_assets.store.privacy_key import privacy_key
 from churn_assets.store.reference import ArtifactRef
 from churn_assets.store.signatures import SignaturePolicy
+from churn_assets.store.tried import trial_log
 
 KEYS_FILE = "CHURN_API_KEYS"
 """Environment variable: file of API keys."""

@@ -8,16 +8,10 @@ from dataclasses import replace
 from datetime import datetime
 
 from churn_assets.deciding.decider import Decider
-from churn_assets.deciding.trial import SideBySide, unlike
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.message.text.profile import ProfileError
-from churn_assets.release.trial import TrialDesign, running
-from churn_assets.serving.reload import (
-    ReleaseFollower,
-    ServedRelease,
-    Trouble,
-    UnservableError,
-    refuse_other_schema,
-)
+from churn_assets.release.trial import TrialDesign, cannot_be_tried, running
+from churn_assets.serving.reload import ReleaseFollower, ServedRelease, Trouble, UnservableError
 from churn_assets.store.acts import ActLog, ActRecord
 from churn_assets.store.errors import BROKEN
 from churn_assets.store.reference import ArtifactRef
@@ -66,6 +60,8 @@ class TrialFollower:
         Raises:
             StoreError: It does not answer, or the log is not sound; what was known holds.
         """
+        if self._newest is not None:
+            self.log.refuse_lost(self._newest)
         if self._newest is None or self.log.moved_since(self._newest.seq):
             self._newest = self.log.newest()
         newest, leads = self._newest, self.follower.served
@@ -102,16 +98,10 @@ def beside(leads: ServedRelease, candidate: ServedRelease, share: float, epoch: 
     Raises:
         UnservableError: Customers cannot be shared between the two.
     """
-    if not (isinstance(leads.decider, Decider) and isinstance(candidate.decider, Decider)):
-        raise UnservableError(
-            "a release that knows the risk alone decides by its own campaign, not in a trial"
-        )
-    refuse_other_schema(leads.decider.schema, candidate.decider.schema)
-    differing = unlike(leads.decider, candidate.decider)
-    if leads.bundle.writing.currency != candidate.bundle.writing.currency:
-        differing.append("currency")
-    if differing:
-        raise UnservableError(f"differs from {leads.ref} in {', '.join(differing)}; a trial needs them alike")
+    if problem := cannot_be_tried(leads.bundle, leads.decider, candidate.bundle, candidate.decider):
+        raise UnservableError(problem)
+    assert isinstance(leads.decider, Decider)
+    assert isinstance(candidate.decider, Decider)
     return replace(
         leads, decider=SideBySide(leads.decider, candidate.decider, share, epoch), candidate=candidate
     )

@@ -21,10 +21,12 @@ from churn_assets.offers.records import read_decision
 from churn_assets.offers.segments import DECISIONS
 from churn_assets.release import begin_trial
 from churn_assets.release import trial as trials
+from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.promotion import PromotionDecision
 from churn_assets.serving.app import utc_now
 from churn_assets.serving.reload import load_served
 from churn_assets.store.errors import CorruptArtifact, InvalidSetting, PromotionRefused
+from churn_assets.store.tried import trial_log
 
 SECRET = b"a secret of some length"
 ROLLOUT = Rollout(SECRET, "", 0.05, 0.15, plausible=Plausible())
@@ -44,14 +46,21 @@ def passed(monkeypatch):
 
 def start(shop, **changed):
     usual = {
-        "required": {}, "shares": [0.5], "step_hours": 24, "rule": "{}", "guardrails": "{}", "actor": "anna",
-        "reason": "newer data", "now": datetime.now(UTC),
+        "required": {}, "policy": PromotionPolicy(), "shares": [0.5], "step_hours": 24, "guardrails": "{}",
+        "actor": "anna", "reason": "newer data", "now": datetime.now(UTC),
     }  # fmt: skip
     return begin_trial.start_trial(shop.store, shop.channel, **({"candidate": shop.second} | usual | changed))
 
 
 def stop(shop, reason="seen enough"):
     return trials.stop_trial(shop.store, shop.channel, actor="anna", reason=reason, now=datetime.now(UTC))
+
+
+def append_unfit(shop, like):
+    """The record of a trial that nobody could have started: its candidate reads other features."""
+    log = trial_log(shop.store, shop.channel.name)
+    details = like.details | {"candidate": str(shop.narrower)}
+    log.append("start", expected_seq=log.newest().seq, actor="x", reason="x", now=utc_now(), details=details)
 
 
 def asked(customers):
@@ -131,8 +140,8 @@ def test_while_offers_are_stopped_or_a_budget_is_shared_the_champion_decides(dec
 
 def test_a_trial_is_refused_by_name_and_ends_when_the_channel_moves(shop, passed):
     for changed, found in (
-        ({"shares": [0.5, 0.2]}, "share: found 0.5, 0.2"),
-        ({"shares": [1.0]}, "share: found 1"),
+        ({"shares": [0.5, 0.2]}, "shares: found 0.5, 0.2"),
+        ({"shares": [1.0]}, "shares: found 1"),
         ({"reason": " "}, "reason: found none"),
         ({"step_hours": 0}, "step_hours: found 0"),
     ):
@@ -146,7 +155,7 @@ def test_a_trial_is_refused_by_name_and_ends_when_the_channel_moves(shop, passed
     assert [design.share_at(time, at) for time in times] == [0.05, 0.05, 0.05, 0.2, 0.5, 0.5]
     with pytest.raises(PromotionRefused, match="runs; stop it first"):
         start(shop)
-    log = trials.trial_log(shop.store, shop.channel.name)
+    log = trial_log(shop.store, shop.channel.name)
     assert trials.running(log.newest(), shop.channel.head()) == design
     shop.lead(shop.second)
     assert trials.running(log.newest(), shop.channel.head()) is None
@@ -187,7 +196,9 @@ def test_two_releases_under_load_through_kill_9_and_the_end(shop, customers, pas
             answers += load.answers[:120]
             stop(shop)
             wait_until(lambda: trial(client) is None)
-        start(shop, candidate=shop.narrower)
+        with pytest.raises(PromotionRefused, match="reads other features"):
+            start(shop, candidate=shop.narrower)
+        append_unfit(shop, record)
         wait_until(lambda: trial(client) is not None)
         assert trial(client)["trouble"]["kind"] == "UnservableError"
         after = client.post("/v1/decisions", json={"customers": customers[:60]}).json()

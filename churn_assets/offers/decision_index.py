@@ -336,6 +336,15 @@ class DecisionIndex:
         ).fetchall()
         return pd.DataFrame(rows, columns=["month", "assigned", "n", "contacts"])
 
+    def decided_by(self, since: datetime) -> pd.DataFrame:
+        """How many decisions each release made since a time, by who chose: release, assigned, n, contacts."""
+        rows = self._base.execute(
+            "SELECT r.text, who.text, count(*), total(d.contact) FROM decisions d JOIN names r ON r.id = d.release "
+            "JOIN names who ON who.id = d.assigned WHERE d.at >= ? GROUP BY 1, 2 ORDER BY 1, 2",
+            (_microseconds(since),),
+        )
+        return pd.DataFrame(rows.fetchall(), columns=["release", "assigned", "n", "contacts"])
+
     def names(self) -> list[str]:
         """Of the segments that were read, oldest first."""
         return [text for (text,) in self._base.execute("SELECT name FROM segments ORDER BY name")]

@@ -75,8 +75,9 @@ class ExplorationConfig(_Section):
     floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
 
 
-Act = Literal["promote", "rollback", "stop", "resume"]
-"""What a person may do in the console: let a release lead, go back to one, stop all offers, make offers again."""
+Act = Literal["promote", "rollback", "stop", "resume", "begin_trial", "end_trial"]
+"""What a person may do in the console: let a release lead, go back to one, stop all offers, make offers again, begin
+and end a trial of a release."""
 
 
 class ConsoleConfig(_Section):
@@ -84,8 +85,8 @@ class ConsoleConfig(_Section):
 
     Attributes:
         enabled: Serve them. They need a file of keys (`CHURN_API_KEYS`) with people in it (`churn keys --role`).
-        two_persons: What one person asks for and another one approves. The ways out of harm are not among them unless
-            they are named.
+        two_persons: What one person asks for and another one approves; where a promotion needs both, so does the start of
+            a trial. The ways out of harm are not among them unless they are named.
         request_hours: After which what was asked for can no longer be approved.
         session_minutes: After which a person logs in again.
     """
@@ -94,6 +95,12 @@ class ConsoleConfig(_Section):
     two_persons: tuple[Act, ...] = ("promote", "resume")
     request_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     session_minutes: Annotated[float, Field(ge=1, le=24 * 60)] = 120.0
+
+    @property
+    def needing_two(self) -> frozenset[Act]:
+        """What another person approves: where a promotion is, a trial that begins is too."""
+        asked = frozenset(self.two_persons)
+        return asked | {"begin_trial"} if "promote" in asked else asked
 
 
 class ServingConfig(_Section):

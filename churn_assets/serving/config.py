@@ -85,8 +85,8 @@ class ConsoleConfig(_Section):
 
     Attributes:
         enabled: Serve them. They need a file of keys (`CHURN_API_KEYS`) with people in it (`churn keys --role`).
-        two_persons: What one person asks for and another one approves; where a promotion needs both, so does the start of
-            a trial. The ways out of harm are not among them unless they are named.
+        two_persons: What one person asks for and another one approves; where a promotion needs both, so does the start
+            of a trial. The ways out of harm are not among them unless they are named.
         request_hours: After which what was asked for can no longer be approved.
         session_minutes: After which a person logs in again.
     """

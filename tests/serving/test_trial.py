@@ -1,31 +1,36 @@
-"""Two releases under load: who decides, with what propensity, from a trial's start to its end, through kill -9."""
+"""Two releases side by side: who decides, with what propensity, and which records are served."""
 
 from __future__ import annotations
 
-import json
-import signal
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from shop import Load, Server, wait_until
-from typer.testing import CliRunner
 
-from benchmarks.logged import logged_records
-from churn_assets.cli import app
 from churn_assets.deciding.decider import Budget, CustomerInput, Rollout
 from churn_assets.deciding.exploration import Plausible
 from churn_assets.deciding.trial import SideBySide
 from churn_assets.flow.registry import registry
-from churn_assets.offers.records import read_decision
-from churn_assets.offers.segments import DECISIONS
 from churn_assets.release import begin_trial
 from churn_assets.release import trial as trials
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.promotion import PromotionDecision
 from churn_assets.serving.app import utc_now
-from churn_assets.serving.reload import load_served
-from churn_assets.store.errors import CorruptArtifact, InvalidSetting, PromotionRefused
+from churn_assets.serving.reload import ReleaseFollower, load_served
+from churn_assets.serving.trial import TrialFollower
+from churn_assets.store.acts import act_key
+from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.errors import (
+    ContentError,
+    CorruptArtifact,
+    InvalidSetting,
+    PromotionRefused,
+    StoreError,
+    UnsignedContent,
+)
+from churn_assets.store.resigning import sign_store
+from churn_assets.store.signatures import SignaturePolicy, Signatures, TrustedKey, new_signing_key
 from churn_assets.store.tried import trial_log
 
 SECRET = b"a secret of some length"
@@ -168,62 +173,76 @@ def test_a_release_that_keeps_no_gate_is_not_tried(shop):
         start(shop, required=registry().checks)
 
 
-def test_two_releases_under_load_through_kill_9_and_the_end(shop, customers, passed):
-    shop.configure(
-        holdout_share=0.05, exploration_share=0.15, exploration={"design": "plausible"},
-        decision_log={"ship_seconds": 0.3, "segment_bytes": 65_536},
-    )  # fmt: skip
-    bodies = [json.dumps({"customers": [customer]}).encode() for customer in customers[:60]]
-    secret = {"CHURN_ASSIGNMENT_KEY": SECRET.decode()}
-    served = [load_served(shop.store, ref, 1.0, utc_now()).decider for ref in (shop.first, shop.second)]
-    answers = []
+@pytest.fixture
+def follower(shop):
+    """What a worker follows, turned by hand."""
+    leads = ReleaseFollower(
+        shop.channel, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), lambda _: None
+    )
+    log = trial_log(shop.store, shop.channel.name)
+    found = TrialFollower(log, leads, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), utc_now)
 
-    def trial(client):
-        return client.get("/v1/release").json()["trial"]
+    def turn():
+        leads.check()
+        found.check()
+        candidate = found.answering.candidate
+        return None if candidate is None else candidate.ref
 
-    with Server(shop, environment=secret).start() as server, server.client() as client:
-        with Load(server.port, bodies) as load:
-            record = start(shop, shares=[0.5])
-            wait_until(lambda: trial(client) is not None)
-            begun = len(load.answers)
-            wait_until(lambda: len(load.answers) > begun + 300)
-            server.stop(signal.SIGKILL)
-        answers += load.answers[begun + 3 :]
-    with Server(shop, environment=secret).start() as server, server.client() as client:
-        assert trial(client) == {"candidate": str(shop.second), "share": 0.5, "trouble": None}
-        with Load(server.port, bodies) as load:
-            wait_until(lambda: len(load.answers) > 120)
-            answers += load.answers[:120]
-            stop(shop)
-            wait_until(lambda: trial(client) is None)
-        with pytest.raises(PromotionRefused, match="reads other features"):
-            start(shop, candidate=shop.narrower)
-        append_unfit(shop, record)
-        wait_until(lambda: trial(client) is not None)
-        assert trial(client)["trouble"]["kind"] == "UnservableError"
-        after = client.post("/v1/decisions", json={"customers": customers[:60]}).json()
-    both = SideBySide(*served, 0.5, f"trial {record.seq}")
-    expected = both.decide(asked(customers[:60]), ROLLOUT)
-    assert {status for _, status, _, _ in answers} == {200}
-    acknowledged = {}
-    for place, _, body, _ in answers:
-        decision, known = json.loads(body)["decisions"][0], expected[place]
-        assert decision["release"] == known.release
-        assert decision["arm"]["id"] == known.chosen.arm.id
-        assert [each["propensity"] for each in decision["arms"]] == list(known.propensities)
-        acknowledged[decision["decision_id"]] = decision
-    assert {decision["release"] for decision in acknowledged.values()} == {str(shop.first), str(shop.second)}
-    assert {(after["release"], each["release"]) for each in after["decisions"]} == {(str(shop.first), None)}
-    rows = {
-        each.decision_id: (answer.by(each), [arm.propensity for arm in each.arms])
-        for record in logged_records(shop.store.backend, "quickstart", shop.log)
-        if record.kind == DECISIONS
-        for answer in [read_decision(record.payload)[1]]
-        for each in answer.decisions
-    }
-    for name, told in acknowledged.items():
-        assert rows[name] == (told["release"], [each["propensity"] for each in told["arms"]])
-    done = CliRunner().invoke(app, ["--root", str(shop.root), "trial", "status", "--json"])
-    assert done.exit_code == 0, done.output
-    assert [each["act"] for each in json.loads(done.stdout)["acts"]] == ["start", "stop", "start"]
-    assert json.loads(done.stdout)["trial"]["candidate"] == str(shop.narrower)
+    found.turn = turn
+    return found
+
+
+def test_a_candidate_that_cannot_answer_leaves_all_to_the_champion_and_says_why(shop, passed, follower):
+    with pytest.raises(PromotionRefused, match="reads other features"):
+        start(shop, candidate=shop.narrower)
+    record = start(shop)
+    assert follower.turn() == shop.second
+    stop(shop)
+    append_unfit(shop, record)
+    assert follower.turn() is None
+    assert (follower.trouble.kind, follower.trouble.release) == ("UnservableError", str(shop.narrower))
+    stop(shop)
+    start(shop, candidate=shop.third)
+    shop.spoil(shop.third)
+    assert follower.turn() is None
+    assert follower.trouble.kind == "CorruptArtifact"
+    shop.lead(shop.second)
+    assert follower.turn() is None
+    assert (follower.answering.ref, follower.trouble) == (shop.second, None)
+
+
+def test_a_record_that_was_edited_put_in_or_taken_away_is_served_by_nobody(shop, passed, follower):
+    pairs = {role: new_signing_key() for role in ("builder", "promoter")}
+    keys = tuple(TrustedKey(name=role, role=role, public=public) for role, (_, public) in pairs.items())
+    policy = SignaturePolicy(require_signatures=True, trusted_keys=keys)
+    private = {f"CHURN_{role.upper()}_KEY": pair[0].decode() for role, pair in pairs.items()}
+    log = follower.log
+    log.store = ArtifactStore(log.store.backend, None, Signatures(policy, private))
+    design = start(shop).details  # nobody signed it
+    with pytest.raises(UnsignedContent):
+        follower.turn()
+    assert follower.answering.candidate is None
+    sign_store(log.store, vouch=True)
+    assert follower.turn() == shop.second
+    path = shop.root / ".churn" / "store" / act_key(log.name, 1)
+    kept = path.read_bytes()
+    path.unlink()
+    for edited in (None, kept.replace(b'"shares":"0.5"', b'"shares":"0.9"')):
+        if edited is not None:
+            path.write_bytes(edited)
+        with pytest.raises(ContentError):
+            follower.turn()
+        assert follower.answering.decider.share == 0.5, "what was known holds"
+        starting = TrialFollower(log, follower.follower, follower._load, utc_now)
+        with suppress(StoreError):
+            starting.check()
+        assert starting.answering.candidate is None, "a server that starts now"
+    path.write_bytes(kept)
+    assert follower.turn() == shop.second
+    thief = trial_log(shop.store, shop.channel.name)
+    thief.append(
+        "start", expected_seq=1, actor="x", reason="x", now=utc_now(), details=design | {"shares": "0.99"}
+    )
+    with pytest.raises(UnsignedContent):
+        follower.turn()
+    assert follower.answering.decider.share == 0.5

@@ -65,7 +65,6 @@ class Background:
     ) -> None:
         self._experiment = experiment
         self._follower = follower
-        self._trial = trial
         self._log = log
         self._folder = folder
         self._metrics = metrics
@@ -76,7 +75,11 @@ class Background:
         self._tending = Loop("decision_log", _TEND_SECONDS, log.tend, told)
         self._recovery = Loop("recovery", often, self._on("segments", self._recover), told)
         self._shipping = Loop("shipping", often, self._on("segments", self._ship), told)
-        self.loops = (self._release, self._switch, self._tending, self._recovery, self._shipping)
+        # Of its own: a log of trials that is not sound must not hold up a promotion.
+        look = [] if trial is None else [self._on("release", trial.check)]
+        self._trials = tuple(Loop("trial", config.poll_seconds, each, told) for each in look)
+        followed = (self._release, *self._trials, self._switch)
+        self.loops = (*followed, self._tending, self._recovery, self._shipping)
 
     @property
     def states(self) -> list[LoopState]:
@@ -90,6 +93,8 @@ class Background:
         await self._recovery.turn()
         await self._switch.turn()
         await self._release.turn()
+        for loop in self._trials:
+            await loop.turn()
         # What is there by now stays: a search of it for garbage, at any moment, would stop all answers for 50 ms.
         gc.collect()
         gc.freeze()
@@ -125,8 +130,6 @@ class Background:
         if self._follower.check() and self._follower.served is not None:
             gone = str(before.ref) if before else None
             self._metrics.serving(self._follower.channel.name, str(self._follower.served.ref), gone)
-        if self._trial is not None:
-            self._trial.check()
 
     def _recover(self) -> None:
         """Also takes over what other workers left when they were killed."""

@@ -104,11 +104,15 @@ def _code_location(root: Path) -> RemoteRepositoryOrigin | None:
     from dagster._core import remote_origin
     from dagster._core.workspace.load import location_origins_from_yaml_paths
 
-    listed = location_origins_from_yaml_paths([str(root / _WORKSPACE)]) if (root / _WORKSPACE).is_file() else ()
+    listed = (
+        location_origins_from_yaml_paths([str(root / _WORKSPACE)]) if (root / _WORKSPACE).is_file() else ()
+    )
     for each in listed:
         target = getattr(each, "loadable_target_origin", None)
         if target is not None and target.module_name == _MODULE:
-            return remote_origin.RemoteRepositoryOrigin(each, "__repository__")  # Dagster's name of the only one
+            return remote_origin.RemoteRepositoryOrigin(
+                each, "__repository__"
+            )  # Dagster's name of the only one
     return None
 
 

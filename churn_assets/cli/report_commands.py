@@ -80,9 +80,11 @@ def report(
         raise UsageProblemError(f"--out {target}: cannot be written ({error.strerror})") from None
     verdict = report_verdict(facts)
     if as_json:
-        print_json({"release": str(ref), "written": str(target), **asdict(verdict)})
+        print_json({"release": str(ref), "written": str(target), "leads": facts.leads, **asdict(verdict)})
     else:
         _show_verdict(verdict, target)
+        if facts.leads:
+            out.print(f"It leads channel {place.channel.name} now.")
     if show_it:
         typer.launch(target.resolve().as_uri())
 

@@ -83,6 +83,8 @@ def _drawn(plot: Plot, table: str, form: str) -> bytes:
         wide, high = _SIZES[form]
         if plot.kind == "interval":
             high = 1.1 + 0.34 * len(rows)
+        elif plot.kind == "bar":
+            high = max(high, 1.1 + 0.26 * len(rows))  # no name touches the next
         figure = Figure(figsize=(wide, high), dpi=80, facecolor="white" if form == "png" else "none")
         # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
         figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - 0.38 / high, bottom=0.62 / high)
@@ -141,7 +143,8 @@ def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[A
             )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.margins(x=0.14)
+    below = any(y < 0 for _, _, ys in series for y in ys)
+    axes.margins(x=0.24 if below else 0.14)  # room for a label left of its bar
     axes.axvline(0, color="#666666", linewidth=0.8)
     axes.set_xlabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
     figure.subplots_adjust(left=min(0.06 + 0.0135 * max(len(name) for name in names), 0.45))

@@ -27,7 +27,7 @@ from churn_assets.release.report.parts import (
     texts,
 )
 from churn_assets.release.report.trend import trend_of, trends_by_figure
-from churn_assets.release.report.verdict import fault_of, lifts_of
+from churn_assets.release.report.verdict import CHAMPION, NO_OFFER, fault_of, lift_over, lifts_of
 
 _NOT_KEPT = (
     "Not stored with this release, which was built before there was such a table. Build the release again."
@@ -148,15 +148,14 @@ def _totals(facts: ReportFacts, *each: Amount | None) -> list[Amount]:
 
 
 def _identified(facts: ReportFacts) -> Iterator[IntervalFigure]:
-    for lift in lifts_of(facts)[:1]:
+    for lift in filter(None, (lift_over(facts, CHAMPION), lift_over(facts, NO_OFFER))):
         mean, low, high = (
             Amount(value, "+money", f"{lift.source}/{column}")
             for value, column in zip(lift.ends, lift.columns, strict=True)
         )
         about = f"a customer decided once, within {_window(facts)}, by the offer log; 95 % interval{_counted(facts)}"
-        yield IntervalFigure(
-            "Identified: lift over no offer", mean, low, high, about, _totals(facts, mean, low, high)
-        )
+        totals = _totals(facts, mean, low, high)
+        yield IntervalFigure(f"Identified: lift over {lift.over}", mean, low, high, about, totals)
 
 
 def _projected(facts: ReportFacts) -> Iterator[IntervalFigure]:
@@ -359,17 +358,18 @@ def _slices(facts: ReportFacts) -> PageSection:
     )
     half = MOST_SLICES // 2
     shown = told if len(told) <= MOST_SLICES else [*told[:half], *told[-half:]]
-    drawn = [{**row, "slice": f"{row['feature']}: {row['level']}"} for _, row in shown]
+    drawn = [_over_projections(row) for _, row in shown]
     plot = Plot(
         "slices", "interval", "slice", ("expected_value",), "Projected value, highest and lowest slices", "",
-        f"{facts.currency} a customer", band=("value_low", "value_high"),
+        f"{facts.currency} a customer", band=("least", "most"),
     )  # fmt: skip
     columns = (
         f"feature|level|customers:count|risk:share|contacted:share|window_value:+money=adds within {_window(facts)}|"
         f"expected_value:+money=adds over {_horizon(facts)}|value_low:+money=cautious|value_high:+money=hopeful"
     )
     lead = (
-        "Means over all held-out customers of a slice, by the models; the band is from cautious to hopeful."
+        "Means over all held-out customers of a slice, by the models. The band holds all three projections: what is "
+        "hopeful for all customers together may be less so for a slice."
     )
     if len(told) < len(every):
         lead += " Slices of fewer than 50 customers are left out: they would show noise."
@@ -378,6 +378,12 @@ def _slices(facts: ReportFacts) -> PageSection:
         *grid_of("Slices.", "tables/slices", shown, columns),
     ]
     return PageSection("slices", "Value by slice", lead, blocks)
+
+
+def _over_projections(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A slice with the least and the most of its projections."""
+    told = [row[name] for name in ("expected_value", "value_low", "value_high") if row.get(name) is not None]
+    return {**row, "slice": f"{row['feature']}: {row['level']}", "least": min(told), "most": max(told)}
 
 
 def _risk(facts: ReportFacts) -> PageSection:

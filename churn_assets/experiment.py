@@ -238,6 +238,11 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     def _columns_are_there_when_they_are_read(self) -> Self:
         customers = self.section(CustomersConfig)
         gone = {customers.id: "the id", customers.label.column: "the label, which nobody knows when deciding"}
+        gone |= {customers.row_date: "the day of the row"} if customers.row_date else {}
+        gone |= {
+            column: f"customers.optional.{role}, no feature"
+            for role, column in customers.optional.columns.items()
+        }
         gone |= dict.fromkeys(customers.exclude, "in customers.exclude")
         dropped = [name for name, what in customers.path_dependent.items() if what == "drop"]
         gone |= dict.fromkeys(dropped, "dropped by customers.path_dependent")
@@ -272,6 +277,8 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         """Key and column of every other feature that a section names."""
         for name in self.section(CustomersConfig).kinds:
             yield f"customers.kinds.{name}", name
+        for name in self.section(RiskModelConfig).gates.known_before:
+            yield "risk_model.gates.known_before", name
         for place, arm in enumerate(self.arms):
             for number, condition in enumerate(arm.eligible):
                 yield f"arms.{place}.eligible.{number}.column", condition.column

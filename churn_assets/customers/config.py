@@ -75,7 +75,8 @@ class CustomersGates(BaseModel, frozen=True, extra="forbid"):
         min_rows: Fewest customers.
         min_label_rate: Lowest believable share of churners.
         max_label_rate: Highest believable share of churners.
-        max_single_feature_auc: A feature that alone predicts the label better than this knows the outcome.
+        max_single_feature_auc: A feature that alone predicts the label better than this, beyond the noise, knows the
+            outcome.
         max_blank_share: Largest share of blanks in any feature.
         max_copied_share: Largest share of rows that are near copies of rows under other ids; see `customers/copies.py`.
         max_psi: Largest population stability index of a feature against the table that the leading release learned

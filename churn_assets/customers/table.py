@@ -58,6 +58,7 @@ from churn_assets.tables.values import (
     parse_ids,
     parse_numbers,
     parse_texts,
+    refuse_totals,
     say_decimals,
 )
 
@@ -714,6 +715,7 @@ def _meant(raw: RawTable, condition: Condition, problems: Problems) -> NDArray[n
 def _ids(raw: RawTable, name: str, problems: Problems, *, made: bool) -> NDArray[np.object_]:
     if name in raw.columns or not made:
         return parse_ids(raw, name, problems, unique=True)
+    refuse_totals(raw, problems)
     raw.said.append("no id: a customer is called by the line, as line-2")
     return np.array([f"line-{line}" for line in raw.line.tolist()], dtype=object)
 

@@ -23,6 +23,7 @@ from churn_assets.deciding.reasons import Reason, reasons
 from churn_assets.deciding.release_models import Foreseen, ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.process import IDLE, Floats, RetentionProcess
+from churn_assets.tables.rules import id_fault
 
 POLICY = "ppo_decision"
 
@@ -512,6 +513,8 @@ def encoded_row(encoder: RowEncoder, index: int, customer: CustomerInput) -> lis
     Raises:
         CustomerError: The customer is not as the signature says.
     """
+    if (expected := id_fault(customer.customer_id)) is not None:
+        raise CustomerError(index, "customer_id", "a text that names no customer", expected)
     for field in ("offers_used", "offers_accepted", "prior_offers"):
         if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
             found = f"{getattr(customer, field)!r:.40}"

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.estimates import Estimate, clustered_mean
+from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
 from churn_assets.gates.metrics import (
     auc,
+    auc_estimate,
     calibration_error,
     calibration_noise,
     calibration_rows,
     log_losses,
     roc_rows,
 )
+from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, seen_deviation
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.log import OfferLog
@@ -30,7 +33,7 @@ from churn_assets.response.effect import EffectModel, believed_size, given_share
 from churn_assets.response.evidence import (
     Misspecification,
     doubly_robust_effects,
-    effect_loss,
+    effect_losses,
     misspecification,
     over_eligible,
     realised_size,
@@ -42,11 +45,11 @@ from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
 
+LEAST_CHANCE = 0.0015
+"""How seldom a model that no more than keeps a limit is refused."""
+
 NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
-
-POWER = 0.8
-"""How often a gate that noise can fail sees what it says that it sees."""
 
 MONOTONE_GRID = 31
 """Sizes tried of each family between none and the largest of the log."""
@@ -95,6 +98,7 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
     arm, customer = offers.log.arm[contacted], offers.customer[contacted]
     floor = calibration_noise(forecast, np.random.default_rng(NOISE_SEED))
     seldom, error = float(np.quantile(floor, 0.95)), calibration_error(accepted, forecast)
+    seen = gates.max_calibration_ratio * seldom + NormalDist().inv_cdf(POWER) * float(floor.std())
     rows: list[dict[str, Any]] = []
     for index, each in enumerate(offers.log.menu):
         chosen = arm == index
@@ -113,22 +117,27 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
             }
         )
     worst = max(rows, key=lambda row: abs(row["deviation"]))
+    ranking = auc_estimate(accepted, forecast, customer)
+    band = NoiseBand.of(ranking.standard_error, LEAST_CHANCE)
     return Outcome(
         (
-            Gate("auc", auc(accepted, forecast), ">=", gates.min_auc, "contacted rows of held-out customers"),
+            gate_beyond_noise(
+                "auc", ranking, ">=", gates.min_auc, band, "contacted rows of held-out customers"
+            ),
             Gate(
                 "calibration_ratio",
                 error / seldom,
                 "<=",
                 gates.max_calibration_ratio,
-                f"ECE {error:.4f}; by chance {float(floor.mean()):.4f}, once in twenty {seldom:.4f}",
+                f"ECE {error:.4f}; by chance {float(floor.mean()):.4f}, once in twenty {seldom:.4f}; one of "
+                f"{seen:.4f} is found 8 times in 10",
             ),
             Gate(
                 "arm_deviation",
                 abs(worst["deviation"]),
                 "<=",
                 gates.max_arm_deviation,
-                f"standard errors, {worst['arm']} ({worst['label']})",
+                f"standard errors, {worst['arm']} ({worst['label']}); {seen_deviation(gates.max_arm_deviation)}",
             ),
         ),
         {
@@ -192,12 +201,13 @@ def accept_no_worse_than(
     excess = clustered_mean(ours - theirs, compared.customer)
     return Outcome(
         (
-            Gate(
+            gate_beyond_noise(
                 "log_loss_excess",
-                excess.value,
+                excess,
                 "<=",
                 gates.champion_log_loss_tolerance,
-                f"nats over the champion's, standard error {excess.standard_error:.5f}, {len(accepted)} offers",
+                NoiseBand.of(excess.standard_error),
+                f"nats over the champion's, {len(accepted)} offers",
             ),
         )
     )
@@ -229,7 +239,8 @@ def effect(
             "<=",
             misfit.limit(gates.least_p_value),
             f"χ² of {misfit.degrees} terms that contact, what is given and the risk should not add; "
-            f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed",
+            f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed; terms that add "
+            f"{misfit.added(gates.least_p_value, POWER):.1f} to χ² are found with power {POWER:g}",
         ),
         Gate(
             "interval_misfit",
@@ -244,7 +255,11 @@ def effect(
     if model.size:
         size = realised_size(churned, log.arm, log.propensities, base, effects, customer)
         low, high = size.interval
-        detail = f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+        seen = NoiseBand.of(size.standard_error, 0.025).seen
+        detail = (
+            f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}; one of "
+            f"{gates.least_size - seen:.2f} or {gates.largest_size + seen:.2f} is found 8 times in 10"
+        )
         found += [
             Gate("size_upper_bound", high, ">=", gates.least_size, detail),
             Gate("size_lower_bound", low, "<=", gates.largest_size, detail),
@@ -280,7 +295,9 @@ def effect(
         ("group_deviation", [by_group[0], by_group[2]], gates.max_group_deviation),
     ):
         worst = max(rows, key=lambda row: abs(float(row["deviation"])))
-        detail = f"standard errors between predicted and doubly robust, {worst['who']}"
+        detail = (
+            f"standard errors between predicted and doubly robust, {worst['who']}; {seen_deviation(limit)}"
+        )
         found.append(Gate(name, abs(float(worst["deviation"])), "<=", limit, detail))
     return Outcome(
         tuple(found),
@@ -352,18 +369,14 @@ def effect_no_worse_than(
     log = offers.log
     churned = log.churned.astype(np.float64)
     mean_outcome = base + (log.propensities * theirs).sum(axis=1)
-    losses = [effect_loss(churned, log.arm, log.propensities, mean_outcome, each) for each in (ours, theirs)]
-    return Outcome(
-        (
-            Gate(
-                "relative_loss",
-                losses[0] / losses[1] - 1,
-                "<=",
-                gates.champion_loss_tolerance,
-                "excess over the champion's loss on the same rows",
-            ),
-        )
-    )
+    losses = [
+        effect_losses(churned, log.arm, log.propensities, mean_outcome, each) for each in (ours, theirs)
+    ]
+    ratio = float(losses[0].mean() / losses[1].mean())
+    excess = clustered(ratio - 1, (losses[0] - ratio * losses[1]) / losses[1].mean(), offers.customer)
+    limit, band = gates.champion_loss_tolerance, NoiseBand.of(excess.standard_error)
+    told = "excess over the champion's loss on the same rows"
+    return Outcome((gate_beyond_noise("relative_loss", excess, "<=", limit, band, told),))
 
 
 def form_rows(model: EffectModel) -> list[dict[str, object]]:

@@ -62,6 +62,7 @@ from churn_assets.serving.security import Guard, Keyring, incident
 from churn_assets.serving.switch import OfferSwitch
 from churn_assets.serving.trial import TrialFollower
 from churn_assets.serving.views import LiveView, model_view, ready_view, release_view
+from churn_assets.tables.rules import id_fault
 
 _LOG = logging.getLogger(__name__)
 
@@ -289,6 +290,12 @@ class DecisionDesk:
         if query:
             raise Problem(422, "invalid query", "expected none")
         question = read_body(body, _OUTCOMES)
+        for index, outcome in enumerate(question.outcomes):
+            if (expected := id_fault(outcome.decision_id)) is not None:
+                detail = (
+                    f"outcomes[{index}].decision_id: found a text that names no decision, expected {expected}"
+                )
+                raise Problem(422, "invalid question", detail)
         await self._log(OUTCOMES, told_by(_ENCODER.encode(question.outcomes), caller))
         number = len(question.outcomes)
         self._parts.metrics.outcomes(number)

@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from churn_assets.tables.config import FileReading
+from churn_assets.tables.config import FileReading, other_file
 from churn_assets.tables.problems import STRUCTURE, Problems, shown
 from churn_assets.tables.raw import FIRST_LINE, RawTable, plain_values
 
@@ -70,7 +70,7 @@ def read_raw(path: Path, problems: Problems, reading: FileReading = DETECTED) ->
     said: list[str] = []
     with _opened(path, problems, reading, said) as (plain, is_parquet):
         if is_parquet:
-            return _parquet(plain, problems, said)
+            return _parquet(plain, problems, said).read_as(reading)
         return _csv(plain, problems, reading, said)
 
 
@@ -89,7 +89,7 @@ def read_chunks(path: Path, problems: Problems, reading: FileReading, rows: int)
     said: list[str] = []
     with _opened(path, problems, reading, said) as (plain, is_parquet):
         if is_parquet:
-            yield from _parquet_chunks(plain, problems, said, rows)
+            yield from (raw.read_as(reading) for raw in _parquet_chunks(plain, problems, said, rows))
         else:
             yield from _csv_chunks(plain, problems, reading, said, rows)
 
@@ -99,6 +99,13 @@ def _opened(
     path: Path, problems: Problems, reading: FileReading, said: list[str]
 ) -> Iterator[tuple[Path, bool]]:
     """The file without gzip, in UTF-8 if it is a CSV; and whether it is Parquet."""
+    if path.is_dir():
+        raise _stopped(
+            problems, "a folder", "one file: put the files together, or read them by a database's view"
+        )
+    if (other := other_file(path.name)) is not None:
+        found, _, expected = other.partition(", expected ")
+        raise _stopped(problems, found, expected)
     if not path.is_file():
         raise _stopped(problems, "no such file", "a CSV or Parquet table")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
@@ -208,7 +215,7 @@ def _raw_of_csv(
 ) -> RawTable:
     columns = {name: table.column(place) for place, name in enumerate(dialect.names)}
     line = np.arange(table.num_rows) + FIRST_LINE + dialect.above + before
-    return RawTable(problems.where, columns, line, said, reading.decimal, reading.blanks)
+    return RawTable(problems.where, columns, line, said).read_as(reading)
 
 
 def _csv_chunks(

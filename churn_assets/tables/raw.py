@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from churn_assets.tables.config import FileReading
 from churn_assets.tables.text import as_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RawTable:
         said: What was detected or decided in reading, a sentence each.
         decimal: Of numbers that are written as texts; None where each column says it by itself.
         blanks: Texts that are no value, beside the usual ones.
+        dates: How dates are written, beside ISO 8601.
         commas: Columns of texts that were read as numbers with a decimal comma.
         grouped: Columns of texts that were read as numbers, of which every point may group thousands; one such text.
         attempts: Columns that were tried as numbers: the numbers, and where there is none.
@@ -47,6 +49,7 @@ class RawTable:
     said: list[str] = field(default_factory=list)
     decimal: Literal[".", ","] | None = None
     blanks: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
     commas: list[str] = field(default_factory=list)
     grouped: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = field(default_factory=dict)
@@ -83,6 +86,10 @@ class RawTable:
             return frame
         columns = {str(name): _as_arrow(frame[name]) for name in frame.columns}
         return cls(where, columns, np.arange(len(frame)) + FIRST_LINE)
+
+    def read_as(self, reading: FileReading) -> RawTable:
+        """The same table, whose texts are to be read as is configured."""
+        return replace(self, decimal=reading.decimal, blanks=reading.blanks, dates=reading.dates)
 
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """The same table with other names for some columns."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from churn_assets.tables.config import day_of
 from churn_assets.tables.problems import ROLE, VALUE, Problems, leave_out, shown
 from churn_assets.tables.raw import RawTable, plain_values
 from churn_assets.tables.rules import (
@@ -20,7 +21,11 @@ from churn_assets.tables.rules import (
     LAST_DAY,
     LONGEST_ID,
     LONGEST_TEXT,
+    LOST_DIGITS,
+    NOBODY,
+    TOTALS,
     TRUTHS,
+    UNPRINTABLE,
     NumberRule,
 )
 from churn_assets.tables.spreadsheets import unmarked
@@ -60,15 +65,8 @@ _DAYS = ((19_900_101, 21_001_231, 1), (199_001, 210_012, 100))
 _SINCE_1970 = (1_104_537_600, 2_051_222_400)
 """Seconds since 1970 of the years 2005 and 2035."""
 _FEW = 3
-_NOBODY = frozenset(
-    {"nan", "null", "none", "n/a", "<na>", "nat", "#n/a", "total", "totals", "grand total", "subtotal", "sum",
-     "summe", "gesamt", "total general"}
-)  # fmt: skip
-"""What stands for an id (casefolded) in a row without one, and in a row of totals."""
 _ERRORS = frozenset({"#n/a", "#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!"})
 """What a spreadsheet (casefolded) writes for a value that it could not compute."""
-_LOST_DIGITS = r"^\d(\.\d+)?[eE]\+\d+$"
-_UNPRINTABLE = r"[\x00-\x1f\x7f]"
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -172,15 +170,15 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     if pa.types.is_floating(value_type(table, name)):
         lost = np.abs(table.columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)) >= 2.0**53
     else:
-        scientific = pc.any(pc.match_substring(texts, "e+", ignore_case=True)).as_py()
-        lost = _matches(texts, _LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
+        scientific = any(pc.any(pc.match_substring(texts, sign)).as_py() for sign in ("E+", "e+", ".", ","))
+        lost = _matches(texts, LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
     problems.rows(
         name, lost, None, expected, line=table.line, remedy=remedy, rank=ROLE, found="a rounded number"
     )
     blank = np.asarray(pc.equal(texts, ""), dtype=bool)
     nothing = np.full(len(table), None, dtype=object)
     problems.rows(name, blank, nothing, "an id in every line", line=table.line, rank=ROLE)
-    nobody = np.asarray(pc.is_in(pc.utf8_lower(texts), pa.array(sorted(_NOBODY))), dtype=bool)
+    nobody = np.asarray(pc.is_in(pc.utf8_lower(texts), pa.array(sorted(NOBODY))), dtype=bool)
     if nobody.any():
         values = texts.to_numpy(zero_copy_only=False)
         left_out = f"`rows: {{nobody: {{column: {name!r}, one_of: {sorted(set(values[nobody]))}}}}}`"
@@ -188,7 +186,7 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
         problems.rows(name, nobody, values, "an id in every line", line=table.line, remedy=remedy, rank=ROLE)
         blank = blank | nobody
     unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool) | _matches(
-        texts, _UNPRINTABLE
+        texts, UNPRINTABLE
     )
     expected = f"an id of 1 to {LONGEST_ID} printable characters"
     problems.rows(
@@ -205,6 +203,41 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
             name, twice, None, "each id once", line=table.line, remedy=remedy, rank=ROLE, found=found
         )
     return ids
+
+
+def refuse_totals(table: RawTable, problems: Problems) -> None:
+    """Notes a last line that is about all others, of a table without ids: by its word, or by a sum."""
+    last = np.arange(len(table)) == len(table) - 1
+    for name in table.names if len(table) > _ENOUGH_TO_ADD else ():
+        if name in table.no_meaning:
+            continue
+        told = table.columns[name][len(table) - 1].as_py()
+        if isinstance(told, str) and told.strip().casefold() in TOTALS:
+            codes, _ = distinct_texts(table, name)
+            found, way = (codes == codes[-1]).sum() == 1, f"one_of: {[told]}"
+        else:
+            found, way = _adds_up(attempt_numbers(table, name)[0]), f"at_least: {told}"
+            table.attempts.pop(name, None)
+        if found:
+            remedy = f"if it is: `rows: {{totals: {{column: {name!r}, {way}}}}}`"
+            if not problems.configured:
+                remedy = "leave such a line out"
+            expected = "a customer in every line, and no sum of the others"
+            problems.rows(
+                name, last, _at(table, name, last), expected, line=table.line, remedy=remedy, rank=ROLE
+            )
+            return
+
+
+_ENOUGH_TO_ADD = 10
+
+
+def _adds_up(numbers: NDArray[np.float64]) -> bool:
+    """Whether the last number is the sum of all before, which are many."""
+    before, last = numbers[:-1], numbers[-1]
+    if np.count_nonzero(np.nan_to_num(before)) < _ENOUGH_TO_ADD or not last > np.nanmax(before):
+        return False
+    return bool(np.isclose(np.nansum(before), last, rtol=1e-9, atol=1e-6))
 
 
 def _repeated(ids: NDArray[np.object_], known: NDArray[np.uint64] | None) -> NDArray[np.bool_]:
@@ -425,7 +458,8 @@ def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool 
     """(n,) times in UTC, of ISO 8601 texts, dates or timestamps; NaT for a blank and for what is wrong."""
     if means_nothing(table, name, problems):
         return pd.DatetimeIndex([pd.NaT] * len(table), tz="UTC")
-    expected = "a date as 2026-01-31 or 2026-01-31T09:00:00+00:00 (ISO 8601), 1990 to 2100"
+    written = f", or as {' or '.join(table.dates)}" if table.dates else ""
+    expected = f"a date as 2026-01-31 or 2026-01-31T09:00:00+00:00 (ISO 8601){written}, 1990 to 2100"
     kind = value_type(table, name)
     if pa.types.is_temporal(kind):
         dates = pd.DatetimeIndex(pd.to_datetime(table.columns[name].to_pandas(), utc=True, errors="coerce"))
@@ -440,8 +474,33 @@ def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool 
     if needed:
         wrong |= absent
     values = _at(table, name, wrong) if wrong.any() else None
-    problems.rows(name, wrong, values, expected, line=table.line)
+    remedy = "" if values is None else _written(_texts_at(table, name, wrong))
+    problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy)
     return dates
+
+
+_WAYS = [
+    sign.join(parts) + time
+    for sign in "./- "
+    for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%d", "%b", "%Y"), ("%d", "%B", "%Y"),
+                  ("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%d", "%b", "%y"))
+    for time in ("", " %H:%M", " %H:%M:%S")
+] + ["%b %d, %Y", "%B %d, %Y", "%Y%m%d"]  # fmt: skip
+"""How dates are usually written where they are not ISO 8601."""
+
+
+def _texts_at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> list[str]:
+    codes, texts = distinct_texts(table, name)
+    return [texts[code] for code in np.unique(codes[wrong]).tolist() if code >= 0]
+
+
+def _written(texts: list[str]) -> str:
+    """What to write so that dates are read; of a day and a month that may be either, both."""
+    ways = [way for way in _WAYS if texts and all(day_of(text, way) for text in texts)]
+    if not ways:
+        return ""
+    either = f" (or `{[ways[1]]}`: the file does not say which)" if len(ways) > 1 else ""
+    return f"`reading: {{dates: {[ways[0]]}}}`{either}"
 
 
 def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
@@ -458,9 +517,10 @@ def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArr
     codes, texts = distinct_texts(table, name)
     # A number is a count of something since somewhen, which nobody should guess.
     dated = [None if text.lstrip("+-").replace(".", "").isdigit() else text for text in texts]
-    found = pd.to_datetime(
-        pd.Series([*dated, None], dtype=object), errors="coerce", utc=True, format="ISO8601"
-    )
+    iso, texts_or_none = (pd.Series([*each, None], dtype=object) for each in (dated, texts))
+    found = pd.to_datetime(iso, errors="coerce", utc=True, format="ISO8601")
+    for written in table.dates:
+        found = found.fillna(pd.to_datetime(texts_or_none, errors="coerce", utc=True, format=written))
     dates = pd.DatetimeIndex(found.iloc[codes])
     return dates, np.asarray(dates.isna()) & (codes >= 0)
 
@@ -492,7 +552,7 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         remedy = f"{_number_remedy(values, name)}; {_categories_remedy(name)}"
         problems.rows(name, wrong, values, "numbers, as in most lines", line=table.line, remedy=remedy)
         return None
-    if _refused_texts(name, texts, problems):
+    if _refused_texts(table, name, texts, problems):
         return None
     _say_blanks(table, name, texts)
     _say_doubles(table, name, texts)
@@ -516,7 +576,9 @@ def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems)
     if not dated and not (seconds and len(known) > _FEW_COUNTS):
         return False
     numeric = f"if they are numbers: `kinds: {{{name!r}: numeric}}`"
-    remedy = f"{_WRITE_ISO.format(name=name)}; {leave_out(name)}; {numeric}"
+    way = _written([str(int(each)) for each in known])
+    said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
+    remedy = f"{said}; {leave_out(name)}; {numeric}"
     found = f"dates as numbers ({shown(known[0])})"
     problems.add(found, "numbers or texts", column=name, remedy=remedy)
     return True
@@ -531,11 +593,14 @@ def _are_days(days: NDArray[np.int64]) -> bool:
     return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
-def _refused_texts(name: str, texts: list[str], problems: Problems) -> bool:
+def _refused_texts(table: RawTable, name: str, texts: list[str], problems: Problems) -> bool:
     """Notes a column of dates, or of numbers with signs, which are no categories."""
     if texts and all(map(_DATE.fullmatch, texts)):
         iso = all(_ISO.match(text) for text in texts)
-        remedy = _date_remedy(name) if iso else f"{_WRITE_ISO.format(name=name)}; {leave_out(name)}"
+        known = iso or (table.dates and not _dates_of_texts(table, name)[1].any())
+        way = _written(texts)
+        said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
+        remedy = _date_remedy(name) if known else f"{said}; {leave_out(name)}"
         problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=remedy)
         return True
     signed = [text for text in texts if not re.fullmatch(_PLAIN, text, re.ASCII)]

@@ -9,7 +9,7 @@ import pytest
 
 from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.raw import RawTable
-from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.rules import NumberRule, id_fault
 from churn_assets.tables.values import (
     ambiguous_decimals,
     infer_kind,
@@ -60,6 +60,20 @@ def test_an_id_that_names_nobody_is_refused_and_not_shown(values, message):
     with pytest.raises(TableError, match=message) as refused:
         read(parse_ids, values, unique=True)
     assert "4.05E+11" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["7590-VHVEG", "12", "0012", "3E45", "e+5", "a b", "ä", "nan", "NULL", "Total", "Grand total", "", "  ", "12.0",
+     " 12", "4.05E+11", "4,05E+11", "1e+17", "a" * 128, "a" * 129, "a\tb", "a\x7f", "\\N", "#N/A"],
+)  # fmt: skip
+def test_one_id_over_http_is_right_where_it_is_in_a_table(text):
+    """What a table would read as another text is refused there: nobody may be two customers."""
+    try:
+        in_a_table = read(parse_ids, [text, "other"], unique=True)[0]
+    except TableError:
+        in_a_table = None
+    assert (id_fault(text) is None) == (in_a_table == text)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from datetime import datetime
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.trial import SideBySide
 from churn_assets.message.text.profile import ProfileError
-from churn_assets.release.trial import TrialDesign, cannot_be_tried, running
+from churn_assets.release.trial import TrialDesign, cannot_be_tried, epoch_of, running
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease, Trouble, UnservableError
 from churn_assets.store.acts import ActLog, ActRecord
 from churn_assets.store.errors import BROKEN
@@ -83,7 +83,7 @@ class TrialFollower:
             ref = ArtifactRef.parse(trial.candidate)
             candidate = known if known is not None and known.ref == ref else self._load(ref)
             share = trial.share_at(self._clock(), newest.at)
-            both = beside(leads, candidate, share, f"trial {newest.seq}")
+            both = beside(leads, candidate, share, epoch_of(newest))
         except (*BROKEN, UnservableError, ProfileError) as error:
             self._bad = newest.seq, Trouble(trial.candidate, type(error).__name__, str(error))
             self._pair, self.trouble = None, self._bad[1]

@@ -165,16 +165,23 @@ def check(answers, expected):
     return found
 
 
+def churn(shop, *arguments):
+    """What a command says."""
+    done = CliRunner().invoke(
+        app, ["--root", str(shop.root), *arguments], env={"CHURN_ASSIGNMENT_KEY": SECRET}
+    )
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def decided_in_batch(shop):
     """Customer to release, by `churn decide`; and what it says."""
     table = shop.root / "customers.csv"
     shutil.copy(KEPT / "customers.csv", table)
-    done = CliRunner().invoke(
-        app, ["--root", str(shop.root), "decide", str(table), "--json"], env={"CHURN_ASSIGNMENT_KEY": SECRET}
-    )
-    assert done.exit_code == 0, done.output
+    said = json.loads(churn(shop, "decide", str(table), "--json", "--messages"))
     frame = pd.read_csv(shop.root / "customers.decided.csv", dtype=str)
-    return dict(zip(frame["customerID"], frame["release"], strict=True)), json.loads(done.stdout)["trial"]
+    assert (frame["message"].notna() == (frame["decision"] == "offer")).all()
+    return dict(zip(frame["customerID"], frame["release"], strict=True)), said["trial"]
 
 
 def test_a_trial_from_the_job_to_the_promotion(walked):
@@ -213,7 +220,14 @@ def test_a_trial_from_the_job_to_the_promotion(walked):
         ended = len(callers.answers)
         callers.wait_for(lambda: True, more=60)
         acknowledged |= check(callers.answers[ended:], expected_of(shop, 0.0, ""))
-        run_job(shop, "begin_trial", reason="once more", shares=[0.5])
+        said = churn(
+            shop, "trial", "start", "latest", "--share", "0.5", "--step-hours", "9", "--reason", "once more"
+        )
+        assert "is tried (record 3)" in said
+        status = json.loads(churn(shop, "trial", "status", "--json"))
+        assert (status["trial"]["share"], status["trial"]["grows_at"]) == (0.5, None)
+        assert [each["reason"] for each in status["acts"]] == ["once more", "seen enough", "newer data"]
+        assert str(shop.second) in churn(shop, "trial", "status")
         callers.wait_for(serves, more=5)
         again = len(callers.answers)
         callers.wait_for(lambda: True, more=60)

@@ -180,9 +180,17 @@ def follower(shop):
         shop.channel, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), lambda _: None
     )
     log = trial_log(shop.store, shop.channel.name)
-    found = TrialFollower(log, leads, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), utc_now)
+    found = TrialFollower(
+        log,
+        leads,
+        lambda ref: load_served(shop.store, ref, 1.0, utc_now()),
+        utc_now,
+        monotonic=lambda: later[0],
+    )
+    later = [0.0]
 
-    def turn():
+    def turn(seconds=0.0):
+        later[0] += seconds
         leads.check()
         found.check()
         candidate = found.answering.candidate
@@ -206,6 +214,8 @@ def test_a_candidate_that_cannot_answer_leaves_all_to_the_champion_and_says_why(
     shop.spoil(shop.third)
     assert follower.turn() is None
     assert follower.trouble.kind == "CorruptArtifact"
+    shop.spoil(shop.third)  # the same bit again: it is as it was
+    assert (follower.turn(), follower.turn(61.0)) == (None, shop.third)
     shop.lead(shop.second)
     assert follower.turn() is None
     assert (follower.answering.ref, follower.trouble) == (shop.second, None)

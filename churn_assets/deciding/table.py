@@ -18,6 +18,7 @@ from churn_assets.deciding.columns import DecisionColumns, FirstContacts, decide
 from churn_assets.deciding.decider import NO_ROLLOUT, CustomerError, CustomerInput, Decider, Rollout
 from churn_assets.deciding.reasons import in_words
 from churn_assets.deciding.release_models import canonical
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.decision.limits import BudgetError, Limits
 from churn_assets.offers.log import propensity_column
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem, raise_all
@@ -163,6 +164,7 @@ def decide_part_rows(
     *,
     propensities: bool = False,
     limited: Limited | None = None,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> TableDecisions:
     """As `decide_rows`, of a part of a table: whether too many rows are wrong or far outside the whole alone can say.
 
@@ -172,6 +174,7 @@ def decide_part_rows(
         now: Time of the decision, aware.
         propensities: Whether to tell that of every arm, in columns named by `propensity_column`.
         limited: As there.
+        rollout: Of a decider of two releases: what draws who goes by which.
 
     Raises:
         CustomerTableError: A column is missing or not told by its name.
@@ -191,7 +194,7 @@ def decide_part_rows(
     stops, budgets = None, None
     if limited is not None and len(decider.menu) > 1 and len(asked.table):
         stops, budgets = _within(asked, decider, limited)
-    frame = _decisions(asked, decider, now, propensities=propensities, stops=stops)
+    frame = _decisions(asked, decider, now, propensities=propensities, stops=stops, rollout=rollout)
     uses = () if budgets is None else budgets(frame)
     frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
@@ -286,16 +289,30 @@ def _decisions(
     *,
     propensities: bool = False,
     stops: Sequence[Stops] | None = None,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> pd.DataFrame:
     if isinstance(decider, Decider) and stops is None:
-        columns = columns_of(asked, decider)
+        columns, tried = _columns(asked, decider, rollout)
         frame = columns_as_frame(columns, asked.table.ids, decider, now)
+        if isinstance(decider, SideBySide):
+            theirs = columns_as_frame(columns, asked.table.ids, decider.candidate, now)
+            frame.loc[tried, ["decision_id", "release"]] = theirs.loc[tried, ["decision_id", "release"]]
         every = zip(decider.menu.ids, columns.propensities.T, strict=True)
         return (
             frame.assign(**{propensity_column(arm): each for arm, each in every}) if propensities else frame
         )
     rows = (as_frame(_decided(decider, each), decider, now) for each in _batches(asked, stops))
     return pd.concat(rows, ignore_index=True)
+
+
+def _columns(asked: Asked, decider: Decider, rollout: Rollout) -> tuple[DecisionColumns, NDArray[np.bool_]]:
+    """What is decided for n customers, and (n,) for whom by the candidate of a trial."""
+    ours = columns_of(asked, decider, rollout)
+    if not isinstance(decider, SideBySide):
+        return ours, np.zeros(len(ours), dtype=bool)
+    as_read = replace(asked, table=replace(asked.table, schema=decider.candidate.schema))
+    theirs = columns_of(as_read, decider.candidate, rollout)
+    return decider.mixed(ours, theirs, [str(each) for each in asked.table.ids], rollout)
 
 
 def _batches(asked: Asked, stops: Sequence[Stops] | None) -> Iterator[list[CustomerInput]]:

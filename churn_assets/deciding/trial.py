@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
 
 from churn_assets.customers.schema import not_understood
+from churn_assets.deciding.columns import POLICY as BY_POLICY
+from churn_assets.deciding.columns import DecisionColumns
 from churn_assets.deciding.decider import (
     NO_ROLLOUT,
     Budget,
@@ -16,6 +21,7 @@ from churn_assets.deciding.decider import (
 )
 from churn_assets.deciding.release_models import Foreseen
 from churn_assets.deciding.risk_only import AnyDecider
+from churn_assets.decision.process import Bools
 
 _NO_BUDGET = Budget()
 
@@ -55,12 +61,50 @@ class SideBySide(Decider):
         if budget.remaining is not None or rollout.kill_switch or not rollout.key:
             return ours
         theirs = self.candidate.decide(batch, rollout, budget)
-        draw = replace(rollout, epoch=f"{rollout.epoch}/{self.trial_epoch}").draw
-        moved = self.share * (1.0 - rollout.holdout_share - rollout.exploration_share)
+        draw = self.drawing(rollout).draw
+        moved = self.moved(rollout)
         return [
             _mixed(our, their, moved, candidate=draw(our.customer_id)[0] < self.share)
             for our, their in zip(ours, theirs, strict=True)
         ]
+
+    def moved(self, rollout: Rollout) -> float:
+        """Probability that a customer goes by the candidate."""
+        return self.share * (1.0 - rollout.holdout_share - rollout.exploration_share)
+
+    def drawing(self, rollout: Rollout) -> Rollout:
+        """What draws who goes by it: the first number of a customer, below the share."""
+        return replace(rollout, epoch=f"{rollout.epoch}/{self.trial_epoch}")
+
+    def mixed(
+        self, ours: DecisionColumns, theirs: DecisionColumns, ids: Sequence[str], rollout: Rollout
+    ) -> tuple[DecisionColumns, Bools]:
+        """As `decide`, of what both decided for m customers as columns; and (m,) who goes by the candidate.
+
+        Args:
+            ours: By the champion.
+            theirs: By the candidate.
+            ids: m, as text.
+            rollout: As both were asked with; its key draws.
+        """
+        if not rollout.key:
+            raise ValueError("rollout: found no key, expected the secret that a trial is drawn with")
+        draw, rows = self.drawing(rollout).draw, np.arange(len(ours))
+        alike = (ours.forbidden == theirs.forbidden).all(1)
+        moved = np.where(alike, self.moved(rollout), 0.0)
+        propensities = ours.propensities.copy()
+        propensities[rows, ours.policy_arm] -= moved
+        propensities[rows, theirs.policy_arm] += moved
+        drawn = np.array([draw(each)[0] < self.share for each in ids], dtype=bool)
+        goes: Bools = alike & (ours.assigned == BY_POLICY) & drawn
+        chosen = {each.name: _where(goes, theirs, ours, each.name) for each in fields(DecisionColumns)}
+        return DecisionColumns(**(chosen | {"propensities": propensities})), goes
+
+
+def _where(goes: Bools, theirs: DecisionColumns, ours: DecisionColumns, name: str) -> Any:
+    """A column, of the candidate's rows and the champion's."""
+    mine, other = getattr(ours, name), getattr(theirs, name)
+    return np.where(goes if mine.ndim == 1 else goes[:, None], other, mine)
 
 
 def _mixed(ours: Decision, theirs: Decision, moved: float, *, candidate: bool) -> Decision:

@@ -9,7 +9,7 @@ from churn_assets.deciding.risk_only import decider_of
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.deciding import load_release
 from churn_assets.release.evidence import Required
-from churn_assets.release.promotion import consider
+from churn_assets.release.promotion import changes_nothing, consider
 from churn_assets.release.trial import TrialDesign, as_kept, cannot_be_tried, refuse_blank, running
 from churn_assets.store.acts import ActRecord
 from churn_assets.store.artifacts import ArtifactStore
@@ -95,7 +95,9 @@ def start_trial(
 
 
 def _not_beside(store: ArtifactStore, leads: ArtifactRef, candidate: ArtifactRef) -> str:
-    """Why customers cannot be shared between two releases, which are read and verified."""
+    """Why there is nothing to try, or customers cannot be shared: both releases are read and verified."""
+    if changes_nothing(store, candidate, leads):
+        return f"{candidate} decides and writes as {leads} does, which leads: there is nothing to try"
     ours, theirs = (load_release(store, ref) for ref in (leads, candidate))
     return cannot_be_tried(
         ours[0], decider_of(ours[1], str(leads)), theirs[0], decider_of(theirs[1], str(candidate))

@@ -95,6 +95,11 @@ class RunningTrial:
         return ArtifactRef.parse(self.design.candidate)
 
     @property
+    def epoch(self) -> str:
+        """Of the draw of who goes by the candidate: of this trial alone."""
+        return epoch_of(self.record)
+
+    @property
     def share(self) -> float:
         """Of the customers left to the policy, that go by the candidate."""
         return self.design.steps[self.step]
@@ -119,6 +124,11 @@ def trial_now(store: ArtifactStore, channel: Channel, now: datetime) -> RunningT
     last = step == len(design.steps) - 1
     grows_at = None if last else newest.at + timedelta(hours=design.step_hours) * (step + 1)
     return RunningTrial(newest, design, step, grows_at)
+
+
+def epoch_of(record: ActRecord) -> str:
+    """Text that the draw of a trial is keyed by, beside the secret and `serving.assignment_epoch`."""
+    return f"trial {record.seq}"
 
 
 def design_of(record: ActRecord) -> TrialDesign:

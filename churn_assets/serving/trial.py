@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -10,13 +12,16 @@ from datetime import datetime
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.trial import SideBySide
 from churn_assets.message.text.profile import ProfileError
-from churn_assets.release.trial import TrialDesign, cannot_be_tried, running
+from churn_assets.release.trial import TrialDesign, cannot_be_tried, epoch_of, running
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease, Trouble, UnservableError
 from churn_assets.store.acts import ActLog, ActRecord
-from churn_assets.store.errors import BROKEN
+from churn_assets.store.errors import BROKEN, StoreError
 from churn_assets.store.reference import ArtifactRef
 
 _LOG = logging.getLogger(__name__)
+
+_AGAIN_SECONDS = 60.0
+"""Until a candidate whose bytes were found wrong is looked at again."""
 
 
 class TrialFollower:
@@ -28,6 +33,7 @@ class TrialFollower:
         load: Loads and verifies a release.
         clock: Aware time now.
         unable: Why no trial can be served here; empty where one can.
+        monotonic: A clock that nobody sets.
 
     Attributes:
         trouble: Why the trial that runs is not served; None where it is, or none runs.
@@ -40,13 +46,14 @@ class TrialFollower:
         load: Callable[[ArtifactRef], ServedRelease],
         clock: Callable[[], datetime],
         unable: str = "",
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.log, self.follower = log, follower
         self.trouble: Trouble | None = None
-        self._load, self._clock, self._unable = load, clock, unable
+        self._load, self._clock, self._unable, self._monotonic = load, clock, unable, monotonic
         self._newest: ActRecord | None = None
         self._pair: tuple[ServedRelease, ServedRelease] | None = None
-        self._bad: tuple[int, Trouble] | None = None
+        self._bad: tuple[int, Trouble, float] | None = None
 
     @property
     def answering(self) -> ServedRelease | None:
@@ -72,8 +79,8 @@ class TrialFollower:
         self._follow(newest, trial, leads)
 
     def _follow(self, newest: ActRecord, trial: TrialDesign, leads: ServedRelease) -> None:
-        """Serve a trial, at the share of now; one that was found unfit stays so until another is started."""
-        if self._bad is not None and self._bad[0] == newest.seq:
+        """Serve a trial, at the share of now. Bytes that were found wrong may be restored, so they are read again."""
+        if self._bad is not None and self._bad[0] == newest.seq and self._monotonic() < self._bad[2]:
             self._pair, self.trouble = None, self._bad[1]
             return
         known = None if self._pair is None else self._pair[1].candidate
@@ -83,9 +90,10 @@ class TrialFollower:
             ref = ArtifactRef.parse(trial.candidate)
             candidate = known if known is not None and known.ref == ref else self._load(ref)
             share = trial.share_at(self._clock(), newest.at)
-            both = beside(leads, candidate, share, f"trial {newest.seq}")
+            both = beside(leads, candidate, share, epoch_of(newest))
         except (*BROKEN, UnservableError, ProfileError) as error:
-            self._bad = newest.seq, Trouble(trial.candidate, type(error).__name__, str(error))
+            again_at = self._monotonic() + _AGAIN_SECONDS if isinstance(error, StoreError) else math.inf
+            self._bad = newest.seq, Trouble(trial.candidate, type(error).__name__, str(error)), again_at
             self._pair, self.trouble = None, self._bad[1]
             _LOG.error("%s: the trial of %s is not served (%s)", self.log.name, trial.candidate, error)
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import shutil
 import signal
 import struct
 import threading
@@ -16,10 +17,14 @@ from functools import cache
 
 import dagster as dg
 import httpx
+import pandas as pd
 import pytest
+from console_shop import KEPT
+from typer.testing import CliRunner
 
 from benchmarks.logged import logged_records
 from benchmarks.served import EXPERIMENT, Server, questions
+from churn_assets.cli import app
 from churn_assets.deciding.decider import CustomerInput, Decider
 from churn_assets.deciding.exploration import Plausible
 from churn_assets.definitions import Overrides, build_project
@@ -160,6 +165,25 @@ def check(answers, expected):
     return found
 
 
+def churn(shop, *arguments):
+    """What a command says."""
+    done = CliRunner().invoke(
+        app, ["--root", str(shop.root), *arguments], env={"CHURN_ASSIGNMENT_KEY": SECRET}
+    )
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def decided_in_batch(shop):
+    """Customer to release, by `churn decide`; and what it says."""
+    table = shop.root / "customers.csv"
+    shutil.copy(KEPT / "customers.csv", table)
+    said = json.loads(churn(shop, "decide", str(table), "--json", "--messages"))
+    frame = pd.read_csv(shop.root / "customers.decided.csv", dtype=str)
+    assert (frame["message"].notna() == (frame["decision"] == "offer")).all()
+    return dict(zip(frame["customerID"], frame["release"], strict=True)), said["trial"]
+
+
 def test_a_trial_from_the_job_to_the_promotion(walked):
     shop, secret, acknowledged = walked, {"CHURN_ASSIGNMENT_KEY": SECRET}, {}
     customers = customers_of(shop)
@@ -187,12 +211,23 @@ def test_a_trial_from_the_job_to_the_promotion(walked):
         callers.wait_for(lambda: True, more=100)
         assert serves() == {"candidate": str(shop.second), "share": 0.3, "trouble": None}
         acknowledged |= check(callers.answers[:100], in_trial)
+        batch, told = decided_in_batch(shop)
+        goes = [name for name in batch if drawn("/trial 1", name)[0] < 0.3]
+        assert {name for name, release in batch.items() if release == str(shop.second)} == set(goes)
+        assert told == {"candidate": str(shop.second), "share": 0.3, "decided": len(goes)}
         run_job(shop, "end_trial", reason="seen enough", trial=1)
         callers.wait_for(lambda: serves() is None, more=5)
         ended = len(callers.answers)
         callers.wait_for(lambda: True, more=60)
         acknowledged |= check(callers.answers[ended:], expected_of(shop, 0.0, ""))
-        run_job(shop, "begin_trial", reason="once more", shares=[0.5])
+        said = churn(
+            shop, "trial", "start", "latest", "--share", "0.5", "--step-hours", "9", "--reason", "once more"
+        )
+        assert "is tried (record 3)" in said
+        status = json.loads(churn(shop, "trial", "status", "--json"))
+        assert (status["trial"]["share"], status["trial"]["grows_at"]) == (0.5, None)
+        assert [each["reason"] for each in status["acts"]] == ["once more", "seen enough", "newer data"]
+        assert str(shop.second) in churn(shop, "trial", "status")
         callers.wait_for(serves, more=5)
         again = len(callers.answers)
         callers.wait_for(lambda: True, more=60)
@@ -204,6 +239,7 @@ def test_a_trial_from_the_job_to_the_promotion(walked):
         callers.wait_for(lambda: serves() is None, more=60)
         last = callers.answers[-20:]
     assert running() is None
+    assert set(decided_in_batch(shop)[0].values()) == {str(shop.second)}
     assert {answer["release"] for _, answer in last} == {str(shop.second)}
     assert {each["release"] for _, each in decisions_in(last)} == {None}
     assert {name for name, _ in acknowledged.values()} == {str(shop.first), str(shop.second)}
@@ -220,4 +256,4 @@ def test_a_trial_from_the_job_to_the_promotion(walked):
     assert [(each.kind, each.reason) for each in log] == [
         ("start", "newer data"), ("stop", "seen enough"), ("start", "once more"),
     ]  # fmt: skip
-    json.loads(log[0].details["rule"])["trial"]
+    assert json.loads(log[0].details["rule"])["trial"]["step_hours"] == 168

@@ -180,9 +180,17 @@ def follower(shop):
         shop.channel, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), lambda _: None
     )
     log = trial_log(shop.store, shop.channel.name)
-    found = TrialFollower(log, leads, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), utc_now)
+    later = [0.0]
+    found = TrialFollower(
+        log,
+        leads,
+        lambda ref: load_served(shop.store, ref, 1.0, utc_now()),
+        lambda: utc_now() + timedelta(seconds=later[0]),
+        monotonic=lambda: later[0],
+    )
 
-    def turn():
+    def turn(seconds=0.0):
+        later[0] += seconds
         leads.check()
         found.check()
         candidate = found.answering.candidate
@@ -195,8 +203,14 @@ def follower(shop):
 def test_a_candidate_that_cannot_answer_leaves_all_to_the_champion_and_says_why(shop, passed, follower):
     with pytest.raises(PromotionRefused, match="reads other features"):
         start(shop, candidate=shop.narrower)
-    record = start(shop)
-    assert follower.turn() == shop.second
+    with pytest.raises(PromotionRefused, match="there is nothing to try"):
+        start(shop, candidate=shop.first)
+    record = start(shop, shares=[0.05, 0.2, 0.5])
+    shares = []
+    for hours in (0, 23, 2, 24):
+        assert follower.turn(hours * 3600.0) == shop.second
+        shares.append(follower.answering.decider.share)
+    assert shares == [0.05, 0.05, 0.2, 0.5], "it grows though nobody acts"
     stop(shop)
     append_unfit(shop, record)
     assert follower.turn() is None
@@ -206,6 +220,8 @@ def test_a_candidate_that_cannot_answer_leaves_all_to_the_champion_and_says_why(
     shop.spoil(shop.third)
     assert follower.turn() is None
     assert follower.trouble.kind == "CorruptArtifact"
+    shop.spoil(shop.third)  # the same bit again: it is as it was
+    assert (follower.turn(), follower.turn(61.0)) == (None, shop.third)
     shop.lead(shop.second)
     assert follower.turn() is None
     assert (follower.answering.ref, follower.trouble) == (shop.second, None)

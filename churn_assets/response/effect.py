@@ -52,7 +52,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MEDIATED, BOOSTED = "mediated", "boosted"
+ACCEPTING, REFUSING = "mediated, accepting", "mediated, refusing"
+MEDIATED = (ACCEPTING, REFUSING)
+BOOSTED = "boosted"
 
 
 @dataclass(frozen=True)
@@ -199,7 +201,7 @@ class EffectModel:
             centre=basis.risk_centre,
             counts=(len(parts[0]), len(parts[1]), len(parts[2]), len(parts[3])),
             baseline_size=self.baseline.size,
-            mediated=self.size * self.weights[MEDIATED],
+            mediated=self.size * np.array([self.weights[part] for part in MEDIATED]),
             accepting=self.size * direct.accepting,
             boosted=boosted.forest.on(boosted.grid, grid),
             menu=self.menu,
@@ -285,7 +287,7 @@ class _Fitting:
     seen: LogRows
     churned: Floats
     accepted: Bools
-    by_acceptance: Floats
+    by_acceptance: Mapping[str, Floats]
 
     @classmethod
     def of(
@@ -308,19 +310,22 @@ class _Fitting:
         basis = EffectBasis.fit(table.schema, X, scored, config.knots)
         baseline, churn = _baseline(basis, X, risk, churned, arm == 0, customer, group, config)
         columns = basis.transform(X, logit(churn, LEAST))
-        effects = np.zeros_like(q)
+        by_acceptance = {part: np.zeros_like(q) for part in MEDIATED}
         for left_out in range(config.cross_fits):
             held = group == left_out
             refused = (arm > 0) & ~accepted & ~held
             fit = Mediated.fit(basis, columns, churn, churned, accepted & ~held, refused, config)
             if_accepted, if_refused = (each[:, None] for each in fit.churn(columns[held], churn[held]))
-            effects[held] = intention_to_treat(churn[held], if_accepted, if_refused, q[held])
+            chance, idle = q[held, 1:], churn[held, None]
+            by_acceptance[ACCEPTING][held, 1:] = chance * (if_accepted - idle)
+            by_acceptance[REFUSING][held, 1:] = (1 - chance) * (if_refused - idle)
         # As the mean given the customer anything will do, for arms are centred by their propensities: the closer it is,
         # the less noise is left.
+        effects = np.sum(list(by_acceptance.values()), axis=0)
         residual = churned - churn - (propensities * effects).sum(axis=1)
         at_risk = basis.transform(X, scored)
         seen = LogRows(at_risk, risk, churn, q, arm, propensities, residual, group, config.cross_fits)
-        return cls(table.schema, config, customer, X, baseline, seen, churned, accepted, effects)
+        return cls(table.schema, config, customer, X, baseline, seen, churned, accepted, by_acceptance)
 
     @cached_property
     def sums(self) -> RidgeSums:
@@ -354,7 +359,7 @@ class _Fitting:
             fits = np.stack([self.sums.coefficients(group, *penalties) for penalties in self.linear.values()])
             for name, effects in zip(self.linear, linear_effects(seen, fits, held), strict=True):
                 found[name][held] = effects
-        return {MEDIATED: self.by_acceptance, **found}
+        return {**self.by_acceptance, **found}
 
 
 def _baseline(

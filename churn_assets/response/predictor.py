@@ -131,7 +131,7 @@ class EffectPredictor:
     centre: float
     counts: tuple[int, int, int, int]
     baseline_size: float
-    mediated: float
+    mediated: Floats
     accepting: Floats
     boosted: Forest
     menu: Menu
@@ -173,11 +173,11 @@ class EffectPredictor:
         leaving = risk[..., None]
         staying = 1 - leaving
         either = (churn + boosted)[..., None] + leaving * kept + staying * driven
-        if_accepted = self.mediated * (accepted - churn)[..., None] + leaving * self.accepting[0]
+        if_accepted = self.mediated[0] * (accepted - churn)[..., None] + leaving * self.accepting[0]
         return (
             churn,
             between(LEAST, either + if_accepted + staying * self.accepting[1], 1 - LEAST),
-            between(LEAST, either + self.mediated * (refused - churn)[..., None], 1 - LEAST),
+            between(LEAST, either + self.mediated[1] * (refused - churn)[..., None], 1 - LEAST),
         )
 
     def on(self, finer: Grid) -> EffectPredictor:

@@ -53,17 +53,12 @@ class Stack:
         corrected = np.stack([seen.centred(each)[rows] for each in _corrections(seen.risk, given)], axis=1)
         size = np.sqrt((corrected**2).mean(axis=0))
         size[size == 0] = np.inf
-        corrected = corrected / size
-        pulled = np.concatenate([np.zeros((4, len(candidates))), np.eye(4), -np.eye(4)], axis=1)
-        design = np.concatenate(
-            [np.concatenate([believed, corrected, -corrected], axis=1), np.sqrt(PRIOR_ROWS) * pulled]
-        )
-        found, _ = nnls(design, np.concatenate([seen.residual[rows], np.zeros(4)]))
         count = len(candidates)
-        corrections = (found[count : count + 4] - found[count + 4 :]) / size
-        return cls(
-            dict(zip(candidates, found[:count].tolist(), strict=True)), corrections.reshape(2, 2), given
-        )
+        pulled = np.sqrt(PRIOR_ROWS) * np.eye(4, count + 4, count)
+        design = np.concatenate([np.concatenate([believed, corrected / size], axis=1), pulled])
+        found, _ = nnls(design, np.concatenate([seen.residual[rows], np.zeros(4)]))
+        weights = dict(zip(candidates, found[:count].tolist(), strict=True))
+        return cls(weights, (found[count:] / size).reshape(2, 2), given)
 
     def effects(self, risk: Floats, candidates: Mapping[str, Floats]) -> Floats:
         """(n, A) effects by those of the candidates and the risk (n,)."""
@@ -75,11 +70,17 @@ class Stack:
     @property
     def shares(self) -> Floats:
         """(2, A - 1) what the corrections add to each arm's change of churn, of would-be churners and of stayers."""
-        by_contact, by_given = self.corrections
-        return np.asarray(by_contact[:, None] + by_given[:, None] * self.given[1:])
+        little, much = self.corrections
+        share = _share(self.given)[1:]
+        return np.asarray([[-1], [1]] * (little[:, None] * (1 - share) + much[:, None] * share))
 
 
 def _corrections(risk: Floats, given: Floats) -> list[Floats]:
-    """(n, A) by contact and by what is given, each of would-be churners and of would-be stayers."""
-    contact = (np.arange(len(given)) > 0).astype(np.float64)
-    return [np.outer(who, what) for what in (contact, given) for who in (risk, 1 - risk)]
+    """(n, A) keeping of would-be churners and driving away of stayers by an arm that gives little, and by one of much."""
+    share, contact = _share(given), (np.arange(len(given)) > 0).astype(np.float64)
+    return [np.outer(who, what) for what in (contact * (1 - share), share) for who in (-risk, 1 - risk)]
+
+
+def _share(given: Floats) -> Floats:
+    """(A,) of the most that any arm gives; 0 where none gives anything."""
+    return np.asarray(given / (given.max() or 1.0))

@@ -119,7 +119,7 @@ class EffectPredictor:
         centre: Of that logit.
         counts: Penalties of the shifts, in that order.
         baseline_size: How much of the shift without contact is believed.
-        mediated: How much of what acts through acceptance is believed.
+        mediated: How much is believed of what acts through those who accept, and through those who refuse.
         accepting: (2, A - 1) shares of would-be churners and of stayers that change among those who accept alone.
         boosted: What any contact does.
         menu: The arms, no contact first.
@@ -131,7 +131,7 @@ class EffectPredictor:
     centre: float
     counts: tuple[int, int, int, int]
     baseline_size: float
-    mediated: Floats
+    mediated: tuple[float, float]
     accepting: Floats
     boosted: Forest
     menu: Menu

@@ -134,6 +134,10 @@ def months_after(days: pd.DatetimeIndex, months: float) -> pd.DatetimeIndex:
 
 
 DAYS_A_MONTH = 30.4375
+SLACK = 0.15
+"""A label window follows another if it begins by so much of one before or after the other's end."""
+LEAST_HISTORIES = 500
+"""Customers seen in a later window: fewer show nothing of it."""
 
 WINDOW_OPEN, GONE, UNKNOWN = (
     "not labelled, as the window is not over",

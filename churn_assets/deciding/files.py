@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
@@ -50,7 +50,13 @@ class _Description(BaseModel):
     effect_centre: float
     effect_counts: tuple[int, int, int, int]
     effect_baseline_size: float
-    effect_mediated: float
+    effect_mediated: tuple[float, float]
+
+    @field_validator("effect_mediated", mode="before")
+    @classmethod
+    def _one_for_both(cls, value: object) -> object:
+        """Earlier releases believed both parts alike."""
+        return (value, value) if isinstance(value, float) else value
 
 
 class _RiskDescription(BaseModel):

@@ -24,6 +24,7 @@ from churn_assets.arms import (
     percent_share,
     percents,
 )
+from churn_assets.customers.labels import DAYS_A_MONTH
 from churn_assets.customers.names import named
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
 from churn_assets.offers.eligibility import may_get
@@ -119,6 +120,12 @@ class OfferLog:
         self._needs_choices()
         columns = list(map(propensity_column, self.menu.ids))
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
+
+    @property
+    def months(self) -> Floats:
+        """(n,) when each decision was made, since the first."""
+        decided = self.frame["decided_at"]
+        return (decided - decided.min()).dt.total_seconds().to_numpy() / (86_400 * DAYS_A_MONTH)
 
     @property
     def customer_id(self) -> NDArray[np.object_]:

@@ -23,7 +23,7 @@ from churn_assets.gates.metrics import (
 )
 from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, seen_deviation
 from churn_assets.gates.report import Gate, Outcome, no_champion
-from churn_assets.offers.as_of import rows_before
+from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.probability import logit
 from churn_assets.response.accept import AcceptModel
@@ -66,11 +66,13 @@ class HeldOutOffers:
         log: The rows.
         customer: (n,) position of each row's customer in the table.
         X: (n, F) customer features.
+        survived: (n,) label windows since the customer's first decision, where the log follows its customers; else 0.
     """
 
     log: OfferLog
     customer: NDArray[np.int64]
     X: Floats
+    survived: Floats
 
     @classmethod
     def of(cls, table: CustomerTable, log: OfferLog) -> HeldOutOffers:
@@ -78,11 +80,12 @@ class HeldOutOffers:
         customer = log.positions(table.ids)
         held_out = table.held_out[customer]
         known, row = rows_before(log, table)
-        return cls(log.where(held_out), customer[held_out], known.X[row[held_out]])
+        survived = months_followed(log, table)[held_out] / table.schema.label_window_months
+        return cls(log.where(held_out), customer[held_out], known.X[row[held_out]], survived)
 
     def where(self, rows: NDArray[np.bool_]) -> HeldOutOffers:
         """The rows that a mask (n,) keeps."""
-        return HeldOutOffers(self.log.where(rows), self.customer[rows], self.X[rows])
+        return HeldOutOffers(self.log.where(rows), self.customer[rows], self.X[rows], self.survived[rows])
 
 
 def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOffers:
@@ -225,11 +228,12 @@ def effect(
     Churn without contact is as the log has it. A model that found nothing (every effect zero) passes where the log
     shows nothing either.
     """
-    base, effects = _predicted(model, offers, risk_model, accept_model)
+    risk = model.baseline.risk_of_survivors(risk_model.predict(offers.X), offers.survived)
+    base, effects = _predicted(model, offers, risk, accept_model)
     log, customer = offers.log, offers.customer
     churned = log.churned.astype(np.float64)
     scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
-    spread = spread_test(model, offers, risk_model.predict(offers.X), accept_model, base, effects)
+    spread = spread_test(model, offers, risk, accept_model, base, effects)
     given = given_shares(log.menu, offers.X[:, model.schema.names.index(model.schema.monthly_revenue)])
     misfit = misspecification(churned, log.arm, log.propensities, base, effects, given, customer)
     found = [
@@ -364,8 +368,9 @@ def effect_no_worse_than(
     gates: EffectGates,
 ) -> Outcome:
     """Against the champion on the same rows of held-out customers, given the same risk and acceptance."""
-    base, ours = _predicted(model, offers, risk_model, accept_model)
-    _, theirs = _predicted(champion, offers, risk_model, accept_model)
+    risk = model.baseline.risk_of_survivors(risk_model.predict(offers.X), offers.survived)
+    base, ours = _predicted(model, offers, risk, accept_model)
+    _, theirs = _predicted(champion, offers, risk, accept_model)
     log = offers.log
     churned = log.churned.astype(np.float64)
     mean_outcome = base + (log.propensities * theirs).sum(axis=1)
@@ -393,13 +398,12 @@ def _forecast(model: AcceptModel, offers: HeldOutOffers) -> Floats:
 
 
 def _predicted(
-    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel
+    model: EffectModel, offers: HeldOutOffers, risk: Floats, accept: AcceptModel
 ) -> tuple[Floats, Floats]:
-    """(n,) churn without contact and (n, A) effects of every arm."""
-    scored = risk.predict(offers.X)
-    base, *_ = model.consequences(offers.X, scored)
+    """(n,) churn without contact and (n, A) effects of every arm, by risks (n,)."""
+    base, *_ = model.consequences(offers.X, risk)
     recent = offers.log.prior_offers.astype(np.float64)
-    return base, model.effects(offers.X, scored, accept.predict_arms(offers.X, recent, offers.log.menu))
+    return base, model.effects(offers.X, risk, accept.predict_arms(offers.X, recent, offers.log.menu))
 
 
 def _compared(

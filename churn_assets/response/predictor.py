@@ -119,7 +119,7 @@ class EffectPredictor:
         centre: Of that logit.
         counts: Penalties of the shifts, in that order.
         baseline_size: How much of the shift without contact is believed.
-        mediated: How much of what acts through acceptance is believed.
+        mediated: How much is believed of what acts through those who accept, and through those who refuse.
         accepting: (2, A - 1) shares of would-be churners and of stayers that change among those who accept alone.
         boosted: What any contact does.
         menu: The arms, no contact first.
@@ -131,7 +131,7 @@ class EffectPredictor:
     centre: float
     counts: tuple[int, int, int, int]
     baseline_size: float
-    mediated: float
+    mediated: tuple[float, float]
     accepting: Floats
     boosted: Forest
     menu: Menu
@@ -173,11 +173,11 @@ class EffectPredictor:
         leaving = risk[..., None]
         staying = 1 - leaving
         either = (churn + boosted)[..., None] + leaving * kept + staying * driven
-        if_accepted = self.mediated * (accepted - churn)[..., None] + leaving * self.accepting[0]
+        if_accepted = self.mediated[0] * (accepted - churn)[..., None] + leaving * self.accepting[0]
         return (
             churn,
             between(LEAST, either + if_accepted + staying * self.accepting[1], 1 - LEAST),
-            between(LEAST, either + self.mediated * (refused - churn)[..., None], 1 - LEAST),
+            between(LEAST, either + self.mediated[1] * (refused - churn)[..., None], 1 - LEAST),
         )
 
     def on(self, finer: Grid) -> EffectPredictor:

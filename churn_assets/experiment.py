@@ -282,6 +282,8 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         for place, arm in enumerate(self.arms):
             for number, condition in enumerate(arm.eligible):
                 yield f"arms.{place}.eligible.{number}.column", condition.column
+        for place, name in enumerate(self.automation.live.slices):
+            yield f"automation.live.slices.{place}", name
         for place, limit in enumerate(() if self.budgets is None else self.budgets.limits):
             for number, condition in enumerate(limit.where):
                 yield f"budgets.limits.{place}.where.{number}.column", condition.column

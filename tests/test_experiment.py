@@ -143,6 +143,11 @@ def test_a_wrong_file_names_line_key_and_what_was_expected(changed, old, new, me
             "risk_model.gates.known_before: .* is the label",
         ),
         ("tenure: decreasing", "Churn: decreasing", "risk_model.monotone.Churn: .* is the label"),
+        (
+            "customers:\n",
+            "automation: {live: {slices: [Churn]}}\ncustomers:\n",
+            "automation.live.slices.0: .* is the label",
+        ),
         ("column: Contract", "column: Churn", "messages.profile.contract.column: .* is the label"),
         (
             "  tenure: tenure",

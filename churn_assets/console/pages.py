@@ -34,7 +34,8 @@ from churn_assets.console.rendering import page, report_policy, style_sheet
 from churn_assets.console.results import LiveResults, decided_in_trial, live_results, spending
 from churn_assets.console.summaries import ReleaseSummary, Summaries
 from churn_assets.customers.names import names_of
-from churn_assets.offers.decision_index import DecisionFilter, Reign
+from churn_assets.monitoring.reigns import reign_of
+from churn_assets.offers.decision_index import DecisionFilter
 from churn_assets.offers.decision_search import of_customer
 from churn_assets.privacy.audit import subject
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET
@@ -460,7 +461,7 @@ class Console:
             known = (head.seq, len(index.names()), f"{place.now():%Y%m%d}")
             if self._live_known is not None and self._live_known[0] == known:
                 return self._live_known[1]
-            reign = Reign(head.seq, head.release, head.at)
+            reign = reign_of(head, place.trials.history())
             found = live_results(index, reign, place.experiment, place.now())
         self._live_known = (known, found)
         return found

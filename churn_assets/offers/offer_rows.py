@@ -250,14 +250,15 @@ def offer_rows_of(
     now: datetime,
     window: timedelta = timedelta(0),
     logged: Menu | None = None,
+    since: datetime | None = None,
 ) -> Iterator[OfferRows]:
-    """As `offer_rows`, of a whole log, for one segment after the other.
+    """As `offer_rows`, of a whole log, or of `log.chunks(since)`, for one segment after the other.
 
     Raises:
         OfferLogError: As of `offer_rows`.
     """
     arms = log.newest_arms()
-    for live in log.chunks():
+    for live in log.chunks(since):
         yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms, logged=logged)
 
 

@@ -43,9 +43,10 @@ from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import Boosted, LogRows, RidgeSums, linear_effects
 from churn_assets.response.evidence import realised_size, slope
+from churn_assets.response.left_open import MEANS, LeftOpen
 from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, risk_of_survivors, shifted_mean
 from churn_assets.response.persistence import Persistence, persistence, windows_of
-from churn_assets.response.predictor import LEAST, EffectPredictor
+from churn_assets.response.predictor import LEAST, EffectPredictor, as_tried
 from churn_assets.response.stack import Stack
 from churn_assets.response.uncertainty import Uncertainty
 from churn_assets.risk.model import RiskModel
@@ -263,6 +264,20 @@ class EffectModel:
     def n_draws(self) -> int:
         """How many models `drawn` gives."""
         return len(self.uncertainty.draws)
+
+    def left_open(self, menu: Menu) -> LeftOpen | None:
+        """What the log leaves open about the effects of a menu's arms; None for a model older than its draws.
+
+        Raises:
+            ArmError: An arm's family was never tried.
+        """
+        parted, draws, tried = self.uncertainty.parted, self.uncertainty.draws, len(self.menu) - 1
+        if not len(draws):
+            return None
+        shares = np.stack([as_tried(arm, self.menu) for arm in menu.arms[1:]])
+        common, own, others = np.split(draws, [MEANS, MEANS * (1 + tried)], axis=1)
+        of_arms = np.einsum("ka,maf->mkf", shares, own.reshape(len(draws), tried, MEANS))
+        return LeftOpen(self.mediated.basis, parted.grid, parted.forest, common[:, None] + of_arms, others)
 
     def drawn(self, number: int) -> EffectModel:
         """One of the models, 0 to `config.draws` - 1, that the log leaves possible; their mean is about this one."""

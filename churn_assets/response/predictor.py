@@ -193,7 +193,7 @@ class EffectPredictor:
         """
         if menu.ids == self.menu.ids:
             return self
-        shares, arms = np.stack([_as_tried(arm, self.menu) for arm in menu.arms[1:]]), len(self.menu) - 1
+        shares, arms = np.stack([as_tried(arm, self.menu) for arm in menu.arms[1:]]), len(self.menu) - 1
         first = self.counts[0]
         last = first + 2 * arms
 
@@ -209,8 +209,12 @@ class EffectPredictor:
         )
 
 
-def _as_tried(arm: Arm, tried: Menu) -> Floats:
-    """(A - 1,) shares of the arms that were tried that make up another arm."""
+def as_tried(arm: Arm, tried: Menu) -> Floats:
+    """(A - 1,) shares of the arms that were tried that make up another arm.
+
+    Raises:
+        ArmError: Its family was never tried.
+    """
     if arm.id in tried.position:
         return np.asarray(np.arange(1, len(tried)) == tried.position[arm.id], np.float64)
     family = [index for index, each in enumerate(tried.arms) if each.contacts and each.family == arm.family]

@@ -65,12 +65,13 @@ class ExplorationConfig(_Section):
 
     Attributes:
         design: `uniform`: each arm that they may get is as likely; `plausible`: the likelier, the more it is expected
-            to be worth, among those within reach of the best.
+            to be worth, among those within reach of the best; `top_two`: the likelier, the likelier it is the best or
+            the next best, given what the log leaves open about effects.
         reach: Of `plausible`: as a share of the largest expected value of any of the customer's arms.
-        floor: Of `plausible`: least probability of each arm that is possible.
+        floor: Of `plausible` and `top_two`: least probability of each arm that is possible.
     """
 
-    design: Literal["uniform", "plausible"] = "uniform"
+    design: Literal["uniform", "plausible", "top_two"] = "uniform"
     reach: Annotated[float, Field(gt=0, le=10)] = 0.2
     floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
 

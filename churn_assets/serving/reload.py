@@ -12,6 +12,7 @@ from typing import Literal
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema, not_understood
+from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.risk_only import AnyDecider, RiskModels, decider_of
 from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.message.text.profile import ProfileError
@@ -250,6 +251,20 @@ def load_served(
         raise UnservableError("; ".join(problems))
     messages = MessageDesk(decider.schema, writer, message_seconds)
     return ServedRelease(ref, bundle, manifests, decider, answers, messages, now)
+
+
+def refuse_unexplorable(served: ServedRelease) -> None:
+    """Where the design is `top_two`, a release must have kept what it draws by.
+
+    Raises:
+        UnservableError: It was built before releases did.
+    """
+    decider = served.decider
+    if isinstance(decider, Decider) and decider.models.responses.left_open is None:
+        raise UnservableError(
+            "kept nothing of what its log leaves open about effects, which serving.exploration.design: top_two draws "
+            "by; build it anew with churn run, or set design: plausible"
+        )
 
 
 def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> None:

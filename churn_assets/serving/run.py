@@ -16,7 +16,7 @@ import msgspec
 import uvicorn
 
 from churn_assets.deciding.decider import Rollout
-from churn_assets.deciding.exploration import Plausible
+from churn_assets.deciding.exploration import Plausible, TopTwo
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.deciding.spending import ledger_of
 from churn_assets.decision.limits import BudgetsConfig
@@ -27,7 +27,7 @@ from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
 from churn_assets.serving.protocol import BoundedProtocol
-from churn_assets.serving.reload import ReleaseFollower, ServedRelease, load_served
+from churn_assets.serving.reload import ReleaseFollower, ServedRelease, load_served, refuse_unexplorable
 from churn_assets.serving.security import Guard, Keyring, read_keys
 from churn_assets.serving.switch import OfferSwitch, switch_log
 from churn_assets.serving.trial import TrialFollower
@@ -164,7 +164,10 @@ def worker_parts() -> Parts:
     log_folder = root / config.decision_log.folder
 
     def load(ref: ArtifactRef) -> ServedRelease:
-        return load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed)
+        served = load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed)
+        if config.exploration.design == "top_two":
+            refuse_unexplorable(served)
+        return served
 
     follower = ReleaseFollower(Channel(store, plan.channel), load, metrics.reload)
     unable = "" if keyed else f"there is no secret to draw with: set {ASSIGNMENT_KEY}"
@@ -182,7 +185,8 @@ def worker_parts() -> Parts:
             config.holdout_share,
             config.exploration_share,
             config.kill_switch,
-            None if explore.design == "uniform" else Plausible(explore.reach, explore.floor),
+            Plausible(explore.reach, explore.floor) if explore.design == "plausible" else None,
+            TopTwo(explore.floor) if explore.design == "top_two" else None,
         ),
         switch=switch,
         follower=follower,

@@ -866,7 +866,7 @@ def _labels(raw: RawTable, schema: CustomerSchema, problems: Problems) -> NDArra
     values = np.array([*texts, None], dtype=object)[codes]
     known = np.array([text in meanings for text in texts] + [True])
     problems.rows(name, ~known[codes], values, f"one of {list(meanings)}", line=raw.line)
-    if (codes < 0).any():
+    if (codes < 0).any() and "" not in meanings:
         return None
     return np.array([meanings.get(text, 0) for text in texts] + [0], np.int8)[codes]
 

@@ -226,6 +226,16 @@ def _kept_zeros(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001
             sheet.put(sheet.names[0], row, f'="{line[0]}"')
 
 
+def _grouped(sheet: Sheet, rng: np.random.Generator) -> None:
+    values = rng.integers(100_000, 999_999, len(sheet.cells)).tolist()
+    sign = str(rng.choice([" ", "\u202f", "\xa0", "'", "in India"]))
+    texts = [f"{each:,}".replace(",", sign) for each in values]
+    if sign == "in India":
+        texts = [f"{each // 100_000},{each // 1_000 % 100:02},{each % 1_000:03}" for each in values]
+    sheet.values["income"] = values
+    sheet.add("income", texts)
+
+
 def _zones(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001 - as of all
     place = sheet.names.index("decided_at")
     for row, line in enumerate(sheet.cells):
@@ -358,10 +368,6 @@ BAD: dict[str, dict[str, Change]] = {
         "label": cell("left", "Perhaps", "", "Yes."),
         "text": cell("plan", "x" * 201, "#REF!", "#N/A", "ba\x07sic", "10\x80", "ba\u200bsic", "\ufeffplus"),
         "trailing minus": column("saldo", lambda row: f"{row}.50-" if row % 3 else f"{row}.50"),
-        "Indian thousands": column("income", lambda row: f"{1 + row % 8},{20 + row},{300 + row}"),
-        "Swiss thousands": column("wage", lambda row: f"{1 + row % 8}'{200 + row}.50"),
-        "French thousands": column("salaire", lambda row: f"{1 + row % 8}\u202f{200 + row},50"),
-        "spaces that do not break": column("sueldo", lambda row: f"{1 + row % 8}\xa0{200 + row}"),
         "another minus": column("change", lambda row: f"\u2212{row % 5}.5"),
         "hexadecimal": column("flags", lambda row: f"0x{row % 7:02x}"),
         "exponents of Fortran": column("dose", lambda row: f"{row % 7}.5D+02"),
@@ -456,7 +462,7 @@ _USUAL: dict[str, Change] = {
     "decimal comma": _comma,
 }
 GOOD: dict[str, dict[str, Change]] = {
-    "customers": _USUAL,
+    "customers": _USUAL | {"grouped digits": _grouped},
     "log": _USUAL | {"truths": _TRUTHS, "six decimals": _six_decimals, "stranger": _stranger, "UTC": _zones},
     "outcomes": {"spaces": _spaces, "truths": _TRUTHS, "decimal comma": _comma},
     "decide": _USUAL,

@@ -321,7 +321,7 @@ def parse_numbers(
         values = _at(table, name, wrong)
         if (np.abs(numbers[wrong]) > LARGEST_NUMBER).any():
             expected += f", at most {LARGEST_NUMBER:g} either way"
-        remedy = _number_remedy(values, name) if problems.configured else ""
+        remedy = _number_remedy(values, name, numbers[wrong]) if problems.configured else ""
         problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy, rank=rank)
         numbers = np.where(wrong, np.nan, numbers)
     return numbers + 0.0  # makes -0 equal to 0
@@ -335,7 +335,10 @@ def _at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> NDArray[np.obje
     return values
 
 
-def _number_remedy(values: NDArray[np.object_], name: str) -> str:
+def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.float64] | None = None) -> str:
+    if numbers is not None and np.isnan(numbers).all() and not any(as_text(value) for value in values):
+        means = f"what a blank stands for: `blank_means: {{{name!r}: <a number>}}`"
+        return f"{means}; such rows: `rows: {{<a name>: {{column: {name!r}, one_of: ['']}}}}`"
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     if any(re.search(r"\d,\d", text) for text in texts):
         return 'if the comma is a decimal comma: `reading: {decimal: ","}`'
@@ -343,7 +346,8 @@ def _number_remedy(values: NDArray[np.object_], name: str) -> str:
         return f"export it as plain numbers, without signs; {leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
-    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: <a number>}}}}`"
+    most = "0" if numbers is not None and (numbers <= 0).all() else "<a number>"
+    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: {most}}}}}`"
 
 
 def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -402,7 +406,7 @@ _LOOK = 1000
 def _numbers_of_texts(
     table: RawTable, name: str, values: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    texts = pc.utf8_trim_whitespace(values)
+    texts = _without_groups(table, name, pc.utf8_trim_whitespace(values))
     no_value = pa.array([*BLANK_NUMBERS, *table.blanks])
     blank = pc.or_(pc.is_in(pc.utf8_lower(texts), no_value), pc.is_in(texts, no_value))
     found = table.decimals[name] if name in table.decimals else _decimal_of(texts.filter(pc.invert(blank)))
@@ -419,6 +423,24 @@ def _numbers_of_texts(
     numbers = np.full(len(kept), np.nan)
     numbers[kept] = _as_floats(pc.replace_substring(pc.utf8_ltrim(texts, "+"), ",", ""))
     return numbers, ~kept & ~np.array(blank, dtype=bool) | np.isinf(numbers)
+
+
+_SPACED = "^[+-]?[1-9]\\d{0,2}([ \u00a0\u202f'\u2019]\\d{3})+([.,]\\d+)?$"
+_INDIAN = r"^[+-]?[1-9]\d?(,\d\d)+,\d{3}(\.\d+)?$"
+
+
+def _without_groups(table: RawTable, name: str, texts: Any) -> Any:
+    """Without what can only group digits: spaces and apostrophes before each three, and commas as in India."""
+    for pattern, signs, said in (
+        (_SPACED, "[ \u00a0\u202f'\u2019]", "spaces or apostrophes"),
+        (_INDIAN, ",", "commas"),
+    ):
+        found = pc.match_substring_regex(texts, pattern)
+        if pc.any(found).as_py():
+            texts = pc.if_else(found, pc.replace_substring_regex(texts, signs, ""), texts)
+            told = f"column {name!r}: {said} group the digits of numbers"
+            table.said += [] if told in table.said else [told]
+    return texts
 
 
 def _decimal_of(texts: Any) -> Literal[".", ","] | None:

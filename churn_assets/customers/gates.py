@@ -116,7 +116,8 @@ def completeness(table: CustomerTable, gates: CustomersGates) -> Outcome:
     rate = float(table.labelled.y.mean())
     told = f"most in {shares.idxmax()!s}"
     if many := shares[shares > gates.max_blank_share].sort_values(ascending=False).round(3).to_dict():
-        told = f"{many}; leave them out (`exclude`), or say what a blank stands for (`blank_means`)"
+        ways = "leave them out (`exclude`), say what a blank stands for (`blank_means`)"
+        told = f"{many}; {ways}, or allow it (`gates: {{max_blank_share: 1}}`)"
     return Outcome(
         (
             Gate("customers", len(table), ">=", gates.min_rows),

@@ -56,10 +56,13 @@ def _of_values(raw: RawTable, config: LabelConfig, problems: Problems, *, blanks
     _tell(raw, config, (codes, texts, strange), negative if positive else [], problems)
     values = dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
     out = np.array([text in ignored for text in texts] + ["" in config.ignore], dtype=bool)[codes]
-    left = np.array([values.get(text, np.nan) for text in texts] + [np.nan], np.float64)[codes]
-    blank, remedy = np.full(len(raw), None, dtype=object), 'to leave such rows out: `label: {ignore: [""]}`'
-    expected = f"one of {sorted(texts)[:6]}"
-    unsaid = (codes < 0) & ~out & (not blanks)
+    stays = "" in (config.negative or ())
+    left = np.array([values.get(text, np.nan) for text in texts] + [0 if stays else np.nan], np.float64)[
+        codes
+    ]
+    blank, expected = np.full(len(raw), None, dtype=object), f"one of {sorted(texts)[:6]}"
+    remedy = 'if it means that they stayed: `label: {negative: [""]}`; to leave such rows out: `label: {ignore: [""]}`'
+    unsaid = (codes < 0) & ~out & (not blanks) & (not stays)
     problems.rows(config.column, unsaid, blank, expected, line=raw.line, remedy=remedy, rank=ROLE)
     first = {"positive": (positive or [""])[0], "negative": (negative or [""])[0]}
     return ReadLabels(
@@ -74,7 +77,8 @@ def _meanings(
     truths = all(text.casefold() in TRUTHS for text in texts)
     positive, ignored = (_among(texts, values, truths=truths) for values in (_given(config), config.ignore))
     if config.negative is not None:
-        return positive, _among(texts, config.negative, truths=truths), ignored
+        blank = [""] if "" in config.negative else []
+        return positive, _among(texts, config.negative, truths=truths) + blank, ignored
     others = [text for text in texts if text not in positive + ignored]
     return positive, sorted(others, key=lambda text: -counts[texts.index(text)])[:1], ignored
 

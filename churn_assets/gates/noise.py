@@ -73,6 +73,21 @@ def gate_beyond_noise(
     return Gate(name, found.value, bound, limit + sign * band.width, f"{detail}; {told}" if detail else told)
 
 
+def gate_no_worse(name: str, excess: Estimate, tolerated: float, detail: str) -> Gate:
+    """A gate on how much worse than the champion: an equal one fails once in 40, or less often where more is tolerated.
+
+    What is tolerated and the noise are not added up: a model that is certainly worse would lead.
+
+    >>> print(gate_no_worse("loss", Estimate(0.004, 0.001), 0.001, "nats"))
+    loss is 0.004, needed <= 0.00195996 (nats; 0.001 or the noise; a true 0.00324 is found 8 times in 10)
+    """
+    band = NoiseBand.of(excess.standard_error)
+    limit = max(tolerated, band.width)
+    seen = limit + band.seen - band.width
+    told = f"{detail}; {tolerated:g} or the noise; a true {seen:.3g} is found 8 times in 10"
+    return Gate(name, excess.value, "<=", limit, told)
+
+
 def seen_deviation(limit: float) -> str:
     """What a gate on standard errors sees, for its detail."""
     return f"one of {limit + _Z_POWER:.1f} is found 8 times in 10"

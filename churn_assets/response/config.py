@@ -21,7 +21,8 @@ class AcceptGates(BaseModel, frozen=True, extra="forbid"):
         max_arm_deviation: Largest |observed - expected| acceptances of one arm, in standard errors
             clustered by customer.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same rows may be
-            (nats), and the noise, at 97.5 %.
+            (nats), or the noise at 97.5 %
+            where that is more.
     """
 
     min_auc: Share = 0.65
@@ -67,8 +68,8 @@ class EffectGates(BaseModel, frozen=True, extra="forbid"):
             in standard errors.
         max_group_deviation: The same for the third of customers whom contact is predicted to harm most, and
             for the third whom it helps most.
-        champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted, and the
-            noise, at 97.5 %.
+        champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted, or the
+            noise at 97.5 % where that is more.
         least_p_value: What is left of the outcome may depend on contact, on what is given and on the risk by chance, at
             least this often: one sound model in 1 / `least_p_value` is refused.
     """

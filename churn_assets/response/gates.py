@@ -21,7 +21,7 @@ from churn_assets.gates.metrics import (
     log_losses,
     roc_rows,
 )
-from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, seen_deviation
+from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, gate_no_worse, seen_deviation
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
@@ -202,18 +202,8 @@ def accept_no_worse_than(
     ours = log_losses(accepted, _forecast(model, compared))
     theirs = log_losses(accepted, _forecast(champion, compared))
     excess = clustered_mean(ours - theirs, compared.customer)
-    return Outcome(
-        (
-            gate_beyond_noise(
-                "log_loss_excess",
-                excess,
-                "<=",
-                gates.champion_log_loss_tolerance,
-                NoiseBand.of(excess.standard_error),
-                f"nats over the champion's, {len(accepted)} offers",
-            ),
-        )
-    )
+    told = f"nats over the champion's, standard error {excess.standard_error:.5f}, {len(accepted)} offers"
+    return Outcome((gate_no_worse("log_loss_excess", excess, gates.champion_log_loss_tolerance, told),))
 
 
 def effect(
@@ -379,9 +369,8 @@ def effect_no_worse_than(
     ]
     ratio = float(losses[0].mean() / losses[1].mean())
     excess = clustered(ratio - 1, (losses[0] - ratio * losses[1]) / losses[1].mean(), offers.customer)
-    limit, band = gates.champion_loss_tolerance, NoiseBand.of(excess.standard_error)
-    told = "excess over the champion's loss on the same rows"
-    return Outcome((gate_beyond_noise("relative_loss", excess, "<=", limit, band, told),))
+    told = f"excess over the champion's loss on the same rows, standard error {excess.standard_error:.5f}"
+    return Outcome((gate_no_worse("relative_loss", excess, gates.champion_loss_tolerance, told),))
 
 
 def form_rows(model: EffectModel) -> list[dict[str, object]]:

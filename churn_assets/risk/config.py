@@ -66,7 +66,8 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
         min_slice_auc: Least out-of-fold ROC AUC within any such level, less the noise; or what its risks promise, where
             that is less.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same customers
-            may be (nats), and the noise, at 97.5 %.
+            may be (nats), or the noise at 97.5 %
+            where that is more.
     """
 
     min_auc: Share = 0.7

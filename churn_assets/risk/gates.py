@@ -25,7 +25,7 @@ from churn_assets.gates.metrics import (
     promised_auc,
     roc_rows,
 )
-from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise
+from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, gate_no_worse
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.risk.config import SIGNS, RiskGates, RiskModelConfig
 from churn_assets.risk.model import RiskModel
@@ -426,9 +426,9 @@ def no_worse_than(
     theirs = log_losses(held_out.y, champion.predict_customers(held_out))
     excess = ours - theirs
     found = Estimate(float(excess.mean()), float(excess.std(ddof=1) / np.sqrt(len(excess))))
-    limit, band = gates.champion_log_loss_tolerance, NoiseBand.of(found.standard_error)
+    told = f"nats over the champion's, standard error {found.standard_error:.5f}"
     return Outcome(
-        (gate_beyond_noise("log_loss_excess", found, "<=", limit, band, "nats over the champion's"),),
+        (gate_no_worse("log_loss_excess", found, gates.champion_log_loss_tolerance, told),),
         {
             "champion": [
                 {"model": name, "log_loss": float(losses.mean()), "auc": auc(held_out.y, scored)}

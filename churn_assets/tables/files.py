@@ -36,6 +36,17 @@ _BY_MARK = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_PACKED = {
+    b"PK\x03\x04": "a ZIP or Excel file",
+    b"BZh91AY": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"ARROW1\0": "an Arrow file",
+    b"SQLite format 3\0": "an SQLite file",
+    _GZIP: "a gzip file within another",
+}
+"""What is no text, by its first bytes."""
 _HEAD = 1 << 20
 csv.field_size_limit(_HEAD)  # of what is looked at; Python's own limit is an eighth of it
 _OTHERS = {
@@ -162,6 +173,11 @@ def _utf8(path: Path, folder: Path, problems: Problems, reading: FileReading, sa
     if marked and not reading.encoding:
         said.append(f"encoding {marked}, by its byte order mark")
     known = codecs.lookup(encoding).name
+    packed = next((name for mark, name in _PACKED.items() if head.startswith(mark)), None)
+    if packed:
+        raise _stopped(
+            problems, packed, "a CSV or Parquet table", remedy="unpack it, or export the table as one of them"
+        )
     if b"\0" in head and not known.startswith(("utf-16", "utf-32")):
         halves = {"utf-16-le": head[1::2], "utf-16-be": head[0::2]}
         wide = [name for name, half in halves.items() if half.count(0) > len(half) / 2]
@@ -215,7 +231,7 @@ def _raw_of_csv(
 ) -> RawTable:
     columns = {name: table.column(place) for place, name in enumerate(dialect.names)}
     line = np.arange(table.num_rows) + FIRST_LINE + dialect.above + before
-    return RawTable(problems.where, columns, line, said).read_as(reading)
+    return RawTable(problems.where, columns, line, said, separator=dialect.separator).read_as(reading)
 
 
 def _csv_chunks(
@@ -423,6 +439,8 @@ def _refuse_widths(wrong: list[Any], width: int, problems: Problems, *, empty: b
         kind = "few" if count < width else "many"
         remedy = (
             "is line 1 the header?"
+            if len(widths) == 1 and empty and count != width + 1
+            else "a separator at the end of each line, or row names without a header: write neither"
             if len(widths) == 1 and empty
             else f"too {kind} separators, or a quote missing"
         )

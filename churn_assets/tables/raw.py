@@ -35,6 +35,8 @@ class RawTable:
         dates: How dates are written, beside ISO 8601.
         commas: Columns of texts that were read as numbers with a decimal comma.
         grouped: Columns of texts that were read as numbers, of which every point may group thousands; one such text.
+        pointed: Columns of texts in which a point surely stands before a fraction.
+        separator: What stands between the fields of a CSV; a comma where there is none.
         attempts: Columns that were tried as numbers: the numbers, and where there is none.
         asked: The column whose texts were asked for last, and the answer.
         no_meaning: Columns whose type no rule reads, and what the source calls it.
@@ -52,6 +54,8 @@ class RawTable:
     dates: tuple[str, ...] = ()
     commas: list[str] = field(default_factory=list)
     grouped: dict[str, str] = field(default_factory=dict)
+    pointed: list[str] = field(default_factory=list)
+    separator: str = ","
     attempts: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = field(default_factory=dict)
     asked: tuple[Any, tuple[NDArray[np.int32], list[str]]] | None = None
     no_meaning: dict[str, str] = field(default_factory=dict)
@@ -96,6 +100,13 @@ class RawTable:
         columns = {names.get(name, name): values for name, values in self.columns.items()}
         strange = {names.get(name, name): kind for name, kind in self.no_meaning.items()}
         return replace(self, columns=columns, attempts={}, asked=None, no_meaning=strange)
+
+    def of_texts(self, name: str, texts: list[str]) -> RawTable:
+        """A table of one column of these texts, to be read as this one is."""
+        line = np.arange(len(texts)) + FIRST_LINE
+        return RawTable(
+            self.where, {name: pa.array(texts, pa.string())}, line, blanks=self.blanks, dates=self.dates
+        )
 
     def plain(self, name: str) -> Any:
         """A column without a dictionary."""

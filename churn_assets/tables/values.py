@@ -26,6 +26,7 @@ from churn_assets.tables.rules import (
     TOTALS,
     TRUTHS,
     UNPRINTABLE,
+    UNPRINTABLE_TEXT,
     NumberRule,
 )
 from churn_assets.tables.spreadsheets import unmarked
@@ -49,25 +50,28 @@ _CODE = r"^0\d+$"
 _MONTH = r"(jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez|ene|abr|ago|dic|fév|avr|déc)[a-zäéû]*\.?"
 _DATE = re.compile(
     r"\d{4}-\d\d?(-\d\d?)?([T ].*)?|\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})( .*)?|\d{4}/\d\d?/\d\d?( .*)?|\d\d?/\d{4}"
+    r"|\d{4}[-/ ]?(W|KW|Q|H)\d\d?(-\d)?|(W|KW|Q|H)\d\d?[-/ ]\d{4}"
     rf"|([a-zäéáû]+\.?,? )?(\d\d?\.?[ /-])?{_MONTH}[ /-](\d\d?,? )?(\d{{2}}|\d{{4}})( .*)?",
     re.IGNORECASE,
 )
 _MONEY = r"(?:[A-Z]{0,2}\$|Rs\.?|kr|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|INR|JPY|MXN|NOK|PLN|SEK|USD|ZAR)"
 _SIGNED = re.compile(
     rf"(?:{_MONEY}|[^\w\s(-])?\s?[+-]?\d[\d.,'\s]*\s?(?:{_MONEY}|[^\w\s)])?"
+    r"|0x[0-9a-fA-F]+|\d+(\.\d*)?[dD][+-]?\d\d"
     r"|\([\d.,]+\)|\d+(:\d\d){1,2}(\.\d+)?|=\"[\d.,+-]+\""
 )
 """A number with a sign of money or percent, in brackets or as time, or with other marks between its digits."""
-_ISO = re.compile(r"\d{4}-\d\d-\d\d")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _WRITE_ISO = "write them as 2025-01-31, then `dates: [{name!r}]`"
 _DAYS = ((19_900_101, 21_001_231, 1), (199_001, 210_012, 100))
 """Days as 20250131 and months as 202501: the least, the largest, and what would make days of them."""
 _SINCE_1970 = (1_104_537_600, 2_051_222_400)
 """Seconds since 1970 of the years 2005 and 2035."""
 _FEW = 3
+_NESTED = re.compile(r"\{.*\}|\[\s*([\[{\"].*)?\]", re.DOTALL)
 _ERRORS = frozenset({"#n/a", "#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!"})
 """What a spreadsheet (casefolded) writes for a value that it could not compute."""
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(UNPRINTABLE_TEXT)
 
 
 ANY_NUMBER = NumberRule()
@@ -273,6 +277,8 @@ def _id_texts(table: RawTable, name: str) -> Any:
     if pc.any(pc.starts_with(texts, '="')).as_py():  # as a spreadsheet keeps leading zeros
         texts = pc.replace_substring_regex(texts, '^="([^"]*)"$', r"\1")
     texts = unmarked(texts)
+    if not pc.all(pc.string_is_ascii(texts)).as_py():
+        texts = pc.utf8_normalize(texts, form="NFC")
     if pc.any(pc.ends_with(texts, ".0")).as_py() or pc.any(pc.ends_with(texts, "00")).as_py():
         texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
     if table.blanks:
@@ -315,7 +321,7 @@ def parse_numbers(
         values = _at(table, name, wrong)
         if (np.abs(numbers[wrong]) > LARGEST_NUMBER).any():
             expected += f", at most {LARGEST_NUMBER:g} either way"
-        remedy = _number_remedy(values, name) if problems.configured else ""
+        remedy = _number_remedy(values, name, numbers[wrong]) if problems.configured else ""
         problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy, rank=rank)
         numbers = np.where(wrong, np.nan, numbers)
     return numbers + 0.0  # makes -0 equal to 0
@@ -329,7 +335,10 @@ def _at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> NDArray[np.obje
     return values
 
 
-def _number_remedy(values: NDArray[np.object_], name: str) -> str:
+def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.float64] | None = None) -> str:
+    if numbers is not None and np.isnan(numbers).all() and not any(as_text(value) for value in values):
+        means = f"what a blank stands for: `blank_means: {{{name!r}: <a number>}}`"
+        return f"{means}; such rows: `rows: {{<a name>: {{column: {name!r}, one_of: ['']}}}}`"
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     if any(re.search(r"\d,\d", text) for text in texts):
         return 'if the comma is a decimal comma: `reading: {decimal: ","}`'
@@ -337,7 +346,8 @@ def _number_remedy(values: NDArray[np.object_], name: str) -> str:
         return f"export it as plain numbers, without signs; {leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
-    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: <a number>}}}}`"
+    most = "0" if numbers is not None and (numbers <= 0).all() else "<a number>"
+    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: {most}}}}}`"
 
 
 def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -350,7 +360,10 @@ def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], ND
 def _attempted(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     values, kind = table.columns[name], value_type(table, name)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _as_floats(plain_values(values)), np.zeros(len(table), dtype=bool)
+        numbers = _as_floats(plain_values(values))
+        if none := [float(text) for text in table.blanks if re.fullmatch(_PLAIN, text, re.ASCII)]:
+            numbers = np.where(np.isin(numbers, none), np.nan, numbers)
+        return numbers, np.zeros(len(table), dtype=bool)
     if not is_text(table, name):
         return np.full(len(table), np.nan), np.array(values.is_valid(), dtype=bool)
     plain = not table.blanks and not pa.types.is_dictionary(values.type)
@@ -381,6 +394,7 @@ def _note_points(table: RawTable, name: str, texts: Any) -> None:
     for some in (texts.slice(0, _LOOK), texts):
         dotted = some.filter(pc.match_substring(some, "."))
         if len(dotted) and not pc.all(pc.match_substring_regex(dotted, _GROUPED)).as_py():
+            table.pointed.append(name)
             return
     if len(dotted):
         table.grouped[name] = dotted[0].as_py()
@@ -392,7 +406,7 @@ _LOOK = 1000
 def _numbers_of_texts(
     table: RawTable, name: str, values: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    texts = pc.utf8_trim_whitespace(values)
+    texts = _without_groups(table, name, pc.utf8_trim_whitespace(values))
     no_value = pa.array([*BLANK_NUMBERS, *table.blanks])
     blank = pc.or_(pc.is_in(pc.utf8_lower(texts), no_value), pc.is_in(texts, no_value))
     found = table.decimals[name] if name in table.decimals else _decimal_of(texts.filter(pc.invert(blank)))
@@ -409,6 +423,24 @@ def _numbers_of_texts(
     numbers = np.full(len(kept), np.nan)
     numbers[kept] = _as_floats(pc.replace_substring(pc.utf8_ltrim(texts, "+"), ",", ""))
     return numbers, ~kept & ~np.array(blank, dtype=bool) | np.isinf(numbers)
+
+
+_SPACED = "^[+-]?[1-9]\\d{0,2}([ \u00a0\u202f'\u2019]\\d{3})+([.,]\\d+)?$"
+_INDIAN = r"^[+-]?[1-9]\d?(,\d\d)+,\d{3}(\.\d+)?$"
+
+
+def _without_groups(table: RawTable, name: str, texts: Any) -> Any:
+    """Without what can only group digits: spaces and apostrophes before each three, and commas as in India."""
+    for pattern, signs, said in (
+        (_SPACED, "[ \u00a0\u202f'\u2019]", "spaces or apostrophes"),
+        (_INDIAN, ",", "commas"),
+    ):
+        found = pc.match_substring_regex(texts, pattern)
+        if pc.any(found).as_py():
+            texts = pc.if_else(found, pc.replace_substring_regex(texts, signs, ""), texts)
+            told = f"column {name!r}: {said} group the digits of numbers"
+            table.said += [] if told in table.said else [told]
+    return texts
 
 
 def _decimal_of(texts: Any) -> Literal[".", ","] | None:
@@ -436,11 +468,15 @@ def decimal_by(any_comma: bool, commas: int, points: int) -> Literal[".", ","] |
 
 def ambiguous_decimals(table: RawTable, problems: Problems) -> None:
     """Notes columns that may be thousands or fractions: `1.234` in a table of decimal commas."""
-    if table.decimal is not None or not table.commas:
+    no_comma_divides = table.separator != "," and not table.pointed
+    if table.decimal is not None or not (table.commas or no_comma_divides):
         return
+    beside = (
+        f"decimal commas in column {table.commas[0]!r}" if table.commas else "no other number with a point"
+    )
     for name, example in table.grouped.items():
         problems.add(
-            f"{shown(example)} beside decimal commas in column {table.commas[0]!r}",
+            f"{shown(example)} beside {beside}",
             "numbers that say what the point is",
             column=name,
             remedy='`reading: {decimal: ","}` where points group thousands, or `{decimal: "."}`',
@@ -473,9 +509,10 @@ def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool 
     wrong = wrong | ~absent & ~np.asarray((dates >= EARLIEST) & (dates <= LATEST))
     if needed:
         wrong |= absent
-    values = _at(table, name, wrong) if wrong.any() else None
-    remedy = "" if values is None else _written(_texts_at(table, name, wrong))
-    problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy)
+    if wrong.any():
+        remedy = _written(_texts_at(table, name, wrong))
+        problems.rows(name, wrong, _at(table, name, wrong), expected, line=table.line, remedy=remedy)
+        dates = dates.where(~wrong)  # those of other calendars are too far to count with
     return dates
 
 
@@ -483,7 +520,8 @@ _WAYS = [
     sign.join(parts) + time
     for sign in "./- "
     for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%d", "%b", "%Y"), ("%d", "%B", "%Y"),
-                  ("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%d", "%b", "%y"))
+                  ("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%d", "%b", "%y"),
+                  ("%y", "%m", "%d"))
     for time in ("", " %H:%M", " %H:%M:%S")
 ] + ["%b %d, %Y", "%B %d, %Y", "%Y%m%d"]  # fmt: skip
 """How dates are usually written where they are not ISO 8601."""
@@ -496,10 +534,12 @@ def _texts_at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> list[str]
 
 def _written(texts: list[str]) -> str:
     """What to write so that dates are read; of a day and a month that may be either, both."""
+    texts = [text for text in texts if not _ISO.match(text)]
     ways = [way for way in _WAYS if texts and all(day_of(text, way) for text in texts)]
     if not ways:
         return ""
-    either = f" (or `{[ways[1]]}`: the file does not say which)" if len(ways) > 1 else ""
+    others = " or ".join(f"`{[way]}`" for way in ways[1:])
+    either = f" (or {others}: the file does not say which)" if others else ""
     return f"`reading: {{dates: {[ways[0]]}}}`{either}"
 
 
@@ -516,13 +556,17 @@ def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArr
             return pd.DatetimeIndex(microseconds.view("M8[us]"), tz="UTC"), np.zeros(len(table), dtype=bool)
     codes, texts = distinct_texts(table, name)
     # A number is a count of something since somewhen, which nobody should guess.
-    dated = [None if text.lstrip("+-").replace(".", "").isdigit() else text for text in texts]
+    dated = [None if text.lstrip("+-").replace(".", "").isdigit() else _UTC.sub("Z", text) for text in texts]
     iso, texts_or_none = (pd.Series([*each, None], dtype=object) for each in (dated, texts))
     found = pd.to_datetime(iso, errors="coerce", utc=True, format="ISO8601")
     for written in table.dates:
         found = found.fillna(pd.to_datetime(texts_or_none, errors="coerce", utc=True, format=written))
     dates = pd.DatetimeIndex(found.iloc[codes])
     return dates, np.asarray(dates.isna()) & (codes >= 0)
+
+
+_UTC = re.compile(r"(?<=\d) ?(UTC|GMT)$")
+"""As BigQuery and others write the zone."""
 
 
 def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numeric", "categorical"] | None:
@@ -535,7 +579,9 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         return None
     kind = value_type(table, name)
     if pa.types.is_temporal(kind):
-        problems.add("dates", "numbers or texts", column=name, remedy=_date_remedy(name))
+        problems.add(
+            "dates", "numbers or texts", column=name, remedy=f"{_date_remedy(name)}; {leave_out(name)}"
+        )
         return None
     if pa.types.is_boolean(kind):
         return "categorical"
@@ -544,7 +590,10 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         if is_text(table, name) and pc.any(pc.match_substring_regex(_plain(table, name), _CODE)).as_py():
             table.said.append(f"column {name!r}: leading zeros, so these are categories and no numbers")
             return "categorical"
-        return None if _refused_counts(name, numbers, problems) else "numeric"
+        if _refused_counts(name, numbers, problems):
+            return None
+        _say_placeholders(table, name, numbers)
+        return "numeric"
     codes, texts = distinct_texts(table, name)
     numeric = len(np.unique(codes[~np.isnan(numbers)]))
     if 2 * numeric > len(texts) and wrong.any():
@@ -584,6 +633,20 @@ def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems)
     return True
 
 
+def _say_placeholders(table: RawTable, name: str, numbers: NDArray[np.float64]) -> None:
+    """Says that the least or the largest value may stand for none: 9s alone, several times, far from all others."""
+    known = numbers[~np.isnan(numbers)]
+    for value in (known.min(), known.max()):
+        text, others = f"{value:.0f}", known[known != value]
+        if not re.fullmatch("-?9{2,}", text) or value != float(text) or len(known) - len(others) < _FEW:
+            continue
+        reach = max(float(np.ptp(others)), 1.0) if len(others) else np.inf
+        if value < others.min(initial=np.inf) - reach or value > others.max(initial=-np.inf) + reach:
+            table.said.append(
+                f"column {name!r}: {text} is a number; `reading: {{blanks: [{text!r}]}}` if it is none"
+            )
+
+
 _FEW_COUNTS = 20
 
 
@@ -595,13 +658,21 @@ def _are_days(days: NDArray[np.int64]) -> bool:
 
 def _refused_texts(table: RawTable, name: str, texts: list[str], problems: Problems) -> bool:
     """Notes a column of dates, or of numbers with signs, which are no categories."""
-    if texts and all(map(_DATE.fullmatch, texts)):
-        iso = all(_ISO.match(text) for text in texts)
-        known = iso or (table.dates and not _dates_of_texts(table, name)[1].any())
-        way = _written(texts)
+    dated = [text for text in texts if _DATE.fullmatch(text)]
+    if 2 * len(dated) > len(texts) and (len(dated) == len(texts) or len(dated) > _FEW):
+        known = not _dates_of_texts(table.of_texts(name, dated), name)[1].any()
+        way = _written(dated)
         said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
-        remedy = _date_remedy(name) if known else f"{said}; {leave_out(name)}"
-        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=remedy)
+        remedy = f"{_date_remedy(name) if known else said}; {leave_out(name)}"
+        if others := [text for text in texts if text not in dated]:
+            remedy = f"{remedy}; if {shown(others[0])} is no value: `reading: {{blanks: {others[:_FEW]}}}`"
+        problems.add(f"dates ({shown(dated[0])})", "numbers or texts", column=name, remedy=remedy)
+        return True
+    if texts and all(map(_NESTED.fullmatch, texts)):
+        remedy = (
+            f"give each value inside of it a column of its own; {_categories_remedy(name)}; {leave_out(name)}"
+        )
+        problems.add(f"JSON ({shown(texts[0])})", "one value in each cell", column=name, remedy=remedy)
         return True
     signed = [text for text in texts if not re.fullmatch(_PLAIN, text, re.ASCII)]
     if len(texts) > 1 and signed and all(map(_SIGNED.fullmatch, texts)):
@@ -631,9 +702,22 @@ def _say_doubles(table: RawTable, name: str, texts: list[str]) -> None:
     told = [", ".join(map(shown, each)) for each in alike.values() if len(each) > 1]
     if told:
         table.said.append(f"column {name!r}: {told[0]} are categories of their own")
+    misread = [text for text in [name, *texts] if _MISREAD.search(text)]
+    if misread:
+        table.said.append(
+            f"column {name!r}: {shown(misread[0])} looks like UTF-8 that was read as another encoding"
+        )
+    if len(texts) > _FEW and all(map(_WITH_UNIT.fullmatch, texts)):
+        table.said.append(f"column {name!r}: numbers with units, as {shown(texts[0])}, are categories here")
+    if some := [text for text in texts if _DATE.fullmatch(text)]:
+        table.said.append(f"column {name!r}: {shown(some[0])} is a category here, and looks like a date")
     lost = [text for text in texts if "\ufffd" in text]
     if lost:
         table.said.append(f"column {name!r}: {shown(lost[0])} has lost characters where it was exported")
+
+
+_MISREAD = re.compile("[\xc2\xc3][\x80-\xbf\u0152-\u2122]|\xe2\u20ac")
+_WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s?[^\W\d_]{1,8}|P(\d+[YMWD])*(T(\d+[HMS])+)?|\d+ days?.*")
 
 
 def _categories_remedy(name: str) -> str:
@@ -647,4 +731,4 @@ def _plain(table: RawTable, name: str) -> Any:
 
 
 def _date_remedy(name: str) -> str:
-    return f"as months before `as_of`: `dates: [{name!r}]`; {leave_out(name)}"
+    return f"as months before `as_of`: `dates: [{name!r}]`"

@@ -118,6 +118,25 @@ def test_yes_and_no_of_a_label_may_be_written_otherwise_than_in_the_config(raw, 
     assert read(raw, config, tmp_path, label=label).y.tolist() == labels.tolist()
 
 
+def test_a_blank_label_may_mean_stayed(raw, config, tmp_path):
+    table = raw.assign(left=np.where(raw["left"] == 1, "X", ""))
+    label = {"column": "left", "positive": "X", "window_months": 1}
+    with pytest.raises(CustomerTableError, match=r"found a blank.*stayed: `label: {negative: \[\"\"\]}`"):
+        read(table, config, tmp_path, label=label)
+    found = read(table, config, tmp_path, label=label | {"negative": [""]})
+    np.testing.assert_array_equal(found.y, raw["left"])
+    again = prepare(table, found.schema)
+    np.testing.assert_array_equal(again.y, raw["left"])
+
+
+def test_an_opt_out_that_nobody_could_decide_by_is_told_when_the_table_is_read(raw, config, tmp_path):
+    assert "opted_out" not in read(raw.assign(opted_out="nein"), config, tmp_path).schema.names
+    with pytest.raises(
+        CustomerTableError, match=r"column 'opted_out', lines.*found 'perhaps', expected 0 or 1"
+    ):
+        read(raw.assign(opted_out="perhaps"), config, tmp_path)
+
+
 def test_a_label_is_made_of_leaving_dates(raw, config, tmp_path):
     raw["left"] = ["", "2025-12-31", "2026-01-20", "2026-03-31", "2026-04-02", ""] * 10
     label = {"column": "left", "window_months": 3}

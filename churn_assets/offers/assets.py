@@ -15,7 +15,7 @@ from churn_assets.customers.names import PSEUDONYMS, named, naming_key
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
-from churn_assets.offers.checks import OFFER_LOG
+from churn_assets.offers.checks import CAME_OF_IT, OFFER_LOG
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
 
@@ -140,10 +140,10 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
                 "arms",
                 "bar",
                 "arm",
-                ("accepted", "churned"),
-                "Accepted and churned by arm",
+                CAME_OF_IT,
+                "What came of it by arm",
                 "arm",
-                "share",
+                where_there=CAME_OF_IT,
             ),
         ),
         columns=_columns(log),
@@ -159,7 +159,8 @@ def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
 
 
 def _outcomes(log: OfferLog) -> dict[str, float]:
-    told = {"churned": "churned", "margin": "mean_margin"}
+    came = "outcome" if log.of_outcome else "churned"
+    told = {came: came, "margin": "mean_margin"}
     return {said: float(log.frame[name].mean()) for name, said in told.items() if name in log.frame}
 
 
@@ -177,6 +178,7 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "prior_offers": "Offers in the 90 days before.",
         "accepted": f"1: accepted. {origin}",
         "churned": f"1: left within the label window. {origin}",
+        "outcome": f"What the value is of. {origin}",
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
     meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}

@@ -39,6 +39,18 @@ def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable,
     return _as_logged(log, customers.history, place)
 
 
+def customers_then(log: OfferLog, customers: CustomerTable) -> pd.DataFrame:
+    """(n, F) the customer of each decision as the table could know them; of whom it knew nothing yet, as they are."""
+    now = log.positions(customers.ids)
+    if customers.history is None:
+        return customers.frame.iloc[now]
+    newest = _newest_before(log, customers.history)
+    then = np.flatnonzero(newest >= 0)
+    frame = customers.frame.iloc[now].reset_index(drop=True)
+    frame.iloc[then] = customers.history.frame.iloc[newest[then]][frame.columns]
+    return frame
+
+
 def _as_logged(log: OfferLog, rows: CustomerTable, place: Ints) -> tuple[CustomerTable, Ints]:
     """Those rows with the features that the log has as they were, and where each decision's is."""
     own = log.own_features

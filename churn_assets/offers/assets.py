@@ -6,6 +6,7 @@ The only code that may meet the world.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
 def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
-    from churn_assets.offers.as_of import known_before
+    from churn_assets.offers.as_of import customers_then, known_before
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.eligibility import Eligibility
     from churn_assets.offers.log import configured_log
@@ -113,7 +114,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step, log.menu)
     strangers, earlier = log.strangers, log.unknown
     if served is not None:
-        log = append(log, served, customers.ids, customers.frame)
+        log = append(log, served, customers.ids, partial(customers_then, customers=customers))
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
     log, unknown = known_before(log, customers, str(config.source))
     if config.newest is not None:

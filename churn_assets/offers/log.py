@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -222,6 +222,8 @@ OUTCOME = "outcome"
 CONTROL, FEATURE = "control_", "feature_"
 """Start the names of negative controls, and of features, in the log."""
 AS_LOGGED = OfferLogConfig(source="a file")
+Features: TypeAlias = "pd.DataFrame | Callable[[OfferLog], pd.DataFrame]"
+"""Of customers, by which conditions of arms are judged: (N, F) of those named, or (n, F) of the decisions of a log."""
 
 
 def read_log(
@@ -231,7 +233,7 @@ def read_log(
     catalogue: Catalogue,
     where: str | None = None,
     *,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
     reading: FileReading = DETECTED,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
@@ -280,7 +282,7 @@ def configured_log(
         OfferLogError: As of `read_log`.
         StoreError: It is in a bucket or a database that cannot be read.
     """
-    from churn_assets.offers.as_of import known_before
+    from churn_assets.offers.as_of import customers_then, known_before
     from churn_assets.offers.completing import completed_log
 
     problems = Problems(source_name(config.source, root), OfferLogError)
@@ -294,7 +296,7 @@ def configured_log(
         customers.ids,
         catalogue,
         problems,
-        features=customers.frame,
+        features=partial(customers_then, customers=customers),
         settings=config,
         without=("margin",),
         schema=customers.schema,
@@ -312,7 +314,7 @@ def log_of(
     catalogue: Catalogue,
     problems: Problems,
     *,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
     schema: CustomerSchema | None = None,
@@ -349,7 +351,7 @@ def as_log(
     *,
     simulated: bool,
     origin: str,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
 ) -> OfferLog:
     """Hold a table with the log's column names, or those of the shorthand, to the contract and type it.
 
@@ -378,7 +380,7 @@ def _log(
     *,
     simulated: bool,
     problems: Problems,
-    features: pd.DataFrame | None,
+    features: Features | None,
     asked: _Asked | None = None,
 ) -> OfferLog:
     asked = asked or _Asked()
@@ -396,7 +398,7 @@ def checked_log(
     *,
     simulated: bool,
     origin: str,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
@@ -440,7 +442,7 @@ def _checked(
     menu: Menu,
     simulated: bool,
     problems: Problems,
-    features: pd.DataFrame | None,
+    features: Features | None,
     asked: _Asked | None = None,
 ) -> OfferLog:
     asked = asked or _Asked()
@@ -475,7 +477,7 @@ def _without_strangers(log: OfferLog, strange: NDArray[np.bool_], raw: RawTable)
 def _possible(
     log: OfferLog,
     customer_ids: Sequence[str] | NDArray[Any],
-    features: pd.DataFrame | None,
+    features: Features | None,
     problems: Problems,
     raw: RawTable,
 ) -> OfferLog:
@@ -493,7 +495,7 @@ def _possible(
         barred = (
             np.zeros((1, len(log.menu)), bool)
             if features is None
-            else ~may_get(log.menu, _as_it_was(log, features.iloc[log.positions(customer_ids)]))
+            else ~may_get(log.menu, _as_it_was(log, _of_decisions(log, customer_ids, features)))
         )
     except ArmError as error:
         raise OfferLogError(f"{problems.where}: {error}") from error
@@ -505,6 +507,13 @@ def _possible(
         )
     left_out = log.left_out + int((~kept).sum())
     return replace(log.where(kept), strangers=log.strangers, left_out=left_out)
+
+
+def _of_decisions(
+    log: OfferLog, customer_ids: Sequence[str] | NDArray[Any], features: Features
+) -> pd.DataFrame:
+    """(n, F) features of each decision's customer."""
+    return features.iloc[log.positions(customer_ids)] if isinstance(features, pd.DataFrame) else features(log)
 
 
 def _as_it_was(log: OfferLog, features: pd.DataFrame) -> pd.DataFrame:

@@ -15,9 +15,9 @@ from churn_assets.customers.config import CustomersConfig, LabelConfig, LabelVal
 from churn_assets.customers.schema import LabelSpec
 from churn_assets.tables.problems import ROLE, Problems
 from churn_assets.tables.raw import RawTable
-from churn_assets.tables.rules import TRUTHS
+from churn_assets.tables.rules import TRUTHS, NumberRule
 from churn_assets.tables.text import as_text
-from churn_assets.tables.values import distinct_texts, parse_dates
+from churn_assets.tables.values import distinct_texts, parse_dates, parse_numbers
 
 LABEL_REMEDY = "`label: {positive: [...], negative: [...], ignore: [...]}` names every value"
 
@@ -41,6 +41,10 @@ class ReadLabels:
 
 def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems: Problems) -> ReadLabels:
     """Reads the label column of a table to learn from; what is wrong with it goes to `problems`."""
+    if config.nothing:
+        amount = parse_numbers(raw, config.column, problems, NumberRule(needed=True))
+        spec = LabelSpec(column=config.column, positive="", negative="")
+        return ReadLabels(np.asarray(amount <= 0, np.float64), np.zeros(len(raw), dtype=bool), spec)
     if config.positive is None:
         assert as_of is not None
         return _of_dates(raw, config, as_of, problems)

@@ -19,7 +19,7 @@ from churn_assets.arms import Arm, Menu
 from churn_assets.customers.features import FeatureError, RowEncoder, far_outside
 from churn_assets.deciding.exploration import Plausible, TopTwo, drawn_arm
 from churn_assets.deciding.outlook import ArmFigures, blocks_dtype, figures
-from churn_assets.deciding.reasons import Reason, reasons
+from churn_assets.deciding.reasons import Reason, Told, reasons
 from churn_assets.deciding.release_models import Foreseen, ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.process import IDLE, Floats, RetentionProcess
@@ -282,7 +282,11 @@ class Decider:
         self.process: RetentionProcess = models.process
         self.schema = models.schema
         self.menu: Menu = self.process.menu
-        self.window_months: float = self.process.window_months
+        outcome = self.process.outcome
+        self.window_months = models.schema.label_window_months if outcome else self.process.window_months
+        self.told = Told(
+            self.window_months, outcome, self.process.outcome_unit, models.responses.accept.asked
+        )
         self._encoder = RowEncoder(models.schema)
         self._free: tuple[Rule | None, ...] = (None,) * len(self.menu)
         self._all = list(range(len(self.menu)))

@@ -239,18 +239,23 @@ def proof_of_use(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGa
     """Each upstream model matters: showing the policy its answers to other questions certainly costs value.
 
     The customers keep responding as they do; only what the policy is shown changes. Where there is nothing to gain
-    nothing can be lost, and the policy must leave customers alone instead.
+    nothing can be lost, and the policy must leave customers alone instead. Of another outcome than leaving the risk is
+    only what effects are told against, and one arm may be the best for everybody: then no model of single customers is
+    of use, and what is captured counts.
     """
     ours = yardstick.evaluate(policy.choice(yardstick.observer))
     captured = yardstick.captured(ours.value)
-    if captured is None:
+    outcome = bool(yardstick.process.outcome)
+    if captured is None or (outcome and (ours.first == ours.first[0]).all()):
         return gain(policy, yardstick, gates)
+    accepted = yardstick.tables.acceptance.max() > ROUNDING
+    asked = [each for each in UPSTREAM[outcome:] if each != "accept_model" or accepted]
     rng = np.random.default_rng(SEED)
     verdicts: list[Gate] = []
     rows: list[dict[str, Any]] = [
         {"shown": "as predicted", "gain_captured": captured, "decided_otherwise": 0.0}
     ]
-    for upstream in UPSTREAM:
+    for upstream in asked:
         others = []
         for _ in range(PERMUTATIONS):
             shown = Observer(yardstick.tables.permuted(upstream, rng), yardstick.process)
@@ -359,7 +364,7 @@ def off_policy(
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
     known, row = rows_before(offer_log, customers)
     risk = risk_model.risk_of_rows(known)[row]
-    opponents = simple_policies(offer_log.menu, offered, risk, known.price[row])
+    opponents = simple_policies(offer_log.menu, offered, risk, known.price[row], policy.process.outcome)
     verdict = decide_release(evidence, candidate, theirs, gates.first_release_confidence)
     return off_policy_outcome(
         verdict,

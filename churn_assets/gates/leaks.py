@@ -21,8 +21,9 @@ LONE_ROWS = 50_000
 """Most customers on whom a column is tried alone; an AUC is then known to a few thousandths."""
 
 PURE, HONEST = 0.98, 0.85
-"""A value knows the outcome if at least a share `PURE` of its customers left, and were it `HONEST`, so many would have
-left by chance less than once in a thousand. The extremes of a continuous number may be as sure: they are not asked."""
+"""A value knows the outcome if a share `PURE` of its customers or more left, or stayed where most leave, and were it
+`HONEST`, so many would have by chance less than once in a thousand. The extremes of a continuous number may be as sure:
+they are not asked."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class LoneColumn:
 
     Attributes:
         auc: ROC AUC of the outcome's rate at the column's value in the other folds; of a number also as it is.
-        pure: A value that only customers with the outcome have, in words; None if there is none.
+        pure: A value that only customers with the rarer outcome have, in words; None if there is none.
     """
 
     auc: float
@@ -60,9 +61,10 @@ def lone_column(values: Floats, y: Labels, fold: NDArray[np.integer], levels: tu
     named = {"not blank": known, "blank": ~known}
     if not binned:
         named |= {levels[int(each)] if levels else f"{each:g}": values == each for each in distinct}
+    rarer = y if y.mean() <= 0.5 else 1 - y
     return LoneColumn(
         max((each for each in found if np.isfinite(each)), default=float("nan")),
-        next((name for name, rows in named.items() if rows.sum() < len(y) and _is_pure(y[rows])), None),
+        next((name for name, rows in named.items() if rows.sum() < len(y) and _is_pure(rarer[rows])), None),
     )
 
 

@@ -29,6 +29,7 @@ class Plot:
         diagonal: Draw y = x for reference (ROC, calibration).
         band: Columns of the lower and upper end of an interval, drawn as a shade.
         lowest: Bars below this are cut there; their label still says how low they are.
+        where_there: Those of `y` that some tables do not have.
     """
 
     table: str
@@ -42,6 +43,7 @@ class Plot:
     diagonal: bool = False
     band: tuple[str, str] | None = None
     lowest: float | None = None
+    where_there: tuple[str, ...] = ()
 
 
 def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -182,7 +184,10 @@ def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, li
         return [
             (str(group), [row[plot.x] for row in of], _numbers(column, of)) for group, of in chosen.items()
         ]
-    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in plot.y]
+    drawn = [
+        column for column in plot.y if column not in plot.where_there or any(column in row for row in rows)
+    ]
+    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in drawn]
 
 
 def _numbers(column: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -57,6 +57,18 @@ def months_followed(log: OfferLog, customers: CustomerTable) -> Floats:
     return np.asarray(months - pd.Series(months).groupby(customer).transform("min").to_numpy(), np.float64)
 
 
+def customers_then(log: OfferLog, customers: CustomerTable) -> pd.DataFrame:
+    """(n, F) the customer of each decision as the table could know them; of whom it knew nothing yet, as they are."""
+    now = log.positions(customers.ids)
+    if customers.history is None:
+        return customers.frame.iloc[now]
+    newest = _newest_before(log, customers.history)
+    then = np.flatnonzero(newest >= 0)
+    frame = customers.frame.iloc[now].reset_index(drop=True)
+    frame.iloc[then] = customers.history.frame.iloc[newest[then]][frame.columns]
+    return frame
+
+
 def _as_logged(
     log: OfferLog, rows: CustomerTable, place: Ints, grown: Floats | None = None
 ) -> tuple[CustomerTable, Ints]:

@@ -15,7 +15,9 @@ says of either is kept, everything else is the same for both.
 
 Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with
 what the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it
-does not certainly show: then every effect is zero.
+does not certainly show: then every effect is zero. Of another outcome than leaving, effects that are alike for
+everybody are asked about in the same way, and believed where they show more certainly: spend tells little of one
+customer.
 """
 
 from __future__ import annotations
@@ -57,7 +59,7 @@ Bools = NDArray[np.bool_]
 
 ACCEPTING, REFUSING = "mediated, accepting", "mediated, refusing"
 MEDIATED = (ACCEPTING, REFUSING)
-BOOSTED = "boosted"
+BOOSTED, ALIKE = "boosted", "alike for everybody"
 
 
 @dataclass(frozen=True)
@@ -147,29 +149,24 @@ class EffectModel:
             parts = {name: effects[held] for name, effects in candidates.items()}
             stack = Stack.fit(seen, candidates, given, ~held, forms)
             honest[held] = stack.effects(seen.risk[held], parts)
-        overall = realised_size(fitting.churned, seen.arm, seen.propensities, seen.churn, honest, customer)
+        overall = fitting.shown(honest)
+        stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms)
+        weights, direct = fitting.stacked(stack)
+        if log.of_outcome:
+            alike, common = fitting.alike()
+            if (shown := fitting.shown(alike)).z > overall.z:
+                overall, honest, direct = shown, alike, common
+                weights = dict.fromkeys(weights, 0.0) | {ALIKE: 1.0}
         size = believed_size(overall, config.evidence_z)
         uncertainty = Uncertainty.fit(table.schema, fitting.X, seen, size * honest, customer, config)
-        stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms)
-        coefficients = np.sum(
-            [
-                stack.weights[name] * fitting.sums.coefficients(None, *penalties)
-                for name, penalties in fitting.linear.items()
-            ],
-            axis=0,
-        )
-        direct = DirectEffect.of(coefficients)
-        kept, driven = stack.shares
-        direct.kept[:, 0] += kept
-        direct.driven[:, 0] += driven
         model = cls(
             table.schema,
             log.menu,
             fitting.baseline,
             fitting.mediated(),
             direct,
-            fitting.boosted(np.arange(len(customer))).times(stack.weights[BOOSTED]),
-            stack.weights,
+            fitting.boosted(np.arange(len(customer))).times(weights[BOOSTED]),
+            weights,
             size,
             overall,
             config.evidence_z,
@@ -257,6 +254,8 @@ class EffectModel:
 
     def following(self, table: CustomerTable, log: OfferLog, risk: RiskModel) -> EffectModel:
         """The model with what later windows of its log show."""
+        if log.of_outcome:  # who comes again is no question of who is left
+            return self
         window = self.schema.label_window_months
         return replace(self, persistence=persistence(windows_of(table, log, risk, self), window))
 
@@ -360,6 +359,38 @@ class _Fitting:
         return {
             f"linear, {common:g} and {own:g}": (common, own) for common, own in self.config.linear_penalties
         }
+
+    def shown(self, effects: Floats) -> Estimate:
+        """How large effects (n, A), each by a fit without its customer, really are."""
+        seen = self.seen
+        return realised_size(self.churned, seen.arm, seen.propensities, seen.churn, effects, self.customer)
+
+    def stacked(self, stack: Stack) -> tuple[Mapping[str, float], DirectEffect]:
+        """The candidates' weights, and the linear ones and the corrections as one."""
+        weighed = [
+            stack.weights[name] * self.sums.coefficients(None, *penalties)
+            for name, penalties in self.linear.items()
+        ]
+        direct = DirectEffect.of(np.sum(weighed, axis=0))
+        kept, driven = stack.shares
+        direct.kept[:, 0] += kept
+        direct.driven[:, 0] += driven
+        return stack.weights, direct
+
+    def alike(self) -> tuple[Floats, DirectEffect]:
+        """(n, A) one effect an arm for everybody, each by a fit without its cross-fit group; and as fitted on all."""
+        seen = self.seen
+        chances = np.stack([seen.chance(arm) for arm in range(1, seen.arms + 1)], axis=1)
+
+        def fitted(rows: Bools) -> Floats:
+            return np.asarray(np.linalg.lstsq(chances[rows], seen.residual[rows], rcond=None)[0])
+
+        found = np.zeros_like(seen.acceptance)
+        for group in range(seen.groups):
+            found[seen.group == group, 1:] = fitted(seen.group != group)
+        shares = np.zeros((seen.arms, seen.columns.shape[1]))
+        shares[:, 0] = fitted(seen.group >= 0)
+        return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
 
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""

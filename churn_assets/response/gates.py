@@ -94,10 +94,12 @@ def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOff
 
 
 def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) -> Outcome:
-    """Ranks and forecasts acceptance of held-out customers, overall and arm by arm."""
+    """Ranks and forecasts acceptance of held-out customers, overall and by arm; nobody's, where nobody was asked."""
     contacted = offers.log.arm > 0
     accepted = offers.log.accepted[contacted]
     forecast = _forecast(model, offers)[contacted]
+    if _nobody_asked(offers):
+        return Outcome((Gate("largest", float(forecast.max()), "<=", LEAST, "there was nothing to accept"),))
     arm, customer = offers.log.arm[contacted], offers.customer[contacted]
     floor = calibration_noise(forecast, np.random.default_rng(NOISE_SEED))
     seldom, error = float(np.quantile(floor, 0.95)), calibration_error(accepted, forecast)
@@ -151,6 +153,11 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
     )
 
 
+def _nobody_asked(offers: HeldOutOffers) -> bool:
+    """Whether there was nothing to accept: an e-mail is sent, and something else comes of it."""
+    return offers.log.of_outcome and not offers.log.accepted.any()
+
+
 def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
     """Real predictions: probabilities, 0 without an offer, rising with an arm's size, falling in recent offers."""
     X = offers.X[:PROBED_ROWS]
@@ -165,11 +172,17 @@ def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
             Gate(
                 "without_offer", float(np.abs(rested[:, left_alone]).max()), "==", 0.0, "acceptance of none"
             ),
-            Gate("spread", float(rested.mean(axis=1).std()), ">=", 0.01, "standard deviation over customers"),
+            *_differs(rested, offers),
             *_falls_within_families(model, X),
             Gate("rise_in_fatigue", float((tired - rested).max()), "<=", 1e-9, "by two recent offers"),
         )
     )
+
+
+def _differs(accepted: Floats, offers: HeldOutOffers) -> Iterator[Gate]:
+    if not _nobody_asked(offers):
+        spread = float(accepted.mean(axis=1).std())
+        yield Gate("spread", spread, ">=", 0.01, "standard deviation over customers")
 
 
 def _falls_within_families(model: AcceptModel, X: Floats) -> Iterator[Gate]:

@@ -16,6 +16,9 @@ from churn_assets.predictors.probability import between, logistic, logit, mean
 LEAST = 1e-6
 """Churn is never less certain than this, nor its opposite."""
 
+NEVER = -1000.0
+"""Logit of whoever is not asked: in floats the logistic function of it is 0, or nearly."""
+
 
 @dataclass(frozen=True, eq=False)
 class AcceptPredictor:
@@ -36,6 +39,11 @@ class AcceptPredictor:
     def features(self) -> int:
         """F, which is also the number of the feature that recent offers are."""
         return len(self.grid.levels) - 2 - (len(self.menu.families) > 1)
+
+    @property
+    def asked(self) -> bool:
+        """Whether there was anything to accept."""
+        return self.forest.baseline > NEVER
 
     def knows(self, arm: Arm) -> bool:
         """Whether its family was tried, in whatever size; or it is no contact."""

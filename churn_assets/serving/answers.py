@@ -9,12 +9,14 @@ import msgspec
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.deciding.decider import Decision
+from churn_assets.deciding.reasons import Told
 from churn_assets.serving.schemas import (
     ArmView,
     DecisionView,
     DriverView,
     ExpectedValueView,
     MessageView,
+    OutcomeView,
     OutlookView,
     ReasonView,
 )
@@ -33,9 +35,11 @@ class Answers:
         menu: Of the release.
         currency: ISO 4217, of its prices and values.
         horizon_months: That expected values count.
+        told: As what risks are told.
     """
 
-    def __init__(self, menu: Menu, currency: str, horizon_months: int) -> None:
+    def __init__(self, menu: Menu, currency: str, horizon_months: int, told: Told) -> None:
+        self._told = told
         self._ids, self._labels = menu.ids, menu.labels
         self._terms = tuple(terms_json(arm) for arm in menu)
         self._channels = tuple(arm.channel for arm in menu)
@@ -101,4 +105,12 @@ class Answers:
             message,
             [DriverView(*each) for each in decision.drivers],
             release,
+            self._outcome(decision),
         )
+
+    def _outcome(self, decision: Decision) -> OutcomeView | None:
+        told = self._told
+        if not told.outcome:
+            return None
+        expected = (told.figure(each) for each in (decision.risk, decision.chosen.risk_if_offered))
+        return OutcomeView(told.outcome, told.unit, *expected)

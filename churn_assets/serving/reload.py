@@ -245,7 +245,7 @@ def load_served(
         )
     decider = decider_of(models, str(ref))
     horizon = 0 if decider.process is None else decider.process.value_horizon_months
-    answers = Answers(decider.menu, bundle.writing.currency, horizon)
+    answers = Answers(decider.menu, bundle.writing.currency, horizon, decider.told)
     writer = load_desk(store, bundle)
     if problems := writer.unsendable(decider.menu):
         raise UnservableError("; ".join(problems))

@@ -148,6 +148,15 @@ class ExpectedValueView(Struct, frozen=True):
     ]
 
 
+class OutcomeView(Struct, frozen=True):
+    """What is expected of another outcome than leaving, of which all values of the answer are."""
+
+    name: Annotated[str, Meta(description="What it is.", examples=["visit"])]
+    largest: Annotated[float, Meta(description="The most that counts; 1 of one that comes or does not.")]
+    without_contact: Annotated[float, Meta(description="Expected of a customer who is left alone.")]
+    given_decision: Annotated[float, Meta(description="Expected given this decision.")]
+
+
 class ArmView(Struct, frozen=True):
     """What is done with this customer."""
 
@@ -286,6 +295,13 @@ class DecisionView(Struct, frozen=True):
         str | None,
         Meta(
             description="The release that decided, while two do side by side in a trial; else null: the answer's."
+        ),
+    ] = None
+    outcome: Annotated[
+        OutcomeView | None,
+        Meta(
+            description="Where the value is of another outcome than leaving: churn_risk is then the share of it that "
+            "is missed without contact, and retention_probability the share that comes."
         ),
     ] = None
 

@@ -2,16 +2,17 @@
 
 from dataclasses import replace
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from benchmarks.panel_tables import panel_config, read
-from churn_assets.arms import Catalogue
+from churn_assets.arms import ArmConfig, Catalogue, Condition, Contact
 from churn_assets.customers.labels import LEAST_HISTORIES
 from churn_assets.customers.table import CustomerTable
-from churn_assets.offers.as_of import known_before, months_followed, rows_before
+from churn_assets.offers.as_of import customers_then, known_before, months_followed, rows_before
 from churn_assets.offers.log import OfferLog, OfferLogError, as_log
 
 
@@ -54,6 +55,28 @@ def test_a_row_of_the_same_moment_is_not_from_before():
     table = panel()
     known, row = rows_before(log(table, [("c1", "2025-03-01"), ("c1", "2025-03-01T00:00:01")]), table)
     assert known.frame["use"].to_numpy()[row].tolist() == [12, 13]
+
+
+def test_a_condition_is_asked_of_the_customer_as_they_were_at_the_decision():
+    table = panel()
+    # c3 uses 31 in January and 34 in April: in January nobody could offer them what begins at 33.
+    arm = ArmConfig(
+        id="upgrade", terms=Contact(), channel="email", eligible=(Condition(column="use", at_least=33),)
+    )
+    rows = [
+        {
+            "customer_id": "c3", "decided_at": when, "arm": "no_contact", "propensity": 1 - chance,
+            "propensity_no_contact": 1 - chance, "propensity_upgrade": chance, "policy_version": "lot",
+            "prior_offers": 0, "accepted": 0, "churned": 0, "margin": 0.0,
+        }
+        for when, chance in (("2025-01-15", 0.0), ("2025-05-02", 0.5))
+    ]  # fmt: skip
+    then = partial(customers_then, customers=table)
+    found = as_log(
+        pd.DataFrame(rows), table.ids, Catalogue((arm,)), simulated=False, origin="log.csv", features=then
+    )
+    assert (len(found), found.left_out) == (2, 0)
+    assert then(found)["use"].tolist() == [31, 34]
 
 
 def test_decisions_from_before_a_customer_s_first_row_are_left_out_and_counted():

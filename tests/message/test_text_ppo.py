@@ -167,7 +167,7 @@ def test_every_logged_reward_is_the_reward_models_own(tiny_policy, tiny_reward):
     texts = (rows["prompt"].tolist(), rows["text"].tolist(), rows["ended"].tolist())
 
     raw = score(Scorer.of(tiny_reward), *texts)
-    judged = score(Scorer.of(tiny_reward, "judge"), *texts)
+    judged = tiny_reward.judge.score(*texts)
 
     assert rows["reward_logit"].to_numpy() == pytest.approx(raw, abs=1e-5)
     assert rows["judge_logit"].to_numpy() == pytest.approx(judged, abs=1e-5)

@@ -79,6 +79,11 @@ class Outcomes:
             models,
         )
 
+    @property
+    def model(self) -> OutcomeModel:
+        """What texts are expected to bring, by half of the held-out customers."""
+        return self.models[0]
+
     def against(
         self, situations: Sequence[Situation], ours: Sequence[str], theirs: Sequence[str]
     ) -> Comparison | None:

@@ -108,6 +108,8 @@ class PreferencesGates(_Section):
     """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""
     max_contradicting: Share = 0.05
     """Largest share of pairs whose opposite stands in the table as well, for the same prompt."""
+    max_propensity_z: Annotated[float, Field(gt=0)] = 4.5
+    """Largest distance, in standard errors, between a variant's share of the sends and its propensity."""
     max_noise_z: Annotated[float, Field(gt=0)] = 4.0
     """Largest distance, in standard errors, between the labels turned round and `label_noise` (simulated pairs)."""
 

@@ -136,14 +136,19 @@ def ranks_pairs(model: RewardModel, preferences: Preferences, config: RewardMode
     chosen, rejected = pairs["chosen"].tolist(), pairs["rejected"].tolist()
     reward = _scores(model, config, prompts, chosen, whole) - _scores(model, config, prompts, rejected, whole)
     judge = model.judge.score(prompts, chosen, whole) - model.judge.score(prompts, rejected, whole)
-    right, truth = None, None
+    right, truths = None, list[Floats]()
     if preferences.simulated:
         known = zip(pairs["customer_id"], preferences.situations(pairs), strict=True)
         of_rows = [Situation(customer, *found) for customer, found in known if found]
-        truth = gates.gold_scores(of_rows, chosen) - gates.gold_scores(of_rows, rejected)
-        right = truth > 0
+        truths.append(gates.gold_scores(of_rows, chosen) - gates.gold_scores(of_rows, rejected))
+        right = truths[0] > 0
+        outcomes = None if preferences.sends is None else Outcomes.of(preferences.sends, config.worth)
+        if outcomes is not None:  # both learned from outcomes too, of other customers
+            truths.append(
+                outcomes.model.expected(prompts, chosen) - outcomes.model.expected(prompts, rejected)
+            )
     rules = pairs["rule"].tolist()
-    return gates.ranks_pairs(reward, judge.astype(float), right, rules, config.gates, truth)
+    return gates.ranks_pairs(reward, judge.astype(float), right, rules, config.gates, truths)
 
 
 def rewards_are_its_own(

@@ -8,23 +8,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from telco_texts import MENU
+from tiny_models import REWARD
 
 from churn_assets.message.by_outcome import Outcomes, opponents_by_outcome
-from churn_assets.message.config import SafetyRules
+from churn_assets.message.config import PreferencesGates, SafetyRules
 from churn_assets.message.corpus.data import SEND_COLUMNS
 from churn_assets.message.corpus.format import PREFERENCES
+from churn_assets.message.corpus.gates import pair_volume
 from churn_assets.message.corpus.read import MessageFileError, read_sends
 from churn_assets.message.corpus.sends import VARIANTS, draw_sends
 from churn_assets.message.corpus.words_world import WordsWorld, truth_of_messages
 from churn_assets.message.model import gates
+from churn_assets.message.model.author import OPPONENTS, authorship
 from churn_assets.message.model.judge import Judge, with_signs
 from churn_assets.message.model.writing import Situation
 from churn_assets.message.text.safety import safety_of
 from churn_assets.message.text.template import plain_text
 from churn_assets.message.training.config import OutcomeWorth
+from churn_assets.message.training.gate_config import PpoTextGates
 from churn_assets.message.training.judge import fit_judge
 from churn_assets.message.training.outcomes import OutcomeModel, pairs_by_outcome, told, untold
-from churn_assets.message.training.reward import judges_pairs
+from churn_assets.message.training.reward import _sends, judges_pairs, owners, train_reward
 from churn_assets.offers.economics import Economics
 
 WORTH = OutcomeWorth()
@@ -175,6 +179,44 @@ def test_the_judge_reads_words_and_facts_and_learns_from_outcomes_too(preference
     assert own > other
     more = fit_judge(train[judged].head(300), sends[sends["split"] == "train"].head(1000), WORTH)
     assert (more != judge.weights).mean() > 0.01
+
+
+def test_sends_that_were_drawn_otherwise_than_stated_are_caught(preferences, sent):
+    def failed(sends):
+        outcome = pair_volume(preferences.with_sends(sends, sent[1]), PreferencesGates())
+        return {each.name for each in outcome.gates if not each.passed}
+
+    sends = sent[0]
+    assert failed(sends) == set()
+    assert failed(sends.assign(propensity=sends["propensity"] * 0.8)) == {"sends_propensity_z"}
+    assert failed(sends[sends["variant"] != "pressing"]) == {"sends_propensity_z"}
+
+
+def test_who_writes_is_decided_by_outcome_where_there_are_sends(outcomes, chosen, config):
+    situations, template, best = chosen
+    rows = opponents_by_outcome(outcomes, situations, best, {"template": template})
+    ours, worse = np.zeros(len(situations)), np.ones(len(situations))
+    found = gates.better_than_sft(
+        situations, ours, ours - 1, "gold", PpoTextGates(), {"template": worse}, rows
+    ).tables[OPPONENTS]
+    assert [each["by"].split()[0] for each in found] == ["outcomes", "gold"]
+    decided = authorship(found)
+    assert decided.author == ("model" if rows[0]["low"] > 0 else "template")
+    assert "outcomes of" in decided.reason
+
+
+def test_a_reward_learns_from_sends_and_its_judge_from_other_customers(some_preferences, sent, tiny_sft):
+    few = sent[0].head(600).reset_index(drop=True)
+    with_sends = some_preferences.with_sends(few, sent[1])
+    model = train_reward(with_sends, tiny_sft, REWARD.model_copy(update={"outcome_pairs": 20}), seed=0)
+    figures = model.record.figures
+    assert figures["pairs_by_outcome"] == 20
+    assert figures["sends"] + figures["judge_sends"] == (few["split"] == "train").sum()
+    assert 0 < figures["judge_sends"] < figures["sends"]
+    alone = judges_pairs(owners(some_preferences.of("train")), REWARD.judge_share, 0)
+    ours, theirs = _sends(with_sends, {*some_preferences.of("train")["customer_id"][alone]}, REWARD, 0)
+    assert not {*ours["customer_id"]} & {*theirs["customer_id"]}
+    assert not {*ours["customer_id"]} & {*some_preferences.of("train")["customer_id"][alone]}
 
 
 def test_errors_that_go_together_are_told_from_those_that_do_not():

@@ -78,7 +78,7 @@ def ranks_pairs(
     label_right: Booleans | None,
     rules: Sequence[str],
     config: RewardGates,
-    truth: Floats | None = None,
+    truths: Sequence[Floats] = (),
 ) -> Outcome:
     """Are held-out pairs ranked as people labelled them, single edits of every rule too, and by more than a constant?
 
@@ -88,7 +88,8 @@ def ranks_pairs(
         label_right: (n,) whether the gold rules agree with the label; None where none wrote the labels.
         rules: (n,) the rule that a single edit breaks; empty for two texts written apart.
         config: Thresholds.
-        truth: (n,) by how much the gold rules find the chosen text better; None where none wrote the labels.
+        truths: Each (n,): by how much the chosen text is better by the gold rules, and by held-out outcomes; none where
+            no gold rules wrote the labels.
     """
     right, agreed = margins > 0, (margins > 0) == (judge_margins > 0)
     true = np.ones(len(right), bool) if label_right is None else label_right
@@ -100,12 +101,10 @@ def ranks_pairs(
         Gate("spread_of_margins", float(margins.std()), ">=", 1e-6, "a constant reward has none"),
         Gate("judge_disagreement", float((~agreed).mean()), "<=", config.max_judge_disagreement, opposite),
     ]
-    if truth is not None:
-        together = errors_together(margins, judge_margins, truth)
+    if truths:
+        together = errors_together(margins, judge_margins, *truths)
         low = float(np.tanh(np.arctanh(min(together, 1 - 1e-9)) - 1.645 / np.sqrt(max(1, len(right) - 5))))
-        detail = (
-            f"lower end of its 95 % interval; {together:.3f} of the errors of reward and judge, given gold"
-        )
+        detail = f"lower end of its 95 % interval; {together:.3f} of the errors of reward and judge, given what is true"
         gates.append(Gate("judge_error_correlation", low, "<=", config.max_error_correlation, detail))
     of_rule = {rule: np.array([each == rule for each in rules]) for rule in sorted({*rules} - {""})}
     if of_rule:
@@ -123,7 +122,7 @@ def ranks_pairs(
     return Outcome(tuple(gates), {"rules": rows})
 
 
-def errors_together(reward: Floats, judge: Floats, truth: Floats) -> float:
+def errors_together(reward: Floats, judge: Floats, *truths: Floats) -> float:
     """Partial correlation of two judgements given the truth: of what is wrong with both; 0 where one makes no error.
 
     Both are compared with the truth whatever its form: its sign and cube stand beside it, as a judgement saturates.
@@ -131,9 +130,10 @@ def errors_together(reward: Floats, judge: Floats, truth: Floats) -> float:
     Args:
         reward: (n,) one.
         judge: (n,) the other.
-        truth: (n,) what both are about.
+        truths: Each (n,), what both are about.
     """
-    known = np.column_stack([np.ones(len(truth)), truth, truth**3, np.sign(truth)])
+    forms = [form for truth in truths for form in (truth, truth**3, np.sign(truth))]
+    known = np.column_stack([np.ones(len(reward)), *forms])
     errors = [each - known @ np.linalg.lstsq(known, each, rcond=None)[0] for each in (reward, judge)]
     spreads = [float(each.std()) for each in errors]
     if min(spreads) < LEAST_ERROR:

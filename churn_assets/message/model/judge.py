@@ -52,11 +52,19 @@ class Judge:
 
 
 def hashed(
-    prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool]
+    prompts: Sequence[str], texts: Sequence[str], ended: Sequence[bool], *, for_whom: bool = True
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Columns of the features that each of n texts has, one text after another, and (n + 1,) where each begins."""
+    """Columns of the features that each of n texts has, one text after another, and (n + 1,) where each begins.
+
+    Without `for_whom`, of the texts alone: nothing of who reads them.
+    """
     rows = [
-        sorted({zlib.crc32(each.encode("utf-8", "surrogatepass")) % SIZE for each in _named(*row)})
+        sorted(
+            {
+                zlib.crc32(each.encode("utf-8", "surrogatepass")) % SIZE
+                for each in _named(*row, for_whom=for_whom)
+            }
+        )
         for row in zip(prompts, texts, ended, strict=True)
     ]
     ends = np.cumsum([0, *map(len, rows)])
@@ -92,7 +100,7 @@ def words_of(text: str, facts: Mapping[str, str], prompt: str) -> list[str]:
     return ["^", *(each.lower() for each in _TOKEN.findall(with_signs(text, facts, prompt))), "$"]
 
 
-def _named(prompt: str, text: str, ended: bool) -> Iterator[str]:
+def _named(prompt: str, text: str, ended: bool, *, for_whom: bool) -> Iterator[str]:
     facts = said_in_prompt(prompt)
     words = words_of(text, facts, prompt)
     triples = [" ".join(each) for each in zip(words, words[1:], words[2:], strict=False)]
@@ -103,6 +111,6 @@ def _named(prompt: str, text: str, ended: bool) -> Iterator[str]:
     yield from words
     yield from map(" ".join, itertools.pairwise(words))
     yield from triples
-    segments = segments_in(facts)
+    segments = segments_in(facts) if for_whom else []
     yield from segments
     yield from (f"{word} for {segment}" for word in {*words} for segment in segments)

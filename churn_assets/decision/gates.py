@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,9 @@ class Trial:
     observer: Observer
     none: Floats
     best: Evaluation
+    _worth: dict[int, tuple[DecisionPolicy, Evaluation]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, tables: ResponseTables, process: RetentionProcess) -> Trial:
@@ -88,6 +91,12 @@ class Trial:
 
     def evaluate(self, choice: Choice) -> Evaluation:
         return evaluate(self.tables, self.process, choice)
+
+    def worth(self, policy: DecisionPolicy) -> Evaluation:
+        """What a policy is worth to them that is shown what it was trained for; found once for all gates."""
+        if id(policy) not in self._worth:
+            self._worth[id(policy)] = policy, self.evaluate(policy.choice(self.observer))
+        return self._worth[id(policy)][1]
 
 
 def held_out_trial(
@@ -108,7 +117,7 @@ def held_out_trial(
 
 def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
     """Captures most of what can be gained; where there is nothing to gain, leaves customers alone."""
-    ours = trial.evaluate(policy.choice(trial.observer))
+    ours = trial.worth(policy)
     captured = trial.captured(ours.value)
     contacted = float(ours.contacted.mean())
     if captured is None:
@@ -149,8 +158,7 @@ def projection(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Ou
     process, tables = trial.process, trial.tables
     if trial.captured(trial.best.value) is None:
         return gain(policy, trial, gates)
-    choice = policy.choice(trial.observer)
-    ours = trial.evaluate(choice)
+    choice, ours = policy.choice(trial.observer), trial.worth(policy)
     gained = [float((ours.value - trial.none).mean())]
     for each in process.projections[1:]:
         other = process.at(each)
@@ -238,7 +246,7 @@ def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> 
     The customers keep responding as they do; only what the policy is shown changes. Where there is nothing to gain
     nothing can be lost, and the policy must leave customers alone instead.
     """
-    ours = trial.evaluate(policy.choice(trial.observer))
+    ours = trial.worth(policy)
     captured = trial.captured(ours.value)
     if captured is None:
         return gain(policy, trial, gates)
@@ -309,10 +317,8 @@ def no_worse_than(
     shown = Observer(trial.tables, before)
     if champion.observation_names != shown.names:
         return no_champion()
-    ours, theirs = (
-        trial.captured(trial.evaluate(each).value)
-        for each in (policy.choice(trial.observer), champion.choice(shown))
-    )
+    ours = trial.captured(trial.worth(policy).value)
+    theirs = trial.captured(trial.evaluate(champion.choice(shown)).value)
     if ours is None or theirs is None:
         return gain(policy, trial, gates)
     limit = -gates.champion_captured_tolerance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -71,6 +71,9 @@ class Yardstick:
     observer: Observer
     none: Floats
     best: Evaluation
+    _worth: dict[int, tuple[DecisionPolicy, Evaluation]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, tables: ResponseTables, process: RetentionProcess) -> Yardstick:
@@ -88,6 +91,12 @@ class Yardstick:
 
     def evaluate(self, choice: Choice) -> Evaluation:
         return evaluate(self.tables, self.process, choice)
+
+    def worth(self, policy: DecisionPolicy) -> Evaluation:
+        """What a policy is worth to them that is shown what it was trained for; found once for all gates."""
+        if id(policy) not in self._worth:
+            self._worth[id(policy)] = policy, self.evaluate(policy.choice(self.observer))
+        return self._worth[id(policy)][1]
 
 
 def held_out_yardstick(
@@ -108,7 +117,7 @@ def held_out_yardstick(
 
 def gain(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> Outcome:
     """Captures most of what can be gained; where there is nothing to gain, leaves customers alone."""
-    ours = yardstick.evaluate(policy.choice(yardstick.observer))
+    ours = yardstick.worth(policy)
     captured = yardstick.captured(ours.value)
     contacted = float(ours.contacted.mean())
     if captured is None:
@@ -152,8 +161,7 @@ def projection(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGate
     process, tables = yardstick.process, yardstick.tables
     if yardstick.captured(yardstick.best.value) is None:
         return gain(policy, yardstick, gates)
-    choice = policy.choice(yardstick.observer)
-    ours = yardstick.evaluate(choice)
+    choice, ours = policy.choice(yardstick.observer), yardstick.worth(policy)
     gained = [float((ours.value - yardstick.none).mean())]
     for each in process.projections[1:]:
         other = process.at(each)
@@ -243,7 +251,7 @@ def proof_of_use(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGa
     only what effects are told against, and one arm may be the best for everybody: then no model of single customers is
     of use, and what is captured counts.
     """
-    ours = yardstick.evaluate(policy.choice(yardstick.observer))
+    ours = yardstick.worth(policy)
     captured = yardstick.captured(ours.value)
     outcome = bool(yardstick.process.outcome)
     if captured is None or (outcome and (ours.first == ours.first[0]).all()):
@@ -317,10 +325,8 @@ def no_worse_than(
     shown = Observer(yardstick.tables, before)
     if champion.observation_names != shown.names:
         return no_champion()
-    ours, theirs = (
-        yardstick.captured(yardstick.evaluate(each).value)
-        for each in (policy.choice(yardstick.observer), champion.choice(shown))
-    )
+    ours = yardstick.captured(yardstick.worth(policy).value)
+    theirs = yardstick.captured(yardstick.evaluate(champion.choice(shown)).value)
     if ours is None or theirs is None:
         return gain(policy, yardstick, gates)
     limit = -gates.champion_captured_tolerance

@@ -130,7 +130,8 @@ class OfferLog:
     def months(self) -> Floats:
         """(n,) when each decision was made, since the first."""
         decided = self.frame["decided_at"]
-        return (decided - decided.min()).dt.total_seconds().to_numpy() / (86_400 * DAYS_A_MONTH)
+        seconds = (decided - decided.min()).dt.total_seconds().to_numpy()
+        return np.asarray(seconds / (86_400 * DAYS_A_MONTH), np.float64)
 
     @property
     def customer_id(self) -> NDArray[np.object_]:

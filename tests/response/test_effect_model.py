@@ -208,7 +208,7 @@ def test_a_tampered_array_is_refused(fitted, tmp_path, name, change):
         lambda described: described["basis"]["knots"].reverse(),
         lambda described: described["basis"]["scale"].__setitem__(0, 0.0),
         lambda described: described["menu"].pop(),
-        lambda described: described["weights"].pop("mediated"),
+        lambda described: described["weights"].pop("mediated, accepting"),
         lambda described: described["weights"].update(boosted=-1.0),
     ],
 )

@@ -91,6 +91,11 @@ class ReleaseModels:
         return replace(models, known=Known(names, models.compute(rows, [0] * len(rows))))
 
     @property
+    def comparing_no_arms(self) -> ReleaseModels:
+        """The same at less cost: outlooks that are computed say nothing of `best`, which `top_two` alone asks for."""
+        return replace(self, responses=replace(self.responses, left_open=None))
+
+    @property
     def schema(self) -> CustomerSchema:
         """The customers it is for."""
         return self.responses.schema

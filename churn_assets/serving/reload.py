@@ -12,7 +12,7 @@ from typing import Literal
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema, not_understood
-from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.risk_only import AnyDecider, RiskModels, decider_of
 from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.message.text.profile import ProfileError
@@ -221,7 +221,13 @@ class ReleaseFollower:
 
 
 def load_served(
-    store: ArtifactStore, ref: ArtifactRef, message_seconds: float, now: datetime, *, keyed: bool = True
+    store: ArtifactStore,
+    ref: ArtifactRef,
+    message_seconds: float,
+    now: datetime,
+    *,
+    keyed: bool = True,
+    top_two: bool = False,
 ) -> ServedRelease:
     """Load a release to answer with: every digest verified, golden rows and golden decisions replayed.
 
@@ -231,13 +237,17 @@ def load_served(
         message_seconds: For the messages of one call.
         now: Aware time.
         keyed: Whether there is a secret to draw with.
+        top_two: Whether exploration asks how likely each arm is the best.
 
     Raises:
         StoreError: It or a member is missing, corrupt, or decides otherwise than when it was built.
         ProfileError: Its messages speak of columns that it has not.
-        UnservableError: Its template cannot be sent with an arm of its menu, or its campaign cannot be drawn.
+        UnservableError: Its template cannot be sent with an arm of its menu, or its campaign cannot be drawn, or it
+            was built before releases kept what `top_two` draws by.
     """
     bundle, models, manifests = load_with_members(store, ref)
+    if isinstance(models, ReleaseModels):
+        models = _comparing_arms(models) if top_two else models.comparing_no_arms
     if isinstance(models, RiskModels) and models.campaign is not None and not keyed:
         raise UnservableError(
             f"lets chance decide in campaign {models.campaign.name!r} and there is no secret to draw with: set "
@@ -253,18 +263,13 @@ def load_served(
     return ServedRelease(ref, bundle, manifests, decider, answers, messages, now)
 
 
-def refuse_unexplorable(served: ServedRelease) -> None:
-    """Where the design is `top_two`, a release must have kept what it draws by.
-
-    Raises:
-        UnservableError: It was built before releases did.
-    """
-    decider = served.decider
-    if isinstance(decider, Decider) and decider.models.responses.left_open is None:
+def _comparing_arms(models: ReleaseModels) -> ReleaseModels:
+    if models.responses.left_open is None:
         raise UnservableError(
             "kept nothing of what its log leaves open about effects, which serving.exploration.design: top_two draws "
             "by; build it anew with churn run, or set design: plausible"
         )
+    return models
 
 
 def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> None:

@@ -27,7 +27,7 @@ from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
 from churn_assets.serving.protocol import BoundedProtocol
-from churn_assets.serving.reload import ReleaseFollower, ServedRelease, load_served, refuse_unexplorable
+from churn_assets.serving.reload import ReleaseFollower, ServedRelease, load_served
 from churn_assets.serving.security import Guard, Keyring, read_keys
 from churn_assets.serving.switch import OfferSwitch, switch_log
 from churn_assets.serving.trial import TrialFollower
@@ -164,10 +164,8 @@ def worker_parts() -> Parts:
     log_folder = root / config.decision_log.folder
 
     def load(ref: ArtifactRef) -> ServedRelease:
-        served = load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed)
-        if config.exploration.design == "top_two":
-            refuse_unexplorable(served)
-        return served
+        top_two = config.exploration.design == "top_two"
+        return load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed, top_two=top_two)
 
     follower = ReleaseFollower(Channel(store, plan.channel), load, metrics.reload)
     unable = "" if keyed else f"there is no secret to draw with: set {ASSIGNMENT_KEY}"

@@ -500,5 +500,6 @@ ALSO: tuple[tuple[str, str, Breaker], ...] = (
 
 HEALTHY_BESIDE: dict[Key, Breaker] = {
     ("ppo_text", "better_than_sft"): _sft_noisy,
+    ("ppo_text", "not_over_optimised"): _sft_noisy,
 }
 """What stands beside the healthy value: a few steps of PPO do not beat the SFT model, but they beat a spoilt one."""

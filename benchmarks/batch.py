@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 from benchmarks.quickstart import ROOT, quickstart
 from benchmarks.scikit_learn import ScikitLearn
 from churn_assets.batch.job import DECIDED, PART_ROWS, Job, begin_batch, decide_part, outcome, stage_rows
-from churn_assets.batch.workers import decide_parts
+from churn_assets.batch.workers import work_parts
 from churn_assets.customers.table import CustomerTableError, prepare
 from churn_assets.deciding.files import save_models
 from churn_assets.deciding.release_models import ReleaseModels, canonical
@@ -96,7 +96,7 @@ def set_down(folder: Path, path: Path, models: ReleaseModels) -> int:
 def timed_batch(folder: Path, path: Path, models: ReleaseModels) -> tuple[float, float]:
     """Wall-clock and CPU seconds of a whole batch, its processes among them."""
     start, before = time.perf_counter(), cpu_seconds()
-    decide_parts(folder, set_down(folder, path, models))
+    work_parts("decide", folder, set_down(folder, path, models))
     found = outcome(folder)
     if found.undecided:
         raise RuntimeError(f"{found.undecided} rows were not decided for: {found.problems}")
@@ -114,9 +114,9 @@ def peak_mb(folder: Path, path: Path) -> float:
     code = (
         "import sys, resource; from pathlib import Path; from benchmarks.batch import set_down\n"
         "from churn_assets.deciding.files import load_models\n"
-        "from churn_assets.batch.workers import decide_parts; from churn_assets.batch.job import outcome\n"
+        "from churn_assets.batch.workers import work_parts; from churn_assets.batch.job import outcome\n"
         "folder, path, models = map(Path, sys.argv[1:])\n"
-        "decide_parts(folder, set_down(folder, path, load_models(models)), processes=1); outcome(folder)\n"
+        "work_parts('decide', folder, set_down(folder, path, load_models(models)), processes=1); outcome(folder)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     command = [sys.executable, "-c", code, str(folder), str(path), str(folder.parent / "models")]
@@ -153,13 +153,13 @@ def killed(folder: Path, path: Path, models: ReleaseModels) -> int:
     calm, often = folder / "calm", folder / "often"
     small = folder / "killed.parquet"
     pq.write_table(pq.read_table(path).slice(0, 4 * PART_ROWS), small)
-    decide_parts(calm, set_down(calm, small, models))
+    work_parts("decide", calm, set_down(calm, small, models))
     code = (
         "import sys; from pathlib import Path; from benchmarks.batch import set_down\n"
         "from churn_assets.deciding.files import load_models\n"
-        "from churn_assets.batch.workers import decide_parts\n"
+        "from churn_assets.batch.workers import work_parts\n"
         "folder, path, models = map(Path, sys.argv[1:])\n"
-        "decide_parts(folder, set_down(folder, path, load_models(models)), processes=1)"
+        "work_parts('decide', folder, set_down(folder, path, load_models(models)), processes=1)"
     )
     command = [sys.executable, "-c", code, str(often), str(small), str(folder / "models")]
     rng = np.random.default_rng(0)
@@ -169,7 +169,7 @@ def killed(folder: Path, path: Path, models: ReleaseModels) -> int:
                 process.wait(float(rng.uniform(2, 8)))
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
-    decide_parts(often, set_down(often, small, models))
+    work_parts("decide", often, set_down(often, small, models))
     return sum(digest(calm, each) != digest(often, each) for each in range(4))
 
 

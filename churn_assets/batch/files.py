@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 TOLD = b"told"
 """Key of a Parquet file's metadata: what is said of the part, as JSON."""
@@ -66,3 +68,19 @@ def create_table(path: Path, table: pa.Table, told: Any = None) -> bool:
 def read_told(path: Path) -> Any:
     """What is told of a table, without reading it."""
     return json.loads(pq.read_schema(path).metadata[TOLD])
+
+
+def create_arrays(path: Path, **arrays: NDArray[Any]) -> bool:
+    """As `create`, of arrays by name; `read_arrays` reads them."""
+
+    def write(draft: Path) -> None:
+        with draft.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    return create(path, write)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays by name."""
+    with np.load(path, allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}

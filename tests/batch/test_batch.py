@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from churn_assets.batch.job import DECIDED, Job, begin_batch, decide_part, decisions, end, outcome, stage_rows
-from churn_assets.batch.workers import WorkerError, decide_parts
+from churn_assets.batch.workers import WorkerError, work_parts
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.risk_only import decider_of
 from churn_assets.deciding.table import decide_rows
@@ -23,7 +23,7 @@ from churn_assets.release.deciding import load_release
 from churn_assets.store.location import open_store
 from churn_assets.tables.config import DatabaseTable
 from churn_assets.tables.files import DETECTED, read_raw
-from churn_assets.tables.problems import Problems
+from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.source import read_source_chunks
 
 ROOT = Path(__file__).parents[2]
@@ -66,7 +66,7 @@ def begun(folder: Path, led, source, now: datetime = NOW, content: str = "c") ->
 
 
 def in_parts(folder: Path, led, source) -> pd.DataFrame:
-    decide_parts(folder, begun(folder, led, source), processes=1)
+    work_parts("decide", folder, begun(folder, led, source), processes=1)
     outcome(folder)
     return pd.concat([each.to_pandas() for _, each in decisions(folder)], ignore_index=True)
 
@@ -159,7 +159,7 @@ def test_the_same_batch_goes_on_and_another_begins_anew(tmp_path, led, frame):
     end(folder)
     folder.mkdir()
     (folder / "mine.txt").touch()
-    with pytest.raises(ValueError, match="found other files, expected a folder of a batch"):
+    with pytest.raises(TableError, match="found other files, expected a folder of a batch"):
         begun(folder, led, path)
 
 
@@ -173,7 +173,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(tmp_path, led, f
     in_parts(tmp_path / "calm", led, path)
     folder = tmp_path / "job"
     parts = begun(folder, led, path)
-    command = [sys.executable, "-m", "churn_assets.batch.workers", str(folder)]
+    command = [sys.executable, "-m", "churn_assets.batch.workers", "decide", str(folder)]
     for done in (0, 2):
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -184,7 +184,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(tmp_path, led, f
                 process.stdout.readline()
             time.sleep(0.01)
             os.kill(process.pid, signal.SIGKILL)
-    decide_parts(folder, parts, processes=2)
+    work_parts("decide", folder, parts, processes=2)
     assert of_all(folder) == of_all(tmp_path / "calm")
     ids = pd.concat([each.to_pandas() for _, each in decisions(folder)])["customer_id"]
     assert ids.tolist() == frame["customerID"].tolist()
@@ -198,4 +198,4 @@ def test_a_process_that_dies_is_told_with_its_part(tmp_path, led, frame):
     with pytest.raises(
         WorkerError, match="part 3: found a process that ended with 1, expected its decisions"
     ):
-        decide_parts(folder, parts, processes=2)
+        work_parts("decide", folder, parts, processes=2)

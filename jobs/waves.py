@@ -144,7 +144,7 @@ def _decide(
     context: dg.AssetExecutionContext, config: WaveConfig, experiment: str, wave: str
 ) -> dg.MaterializeResult[None]:
     from churn_assets.batch.progress import LoggedProgress
-    from churn_assets.batch.wave import Wave, decide_wave
+    from churn_assets.batch.wave import BatchWave, decide_wave
     from churn_assets.customers.table import located
     from churn_assets.release.deciding import load_release
     from churn_assets.release.loaded import load_desk
@@ -164,7 +164,7 @@ def _decide(
     bundle, models = load_release(store, ref)
     file = section.file(project.root, experiment, wave)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    asked = Wave(
+    asked = BatchWave(
         folder=file.with_name(f".{file.name}.parts"),
         root=project.root,
         ledger=project.root,

@@ -21,7 +21,7 @@ from churn_assets.deciding.budgets import all_fits, more_than_granted, standing
 from churn_assets.deciding.columns import BUDGET
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.table import PartWishes, wanted_of_part
-from churn_assets.decision.knapsack import InParts, Knapsacks, allocate, placed
+from churn_assets.decision.knapsack import InParts, Knapsacks, allocate, with_rows
 from churn_assets.decision.limits import Limits
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def grant(
     if not everything:
         found = allocate(problem)
         price, value, bound = found.price, found.value, found.bound
-        for number, (place, _) in enumerate(placed(problem)):
+        for number, (place, _) in enumerate(with_rows(problem)):
             create_arrays(_arrays(folder / GRANTED, number), arm=found.arm[place].astype(np.int16))
     told: dict[str, Any] = {"value": value, "bound": bound, "everything": everything}
     create_json(folder / GRANTED / TOGETHER, told | allowed | {"price": price.tolist()})

@@ -9,7 +9,7 @@ EVERY = 10.0
 """Seconds between two lines of a log."""
 
 
-class Progress(Protocol):
+class BatchProgress(Protocol):
     """Is told how far a batch is; from several threads."""
 
     def say(self, text: str) -> None:
@@ -23,6 +23,22 @@ class Progress(Protocol):
 
     def done(self, number: int) -> None:
         """One more part is done."""
+
+
+class NoProgress:
+    """Of whoever waits for nothing."""
+
+    def say(self, text: str) -> None:
+        """As of `BatchProgress`."""
+
+    def read(self, rows: int) -> None:
+        """As of `BatchProgress`."""
+
+    def begin(self, task: str, parts: int, part_rows: int) -> None:
+        """As of `BatchProgress`."""
+
+    def done(self, number: int) -> None:
+        """As of `BatchProgress`."""
 
 
 class LoggedProgress:
@@ -40,21 +56,21 @@ class LoggedProgress:
         self._begun = self._told = clock()
 
     def say(self, text: str) -> None:
-        """As of `Progress`."""
+        """As of `BatchProgress`."""
         self._tell(text)
 
     def read(self, rows: int) -> None:
-        """As of `Progress`."""
+        """As of `BatchProgress`."""
         self._rows = rows
         self._line(rows, 0)
 
     def begin(self, task: str, parts: int, part_rows: int) -> None:
-        """As of `Progress`."""
+        """As of `BatchProgress`."""
         self._task, self._parts, self._part_rows, self._done = task, parts, part_rows, 0
         self._begun = self._clock()
 
     def done(self, _number: int) -> None:
-        """As of `Progress`."""
+        """As of `BatchProgress`."""
         self._done += 1
         total = self._rows or self._parts * self._part_rows
         self._line(min(self._done * self._part_rows, total), total)

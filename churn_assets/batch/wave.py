@@ -45,7 +45,7 @@ from churn_assets.tables.text import as_text
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from churn_assets.batch.progress import Progress
+    from churn_assets.batch.progress import BatchProgress
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.deciding.budgets import BudgetUse
     from churn_assets.deciding.messages import MessageWriter
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wave:
+class BatchWave:
     """What is decided for and with what.
 
     Attributes:
@@ -72,6 +72,7 @@ class Wave:
         budget: Most money that the offers of this wave may cost together, beside that.
         name: Of the wave; what is decided under one name counts once in the ledger.
         propensities: Whether the propensity of every arm is written.
+        part_rows: Rows of a part.
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Wave:
     budget: float | None = None
     name: str | None = None
     propensities: bool = False
+    part_rows: int = PART_ROWS
 
     def job(self, now: datetime) -> Job:
         """What makes the batch the same batch."""
@@ -98,6 +100,7 @@ class Wave:
             content=sha256_bytes(canonical_json([content, self.customers.reading.model_dump(mode="json")])),
             now=now,
             responses=self.responses,
+            part_rows=self.part_rows,
             propensities=self.propensities,
             budgets=self.budgets,
             budget=self.budget,
@@ -108,7 +111,9 @@ class Wave:
         """The table, some rows at a time; those of a database in the order of their ids."""
         order = [] if self.customers.id is None else [self.customers.id]
         problems = Problems(str(self.source), CustomerTableError)
-        return read_source_chunks(self.source, self.root, problems, self.customers.reading, order, PART_ROWS)
+        return read_source_chunks(
+            self.source, self.root, problems, self.customers.reading, order, self.part_rows
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +127,7 @@ class DecidedWave:
         spending: The ledger's side of it; None where nothing is limited.
     """
 
-    wave: Wave
+    wave: BatchWave
     outcome: BatchOutcome
     uses: Sequence[BudgetUse]
     spending: WaveSpending | None
@@ -184,7 +189,13 @@ class DecidedWave:
         end(self.wave.folder)
 
 
-def decide_wave(wave: Wave, models: DecidingModels, progress: Progress, now: datetime) -> DecidedWave:
+def decide_wave(
+    wave: BatchWave,
+    models: DecidingModels,
+    progress: BatchProgress,
+    now: datetime,
+    processes: int | None = None,
+) -> DecidedWave:
     """Decide for all rows, or go on with it where a process was killed.
 
     Args:
@@ -192,6 +203,7 @@ def decide_wave(wave: Wave, models: DecidingModels, progress: Progress, now: dat
         models: Of its release.
         progress: Who is told how far it is.
         now: Aware time.
+        processes: As of `work_parts`.
 
     Raises:
         BudgetError: The limits do not fit the release.
@@ -208,11 +220,11 @@ def decide_wave(wave: Wave, models: DecidingModels, progress: Progress, now: dat
         spending = None
         if limits is not None:
             progress.begin("weigh", parts, begun.part_rows)
-            work_parts("weigh", folder, parts, progress.done)
+            work_parts("weigh", folder, parts, progress.done, processes)
             spending = _spending(wave, begun)
             grant(folder, limits, spending.used, spending.allow)
         progress.begin("decide", parts, begun.part_rows)
-        work_parts("decide", folder, parts, progress.done)
+        work_parts("decide", folder, parts, progress.done, processes)
         found, uses = outcome(folder), []
         if limits is not None:
             paths = (folder / DECIDED / part_name(each) for each in range(parts))
@@ -224,7 +236,7 @@ def decide_wave(wave: Wave, models: DecidingModels, progress: Progress, now: dat
     return DecidedWave(wave, found, uses, spending)
 
 
-def _spending(wave: Wave, begun: Job) -> WaveSpending:
+def _spending(wave: BatchWave, begun: Job) -> WaveSpending:
     """What the wave may use."""
     decider, config = decider_in(wave.folder), begun.limited
     assert config is not None

@@ -74,7 +74,7 @@ def decide(
     A large table is decided in parts; run again, a command that was killed goes on where it was. Limits of the
     experiment's `budgets:` hold for all rows together, and --budget beside them.
     """
-    from churn_assets.batch.wave import Wave, decide_wave
+    from churn_assets.batch.wave import BatchWave, decide_wave
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import CustomerTableError
     from churn_assets.release.config import missing_for_more
@@ -92,7 +92,7 @@ def decide(
     decided_file = None if target is None else TableFile(target)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
-    asked = Wave(
+    asked = BatchWave(
         folder=_folder(context.obj, target, kept),
         root=Path(),  # of the table; the ledger is the project's
         ledger=context.obj,

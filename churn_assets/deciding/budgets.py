@@ -19,7 +19,7 @@ from churn_assets.deciding.release_models import Foreseen
 from churn_assets.decision.knapsack import (
     Allocation,
     Knapsacks,
-    Problem,
+    SharedProblem,
     allocate,
     filled,
     fitting,
@@ -234,7 +234,7 @@ def more_than_granted(problem: Knapsacks, arm: Ints) -> Bools:
     return more
 
 
-def all_fits(problem: Problem) -> bool:
+def all_fits(problem: SharedProblem) -> bool:
     """Whether every limit is kept whatever anybody gets, also of what the policy would not choose."""
     total = np.zeros(len(problem.limit))
     for part in problem.parts():

@@ -182,11 +182,11 @@ class InParts:
         return replace(self, read=lambda: (each.without_the_impossible() for each in self.read()))
 
 
-Problem = Knapsacks | InParts
+SharedProblem = Knapsacks | InParts
 """What is shared out. Of one in parts, memory holds a part, and some 50 bytes for every customer who is contacted."""
 
 
-def placed(problem: Problem) -> Iterator[tuple[slice, Knapsacks]]:
+def with_rows(problem: SharedProblem) -> Iterator[tuple[slice, Knapsacks]]:
     """Each part, with the rows of the whole that it is."""
     start = 0
     for part in problem.parts():
@@ -194,10 +194,10 @@ def placed(problem: Problem) -> Iterator[tuple[slice, Knapsacks]]:
         start += len(part)
 
 
-def gathered(problem: Problem, rows: Ints) -> Knapsacks:
+def in_memory(problem: SharedProblem, rows: Ints) -> Knapsacks:
     """Some of the customers in memory; `rows` are in order."""
     found = []
-    for place, part in placed(problem):
+    for place, part in with_rows(problem):
         mine = rows[slice(*np.searchsorted(rows, [place.start, place.stop]))] - place.start
         found.append((part.value[mine], part.cost[mine], part.covers[part.group[mine]]))
         arms = part.arms
@@ -206,11 +206,11 @@ def gathered(problem: Problem, rows: Ints) -> Knapsacks:
     return Knapsacks(value, cost, problem.limit, problem.contacts, arms, group, covers)
 
 
-def uses(problem: Problem, arm: Ints) -> Floats:
+def uses(problem: SharedProblem, arm: Ints) -> Floats:
     """(J,) what (n,) arms use of each limit together, rounded once: in any order it is the same."""
     costs: list[Floats] = []
     drawn: list[Bools] = []
-    for place, part in placed(problem):
+    for place, part in with_rows(problem):
         mine = arm[place]
         rows = np.flatnonzero(mine)
         costs.append(part.cost[rows, mine[rows]])
@@ -229,11 +229,11 @@ def uses(problem: Problem, arm: Ints) -> Floats:
     )
 
 
-def worth(problem: Problem, arm: Ints) -> float:
+def worth(problem: SharedProblem, arm: Ints) -> float:
     """What (n,) arms add together."""
     return math.fsum(
         chain.from_iterable(
-            part.value[np.arange(len(part)), arm[place]].tolist() for place, part in placed(problem)
+            part.value[np.arange(len(part)), arm[place]].tolist() for place, part in with_rows(problem)
         )
     )
 
@@ -257,7 +257,7 @@ class Allocation:
     bound: float
 
 
-def allocate(problem: Problem, price: Floats | None = None) -> Allocation:
+def allocate(problem: SharedProblem, price: Floats | None = None) -> Allocation:
     """Arms that fit all limits, near the best there are, and the bound that says how near.
 
     Args:
@@ -271,7 +271,7 @@ def allocate(problem: Problem, price: Floats | None = None) -> Allocation:
     return Allocation(arm, found, uses(problem, arm), worth(problem, arm), bound)
 
 
-def dual_bound(problem: Problem, price: Floats) -> float:
+def dual_bound(problem: SharedProblem, price: Floats) -> float:
     """What no allocation can be worth more than: the Lagrangian dual at (J,) prices, all of at least 0."""
     best = [
         float(part.net(price, rows).max(axis=1).sum()) for part in problem.parts() for rows in part.chunks()
@@ -279,13 +279,13 @@ def dual_bound(problem: Problem, price: Floats) -> float:
     return math.fsum([*best, *(price * problem.limit).tolist()])
 
 
-def preferred_at(problem: Problem, price: Floats) -> Ints:
+def preferred_at(problem: SharedProblem, price: Floats) -> Ints:
     """(n,) the arm of most value net of prices; of equal ones the first."""
     chosen = (part.net(price, rows).argmax(axis=1) for part in problem.parts() for rows in part.chunks())
     return np.concatenate([np.zeros(0, np.int64), *chosen])
 
 
-def shadow_prices(problem: Problem, price: Floats | None = None) -> Floats:
+def shadow_prices(problem: SharedProblem, price: Floats | None = None) -> Floats:
     """(J,) prices that make the dual bound about as low as it can be.
 
     Args:
@@ -297,18 +297,18 @@ def shadow_prices(problem: Problem, price: Floats | None = None) -> Floats:
     if not n or not len(found):
         return np.zeros(len(found))
     if n > SAMPLE:
-        few = gathered(problem, np.sort(np.random.default_rng(0).choice(n, SAMPLE, replace=False)))
+        few = in_memory(problem, np.sort(np.random.default_rng(0).choice(n, SAMPLE, replace=False)))
         found = shadow_prices(replace(few, limit=problem.limit * (SAMPLE / n)), found)
         return _minimised(problem, [found, np.zeros_like(found)], [SHARPEST * 2])
     if isinstance(problem, InParts):
-        problem = gathered(problem, np.arange(n))
+        problem = in_memory(problem, np.arange(n))
     stages = [SOFTEST if price is None else WARM]
     while stages[-1] > SHARPEST:
         stages.append(max(stages[-1] * COOLING, SHARPEST))
     return _minimised(problem, [found, np.zeros_like(found)], stages)
 
 
-def _minimised(problem: Problem, starts: list[Floats], stages: list[float]) -> Floats:
+def _minimised(problem: SharedProblem, starts: list[Floats], stages: list[float]) -> Floats:
     """The prices of the lowest bound of all that each stage of the smoothed dual ends at, and of the starts."""
     smooth = _SmoothDual.of(problem)
     found = np.minimum(starts[0], smooth.most)
@@ -329,12 +329,12 @@ class _SmoothDual:
         most: (J,) prices above which nobody draws on a limit.
     """
 
-    problem: Problem
+    problem: SharedProblem
     unit: float
     most: Floats
 
     @classmethod
-    def of(cls, problem: Problem) -> _SmoothDual:
+    def of(cls, problem: SharedProblem) -> _SmoothDual:
         total, some, most = 0.0, 0, np.zeros(len(problem.limit))
         for part in problem.parts():
             best = part.value.max(axis=1, initial=0.0)
@@ -421,7 +421,7 @@ def _newton(smooth: _SmoothDual, price: Floats, softness: float) -> Floats:
     return price
 
 
-def fitting(problem: Problem, arm: Ints, price: Floats) -> Ints:
+def fitting(problem: SharedProblem, arm: Ints, price: Floats) -> Ints:
     """(n,) arms of which some were taken back, the least worth at (J,) prices first, until all limits are kept.
 
     Leaving a customer alone uses nothing, so that whatever is taken back makes no other limit worse.
@@ -439,10 +439,10 @@ def fitting(problem: Problem, arm: Ints, price: Floats) -> Ints:
     return arm
 
 
-def _drawing(problem: Problem, arm: Ints, price: Floats, j: int) -> tuple[Ints, Floats, Floats]:
+def _drawing(problem: SharedProblem, arm: Ints, price: Floats, j: int) -> tuple[Ints, Floats, Floats]:
     """Who draws on limit j, with what they use of it, and what a unit of that is worth net of all other prices."""
     found, counted = [], bool(problem.contacts[j])
-    for place, part in placed(problem):
+    for place, part in with_rows(problem):
         mine = arm[place]
         rows = np.flatnonzero(mine)
         rows = rows[part.draws[part.group[rows], j, mine[rows]]]
@@ -455,13 +455,13 @@ def _drawing(problem: Problem, arm: Ints, price: Floats, j: int) -> tuple[Ints, 
     return rows, amount, ratio
 
 
-def filled(problem: Problem, arm: Ints, price: Floats) -> Ints:
+def filled(problem: SharedProblem, arm: Ints, price: Floats) -> Ints:
     """(n,) arms that fit, made better one customer at a time, the most value for priced use first."""
     rows, better = _improvements(problem, arm, price)
     if not len(rows):
         return fitting(problem, arm, price)
     known, at = np.unique(rows, return_inverse=True)
-    few, chosen = gathered(problem, known), arm[known]
+    few, chosen = in_memory(problem, known), arm[known]
     left = (problem.limit - uses(problem, arm)).tolist()
     limits = [[np.flatnonzero(each).tolist() for each in of.T] for of in few.draws]
     counted, group = problem.contacts.tolist(), few.group[at].tolist()
@@ -483,10 +483,10 @@ def filled(problem: Problem, arm: Ints, price: Floats) -> Ints:
     return fitting(problem, whole, price)
 
 
-def _improvements(problem: Problem, arm: Ints, price: Floats) -> tuple[Ints, Ints]:
+def _improvements(problem: SharedProblem, arm: Ints, price: Floats) -> tuple[Ints, Ints]:
     """Customers and arms that would add value, in the order in which they are tried."""
     row, new, ratio = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    for place, part in placed(problem):
+    for place, part in with_rows(problem):
         for rows in part.chunks():
             value, priced = part.value[rows], part.priced_use(price, rows)
             mine = arm[place][rows, None]

@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from churn_assets.batch.wave import Wave
+from churn_assets.batch.progress import NoProgress
+from churn_assets.batch.wave import BatchWave
 from churn_assets.batch.wave import decide_wave as decide_wave_of
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.deciding.budgets import Wishes, granted, standing, used_by, wanted
@@ -118,16 +119,10 @@ def limited(config, decider, ledger, ids, wave=None, now=NOW):
     return WaveSpending.begin(config, ledger, decider.menu, decider.schema, customers, wave, now)
 
 
-class Quiet:
-    """Whoever waits for nothing."""
-
-    say = read = done = begin = lambda self, *_: None
-
-
 def decide_wave(small, root, budget=None, rows=slice(0, 300), wave=None, now=NOW):
     root.mkdir(exist_ok=True)
     as_raw(small.table).iloc[rows].to_csv(root / "t.csv", index=False)
-    asked = Wave(
+    asked = BatchWave(
         folder=root / "parts",
         root=root,
         ledger=root,
@@ -140,7 +135,7 @@ def decide_wave(small, root, budget=None, rows=slice(0, 300), wave=None, now=NOW
         budget=budget,
         name=wave,
     )
-    found = decide_wave_of(asked, small.models, Quiet(), now)
+    found = decide_wave_of(asked, small.models, NoProgress(), now)
     found.write(None, None)
     found.end()
     return found.uses

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from churn_assets.tables.problems import TableError
 
 TOLD = b"told"
 """Key of a Parquet file's metadata: what is said of the part, as JSON."""
@@ -42,6 +46,48 @@ def create(path: Path, write: Callable[[Path], None]) -> bool:
     finally:
         draft.unlink(missing_ok=True)
     return True
+
+
+PATIENCE = 30.0
+"""Seconds that a batch is waited for which another process works on: one that was killed leaves a part unfinished."""
+
+
+def lock_of(folder: Path, patience: float = PATIENCE) -> IO[bytes]:
+    """Keep all others from a batch until the file is closed, here and in every process that inherits it.
+
+    Args:
+        folder: Of the batch; the lock lies beside it.
+        patience: Seconds to wait for it.
+
+    Raises:
+        TableError: Another process works on the batch.
+    """
+    path, ends = _lock_path(folder), time.monotonic() + patience
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                file.close()
+                raise TableError(
+                    f"{folder}: found another process that decides the same, expected one at a time; wait for it"
+                ) from None
+            time.sleep(0.1)
+        file.close()
+
+
+def unlock(folder: Path, lock: IO[bytes]) -> None:
+    """Let others begin the batch."""
+    _lock_path(folder).unlink(missing_ok=True)
+    lock.close()
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def create_json(path: Path, value: Any) -> bool:

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from churn_assets.batch.files import read_told
+from churn_assets.batch.files import lock_of, read_told, unlock
 from churn_assets.batch.job import (
     DECIDED,
     PART_ROWS,
@@ -125,12 +125,14 @@ class DecidedWave:
         outcome: What is said of all rows.
         uses: How each limit stands after it.
         spending: The ledger's side of it; None where nothing is limited.
+        lock: Keeps other processes from the same, until it ends.
     """
 
     wave: BatchWave
     outcome: BatchOutcome
     uses: Sequence[BudgetUse]
     spending: WaveSpending | None
+    lock: IO[bytes]
 
     @property
     def decider(self) -> AnyDecider:
@@ -187,6 +189,7 @@ class DecidedWave:
     def end(self) -> None:
         """Removes the parts: all is written."""
         end(self.wave.folder)
+        unlock(self.wave.folder, self.lock)
 
 
 def decide_wave(
@@ -208,8 +211,23 @@ def decide_wave(
     Raises:
         BudgetError: The limits do not fit the release.
         CustomerTableError: The table cannot be decided for; in both cases nothing is left of the wave.
-        TableError: Its folder holds something else.
+        TableError: Its folder holds something else, or another process decides the same.
     """
+    with ExitStack() as stack:
+        lock = stack.enter_context(lock_of(wave.folder))
+        found = _decided(wave, models, progress, now, processes, lock)
+        stack.pop_all()  # from here on it is held until the wave ends
+    return found
+
+
+def _decided(
+    wave: BatchWave,
+    models: DecidingModels,
+    progress: BatchProgress,
+    now: datetime,
+    processes: int | None,
+    lock: IO[bytes],
+) -> DecidedWave:
     job, folder = wave.job(now), wave.folder
     begun = begin_batch(folder, job, models)
     if begun.now != job.now:
@@ -220,11 +238,11 @@ def decide_wave(
         spending = None
         if limits is not None:
             progress.begin("weigh", parts, begun.part_rows)
-            work_parts("weigh", folder, parts, progress.done, processes)
+            work_parts("weigh", folder, parts, progress.done, processes, lock)
             spending = _spending(wave, begun)
             grant(folder, limits, spending.used, spending.allow)
         progress.begin("decide", parts, begun.part_rows)
-        work_parts("decide", folder, parts, progress.done, processes)
+        work_parts("decide", folder, parts, progress.done, processes, lock)
         found, uses = outcome(folder), []
         if limits is not None:
             paths = (folder / DECIDED / part_name(each) for each in range(parts))
@@ -232,8 +250,9 @@ def decide_wave(
             uses = Limited.read(folder, limits).uses(used)
     except (CustomerTableError, BudgetError):
         end(folder)
+        unlock(folder, lock)
         raise
-    return DecidedWave(wave, found, uses, spending)
+    return DecidedWave(wave, found, uses, spending, lock)
 
 
 def _spending(wave: BatchWave, begun: Job) -> WaveSpending:

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import IO
 
 from churn_assets.batch.job import decide_part, weigh_part
 
@@ -32,6 +33,7 @@ def work_parts(
     parts: int,
     tell: Callable[[int], None] = lambda _: None,
     processes: int | None = None,
+    lock: IO[bytes] | None = None,
 ) -> None:
     """Do with all parts what is not done yet.
 
@@ -41,6 +43,7 @@ def work_parts(
         parts: How many there are.
         tell: Called with the number of every part that is done.
         processes: How many at once; None: as many as there are cores.
+        lock: Of the batch: held until the last of them ends, however this process does.
 
     Raises:
         WorkerError: A process was killed, or raised what this one could not tell.
@@ -58,7 +61,7 @@ def work_parts(
         waiting.put(number)
     stopped = threading.Event()
     with ThreadPoolExecutor(count) as pool:
-        for done in [pool.submit(_work, task, folder, waiting, tell, stopped) for _ in range(count)]:
+        for done in [pool.submit(_work, task, folder, waiting, tell, stopped, lock) for _ in range(count)]:
             done.result()
 
 
@@ -68,12 +71,19 @@ def _work(
     waiting: SimpleQueue[int],
     tell: Callable[[int], None],
     stopped: threading.Event,
+    lock: IO[bytes] | None,
 ) -> None:
     """Hands parts to one process until none is left."""
     command = [sys.executable, "-m", "churn_assets.batch.workers", task, str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    inherited = () if lock is None else (lock.fileno(),)
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        pass_fds=inherited,
     ) as process:
         try:
             while not stopped.is_set() and (number := _next(waiting)) is not None:

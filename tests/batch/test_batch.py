@@ -17,6 +17,7 @@ import pytest
 
 from churn_assets.batch import job as batch_job
 from churn_assets.batch import limited as limited_part
+from churn_assets.batch.files import lock_of, unlock
 from churn_assets.batch.job import DECIDED, Job, begin_batch, decide_part, decisions, end, outcome, stage_rows
 from churn_assets.batch.progress import NoProgress
 from churn_assets.batch.wave import BatchWave, decide_wave
@@ -253,6 +254,16 @@ def test_limits_hold_for_all_parts_together_whatever_their_size(tmp_path, led, f
     pd.testing.assert_frame_equal(parts, whole, check_exact=True)
     assert (parts["decision"] == "offer").sum() == 5  # of 20 in four weeks
     assert parts["reasons"].str.contains("the budget does not cover").any()
+
+
+def test_two_processes_do_not_decide_the_same_at_once(tmp_path):
+    folder = tmp_path / "parts"
+    first = lock_of(folder)
+    with pytest.raises(TableError, match="found another process that decides the same"):
+        lock_of(folder, patience=0.05)
+    unlock(folder, first)
+    unlock(folder, lock_of(folder, patience=0))
+    assert not [*tmp_path.iterdir()]
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,9 @@
-"""The asset `customer_decisions`: a wave of customers decided for with one release; its job, and the sensor that asks.
+"""The asset `customer_decisions`: a wave of customers decided for with a release; its job, and the sensor that asks.
 
 What a wave is, and how it is decided, stands in `churn_assets.batch`.
 """
 
+import os
 import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -81,8 +82,8 @@ def customer_decisions(
         kinds={"parquet"},
         owners=["team:retention"],
         required_resource_keys={"project"},
-        description="Decisions for the customers of a wave, by one release, within the budgets; written once, and "
-        "gone on with where a run was killed.",
+        description="Decisions for the customers of a wave, by one release or, while a trial runs, by the champion and "
+        "the candidate, within the budgets; written once, and gone on with where a run was killed.",
     )
     def decide(context: dg.AssetExecutionContext, config: WaveConfig) -> dg.MaterializeResult[None]:
         names = context.partition_key.keys_by_dimension
@@ -144,11 +145,14 @@ def _decide(
     context: dg.AssetExecutionContext, config: WaveConfig, experiment: str, wave: str
 ) -> dg.MaterializeResult[None]:
     from churn_assets.batch.progress import LoggedProgress
+    from churn_assets.batch.tried import Leading, tried_beside
     from churn_assets.batch.wave import BatchWave, decide_wave
     from churn_assets.customers.table import located
+    from churn_assets.deciding.secret import assignment_key
     from churn_assets.release.deciding import load_release
     from churn_assets.release.loaded import load_desk
     from churn_assets.release.naming import find_release
+    from churn_assets.store.channels import Channel
     from churn_assets.tables.table_file import TableFile
     from churn_assets.tables.wave_table import WaveTable
 
@@ -164,6 +168,17 @@ def _decide(
     bundle, models = load_release(store, ref)
     file = section.file(project.root, experiment, wave)
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    tried = None
+    if config.release == "champion":
+        tried = tried_beside(
+            Leading(Channel(store, whole.channel), ref, bundle, models),
+            store,
+            datetime.now(UTC),
+            limited=whole.budgets is not None or config.budget is not None,
+            key=assignment_key(os.environ),
+            rollout_epoch=whole.serving.assignment_epoch,
+            say=context.log.warning,
+        )
     asked = BatchWave(
         folder=file.with_name(f".{file.name}.parts"),
         root=project.root,
@@ -177,15 +192,19 @@ def _decide(
         budget=config.budget,
         name=wave,
         propensities=section.propensities and "decision" in bundle.branches,
+        tried=tried,
     )
     begun = time.monotonic()
     decided = decide_wave(asked, models, LoggedProgress(context.log.info, time.monotonic), datetime.now(UTC))
     to = section.table
     table = None if to is None else WaveTable(to.database, to.table, wave, project.root)
-    writer = load_desk(store, bundle) if section.messages else None
-    decided.write(TableFile(file), table, writer)
+    bundles = {str(ref): bundle} | ({} if tried is None else {tried.job.candidate: tried.bundle})
+    writers = {each: load_desk(store, of) for each, of in bundles.items()} if section.messages else {}
+    decided.write(TableFile(file), table, writers)
     seconds = time.monotonic() - begun
     shown = _shown(decided, file, seconds) | ({} if table is None else {"table": str(table)})
+    if tried is not None:
+        shown["trial"] = tried.told(decided.outcome)
     decided.end()
     return dg.MaterializeResult(
         metadata=shown | {"release": str(ref), "simulated": bundle.simulated},

@@ -8,33 +8,37 @@ killed goes on where it was, and a late process changes nothing.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from churn_assets.batch.files import create_json, create_table, read_plain, read_told
 from churn_assets.batch.limited import GRANTED, WANTED, Limited, stopped_of, use_of, weigh
 from churn_assets.batch.staging import ROWS, STAGED, part_name, set_down_rows, staged_part
 from churn_assets.customers.features import too_far
 from churn_assets.customers.table import CustomerTableError
-from churn_assets.deciding.decider import Decider
+from churn_assets.deciding.decider import NO_ROLLOUT, Decider, Rollout
 from churn_assets.deciding.files import load_models, save_models
 from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, decider_of
+from churn_assets.deciding.secret import assignment_key
 from churn_assets.deciding.table import TableDecisions, decide_part_rows
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.decision.limits import BudgetError, BudgetsConfig, Limits, for_this_run
 from churn_assets.tables.problems import TableError, TableProblem, merged_problems, raise_all
 from churn_assets.tables.raw import RawTable
 
 JOB, DECIDED = "job.json", "decided"
+TRIED = "models.tried"
 PART_ROWS = 65_536
 """Rows of a part: about 100 MB while it is decided for."""
 
@@ -42,6 +46,22 @@ GOES_ON = timedelta(hours=24)
 """A batch that began longer ago is begun anew: its decisions would be of another day."""
 
 MONEY = ("window_value", "expected_value", "value_low", "value_high")
+
+
+class TrialJob(BaseModel, frozen=True, extra="forbid"):
+    """The candidate that decides for a share of a batch. The secret that draws is the environment's, in no file.
+
+    Attributes:
+        candidate: The release.
+        share: Of the customers, in (0, 1).
+        epoch: Of the trial.
+        rollout_epoch: `serving.assignment_epoch`: a server gives the same customers to it.
+    """
+
+    candidate: str
+    share: float
+    epoch: str
+    rollout_epoch: str
 
 
 class Job(BaseModel, frozen=True, extra="forbid"):
@@ -58,6 +78,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         budgets: What all its rows together may use.
         budget: Most money that they may use beside that.
         wave: Its name, where limits hold for some waves alone.
+        trial: Which release decides beside it, and for whom; None for all by one.
     """
 
     release: str
@@ -70,11 +91,18 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     budgets: BudgetsConfig | None = None
     budget: float | None = None
     wave: str | None = None
+    trial: TrialJob | None = None
 
     @property
     def limited(self) -> BudgetsConfig | None:
         """The budgets, that of this run alone among them; None: as much as the offers are worth."""
         return for_this_run(self.budgets, self.budget)
+
+    @model_validator(mode="after")
+    def _one_release_within_limits(self) -> Self:
+        if self.trial is not None and self.limited is not None:
+            raise ValueError("trial: found budgets, expected none: within limits one release decides for all")
+        return self
 
     def same(self, other: Job) -> bool:
         """Whether two batches differ in nothing but when they began."""
@@ -93,6 +121,7 @@ class BatchOutcome:
         outside: How many customers lie far outside of what was learned, by feature.
         said: What was detected in reading.
         spend: The most that all offers can cost together.
+        releases: How many rows each release decided.
     """
 
     rows: int
@@ -102,6 +131,7 @@ class BatchOutcome:
     outside: Mapping[str, int]
     said: tuple[str, ...]
     spend: float
+    releases: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
@@ -109,13 +139,16 @@ class BatchOutcome:
         return self.rows - self.undecided
 
 
-def begin_batch(folder: Path, job: Job, models: DecidingModels) -> Job:
+def begin_batch(
+    folder: Path, job: Job, models: DecidingModels, candidate: DecidingModels | None = None
+) -> Job:
     """Set down what is decided with; or go on with the same batch, begun within `GOES_ON`; returns the batch.
 
     Args:
         folder: Of this batch alone; another batch that is there is removed.
         job: What it is.
         models: Of its release.
+        candidate: Of the one that is tried beside it, where one is.
 
     Raises:
         TableError: The folder holds something else.
@@ -131,6 +164,9 @@ def begin_batch(folder: Path, job: Job, models: DecidingModels) -> Job:
         raise TableError(f"{folder}: found other files, expected a folder of a batch, or none; move it away")
     folder.mkdir(parents=True, exist_ok=True)
     save_models(models, folder)
+    if candidate is not None:
+        (folder / TRIED).mkdir(exist_ok=True)
+        save_models(candidate, folder / TRIED)
     create_json(folder / JOB, job.model_dump(mode="json"))
     return Job.model_validate(read_plain(folder / JOB))
 
@@ -157,7 +193,7 @@ def stage_rows(
     Raises:
         CustomerTableError: As of `staging.set_down_rows`.
     """
-    job, decider = _opened(folder)
+    job, decider, _ = _opened(folder)
     if not (folder / STAGED).exists():
         set_down_rows(folder, chunks(), decider.schema, job.source, job.now, tell)
     return int(read_plain(folder / STAGED)["parts"])
@@ -175,7 +211,7 @@ def weigh_part(folder: Path, number: int) -> None:
         folder: Of a batch whose rows are set down, and whose customers share limits.
         number: Of the part, from 0.
     """
-    (job, decider), limits = _opened(folder), limits_of(folder)
+    (job, decider, _), limits = _opened(folder), limits_of(folder)
     assert limits is not None
     assert isinstance(decider, Decider)
     weigh(folder, number, decider, job.now, limits)
@@ -191,13 +227,15 @@ def decide_part(folder: Path, number: int) -> None:
     path = folder / DECIDED / part_name(number)
     if path.exists():
         return
-    job, decider = _opened(folder)
+    job, decider, rollout = _opened(folder)
     limits = limits_of(folder)
     limited = None if limits is None else Limited.read(folder, limits)
     raw = staged_part(folder, number)
     try:
         stopped = None if limited is None else stopped_of(folder, number, limited)
-        found = decide_part_rows(raw, decider, job.now, propensities=job.propensities, stopped=stopped)
+        found = decide_part_rows(
+            raw, decider, job.now, propensities=job.propensities, stopped=stopped, rollout=rollout
+        )
     except CustomerTableError as error:
         told = {"rows": len(raw), "refused": error.to_json() or [], "message": str(error)}
         create_table(path, pa.table({}), told)
@@ -216,7 +254,7 @@ def limits_of(folder: Path) -> Limits | None:
     Raises:
         BudgetError: They do not fit the release, or chance decides in it.
     """
-    job, decider = _opened(folder)
+    job, decider, _ = _opened(folder)
     config = job.limited
     if config is None or len(decider.menu) < 2:
         return None
@@ -248,7 +286,7 @@ def outcome(folder: Path) -> BatchOutcome:
         CustomerTableError: The table is not what the release takes, nobody can be decided for, or more than the
             configured share lies far outside of what was learned.
     """
-    job, decider = _opened(folder)
+    job, decider, _ = _opened(folder)
     staged = read_plain(folder / STAGED)
     told = [read_told(folder / DECIDED / part_name(each)) for each in range(staged["parts"])]
     _refuse(job, told)
@@ -261,7 +299,8 @@ def outcome(folder: Path) -> BatchOutcome:
     problems = merged_problems([TableProblem(**problem) for each in told for problem in each["problems"]])
     given = {arm: sums for arm, sums in arms.items() if sums}
     unlike, spend = tuple(dict.fromkeys(said)), math.fsum(each["spend"] for each in told)
-    return BatchOutcome(rows, undecided, given, tuple(problems), outside, unlike, spend)
+    releases = _summed(each.get("releases", {}) for each in told)
+    return BatchOutcome(rows, undecided, given, tuple(problems), outside, unlike, spend, releases)
 
 
 def _refuse(job: Job, told: list[dict[str, Any]]) -> None:
@@ -294,6 +333,7 @@ def _told(raw: RawTable, found: TableDecisions) -> dict[str, Any]:
             arm: {"customers": int(sizes[arm])} | {name: float(sums.loc[arm, name]) for name in MONEY}
             for arm in sizes.index
         },
+        "releases": found.frame.loc[found.decided, "release"].value_counts().to_dict(),
         "problems": [asdict(each) for each in found.problems],
         "outside": dict(found.outside),
         "spend": found.spend,
@@ -308,7 +348,14 @@ def _typed(schema: pa.Schema) -> pa.Schema:
 
 
 @lru_cache(maxsize=2)
-def _opened(folder: Path) -> tuple[Job, AnyDecider]:
+def _opened(folder: Path) -> tuple[Job, AnyDecider, Rollout]:
     """What a folder decides with; read once a process."""
     job = Job.model_validate(read_plain(folder / JOB))
-    return job, decider_of(load_models(folder), job.release)
+    decider, trial = decider_of(load_models(folder), job.release), job.trial
+    if trial is None:
+        return job, decider, NO_ROLLOUT
+    candidate = decider_of(load_models(folder / TRIED), trial.candidate)
+    assert isinstance(decider, Decider)
+    assert isinstance(candidate, Decider)
+    both = SideBySide(decider, candidate, trial.share, trial.epoch)
+    return job, both, Rollout(assignment_key(os.environ), trial.rollout_epoch)

@@ -1,4 +1,4 @@
-"""One wave: a table decided for with one release, within the limits, and written once.
+"""One wave: a table decided for with one release, or with two that are compared, within the limits; written once.
 
 `churn decide` and the asset `customer_decisions` are both this.
 """
@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from churn_assets.batch.files import lock_of, read_told, unlock
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from churn_assets.batch.progress import BatchProgress
+    from churn_assets.batch.tried import Tried
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.deciding.budgets import BudgetUse
     from churn_assets.deciding.messages import MessageWriter
@@ -53,6 +56,8 @@ if TYPE_CHECKING:
     from churn_assets.tables.config import TablePlace
     from churn_assets.tables.table_file import TableFile
     from churn_assets.tables.wave_table import WaveTable
+
+NOBODY: Mapping[str, MessageWriter] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class BatchWave:
         name: Of the wave; what is decided under one name counts once in the ledger.
         propensities: Whether the propensity of every arm is written.
         part_rows: Rows of a part.
+        tried: Who decides for a share of the customers beside the release; None within limits.
     """
 
     folder: Path
@@ -88,6 +94,7 @@ class BatchWave:
     name: str | None = None
     propensities: bool = False
     part_rows: int = PART_ROWS
+    tried: Tried | None = None
 
     def job(self, now: datetime) -> Job:
         """What makes the batch the same batch."""
@@ -105,6 +112,7 @@ class BatchWave:
             budgets=self.budgets,
             budget=self.budget,
             wave=self.name if limited else None,
+            trial=None if self.tried is None else self.tried.job,
         )
 
     def chunks(self) -> Iterator[RawTable]:
@@ -147,14 +155,14 @@ class DecidedWave:
         return [{"arm": arm.id, "offer": arm.label, **given[arm.id]} for arm in menu]
 
     def write(
-        self, file: TableFile | None, table: WaveTable | None, writer: MessageWriter | None = None
+        self, file: TableFile | None, table: WaveTable | None, writers: Mapping[str, MessageWriter] = NOBODY
     ) -> Mapping[str, str]:
         """Enter what is used into the ledger, before anybody can send it; then write file and table, part by part.
 
         Args:
             file: The rows as they came in, with what was decided.
             table: What was decided, of whom.
-            writer: Of messages to everybody who is made an offer.
+            writers: Of messages to everybody who is made an offer, by the release that decides; nobody: no messages.
 
         Returns:
             Other names of columns that the table has already.
@@ -167,7 +175,7 @@ class DecidedWave:
 
         def told() -> Iterator[pa.Table]:
             for raw, decided in decisions(self.wave.folder):
-                added = decided if writer is None else _with_messages(raw, decided, self.decider, writer)
+                added = _with_messages(raw, decided, self.decider, writers) if writers else decided
                 if file is not None:
                     file.write_columns(_beside_the_rows(raw, added.drop_columns(["customer_id"]), names))
                 yield _with_ids(raw, added, self.decider)
@@ -229,7 +237,7 @@ def _decided(
     lock: IO[bytes],
 ) -> DecidedWave:
     job, folder = wave.job(now), wave.folder
-    begun = begin_batch(folder, job, models)
+    begun = begin_batch(folder, job, models, None if wave.tried is None else wave.tried.models)
     if begun.now != job.now:
         progress.say(f"going on with the batch that began at {begun.now:%Y-%m-%d %H:%M} UTC")
     try:
@@ -296,15 +304,21 @@ def free_names(added: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def _with_messages(raw: RawTable, decided: pa.Table, decider: AnyDecider, writer: MessageWriter) -> pa.Table:
-    """Decisions, and what to send; blank where nothing was decided."""
-    chosen = decided.column("arm").to_pylist()
-    rows = np.array([each is not None for each in chosen], dtype=bool)
-    arms = [decider.menu[decider.menu.position[arm]] for arm in chosen if arm is not None]
-    good = raw.renamed({})
-    good.keep(rows)
-    written = messages_for(good, arms, decider.schema, writer)
-    written = written.set_axis(np.flatnonzero(rows)).reindex(range(len(raw)), fill_value="")
+def _with_messages(
+    raw: RawTable, decided: pa.Table, decider: AnyDecider, writers: Mapping[str, MessageWriter]
+) -> pa.Table:
+    """Decisions, and what to send, by the release that decided; blank where nothing was decided."""
+    chosen, by = decided.column("arm").to_pylist(), decided.column("release").to_pylist()
+    parts = []
+    for release, writer in writers.items():
+        rows = np.array(
+            [arm is not None and each == release for arm, each in zip(chosen, by, strict=True)], dtype=bool
+        )
+        good = raw.renamed({})
+        good.keep(rows)
+        arms = [decider.menu[decider.menu.position[chosen[row]]] for row in np.flatnonzero(rows)]
+        parts.append(messages_for(good, arms, decider.schema, writer).set_axis(np.flatnonzero(rows)))
+    written = pd.concat(parts).reindex(range(len(raw)), fill_value="")
     for name in written:
         decided = decided.append_column(name, pa.array(written[name], pa.string()))
     return decided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from churn_assets.cli.errors import PARTLY, USAGE, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.row_progress import RowProgress
-from churn_assets.cli.screen import figure, out, print_json, table
+from churn_assets.cli.screen import figure, note, out, print_json, table
 from churn_assets.cli.shown import styled
 from churn_assets.cli.waves import (
     ToOption,
@@ -26,7 +27,11 @@ from churn_assets.store.canonical import sha256_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from churn_assets.batch.tried import Leading, Tried
     from churn_assets.batch.wave import DecidedWave
+    from churn_assets.cli.place import Place
+    from churn_assets.deciding.messages import MessageWriter
+    from churn_assets.release.bundle import Bundle
     from churn_assets.tables.config import TablePlace
     from churn_assets.tables.wave_table import WaveTable
 
@@ -73,7 +78,10 @@ def decide(
     Of a panel, to the newest row of each customer. Exit code 5: some rows could not be decided for; each says why.
     A large table is decided in parts; run again, a command that was killed goes on where it was. Limits of the
     experiment's `budgets:` hold for all rows together, and --budget beside them.
+    While a trial runs, its candidate decides for the customers for whom it does in servers; each row names its release.
+    Within limits one release decides for all.
     """
+    from churn_assets.batch.tried import Leading
     from churn_assets.batch.wave import BatchWave, decide_wave
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.customers.table import CustomerTableError
@@ -92,6 +100,11 @@ def decide(
     decided_file = None if target is None else TableFile(target)
     ref = place.release(release)
     bundle, models = load_release(place.store, ref)
+    tried = (
+        _tried(place, Leading(place.channel, ref, bundle, models), limited=limited)
+        if release == "champion"
+        else None
+    )
     asked = BatchWave(
         folder=_folder(context.obj, target, kept),
         root=Path(),  # of the table; the ledger is the project's
@@ -104,6 +117,7 @@ def decide(
         budgets=place.experiment.budgets,
         budget=budget,
         name=wave,
+        tried=tried,
     )
     try:
         with RowProgress() as progress:
@@ -113,13 +127,10 @@ def decide(
             print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
             raise typer.Exit(USAGE) from error
         raise
-    writer = None
-    if messages:
-        from churn_assets.release.loaded import load_desk
-
-        writer = load_desk(place.store, bundle)
-    names = decided.write(decided_file, kept, writer)
+    bundles = {str(ref): bundle} | ({} if tried is None else {tried.job.candidate: tried.bundle})
+    names = decided.write(decided_file, kept, _writers(place, bundles) if messages else {})
     told = _told(decided, names) | {"release": str(ref), "simulated": bundle.simulated}
+    told["trial"] = None if tried is None else tried.told(decided.outcome)
     told["missing"] = missing_for_more(bundle.branches)
     decided.end()
     written = [str(each) for each in (target, kept) if each is not None]
@@ -129,6 +140,29 @@ def decide(
         _show(told, written)
     if told["undecided"]:
         raise typer.Exit(PARTLY)
+
+
+def _tried(place: Place, leading: Leading, *, limited: bool) -> Tried | None:
+    """The candidate of the trial that runs beside the release."""
+    from churn_assets.batch.tried import tried_beside
+    from churn_assets.deciding.secret import assignment_key
+
+    return tried_beside(
+        leading,
+        place.store,
+        datetime.now(UTC),
+        limited=limited,
+        key=assignment_key(os.environ),
+        rollout_epoch=place.experiment.serving.assignment_epoch,
+        say=note,
+    )
+
+
+def _writers(place: Place, bundles: Mapping[str, Bundle]) -> dict[str, MessageWriter]:
+    """Who writes for the decisions of each release."""
+    from churn_assets.release.loaded import load_desk
+
+    return {release: load_desk(place.store, bundle) for release, bundle in bundles.items()}
 
 
 def _folder(root: Path, target: Path | None, kept: WaveTable | None) -> Path:
@@ -173,6 +207,11 @@ def _show(told: dict[str, Any], written: list[str]) -> None:
     from churn_assets.tables.problems import TableProblem
 
     out.print(f"{told['decided']} decisions of {told['release']}")
+    if told["trial"]:
+        tried = told["trial"]
+        out.print(
+            f"{tried['decided']} of them of {tried['candidate']}, which is tried (share {tried['share']:.3g})"
+        )
     shown = [
         {
             "arm": row["arm"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,9 @@ from churn_assets.customers.table import CustomerTableError, typed
 from churn_assets.deciding.budgets import capped_columns, counted_columns
 from churn_assets.deciding.columns import DecisionColumns, FirstContacts, decide_columns, reasons_in_words
 from churn_assets.deciding.decider import NO_ROLLOUT, CustomerError, CustomerInput, Decider, Rollout
-from churn_assets.deciding.reasons import in_words
+from churn_assets.deciding.reasons import Told, in_words
 from churn_assets.deciding.release_models import canonical
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.offers.log import propensity_column
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem, raise_all
 from churn_assets.tables.raw import RawTable
@@ -89,7 +90,9 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
         projected over the horizon), `value_low` and `value_high` (the band of it), `window_value` (what it adds by what
         happens in the label window alone),
         `propensity` (probability with which the policy decides so: 1, as it takes its best arm), `reasons`,
-        `policy` and `release`; of a release without an offer model also `drivers`, see `RiskModels.drivers`.
+        `policy` and `release`; of a release without an offer model also `drivers`, see `RiskModels.drivers`. Where the
+        value is of another outcome than leaving, risks are of missing it, and `outcome` and `outcome_if_offered` are
+        what is expected of it.
 
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
@@ -140,6 +143,7 @@ def decide_part_rows(
     *,
     propensities: bool = False,
     stopped: NDArray[np.int64] | None = None,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> TableDecisions:
     """As `decide_rows`, of a part of a table: whether too many rows are wrong or far outside the whole alone can say.
 
@@ -149,6 +153,7 @@ def decide_part_rows(
         now: Time of the decision, aware.
         propensities: Whether to tell that of every arm, in columns named by `propensity_column`.
         stopped: (m, K) of the rows that are not wrong, see `FirstContacts`.
+        rollout: Of a decider of two releases: what draws who goes by which.
 
     Raises:
         CustomerTableError: A column is missing or not told by its name.
@@ -158,7 +163,9 @@ def decide_part_rows(
     why = problems.by_row()
     say_decimals(raw)
     outside = far_outside(asked.table.X, decider.schema)
-    frame, spend = _decisions(asked, decider, now, propensities=propensities, stopped=stopped)
+    frame, spend = _decisions(
+        asked, decider, now, propensities=propensities, stopped=stopped, rollout=rollout
+    )
     frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
     told = ["decision", "policy", "release", "decided_at", "reasons"]
@@ -276,11 +283,15 @@ def _decisions(
     *,
     propensities: bool = False,
     stopped: NDArray[np.int64] | None = None,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> tuple[pd.DataFrame, float]:
     """Rows as of `decide_table`, and the most that all offers can cost together."""
     if isinstance(decider, Decider):
-        columns = columns_of(asked, decider, stopped=stopped)
+        columns, tried = _columns(asked, decider, rollout, stopped)
         frame = columns_as_frame(columns, asked.table.ids, decider, now)
+        if isinstance(decider, SideBySide):
+            theirs = columns_as_frame(columns, asked.table.ids, decider.candidate, now)
+            frame.loc[tried, ["decision_id", "release"]] = theirs.loc[tried, ["decision_id", "release"]]
         if propensities:
             every = zip(decider.menu.ids, columns.propensities.T, strict=True)
             frame = frame.assign(**{propensity_column(arm): each for arm, each in every})
@@ -293,6 +304,18 @@ def _decisions(
         every = zip(decider.menu.ids, chances.T, strict=True)
         frame = frame.assign(**{propensity_column(arm): each for arm, each in every})
     return frame, math.fsum(each.cost for batch in decided for each in batch if each.arm)
+
+
+def _columns(
+    asked: Asked, decider: Decider, rollout: Rollout, stopped: NDArray[np.int64] | None
+) -> tuple[DecisionColumns, NDArray[np.bool_]]:
+    """What is decided for n customers, and (n,) for whom by the candidate of a trial."""
+    ours = columns_of(asked, decider, rollout, stopped=stopped)
+    if not isinstance(decider, SideBySide):
+        return ours, np.zeros(len(ours), dtype=bool)
+    as_read = replace(asked, table=replace(asked.table, schema=decider.candidate.schema))
+    theirs = columns_of(as_read, decider.candidate, rollout, stopped=stopped)
+    return decider.mixed(ours, theirs, [str(each) for each in asked.table.ids], rollout)
 
 
 def columns_of(
@@ -342,7 +365,7 @@ def columns_as_frame(
     """Decisions for customers `ids` (n,) as rows of the columns that `decide_table` names."""
     menu, arms = decider.menu, decided.arm
     given = np.arange(len(menu)) > 0
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "decision_id": decision_ids(decider.release, ids, now),
             "customer_id": [str(each) for each in ids],
@@ -353,11 +376,20 @@ def columns_as_frame(
             "risk": decided.risk,
             **{name: decided.chosen(name) for name in FIGURES},
             "propensity": decided.chosen("propensities"),
-            "reasons": reasons_in_words(decided, menu, decider.window_months),
+            "reasons": reasons_in_words(decided, menu, decider.told),
             "policy": decider.policy,
             "release": decider.release,
         }
     )
+    return _with_outcome(frame, decider.told)
+
+
+def _with_outcome(frame: pd.DataFrame, told: Told) -> pd.DataFrame:
+    """Decisions with another outcome than leaving in its own unit, where there is one."""
+    if not told.outcome:
+        return frame
+    names = {"risk": "outcome", "risk_if_offered": "outcome_if_offered"}
+    return frame.assign(**{new: told.figure(frame[old].to_numpy()) for old, new in names.items()})
 
 
 FIGURES = ("acceptance", "risk_if_offered", "expected_value", "value_low", "value_high", "window_value")
@@ -386,7 +418,6 @@ def as_frame(decided: Sequence[Decision], decider: AnyDecider, now: datetime) ->
     """Decisions as rows of the columns that `decide_table` names."""
     chosen = [each.chosen for each in decided]
     labels = dict(zip(decider.menu.ids, decider.menu.labels, strict=True))
-    months = decider.window_months
     frame = pd.DataFrame(
         {
             "decision_id": decision_ids(decider.release, (each.customer_id for each in decided), now),
@@ -403,14 +434,14 @@ def as_frame(decided: Sequence[Decision], decider: AnyDecider, now: datetime) ->
             "value_high": np.array([each.value_high for each in chosen], np.float64),
             "window_value": np.array([each.window_value for each in chosen], np.float64),
             "propensity": np.array([each.propensity for each in chosen], np.float64),
-            "reasons": [in_words(each.reasons, labels, months) for each in decided],
+            "reasons": [in_words(each.reasons, labels, decider.told) for each in decided],
             "policy": decider.policy,
             "release": decider.release,
         }
     )
     if decider.process is None:
         return frame.assign(drivers=[_drivers(each) for each in decided])
-    return frame
+    return _with_outcome(frame, decider.told)
 
 
 def _drivers(decision: Decision) -> str:

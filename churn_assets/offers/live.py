@@ -201,7 +201,7 @@ def _row(
         "decision_id": decision.decision_id,
         "customer_id": decision.customer_id,
         "decided_at": answer.decided_at,
-        "release": answer.release,
+        "release": answer.by(decision),
         "policy": answer.policy,
         "arm": decision.arm.id,
         "propensity": decision.propensity,

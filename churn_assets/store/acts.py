@@ -18,7 +18,6 @@ from pydantic import Field
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.canonical import seal, sha256_bytes, unseal
-from churn_assets.store.channels import LONGEST_REASON
 from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
@@ -29,7 +28,7 @@ from churn_assets.store.errors import (
 )
 from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
 from churn_assets.store.marks import refuse_lost
-from churn_assets.store.names import ACTS, check_name
+from churn_assets.store.names import ACTS, LONGEST_REASON, check_name
 
 ACT_SCHEMA = 1
 _AT_ONCE = 8

@@ -24,12 +24,11 @@ from churn_assets.store.errors import (
 )
 from churn_assets.store.manifest import Sealed, Sha256, parse_sealed, whole_second
 from churn_assets.store.marks import Mark, leave_mark, marked_length, refuse_lost, take_marks
-from churn_assets.store.names import CHANNELS, check_name, record_key, record_place
+from churn_assets.store.names import CHANNELS, LONGEST_REASON, check_name, record_key, record_place
 from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.tried import tried_anywhere
 
 CHANNEL_SCHEMA = 1
-LONGEST_REASON = 10_000
-"""Characters that an actor or a reason may have; a log of longer ones would soon be more than a reader takes."""
 _AT_ONCE = 8
 
 Action = Literal["promote", "rollback"]
@@ -196,7 +195,7 @@ class Channel:
         if action == "rollback":
             self._refuse_unknown_return(ref)
         else:
-            self._refuse_unfit(ref, now)
+            self.refuse_unfit(ref, now)
         record = ChannelRecord(
             seq=expected_seq + 1,
             action=action,
@@ -256,9 +255,15 @@ class Channel:
                 f"channel {self.name}: {ref} has never led it, so there is no way back to it"
             )
 
-    def _refuse_unfit(self, ref: ArtifactRef, now: datetime) -> None:
+    def refuse_unfit(self, ref: ArtifactRef, now: datetime) -> None:
+        """Whether a version may begin to lead, or to be tried: after either it may lead at any time.
+
+        Raises:
+            PromotionRefused: A collection may be taking it, or what it was trained from.
+            ObjectMissing: One of these is not committed.
+        """
         unfit = unfit_to_lead(ref, now, trained_from=self._trained_from, versions=self._versions)
-        if unfit and not led_anywhere(self.store, ref):
+        if unfit and not (led_anywhere(self.store, ref) or tried_anywhere(self.store, ref)):
             raise PromotionRefused(f"channel {self.name}: {ref} {unfit}; train again")
 
     def _trained_from(self, ref: ArtifactRef) -> list[ArtifactRef]:

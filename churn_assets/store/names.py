@@ -12,6 +12,8 @@ ERASED = "erased"
 CHANNELS = "channels/"
 ACTS = "acts/"
 """Logs of what people did, see `acts`."""
+LONGEST_REASON = 10_000
+"""Characters that an actor or a reason may have; a log of longer ones would soon be more than a reader takes."""
 ACCESS = "access/"
 """Who looked at what, see `access`."""
 _RECORD = re.compile(r"channels/(?P<channel>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(?P<seq>[0-9]{12})\.json")

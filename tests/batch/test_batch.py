@@ -164,6 +164,12 @@ def test_while_a_trial_runs_each_customer_goes_by_the_release_that_a_server_asks
     pd.testing.assert_frame_equal(found.loc[theirs, same], alone.loc[theirs, same], check_dtype=False)
 
 
+def test_within_limits_one_release_decides_so_a_job_with_both_is_refused():
+    trial = TrialJob(candidate="a/release/b", share=0.3, epoch="trial 7", rollout_epoch="")
+    with pytest.raises(ValueError, match="within limits one release decides for all"):
+        Job(release="r", source="s", content="c", now=NOW, responses="observed", budget=9.0, trial=trial)
+
+
 def test_without_the_secret_no_trial_is_decided_by(tmp_path, led, tried, frame, monkeypatch):
     monkeypatch.delenv("CHURN_ASSIGNMENT_KEY", raising=False)
     trial = TrialJob(candidate="a/release/b", share=0.3, epoch="trial 7", rollout_epoch="")

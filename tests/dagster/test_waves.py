@@ -15,6 +15,12 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from churn_assets.batch.config import CustomerDecisionsConfig, wave_due
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.offers.log import propensity_column
+from churn_assets.release.bundle import RELEASE
+from churn_assets.release.trial import TrialDesign
+from churn_assets.store.artifacts import stage
+from churn_assets.store.channels import Channel
+from churn_assets.store.location import open_store
+from churn_assets.store.tried import START, trial_log
 from jobs.waves import DECIDE_WAVE, WAVES
 
 KEPT = Path(__file__).parents[1] / "kept" / "release-6"
@@ -86,6 +92,56 @@ def test_a_wave_is_decided_within_the_budgets_and_its_page_says_what_came_of_it(
     assert chances[decided["arm"].notna()].sum(axis=1).eq(1).all()
     assert event.partition == "quickstart|2026-11"
     assert not [*shop.file("x").parent.glob(".*")], "the parts are gone"
+
+
+@pytest.fixture
+def tried(shop):
+    """The stored release leads; another one of the same training is tried beside it, for half of the customers."""
+    store = open_store(".churn/store", root=shop.root)
+    (first,) = store.versions("quickstart", "release")
+    staged = stage("release", store.load(first, RELEASE), RELEASE, shop.root / "staged")
+    candidate = store.publish(staged, store.manifest(first).provenance, datetime.now(UTC))
+    head = Channel(store, "quickstart").head()
+    design = TrialDesign(
+        candidate=str(candidate), champion=head.release, record=head.seq, shares="0.5", step_hours=168, rule="{}",
+        guardrails="{}",
+    )  # fmt: skip
+    trial_log(store, "quickstart").append(
+        START, expected_seq=0, actor="ann", reason="newer", now=datetime.now(UTC), details=design.model_dump()
+    )
+    return str(candidate)
+
+
+def test_while_a_trial_runs_a_wave_of_the_champion_goes_by_both_releases(shop, tried, monkeypatch):
+    monkeypatch.setenv("CHURN_ASSIGNMENT_KEY", "s" * 32)
+    shop.configure()
+    assert shop.decide("a", release="champion").success
+    decided = pd.read_parquet(shop.file("a")).query("decision != 'could not be decided'")
+    counts, (told, _) = decided["release"].value_counts(), shop.shown()
+    assert told["trial"] == {"candidate": tried, "share": 0.5, "decided": int(counts[tried])}
+    assert 15 < counts[tried] < 45
+    assert counts.sum() == 59
+    assert shop.decide("b", release=told["release"].rpartition("/")[2]).success
+    assert set(pd.read_parquet(shop.file("b"))["release"]) == {told["release"]}
+    assert "trial" not in shop.shown()[0]
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "why"),
+    [
+        ("s" * 32, {"budget": 50.0}, "a budget is for one release"),
+        ("", {}, "there is no secret to draw with"),
+    ],
+)
+def test_where_a_trial_cannot_be_decided_by_the_champion_decides_and_that_is_said(
+    shop, tried, monkeypatch, capfd, key, asked, why
+):
+    monkeypatch.setenv("CHURN_ASSIGNMENT_KEY", key)
+    shop.configure()
+    assert shop.decide("a", release="champion", **asked).success
+    assert tried not in set(pd.read_parquet(shop.file("a"))["release"])
+    assert f"{tried} is tried, but " in (said := capfd.readouterr().err)
+    assert why in said
 
 
 def test_a_wave_counts_once_in_the_ledger_and_the_next_one_finds_what_is_left(shop):

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from churn_assets.tables.table_file import TableFile
     from churn_assets.tables.wave_table import WaveTable
 
-NOBODY: Mapping[str, MessageWriter] = MappingProxyType({})
+NO_WRITERS: Mapping[str, MessageWriter] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ class DecidedWave:
         return [{"arm": arm.id, "offer": arm.label, **given[arm.id]} for arm in menu]
 
     def write(
-        self, file: TableFile | None, table: WaveTable | None, writers: Mapping[str, MessageWriter] = NOBODY
+        self, file: TableFile | None, table: WaveTable | None, writers: Mapping[str, MessageWriter] = NO_WRITERS
     ) -> Mapping[str, str]:
         """Enter what is used into the ledger, before anybody can send it; then write file and table, part by part.
 

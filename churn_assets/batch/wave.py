@@ -155,7 +155,10 @@ class DecidedWave:
         return [{"arm": arm.id, "offer": arm.label, **given[arm.id]} for arm in menu]
 
     def write(
-        self, file: TableFile | None, table: WaveTable | None, writers: Mapping[str, MessageWriter] = NO_WRITERS
+        self,
+        file: TableFile | None,
+        table: WaveTable | None,
+        writers: Mapping[str, MessageWriter] = NO_WRITERS,
     ) -> Mapping[str, str]:
         """Enter what is used into the ledger, before anybody can send it; then write file and table, part by part.
 

@@ -2,7 +2,8 @@
 
 The models are the quickstart's, the policy made by hand; the rows are its customers, each with a price of its own, so
 that none is tabled. Everything that is compared runs in this process, in CPU time; the batch itself by the wall clock
-too, with a process a core. A batch is killed with SIGKILL, again and again, and must end with the bytes of a calm one.
+too, with a process a core. A batch is killed with SIGKILL, again and again, and must end with the bytes of a calm one;
+the same of one whose customers share limits, of which none may be overrun.
 """
 
 from __future__ import annotations
@@ -28,11 +29,26 @@ import pyarrow.parquet as pq
 
 from benchmarks.quickstart import ROOT, quickstart
 from benchmarks.scikit_learn import ScikitLearn
-from churn_assets.batch.job import DECIDED, PART_ROWS, Job, begin_batch, decide_part, outcome, stage_rows
-from churn_assets.batch.workers import decide_parts
+from churn_assets.batch.files import read_told
+from churn_assets.batch.job import (
+    DECIDED,
+    PART_ROWS,
+    Job,
+    begin_batch,
+    decide_part,
+    limits_of,
+    outcome,
+    stage_rows,
+)
+from churn_assets.batch.limited import Limited
+from churn_assets.batch.progress import NoProgress
+from churn_assets.batch.wave import BatchWave, decide_wave
+from churn_assets.batch.workers import work_parts
+from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.table import CustomerTableError, prepare
-from churn_assets.deciding.files import save_models
+from churn_assets.deciding.files import load_models, save_models
 from churn_assets.deciding.release_models import ReleaseModels, canonical
+from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.decision.observation import observation_names
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.responses import ResponseModels
@@ -44,7 +60,7 @@ from churn_assets.tables.source import read_source_chunks
 ROWS = int(os.environ.get("CHURN_BATCH_ROWS", "1000000"))
 MANY = 4
 """Linearity: so many times the parts."""
-KILLS = 20
+KILLS = int(os.environ.get("CHURN_BATCH_KILLS", "20"))
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 RELEASE = "quickstart/release/20260101T000000Z-000000000000"
 
@@ -96,7 +112,7 @@ def set_down(folder: Path, path: Path, models: ReleaseModels) -> int:
 def timed_batch(folder: Path, path: Path, models: ReleaseModels) -> tuple[float, float]:
     """Wall-clock and CPU seconds of a whole batch, its processes among them."""
     start, before = time.perf_counter(), cpu_seconds()
-    decide_parts(folder, set_down(folder, path, models))
+    work_parts("decide", folder, set_down(folder, path, models))
     found = outcome(folder)
     if found.undecided:
         raise RuntimeError(f"{found.undecided} rows were not decided for: {found.problems}")
@@ -109,17 +125,14 @@ def cpu_seconds() -> float:
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
-def peak_mb(folder: Path, path: Path) -> float:
-    """Most memory of a process that does all of it alone, the models loaded."""
+def peak_mb(folder: Path, path: Path, rows: int = 0) -> float:
+    """Most memory of a process that does all of it alone, the models loaded; arguments as of `work`."""
     code = (
-        "import sys, resource; from pathlib import Path; from benchmarks.batch import set_down\n"
-        "from churn_assets.deciding.files import load_models\n"
-        "from churn_assets.batch.workers import decide_parts; from churn_assets.batch.job import outcome\n"
-        "folder, path, models = map(Path, sys.argv[1:])\n"
-        "decide_parts(folder, set_down(folder, path, load_models(models)), processes=1); outcome(folder)\n"
+        "import sys, resource; from pathlib import Path; from benchmarks.batch import work\n"
+        "work(*map(Path, sys.argv[1:4]), int(sys.argv[4]))\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
-    command = [sys.executable, "-c", code, str(folder), str(path), str(folder.parent / "models")]
+    command = [sys.executable, "-c", code, *map(str, (folder, path, folder.parent / "models", rows))]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     return float(done.stdout)
 
@@ -148,20 +161,63 @@ def ratios(folder: Path, path: Path, models: ReleaseModels) -> tuple[float, floa
     return min(bare) / min(ours), (theirs / some) / (min(ours) / len(raw))
 
 
-def killed(folder: Path, path: Path, models: ReleaseModels) -> int:
-    """Rows that are twice, missing or other than a calm batch's, after a batch was killed `KILLS` times."""
-    calm, often = folder / "calm", folder / "often"
+def limited(folder: Path, path: Path, rows: int) -> BatchWave:
+    """A wave of which a tenth may be contacted, for two of money a customer, a third of that for one contract."""
+    limits = [
+        {"name": "contacts", "most_contacts": rows // 10},
+        {"name": "money", "most_cost": rows * 2.0},
+        {
+            "name": "monthly",
+            "most_cost": rows * 0.6,
+            "where": [{"column": "Contract", "one_of": ["Month-to-month"]}],
+        },
+    ]
+    period = {"starts": f"{NOW:%Y-%m-%d}", "weeks": 1, "arrivals": 0}
+    return BatchWave(
+        folder=folder,
+        root=Path(),
+        ledger=folder.parent / f"{folder.name}.ledger",
+        experiment="benchmark",
+        source=str(path),
+        customers=CustomersConfig.model_construct(id="customerID", reading=DETECTED),
+        release=RELEASE,
+        responses="observed",
+        budgets=BudgetsConfig.model_validate({"period": period, "limits": limits}),
+        name="benchmark",
+    )
+
+
+def work(folder: Path, path: Path, models: Path, rows: int) -> None:
+    """All of a batch by this process alone; within limits if there are rows of them."""
+    if rows:
+        decide_wave(limited(folder, path, rows), load_models(models), NoProgress(), NOW, processes=1)
+        return
+    work_parts("decide", folder, set_down(folder, path, load_models(models)), processes=1)
+    outcome(folder)
+
+
+def limits_kept(folder: Path, path: Path, models: ReleaseModels) -> tuple[float, float, float, float]:
+    """Of a batch within limits: CPU seconds, limits that are overrun, value over the bound, memory of one process."""
+    before = cpu_seconds()
+    decide_wave(limited(folder, path, ROWS), models, NoProgress(), NOW)
+    cpu = cpu_seconds() - before
+    bounds = limits_of(folder)
+    assert bounds is not None
+    granted = Limited.read(folder, bounds)
+    used = np.array([read_told(each)["used"] for each in sorted((folder / DECIDED).glob("*.parquet"))]).sum(0)
+    memory = peak_mb(folder.with_name("limited-alone"), path, ROWS)
+    return cpu, float((used > granted.most).sum()), granted.value / granted.bound, memory
+
+
+def killed(folder: Path, path: Path, rows: int) -> int:
+    """Parts that are other than a calm batch's, after a batch was killed `KILLS` times; within limits if `rows`."""
+    calm, often = folder / f"calm-{rows}", folder / f"often-{rows}"
     small = folder / "killed.parquet"
     pq.write_table(pq.read_table(path).slice(0, 4 * PART_ROWS), small)
-    decide_parts(calm, set_down(calm, small, models))
-    code = (
-        "import sys; from pathlib import Path; from benchmarks.batch import set_down\n"
-        "from churn_assets.deciding.files import load_models\n"
-        "from churn_assets.batch.workers import decide_parts\n"
-        "folder, path, models = map(Path, sys.argv[1:])\n"
-        "decide_parts(folder, set_down(folder, path, load_models(models)), processes=1)"
-    )
-    command = [sys.executable, "-c", code, str(often), str(small), str(folder / "models")]
+    work(calm, small, folder / "models", rows)
+    code = "import sys; from pathlib import Path; from benchmarks.batch import work\n"
+    code += "work(*map(Path, sys.argv[1:4]), int(sys.argv[4]))"
+    command = [sys.executable, "-c", code, str(often), str(small), str(folder / "models"), str(rows)]
     rng = np.random.default_rng(0)
     for _ in range(KILLS):
         with subprocess.Popen(command, cwd=ROOT) as process:
@@ -169,7 +225,7 @@ def killed(folder: Path, path: Path, models: ReleaseModels) -> int:
                 process.wait(float(rng.uniform(2, 8)))
             except subprocess.TimeoutExpired:
                 os.kill(process.pid, signal.SIGKILL)
-    decide_parts(often, set_down(often, small, models))
+    work(often, small, folder / "models", rows)
     return sum(digest(calm, each) != digest(often, each) for each in range(4))
 
 
@@ -191,6 +247,7 @@ def measure() -> Sequence[Figure]:
         seconds, cpu = timed_batch(folder / "once", once, models)
         _, cpu_more = timed_batch(folder / "more", more, models)
         bare, peer = ratios(folder, once, models)
+        cpu_limited, overrun, of_bound, memory = limits_kept(folder / "limited", once, models)
         told = f"{ROWS} customers, {len(os.sched_getaffinity(0))} cores"
         return [
             Figure("seconds", seconds, "<=", 60, told),
@@ -208,7 +265,22 @@ def measure() -> Sequence[Figure]:
                 "vs_scikit_learn", peer, ">=", 20, "CPU time a row of the pipelines' predict_proba over ours"
             ),
             Figure(
-                "parts_unlike_after_kills", killed(folder, once, models), "<=", 0, f"{KILLS} times SIGKILL"
+                "parts_unlike_after_kills",
+                killed(folder, once, 0),
+                "<=",
+                0,
+                f"{KILLS} times SIGKILL",
+            ),
+            Figure("limited_cpu_seconds", cpu_limited, note=f"{told}, three limits"),
+            Figure("limits_overrun", overrun, "<=", 0, "of three"),
+            Figure("limited_value_over_bound", of_bound, ">=", 0.995, "what is granted, over the dual bound"),
+            Figure("limited_peak_rss_mb", memory, "<=", 2048, "one process does all"),
+            Figure(
+                "limited_parts_unlike_after_kills",
+                killed(folder, once, 4 * PART_ROWS),
+                "<=",
+                0,
+                f"{KILLS} times SIGKILL, with the limits",
             ),
         ]
 

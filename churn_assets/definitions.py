@@ -19,6 +19,7 @@ from jobs.operations import (
 )
 from jobs.sensors import INTERVAL, sensors
 from jobs.train import train_branch, train_job
+from jobs.waves import customer_decisions, wave_job
 from resources.artifacts import ArtifactIOManager
 from resources.checks import asset_checks
 from resources.compute import limit_threads
@@ -72,6 +73,7 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
             assets=[
                 *source_assets((name for asset in flow.assets for name in asset.outside), partitions),
                 *(dagster_asset(asset, flow.group(asset), partitions) for asset in flow.assets),
+                customer_decisions(partitions, f"{len(flow.stages) + 1}_decisions", flow.names),
             ],
             asset_checks=[asset_checks(asset, partitions) for asset in flow.assets],
             jobs=[
@@ -80,6 +82,7 @@ def build_defs(overrides: Overrides | None = None, project: Project | None = Non
                     "decision", set(flow.names) - set(flow.members["message"]), partitions, project.machines
                 ),
                 train_branch("risk", {*flow.members["risk"], *whole}, partitions, project.machines),
+                wave_job(),
                 retention,
                 verification,
                 decision_retention,

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from pydantic_core import ErrorDetails, to_jsonable_python
 
 from churn_assets.arms import ArmConfig, Menu, did_you_mean, percent_share
+from churn_assets.batch.config import CustomerDecisionsConfig
 from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.labels import DAYS_A_MONTH
@@ -95,6 +96,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         campaign: The campaign that `churn design` plans; left out: none.
         budgets: What all offers together, and those to one customer, may use; left out: as much as they are worth.
         compute: On which machines assets are made; left out: on this one.
+        customer_decisions: The waves that are decided with the release that leads.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -110,6 +112,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     campaign: CampaignConfig | None = None
     budgets: BudgetsConfig | None = None
     compute: ComputeProfiles = ComputeProfiles()
+    customer_decisions: CustomerDecisionsConfig = CustomerDecisionsConfig()
 
     def section(self, kind: type[Section]) -> Section:
         """The section of an asset, by its class.

@@ -9,6 +9,7 @@ from jobs.alerting import alerting
 from jobs.channels import channel_sensors
 from jobs.retraining import retraining
 from jobs.trials import trial_sensors
+from jobs.waves import wave_sensor
 
 INTERVAL = 30
 """Least seconds between two ticks of a sensor."""
@@ -34,4 +35,5 @@ def sensors(
         *channel_sensors(flow, required, interval),
         *trial_sensors(flow, required, interval),
         alerting(flow, required, interval, known),
+        wave_sensor(flow, interval),
     ]

@@ -7,6 +7,8 @@ import dagster as dg
 
 from churn_assets.remote.config import LOCAL
 
+DECISIONS = "customer_decisions"
+"""The asset that no training makes: a wave of it is decided with what was trained."""
 TRAIN = "train"
 """Name of the job that sensors ask for."""
 
@@ -26,7 +28,7 @@ def train_job(partitions: dg.PartitionsDefinition, machines: Machines) -> Any:
     """
     return dg.define_asset_job(
         TRAIN,
-        selection=dg.AssetSelection.all(),
+        selection=dg.AssetSelection.all() - dg.AssetSelection.assets(DECISIONS),
         config=_tagged(partitions, machines),
         description="Customers to verified release. Steps whose inputs, configuration and code are unchanged are "
         "skipped.",

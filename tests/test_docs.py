@@ -14,6 +14,7 @@ import pytest
 import typer
 import yaml
 
+from churn_assets.batch.config import CustomerDecisionsConfig
 from churn_assets.cli import app, errors
 from churn_assets.customers.table import EMBEDDED, read_customers
 from churn_assets.definitions import build_defs
@@ -155,7 +156,7 @@ def test_the_demo_writes_where_the_readme_says():
 
 
 def test_the_launchpad_example_is_config_of_its_job():
-    example, _ = blocks(ROOT / "docs" / "operations.md", "yaml")
+    example, *_ = blocks(ROOT / "docs" / "operations.md", "yaml")
     config = yaml.safe_load(example)
     job = build_defs().resolve_job_def("promote")
     assert dg.validate_run_config(job, config)["ops"]["promote_release"]["config"]["actor"] == "ann"
@@ -194,8 +195,14 @@ def test_the_table_of_store_errors_is_complete():
     }  # bases, and what never leaves the store
 
 
+def test_the_section_of_waves_is_one():
+    _, example, *_ = blocks(ROOT / "docs" / "operations.md", "yaml")
+    section = CustomerDecisionsConfig.model_validate(yaml.safe_load(example)["customer_decisions"])
+    assert set(section.model_dump()) == set(yaml.safe_load(example)["customer_decisions"]), "all of its keys"
+
+
 def test_own_data_are_read_as_the_example_says(tmp_path):
-    _, example = blocks(ROOT / "docs" / "operations.md", "yaml")
+    *_, example = blocks(ROOT / "docs" / "operations.md", "yaml")
     (tmp_path / "broadband.yaml").write_text(example)
     experiment = load_experiment("broadband", tmp_path)
     (tmp_path / "data").mkdir()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from churn_assets.tables.problems import TableError
 
 TOLD = b"told"
 """Key of a Parquet file's metadata: what is said of the part, as JSON."""
@@ -42,6 +48,48 @@ def create(path: Path, write: Callable[[Path], None]) -> bool:
     return True
 
 
+PATIENCE = 30.0
+"""Seconds that a batch is waited for which another process works on: one that was killed leaves a part unfinished."""
+
+
+def lock_of(folder: Path, patience: float = PATIENCE) -> IO[bytes]:
+    """Keep all others from a batch until the file is closed, here and in every process that inherits it.
+
+    Args:
+        folder: Of the batch; the lock lies beside it.
+        patience: Seconds to wait for it.
+
+    Raises:
+        TableError: Another process works on the batch.
+    """
+    path, ends = _lock_path(folder), time.monotonic() + patience
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        file = path.open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
+                return file
+        except BlockingIOError:
+            if time.monotonic() > ends:
+                file.close()
+                raise TableError(
+                    f"{folder}: found another process that decides the same, expected one at a time; wait for it"
+                ) from None
+            time.sleep(0.1)
+        file.close()
+
+
+def unlock(folder: Path, lock: IO[bytes]) -> None:
+    """Let others begin the batch."""
+    _lock_path(folder).unlink(missing_ok=True)
+    lock.close()
+
+
+def _lock_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
+
+
 def create_json(path: Path, value: Any) -> bool:
     """As `create`, of plain data."""
     return create(path, lambda draft: _write_text(draft, json.dumps(value, sort_keys=True)))
@@ -66,3 +114,19 @@ def create_table(path: Path, table: pa.Table, told: Any = None) -> bool:
 def read_told(path: Path) -> Any:
     """What is told of a table, without reading it."""
     return json.loads(pq.read_schema(path).metadata[TOLD])
+
+
+def create_arrays(path: Path, **arrays: NDArray[Any]) -> bool:
+    """As `create`, of arrays by name; `read_arrays` reads them."""
+
+    def write(draft: Path) -> None:
+        with draft.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    return create(path, write)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Arrays by name."""
+    with np.load(path, allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}

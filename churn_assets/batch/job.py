@@ -7,20 +7,23 @@ killed goes on where it was, and a late process changes nothing.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 
 from churn_assets.batch.files import create_json, create_table, read_plain, read_told
+from churn_assets.batch.limited import GRANTED, WANTED, Limited, stopped_of, use_of, weigh
 from churn_assets.batch.staging import ROWS, STAGED, part_name, set_down_rows, staged_part
 from churn_assets.customers.features import too_far
 from churn_assets.customers.table import CustomerTableError
@@ -30,7 +33,8 @@ from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, decider_
 from churn_assets.deciding.secret import assignment_key
 from churn_assets.deciding.table import TableDecisions, decide_part_rows
 from churn_assets.deciding.trial import SideBySide
-from churn_assets.tables.problems import TableProblem, merged_problems, raise_all
+from churn_assets.decision.limits import BudgetError, BudgetsConfig, Limits, for_this_run
+from churn_assets.tables.problems import TableError, TableProblem, merged_problems, raise_all
 from churn_assets.tables.raw import RawTable
 
 JOB, DECIDED = "job.json", "decided"
@@ -71,6 +75,9 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         responses: How the answers to offers are known that the release learned from.
         part_rows: Rows of a part.
         propensities: Whether the propensity of every arm is written.
+        budgets: What all its rows together may use.
+        budget: Most money that they may use beside that.
+        wave: Its name, where limits hold for some waves alone.
         trial: Which release decides beside it, and for whom; None for all by one.
     """
 
@@ -81,7 +88,21 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     responses: str
     part_rows: int = PART_ROWS
     propensities: bool = False
+    budgets: BudgetsConfig | None = None
+    budget: float | None = None
+    wave: str | None = None
     trial: TrialJob | None = None
+
+    @property
+    def limited(self) -> BudgetsConfig | None:
+        """The budgets, that of this run alone among them; None: as much as the offers are worth."""
+        return for_this_run(self.budgets, self.budget)
+
+    @model_validator(mode="after")
+    def _one_release_within_limits(self) -> Self:
+        if self.trial is not None and self.limited is not None:
+            raise ValueError("trial: found budgets, expected none: within limits one release decides for all")
+        return self
 
     def same(self, other: Job) -> bool:
         """Whether two batches differ in nothing but when they began."""
@@ -99,6 +120,7 @@ class BatchOutcome:
         problems: What is wrong with which rows, worst first.
         outside: How many customers lie far outside of what was learned, by feature.
         said: What was detected in reading.
+        spend: The most that all offers can cost together.
         releases: How many rows each release decided.
     """
 
@@ -108,6 +130,7 @@ class BatchOutcome:
     problems: tuple[TableProblem, ...]
     outside: Mapping[str, int]
     said: tuple[str, ...]
+    spend: float
     releases: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -128,7 +151,7 @@ def begin_batch(
         candidate: Of the one that is tried beside it, where one is.
 
     Raises:
-        ValueError: The folder holds something else.
+        TableError: The folder holds something else.
     """
     if (folder / JOB).exists():
         found = Job.model_validate(read_plain(folder / JOB))
@@ -138,7 +161,7 @@ def begin_batch(
     elif folder.exists() and any(
         not each.name.startswith((".draft-", "models.")) for each in folder.iterdir()
     ):
-        raise ValueError(f"{folder}: found other files, expected a folder of a batch, or none")
+        raise TableError(f"{folder}: found other files, expected a folder of a batch, or none; move it away")
     folder.mkdir(parents=True, exist_ok=True)
     save_models(models, folder)
     if candidate is not None:
@@ -151,7 +174,7 @@ def begin_batch(
 def end(folder: Path) -> None:
     """Removes a batch; its mark last, so that a batch that was removed in part is no batch."""
     _opened.cache_clear()
-    for each in (STAGED, DECIDED, ROWS):
+    for each in (STAGED, DECIDED, GRANTED, WANTED, ROWS):
         path = folder / each
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.rmtree(folder)
@@ -176,26 +199,71 @@ def stage_rows(
     return int(read_plain(folder / STAGED)["parts"])
 
 
+def decider_in(folder: Path) -> AnyDecider:
+    """Who decides in a batch that was begun."""
+    return _opened(folder)[1]
+
+
+def weigh_part(folder: Path, number: int) -> None:
+    """Set down what the customers of one part want of the limits, unless that is done; see `limited`.
+
+    Args:
+        folder: Of a batch whose rows are set down, and whose customers share limits.
+        number: Of the part, from 0.
+    """
+    (job, decider, _), limits = _opened(folder), limits_of(folder)
+    assert limits is not None
+    assert isinstance(decider, Decider)
+    weigh(folder, number, decider, job.now, limits)
+
+
 def decide_part(folder: Path, number: int) -> None:
     """Decide for the customers of one part, unless that is done.
 
     Args:
-        folder: Of a batch whose rows are set down.
+        folder: Of a batch whose rows are set down and, where they share limits, granted.
         number: Of the part, from 0.
     """
     path = folder / DECIDED / part_name(number)
     if path.exists():
         return
     job, decider, rollout = _opened(folder)
+    limits = limits_of(folder)
+    limited = None if limits is None else Limited.read(folder, limits)
     raw = staged_part(folder, number)
     try:
-        found = decide_part_rows(raw, decider, job.now, propensities=job.propensities, rollout=rollout)
+        stopped = None if limited is None else stopped_of(folder, number, limited)
+        found = decide_part_rows(
+            raw, decider, job.now, propensities=job.propensities, stopped=stopped, rollout=rollout
+        )
     except CustomerTableError as error:
         told = {"rows": len(raw), "refused": error.to_json() or [], "message": str(error)}
         create_table(path, pa.table({}), told)
         return
     table = pa.Table.from_pandas(found.frame.assign(responses=job.responses), preserve_index=False)
-    create_table(path, table.cast(_typed(table.schema)).replace_schema_metadata(None), _told(raw, found))
+    told = _told(raw, found)
+    if limited is not None:
+        arms = found.frame["arm"][found.decided].map(decider.menu.position).to_numpy(np.int64)
+        told["used"] = use_of(folder, number, limited, arms)
+    create_table(path, table.cast(_typed(table.schema)).replace_schema_metadata(None), told)
+
+
+def limits_of(folder: Path) -> Limits | None:
+    """The limits that all rows of a batch share; None where nothing is limited, or nothing can be offered.
+
+    Raises:
+        BudgetError: They do not fit the release, or chance decides in it.
+    """
+    job, decider, _ = _opened(folder)
+    config = job.limited
+    if config is None or len(decider.menu) < 2:
+        return None
+    if not isinstance(decider, Decider):
+        raise BudgetError(
+            "budgets: found a release that lets chance decide, expected one with ppo_decision; what a campaign uses "
+            "is planned by `churn design`"
+        )
+    return Limits.of(config, decider.menu, decider.schema, job.wave)
 
 
 def decisions(folder: Path) -> Iterator[tuple[RawTable, pa.Table]]:
@@ -230,32 +298,9 @@ def outcome(folder: Path) -> BatchOutcome:
     arms = {arm: _summed(each["arms"].get(arm, {}) for each in told) for arm in decider.menu.ids}
     problems = merged_problems([TableProblem(**problem) for each in told for problem in each["problems"]])
     given = {arm: sums for arm, sums in arms.items() if sums}
+    unlike, spend = tuple(dict.fromkeys(said)), math.fsum(each["spend"] for each in told)
     releases = _summed(each.get("releases", {}) for each in told)
-    return BatchOutcome(
-        rows, undecided, given, tuple(problems), outside, tuple(dict.fromkeys(said)), releases
-    )
-
-
-def outcome_together(raw: RawTable, found: TableDecisions, arms: Sequence[str]) -> BatchOutcome:
-    """What is said of a table that was decided for as one.
-
-    Args:
-        raw: Its rows.
-        found: What was decided.
-        arms: Ids, in the order of the menu.
-    """
-    told = _told(raw, found)
-    given = {arm: told["arms"][arm] for arm in arms if arm in told["arms"]}
-    said = tuple(dict.fromkeys(raw.said))
-    return BatchOutcome(
-        told["rows"],
-        told["undecided"],
-        given,
-        tuple(found.problems),
-        dict(found.outside),
-        said,
-        told["releases"],
-    )
+    return BatchOutcome(rows, undecided, given, tuple(problems), outside, unlike, spend, releases)
 
 
 def _refuse(job: Job, told: list[dict[str, Any]]) -> None:
@@ -291,6 +336,7 @@ def _told(raw: RawTable, found: TableDecisions) -> dict[str, Any]:
         "releases": found.frame.loc[found.decided, "release"].value_counts().to_dict(),
         "problems": [asdict(each) for each in found.problems],
         "outside": dict(found.outside),
+        "spend": found.spend,
         "said": list(dict.fromkeys(raw.said)),
     }
 

@@ -148,6 +148,19 @@ def _count_commas(raw: RawTable, schema: CustomerSchema, counts: dict[str, tuple
         counts[name] = (old[0] or some, old[1] + commas, old[2] + points)
 
 
+def customers_of(folder: Path, schema: CustomerSchema) -> NDArray[np.uint64]:
+    """`id_hash` of whom each row that is decided for is about; without ids, of all that stands in the row."""
+    found = [np.zeros(0, np.uint64)]
+    for number in range(read_plain(folder / STAGED)["parts"]):
+        raw = staged_part(folder, number)
+        if schema.id in raw.columns:
+            ids = id_texts(raw, schema.id)
+        else:
+            ids = np.array([str(row) for row in raw.frame().itertuples(index=False)], dtype=object)
+        found.append(id_hash(ids))
+    return np.concatenate(found)
+
+
 def _keep(path: Path, values: NDArray[Any]) -> None:
     path.unlink(missing_ok=True)
 

@@ -1,4 +1,4 @@
-"""The parts of a batch decided by several processes of this machine. Each ends with the one that started it."""
+"""The parts of a batch worked on by several processes of this machine. Each ends with the one that started it."""
 
 from __future__ import annotations
 
@@ -11,37 +11,49 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import IO
 
-from churn_assets.batch.job import decide_part
+from churn_assets.batch.job import decide_part, weigh_part
 
 ALONE = 2
 """Up to so many parts are decided in this process: starting another takes as long."""
 
 
+TASKS = {"weigh": weigh_part, "decide": decide_part}
+"""What is done with a part, by its name."""
+
+
 class WorkerError(RuntimeError):
-    """A process that decided for a part ended; what it said stands in the message."""
+    """A process that worked on a part ended; what it said stands in the message."""
 
 
-def decide_parts(
-    folder: Path, parts: int, tell: Callable[[int], None] = lambda _: None, processes: int | None = None
+def work_parts(
+    task: str,
+    folder: Path,
+    parts: int,
+    tell: Callable[[int], None] = lambda _: None,
+    processes: int | None = None,
+    lock: IO[bytes] | None = None,
 ) -> None:
-    """Decide for all parts that are not decided yet.
+    """Do with all parts what is not done yet.
 
     Args:
+        task: One of `TASKS`.
         folder: Of a batch whose rows are set down.
         parts: How many there are.
         tell: Called with the number of every part that is done.
         processes: How many at once; None: as many as there are cores.
+        lock: Of the batch: held until the last of them ends, however this process does.
 
     Raises:
         WorkerError: A process was killed, or raised what this one could not tell.
     """
     count = min(parts - 1, len(os.sched_getaffinity(0)) if processes is None else processes)
-    decide_part(folder, 0)  # what is wrong with all parts is wrong with the first
+    TASKS[task](folder, 0)  # what is wrong with all parts is wrong with the first
     tell(0)
     if parts <= ALONE or count < 2:
         for number in range(1, parts):
-            decide_part(folder, number)
+            TASKS[task](folder, number)
             tell(number)
         return
     waiting: SimpleQueue[int] = SimpleQueue()
@@ -49,18 +61,29 @@ def decide_parts(
         waiting.put(number)
     stopped = threading.Event()
     with ThreadPoolExecutor(count) as pool:
-        for done in [pool.submit(_work, folder, waiting, tell, stopped) for _ in range(count)]:
+        for done in [pool.submit(_work, task, folder, waiting, tell, stopped, lock) for _ in range(count)]:
             done.result()
 
 
 def _work(
-    folder: Path, waiting: SimpleQueue[int], tell: Callable[[int], None], stopped: threading.Event
+    task: str,
+    folder: Path,
+    waiting: SimpleQueue[int],
+    tell: Callable[[int], None],
+    stopped: threading.Event,
+    lock: IO[bytes] | None,
 ) -> None:
     """Hands parts to one process until none is left."""
-    command = [sys.executable, "-m", "churn_assets.batch.workers", str(folder)]
+    command = [sys.executable, "-m", "churn_assets.batch.workers", task, str(folder)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    inherited = () if lock is None else (lock.fileno(),)
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        pass_fds=inherited,
     ) as process:
         try:
             while not stopped.is_set() and (number := _next(waiting)) is not None:
@@ -91,10 +114,10 @@ def _ask(process: subprocess.Popen[str], number: int) -> None:
 
 
 def answer_parts(arguments: list[str]) -> None:
-    """Decides for the parts whose numbers come in, a line each, and answers with the number; ends with the input."""
-    (folder,) = map(Path, arguments)
+    """Works on the parts whose numbers come in, a line each, and answers with the number; ends with the input."""
+    task, folder = arguments
     for line in sys.stdin:
-        decide_part(folder, int(line))
+        TASKS[task](Path(folder), int(line))
         sys.stdout.write(f"{int(line)}\n")
         sys.stdout.flush()
 

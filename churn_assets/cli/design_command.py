@@ -13,7 +13,7 @@ from churn_assets.cli.errors import REFUSED, UsageProblemError, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import figure, out, print_json, table
 from churn_assets.cli.shown import styled
-from churn_assets.cli.table_file import TableFile
+from churn_assets.tables.table_file import TableFile
 
 if TYPE_CHECKING:
     from churn_assets.arms import Menu

@@ -8,6 +8,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from churn_assets.cli.screen import note
+
+TASKS = {"weigh": "weighing", "decide": "deciding"}
+"""What the bar calls what is done with the parts."""
+
 
 class _Speed(ProgressColumn):
     """Rows that are done, and how many a second."""
@@ -40,15 +45,18 @@ class RowProgress:
         self._rows = rows
         self._progress.update(self._task, completed=rows)
 
-    def begin(self, parts: int, part_rows: int) -> None:
-        """The rows are read; they are decided for in so many parts."""
+    def begin(self, task: str, parts: int, part_rows: int) -> None:
+        """The rows are read; something is done with their parts."""
         self._part_rows = part_rows
-        total = self._rows or parts * part_rows
-        self._progress.reset(self._task, description="deciding", total=total)
+        self._progress.reset(self._task, description=TASKS[task], total=self._rows or parts * part_rows)
 
-    def decided(self, _number: int) -> None:
-        """One more part is decided for."""
+    def done(self, _number: int) -> None:
+        """It is done with one more part."""
         self._progress.advance(self._task, self._part_rows)
+
+    def say(self, text: str) -> None:
+        """A line above the bar, on a terminal or not."""
+        note(text)
 
     def __enter__(self) -> RowProgress:
         self._progress.start()

@@ -33,6 +33,7 @@ from churn_assets.cli.screen import size as shown_size
 from churn_assets.cli.shown import Screen, one_line, styled
 from churn_assets.cli.transfers import SHOWN_FROM
 from churn_assets.definitions import Overrides, build_defs, build_project
+from jobs.train import DECISIONS
 from resources.stage import COST, CURVE, MADE_BECAUSE, SAMPLES, UNCHANGED
 
 if TYPE_CHECKING:
@@ -227,9 +228,9 @@ class Followed:
 
 
 def flow_order(defs: dg.Definitions) -> list[str]:
-    """Names of all assets that are made, each after what it is made from; sources are read, not made."""
+    """Names of all assets that a training makes, each after what it is made from; sources are read, not made."""
     graph = defs.resolve_asset_graph()
-    made = graph.materializable_asset_keys
+    made = graph.materializable_asset_keys - {dg.AssetKey(DECISIONS)}
     return [key.to_user_string() for key in graph.toposorted_asset_keys if key in made]
 
 

@@ -16,7 +16,7 @@ import typer
 from churn_assets.cli.errors import PARTLY, UsageProblemError, guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, open_place
 from churn_assets.cli.screen import out, table
-from churn_assets.cli.table_file import TableFile
+from churn_assets.tables.table_file import TableFile
 
 if TYPE_CHECKING:
     from churn_assets.serving.security import ApiKey

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,11 +9,8 @@ import typer
 from churn_assets.cli.errors import UsageProblemError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from churn_assets.tables.config import TablePlace
-
-_WAVE = re.compile(r"[\w.:-]{1,64}")
+    from churn_assets.tables.wave_table import WaveTable
 
 ToOption = Annotated[
     str | None,
@@ -30,63 +24,20 @@ WaveOption = Annotated[
 ]
 
 
-@dataclass(frozen=True)
-class WaveTable:
-    """Where the rows of one wave go.
-
-    Attributes:
-        location: Of the database.
-        table: In it.
-        wave: Name that every row gets.
-    """
-
-    location: str
-    table: str
-    wave: str
-
-    def __str__(self) -> str:
-        return f"{self.location}: {self.table}, wave {self.wave}"
-
-    def write(self, frame: pd.DataFrame) -> None:
-        """Writes all rows, or none.
-
-        Raises:
-            QueryError: The wave is there already, or the table has other columns.
-            StoreError: The database refuses or does not answer.
-        """
-        import pandas as pd
-        import pyarrow as pa
-
-        from churn_assets.tables.database import write_wave
-
-        times = {name: pd.to_datetime(frame[name], utc=True) for name in frame if str(name).endswith("_at")}
-        rows = pa.Table.from_pandas(frame.assign(**times), preserve_index=False)
-        usual = [each.with_type(_column_type(each.type)) for each in rows.schema]
-        write_wave(self.location, self.table, self.wave, rows.cast(pa.schema(usual)), Path())
-
-
-def _column_type(kind: object) -> object:
-    """The same whatever the rows of a wave hold, as the next wave goes to the same columns."""
-    import pyarrow as pa
-
-    if pa.types.is_timestamp(kind):
-        return pa.timestamp("us", "UTC")
-    return pa.string() if pa.types.is_null(kind) else kind
-
-
 def wave_table(to: str | None, table: str | None, wave: str | None) -> WaveTable | None:
     """Where `--to`, `--to-table` and `--wave` say; None where they are left out.
 
     Raises:
         UsageProblemError: One of them is missing, or is none.
     """
+    from churn_assets.batch.config import WAVE_NAME
     from churn_assets.tables.config import DATABASES, database_class
 
     if to is None and table is None and wave is None:
         return None
     if to is None or not table or wave is None:
         raise UsageProblemError("found one or two of --to, --to-table and --wave, expected all of them")
-    if _WAVE.fullmatch(wave) is None:
+    if WAVE_NAME.fullmatch(wave) is None:
         raise UsageProblemError(
             f"--wave: found {wave!r}, expected 1 to 64 letters, digits, '.', '_', ':' or '-'"
         )
@@ -99,6 +50,8 @@ def wave_table(to: str | None, table: str | None, wave: str | None) -> WaveTable
         raise UsageProblemError(
             f"--to: found no location of a database, expected one that begins with {kinds}"
         )
+    from churn_assets.tables.wave_table import WaveTable
+
     return WaveTable(to, table, wave)
 
 

@@ -13,9 +13,18 @@ from typing import NamedTuple
 
 import numpy as np
 
+from churn_assets.deciding.columns import BUDGET, CAP_REACHED, DecisionColumns
 from churn_assets.deciding.decider import CustomerInput, Decider, Decision, Rule
 from churn_assets.deciding.release_models import Foreseen
-from churn_assets.decision.knapsack import Allocation, Knapsacks, allocate, filled, fitting, preferred_at
+from churn_assets.decision.knapsack import (
+    Allocation,
+    Knapsacks,
+    SharedProblem,
+    allocate,
+    filled,
+    fitting,
+    preferred_at,
+)
 from churn_assets.decision.limits import Limits
 from churn_assets.decision.process import Bools, Floats, Ints
 
@@ -121,13 +130,40 @@ def _counted(decided: Sequence[Decision]) -> Floats:
         [[-np.inf if arm.forbidden else arm.expected_value for arm in each.arms] for each in decided],
         np.float64,
     ).reshape(len(decided), -1)
-    chosen, everyone = np.array([each.policy_arm for each in decided], np.int64), np.arange(len(decided))
+    return _weighed(value, np.array([each.policy_arm for each in decided], np.int64))
+
+
+def _weighed(value: Floats, chosen: Ints) -> Floats:
+    """(m, K) the same of values, -inf where an arm is forbidden, and of the arms (m,) that the policy prefers."""
+    everyone = np.arange(len(value))
     best = np.maximum(value[everyone, chosen], _LEAST)
     value = np.minimum(value, best[:, None] * SECOND_BEST)
     value[everyone, chosen] = best
     value[chosen == 0] = -np.inf
     value[:, 0] = 0.0
     return value
+
+
+def capped_columns(prior_offers: Ints, cost: Floats, limits: Limits) -> Ints:
+    """(m, K) codes of the rules by which the caps of m customers stop an arm, see `columns.RULES`; 0 where none does.
+
+    Args:
+        prior_offers: (m,) other offers in the recent window.
+        cost: (m, K) the most that each arm can cost.
+        limits: With the caps.
+    """
+    codes, cap = np.zeros(cost.shape, np.int64), limits.cap
+    if cap.most_cost is not None:
+        codes[cost > cap.most_cost] = BUDGET
+    if cap.most_contacts is not None:
+        codes[prior_offers >= cap.most_contacts] = CAP_REACHED
+    codes[:, 0] = 0
+    return codes
+
+
+def counted_columns(decided: DecisionColumns) -> Floats:
+    """(m, K) what each arm counts for the limits; -inf where a rule or a cap forbids it."""
+    return _weighed(np.where(decided.forbidden > 0, -np.inf, decided.expected_value), decided.policy_arm)
 
 
 class Granted(NamedTuple):
@@ -177,27 +213,34 @@ def granted_at(decider: Decider, asked: Wishes, limits: Limits, most: Floats, pr
 def stops_of(decider: Decider, problem: Knapsacks, arm: Ints, capped: Sequence[Stops]) -> list[Stops]:
     """Arms that would use more of a limit than the arm (n,) granted; nothing beside caps where all fit anyhow."""
     stops: list[Stops] = list(capped)
-    if not len(problem.limit) or _all_fits(problem):
+    if not len(problem.limit) or all_fits(problem):
         return stops
-    ids = decider.menu.ids
+    ids, more = decider.menu.ids, more_than_granted(problem, arm)
+    for row in np.flatnonzero(more.any(axis=1)).tolist():
+        over: dict[str, Rule] = {ids[each]: "budget" for each in np.flatnonzero(more[row]).tolist()}
+        stops[row] = {**over, **capped[row]}
+    return stops
+
+
+def more_than_granted(problem: Knapsacks, arm: Ints) -> Bools:
+    """(n, K) arms that would use more of a limit than the arm (n,) granted."""
+    more = np.zeros(problem.cost.shape, bool)
     for start in range(0, len(problem), _ROWS):
         rows = slice(start, start + _ROWS)
         amount = np.where(problem.contacts[:, None], 1.0, problem.cost[rows, None])
         use = problem.draws[problem.group[rows]] * amount
         mine = np.take_along_axis(use, arm[rows, None, None], axis=2)
-        more: Bools = np.asarray(np.any(use > mine, axis=1))
-        for row in np.flatnonzero(more.any(axis=1)).tolist():
-            over: dict[str, Rule] = {ids[each]: "budget" for each in np.flatnonzero(more[row]).tolist()}
-            stops[start + row] = {**over, **capped[start + row]}
-    return stops
+        more[rows] = np.any(use > mine, axis=1)
+    return more
 
 
-def _all_fits(problem: Knapsacks) -> bool:
+def all_fits(problem: SharedProblem) -> bool:
     """Whether every limit is kept whatever anybody gets, also of what the policy would not choose."""
     total = np.zeros(len(problem.limit))
-    for rows in problem.chunks():
-        amount = np.where(problem.contacts[:, None], 1.0, problem.cost[rows, None])
-        total += (problem.draws[problem.group[rows]] * amount).max(axis=2).sum(axis=0)
+    for part in problem.parts():
+        for rows in part.chunks():
+            amount = np.where(part.contacts[:, None], 1.0, part.cost[rows, None])
+            total += (part.draws[part.group[rows]] * amount).max(axis=2).sum(axis=0)
     return bool((total <= problem.limit).all())
 
 

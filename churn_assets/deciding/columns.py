@@ -25,9 +25,10 @@ ASSIGNED: tuple[Assigned, ...] = get_args(Assigned)
 """Names of the codes of `DecisionColumns.assigned`."""
 POLICY, HOLDOUT, EXPLORATION = (ASSIGNED.index(each) for each in ("policy", "holdout", "exploration"))
 
-_OPTED_OUT, _NOT_ELIGIBLE, _BUDGET = (
-    1 + RULES.index(each) for each in ("opted_out", "not_eligible", "budget")
+OPTED_OUT, NOT_ELIGIBLE, CAP_REACHED, BUDGET = (
+    1 + RULES.index(each) for each in ("opted_out", "not_eligible", "cap_reached", "budget")
 )
+"""Codes of some of `RULES`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +41,7 @@ class FirstContacts:
         prior_offers: m other offers in the recent window.
         opted_out: (m,) may not be contacted.
         may_get: (m, K) arms that the caller says may be offered; None for all.
+        stopped: (m, K) code of the rule by which limits or caps stop an arm, see `RULES`, else 0; None: none does.
     """
 
     ids: Sequence[str]
@@ -47,6 +49,7 @@ class FirstContacts:
     prior_offers: Sequence[int]
     opted_out: Bools
     may_get: Bools | None = None
+    stopped: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -106,7 +109,6 @@ def decide_columns(
     asked: FirstContacts,
     rollout: Rollout = NO_ROLLOUT,
     price: float = 0.0,
-    granted: Bools | None = None,
 ) -> DecisionColumns:
     """Decide for customers who do not depend on each other.
 
@@ -115,7 +117,6 @@ def decide_columns(
         asked: m customers.
         rollout: Who is not left to the policy; its kill switch is the server's alone.
         price: λ ≥ 0, what a unit of spend is priced at.
-        granted: (m,) whose offer fits into a budget that all share; None where there is none.
 
     Raises:
         ValueError: The price is out of its range, or a kill switch is set.
@@ -127,10 +128,6 @@ def decide_columns(
     found, _ = decider.models.outlooks(asked.rows, asked.prior_offers)
     forbidden = _forbidden(decider, found, asked)
     preferred = _preferred(decider, found, forbidden == 0, price)
-    if granted is not None:
-        refused = ~granted & (preferred > 0)
-        forbidden[refused, 1:] = np.where(forbidden[refused, 1:] == 0, _BUDGET, forbidden[refused, 1:])
-        preferred[refused] = 0
     arm, assigned, propensities = _assigned(asked.ids, preferred, forbidden == 0, rollout)
     figures = {name: found[field][:, 0].astype(np.float64) for name, field in _FIGURES.items()}
     risk, cost = found["risk"].copy(), found["cost"].copy()
@@ -155,8 +152,8 @@ def _forbidden(decider: Decider, found: Outlooks, asked: FirstContacts) -> Ints:
         allowed &= found["allowed"]
     if asked.may_get is not None:
         allowed &= asked.may_get
-    forbidden = np.where(allowed, 0, _NOT_ELIGIBLE)
-    forbidden[asked.opted_out] = _OPTED_OUT
+    forbidden = np.where(allowed, 0 if asked.stopped is None else asked.stopped, NOT_ELIGIBLE)
+    forbidden[asked.opted_out] = OPTED_OUT
     forbidden[:, 0] = 0
     return forbidden
 

@@ -160,7 +160,7 @@ class ReleaseModels:
             n = len(made)
             made["logits"] = self.logits(made, [IDLE] * n, [0] * n, own_arms(made), 0.0)
             found.append(made)
-        return np.concatenate(found) if len(found) > 1 else found[0]
+        return found[0] if len(found) == 1 else np.concatenate([self.known.outlooks[:0], *found])
 
     def preferred(
         self,

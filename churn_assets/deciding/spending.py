@@ -28,12 +28,18 @@ def ledger_of(root: Path, config: BudgetsConfig, experiment: str) -> BudgetLedge
     return BudgetLedger(root / config.ledger / f"{experiment}.sqlite")
 
 
-def wave_key(ids: Sequence[str], moment: Moment | None, wave: str | None) -> str:
-    """Names what is decided together: the wave, or these customers in this week. Decided again it counts once."""
+def wave_key(customers: NDArray[np.uint64], moment: Moment | None, wave: str | None) -> str:
+    """Names what is decided together: the wave, or these customers in this week. Decided again it counts once.
+
+    Args:
+        customers: `tables.values.id_hash` of each, in any order.
+        moment: When.
+        wave: Its name, if it has one.
+    """
     if wave is not None:
         return f"wave:{wave}"
     week = 0 if moment is None else moment.week
-    return f"{week}:{hashlib.sha256(chr(10).join(sorted(ids)).encode()).hexdigest()[:16]}"
+    return f"{week}:{hashlib.sha256(np.sort(customers).tobytes()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +71,7 @@ class WaveSpending:
         ledger: BudgetLedger,
         menu: Menu,
         schema: CustomerSchema,
-        ids: Sequence[str],
+        customers: NDArray[np.uint64],
         wave: str | None,
         now: datetime,
     ) -> WaveSpending:
@@ -76,7 +82,7 @@ class WaveSpending:
             ledger: Of the experiment.
             menu: Of the release.
             schema: Of its customers.
-            ids: Of the customers of the wave.
+            customers: Of the wave, as of `wave_key`.
             wave: Its name, if it has one.
             now: Aware time.
 
@@ -92,7 +98,7 @@ class WaveSpending:
             raise BudgetError(
                 f"budgets.period.starts: found {period.starts}, before which nothing may be used; today is {now.date()}"
             )
-        key = wave_key(ids, moment, wave)
+        key = wave_key(customers, moment, wave)
         with ledger.turn(str(moment.period)) as turn:
             used = np.where(limits.remembered, turn.used(limits.names, key), 0.0)
             arrived = turn.arrived(moment.weeks, key)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,13 +14,12 @@ import pandas as pd
 
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
-from churn_assets.deciding.budgets import BudgetUse, Stops, Wishes, granted, standing, wanted
+from churn_assets.deciding.budgets import capped_columns, counted_columns
 from churn_assets.deciding.columns import DecisionColumns, FirstContacts, decide_columns, reasons_in_words
 from churn_assets.deciding.decider import NO_ROLLOUT, CustomerError, CustomerInput, Decider, Rollout
 from churn_assets.deciding.reasons import Told, in_words
 from churn_assets.deciding.release_models import canonical
 from churn_assets.deciding.trial import SideBySide
-from churn_assets.decision.limits import BudgetError, Limits
 from churn_assets.offers.log import propensity_column
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem, raise_all
 from churn_assets.tables.raw import RawTable
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
     from churn_assets.deciding.decider import Decision
     from churn_assets.deciding.risk_only import AnyDecider
+    from churn_assets.decision.limits import Limits
 
 PRIOR_OFFERS = "prior_offers"
 UNDECIDED = "could not be decided"
@@ -57,33 +58,18 @@ class TableDecisions:
             `reasons` why.
         problems: What is wrong with which rows, worst first.
         outside: How many customers lie far outside of what was learned, by feature.
-        budgets: How each limit stands after them.
+        spend: The most that all offers can cost together.
     """
 
     frame: pd.DataFrame
     problems: Sequence[TableProblem]
     outside: Mapping[str, int]
-    budgets: Sequence[BudgetUse] = ()
+    spend: float
 
     @property
     def decided(self) -> NDArray[np.bool_]:
         """(n,) which rows have a decision."""
         return np.asarray(self.frame["decision"] != UNDECIDED)
-
-
-@dataclass(frozen=True, eq=False)
-class Limited:
-    """What all customers of a table may use together.
-
-    Attributes:
-        limits: That hold.
-        used: (J,) what was used of each before.
-        allow: From how many customers there are to what they may use, (J,).
-    """
-
-    limits: Limits
-    used: NDArray[np.float64]
-    allow: Callable[[int], NDArray[np.float64]]
 
 
 def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> pd.DataFrame:
@@ -111,7 +97,7 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
     """
-    return _decisions(asked_of(raw, decider, now), decider, now)
+    return _decisions(asked_of(raw, decider, now), decider, now)[0]
 
 
 def decisions_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -> list[Decision]:
@@ -135,23 +121,14 @@ def asked_of(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetime) -
     return asked
 
 
-def decide_rows(
-    raw: RawTable, decider: AnyDecider, now: datetime, limited: Limited | None = None
-) -> TableDecisions:
+def decide_rows(raw: RawTable, decider: AnyDecider, now: datetime) -> TableDecisions:
     """Decide for every customer of a table for whom it can be done; arguments as of `decide_table`.
 
-    Args:
-        raw: As there.
-        decider: As there.
-        now: As there.
-        limited: Within which limits; None: none but the decider's own rules.
-
     Raises:
-        BudgetError: There are limits, and a release that lets chance decide.
         CustomerTableError: A column is missing or not told by its name, no row can be decided for, or more than the
             configured share lies far outside of what was learned.
     """
-    found = decide_part_rows(raw, decider, now, limited=limited)
+    found = decide_part_rows(raw, decider, now)
     if not found.decided.any():
         raise_all(found.problems, CustomerTableError)
     if told := too_far(found.outside, int(found.decided.sum()), decider.schema):
@@ -165,7 +142,7 @@ def decide_part_rows(
     now: datetime,
     *,
     propensities: bool = False,
-    limited: Limited | None = None,
+    stopped: NDArray[np.int64] | None = None,
     rollout: Rollout = NO_ROLLOUT,
 ) -> TableDecisions:
     """As `decide_rows`, of a part of a table: whether too many rows are wrong or far outside the whole alone can say.
@@ -175,29 +152,20 @@ def decide_part_rows(
         decider: Of the release that decides.
         now: Time of the decision, aware.
         propensities: Whether to tell that of every arm, in columns named by `propensity_column`.
-        limited: As there.
+        stopped: (m, K) of the rows that are not wrong, see `FirstContacts`.
         rollout: Of a decider of two releases: what draws who goes by which.
 
     Raises:
         CustomerTableError: A column is missing or not told by its name.
     """
     problems = Problems(raw.where, CustomerTableError)
-    if not len(raw):
-        problems.add("no rows", "at least one customer", rank=STRUCTURE)
-    asked = asked_about(raw, decider.schema, decider.menu, now, problems)
+    asked, good = _good_rows(raw, decider, now, problems)
     why = problems.by_row()
-    if problems.whole:
-        problems.stop()
     say_decimals(raw)
-    good = np.ones(len(raw), dtype=bool)
-    good[list(why)] = False
-    asked = asked.where(good)
     outside = far_outside(asked.table.X, decider.schema)
-    stops, budgets = None, None
-    if limited is not None and len(decider.menu) > 1 and len(asked.table):
-        stops, budgets = _within(asked, decider, limited)
-    frame = _decisions(asked, decider, now, propensities=propensities, stops=stops, rollout=rollout)
-    uses = () if budgets is None else budgets(frame)
+    frame, spend = _decisions(
+        asked, decider, now, propensities=propensities, stopped=stopped, rollout=rollout
+    )
     frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
     told = ["decision", "policy", "release", "decided_at", "reasons"]
@@ -205,31 +173,55 @@ def decide_part_rows(
     frame.loc[undecided, ["decision", "policy", "release"]] = UNDECIDED, decider.policy, decider.release
     frame.loc[undecided, "decided_at"] = now.isoformat(timespec="seconds")
     frame.loc[undecided, "reasons"] = [why[row].said for row in np.flatnonzero(undecided).tolist()]
-    return TableDecisions(frame, problems.all, outside, uses)
+    return TableDecisions(frame, problems.all, outside, spend)
 
 
-def _within(
-    asked: Asked, decider: AnyDecider, limited: Limited
-) -> tuple[list[Stops], Callable[[pd.DataFrame], Sequence[BudgetUse]]]:
-    """What stops for each customer, and what then tells how the limits stand after the decisions."""
-    if not isinstance(decider, Decider):
-        raise BudgetError(
-            "budgets: found a release that lets chance decide, expected one with ppo_decision; what a campaign uses "
-            "is planned by `churn design`"
-        )
-    limits, parts = limited.limits, []
-    for batch in _batches(asked, None):
-        rows = decider.encoded(batch)
-        parts.append(wanted(decider, batch, rows, decider.foresee(batch, rows), limits))
-    whole, most = Wishes.join(parts), limited.allow(len(asked.table))
-    found = granted(decider, whole, limits, most)
+def _good_rows(
+    raw: RawTable, decider: AnyDecider, now: datetime, problems: Problems
+) -> tuple[Asked, NDArray[np.bool_]]:
+    """The customers whose rows have nothing wrong in them, and (n,) which rows those are."""
+    if not len(raw):
+        problems.add("no rows", "at least one customer", rank=STRUCTURE)
+    asked = asked_about(raw, decider.schema, decider.menu, now, problems)
+    if problems.whole:
+        problems.stop()
+    good = np.ones(len(raw), dtype=bool)
+    good[list(problems.by_row())] = False
+    return asked.where(good), good
 
-    def after(decided: pd.DataFrame) -> Sequence[BudgetUse]:
-        arm = decided["arm"].map(decider.menu.position).to_numpy(np.int64)
-        used = whole.within(limits, most).uses(arm)
-        return standing(limits, limited.used, most, used, found.allocation.price)
 
-    return found.stops, after
+@dataclass(frozen=True, eq=False)
+class PartWishes:
+    """What the policy wants for the m rows of a part that have nothing wrong in them, as limits see it.
+
+    Attributes:
+        value: (m, K) what each arm counts, see `budgets.Wishes`.
+        cost: (m, K) the most that it can cost.
+        covered: (m, J) which limits a customer draws on.
+        capped: (m, K) codes of the rules by which a customer's own caps stop an arm, see `columns.RULES`.
+    """
+
+    value: NDArray[np.float64]
+    cost: NDArray[np.float64]
+    covered: NDArray[np.bool_]
+    capped: NDArray[np.int64]
+
+
+def wanted_of_part(raw: RawTable, decider: Decider, now: datetime, limits: Limits) -> PartWishes:
+    """What the policy would do for a part of a table if there were no limit; arguments and errors as above.
+
+    Args:
+        raw: As of `decide_part_rows`.
+        decider: As there.
+        now: As there.
+        limits: For its menu.
+    """
+    asked, _ = _good_rows(raw, decider, now, Problems(raw.where, CustomerTableError))
+    free = columns_of(asked, decider)
+    cost = np.where(np.arange(len(decider.menu)) > 0, free.cost, 0.0)
+    capped = capped_columns(asked.prior, cost, limits)
+    able = columns_of(asked, decider, stopped=capped) if capped.any() else free
+    return PartWishes(counted_columns(able), cost, limits.covered(canonical(asked.table.X)), capped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,42 +282,40 @@ def _decisions(
     now: datetime,
     *,
     propensities: bool = False,
-    stops: Sequence[Stops] | None = None,
+    stopped: NDArray[np.int64] | None = None,
     rollout: Rollout = NO_ROLLOUT,
-) -> pd.DataFrame:
-    if isinstance(decider, Decider) and stops is None:
-        columns, tried = _columns(asked, decider, rollout)
+) -> tuple[pd.DataFrame, float]:
+    """Rows as of `decide_table`, and the most that all offers can cost together."""
+    if isinstance(decider, Decider):
+        columns, tried = _columns(asked, decider, rollout, stopped)
         frame = columns_as_frame(columns, asked.table.ids, decider, now)
         if isinstance(decider, SideBySide):
             theirs = columns_as_frame(columns, asked.table.ids, decider.candidate, now)
             frame.loc[tried, ["decision_id", "release"]] = theirs.loc[tried, ["decision_id", "release"]]
-        every = zip(decider.menu.ids, columns.propensities.T, strict=True)
-        return (
-            frame.assign(**{propensity_column(arm): each for arm, each in every}) if propensities else frame
-        )
-    rows = (as_frame(_decided(decider, each), decider, now) for each in _batches(asked, stops))
-    return pd.concat(rows, ignore_index=True)
+        if propensities:
+            every = zip(decider.menu.ids, columns.propensities.T, strict=True)
+            frame = frame.assign(**{propensity_column(arm): each for arm, each in every})
+        return frame, math.fsum(columns.chosen("cost")[columns.arm > 0].tolist())
+    starts = range(0, max(len(asked.table), 1), BATCH)
+    decided = [_decided(decider, _inputs(asked, slice(start, start + BATCH))) for start in starts]
+    frame = pd.concat((as_frame(each, decider, now) for each in decided), ignore_index=True)
+    if propensities and len(decider.menu) > 1:
+        chances = np.array([each.propensities for batch in decided for each in batch])
+        every = zip(decider.menu.ids, chances.T, strict=True)
+        frame = frame.assign(**{propensity_column(arm): each for arm, each in every})
+    return frame, math.fsum(each.cost for batch in decided for each in batch if each.arm)
 
 
-def _columns(asked: Asked, decider: Decider, rollout: Rollout) -> tuple[DecisionColumns, NDArray[np.bool_]]:
+def _columns(
+    asked: Asked, decider: Decider, rollout: Rollout, stopped: NDArray[np.int64] | None
+) -> tuple[DecisionColumns, NDArray[np.bool_]]:
     """What is decided for n customers, and (n,) for whom by the candidate of a trial."""
-    ours = columns_of(asked, decider, rollout)
+    ours = columns_of(asked, decider, rollout, stopped=stopped)
     if not isinstance(decider, SideBySide):
         return ours, np.zeros(len(ours), dtype=bool)
     as_read = replace(asked, table=replace(asked.table, schema=decider.candidate.schema))
-    theirs = columns_of(as_read, decider.candidate, rollout)
+    theirs = columns_of(as_read, decider.candidate, rollout, stopped=stopped)
     return decider.mixed(ours, theirs, [str(each) for each in asked.table.ids], rollout)
-
-
-def _batches(asked: Asked, stops: Sequence[Stops] | None) -> Iterator[list[CustomerInput]]:
-    """The customers as the decider is asked about them, with what stops for each."""
-    for start in range(0, max(len(asked.table), 1), BATCH):
-        batch = _inputs(asked, slice(start, start + BATCH))
-        if stops is None:
-            yield batch
-            continue
-        mine = stops[start : start + BATCH]
-        yield [replace(one, stopped=each) if each else one for one, each in zip(batch, mine, strict=True)]
 
 
 def columns_of(
@@ -333,7 +323,7 @@ def columns_of(
     decider: Decider,
     rollout: Rollout = NO_ROLLOUT,
     price: float = 0.0,
-    granted: NDArray[np.bool_] | None = None,
+    stopped: NDArray[np.int64] | None = None,
 ) -> DecisionColumns:
     """What is decided for n customers of a table, a block of them at a time.
 
@@ -342,7 +332,7 @@ def columns_of(
         decider: Of the release that decides.
         rollout: Who is not left to the policy.
         price: λ ≥ 0, what a unit of spend is priced at.
-        granted: (n,) whose offer fits into a budget that all share; None where there is none.
+        stopped: (n, K) see `FirstContacts`.
     """
     ids, rows, n = [str(each) for each in asked.table.ids], canonical(asked.table.X), len(asked.table)
     may_get = _may_get(asked.eligible, decider.menu)
@@ -355,10 +345,9 @@ def columns_of(
             asked.prior[block].tolist(),
             asked.opted_out[block],
             None if may_get is None else may_get[block],
+            None if stopped is None else stopped[block],
         )
-        found.append(
-            decide_columns(decider, some, rollout, price, None if granted is None else granted[block])
-        )
+        found.append(decide_columns(decider, some, rollout, price))
     return DecisionColumns.joined(found)
 
 

@@ -9,9 +9,10 @@ it begins and who pays stands elsewhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +98,18 @@ class Knapsacks:
         """Some of the customers; the limits stay as they are."""
         return replace(self, value=self.value[rows], cost=self.cost[rows], group=self.group[rows])
 
+    def parts(self) -> Iterator[Knapsacks]:
+        """The customers as one part, see `InParts`."""
+        yield self
+
+    @cached_property
+    def by_group(self) -> list[tuple[int, Floats, Floats]]:
+        """Each group that has customers, with their values and costs side by side."""
+        order, known = np.argsort(self.group, kind="stable"), np.arange(len(self.covers) + 1)
+        ends = np.searchsorted(self.group[order], known).tolist()
+        value, cost = self.value[order], self.cost[order]
+        return [(g, value[a:b], cost[a:b]) for g, (a, b) in enumerate(pairwise(ends)) if a < b]
+
     def use(self, row: int, arm: int) -> Floats:
         """(J,) what one customer's arm uses of each limit."""
         amount = np.where(self.contacts, 1.0, self.cost[row, arm])
@@ -104,19 +117,11 @@ class Knapsacks:
 
     def uses(self, arm: Ints) -> Floats:
         """(J,) what (n,) arms use of each limit together, rounded once: in any order it is the same."""
-        rows = np.flatnonzero(arm)
-        chosen, cost = arm[rows], self.cost[rows, arm[rows]]
-        drawn = self.draws[self.group[rows], :, chosen]
-        return np.array(
-            [
-                float(drawn[:, j].sum()) if counted else math.fsum(cost[drawn[:, j]].tolist())
-                for j, counted in enumerate(self.contacts.tolist())
-            ]
-        )
+        return uses(self, arm)
 
     def worth(self, arm: Ints) -> float:
         """What (n,) arms add together."""
-        return math.fsum(self.value[np.arange(len(self)), arm].tolist())
+        return worth(self, arm)
 
     def without_the_impossible(self) -> Knapsacks:
         """The same problem, an arm that alone uses more than a limit has taken from its customer."""
@@ -150,6 +155,90 @@ class Knapsacks:
 
 
 @dataclass(frozen=True, eq=False)
+class InParts:
+    """A problem whose customers are read a part at a time, as often as they are looked at.
+
+    Attributes:
+        read: Reads the parts in order, each with the whole limits.
+        rows: How many customers there are.
+        limit: As of `Knapsacks`.
+        contacts: As of `Knapsacks`.
+    """
+
+    read: Callable[[], Iterator[Knapsacks]]
+    rows: int
+    limit: Floats
+    contacts: Bools
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def parts(self) -> Iterator[Knapsacks]:
+        """The customers, a part at a time."""
+        return self.read()
+
+    def without_the_impossible(self) -> InParts:
+        """As of `Knapsacks`."""
+        return replace(self, read=lambda: (each.without_the_impossible() for each in self.read()))
+
+
+SharedProblem = Knapsacks | InParts
+"""What is shared out. Of one in parts, memory holds a part, and some 50 bytes for every customer who is contacted."""
+
+
+def with_rows(problem: SharedProblem) -> Iterator[tuple[slice, Knapsacks]]:
+    """Each part, with the rows of the whole that it is."""
+    start = 0
+    for part in problem.parts():
+        yield slice(start, start + len(part)), part
+        start += len(part)
+
+
+def in_memory(problem: SharedProblem, rows: Ints) -> Knapsacks:
+    """Some of the customers in memory; `rows` are in order."""
+    found = []
+    for place, part in with_rows(problem):
+        mine = rows[slice(*np.searchsorted(rows, [place.start, place.stop]))] - place.start
+        found.append((part.value[mine], part.cost[mine], part.covers[part.group[mine]]))
+        arms = part.arms
+    value, cost, covered = (np.concatenate(each) for each in zip(*found, strict=True))
+    covers, group = _groups(covered)
+    return Knapsacks(value, cost, problem.limit, problem.contacts, arms, group, covers)
+
+
+def uses(problem: SharedProblem, arm: Ints) -> Floats:
+    """(J,) what (n,) arms use of each limit together, rounded once: in any order it is the same."""
+    costs: list[Floats] = []
+    drawn: list[Bools] = []
+    for place, part in with_rows(problem):
+        mine = arm[place]
+        rows = np.flatnonzero(mine)
+        costs.append(part.cost[rows, mine[rows]])
+        drawn.append(part.draws[part.group[rows], :, mine[rows]])
+    return np.array(
+        [
+            float(sum(int(each[:, j].sum()) for each in drawn))
+            if counted
+            else math.fsum(
+                chain.from_iterable(
+                    cost[each[:, j]].tolist() for cost, each in zip(costs, drawn, strict=True)
+                )
+            )
+            for j, counted in enumerate(problem.contacts.tolist())
+        ]
+    )
+
+
+def worth(problem: SharedProblem, arm: Ints) -> float:
+    """What (n,) arms add together."""
+    return math.fsum(
+        chain.from_iterable(
+            part.value[np.arange(len(part)), arm[place]].tolist() for place, part in with_rows(problem)
+        )
+    )
+
+
+@dataclass(frozen=True, eq=False)
 class Allocation:
     """Arms that fit all limits.
 
@@ -168,7 +257,7 @@ class Allocation:
     bound: float
 
 
-def allocate(problem: Knapsacks, price: Floats | None = None) -> Allocation:
+def allocate(problem: SharedProblem, price: Floats | None = None) -> Allocation:
     """Arms that fit all limits, near the best there are, and the bound that says how near.
 
     Args:
@@ -179,23 +268,24 @@ def allocate(problem: Knapsacks, price: Floats | None = None) -> Allocation:
     found = shadow_prices(possible, price)
     bound = dual_bound(possible, found)
     arm = filled(possible, fitting(possible, preferred_at(possible, found), found), found)
-    return Allocation(arm, found, problem.uses(arm), problem.worth(arm), bound)
+    return Allocation(arm, found, uses(problem, arm), worth(problem, arm), bound)
 
 
-def dual_bound(problem: Knapsacks, price: Floats) -> float:
+def dual_bound(problem: SharedProblem, price: Floats) -> float:
     """What no allocation can be worth more than: the Lagrangian dual at (J,) prices, all of at least 0."""
-    best = [float(problem.net(price, rows).max(axis=1).sum()) for rows in problem.chunks()]
+    best = [
+        float(part.net(price, rows).max(axis=1).sum()) for part in problem.parts() for rows in part.chunks()
+    ]
     return math.fsum([*best, *(price * problem.limit).tolist()])
 
 
-def preferred_at(problem: Knapsacks, price: Floats) -> Ints:
+def preferred_at(problem: SharedProblem, price: Floats) -> Ints:
     """(n,) the arm of most value net of prices; of equal ones the first."""
-    return np.concatenate(
-        [np.zeros(0, np.int64), *(problem.net(price, rows).argmax(axis=1) for rows in problem.chunks())]
-    )
+    chosen = (part.net(price, rows).argmax(axis=1) for part in problem.parts() for rows in part.chunks())
+    return np.concatenate([np.zeros(0, np.int64), *chosen])
 
 
-def shadow_prices(problem: Knapsacks, price: Floats | None = None) -> Floats:
+def shadow_prices(problem: SharedProblem, price: Floats | None = None) -> Floats:
     """(J,) prices that make the dual bound about as low as it can be.
 
     Args:
@@ -203,19 +293,22 @@ def shadow_prices(problem: Knapsacks, price: Floats | None = None) -> Floats:
         price: Where to begin.
     """
     found = np.zeros(len(problem.limit)) if price is None else np.asarray(price, np.float64)
-    if not len(problem) or not len(found):
+    n = len(problem)
+    if not n or not len(found):
         return np.zeros(len(found))
-    if len(problem) > SAMPLE:
-        few = problem.pick(np.sort(np.random.default_rng(0).choice(len(problem), SAMPLE, replace=False)))
-        found = shadow_prices(replace(few, limit=problem.limit * (SAMPLE / len(problem))), found)
+    if n > SAMPLE:
+        few = in_memory(problem, np.sort(np.random.default_rng(0).choice(n, SAMPLE, replace=False)))
+        found = shadow_prices(replace(few, limit=problem.limit * (SAMPLE / n)), found)
         return _minimised(problem, [found, np.zeros_like(found)], [SHARPEST * 2])
+    if isinstance(problem, InParts):
+        problem = in_memory(problem, np.arange(n))
     stages = [SOFTEST if price is None else WARM]
     while stages[-1] > SHARPEST:
         stages.append(max(stages[-1] * COOLING, SHARPEST))
     return _minimised(problem, [found, np.zeros_like(found)], stages)
 
 
-def _minimised(problem: Knapsacks, starts: list[Floats], stages: list[float]) -> Floats:
+def _minimised(problem: SharedProblem, starts: list[Floats], stages: list[float]) -> Floats:
     """The prices of the lowest bound of all that each stage of the smoothed dual ends at, and of the starts."""
     smooth = _SmoothDual.of(problem)
     found = np.minimum(starts[0], smooth.most)
@@ -231,54 +324,54 @@ class _SmoothDual:
     """The dual with a soft maximum: twice differentiable.
 
     Attributes:
-        problem: Its customers by group, so that those of one lie side by side.
-        ends: (G + 1,) where each group begins.
+        problem: Its customers.
         unit: A customer's usual best value.
         most: (J,) prices above which nobody draws on a limit.
     """
 
-    problem: Knapsacks
-    ends: Ints
+    problem: SharedProblem
     unit: float
     most: Floats
 
     @classmethod
-    def of(cls, problem: Knapsacks) -> _SmoothDual:
-        ordered = problem.pick(np.argsort(problem.group, kind="stable"))
-        ends = np.searchsorted(ordered.group, np.arange(len(problem.covers) + 1))
-        best = ordered.value.max(axis=1)
-        usual = float(best[best > 0].mean()) if (best > 0).any() else 1.0
-        return cls(ordered, ends, usual, _most_useful(ordered))
+    def of(cls, problem: SharedProblem) -> _SmoothDual:
+        total, some, most = 0.0, 0, np.zeros(len(problem.limit))
+        for part in problem.parts():
+            best = part.value.max(axis=1, initial=0.0)
+            total, some = total + float(best.sum()), some + int((best > 0).sum())
+            most = np.maximum(most, _most_useful(part))
+        return cls(problem, total / some if some else 1.0, most)
 
     def at(self, price: Floats, softness: float) -> tuple[float, Floats, Floats]:
         """Smoothed dual, its gradient (J,) and its Hessian (J, J)."""
-        problem, j = self.problem, len(price)
-        value = float(price @ problem.limit)
-        gradient, hessian = problem.limit.copy(), np.zeros((j, j))
-        money, contact = problem.rates(price)
-        for group, (start, stop) in enumerate(
-            zip(self.ends[:-1].tolist(), self.ends[1:].tolist(), strict=True)
-        ):
-            if start == stop:
-                continue
-            cost = problem.cost[start:stop]
-            net = problem.value[start:stop] - cost * money[group] - contact[group]
-            top = net.max(axis=1, keepdims=True)
-            chance = np.exp((net - top) / softness)
-            total = chance.sum(axis=1, keepdims=True)
-            chance /= total
-            value += float(top.sum() + softness * np.log(total).sum())
-            spent = chance * cost
-            # What a customer is expected to use is linear in these 2 K numbers.
-            expected = np.concatenate([spent, chance], axis=1)
-            into = _into_limits(problem, group)
-            gradient -= into @ expected.sum(axis=0)
-            second = np.diag(np.concatenate([(spent * cost).sum(axis=0), chance.sum(axis=0)]))
-            k = cost.shape[1]
-            crossed = np.diag(spent.sum(axis=0))
-            second[:k, k:], second[k:, :k] = crossed, crossed
-            hessian += into @ (second - expected.T @ expected) @ into.T
+        limit, j = self.problem.limit, len(price)
+        value, gradient, hessian = float(price @ limit), limit.copy(), np.zeros((j, j))
+        for part in self.problem.parts():
+            money, contact = part.rates(price)
+            for group, worths, cost in part.by_group:
+                net = worths - cost * money[group] - contact[group]
+                top = net.max(axis=1, keepdims=True)
+                chance = np.exp((net - top) / softness)
+                total = chance.sum(axis=1, keepdims=True)
+                chance /= total
+                value += float(top.sum() + softness * np.log(total).sum())
+                into = _into_limits(part, group)
+                expected, second = _expected_use(chance, cost)
+                gradient -= into @ expected.sum(axis=0)
+                hessian += into @ (second - expected.T @ expected) @ into.T
         return value, gradient, hessian / softness
+
+
+def _expected_use(chance: Floats, cost: Floats) -> tuple[Floats, Floats]:
+    """(m, 2 K) spend and contacts by arm that are expected of customers, and (2 K, 2 K) their second moments.
+
+    What a customer is expected to use of any limit is linear in these 2 K numbers.
+    """
+    spent, k = chance * cost, cost.shape[1]
+    second = np.diag(np.concatenate([(spent * cost).sum(axis=0), chance.sum(axis=0)]))
+    crossed = np.diag(spent.sum(axis=0))
+    second[:k, k:], second[k:, :k] = crossed, crossed
+    return np.concatenate([spent, chance], axis=1), second
 
 
 def _into_limits(problem: Knapsacks, group: int) -> Floats:
@@ -328,69 +421,83 @@ def _newton(smooth: _SmoothDual, price: Floats, softness: float) -> Floats:
     return price
 
 
-def fitting(problem: Knapsacks, arm: Ints, price: Floats) -> Ints:
+def fitting(problem: SharedProblem, arm: Ints, price: Floats) -> Ints:
     """(n,) arms of which some were taken back, the least worth at (J,) prices first, until all limits are kept.
 
     Leaving a customer alone uses nothing, so that whatever is taken back makes no other limit worse.
     """
     arm = arm.copy()
-    for j in np.flatnonzero(problem.uses(arm) > problem.limit).tolist():
-        rows = np.flatnonzero(arm)
-        rows = rows[problem.draws[problem.group[rows], j, arm[rows]]]
-        if not problem.contacts[j]:
-            rows = rows[problem.cost[rows, arm[rows]] > 0]
-        amount = np.ones(len(rows)) if problem.contacts[j] else problem.cost[rows, arm[rows]]
-        net = _net_of(problem, price, rows, arm[rows]) + price[j] * amount
-        order = rows[np.argsort(-net / amount, kind="stable")]
-        taken = np.cumsum(np.ones(len(order)) if problem.contacts[j] else problem.cost[order, arm[order]])
+    for j in np.flatnonzero(uses(problem, arm) > problem.limit).tolist():
+        rows, amount, ratio = _drawing(problem, arm, price, j)
+        order = np.argsort(-ratio, kind="stable")
+        taken, rows = np.cumsum(amount[order]), rows[order]
         kept = int(np.searchsorted(taken, problem.limit[j], side="right"))
-        arm[order[kept:]] = 0
-        while problem.uses(arm)[j] > problem.limit[j]:  # the sum was rounded otherwise
+        arm[rows[kept:]] = 0
+        while uses(problem, arm)[j] > problem.limit[j]:  # the sum was rounded otherwise
             kept -= 1
-            arm[order[kept]] = 0
+            arm[rows[kept]] = 0
     return arm
 
 
-def filled(problem: Knapsacks, arm: Ints, price: Floats) -> Ints:
+def _drawing(problem: SharedProblem, arm: Ints, price: Floats, j: int) -> tuple[Ints, Floats, Floats]:
+    """Who draws on limit j, with what they use of it, and what a unit of that is worth net of all other prices."""
+    found, counted = [], bool(problem.contacts[j])
+    for place, part in with_rows(problem):
+        mine = arm[place]
+        rows = np.flatnonzero(mine)
+        rows = rows[part.draws[part.group[rows], j, mine[rows]]]
+        if not counted:
+            rows = rows[part.cost[rows, mine[rows]] > 0]
+        amount = np.ones(len(rows)) if counted else part.cost[rows, mine[rows]]
+        net = _net_of(part, price, rows, mine[rows]) + price[j] * amount
+        found.append((rows + place.start, amount, net / amount))
+    rows, amount, ratio = (np.concatenate(each) for each in zip(*found, strict=True))
+    return rows, amount, ratio
+
+
+def filled(problem: SharedProblem, arm: Ints, price: Floats) -> Ints:
     """(n,) arms that fit, made better one customer at a time, the most value for priced use first."""
     rows, better = _improvements(problem, arm, price)
-    left = (problem.limit - problem.uses(arm)).tolist()
-    chosen = arm.copy()
-    limits = [[np.flatnonzero(each).tolist() for each in of.T] for of in problem.draws]
-    counted, group = problem.contacts.tolist(), problem.group[rows].tolist()
-    for row, new, g in zip(rows.tolist(), better.tolist(), group, strict=True):
+    if not len(rows):
+        return fitting(problem, arm, price)
+    known, at = np.unique(rows, return_inverse=True)
+    few, chosen = in_memory(problem, known), arm[known]
+    left = (problem.limit - uses(problem, arm)).tolist()
+    limits = [[np.flatnonzero(each).tolist() for each in of.T] for of in few.draws]
+    counted, group = problem.contacts.tolist(), few.group[at].tolist()
+    for row, new, g in zip(at.tolist(), better.tolist(), group, strict=True):
         old = int(chosen[row])
-        if problem.value[row, new] <= problem.value[row, old]:
+        if few.value[row, new] <= few.value[row, old]:
             continue
         change: dict[int, float] = {}
         for now, sign in ((new, 1.0), (old, -1.0)):
             for j in limits[g][now]:
-                amount = 1.0 if counted[j] else float(problem.cost[row, now])
+                amount = 1.0 if counted[j] else float(few.cost[row, now])
                 change[j] = change.get(j, 0.0) + sign * amount
         if all(amount <= left[j] or amount <= 0 for j, amount in change.items()):
             for j, amount in change.items():
                 left[j] -= amount
             chosen[row] = new
-    return fitting(problem, chosen, price)
+    whole = arm.copy()
+    whole[known] = chosen
+    return fitting(problem, whole, price)
 
 
-def _improvements(problem: Knapsacks, arm: Ints, price: Floats) -> tuple[Ints, Ints]:
+def _improvements(problem: SharedProblem, arm: Ints, price: Floats) -> tuple[Ints, Ints]:
     """Customers and arms that would add value, in the order in which they are tried."""
-    rows, arms, ratios = [], [], []
-    for part in problem.chunks():
-        value, priced, mine = problem.value[part], problem.priced_use(price, part), arm[part, None]
-        gain = value - np.take_along_axis(value, mine, axis=1)
-        dearer = priced - np.take_along_axis(priced, mine, axis=1)
-        at, new = np.nonzero(np.isfinite(value) & (gain > 0))
-        rows.append(at + part.start)
-        arms.append(new)
-        ratios.append(gain[at, new] / np.maximum(dearer[at, new], 1e-12))
-    if not rows:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
-    row, new, ratio = np.concatenate(rows), np.concatenate(arms), np.concatenate(ratios)
-    if len(ratio) > FILLED:
-        best = np.argpartition(-ratio, FILLED)[:FILLED]
-        row, new, ratio = row[best], new[best], ratio[best]
+    row, new, ratio = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    for place, part in with_rows(problem):
+        for rows in part.chunks():
+            value, priced = part.value[rows], part.priced_use(price, rows)
+            mine = arm[place][rows, None]
+            gain = value - np.take_along_axis(value, mine, axis=1)
+            dearer = priced - np.take_along_axis(priced, mine, axis=1)
+            at, to = np.nonzero(np.isfinite(value) & (gain > 0))
+            row, new = np.concatenate([row, at + rows.start + place.start]), np.concatenate([new, to])
+            ratio = np.concatenate([ratio, gain[at, to] / np.maximum(dearer[at, to], 1e-12)])
+            if len(ratio) > FILLED:
+                best = np.argpartition(-ratio, FILLED)[:FILLED]
+                row, new, ratio = row[best], new[best], ratio[best]
     order = np.lexsort((new, row, -ratio))
     return row[order], new[order]
 

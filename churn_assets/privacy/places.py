@@ -38,7 +38,7 @@ _VERSIONS = ".churn/store/artifacts/*"
 PLACES = (
     DataPlace(
         "what `decide`, `write`, `log` and `design` wrote: files and tables of yours",
-        ("*decided.csv", "*.duckdb", ".churn/demo/*"),
+        ("*decided.csv", "*.duckdb", ".churn/demo/*", ".churn/waves/*"),
         "id, decision, message",
         "id",
         "by you",

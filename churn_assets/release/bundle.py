@@ -84,6 +84,12 @@ class Bundle(_Frozen):
     golden: Golden
     report_sha256: Sha256
 
+    @property
+    def responses(self) -> str:
+        """How the answers to offers are known that it learned from, in the words of every decision."""
+        known = "observed" if "decision" in self.branches else "no offer model"
+        return "simulated" if self.simulated else known
+
     def member(self, asset: str) -> Member:
         """One of its members.
 

@@ -8,9 +8,10 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from io import BytesIO
 from itertools import count
-from typing import TYPE_CHECKING, Any, ClassVar
+from os import SEEK_END
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -74,7 +75,7 @@ class BigqueryProject(Database):
             ]
         return [f"{each.dataset_id}.{each.table_id}" for each in found]
 
-    def append(self, table: str, wave: str, rows: pa.Table) -> None:
+    def append(self, table: str, wave: str, rows: pa.RecordBatchReader) -> None:
         """As of `Database`, by a load job: all rows or none. Its id is made of table and wave, and taken once only."""
         from google.cloud.bigquery import DatasetReference
 
@@ -83,18 +84,21 @@ class BigqueryProject(Database):
             raise QueryError("a table without its dataset", "dataset.table", "name both")
         place = DatasetReference("".join(project) or self._project, dataset)
         first = f"churn-wave-{sha256_bytes(canonical_json([place.project, dataset, name, wave]))[:32]}"
-        with self._client() as client:
+        with self._client() as client, TemporaryFile() as file:
             location = client.get_dataset(place).location
+            with pq.ParquetWriter(file, rows.schema) as writer:
+                for each in rows:
+                    writer.write_batch(each)
             looked, own = self._looked_for(client, table, wave), secrets.token_hex(8)
             for attempt in count():
-                made = self._load(client, place.table(name), rows, f"{first}-{attempt}", location, own)
+                made = self._load(client, place.table(name), file, f"{first}-{attempt}", location, own)
                 if made.labels.get("writer") == own:
                     made.result(retry=self._patient)
                     return
                 if made.state != "DONE" or (made.error_result is None and made.ended >= looked):
                     raise wave_exists(wave)
 
-    def _load(self, client: Client, target: Any, rows: pa.Table, job: str, location: str, own: str) -> Any:
+    def _load(self, client: Client, target: Any, file: IO[bytes], job: str, location: str, own: str) -> Any:
         """The load job of this id: ours, or the one that had it before."""
         from google.api_core.exceptions import Conflict
         from google.cloud.bigquery import LoadJobConfig
@@ -102,11 +106,11 @@ class BigqueryProject(Database):
         config = LoadJobConfig(
             source_format="PARQUET", write_disposition="WRITE_APPEND", labels={"writer": own}
         )
-        file = BytesIO()
-        pq.write_table(rows, file)
         places: dict[str, Any] = {"job_id": job, "location": location, "job_config": config}
         try:
-            return client.load_table_from_file(file, target, rewind=True, size=file.tell(), **places)
+            return client.load_table_from_file(
+                file, target, rewind=True, size=file.seek(0, SEEK_END), **places
+            )
         except Conflict:  # another writer, or our own request whose answer was lost
             return client.get_job(job, location=location)
 

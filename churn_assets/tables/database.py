@@ -9,7 +9,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -84,13 +83,13 @@ class Database(ABC):
         """Names of the tables that can be seen, as `DatabaseTable.table` writes them; errors as of `fetch`."""
 
     @abstractmethod
-    def append(self, table: str, wave: str, rows: pa.Table) -> None:
+    def append(self, table: str, wave: str, rows: pa.RecordBatchReader) -> None:
         """Appends rows to a table, which is made where there is none: all of them or none, and once a wave.
 
         Args:
             table: As of `DatabaseTable.table`.
             wave: Value of the rows' column `wave`.
-            rows: With that column.
+            rows: With that column; read once, some at a time.
 
         Raises:
             QueryError: The table has rows of that wave, or other columns.
@@ -236,25 +235,28 @@ def _exact(scalar: Any) -> str:
     return str(getattr(scalar, "value", None) if pa.types.is_temporal(scalar.type) else scalar.as_py())
 
 
-def write_wave(location: str, table: str, wave: str, rows: pa.Table, root: Path) -> None:
+def write_wave(location: str, table: str, wave: str, rows: pa.RecordBatchReader, root: Path) -> None:
     """Writes the rows of a wave to a table of a database: all or none, and once.
 
     Args:
         location: As of `DatabaseTable.database`.
         table: As of `DatabaseTable.table`; made where there is none.
         wave: Its name; the first column of every row.
-        rows: What to write.
+        rows: What to write, read once.
         root: The project's folder.
 
     Raises:
         QueryError: The table has rows of that wave, or other columns.
         StoreError: As of `Database.fetch`.
     """
-    named = rows.add_column(0, WAVE, pa.array(np.full(len(rows), wave, dtype=object), pa.string()))
+    named = pa.schema([pa.field(WAVE, pa.string()), *rows.schema])
+    marked = (
+        pa.RecordBatch.from_arrays([pa.repeat(wave, len(each)), *each.columns], schema=named) for each in rows
+    )
     try:
-        opened(location, root).append(table, wave, named)
+        opened(location, root).append(table, wave, pa.RecordBatchReader.from_batches(named, marked))
     except QueryError as error:
-        takes = error.expected if error.remedy else f"a table that takes {', '.join(named.column_names)}"
+        takes = error.expected if error.remedy else f"a table that takes {', '.join(named.names)}"
         raise QueryError(f"{error.found} in {location}: {table}", takes, error.remedy) from None
 
 

@@ -73,12 +73,13 @@ class DuckdbFile(Database):
         found = self.fetch("select table_schema as place, table_name as name from information_schema.tables")
         return [name for row in found.to_pylist() for name in (row["name"], f"{row['place']}.{row['name']}")]
 
-    def append(self, table: str, wave: str, rows: pa.Table) -> None:
+    def append(self, table: str, wave: str, rows: pa.RecordBatchReader) -> None:
         name = self.quoted(table)
         with self._session(read_only=False) as connection:
             connection.begin()
+            connection.register("none", rows.schema.empty_table())  # as rows are read only once
             connection.register("rows", rows)
-            connection.execute(f"create table if not exists {name} as select * from rows limit 0")
+            connection.execute(f"create table if not exists {name} as select * from none")
             if (
                 connection.execute(f"select 1 from {name} where wave = ? limit 1", [wave]).fetchone()
                 is not None

@@ -76,7 +76,7 @@ class PostgresqlServer(Database):
         ).to_pylist()
         return [each["relname"] for each in found if each["visible"]] + [each["name"] for each in found]
 
-    def append(self, table: str, wave: str, rows: pa.Table) -> None:
+    def append(self, table: str, wave: str, rows: pa.RecordBatchReader) -> None:
         name = self.quoted(table)
         with self._session("set transaction read write") as (connection, cursor):
             # One writer at a time, whatever the rights on the table; the lock ends with the transaction.
@@ -88,7 +88,7 @@ class PostgresqlServer(Database):
             cursor.execute(f"select 1 from {name} where wave = $1 limit 1", [wave])
             if cursor.fetchone() is not None:
                 raise wave_exists(wave)
-            columns = ", ".join(map(self.quoted, rows.column_names))
+            columns = ", ".join(map(self.quoted, rows.schema.names))
             cursor.execute(f"insert into {name} ({columns}) select {columns} from {_STAGED}")
             connection.commit()
 

@@ -10,11 +10,15 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from churn_assets.batch import job as batch_job
+from churn_assets.batch import limited as limited_part
+from churn_assets.batch.files import lock_of, unlock
 from churn_assets.batch.job import (
     DECIDED,
     Job,
@@ -26,18 +30,24 @@ from churn_assets.batch.job import (
     outcome,
     stage_rows,
 )
-from churn_assets.batch.workers import WorkerError, decide_parts
+from churn_assets.batch.progress import NoProgress
+from churn_assets.batch.wave import BatchWave, decide_wave
+from churn_assets.batch.workers import WorkerError, work_parts
+from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.decider import Decider, Rollout
+from churn_assets.deciding.files import save_models
 from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.risk_only import decider_of
+from churn_assets.deciding.spending import ledger_of
 from churn_assets.deciding.table import asked_of, decide_rows, decide_table, inputs_of
 from churn_assets.deciding.trial import SideBySide
+from churn_assets.decision.limits import BudgetsConfig
 from churn_assets.release.deciding import load_release
 from churn_assets.store.location import open_store
 from churn_assets.tables.config import DatabaseTable
 from churn_assets.tables.files import DETECTED, read_raw
-from churn_assets.tables.problems import Problems
+from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.source import read_source_chunks
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +93,7 @@ def begun(
 
 
 def in_parts(folder: Path, led, source) -> pd.DataFrame:
-    decide_parts(folder, begun(folder, led, source), processes=1)
+    work_parts("decide", folder, begun(folder, led, source), processes=1)
     outcome(folder)
     return pd.concat([each.to_pandas() for _, each in decisions(folder)], ignore_index=True)
 
@@ -135,9 +145,8 @@ def test_while_a_trial_runs_each_customer_goes_by_the_release_that_a_server_asks
     both = SideBySide(Decider(models, release), Decider(tried, candidate), 0.3, "trial 7")
     path = written(tmp_path / "t.csv", frame)
     trial = TrialJob(candidate=candidate, share=0.3, epoch="trial 7", rollout_epoch="wave 2")
-    decide_parts(
-        tmp_path / "job", begun(tmp_path / "job", led, path, trial=trial, candidate=tried), processes=2
-    )
+    parts = begun(tmp_path / "job", led, path, trial=trial, candidate=tried)
+    work_parts("decide", tmp_path / "job", parts, processes=2)
     told = outcome(tmp_path / "job")
     found = pd.concat([each.to_pandas() for _, each in decisions(tmp_path / "job")], ignore_index=True)
     asked = inputs_of(read_raw(Path(path), problems(path)), both, NOW)
@@ -153,6 +162,12 @@ def test_while_a_trial_runs_each_customer_goes_by_the_release_that_a_server_asks
     theirs = found["release"] == candidate
     same = [each for each in alone if each != "propensity"]
     pd.testing.assert_frame_equal(found.loc[theirs, same], alone.loc[theirs, same], check_dtype=False)
+
+
+def test_within_limits_one_release_decides_so_a_job_with_both_is_refused():
+    trial = TrialJob(candidate="a/release/b", share=0.3, epoch="trial 7", rollout_epoch="")
+    with pytest.raises(ValueError, match="within limits one release decides for all"):
+        Job(release="r", source="s", content="c", now=NOW, responses="observed", budget=9.0, trial=trial)
 
 
 def test_without_the_secret_no_trial_is_decided_by(tmp_path, led, tried, frame, monkeypatch):
@@ -224,7 +239,7 @@ def test_the_same_batch_goes_on_and_another_begins_anew(tmp_path, led, frame):
     end(folder)
     folder.mkdir()
     (folder / "mine.txt").touch()
-    with pytest.raises(ValueError, match="found other files, expected a folder of a batch"):
+    with pytest.raises(TableError, match="found other files, expected a folder of a batch"):
         begun(folder, led, path)
 
 
@@ -238,7 +253,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(tmp_path, led, f
     in_parts(tmp_path / "calm", led, path)
     folder = tmp_path / "job"
     parts = begun(folder, led, path)
-    command = [sys.executable, "-m", "churn_assets.batch.workers", str(folder)]
+    command = [sys.executable, "-m", "churn_assets.batch.workers", "decide", str(folder)]
     for done in (0, 2):
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -249,7 +264,7 @@ def test_a_killed_process_leaves_what_the_next_one_goes_on_with(tmp_path, led, f
                 process.stdout.readline()
             time.sleep(0.01)
             os.kill(process.pid, signal.SIGKILL)
-    decide_parts(folder, parts, processes=2)
+    work_parts("decide", folder, parts, processes=2)
     assert of_all(folder) == of_all(tmp_path / "calm")
     ids = pd.concat([each.to_pandas() for _, each in decisions(folder)])["customer_id"]
     assert ids.tolist() == frame["customerID"].tolist()
@@ -263,4 +278,122 @@ def test_a_process_that_dies_is_told_with_its_part(tmp_path, led, frame):
     with pytest.raises(
         WorkerError, match="part 3: found a process that ended with 1, expected its decisions"
     ):
-        decide_parts(folder, parts, processes=2)
+        work_parts("decide", folder, parts, processes=2)
+
+
+BUDGETS = BudgetsConfig.model_validate(
+    {
+        "period": {"starts": "2026-11-16", "weeks": 4},
+        "limits": [{"name": "money", "most_cost": 900}, {"name": "contacts", "most_contacts": 20}],
+        "customer": {"most_cost": 150},
+    }
+)
+
+
+def limited(root: Path, path: str, led, rows: int = ROWS) -> tuple[BatchWave, Any]:
+    """What is decided within budgets, in parts of so many rows, and the models."""
+    models, release = led
+    customers = CustomersConfig.model_construct(id="customerID", reading=DETECTED)
+    root.mkdir(exist_ok=True)
+    asked = BatchWave(
+        folder=root / "parts",
+        root=root,
+        ledger=root,
+        experiment="toy",
+        source=path,
+        customers=customers,
+        release=release,
+        responses="observed",
+        budgets=BUDGETS,
+        part_rows=rows,
+    )
+    return asked, models
+
+
+def decided(root: Path, path: str, led, rows: int = ROWS) -> pd.DataFrame:
+    asked, models = limited(root, path, led, rows)
+    found = decide_wave(asked, models, NoProgress(), NOW, processes=1)
+    assert found.outcome.spend == pytest.approx(found.uses[0].used)
+    assert all(each.used <= each.now for each in found.uses)
+    return pd.concat([each.to_pandas() for _, each in decisions(asked.folder)], ignore_index=True)
+
+
+def test_limits_hold_for_all_parts_together_whatever_their_size(tmp_path, led, frame):
+    path = written(tmp_path / "t.csv", frame)
+    parts, whole = decided(tmp_path / "parts", path, led), decided(tmp_path / "whole", path, led, 1000)
+    pd.testing.assert_frame_equal(parts, whole, check_exact=True)
+    assert (parts["decision"] == "offer").sum() == 5  # of 20 in four weeks
+    assert parts["reasons"].str.contains("the budget does not cover").any()
+
+
+def test_two_processes_do_not_decide_the_same_at_once(tmp_path):
+    folder = tmp_path / "parts"
+    first = lock_of(folder)
+    with pytest.raises(TableError, match="found another process that decides the same"):
+        lock_of(folder, patience=0.05)
+    unlock(folder, first)
+    unlock(folder, lock_of(folder, patience=0))
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory, led, frame):
+    """A table, and the parts of a batch within limits that nothing disturbed."""
+    root = tmp_path_factory.mktemp("calm")
+    path = written(root / "t.csv", frame)
+    decided(root, path, led)
+    return path, of_all(root / "parts")
+
+
+@pytest.mark.parametrize("stage", ["weighed", "granted in part", "decided in part"])
+def test_a_batch_with_limits_goes_on_with_its_prices_wherever_it_was_killed(
+    tmp_path, led, calm, stage, monkeypatch
+):
+    path, expected = calm
+    asked, models = limited(tmp_path / "often", path, led)
+    left, name = {"weighed": (0, "create_json"), "granted in part": (2, "create_arrays")}.get(stage, (0, ""))
+    module = limited_part if name else batch_job
+    name, left = name or "create_table", left or {"decided in part": 3}.get(stage, 0)
+    real, calls = getattr(module, name), []
+
+    def killed(file, *args, **values):
+        if "wanted" not in str(file):
+            calls.append(file)
+        if len(calls) > left:
+            raise KeyboardInterrupt
+        return real(file, *args, **values)
+
+    monkeypatch.setattr(module, name, killed)
+    with pytest.raises(KeyboardInterrupt):
+        decide_wave(asked, models, NoProgress(), NOW, processes=1)
+    monkeypatch.undo()
+    if (
+        stage != "weighed"
+    ):  # meanwhile others used of it: what was granted stays, and is looked at again at the end
+        ledger = ledger_of(tmp_path / "often", BUDGETS, "toy")
+        with ledger.turn("2026-11-16") as turn:
+            turn.add(["money", "contacts"], np.array([1.0, 1.0]), 0, 1)
+    decide_wave(asked, models, NoProgress(), NOW + timedelta(hours=1), processes=1)
+    assert of_all(asked.folder) == expected
+
+
+@pytest.mark.whole
+def test_sigkill_while_it_weighs_or_decides_within_limits_changes_no_byte_of_a_batch(tmp_path, led, calm):
+    path, expected = calm
+    asked, models = limited(tmp_path / "often", path, led)
+    save_models(models, tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from churn_assets.deciding.files import load_models\n"
+        "from test_batch import NOW, NoProgress, decide_wave, limited\n"
+        "root, path, release = sys.argv[1:]\n"
+        "asked, models = limited(Path(root), path, (load_models(Path(root).parent), release))\n"
+        "decide_wave(asked, models, NoProgress(), NOW, processes=1)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "often"), path, led[1]]
+    for seen in ("wanted/000001.npz", "decided/000001.parquet"):
+        with subprocess.Popen(command, cwd=ROOT / "tests" / "batch") as process:
+            while process.poll() is None and not (asked.folder / seen).exists():
+                time.sleep(0.005)
+            process.send_signal(signal.SIGKILL)
+    decide_wave(asked, models, NoProgress(), NOW, processes=1)
+    assert of_all(asked.folder) == expected

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from churn_assets.flow.registry import registry
+from jobs.train import DECISIONS
 from resources.sources import SOURCES
 
 PROJECT = Path(__file__).parents[2]
@@ -47,7 +48,7 @@ def test_it_lists_what_the_project_has(dg):
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assets = {each["asset_key"] for each in found["assets"]}
-    assert assets == {asset.name for asset in registry().assets} | set(SOURCES)
+    assert assets == {asset.name for asset in registry().assets} | set(SOURCES) | {DECISIONS}
     jobs = {each["name"] for each in found["jobs"]}
     assert {"train", "train_decision", "promote", "rollback"} <= jobs
 

@@ -11,17 +11,21 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from churn_assets.batch.progress import NoProgress
+from churn_assets.batch.wave import BatchWave
+from churn_assets.batch.wave import decide_wave as decide_wave_of
+from churn_assets.customers.config import CustomersConfig
 from churn_assets.deciding.budgets import Wishes, granted, standing, used_by, wanted
 from churn_assets.deciding.decider import NO_ROLLOUT, Budget, CustomerInput, Decider, Rollout
 from churn_assets.deciding.ledger import BudgetLedger, LedgerError
 from churn_assets.deciding.spending import WaveSpending, wave_key
-from churn_assets.deciding.table import Limited, decide_rows
 from churn_assets.decision.limits import BudgetError, BudgetsConfig, Limits, for_this_run
 from churn_assets.decision.pacing import Moment
 from churn_assets.release.build import as_raw
 from churn_assets.release.limited import limit_rows
 from churn_assets.serving.budgets import BudgetDesk
-from churn_assets.tables.raw import RawTable
+from churn_assets.tables.files import DETECTED
+from churn_assets.tables.values import id_hash
 
 RELEASE = "toy/release/20260101T000000Z-000000000000"
 NOW = datetime(2026, 12, 8, tzinfo=UTC)
@@ -111,44 +115,55 @@ def test_nobody_gets_more_than_their_own_cap(decider, customers):
 
 
 def limited(config, decider, ledger, ids, wave=None, now=NOW):
-    return WaveSpending.begin(config, ledger, decider.menu, decider.schema, ids, wave, now)
+    customers = id_hash(np.array(ids, dtype=object))
+    return WaveSpending.begin(config, ledger, decider.menu, decider.schema, customers, wave, now)
 
 
-def decide_wave(small, decider, ledger, config=CONFIG, rows=slice(0, 300), wave=None, now=NOW):
-    frame = as_raw(small.table).iloc[rows]
-    ids = frame[small.schema.id].tolist()
-    spending = limited(config, decider, ledger, ids, wave, now)
-    share = Limited(spending.limits, spending.used, spending.allow)
-    found = decide_rows(RawTable.of_frame(frame, "t.csv"), decider, now, share)
-    spending.keep(found.budgets, int(found.decided.sum()))
-    return found.budgets
+def decide_wave(small, root, budget=None, rows=slice(0, 300), wave=None, now=NOW):
+    root.mkdir(exist_ok=True)
+    as_raw(small.table).iloc[rows].to_csv(root / "t.csv", index=False)
+    asked = BatchWave(
+        folder=root / "parts",
+        root=root,
+        ledger=root,
+        experiment="toy",
+        source="t.csv",
+        customers=CustomersConfig.model_construct(id=small.schema.id, reading=DETECTED),
+        release=RELEASE,
+        responses="observed",
+        budgets=CONFIG,
+        budget=budget,
+        name=wave,
+    )
+    found = decide_wave_of(asked, small.models, NoProgress(), now)
+    found.write(None, None)
+    found.end()
+    return found.uses
 
 
-def test_a_week_leaves_the_next_one_its_share_and_a_period_is_never_overrun(small, decider, tmp_path):
-    ledger = BudgetLedger(tmp_path / "l" / "x.sqlite")
-    first = decide_wave(small, decider, ledger)
+def test_a_week_leaves_the_next_one_its_share_and_a_period_is_never_overrun(small, tmp_path):
+    first = decide_wave(small, tmp_path)
     assert 0 < first[0].used <= 450
-    second = decide_wave(small, decider, ledger, rows=slice(300, 600), now=datetime(2026, 12, 15, tzinfo=UTC))
+    second = decide_wave(small, tmp_path, rows=slice(300, 600), now=datetime(2026, 12, 15, tzinfo=UTC))
     assert second[0].used == pytest.approx(first[0].used + second[0].decided)
     assert all(each.used <= each.most for each in second)
     assert second[0].now == pytest.approx(900 - first[0].used)
 
 
-def test_a_wave_that_is_decided_again_counts_once(small, decider, tmp_path):
-    ledger = BudgetLedger(tmp_path / "x.sqlite")
-    once = decide_wave(small, decider, ledger)
-    again = decide_wave(small, decider, ledger)
+def test_a_wave_that_is_decided_again_counts_once(small, tmp_path):
+    once = decide_wave(small, tmp_path)
+    again = decide_wave(small, tmp_path)
     assert [each.used for each in again] == [each.used for each in once]
-    other = decide_wave(small, decider, ledger, wave="extra")
+    other = decide_wave(small, tmp_path, wave="extra")
     assert other[0].used > once[0].used
-    assert wave_key(["b", "a"], None, None) == wave_key(["a", "b"], None, None) != wave_key(["a"], None, None)
+    a, b = id_hash(np.array(["a", "b"], dtype=object))
+    keys = [wave_key(np.array(each, np.uint64), None, None) for each in ([b, a], [a, b], [a])]
+    assert keys[0] == keys[1] != keys[2]
 
 
-def test_the_budget_of_a_run_is_remembered_by_no_period(small, decider, tmp_path):
-    ledger = BudgetLedger(tmp_path / "x.sqlite")
-    config = for_this_run(CONFIG, 200.0)
-    decide_wave(small, decider, ledger, config)
-    uses = decide_wave(small, decider, ledger, config, rows=slice(300, 600))
+def test_the_budget_of_a_run_is_remembered_by_no_period(small, tmp_path):
+    decide_wave(small, tmp_path, 200.0)
+    uses = decide_wave(small, tmp_path, 200.0, rows=slice(300, 600))
     run = next(each for each in uses if each.name == "this_run")
     assert run.used == run.decided <= 200 == run.now
 

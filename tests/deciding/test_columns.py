@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn_assets.deciding.columns import ASSIGNED, RULES
+from churn_assets.deciding.columns import ASSIGNED, BUDGET, RULES
 from churn_assets.deciding.decider import NO_ROLLOUT, Budget, Decider, Rollout
 from churn_assets.deciding.table import as_frame, asked_of, columns_as_frame, columns_of, inputs_of
 from churn_assets.decision.budget import value_per_unit, within_budget
@@ -73,7 +73,9 @@ def test_a_shared_budget_is_granted_to_the_same_customers(decider, raw):
     wanted = np.flatnonzero(first.policy_arm)
     granted = np.zeros(len(first), bool)
     granted[wanted] = within_budget(cost[wanted], remaining, value_per_unit(value[wanted], cost[wanted]))
-    found = columns_of(asked, decider, granted=granted)
+    refused = ~granted & (first.policy_arm > 0)
+    stopped = np.where(refused[:, None] & (np.arange(len(decider.menu)) > 0), BUDGET, 0)
+    found = columns_of(asked, decider, stopped=stopped)
     one_by_one = decider.decide(inputs_of(raw, decider, NOW), budget=Budget(remaining=remaining))
     assert found.arm.tolist() == [each.arm for each in one_by_one]
     assert found.chosen("cost").sum() <= remaining

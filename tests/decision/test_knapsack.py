@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from churn_assets.decision.knapsack import Knapsacks, allocate, dual_bound, fitting, shadow_prices
+from churn_assets.decision import knapsack
+from churn_assets.decision.knapsack import InParts, Knapsacks, allocate, dual_bound, fitting, shadow_prices
 
 
 def instance(n, k, j, seed, *, whole=False, tight=0.4):
@@ -184,3 +185,32 @@ def test_a_problem_that_is_none_is_refused(changed, told):
     }
     with pytest.raises(ValueError, match=told):
         Knapsacks.of(**{**given_, **changed})
+
+
+def in_parts(whole: Knapsacks, size: int) -> InParts:
+    """The same customers, read some at a time."""
+
+    def read():
+        for start in range(0, len(whole), size):
+            yield whole.pick(np.arange(start, min(start + size, len(whole))))
+
+    return InParts(read, len(whole), whole.limit, whole.contacts)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_customers_who_are_read_in_parts_get_what_they_get_at_once(seed):
+    whole = instance(700, 4, 5, seed)
+    found, expected = allocate(in_parts(whole, 150)), allocate(whole)
+    assert found.arm.tolist() == expected.arm.tolist()
+    assert (found.value, found.price.tolist()) == (expected.value, expected.price.tolist())
+
+
+def test_prices_of_a_sample_are_made_better_in_passes_over_all_parts(monkeypatch):
+    whole = instance(3000, 4, 5, 7)
+    best = allocate(whole)
+    monkeypatch.setattr(knapsack, "SAMPLE", 400)
+    found = allocate(in_parts(whole, 700))
+    assert (recounted(whole, found.arm) <= whole.limit).all()
+    assert found.value <= min(found.bound, best.bound)
+    assert found.value >= 0.998 * best.value
+    assert found.bound <= 1.0005 * best.bound

@@ -4,10 +4,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from churn_assets.cli.table_file import TableFile
 from churn_assets.tables.files import read_raw
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.spreadsheets import marked, unmarked
+from churn_assets.tables.table_file import TableFile
 from churn_assets.tables.values import parse_ids
 
 IDS = (

@@ -1,12 +1,10 @@
-"""A table that a command writes, whole or not at all, in parts as they come. Decides nothing about its content."""
+"""A table file that is written, whole or not at all, in parts as they come. Decides nothing about its content."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-
-from churn_assets.cli.errors import UsageProblemError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,15 +27,15 @@ class TableFile:
     Texts that a spreadsheet would run as a formula are marked in a CSV, see `tables.spreadsheets`.
 
     Raises:
-        UsageProblemError: The suffix is another.
+        TableError: The suffix is another.
     """
 
     def __init__(self, path: Path) -> None:
         self._suffix = path.suffix.lower()
         if self._suffix not in _SUFFIXES:
-            raise UsageProblemError(
-                f"{path}: found suffix {path.suffix!r}, expected {' or '.join(_SUFFIXES)}"
-            )
+            from churn_assets.tables.problems import TableError
+
+            raise TableError(f"{path}: found suffix {path.suffix!r}, expected {' or '.join(_SUFFIXES)}")
         self._path = path
         self._draft = path.with_name(f".{path.name}.part")
         self._parts = 0

@@ -1,0 +1,80 @@
+"""The table of a database that results go to, wave by wave. Decides nothing about what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from churn_assets.tables.database import write_wave
+
+
+@dataclass(frozen=True)
+class WaveTable:
+    """Where the rows of one wave go.
+
+    Attributes:
+        location: Of the database.
+        table: In it.
+        wave: Name that every row gets.
+        root: The project's folder, in which a relative location is.
+    """
+
+    location: str
+    table: str
+    wave: str
+    root: Path = Path()
+
+    def __str__(self) -> str:
+        return f"{self.location}: {self.table}, wave {self.wave}"
+
+    def write(self, frame: pd.DataFrame) -> None:
+        """Writes all rows, or none.
+
+        Raises:
+            QueryError: The wave is there already, or the table has other columns.
+            StoreError: The database refuses or does not answer.
+        """
+        self.write_parts([pa.Table.from_pandas(frame, preserve_index=False)])
+
+    def write_parts(self, parts: Iterable[pa.Table]) -> None:
+        """The same of rows that come a part at a time, all with the columns of the first."""
+        failed: list[BaseException] = []
+
+        def batches(usual: Iterator[pa.Table], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+            try:
+                for part in usual:
+                    yield from part.cast(schema).to_batches()
+            except BaseException as error:  # Arrow hands on no more than its text
+                failed.append(error)
+                raise
+
+        usual = map(_usual, parts)
+        first = next(usual)
+        rows = pa.RecordBatchReader.from_batches(first.schema, batches(chain([first], usual), first.schema))
+        try:
+            write_wave(self.location, self.table, self.wave, rows, self.root)
+        finally:
+            if failed:
+                raise failed[0]
+
+
+def _usual(rows: pa.Table) -> pa.Table:
+    """Of the same types whatever the rows of a wave hold, as the next wave goes to the same columns."""
+    frame = rows.to_pandas()
+    times = {name: pd.to_datetime(frame[name], utc=True) for name in frame if str(name).endswith("_at")}
+    for name, values in times.items():
+        rows = rows.set_column(
+            rows.column_names.index(name), name, pa.array(values, pa.timestamp("us", "UTC"))
+        )
+    return rows.cast(pa.schema([each.with_type(_column_type(each.type)) for each in rows.schema]))
+
+
+def _column_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind):
+        return pa.timestamp("us", "UTC")
+    return pa.string() if pa.types.is_null(kind) else kind

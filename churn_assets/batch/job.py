@@ -29,6 +29,7 @@ from churn_assets.customers.features import too_far
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.decider import NO_ROLLOUT, Decider, Rollout
 from churn_assets.deciding.files import load_models, save_models
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, decider_of
 from churn_assets.deciding.secret import assignment_key
 from churn_assets.deciding.table import TableDecisions, decide_part_rows
@@ -139,6 +140,11 @@ class BatchOutcome:
         return self.rows - self.undecided
 
 
+def _deciding(models: DecidingModels) -> DecidingModels:
+    """What a batch decides by: it explores by no design that compares arms."""
+    return models.comparing_no_arms if isinstance(models, ReleaseModels) else models
+
+
 def begin_batch(
     folder: Path, job: Job, models: DecidingModels, candidate: DecidingModels | None = None
 ) -> Job:
@@ -163,10 +169,10 @@ def begin_batch(
     ):
         raise TableError(f"{folder}: found other files, expected a folder of a batch, or none; move it away")
     folder.mkdir(parents=True, exist_ok=True)
-    save_models(models, folder)
+    save_models(_deciding(models), folder)
     if candidate is not None:
         (folder / TRIED).mkdir(exist_ok=True)
-        save_models(candidate, folder / TRIED)
+        save_models(_deciding(candidate), folder / TRIED)
     create_json(folder / JOB, job.model_dump(mode="json"))
     return Job.model_validate(read_plain(folder / JOB))
 

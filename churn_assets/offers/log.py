@@ -230,7 +230,7 @@ OUTCOME = "outcome"
 CONTROL, FEATURE = "control_", "feature_"
 """Start the names of negative controls, and of features, in the log."""
 AS_LOGGED = OfferLogConfig(source="a file")
-Features: TypeAlias = "pd.DataFrame | Callable[[OfferLog], pd.DataFrame]"
+CustomerRows: TypeAlias = "pd.DataFrame | Callable[[OfferLog], pd.DataFrame]"
 """Of customers, by which conditions of arms are judged: (N, F) of those named, or (n, F) of the decisions of a log."""
 
 
@@ -241,7 +241,7 @@ def read_log(
     catalogue: Catalogue,
     where: str | None = None,
     *,
-    features: Features | None = None,
+    features: CustomerRows | None = None,
     reading: FileReading = DETECTED,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
@@ -322,7 +322,7 @@ def log_of(
     catalogue: Catalogue,
     problems: Problems,
     *,
-    features: Features | None = None,
+    features: CustomerRows | None = None,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
     schema: CustomerSchema | None = None,
@@ -359,7 +359,7 @@ def as_log(
     *,
     simulated: bool,
     origin: str,
-    features: Features | None = None,
+    features: CustomerRows | None = None,
 ) -> OfferLog:
     """Hold a table with the log's column names, or those of the shorthand, to the contract and type it.
 
@@ -388,7 +388,7 @@ def _log(
     *,
     simulated: bool,
     problems: Problems,
-    features: Features | None,
+    features: CustomerRows | None,
     asked: _Asked | None = None,
 ) -> OfferLog:
     asked = asked or _Asked()
@@ -406,7 +406,7 @@ def checked_log(
     *,
     simulated: bool,
     origin: str,
-    features: Features | None = None,
+    features: CustomerRows | None = None,
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
@@ -450,7 +450,7 @@ def _checked(
     menu: Menu,
     simulated: bool,
     problems: Problems,
-    features: Features | None,
+    features: CustomerRows | None,
     asked: _Asked | None = None,
 ) -> OfferLog:
     asked = asked or _Asked()
@@ -485,7 +485,7 @@ def _without_strangers(log: OfferLog, strange: NDArray[np.bool_], raw: RawTable)
 def _possible(
     log: OfferLog,
     customer_ids: Sequence[str] | NDArray[Any],
-    features: Features | None,
+    features: CustomerRows | None,
     problems: Problems,
     raw: RawTable,
 ) -> OfferLog:
@@ -518,7 +518,7 @@ def _possible(
 
 
 def _of_decisions(
-    log: OfferLog, customer_ids: Sequence[str] | NDArray[Any], features: Features
+    log: OfferLog, customer_ids: Sequence[str] | NDArray[Any], features: CustomerRows
 ) -> pd.DataFrame:
     """(n, F) features of each decision's customer."""
     return features.iloc[log.positions(customer_ids)] if isinstance(features, pd.DataFrame) else features(log)

@@ -16,7 +16,7 @@ from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu
 from churn_assets.offers.economics import Economics, decision_value
 from churn_assets.offers.eligibility import may_get
 from churn_assets.offers.live import LiveLog, ServedLog
-from churn_assets.offers.log import Features, OfferLog, OfferLogError, checked_log, propensity_column
+from churn_assets.offers.log import CustomerRows, OfferLog, OfferLogError, checked_log, propensity_column
 from churn_assets.offers.records import NOBODY
 from churn_assets.store.canonical import sha256_bytes
 
@@ -108,7 +108,7 @@ def offer_rows(
 
 
 def append(
-    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: Features
+    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: CustomerRows
 ) -> OfferLog:
     """The log with served decisions, in the order of time; weeks are counted from the log's first.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -169,9 +170,12 @@ def _number(scene: Scene, candidate: ArtifactRef, leader: ArtifactRef) -> int:
 
 
 def _learnable(scene: Scene) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
-    """Segment by segment, the served decisions and the rows that can be learned from."""
+    """Segment by segment, newest first, the served decisions and the rows that can be learned from."""
+    from churn_assets.monitoring.served import label_window
+
     log = scene.served()
-    return log.chunks(), scene.learnable(log)
+    shown, asked = tee(log.newest_first(until=scene.now - label_window(scene.experiment)))
+    return shown, scene.learnable(log, asked)
 
 
 def _guardrails(scene: Scene) -> list[dg.RunRequest]:

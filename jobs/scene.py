@@ -26,9 +26,9 @@ from jobs.train import TRAIN
 from resources.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from churn_assets.offers.live import ServedLog
+    from churn_assets.offers.live import LiveLog, ServedLog
     from churn_assets.offers.offer_rows import OfferRows
 
 # More than an experiment can be asked for in four months with the default cap: what lies further back is forgotten,
@@ -152,12 +152,16 @@ class Scene:
         else:
             digest = f"{source_content(config.outcomes, root)} {config.reading}"
             log.refresh(digest, lambda: outcome_reports(config.outcomes, root, config.reading))
-        for key, why in log.problems.items():
-            self.log.error(f"{self.name}: {key} is left out: {why}")
+        self.tell_problems(log)
         return log
 
-    def learnable(self, log: "ServedLog") -> "Iterator[OfferRows]":
-        """The served decisions that can be learned from by now, segment by segment."""
+    def tell_problems(self, log: "ServedLog") -> None:
+        """What of the decision log could not be read so far."""
+        for key, why in log.problems.items():
+            self.log.error(f"{self.name}: {key} is left out: {why}")
+
+    def learnable(self, log: "ServedLog", chunks: "Iterable[LiveLog] | None" = None) -> "Iterator[OfferRows]":
+        """The served decisions that can be learned from by now, segment by segment, of all or of some segments."""
         from churn_assets.monitoring.served import label_window
         from churn_assets.offers.economics import catalogue
         from churn_assets.offers.offer_rows import offer_rows_of
@@ -170,6 +174,7 @@ class Scene:
             experiment.customers.monthly_revenue,
             now=self.now,
             window=label_window(experiment),
+            chunks=chunks,
         )
 
     def settled(self, log: "ServedLog", head: ChannelRecord) -> None:

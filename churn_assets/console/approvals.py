@@ -11,8 +11,8 @@ from typing import Literal, cast
 from churn_assets.serving.config import Act
 from churn_assets.store.acts import ActLog, ActRecord
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import LONGEST_REASON
 from churn_assets.store.errors import ChannelConflict
+from churn_assets.store.records import LONGEST_REASON
 
 _TRIES = 5
 RequestState = Literal["open", "approved", "done", "failed", "declined", "expired"]
@@ -64,7 +64,7 @@ def ask_for(
     Raises:
         StoreError: As of `ActLog.append`.
     """
-    newest = log.newest()
+    newest = log.head()
     return log.append(
         "ask",
         expected_seq=0 if newest is None else newest.seq,
@@ -134,7 +134,7 @@ def tell_outcome(log: ActLog, request: ActRequest, *, done: bool, said: str, now
         StoreError: As of `ActLog.append`.
     """
     for _ in range(_TRIES):
-        newest = log.newest()
+        newest = log.head()
         with suppress(ChannelConflict):  # somebody asked for something meanwhile: it comes behind
             log.append(
                 "done" if done else "failed",

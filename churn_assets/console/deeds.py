@@ -93,7 +93,7 @@ def refuse_stale(place: ConsolePlace, act: Act, expected_seq: int) -> None:
     Raises:
         ChannelConflict: The channel, or the switch, has moved.
     """
-    newest = place.switch.newest() if act in SWITCHED else place.channel.head()
+    newest = place.switch.head() if act in SWITCHED else place.channel.head()
     found = 0 if newest is None else newest.seq
     if found != expected_seq:
         raise ChannelConflict(

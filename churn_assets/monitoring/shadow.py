@@ -38,22 +38,27 @@ MOST_COMPARED = 200_000
 def newest_learnable(
     chunks: Iterable[LiveLog], rows: Iterable[OfferRows], most: int = MOST_COMPARED
 ) -> tuple[LiveLog, OfferRows]:
-    """The newest decisions that can be learned from, whole and as rows, in bounded memory.
+    """The newest decisions that can be learned from, whole and as rows; reads no further back than they lie.
 
     Args:
-        chunks: The decision log, segment by segment, oldest first.
+        chunks: The decision log, segment by segment, newest first.
         rows: Of each segment, those that can be learned from.
-        most: How many are kept.
+        most: How many are wanted.
     """
-    whole, learned, arms = pd.DataFrame(), pd.DataFrame(columns=_KEY), tuple[str, ...]()
-    for live, part in zip(chunks, rows, strict=True):
-        arms = part.arms
-        both = live.frame.merge(part.frame[_KEY], on=_KEY)
-        whole = pd.concat([whole, both], ignore_index=True).tail(most)
-        learned = (
-            pd.concat([learned, part.frame], ignore_index=True).tail(most) if len(learned) else part.frame
-        )
-    return LiveLog(whole.reset_index(drop=True), {}), OfferRows(learned.reset_index(drop=True), arms, {})
+    whole, learned, arms, count = list[pd.DataFrame](), list[pd.DataFrame](), tuple[str, ...](), 0
+    for live, part in zip(chunks, rows, strict=False):  # stops where there are enough
+        arms, count = part.arms, count + len(part.frame)
+        if len(part.frame):
+            whole.append(live.frame.merge(part.frame[_KEY], on=_KEY))
+            learned.append(part.frame)
+        if count >= most:
+            break
+    none = pd.DataFrame(columns=_KEY)
+    found, both = (
+        pd.concat(each[::-1], ignore_index=True).tail(most).reset_index(drop=True) if each else none
+        for each in (learned, whole)
+    )
+    return LiveLog(both, {}), OfferRows(found, arms, {})
 
 
 def shadow(

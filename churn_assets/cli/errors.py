@@ -76,7 +76,8 @@ _HINTS = {
     "AccessDenied": "churn doctor says what is missing",
     "BucketMissing": "make the bucket, or mend store.uri (or CHURN_STORE); churn doctor tries it",
     "StoreUnreachable": "try again; churn doctor says what works",
-    "CorruptArtifact": "stored bytes changed: roll back (churn rollback) or run the experiment again",
+    "CorruptArtifact": "stored bytes changed: churn store verify names all of them; restore them, roll back "
+    "(churn rollback) or run the experiment again",
     "UnsignedContent": "docs/store.md, Signatures: whose keys are trusted, and how what is there is signed",
     "RecordsLost": "docs/runbook.md, The newest record of a channel is gone",
     "ReleaseRefusedError": "see `churn checks`",

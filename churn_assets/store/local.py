@@ -52,7 +52,7 @@ class LocalBackend:
         """See :class:`~churn_assets.store.backend.Backend`."""
         *folders, name = check_key(key).split("/")
         self._make_root()
-        with self._folder([_TEMPORARY], key, create=True) as temporary:
+        with self._folder([_TEMPORARY], _TEMPORARY, create=True) as temporary:
             draft = secrets.token_hex(16)
             try:
                 written = _write(temporary, draft, source, self._file_mode)

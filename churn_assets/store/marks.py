@@ -51,7 +51,9 @@ class SeenRecords:
         """What was seen last; None if nothing was."""
         try:
             kept = parse_json(self.path(log).read_bytes(), log)
-            return Mark(int(kept["seq"]), str(kept["sha256"]))
+            if (seq := int(kept["seq"])) < 1:
+                raise ValueError(f"record {seq}, expected one from 1 on")
+            return Mark(seq, str(kept["sha256"]))
         except FileNotFoundError:
             return None
         except (CorruptArtifact, OSError, ValueError, TypeError, LookupError, OverflowError) as error:

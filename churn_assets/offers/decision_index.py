@@ -25,6 +25,7 @@ from churn_assets.offers.records import LoggedOutcome, read_decision, read_outco
 from churn_assets.offers.segments import DECISIONS, SUFFIX, SegmentError, sealed_segments
 from churn_assets.offers.stored_log import LoggedSegment, logged_segments, stored_segments
 from churn_assets.store.backend import Backend
+from churn_assets.store.local import private_folder
 
 NO_CONTACT = propensity_column(NO_CONTACT_ID)
 
@@ -474,7 +475,7 @@ class DecisionIndex:
 
     def _opened(self) -> sqlite3.Connection:
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(self._path.parent)
             self._path.touch(mode=0o600)
         base = sqlite3.connect(self._path or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None)
         base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")

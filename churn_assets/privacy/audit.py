@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from churn_assets.store.local import private_folder
+
 AUDIT = ".churn/audit"
 """Where a project keeps it."""
 _MOST = 20
@@ -46,8 +48,7 @@ def record(
     Raises:
         OSError: It cannot be written; then the act must not go on.
     """
-    folder = root / AUDIT
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = private_folder(root / AUDIT)
     subjects = list(customers)
     line: dict[str, Any] = {"at": now.isoformat(timespec="seconds"), "who": who, "did": did, "about": about}
     line["customers"] = len(subjects)
@@ -87,7 +88,7 @@ def subject(root: Path, customer: str, key: bytes = b"") -> str:
     """What stands for a customer in a project's logs of who looked at whom; arguments as of `record`."""
     folder = root / AUDIT
     if not key:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
     return subject_of(customer, key or _salt(folder))
 
 

@@ -251,6 +251,16 @@ def _copy(source: int, target: int) -> ObjectInfo:
     return ObjectInfo(copied, crc32c)
 
 
+def private_folder(path: Path) -> Path:
+    """A folder, made where it is missing as each above it is: its owner's alone (0700)."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
 @contextmanager
 def _plain(source: Path) -> Iterator[int]:
     try:

@@ -18,6 +18,7 @@ from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import canonical_json, parse_json, sha256_bytes
 from churn_assets.store.digests import info_of
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing, RecordsLost
+from churn_assets.store.local import private_folder
 from churn_assets.store.names import ACTS, mark_place
 
 MARKS = "marks/"
@@ -66,8 +67,7 @@ class SeenRecords:
         if known is not None and known.seq >= mark.seq:
             return
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.path(log).parent.mkdir(mode=0o700, exist_ok=True)
+            private_folder(self.path(log).parent)
             with tempfile.NamedTemporaryFile(dir=self.folder, delete=False) as draft:
                 draft.write(canonical_json({"seq": mark.seq, "sha256": mark.sha256}))
             os.replace(draft.name, self.path(log))  # noqa: PTH105 - a name, no path

@@ -299,7 +299,7 @@ def verify(
     else:
         out.print(
             f"{found.versions} versions with {found.files} files ({size(found.size)}), {found.reports} gate reports, "
-            f"{found.records} channel records, {found.others} decision segments"
+            f"{found.records} records of channels and acts, {found.others} decision segments"
         )
         for key in found.foreign:
             out.print(styled("yellow", "ignored, as the store never wrote it: "), one_line(key))

@@ -30,7 +30,6 @@ def holds(path: Path, ids: Iterable[str]) -> bool:
     wanted = sorted({form for each in ids for form in _forms(each)}, key=len)
     if not wanted:
         return False
-    pattern = re.compile(b"|".join(map(_whole, wanted)))
     with path.open("rb") as stream:
         if stream.read(4) == _PARQUET:
             return _in_table(path, set(ids))
@@ -39,8 +38,10 @@ def holds(path: Path, ids: Iterable[str]) -> bool:
         while not over:
             chunk = stream.read(_STEP)
             data, over = rest + chunk, len(chunk) < _STEP
+            there = b"|".join(_whole(each) for each in wanted if each in data)  # a pattern of all is slow
+            finds = re.compile(there).finditer(data, min(len(rest), 1)) if there else ()
             # What follows a find at the end is known with the next piece.
-            if any(over or found.end() < len(data) for found in pattern.finditer(data, min(len(rest), 1))):
+            if any(over or found.end() < len(data) for found in finds):
                 return True
             rest = data[-len(wanted[-1]) - 3 :]
     return False

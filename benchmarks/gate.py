@@ -1,32 +1,50 @@
 """The live gate over a year of weekly looks: what it lets lead, what it takes back, how long it needs, what it costs.
 
-Differences are drawn from the demo world: two policies that err in their own way about what an arm is worth, decisions
-logged by each design, answers by the world, and doubly robust differences by the library's own code. A history is a
-year of weeks drawn from these. The truth is used to centre differences and for what a design costs, and for nothing
-else. Releases are not trained and no server runs: `benchmarks.loop` does that.
+Two real releases of the demo world, trained on logs of their own, decide about its customers by each design: the trial
+is `deciding.trial.SideBySide`, as a server asks it. Answers are the world's, and the decisions are scored by the
+functions that the sensors call. A history is a year of weeks drawn from these. The truth is used to centre differences
+and for what a design costs, and for nothing else. No server runs: `benchmarks.loop` does that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 from benchmarks.report import Figure, main  # first: it sets the number of threads
 
 import numpy as np  # isort: skip
+import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks.served import FittedModels, fit_models
 from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.deciding.decider import CustomerInput, Decider, Decision, Rollout
 from churn_assets.deciding.exploration import Plausible
-from churn_assets.decision.off_policy import LoggedDecisions, cross_fitted_outcomes, outcome_design
+from churn_assets.deciding.release_models import ReleaseModels
+from churn_assets.deciding.trial import SideBySide
+from churn_assets.decision.incremental import incremental
+from churn_assets.decision.off_policy import LoggedDecisions
+from churn_assets.decision.responses import ResponseModels
 from churn_assets.experiment import load_experiment
 from churn_assets.gates.anytime import mixture_z, share_of_error
+from churn_assets.gates.estimates import clustered_mean
 from churn_assets.monitoring.config import LiveConfig
-from churn_assets.monitoring.live import Look, Tally, earned, look_at_all, looks
+from churn_assets.monitoring.live import Look, Tally, earned, harm_error, harm_z, look_at_all, looks
+from churn_assets.monitoring.shadow import Scored, whole_rows
+from churn_assets.monitoring.trial import comparison_number, look_at_trial
+from churn_assets.offers.live import FEATURE, LiveLog
+from churn_assets.offers.log import propensity_column
+from churn_assets.offers.offer_rows import OfferRows, append
 from churn_assets.offers.world import Cohort
 from churn_assets.release.comparison import PLAN
 from churn_assets.release.config import PromotionPolicy
+from churn_assets.response.accept import AcceptModel
+from churn_assets.response.effect import EffectModel
 from churn_assets.simulation.waves import Forward
 
 ROOT = Path(__file__).parents[1]
@@ -39,83 +57,99 @@ GAIN = 0.3
 CANDIDATES = 13
 """Held against one champion in a year: one in four weeks."""
 PROMOTIONS = 20
-ERRS = 2.0
-"""Standard deviation, in money, of what a policy gets wrong about a contact with a customer, and as much about an arm's
-size: two policies then differ on about a quarter of the customers, as releases of the loop did."""
+FIRST_LOG = 40_000
+"""Decisions that a release was trained on."""
+NEXT_MODELS = 3
+"""Waves of other luck that a next model is trained on, by each design."""
+KEY = b"a secret of some length"
+START = datetime(2026, 1, 5, tzinfo=UTC)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-Design = Callable[["Shop"], Floats]
 
 
 @dataclass(frozen=True, eq=False)
 class Shop:
-    """Customers of some waves and what two policies would do with them; (n, K) one-hot choices.
+    """Customers of some waves, and two releases.
 
     Attributes:
-        cohorts: The waves.
-        guessed: (n, K) what the champion takes the arms to be worth.
-        champion: Its choices.
-        candidate: Those of the other.
-        allowed: (n, K).
+        forward: The world.
+        champion: What the one decides with.
+        candidate: The other.
+        fitted: What the champion's models became.
     """
 
-    cohorts: Sequence[Cohort]
-    guessed: Floats
-    champion: Floats
-    candidate: Floats
-    allowed: NDArray[np.bool_]
+    forward: Forward
+    champion: Decider
+    candidate: Decider
+    fitted: FittedModels
+
+    @cached_property
+    def cohorts(self) -> list[Cohort]:
+        """The waves."""
+        return [self.forward.wave(number).cohort for number in range(1, WAVES + 1)]
+
+    @cached_property
+    def asked(self) -> list[list[CustomerInput]]:
+        """The customers of each wave, as a decider is asked about them."""
+        waves = [self.forward.wave(number) for number in range(1, WAVES + 1)]
+        return [
+            [
+                CustomerInput(each["customer_id"], each["features"], prior_offers=each["prior_offers"])
+                for batch in self.forward.questions(wave, range(WAVE))
+                for each in batch
+            ]
+            for wave in waves
+        ]
+
+    @cached_property
+    def choices(self) -> tuple[Floats, Floats]:
+        """(n, K) one-hot, of champion and candidate, over the world's menu."""
+        return _one_hot(self, self.champion), _one_hot(self, self.candidate)
 
 
-def make_shop(forward: Forward, seed: int) -> Shop:
-    """Two policies of equal skill: the best arm by the truth and an error of their own, smooth in the customers."""
-    cohorts = [forward.wave(number).cohort for number in range(1, WAVES + 1)]
-    expected = np.concatenate([each.expected for each in cohorts])
-    allowed = np.concatenate([each.allowed for each in cohorts])
-    customer = np.concatenate([each.customer for each in cohorts])
-    rng = np.random.default_rng(seed)
-    people, arms = len(forward.table), expected.shape[1]
-    guesses = []
-    for _ in range(2):
-        size = np.linspace(-1, 1, arms)
-        wrong = ERRS * (rng.normal(0, 1, (people, 1)) + size * rng.normal(0, 1, (people, 1)))
-        wrong[:, 0] = 0
-        guesses.append(np.where(allowed, expected + wrong[customer], -np.inf))
-    one, other = (np.eye(arms)[each.argmax(1)] for each in guesses)
-    return Shop(cohorts, guesses[0], one, other, allowed)
+def make_shop(table: CustomerTable, forward: Forward, pair: Sequence[FittedModels]) -> Shop:
+    """Two releases of equal standing, that were trained on different logs of the same world."""
+    names = ("demo/release/champion", "demo/release/candidate")
+    deciders = [
+        Decider(ReleaseModels.build(each.responses, each.policy, table.X), name)
+        for each, name in zip(pair, names, strict=True)
+    ]
+    return Shop(forward, *deciders, pair[0])
 
 
-def today(shop: Shop) -> Floats:
+def _one_hot(shop: Shop, decider: Decider) -> Floats:
+    arms = [each.policy_arm for wave in shop.asked for each in decider.decide(wave)]
+    return np.eye(len(decider.menu))[arms][:, _places(shop)]
+
+
+def _places(shop: Shop) -> Ints:
+    """Where each arm of the world's menu stands on the releases'."""
+    position = shop.champion.menu.position
+    return np.array([position[arm] for arm in shop.forward.world.menu.ids])
+
+
+def today(shop: Shop) -> tuple[Decider, Rollout]:
     """10 % held out, 35 % uniform."""
-    found = 0.55 * shop.champion + 0.35 * shop.allowed / shop.allowed.sum(1, keepdims=True)
-    found[:, 0] += 0.10
-    return found
+    return shop.champion, Rollout(KEY, "", 0.10, 0.35)
 
 
-def plausible(shop: Shop) -> Floats:
-    """5 % no contact, 45 % over plausible arms."""
-    found = 0.50 * shop.champion + 0.45 * plausible_shares(shop)
-    found[:, 0] += 0.05
-    return found
+def plausible(shop: Shop) -> tuple[Decider, Rollout]:
+    """5 % held out, 45 % over plausible arms."""
+    return shop.champion, Rollout(KEY, "", 0.05, 0.45, plausible=Plausible())
 
 
-def trial(shop: Shop) -> Floats:
-    """Champion and candidate 40 % each, 5 % no contact, 15 % over plausible arms; no server does that yet."""
-    found = 0.40 * (shop.champion + shop.candidate) + 0.15 * plausible_shares(shop)
-    found[:, 0] += 0.05
-    return found
+def trial(shop: Shop) -> tuple[Decider, Rollout]:
+    """5 % held out, 15 % over plausible arms; of the others half go by the candidate."""
+    both = SideBySide(shop.champion, shop.candidate, 0.5, "trial 1")
+    return both, Rollout(KEY, "", 0.05, 0.15, plausible=Plausible())
 
 
-DESIGNS: dict[str, Design] = {"today": today, "plausible": plausible, "trial": trial}
-
-
-def plausible_shares(shop: Shop) -> Floats:
-    """(n, K) of those who explore, by what the champion takes the arms to be worth."""
-    design = Plausible()
-    found, over = np.zeros_like(shop.guessed), shop.guessed - shop.guessed[:, :1]
-    for row, (values, free) in enumerate(zip(over, shop.allowed, strict=True)):
-        found[row, free] = design.shares(values[free].tolist())
-    return found
+DESIGNS: dict[str, Callable[[Shop], tuple[Decider, Rollout]]] = {
+    "today": today,
+    "plausible": plausible,
+    "trial": trial,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,72 +157,122 @@ class Logged:
     """Decisions of one design, answered by the world.
 
     Attributes:
+        live: As the server logs them.
+        rows: As they are learned from.
         served: What the design earns over no offer, as a share of what the champion's policy does.
         differences: (n,) doubly robust, candidate less champion, of every decision.
-        error: Standard error of their mean after one wave.
+        over_nobody: (n, 2) the same of the candidate over no contact, of money and of who left.
+        error: Standard error of the first after one wave, by the trial's own look.
         differ: Share of customers for whom the two policies differ.
+        off: The most that the propensities of a decision are off a sum of 1.
         parts: (n, 6) what `monitoring.live.tallied` sums up, by decision, of a release whose offers do nothing.
     """
 
+    live: LiveLog
+    rows: OfferRows
     served: float
     differences: Floats
+    over_nobody: Floats
     error: float
     differ: float
+    off: float
     parts: Floats
 
 
-def logged(forward: Forward, shop: Shop, design: Design, seed: int) -> Logged:
-    """Draw decisions by a design, let the world answer, and score both policies as the library does."""
-    chances, rng = design(shop), np.random.default_rng(seed)
-    arm = drawn(chances, rng)
-    wave = [slice(number * WAVE, (number + 1) * WAVE) for number in range(WAVES)]
-    reward, idle_margin, idle_churn = np.empty(len(arm)), np.empty(len(arm)), np.empty(len(arm))
-    for rows, cohort in zip(wave, shop.cohorts, strict=True):
-        reward[rows] = forward.world.answer(cohort.truth, arm[rows], rng).margin
-        nothing = forward.world.answer(cohort.truth, 0 * arm[rows], rng)
-        idle_margin[rows], idle_churn[rows] = nothing.margin, nothing.churned
-    evidence = scored(forward.table, shop, arm, reward, chances)
-    differences = pseudo_outcomes(evidence, shop)
-    first = LoggedDecisions(
-        *(
-            getattr(evidence, name)[wave[0]]
-            for name in ("arm", "reward", "propensities", "expected", "customer")
-        )
+def logged(shop: Shop, design: Callable[[Shop], tuple[Decider, Rollout]], seed: int) -> Logged:
+    """Decide by a design, let the world answer, and score both policies as the sensors do."""
+    decider, rollout = design(shop)
+    decided = [each for wave in shop.asked for each in decider.decide(wave, rollout)]
+    chances = np.array([each.propensities for each in decided])
+    off = float(np.abs(chances.sum(1) - 1).max())
+    live, rows = _frames(shop, decided, seed)
+    champion, candidate = shop.choices
+    scored = Scored.of(whole_rows(live, rows), rows.arms, [shop.champion])
+    told = [_one_hot_in(shop, each) for each in (candidate, champion)]
+    if not np.array_equal(scored.choices[0], told[1]):
+        raise AssertionError("the sensors take the champion to decide otherwise than it did")
+    nobody = np.zeros_like(champion)
+    nobody[:, 0] = 1.0
+    return Logged(
+        live,
+        rows,
+        served_share(shop, chances[:, _places(shop)]),
+        pseudo_outcomes(scored.evidence, *told),
+        np.stack([pseudo_outcomes(each, told[0], nobody) for each in (scored.evidence, scored.left)], axis=1),
+        _error_of_look(shop, live, rows),
+        float((candidate != champion).any(axis=1).mean()),
+        off,
+        _doing_nothing(shop, decided, np.random.default_rng([seed, 1])),
     )
-    error = first.difference(shop.candidate[wave[0]], shop.champion[wave[0]]).dr.standard_error
-    left = rng.random(len(arm)) < 0.5  # whom nobody but the policy decided for
-    weight = np.where(arm == 0, 1 / chances[:, 0], 0.0)
-    parts = [who * what for who in (left, weight) for what in (idle_margin, idle_churn, 1.0)]
-    differ = float((shop.candidate != shop.champion).any(axis=1).mean())
-    return Logged(served_share(shop, chances), differences, error, differ, np.stack(parts, axis=1))
 
 
-def drawn(chances: Floats, rng: np.random.Generator) -> Ints:
-    """(n,) an arm of each row by its chances (n, K)."""
-    return np.minimum((rng.random((len(chances), 1)) >= chances.cumsum(1)).sum(1), chances.shape[1] - 1)
+def _one_hot_in(shop: Shop, choices: Floats) -> Floats:
+    """Choices over the world's menu as over the releases'."""
+    found = np.empty_like(choices)
+    found[:, _places(shop)] = choices
+    return found
 
 
-def scored(table: CustomerTable, shop: Shop, arm: Ints, reward: Floats, chances: Floats) -> LoggedDecisions:
-    """The decisions made ready to score, as the sensor does."""
-    customer = np.concatenate([each.customer for each in shop.cohorts])
-    prior = np.concatenate([each.prior_offers for each in shop.cohorts])
-    fold = table.fold.astype(np.int64)
-    expected = cross_fitted_outcomes(
-        outcome_design(table), customer, prior, arm, reward, fold, chances.shape[1]
+def _error_of_look(shop: Shop, live: LiveLog, rows: OfferRows) -> float:
+    """Of candidate less champion, as the trial's look says after one wave."""
+    first = LiveLog(live.frame.head(WAVE), {}), OfferRows(rows.frame.head(WAVE), rows.arms, {})
+    policy = PromotionPolicy(rule="better")
+    found = look_at_trial(*first, shop.candidate, [shop.champion], policy, LiveConfig(), 1)
+    return found.shadow.against[0].standard_error
+
+
+def _frames(shop: Shop, decided: Sequence[Decision], seed: int) -> tuple[LiveLog, OfferRows]:
+    """The decisions with the world's answers, as they are logged and learned from."""
+    asked = [each for wave in shop.asked for each in wave]
+    arms = shop.champion.menu.ids
+    frame = pd.DataFrame(
+        {
+            "decision_id": [f"d{place}" for place in range(len(asked))],
+            "customer_id": [each.customer_id for each in decided],
+            "decided_at": pd.date_range(START, periods=len(asked), freq="min"),
+            "release": [each.release for each in decided],
+            "assigned": [each.assigned for each in decided],
+            "arm": [each.chosen.arm.id for each in decided],
+            "propensity": [each.chosen.propensity for each in decided],
+            "prior_offers": [each.prior_offers for each in asked],
+        }
     )
-    return LoggedDecisions(arm, reward, chances, expected, customer)
+    frame[list(map(propensity_column, arms))] = [each.propensities for each in decided]
+    places, parts = shop.forward.arms(frame["arm"].tolist()), []
+    for number, cohort in enumerate(shop.cohorts):
+        luck = np.random.default_rng([seed, 0, number])
+        arm = places[number * WAVE : (number + 1) * WAVE]
+        parts.append(shop.forward.world.answer(cohort.truth, arm, luck))
+    for name in ("accepted", "churned", "margin"):
+        frame[name] = np.concatenate([getattr(each, name) for each in parts])
+    features = pd.DataFrame([each.features for each in asked]).add_prefix(FEATURE)
+    log = frame.drop(columns=["decision_id", "assigned", "release"]).assign(policy_version=frame["release"])
+    return LiveLog(pd.concat([frame, features], axis=1), {}), OfferRows(log, arms, {})
 
 
-def pseudo_outcomes(evidence: LoggedDecisions, shop: Shop) -> Floats:
+def _doing_nothing(shop: Shop, decided: Sequence[Decision], rng: np.random.Generator) -> Floats:
+    """(n, 6) of `Logged.parts`."""
+    parts = []
+    for cohort in shop.cohorts:
+        nothing = shop.forward.world.answer(cohort.truth, np.zeros(len(cohort), np.int64), rng)
+        parts.append(np.stack([nothing.margin, nothing.churned], axis=1))
+    margin, churned = np.concatenate(parts).T
+    left = np.array([each.assigned == "policy" for each in decided])  # whom nobody but the policy decided for
+    idle = np.array([each.arms[0].propensity if each.arm == 0 else np.inf for each in decided])
+    return np.stack([who * what for who in (left, 1 / idle) for what in (margin, churned, 1.0)], axis=1)
+
+
+def pseudo_outcomes(evidence: LoggedDecisions, candidate: Floats, champion: Floats) -> Floats:
     """(n,) of which the library's paired difference is the mean."""
-    rows, less = np.arange(len(evidence.arm)), shop.candidate - shop.champion
+    rows, less = np.arange(len(evidence.arm)), candidate - champion
     weight = less[rows, evidence.arm] / evidence.propensities[rows, evidence.arm]
     found = (less * evidence.expected).sum(1) + weight * (
         evidence.reward - evidence.expected[rows, evidence.arm]
     )
-    theirs = evidence.difference(shop.candidate, shop.champion).dr.value
-    if not abs(found.mean() - theirs) < 1e-9:
-        raise AssertionError(f"found a difference of {found.mean()}, the library says {theirs}")
+    theirs = evidence.difference(candidate, champion).dr
+    ours = clustered_mean(found, evidence.customer)
+    if not abs(ours.value - theirs.value) + abs(ours.standard_error - theirs.standard_error) < 1e-9:
+        raise AssertionError(f"found a difference of {ours}, the library says {theirs}")
     return np.asarray(found)
 
 
@@ -196,7 +280,29 @@ def served_share(shop: Shop, chances: Floats) -> float:
     """What a design earns over no offer, of what the champion does where everybody is left to it."""
     expected = np.concatenate([each.expected for each in shop.cohorts])
     gain = expected - expected[:, :1]
-    return float((chances * gain).sum() / (shop.champion * gain).sum())
+    return float((chances * gain).sum() / (shop.choices[0] * gain).sum())
+
+
+def next_lift(shop: Shop, found: Logged, wave: int) -> float:
+    """True lift of the arms that the next model takes to be best, trained on the first log and a wave of a design.
+
+    Args:
+        shop: The champion's risk model, table and first log.
+        found: Decisions of the design.
+        wave: Which of its waves, from 0; the lift is that of the next one.
+    """
+    fitted, rows = shop.fitted, slice(wave * WAVE, (wave + 1) * WAVE)
+    table, experiment = fitted.table, fitted.experiment
+    served = OfferRows(found.rows.frame.iloc[rows].reset_index(drop=True), found.rows.arms, {})
+    log = append(fitted.log, served, table.ids, table.frame)
+    accept = AcceptModel.fit(table, log, experiment.accept_model)
+    out_of_fold = fitted.risk.risk_of(np.asarray(log.customer_id))
+    effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
+    responses = ResponseModels.of(fitted.risk, accept, effect, fitted.policy.process)
+    cohort = shop.cohorts[(wave + 1) % WAVES]
+    asked = responses.responses(table.X[cohort.customer], cohort.prior_offers.astype(np.float64))
+    worth = incremental(asked, fitted.policy.process).value[:, 0, 0][:, _places(shop)]
+    return cohort.lift(np.asarray(np.where(cohort.allowed, worth, -np.inf).argmax(1), np.int64))
 
 
 def weeks(pool: Floats, rng: np.random.Generator, histories: int = HISTORIES, looks: int = LOOKS) -> Floats:
@@ -216,8 +322,9 @@ def scores(sums: Floats) -> Floats:
 
 
 def reach(number: int, looks: int, policy: PromotionPolicy) -> Floats:
-    """(looks,) how many standard errors the rule asks for at each look of a candidate."""
-    error, planned = share_of_error(number, policy.error), PLAN * policy.min_decisions
+    """(looks,) how many standard errors the rule asks for at each look of the number-th trial beside one champion."""
+    error = share_of_error(comparison_number(number, trial=True), policy.error)
+    planned = PLAN * policy.min_decisions
     return np.array([mixture_z(WEEKLY * look / planned, error) for look in range(1, looks + 1)])
 
 
@@ -257,6 +364,19 @@ def false_rollbacks(parts: Floats, rng: np.random.Generator, config: LiveConfig)
             for k in range(LOOKS)
         )
     return broken / HISTORIES
+
+
+def false_ends(found: Logged, rng: np.random.Generator, policy: PromotionPolicy, config: LiveConfig) -> float:
+    """Share of histories in which a trial is ended whose candidate is as good as the champion and as no contact.
+
+    By its rule, where it is certainly worse, or by a guardrail, where it certainly does harm: at any look.
+    """
+    money, left = (found.over_nobody[:, kind] - found.over_nobody[:, kind].mean() for kind in (0, 1))
+    rows = WEEKLY * np.arange(1, LOOKS + 1)
+    harm = np.array([harm_z(int(n), harm_error(config), config) for n in rows])
+    worse = scores(weeks(found.differences - found.differences.mean(), rng)) < -reach(1, LOOKS, policy)
+    harmful = (scores(weeks(money, rng)) < -harm) | (scores(weeks(left, rng)) > harm)
+    return float((worse | harmful).any(axis=1).mean())
 
 
 def _is_broken(rows: int, total: Floats, cross: Floats, look: Look) -> bool:
@@ -317,7 +437,8 @@ def _chain(rng: np.random.Generator, policy: PromotionPolicy | None, spread: flo
         if policy is None:
             holds = over[-1] - 1.645 * error > -0.25 * worth[-1]
         else:
-            z = mixture_z(WAVES * WAVE / (PLAN * policy.min_decisions), share_of_error(number, policy.error))
+            share = share_of_error(comparison_number(number, trial=True), policy.error)
+            z = mixture_z(WAVES * WAVE / (PLAN * policy.min_decisions), share)
             holds = bool((over - z * error > -policy.may_lose * np.maximum(worth, 0)).all())
         number += 1
         if holds:
@@ -328,25 +449,29 @@ def _chain(rng: np.random.Generator, policy: PromotionPolicy | None, spread: flo
     return least
 
 
-def designs(forward: Forward, shifted: Forward) -> tuple[dict[str, Logged], Floats]:
-    """What each design shows, and the differences of the trial after a drift."""
-    shop = make_shop(forward, 1)
-    found = {name: logged(forward, shop, design, 2) for name, design in DESIGNS.items()}
-    other = make_shop(shifted, 1)
-    return found, logged(shifted, other, trial, 3).differences
+def designs(shop: Shop) -> dict[str, Logged]:
+    """What each design shows."""
+    return {name: logged(shop, design, 2) for name, design in DESIGNS.items()}
 
 
 def measured() -> list[Figure]:
     """All figures."""
     experiment = load_experiment("loop", ROOT / "configs")
     table = read_customers(experiment.customers, seed=experiment.seed, root=ROOT)
+    timesteps = experiment.ppo_decision.ppo.total_timesteps
+    fits = (
+        fit_models(experiment, table, rows=FIRST_LOG, timesteps=timesteps, seed=seed) for seed in range(1, 9)
+    )
+    pair = list(islice((each for each in fits if each.effect.size > 0), 2))  # else nobody is offered anything
 
-    def world(drift_at: int | None) -> Forward:
-        return Forward.build(
+    def shop(drift_at: int | None) -> Shop:
+        forward = Forward.build(
             table, experiment, seed=1, size=WAVE, drift="competitor_shock", drift_at=drift_at
         )
+        return make_shop(table, forward, pair)
 
-    found, after = designs(world(None), world(1))
+    calm = shop(None)
+    found, after = designs(calm), logged(shop(1), trial, 3).differences
     rng, policy = np.random.default_rng(20261130), PromotionPolicy()
     wrong = false_promotions((found["trial"].differences, after), rng, policy)
     figures = [
@@ -375,18 +500,48 @@ def measured() -> list[Figure]:
             0.05,
             "offers that do nothing",
         ),
+        Figure(
+            "false_trial_end_ever",
+            false_ends(found["trial"], rng, policy, LiveConfig()),
+            "<=",
+            0.05,
+            "a candidate as good as the champion, and as no contact",
+        ),
+        Figure("propensity_error", max(each.off for each in found.values()), "<=", 1e-12),
     ]
     differ = Figure(
         "share_differing", found["trial"].differ, note="customers with another arm by the candidate"
     )
-    return [*figures, *speed(found, policy, rng), *chain_figures(found["trial"], rng), *costs(found), differ]
+    return [
+        *figures,
+        *speed(found, policy, rng),
+        *chain_figures(found["trial"], rng),
+        *costs(found),
+        differ,
+        *next_models(calm, found),
+    ]
+
+
+def next_models(shop: Shop, found: dict[str, Logged]) -> list[Figure]:
+    """What the next model brings that learns from each design."""
+    lifts = {
+        name: float(np.mean([next_lift(shop, each, wave) for wave in range(NEXT_MODELS)]))
+        for name, each in found.items()
+    }
+    return [
+        *(
+            Figure(f"next_model_lift_{name}", lift, note=f"mean of {NEXT_MODELS} waves")
+            for name, lift in lifts.items()
+        ),
+        Figure("next_model_lift_trial_vs_uniform", lifts["trial"] / lifts["today"], ">=", 0.98),
+    ]
 
 
 def speed(found: dict[str, Logged], policy: PromotionPolicy, rng: np.random.Generator) -> list[Figure]:
     """How many decisions a better candidate needs: by a trial and the rule, and by today's at as few errors."""
     look, number = 100 * WEEKLY, 200
     planned = PLAN * policy.min_decisions
-    error = share_of_error(1, policy.error)
+    error = share_of_error(comparison_number(1, trial=True), policy.error)
     ours = np.array([mixture_z(look * k / planned, error) for k in range(1, number + 1)])
     quiet = rng.standard_normal((20_000, number)).cumsum(axis=1) / np.sqrt(np.arange(1, number + 1))
     wrong = float((quiet > ours).any(axis=1).mean())

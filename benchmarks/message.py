@@ -24,14 +24,20 @@ import numpy as np  # isort: skip
 import transformers
 
 from benchmarks.stages import ROOT, call_stages, project_folder
+from churn_assets.customers.table import CustomerTable
 from churn_assets.definitions import Overrides, build_project
 from churn_assets.experiment import Experiment
 from churn_assets.flow.registry import registry
+from churn_assets.gates.estimates import Estimate, clustered_mean
+from churn_assets.message.by_outcome import Outcomes, opponents_by_outcome
 from churn_assets.message.corpus.data import MessageCorpus, Preferences
+from churn_assets.message.corpus.sends import ROWS, draw_sends
+from churn_assets.message.corpus.words_world import WordsWorld, truth_of_messages
 from churn_assets.message.guides import guide_of_messages
 from churn_assets.message.measured import messages_of_opponents
 from churn_assets.message.model.audit import says_another, says_only
-from churn_assets.message.model.gates import gold_scores, labels_by_gold
+from churn_assets.message.model.author import authorship
+from churn_assets.message.model.gates import errors_together, gold_scores, labels_by_gold
 from churn_assets.message.model.generation import Generated, Writer, generate
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.likelihood import divergence, perplexity
@@ -85,6 +91,7 @@ class Branch:
     seconds: dict[str, float]
     failed: list[str]
     ppo_seconds: float
+    table: CustomerTable
 
     def gold(self, model: LanguageModel, count: int = WRITING) -> float:
         return self.gold_of(self.written(model, count))
@@ -122,6 +129,7 @@ def branch(seed: int) -> Branch:
     """Tables, models and checks at the quickstart's settings, with this seed."""
     compute = {"compute": {"threads": THREADS}}
     sections = {"sft_model": {"base": {"source": "from_scratch"}, **compute}, "reward_model": compute}
+    sections["preferences"] = {"source": "corpus", "sends": {"source": "demo_world"}}
     with project_folder(EXPERIMENT, {"seed": seed, **sections, "ppo_text": compute}) as root:
         project = build_project(Overrides(root=root))
         called = call_stages(project, EXPERIMENT, ("customers", *registry().members["message"]))
@@ -159,6 +167,7 @@ def branch(seed: int) -> Branch:
         {name: called.seconds[name] for name in registry().members["message"]},
         called.failed,
         seconds,
+        table,
     )
 
 
@@ -222,7 +231,65 @@ def held_out_messages(run: Branch) -> dict[str, float]:
             f"gold_{name}": float(gold_scores(compared, [each.raw for each in those]).mean())
             for name, those in opponents.items()
         },
+        **in_the_worlds(run, [each.sent.text for each in messages]),
     }
+
+
+def in_the_worlds(run: Branch, sent: Sequence[str]) -> dict[str, float]:
+    """What is sent against the template, by the world's own truth; and who writes, where words matter and where not.
+
+    Of situations whose offer runs as long as the menu's: the world answers to no other.
+    """
+    config, economics = run.experiment, run.experiment.economics
+    menu = catalogue(config.arms, economics).menu(config.ppo_decision.menu)
+    rows = [
+        row for row, at in enumerate(run.situations) if at.arm.months == menu[menu.position[at.arm.id]].months
+    ]
+    situations, ours = [run.situations[row] for row in rows], [sent[row] for row in rows]
+    template = [
+        each.raw
+        for each in messages_of_opponents(situations, run.guide.safety, 0, composed=False)["template"]
+    ]
+    known = [(at.customer, at.profile, at.arm) for at in situations]
+    customer = np.unique([at.customer for at in situations], return_inverse=True)[1]
+    found: dict[str, float] = {}
+    for words in (True, False):
+        world = WordsWorld(run.table.newest_labelled, menu, economics, words=words)
+        sends, _ = draw_sends(
+            world, run.table, config.messages, config.safety, ROWS, config.seed, economics.currency
+        )
+        outcomes = Outcomes.of(sends, config.ppo_text.worth)
+        if outcomes is None:
+            sys.exit("sends: found too few of held-out customers to compare by, expected thousands")
+        rivals = opponents_by_outcome(outcomes, situations, ours, {"template": template})
+        found["model_writes" if words else "model_writes_without_words"] = (
+            authorship(rivals).author == "model"
+        )
+        if words:
+            truth = truth_of_messages(world, known, {"ours": ours, "template": template}, config.seed)
+            for name, of in (("acceptance_lift", "accepts"), ("value", "value")):
+                gain: Estimate = clustered_mean(
+                    getattr(truth["ours"], of) - getattr(truth["template"], of), customer
+                )
+                found |= {name: gain.value, f"{name}_low": gain.interval[0]}
+    return found
+
+
+def judges_errors(run: Branch) -> float:
+    """How the judge's errors go with the reward's on held-out pairs, given gold."""
+    pairs, whole = run.preferences.of("test"), [True] * len(run.preferences.of("test"))
+    prompts, known = pairs["prompt"].tolist(), run.preferences.situations(pairs)
+    situations = [Situation("", *each) for each in known if each is not None]
+    scorer, judge = Scorer.of(run.reward), run.reward.judge
+    reward, judged, gold = (
+        of(pairs["chosen"].tolist()) - of(pairs["rejected"].tolist())
+        for of in (
+            lambda texts: score(scorer, prompts, texts, whole).astype(float),
+            lambda texts: judge.score(prompts, texts, whole).astype(float),
+            lambda texts: gold_scores(situations, texts),
+        )
+    )
+    return errors_together(reward, judged, gold)
 
 
 def steps_of(trainer: PpoTrainer, config: PpoTextConfig, run: Branch) -> Iterator[int]:
@@ -303,6 +370,7 @@ def measure() -> Sequence[Figure]:
             "gold_before": run.gold(run.sft),
             **{f"accuracy_{name}": value for name, value in reward_accuracy(run).items()},
             "gold_after": run.gold(run.policy.model),
+            "judges_errors": judges_errors(run),
             **held_out_messages(run),
             "seconds": sum(run.seconds.values()),
             "failed": len(run.failed),
@@ -347,6 +415,21 @@ def measure() -> Sequence[Figure]:
         Figure("kl_per_token_max", max(of("kl")), "<=", 0.18),
         Figure("gold_template", statistics.fmean(of("gold_template")), note="of as many prompts"),
         Figure("gold_composer", statistics.fmean(of("gold_composer")), note="the corpus' own sentences"),
+        Figure(
+            "acceptance_lift_vs_template",
+            min(of("acceptance_lift")),
+            ">=",
+            0,
+            "the world's truth; worst seed",
+        ),
+        Figure(
+            "acceptance_lift_low", min(of("acceptance_lift_low")), ">=", 0, "lower end of 95 %, worst seed"
+        ),
+        Figure("value_vs_template", min(of("value")), ">=", 0, "money a message; worst seed"),
+        Figure("value_vs_template_low", min(of("value_low")), ">=", 0, "lower end of 95 %, worst seed"),
+        Figure("model_writes_where_words_matter", min(of("model_writes")), ">=", 1, "of every seed"),
+        Figure("model_writes_where_not", max(of("model_writes_without_words")), "<=", 0, "of any seed"),
+        Figure("judge_error_correlation", max(of("judges_errors")), "<=", 0.15, "given gold; was .51"),
         Figure("replaced_raw_share", max(of("replaced_raw")), "<=", 0.05, "a template is sent instead"),
         Figure("wrong_offer_rate_raw", max(of("wrong_raw")), "<=", 0, f"{HELD_OUT:,} held-out prompts"),
         Figure("wrong_offer_rate_sent", max(of("wrong_sent")), "<=", 0, "by the second parser"),

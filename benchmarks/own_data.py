@@ -6,7 +6,10 @@ and what was spoilt. No reader, parser or rule of the library has a part in it.
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import io
+import lzma
 import math
 import os
 import resource
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -212,7 +216,30 @@ def _twice(name: str) -> Change:
 
 def _point_zero(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001 - as of all
     for row, line in enumerate(sheet.cells):
-        sheet.put(sheet.names[0], row, f"{line[0]}.0")
+        if not line[0].endswith('"'):
+            sheet.put(sheet.names[0], row, f"{line[0]}.0")
+
+
+def _kept_zeros(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001 - as of all
+    for row, line in enumerate(sheet.cells):
+        if line[0] and not line[0].endswith(".0"):
+            sheet.put(sheet.names[0], row, f'="{line[0]}"')
+
+
+def _grouped(sheet: Sheet, rng: np.random.Generator) -> None:
+    values = rng.integers(100_000, 999_999, len(sheet.cells)).tolist()
+    sign = str(rng.choice([" ", "\u202f", "\xa0", "'", "in India"]))
+    texts = [f"{each:,}".replace(",", sign) for each in values]
+    if sign == "in India":
+        texts = [f"{each // 100_000},{each // 1_000 % 100:02},{each % 1_000:03}" for each in values]
+    sheet.values["income"] = values
+    sheet.add("income", texts)
+
+
+def _zones(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001 - as of all
+    place = sheet.names.index("decided_at")
+    for row, line in enumerate(sheet.cells):
+        sheet.put("decided_at", row, line[place].replace("T", " ").replace("+00:00", " UTC"))
 
 
 def _stranger(sheet: Sheet, rng: np.random.Generator) -> None:
@@ -236,7 +263,10 @@ def words(*names: str) -> Change:
     """Writes truths of columns in other words."""
 
     def change(sheet: Sheet, rng: np.random.Generator) -> None:
-        told = {"0": ("False", "no", "0.0", "FALSE"), "1": ("True", "Yes", "1.0", "true")}
+        told = {
+            "0": ("False", "no", "0.0", "FALSE", "N", "f", "nein", "non", "FALSCH"),
+            "1": ("True", "Yes", "1.0", "true", "Y", "t", "ja", "oui", "WAHR"),
+        }
         for name in names:
             place = sheet.names.index(name)
             for row, line in enumerate(sheet.cells):
@@ -269,6 +299,24 @@ def _cents(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001 - as
     sheet.wrong.append(("fee", 0))
 
 
+def _zipped(data: bytes) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("customers.csv", data)
+    return packed.getvalue()
+
+
+def _after_header(data: bytes, before: bytes, behind: bytes) -> bytes:
+    """The file with these bytes around every line but the first."""
+    header, *lines = data.splitlines()
+    return b"\n".join([header, *(before + line + behind for line in lines)]) + b"\n"
+
+
+def _footer(sheet: Sheet, rng: np.random.Generator) -> None:  # noqa: ARG001 - as of all
+    count = len(sheet.cells)
+    sheet.raw, sheet.wrong, sheet.hides = lambda data: data + b"(%d rows)\n" % count, [("", count + 2)], True
+
+
 STRUCTURE: dict[str, Change] = {
     "header twice": _repeat_header,
     "short line": _line(lambda line: line.pop()),
@@ -281,6 +329,18 @@ STRUCTURE: dict[str, Change] = {
     "a page": _whole(lambda _: b"<!DOCTYPE html><html>Sign in</html>"),
     "a title": _whole(lambda data: b"Customers of 2026\n\n" + data),
     "gzip that breaks off": _whole(lambda data: gzip.compress(data)[:-20]),
+    "a ZIP file": _whole(_zipped),
+    "bzip2": _whole(bz2.compress),
+    "xz": _whole(lzma.compress),
+    "gzip twice": _whole(lambda data: gzip.compress(gzip.compress(data))),
+    "Zstandard": _whole(lambda data: b"\x28\xb5\x2f\xfd" + data),
+    "bytes 0 at the end": _whole(lambda data: data + b"\0\0"),
+    "a footer": _footer,
+    "separators at the end of lines": _whole(lambda data: _after_header(data, b"", b",")),
+    "row names without a header": _whole(lambda data: _after_header(data, b"1,", b"")),
+    "a comment": _whole(lambda data: b"# exported from the CRM\n" + data),
+    "lines of signs": _whole(lambda data: b"-" * 40 + b"\n" + data),
+    "backslashes before quotes": _whole(lambda data: _after_header(data, b'"a \\"b\\" c"', b"")),
     "header alone": _whole(lambda data: data.splitlines()[0]),
 }
 BAD: dict[str, dict[str, Change]] = {
@@ -289,10 +349,49 @@ BAD: dict[str, dict[str, Change]] = {
         "tenure": cell("months", "-1", "", "long", "1e300"),
         "number": cell("calls", "many", "?", "1e16", "-inf", "1_0", "12%"),
         "wide number": cell("score", "1.77e15", "1e308", "x"),
-        "id": cell("id", "", "  ", "4.05E+11", "a" * 130, "nan", "NULL", "Total", "Grand total"),
+        "id": cell(
+            "id",
+            "",
+            "  ",
+            "4.05E+11",
+            "4.05E11",
+            "a" * 130,
+            "nan",
+            "NULL",
+            "Total",
+            "Grand total",
+            "\\N",
+            "Summe",
+        ),
+        "unseen in an id": cell("id", "12\u200b", "\ufeff99", "7\u200e", "a\u2028b", "a\x85b", "1\xad2"),
         "id twice": _twice("id"),
-        "label": cell("left", "Perhaps", ""),
-        "text": cell("plan", "x" * 201, "#REF!", "#N/A", "ba\x07sic"),
+        "label": cell("left", "Perhaps", "", "Yes."),
+        "text": cell("plan", "x" * 201, "#REF!", "#N/A", "ba\x07sic", "10\x80", "ba\u200bsic", "\ufeffplus"),
+        "trailing minus": column("saldo", lambda row: f"{row}.50-" if row % 3 else f"{row}.50"),
+        "another minus": column("change", lambda row: f"\u2212{row % 5}.5"),
+        "hexadecimal": column("flags", lambda row: f"0x{row % 7:02x}"),
+        "exponents of Fortran": column("dose", lambda row: f"{row % 7}.5D+02"),
+        "percents in some": column("share", lambda row: f"{row}%" if row % 3 else f"0.{row}"),
+        "brackets in some": column("result", lambda row: f"({row}.5)" if row % 3 else f"{row}.5"),
+        "less than": column("level", lambda row: f"<{1 + row % 2}" if row % 4 == 0 else str(row)),
+        "and more": column("seats", lambda row: "5+" if row % 6 > 4 else str(row % 6)),
+        "points for nothing": column("stata", lambda row: "." if row % 5 == 0 else str(7 * row % 31)),
+        "dashes for nothing": column("ledger", lambda row: "-" if row % 5 == 0 else str(7 * row % 31)),
+        "too narrow": column("wide", lambda row: "####" if row % 5 == 0 else str(7 * row % 31)),
+        "telephones": column("phone", lambda row: f"+49 170 {1_000_000 + 7919 * row}"),
+        "JSON in cells": column("extra", lambda row: f'{{"a": {row % 3}}}'),
+        "lists in cells": column("tags", lambda row: f'["a", "b{row % 3}"]'),
+        "weeks": column("week", lambda row: f"2025-W{1 + row % 9:02}"),
+        "quarters": column("quarter", lambda row: f"2025Q{1 + row % 4}"),
+        "American dates": column("joined", lambda row: f"{1 + row % 9}/{10 + row % 9}/2025"),
+        "dates of two digits": column("since", lambda row: f"{10 + row % 9}.03.25"),
+        "times with a zone": column("seen", lambda row: f"2025-01-{10 + row % 9} 23:30:00 UTC"),
+        "dates and others": column(
+            "ends", lambda row: "unknown" if row % 8 == 0 else f"2025-01-{10 + row % 9}"
+        ),
+        "days since 1970 in ms": column(
+            "made", lambda row: str(1_735_689_600_000 + 86_400_000 * (row * 7 % 39))
+        ),
         "dates": column("signed", lambda row: f"2025-0{1 + row % 9}-12"),
         "German dates": column("signed", lambda row: f"{10 + row % 9}.03.2025"),
         "months as dates": column("signed", lambda row: f"2025-0{1 + row % 9}"),
@@ -315,7 +414,18 @@ BAD: dict[str, dict[str, Change]] = {
     },
     "log": {
         "seconds": cell("decided_at", "1767571200", "46027", "20260105"),
-        "date": cell("decided_at", "", "soon", "1970-01-01", "2026-13-01"),
+        "date": cell(
+            "decided_at",
+            "",
+            "soon",
+            "1970-01-01",
+            "2026-13-01",
+            "9999-12-31",
+            "2568-01-01",
+            "05.01.2026",
+            "01/05/2026",
+            "0000-00-00",
+        ),
         "order": _early,
         "accepted": cell("accepted", "perhaps", "2", "", "0.5"),
         "churned": cell("churned", "-1", "x"),
@@ -324,7 +434,7 @@ BAD: dict[str, dict[str, Change]] = {
         "offers": cell("prior_offers", "1.5", "-1", ""),
         "margin": cell("margin", "inf", "1e308", "much", ""),
         "offer": cell("offer_pct", "10", "0.15", ""),
-        "customer": cell("customer_id", "", "nan", "Total"),
+        "customer": cell("customer_id", "", "nan", "Total", "12\u200b"),
         "who": cell("policy_version", "", "  "),
     },
     "outcomes": {
@@ -338,17 +448,22 @@ BAD: dict[str, dict[str, Change]] = {
         "price": cell("fee", "0", "-12.5", "", "free", "1e308"),
         "category": cell("plan", "gold"),
         "number": cell("calls", "many", "?", "1e16"),
-        "id": cell("id", "", "4.05E+11", "Total", "#N/A"),
+        "id": cell("id", "", "4.05E+11", "Total", "#N/A", "12\u200b", "\ufeff99"),
         "id twice": _twice("id"),
         "cents": _cents,
         "opt-out": column("OptedOut", lambda row: str(row % 2)),
     },
 }
 _TRUTHS = words("accepted", "churned")
-_USUAL: dict[str, Change] = {"ids .0": _point_zero, "spaces": _spaces, "decimal comma": _comma}
+_USUAL: dict[str, Change] = {
+    "ids .0": _point_zero,
+    "ids of a spreadsheet": _kept_zeros,
+    "spaces": _spaces,
+    "decimal comma": _comma,
+}
 GOOD: dict[str, dict[str, Change]] = {
-    "customers": _USUAL,
-    "log": _USUAL | {"truths": _TRUTHS, "six decimals": _six_decimals, "stranger": _stranger},
+    "customers": _USUAL | {"grouped digits": _grouped},
+    "log": _USUAL | {"truths": _TRUTHS, "six decimals": _six_decimals, "stranger": _stranger, "UTC": _zones},
     "outcomes": {"spaces": _spaces, "truths": _TRUTHS, "decimal comma": _comma},
     "decide": _USUAL,
 }
@@ -541,7 +656,7 @@ def faulty(faults: list[str], rng: np.random.Generator) -> list[str]:
     """None to three faults, no two of which are about one column."""
     chosen: list[str] = rng.permutation(faults)[: int(rng.integers(0, 4))].tolist()
     pairs = [
-        {"id", "id twice"},
+        {"id", "id twice", "unseen in an id"},
         {"price", "cents"},
         {"propensity", "sum"},
         {

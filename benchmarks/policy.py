@@ -22,7 +22,7 @@ from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import BudgetBound, budget_bound, price_for_budget, run_campaign
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
-from churn_assets.decision.gates import Trial
+from churn_assets.decision.gates import Yardstick
 from churn_assets.decision.optimum import Choice
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.ppo import ppo_model, train
@@ -43,29 +43,31 @@ SB3_DEFAULT_ENVS, SB3_DEFAULT_STEPS = 8, 98_304
 """Six rollouts of 8 x 2,048 steps: about the time that our training takes twice."""
 
 
-def budget_shares(policy: DecisionPolicy, trial: Trial, bounds: dict[str, BudgetBound]) -> dict[str, float]:
+def budget_shares(
+    policy: DecisionPolicy, yardstick: Yardstick, bounds: dict[str, BudgetBound]
+) -> dict[str, float]:
     """(V - V_none) / (bound - V_none) of the one policy, steered by its price, at each budget."""
-    none, shares = float(trial.none.mean()), {}
+    none, shares = float(yardstick.none.mean()), {}
     for name, bound in bounds.items():
-        kept = price_for_budget(policy, trial.observer, trial.tables, budget(trial, name))
+        kept = price_for_budget(policy, yardstick.observer, yardstick.tables, budget(yardstick, name))
         shares[name] = (float(kept.evaluation.value.mean()) - none) / (bound.value - none)
     return shares
 
 
-def budget(trial: Trial, name: str) -> float:
-    return BUDGETS[name][0] * float(trial.best.spend.mean())
+def budget(yardstick: Yardstick, name: str) -> float:
+    return BUDGETS[name][0] * float(yardstick.best.spend.mean())
 
 
-def hard_stop_violations(policy: DecisionPolicy, trial: Trial) -> int:
+def hard_stop_violations(policy: DecisionPolicy, yardstick: Yardstick) -> int:
     """Steps at which a campaign had spent or reserved more than its budget, told of a price or not."""
     violations = 0
     for seed in range(CAMPAIGNS):
         share, price = (0.5, 0.25, 0.1)[seed % 3], (0.0, 1.0)[seed % 2]
         run = run_campaign(
             policy,
-            trial.observer,
-            trial.tables,
-            budget=share * float(trial.best.spend.sum()),
+            yardstick.observer,
+            yardstick.tables,
+            budget=share * float(yardstick.best.spend.sum()),
             budget_price=price,
             rng=np.random.default_rng(seed),
         )
@@ -94,24 +96,24 @@ def steps_per_second(
     return ours, lean
 
 
-def sb3_defaults(learners: ResponseTables, process: RetentionProcess, trial: Trial) -> float:
+def sb3_defaults(learners: ResponseTables, process: RetentionProcess, yardstick: Yardstick) -> float:
     """Gain captured by stable-baselines3 PPO as it comes: its defaults, unmasked, on the rewards as they happen."""
     core = RetentionCore(learners, process, SB3_DEFAULT_ENVS, np.random.default_rng(0), reward="realised")
     model = PPO("MlpPolicy", RetentionVecEnv(core), device="cpu", seed=0)
     model.learn(SB3_DEFAULT_STEPS)
-    found = trial.evaluate(as_choice(model, trial))
-    return float(trial.captured(found.value) or 0.0)
+    found = yardstick.evaluate(as_choice(model, yardstick))
+    return float(yardstick.captured(found.value) or 0.0)
 
 
-def as_choice(model: PPO, trial: Trial) -> Choice:
+def as_choice(model: PPO, yardstick: Yardstick) -> Choice:
     """What a stable-baselines3 model does at every decision; a forbidden arm is no offer."""
-    process, n, pasts = trial.process, len(trial.tables), len(trial.process.pasts)
+    process, n, pasts = yardstick.process, len(yardstick.tables), len(yardstick.process.pasts)
 
     def choose(t: int) -> np.ndarray:
         chosen = np.zeros((len(process.open_states), pasts, process.n_arms, n))
         for place, state in enumerate(process.open_states):
             for past in range(pasts):
-                rows = trial.observer.observe(
+                rows = yardstick.observer.observe(
                     np.arange(n),
                     np.full(n, t),
                     np.full(n, state),
@@ -130,8 +132,8 @@ def measure() -> Sequence[Figure]:
     models = quickstart()
     config, process = models.experiment.ppo_decision, models.process
     learners, held_out = models.learners(), models.held_out()
-    trial = Trial.of(held_out, process)
-    sharing = Trial.of(held_out.subset(slice(0, SHARING)), process)
+    yardstick = Yardstick.of(held_out, process)
+    sharing = Yardstick.of(held_out.subset(slice(0, SHARING)), process)
     bounds = {name: budget_bound(sharing.tables, process, budget(sharing, name)) for name in BUDGETS}
     captured, seconds, violations = [], [], 0
     shares: dict[str, list[float]] = {name: [] for name in BUDGETS}
@@ -139,24 +141,28 @@ def measure() -> Sequence[Figure]:
         start = time.perf_counter()
         policy = train(learners, process, config, seed=seed).policy
         seconds.append(time.perf_counter() - start)
-        captured.append(trial.captured(trial.evaluate(policy.choice(trial.observer)).value) or 0.0)
+        captured.append(
+            yardstick.captured(yardstick.evaluate(policy.choice(yardstick.observer)).value) or 0.0
+        )
         for name, share in budget_shares(policy, sharing, bounds).items():
             shares[name].append(share)
         violations += hard_stop_violations(policy, sharing)
         print(f"seed {seed}: captured {captured[-1]:.4f} in {seconds[-1]:.1f} s", end="; ")
         print(", ".join(f"{name} {values[-1]:.4f}" for name, values in shares.items()), flush=True)
     rivals = {
-        name: trial.captured(trial.evaluate(choice).value) or 0.0
+        name: yardstick.captured(yardstick.evaluate(choice).value) or 0.0
         for name, choice in baselines(held_out, process).items()
     }
     best = max(rivals, key=lambda name: rivals[name])
     ours, lean = steps_per_second(learners, process, config)
-    attainable = float((trial.best.value - trial.none).mean())
+    attainable = float((yardstick.best.value - yardstick.none).mean())
     return [
         Figure("captured_min", min(captured), ">=", 0.997, f"was .98; {len(SEEDS)} seeds, greedy, as served"),
         Figure("captured_median", statistics.median(captured)),
         Figure("captured_best_baseline", rivals[best], note=best),
-        Figure("captured_sb3_defaults", sb3_defaults(learners, process, trial), note="8 envs, 98,304 steps"),
+        Figure(
+            "captured_sb3_defaults", sb3_defaults(learners, process, yardstick), note="8 envs, 98,304 steps"
+        ),
         *(Figure(f"captured_{name.replace(' ', '_')}", value) for name, value in rivals.items()),
         *(Figure(name, min(values), ">=", BUDGETS[name][1], "worst seed") for name, values in shares.items()),
         Figure("hard_stop_violations", violations, "<=", 0, f"{CAMPAIGNS} campaigns a seed"),

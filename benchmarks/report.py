@@ -64,3 +64,9 @@ def show(figures: Sequence[Figure]) -> None:
         measured = "–" if figure.value is None else f"{figure.value:.6g}"
         table.add_row(figure.key, measured, bar, verdict, figure.note)
     Console().print(table)
+
+
+if __name__ == "__main__":  # by this name, too, a report is measured
+    from benchmarks import release_report
+
+    main(release_report.__doc__, release_report.measure)

@@ -101,8 +101,8 @@ class ScikitLearn:
         accepting = leaving * direct.accepting[0] + (1 - leaving) * direct.accepting[1]
         contacted = mediated.churn(mediated.basis.transform(X, np.log(idle / (1 - idle))), idle)
         answers = (
-            idle[:, None] + model.size * (shares + more + model.weights[MEDIATED] * (churn - idle)[:, None])
-            for churn, more in zip(contacted, (accepting, 0.0), strict=True)
+            idle[:, None] + model.size * (shares + more + model.weights[part] * (churn - idle)[:, None])
+            for part, churn, more in zip(MEDIATED, contacted, (accepting, 0.0), strict=True)
         )
         accepted, refused = (np.clip(each, LEAST, 1 - LEAST) for each in answers)
         return idle, accepted, refused

@@ -29,6 +29,7 @@ from churn_assets.decision.process import RetentionProcess
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.decision.tables import ResponseTables, build_tables, drawn_tables
 from churn_assets.experiment import Experiment, load_experiment
+from churn_assets.offers.as_of import rows_before
 from churn_assets.offers.economics import catalogue
 from churn_assets.offers.log import OfferLog
 from churn_assets.offers.world import DemoWorld, Truth
@@ -65,7 +66,8 @@ class Models:
         """The chain on a log; `risk` if it was fitted on these customers before."""
         risk = RiskModel.fit(table, experiment.risk_model) if risk is None else risk
         accept = AcceptModel.fit(table, log, experiment.accept_model)
-        out_of_fold = risk.risk_of(log.customer_id)
+        known, row = rows_before(log, table)
+        out_of_fold = risk.risk_of_rows(known)[row]
         effect = EffectModel.fit(table, log, out_of_fold, accept.out_of_fold, experiment.effect_model)
         return cls(risk, accept, effect.following(table, log, risk))
 

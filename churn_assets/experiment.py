@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails, to_jsonable_python
 from churn_assets.arms import ArmConfig, Menu, did_you_mean, percent_share
 from churn_assets.campaigns.config import CampaignConfig
 from churn_assets.customers.config import CustomersConfig
+from churn_assets.customers.labels import DAYS_A_MONTH
 from churn_assets.deciding.messages import WHOLE_BILL
 from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.decision.limits import BudgetsConfig
@@ -217,6 +218,36 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
             )
         return self
 
+    @model_validator(mode="after")
+    def _outcomes_are_of_one_window(self) -> Self:
+        outcome, log = self.economics.outcome, self.find(OfferLogConfig)
+        if outcome is None:
+            return self
+        problems = []
+        if self.campaign is not None:
+            problems.append("campaign: found beside economics.outcome; `churn design` plans for leaving only")
+        if log is None or log.simulated or log.decisions is not None:
+            problems.append(
+                f"offer_log: found {'decisions' if log is not None and log.decisions else 'no file'} beside "
+                f"economics.outcome; expected a file with the column {outcome.column!r}, and no decisions: a server is "
+                "told who accepted and left, and nothing else"
+            )
+        decision = self.find(PpoDecisionConfig)
+        menu = () if decision is None else catalogue(self.arms, self.economics).menu(decision.menu)
+        lasting = [arm.id for arm in menu if arm.months > 1]
+        if lasting:
+            problems.append(
+                f"arms: found {', '.join(lasting)}, which run on after the outcome's one window; expected 1 month"
+            )
+        shares = [arm.id for arm in menu if percent_share(arm.id)]
+        if shares and not outcome.amount:
+            problems.append(
+                f"ppo_decision.menu: found {', '.join(shares)} of an outcome that has no price; expected amounts"
+            )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
     def _texts_can_be_sent(self, menu: Menu) -> None:
         """The templates keep the rules for every arm and service; whatever they cannot keep, hardly any text can."""
         check_templates(self.safety, menu)
@@ -238,6 +269,11 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     def _columns_are_there_when_they_are_read(self) -> Self:
         customers = self.section(CustomersConfig)
         gone = {customers.id: "the id", customers.label.column: "the label, which nobody knows when deciding"}
+        gone |= {customers.row_date: "the day of the row"} if customers.row_date else {}
+        gone |= {
+            column: f"customers.optional.{role}, no feature"
+            for role, column in customers.optional.columns.items()
+        }
         gone |= dict.fromkeys(customers.exclude, "in customers.exclude")
         dropped = [name for name, what in customers.path_dependent.items() if what == "drop"]
         gone |= dict.fromkeys(dropped, "dropped by customers.path_dependent")
@@ -272,9 +308,13 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         """Key and column of every other feature that a section names."""
         for name in self.section(CustomersConfig).kinds:
             yield f"customers.kinds.{name}", name
+        for name in self.section(RiskModelConfig).gates.known_before:
+            yield "risk_model.gates.known_before", name
         for place, arm in enumerate(self.arms):
             for number, condition in enumerate(arm.eligible):
                 yield f"arms.{place}.eligible.{number}.column", condition.column
+        for place, name in enumerate(self.automation.live.slices):
+            yield f"automation.live.slices.{place}", name
         for place, limit in enumerate(() if self.budgets is None else self.budgets.limits):
             for number, condition in enumerate(limit.where):
                 yield f"budgets.limits.{place}.where.{number}.column", condition.column
@@ -387,7 +427,7 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} at {error.start}"
         raise ExperimentError([f"{path}: found {found}, expected UTF-8; save it in that encoding"]) from error
-    content = _parse(path, text)
+    content = completed_for_outcome(_parse(path, text))
     if content.setdefault("name", name) != name:
         raise ExperimentError([f"{path}: name: found {content['name']!r}, expected the file's name {name!r}"])
     try:
@@ -395,6 +435,61 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
         return Experiment.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise ExperimentError(_problems(path, text, error)) from error
+
+
+def completed_for_outcome(content: dict[str, Any]) -> dict[str, Any]:
+    """What an experiment's file says, with what follows from another outcome than leaving (`economics.outcome`).
+
+    Nothing is followed beyond the window: a decision is one step, nothing of customers is hidden in it, and the largest
+    outcome stands where otherwise a price does. What the file says itself goes before, and is judged as always.
+    """
+    economics = content.get("economics")
+    outcome = economics.get("outcome") if isinstance(economics, dict) else None
+    if not isinstance(outcome, dict) or not (outcome.get("worth") or outcome.get("largest")):
+        return content
+    assert isinstance(economics, dict)
+    most = outcome.get("worth") or outcome.get("largest")
+    amount = "largest" in outcome
+    label = {"column": outcome.get("column"), "window_months": outcome.get("window_days", 0) / DAYS_A_MONTH}
+    follows: dict[str, Any] = {
+        "economics": {"value_horizon_months": 1, "discount_months": 1} | ({} if amount else {"margin": 1.0}),
+        "customers": {
+            "label": label | ({"nothing": True} if amount else {"positive": False}),
+            "monthly_revenue": LARGEST_OUTCOME,
+            "constants": {LARGEST_OUTCOME: most},
+            "gates": {"min_label_rate": 0.0, "max_label_rate": 1.0},
+        },
+        "risk_model": {"gates": {"min_auc": 0.5, "min_brier_skill": -0.01}},
+        "accept_model": {},
+        "effect_model": {},
+        "ppo_decision": {
+            "episode_length": 1,
+            "hidden": {
+                "frailty": 0.0,
+                "frailty_band": [0.0, 0.0],
+                "effect_decay_band": [0.0, 0.0],
+                "taste": 0.0,
+            },
+            "ppo": {"total_timesteps": 65_536},
+        },
+    }
+    made = {
+        name: _beneath(content[name], each) if name in content else each for name, each in follows.items()
+    }
+    return {**content, **made}
+
+
+LARGEST_OUTCOME = "largest_outcome"
+"""The feature, the same for everybody, that stands for a price where the outcome is not leaving."""
+
+
+def _beneath(given: Any, follows: Any) -> Any:
+    """What is given, and of mappings what follows where nothing is."""
+    if not isinstance(given, dict) or not isinstance(follows, dict):
+        return given
+    return given | {
+        name: _beneath(given[name], each) if name in given else each for name, each in follows.items()
+    }
 
 
 def section_digest(section: Any) -> str:

@@ -19,10 +19,11 @@ from jobs.operations import stores_of
 from jobs.retraining import NOT_LOADED
 from jobs.scene import BROKEN, BrokenExperiment, Scene, considered, each_experiment
 from jobs.train import TRAIN
+from jobs.trials import BEGIN, END, rule_of, trial_look
 
 # The tag of a run that people were told of. Set afterwards: a crash in between tells them twice rather than never.
 TOLD = "churn/told"
-_ACTS = ("promote", "rollback")
+_ACTS = ("promote", "rollback", BEGIN, END)
 # Why an experiment that cannot be read was told of, in the memory of the sensor.
 _UNSEEN = "unseen"
 # Older failures are history: nobody wants to hear of them when the sensor is started.
@@ -62,8 +63,8 @@ def _alerts(scene: Scene, required: Required, known: Collection[str]) -> list[dg
         if _told(scene, alert, f"run {run.run_id[:8]}"):
             scene.instance.add_run_tags(run.run_id, {TOLD: datetime.now(UTC).isoformat(timespec="seconds")})
     found = _found(scene, lambda _: _waiting(scene, required)) | _not_loaded(scene, known)
-    for look in (_too_old, _unreadable, _ignored, _store_faults):
-        found |= _found(scene, look)
+    for find in (_decided, _too_old, _unreadable, _ignored, _store_faults):
+        found |= _found(scene, find)
     # A lost cursor tells them twice rather than never; what is over is forgotten.
     before = set(scene.memory.get("told", []))
     scene.memory["told"] = sorted(
@@ -162,6 +163,28 @@ def _waiting(scene: Scene, required: Required) -> dict[str, Alert]:
             what_to_do=f"churn diff champion {candidate.version} -e {scene.name}, then churn promote "
             f"{candidate.version} -e {scene.name}; the sensor promotions says what it would do.",
             link=_page(scene, RELEASE_ASSET),
+        )
+    }
+
+
+def _decided(scene: Scene) -> dict[str, Alert]:
+    """The trial whose candidate may lead by its rule, where only a person promotes."""
+    automation = scene.automation
+    if not automation.enabled or automation.promotion.mode != "manual":
+        return {}
+    trial = scene.trial()
+    if trial is None:
+        return {}
+    rule, found = rule_of(trial), trial_look(scene, trial).shadow
+    if not found.release or found.decisions < rule.min_decisions:
+        return {}
+    version = trial.candidate.version
+    return {
+        f"trial {trial.record.seq} is decided": Alert(
+            title=f"{scene.name}: the trial of {version} is decided",
+            detail=f"On {found.decisions} decisions {found.reason}.",
+            what_to_do=f"churn promote {version} -e {scene.name}, which ends the trial; or churn trial stop.",
+            link=_page(scene, "release"),
         )
     }
 
@@ -274,14 +297,21 @@ def _to_be_told(scene: Scene) -> list[dg.DagsterRun]:
     return [run for _, run in sorted(found.values(), key=lambda pair: pair[0])]
 
 
+def _acted_on(run: dg.DagsterRun) -> str:
+    """What the act was about: a release, or its record among the trials."""
+    record = run.tags.get("churn/trial")
+    return f", record {record} of trials" if record else f" of {run.tags.get('churn/release', 'a release')}"
+
+
 def _alert(run: dg.DagsterRun, experiment: str, page: str, attempts: int) -> Alert:
     link = f"{page.rstrip('/')}/runs/{run.run_id}"
     because = run.tags.get(requests.REASON, "started by hand")
     if run.status == dg.DagsterRunStatus.SUCCESS:
         return Alert(
-            title=f"{experiment}: automation did: {run.job_name} of {run.tags.get('churn/release', 'a release')}",
+            title=f"{experiment}: automation did: {run.job_name}{_acted_on(run)}",
             detail=f"Because {because}",
-            what_to_do="Nothing, if that is right; else churn history, and churn rollback or churn promote.",
+            what_to_do="Nothing, if that is right; else churn history, and churn rollback or churn promote; of a "
+            "trial churn trial status, start and stop.",
             link=link,
         )
     attempt = int(run.tags.get(requests.ATTEMPT, "0"))

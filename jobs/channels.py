@@ -1,28 +1,22 @@
 """The sensors that move channels: promotion of a candidate, rollback of a release that breaks a guardrail."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from itertools import tee
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
-from churn_assets.monitoring import requests
 from churn_assets.release.evidence import Required
 from churn_assets.release.policy import Shadow, Standing, before_shadow, decide_automatically, overtaken
 from churn_assets.release.promotion import PromotionDecision
+from churn_assets.release.trial import RunningTrial
 from churn_assets.store.channels import ChannelRecord
-from churn_assets.store.errors import BROKEN
 from churn_assets.store.reference import ArtifactRef
+from jobs.acts import ACTOR, ask, deciders, standing_of
 from jobs.operations import PromoteConfig, RollbackConfig
-from jobs.scene import Scene, considered, each_experiment
+from jobs.scene import Scene, each_experiment
+from jobs.trials import rule_of, trial_look
 
-if TYPE_CHECKING:
-    from churn_assets.offers.live import LiveLog
-    from churn_assets.offers.offer_rows import OfferRows
-
-ACTOR = "automation"
-"""Who acts, in the channel's log."""
 _PROMOTE, _ROLLBACK = "promote", "rollback"
 
 
@@ -65,15 +59,21 @@ def _promotions(scene: Scene, required: Required) -> list[dg.RunRequest]:
     if not releases:
         scene.told.append("no release yet")
         return []
-    candidate = releases[-1]
+    trial = scene.trial()
+    candidate, policy = releases[-1] if trial is None else trial.candidate, scene.automation.promotion
     if head is not None and head.ref == candidate:
         scene.told.append(f"{candidate.version} leads")
         return []
-    decision = _would_promote(scene, candidate, head, required)
+    if trial is None and head is not None and policy.trial.automatic:
+        scene.told.append(
+            f"{candidate.version} is tried before it may lead: the sensor trial_begins starts that"
+        )
+        return []
+    decision = _would_promote(scene, candidate, head, required, trial)
     if not decision.promote:
         scene.told.append(f"would not promote {candidate.version}: {decision.reason}")
         return []
-    if scene.automation.promotion.mode == "manual":
+    if policy.mode == "manual":
         scene.told.append(f"would promote {candidate.version}, and waits for a person: {decision.reason}")
         return []
     seq = 0 if head is None else head.seq
@@ -84,67 +84,42 @@ def _promotions(scene: Scene, required: Required) -> list[dg.RunRequest]:
         release=candidate.version,
         expected_record=seq,
     )
-    return _ask(scene, "promotions", _PROMOTE, "promote_release", config, f"{candidate} after record {seq}")
+    return ask(scene, "promotions", _PROMOTE, "promote_release", config, f"{candidate} after record {seq}")
 
 
 def _would_promote(
-    scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
+    scene: Scene,
+    candidate: ArtifactRef,
+    head: ChannelRecord | None,
+    required: Required,
+    trial: RunningTrial | None,
 ) -> PromotionDecision:
     """The decision of the policy. What costs is not looked for at every tick: promotion verifies everything again."""
-    from churn_assets.release.bundle import RELEASE
-
-    store, policy, leader = scene.store, scene.automation.promotion, None if head is None else head.ref
-    if why := overtaken(candidate, leader):
+    if why := overtaken(candidate, None if head is None else head.ref):
         return PromotionDecision(promote=False, reason=why)
-
-    def members(ref: ArtifactRef | None) -> dict[str, ArtifactRef]:
-        if ref is None:
-            return {}
-        return {asset: each.version for asset, each in store.load(ref, RELEASE).bundle.members.items()}
-
-    standing = Standing(
-        candidate=candidate,
-        leader=leader,
-        members=members(candidate),
-        leading=members(leader),
-        considered=considered(scene, candidate, head, required),
-        led_before=scene.channel.has_led(candidate),
-        moved_at=None if head is None else head.at,
-        shadow=None,
-        estimated=_estimated(scene, members(candidate).get("offer_log")),
-    )
-    if leader is not None and not before_shadow(standing, policy, scene.now):
-        standing = _compared(scene, standing, leader)
+    standing = standing_of(scene, candidate, head, required)
+    policy = scene.automation.promotion if trial is None else rule_of(trial)
+    if standing.leader is not None and not before_shadow(standing, policy, scene.now):
+        found = (
+            _compared(scene, standing, standing.leader) if trial is None else trial_look(scene, trial).shadow
+        )
+        standing = replace(standing, shadow=found)
     return decide_automatically(standing, policy, scene.now)
 
 
-def _estimated(scene: Scene, log: ArtifactRef | None) -> bool:
-    """Whether nobody wrote down by what chance the decisions of a log were made."""
-    return log is not None and scene.store.manifest(log).signature.get("propensities") == "estimated"
-
-
-def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing:
-    """With the comparison on live decisions: with the champion, and with every leader before it."""
-    from churn_assets.deciding.risk_only import decider_of
+def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Shadow:
+    """The comparison on live decisions: with the champion, and with every leader before it."""
     from churn_assets.monitoring.shadow import newest_learnable, shadow
-    from churn_assets.release.deciding import load_release
+    from churn_assets.monitoring.trial import comparison_number
     from churn_assets.release.promotion import held_against
 
     policy = scene.automation.promotion
     leaders = [leader, *held_against(scene.channel.history(), leader, standing.candidate)]
-    number = _number(scene, standing.candidate, leader)
-
-    def decider(ref: ArtifactRef) -> Any:
-        return decider_of(load_release(scene.store, ref)[1], str(ref))
+    number = comparison_number(_number(scene, standing.candidate, leader), trial=False)
 
     def find() -> dict[str, Any]:
-        ours, theirs, broken = decider(standing.candidate), [decider(leader)], []
-        for ref in leaders[1:]:
-            try:
-                theirs.append(decider(ref))
-            except BROKEN as error:  # what once led must not keep its successors from leading
-                broken.append(f"{ref} is not held against: {error}")
-        found = shadow(*newest_learnable(*_learnable(scene)), ours, theirs, policy, number)
+        (ours, *theirs), broken = deciders(scene, standing.candidate, leader)
+        found = shadow(*newest_learnable(*scene.newest_first(scene.served())), ours, theirs, policy, number)
         return asdict(replace(found, reason="; ".join([found.reason, *broken])))
 
     about = {
@@ -153,8 +128,7 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Standing
         "policy": policy.model_dump(mode="json"),
         "number": number,
     }
-    found = scene.recall("shadow", about, scene.known(scene.segments()), find)
-    return replace(standing, shadow=Shadow.of(found))
+    return Shadow.of(scene.recall("shadow", about, scene.known(scene.segments()), find))
 
 
 def _number(scene: Scene, candidate: ArtifactRef, leader: ArtifactRef) -> int:
@@ -169,15 +143,6 @@ def _number(scene: Scene, candidate: ArtifactRef, leader: ArtifactRef) -> int:
     return sum(version <= candidate.version for version in kept["seen"])
 
 
-def _learnable(scene: Scene) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
-    """Segment by segment, newest first, the served decisions and the rows that can be learned from."""
-    from churn_assets.monitoring.served import label_window
-
-    log = scene.served()
-    shown, asked = tee(log.newest_first(until=scene.now - label_window(scene.experiment)))
-    return shown, scene.learnable(log, asked)
-
-
 def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     head, segments = scene.channel.head(), scene.segments()
     if head is None or not segments:
@@ -190,6 +155,10 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
     found = scene.recall(
         "guardrails", about, scene.known(segments), lambda: _look_at_guardrails(scene, head, about)
     )
+    scene.told += [
+        f"automation.live.slices: found {name}, which no decision is asked with; expected a feature of the release"
+        for name in found.get("missing", ())
+    ]
     reason = found["breach"]
     if reason is None:
         telling, needed = found["telling"], scene.automation.live.min_outcomes
@@ -204,12 +173,19 @@ def _guardrails(scene: Scene) -> list[dg.RunRequest]:
         scene.told.append(f"{reason} but no release led before: set serving.kill_switch")
         return []
     config = RollbackConfig(experiment=scene.name, actor=ACTOR, reason=reason, expected_record=head.seq)
-    return _ask(scene, "guardrails", _ROLLBACK, "roll_back", config, f"{head.release} at record {head.seq}")
+    return ask(scene, "guardrails", _ROLLBACK, "roll_back", config, f"{head.release} at record {head.seq}")
 
 
 def _look_at_guardrails(scene: Scene, head: ChannelRecord, about: Mapping[str, Any]) -> dict[str, Any]:
     """Judges what became known since the last look; once broken, a guardrail stays broken until the channel moves."""
-    from churn_assets.monitoring.live import Tally, breach_in, limit_breach, tallied
+    from churn_assets.monitoring.live import (
+        Tally,
+        breach_in,
+        levels_of,
+        limit_breach,
+        slice_breach,
+        tallied,
+    )
     from churn_assets.monitoring.served import priced
 
     log, kept = scene.served(), scene.judged("guardrails judged", about)
@@ -225,33 +201,10 @@ def _look_at_guardrails(scene: Scene, head: ChannelRecord, about: Mapping[str, A
         judged = kept.get("telling", 0)
         config = scene.automation.live
         breach = breach_in(telling, tally, config, judged if judged <= telling else 0)
-        if breach is None and config.limits:
-            breach = limit_breach(log.index.rows(0, outcomes), config)
+        if breach is None and (config.limits or config.slices):
+            rows = priced(log.index.rows(0, outcomes), scene.experiment)
+            breach = limit_breach(rows, config) or slice_breach(rows, config)
         kept |= {"breach": None if breach is None else breach.reason, "telling": telling}
-    return {"breach": kept["breach"], "outcomes": outcomes, "telling": telling}
-
-
-def _ask(
-    scene: Scene, trigger: str, job: str, op: str, config: PromoteConfig | RollbackConfig, what: str
-) -> list[dg.RunRequest]:
-    """Ask for an act once; again under another key where its run failed."""
-    evidence = requests.evidence_of({job: what})
-    past = [scene.past(record) for record in scene.asked_of(job)]
-    act = requests.one_act(evidence, past, scene.automation.attempts)
-    if act.why_not:
-        scene.told.append(f"{job} {what}: {act.why_not}")
-        return []
-    return [
-        dg.RunRequest(
-            run_key=f"{scene.name}/{evidence}/{act.attempt}",
-            job_name=job,
-            run_config=dg.RunConfig({op: config}),
-            tags={
-                requests.EXPERIMENT: scene.name,
-                requests.TRIGGER: trigger,
-                requests.EVIDENCE: evidence,
-                requests.ATTEMPT: str(act.attempt),
-                requests.REASON: config.reason,
-            },
-        )
-    ]
+    levels = levels_of(log.index.rows(0, 1), scene.automation.live)
+    missing = [str(name) for name in levels if (levels[name] == "None").all() and len(levels)]
+    return {"breach": kept["breach"], "outcomes": outcomes, "telling": telling, "missing": missing}

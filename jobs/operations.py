@@ -13,6 +13,7 @@ from churn_assets.privacy.decision_retention import age_out
 from churn_assets.release import promotion
 from churn_assets.release.evidence import Required
 from churn_assets.release.naming import find_release
+from churn_assets.store.acts import ActRecord
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import PromotionRefused
@@ -35,6 +36,11 @@ class ActConfig(dg.Config):
     )
     actor: str = Field(min_length=1, description="Who acts.")
     reason: str = Field(pattern=r"\S", description="Why; kept in the channel's log.")
+
+
+class LeaderConfig(ActConfig):
+    """What rests on which release leads."""
+
     expected_record: int | None = Field(
         default=None,
         ge=0,
@@ -42,7 +48,7 @@ class ActConfig(dg.Config):
     )
 
 
-class PromoteConfig(ActConfig):
+class PromoteConfig(LeaderConfig):
     """A promotion."""
 
     release: str = Field(
@@ -50,11 +56,35 @@ class PromoteConfig(ActConfig):
     )
 
 
-class RollbackConfig(ActConfig):
+class RollbackConfig(LeaderConfig):
     """A rollback."""
 
     to: str | None = Field(
         default=None, min_length=1, description="A release that led before; the one before if left out."
+    )
+
+
+class BeginTrialConfig(LeaderConfig):
+    """A trial that begins."""
+
+    release: str = Field(
+        default="latest", min_length=1, description="latest, another channel, or a version: what is tried."
+    )
+    shares: list[float] = Field(
+        default=[],
+        description="Of the customers left to the policy, that go by it, step by step; empty: those of "
+        "automation.promotion.trial.",
+    )
+    step_hours: int | None = Field(
+        default=None, ge=1, description="From one share to the next; as there if left out."
+    )
+
+
+class EndTrialConfig(ActConfig):
+    """A trial that ends."""
+
+    trial: int | None = Field(
+        default=None, ge=1, description="Number of the record that started it; the one that runs if left out."
     )
 
 
@@ -117,7 +147,61 @@ def operations(required: Required) -> list[dg.JobDefinition]:
         )
         _tell(context, record)
 
-    return [_job("promote", promote_release, PromoteConfig), _job("rollback", roll_back, RollbackConfig)]
+    @dg.op(
+        required_resource_keys={"project"},
+        description="Let a release decide for a share of the customers beside what leads a channel.",
+    )
+    def try_release(context: dg.OpExecutionContext, config: BeginTrialConfig) -> None:
+        from churn_assets.release.begin_trial import start_trial
+
+        store, channel, own = _place(context.resources.project, config)
+        automation = context.resources.project.experiment(config.experiment).automation
+        try:
+            record = start_trial(
+                store,
+                channel,
+                find_release(store, config.experiment, own, config.release),
+                required=required,
+                policy=automation.promotion,
+                guardrails=automation.live.model_dump_json(),
+                actor=config.actor,
+                reason=config.reason,
+                now=datetime.now(UTC),
+                shares=config.shares or None,
+                step_hours=config.step_hours,
+                expected_seq=config.expected_record,
+            )
+        except PromotionRefused:
+            digest = context.resources.project.config_digest(config.experiment)
+            context.instance.add_run_tags(context.run_id, {REFUSED: digest})
+            raise
+        _tell_act(context, channel, record)
+
+    return [
+        _job("promote", promote_release, PromoteConfig),
+        _job("rollback", roll_back, RollbackConfig),
+        _job("begin_trial", try_release, BeginTrialConfig),
+        _job("end_trial", stop_trying, EndTrialConfig),
+    ]
+
+
+@dg.op(
+    required_resource_keys={"project"},
+    description="End the trial that runs: what leads a channel decides for everybody again.",
+)
+def stop_trying(context: dg.OpExecutionContext, config: EndTrialConfig) -> None:
+    from churn_assets.release.trial import stop_trial
+
+    store, channel, _ = _place(context.resources.project, config)
+    record = stop_trial(
+        store,
+        channel,
+        actor=config.actor,
+        reason=config.reason,
+        now=datetime.now(UTC),
+        expected_seq=config.trial,
+    )
+    _tell_act(context, channel, record)
 
 
 @dg.op(
@@ -323,6 +407,22 @@ daily_decision_retention = _each(
     "Every night, decisions go that are older than their experiment keeps them.",
 )
 SCHEDULES = (weekly_retention, daily_verification, daily_decision_retention)
+
+
+def _tell_act(context: dg.OpExecutionContext, channel: Channel, record: ActRecord) -> None:
+    """As `_tell`, of a record of the log of trials."""
+    context.add_output_metadata(
+        {
+            "channel": channel.name,
+            "record": record.seq,
+            "act": record.kind,
+            "actor": record.actor,
+            "reason": record.reason,
+            **{name: value for name, value in record.details.items() if value is not None},
+        }
+    )
+    tags = {"churn/channel": channel.name, "churn/trial": str(record.seq)}
+    context.instance.add_run_tags(context.run_id, tags)
 
 
 def _tell(context: dg.OpExecutionContext, record: ChannelRecord) -> None:

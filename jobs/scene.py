@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -17,10 +18,13 @@ from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.monitoring.requests import PastRun
 from churn_assets.release.evidence import Required
 from churn_assets.release.promotion import PromotionDecision
+from churn_assets.release.trial import RunningTrial, trial_now
+from churn_assets.store.acts import ActRecord
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
-from churn_assets.store.errors import StoreError
+from churn_assets.store.errors import ContentError, StoreError
 from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.tried import trial_log
 from jobs.abandoned import fail_abandoned
 from jobs.train import TRAIN
 from resources.project import Project
@@ -101,6 +105,18 @@ class Scene:
         head = self.channel.head()
         return None if head is None else head.ref
 
+    def trials(self) -> list[ActRecord]:
+        """The log of trials, oldest first; none where it is not sound, which is told and stops nothing else."""
+        try:
+            return trial_log(self.store, self.channel.name).history()
+        except ContentError as error:
+            self.told.append(f"trials are left out: {error}")
+            return []
+
+    def trial(self) -> RunningTrial | None:
+        """The trial that goes on, likewise."""
+        return trial_now(self.store, self.channel, self.now) if self.trials() else None
+
     def first_led(self, release: ArtifactRef) -> datetime:
         """When a release began to lead for the first time; it was served at no time before."""
         return min(record.at for record in self.channel.history() if record.ref == release)
@@ -145,6 +161,7 @@ class Scene:
             getattr(
                 self.experiment.customers, "monthly_revenue", ""
             ),  # a flow without prices has no decisions
+            self.automation.live.slices,
         )
         log = ServedLog(self.store.backend, self.name, index)
         if config is None or config.outcomes is None:
@@ -177,17 +194,31 @@ class Scene:
             chunks=chunks,
         )
 
+    def newest_first(
+        self, log: "ServedLog", since: datetime | None = None
+    ) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
+        """Segment by segment, newest first, the served decisions and those of them that `learnable` gives.
+
+        Args:
+            log: As of `served`.
+            since: Leave out segments that were full before.
+        """
+        from churn_assets.monitoring.served import label_window
+
+        shown, asked = tee(log.newest_first(until=self.now - label_window(self.experiment), since=since))
+        return shown, self.learnable(log, asked)
+
     def settled(self, log: "ServedLog", head: ChannelRecord) -> None:
         """Give a place to the leading release's decisions whose outcome became whole since the last tick."""
+        from churn_assets.monitoring.reigns import reign_of
         from churn_assets.monitoring.served import label_window
-        from churn_assets.offers.decision_index import Reign
 
         if head.at > self.now:
             self.told.append(
                 f"record {head.seq} is dated {head.at:%Y-%m-%d %H:%M} UTC, which is still to come: a clock "
                 "was wrong; all decisions of its release count"
             )
-        log.index.settle(Reign(head.seq, head.release, head.at), self.now, label_window(self.experiment))
+        log.index.settle(reign_of(head, self.trials()), self.now, label_window(self.experiment))
 
     def known(self, segments: Sequence[str]) -> dict[str, Any]:
         """What is known of decisions by now; of the hour too, as outcomes become whole by waiting."""

@@ -8,6 +8,7 @@ from churn_assets.release.evidence import Required
 from jobs.alerting import alerting
 from jobs.channels import channel_sensors
 from jobs.retraining import retraining
+from jobs.trials import trial_sensors
 
 INTERVAL = 30
 """Least seconds between two ticks of a sensor."""
@@ -31,5 +32,6 @@ def sensors(
     return [
         *retraining(flow, required, interval, known),
         *channel_sensors(flow, required, interval),
+        *trial_sensors(flow, required, interval),
         alerting(flow, required, interval, known),
     ]

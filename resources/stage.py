@@ -20,6 +20,11 @@ from resources.remote import made_elsewhere
 from resources.sources import SOURCES, source_observation
 
 IO_MANAGER = "artifacts"
+PARTITIONS_ARE = (
+    "Each partition is an experiment, a file of `configs/`. One that nobody ran, or that does without this asset, "
+    "stays missing: that the partitions are not all filled is no fault, and nothing that is left to do."
+)
+"""What the UI's share of filled partitions means, said where it shows."""
 # Metadata that says why a step did what it did.
 MADE_BECAUSE, UNCHANGED = "made_because", "unchanged"
 COST = "used/cost"
@@ -44,7 +49,7 @@ def dagster_asset(asset: AssetSpec, group: str, partitions: dg.PartitionsDefinit
         group_name=group,
         kinds=set(asset.kinds),
         owners=list(asset.owners),
-        description=asset.description,
+        description=f"{asset.description}\n\n{PARTITIONS_ARE}",
         code_version=training_digest(asset),
         io_manager_key=IO_MANAGER,
         required_resource_keys={"project"},
@@ -108,16 +113,16 @@ def _materialize(
             data_version=dg.DataVersion(elsewhere.digest),
             metadata={
                 MADE_BECAUSE: reason,
+                **_shown(elsewhere.made),
                 **elsewhere.metadata,
                 **_used(store.manifest(elsewhere.ref).provenance.usage),
-                **_shown(elsewhere.made),
             },
         )
     made, fresh = make_version(planned, inputs, project, context.run.run_id)
     return dg.MaterializeResult(
         value=fresh,
         data_version=dg.DataVersion(fresh.staged.digest),
-        metadata={MADE_BECAUSE: reason, **_used(fresh.provenance.usage), **_shown(made)},
+        metadata={MADE_BECAUSE: reason, **_shown(made), **_used(fresh.provenance.usage)},
     )
 
 

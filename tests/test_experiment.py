@@ -133,7 +133,22 @@ def test_a_wrong_file_names_line_key_and_what_was_expected(changed, old, new, me
             "TotalCharges: decreasing",
             "risk_model.monotone.TotalCharges: found column 'TotalCharges', which is dropped by",
         ),
+        (
+            "tenure: decreasing",
+            "prior_offers: decreasing",
+            "risk_model.monotone.prior_offers: .* is customers.optional.prior_offers, no feature",
+        ),
+        (
+            "  gates:\n    min_auc: 0.80",
+            "  gates:\n    known_before: [Churn]\n    min_auc: 0.80",
+            "risk_model.gates.known_before: .* is the label",
+        ),
         ("tenure: decreasing", "Churn: decreasing", "risk_model.monotone.Churn: .* is the label"),
+        (
+            "customers:\n",
+            "automation: {live: {slices: [Churn]}}\ncustomers:\n",
+            "automation.live.slices.0: .* is the label",
+        ),
         ("column: Contract", "column: Churn", "messages.profile.contract.column: .* is the label"),
         (
             "  tenure: tenure",

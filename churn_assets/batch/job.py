@@ -7,9 +7,10 @@ killed goes on where it was, and a late process changes nothing.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -23,13 +24,17 @@ from churn_assets.batch.files import create_json, create_table, read_plain, read
 from churn_assets.batch.staging import ROWS, STAGED, part_name, set_down_rows, staged_part
 from churn_assets.customers.features import too_far
 from churn_assets.customers.table import CustomerTableError
+from churn_assets.deciding.decider import NO_ROLLOUT, Decider, Rollout
 from churn_assets.deciding.files import load_models, save_models
 from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, decider_of
+from churn_assets.deciding.secret import assignment_key
 from churn_assets.deciding.table import TableDecisions, decide_part_rows
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.tables.problems import TableProblem, merged_problems, raise_all
 from churn_assets.tables.raw import RawTable
 
 JOB, DECIDED = "job.json", "decided"
+TRIED = "models.tried"
 PART_ROWS = 65_536
 """Rows of a part: about 100 MB while it is decided for."""
 
@@ -37,6 +42,22 @@ GOES_ON = timedelta(hours=24)
 """A batch that began longer ago is begun anew: its decisions would be of another day."""
 
 MONEY = ("window_value", "expected_value", "value_low", "value_high")
+
+
+class TrialJob(BaseModel, frozen=True, extra="forbid"):
+    """The candidate that decides for a share of a batch. The secret that draws is the environment's, in no file.
+
+    Attributes:
+        candidate: The release.
+        share: Of the customers, in (0, 1).
+        epoch: Of the trial.
+        rollout_epoch: `serving.assignment_epoch`: a server gives the same customers to it.
+    """
+
+    candidate: str
+    share: float
+    epoch: str
+    rollout_epoch: str
 
 
 class Job(BaseModel, frozen=True, extra="forbid"):
@@ -50,6 +71,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         responses: How the answers to offers are known that the release learned from.
         part_rows: Rows of a part.
         propensities: Whether the propensity of every arm is written.
+        trial: Which release decides beside it, and for whom; None for all by one.
     """
 
     release: str
@@ -59,6 +81,7 @@ class Job(BaseModel, frozen=True, extra="forbid"):
     responses: str
     part_rows: int = PART_ROWS
     propensities: bool = False
+    trial: TrialJob | None = None
 
     def same(self, other: Job) -> bool:
         """Whether two batches differ in nothing but when they began."""
@@ -76,6 +99,7 @@ class BatchOutcome:
         problems: What is wrong with which rows, worst first.
         outside: How many customers lie far outside of what was learned, by feature.
         said: What was detected in reading.
+        releases: How many rows each release decided.
     """
 
     rows: int
@@ -84,6 +108,7 @@ class BatchOutcome:
     problems: tuple[TableProblem, ...]
     outside: Mapping[str, int]
     said: tuple[str, ...]
+    releases: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def decided(self) -> int:
@@ -91,13 +116,16 @@ class BatchOutcome:
         return self.rows - self.undecided
 
 
-def begin_batch(folder: Path, job: Job, models: DecidingModels) -> Job:
+def begin_batch(
+    folder: Path, job: Job, models: DecidingModels, candidate: DecidingModels | None = None
+) -> Job:
     """Set down what is decided with; or go on with the same batch, begun within `GOES_ON`; returns the batch.
 
     Args:
         folder: Of this batch alone; another batch that is there is removed.
         job: What it is.
         models: Of its release.
+        candidate: Of the one that is tried beside it, where one is.
 
     Raises:
         ValueError: The folder holds something else.
@@ -113,6 +141,9 @@ def begin_batch(folder: Path, job: Job, models: DecidingModels) -> Job:
         raise ValueError(f"{folder}: found other files, expected a folder of a batch, or none")
     folder.mkdir(parents=True, exist_ok=True)
     save_models(models, folder)
+    if candidate is not None:
+        (folder / TRIED).mkdir(exist_ok=True)
+        save_models(candidate, folder / TRIED)
     create_json(folder / JOB, job.model_dump(mode="json"))
     return Job.model_validate(read_plain(folder / JOB))
 
@@ -139,7 +170,7 @@ def stage_rows(
     Raises:
         CustomerTableError: As of `staging.set_down_rows`.
     """
-    job, decider = _opened(folder)
+    job, decider, _ = _opened(folder)
     if not (folder / STAGED).exists():
         set_down_rows(folder, chunks(), decider.schema, job.source, job.now, tell)
     return int(read_plain(folder / STAGED)["parts"])
@@ -155,10 +186,10 @@ def decide_part(folder: Path, number: int) -> None:
     path = folder / DECIDED / part_name(number)
     if path.exists():
         return
-    job, decider = _opened(folder)
+    job, decider, rollout = _opened(folder)
     raw = staged_part(folder, number)
     try:
-        found = decide_part_rows(raw, decider, job.now, propensities=job.propensities)
+        found = decide_part_rows(raw, decider, job.now, propensities=job.propensities, rollout=rollout)
     except CustomerTableError as error:
         told = {"rows": len(raw), "refused": error.to_json() or [], "message": str(error)}
         create_table(path, pa.table({}), told)
@@ -187,7 +218,7 @@ def outcome(folder: Path) -> BatchOutcome:
         CustomerTableError: The table is not what the release takes, nobody can be decided for, or more than the
             configured share lies far outside of what was learned.
     """
-    job, decider = _opened(folder)
+    job, decider, _ = _opened(folder)
     staged = read_plain(folder / STAGED)
     told = [read_told(folder / DECIDED / part_name(each)) for each in range(staged["parts"])]
     _refuse(job, told)
@@ -199,7 +230,10 @@ def outcome(folder: Path) -> BatchOutcome:
     arms = {arm: _summed(each["arms"].get(arm, {}) for each in told) for arm in decider.menu.ids}
     problems = merged_problems([TableProblem(**problem) for each in told for problem in each["problems"]])
     given = {arm: sums for arm, sums in arms.items() if sums}
-    return BatchOutcome(rows, undecided, given, tuple(problems), outside, tuple(dict.fromkeys(said)))
+    releases = _summed(each.get("releases", {}) for each in told)
+    return BatchOutcome(
+        rows, undecided, given, tuple(problems), outside, tuple(dict.fromkeys(said)), releases
+    )
 
 
 def outcome_together(raw: RawTable, found: TableDecisions, arms: Sequence[str]) -> BatchOutcome:
@@ -214,7 +248,13 @@ def outcome_together(raw: RawTable, found: TableDecisions, arms: Sequence[str]) 
     given = {arm: told["arms"][arm] for arm in arms if arm in told["arms"]}
     said = tuple(dict.fromkeys(raw.said))
     return BatchOutcome(
-        told["rows"], told["undecided"], given, tuple(found.problems), dict(found.outside), said
+        told["rows"],
+        told["undecided"],
+        given,
+        tuple(found.problems),
+        dict(found.outside),
+        said,
+        told["releases"],
     )
 
 
@@ -248,6 +288,7 @@ def _told(raw: RawTable, found: TableDecisions) -> dict[str, Any]:
             arm: {"customers": int(sizes[arm])} | {name: float(sums.loc[arm, name]) for name in MONEY}
             for arm in sizes.index
         },
+        "releases": found.frame.loc[found.decided, "release"].value_counts().to_dict(),
         "problems": [asdict(each) for each in found.problems],
         "outside": dict(found.outside),
         "said": list(dict.fromkeys(raw.said)),
@@ -261,7 +302,14 @@ def _typed(schema: pa.Schema) -> pa.Schema:
 
 
 @lru_cache(maxsize=2)
-def _opened(folder: Path) -> tuple[Job, AnyDecider]:
+def _opened(folder: Path) -> tuple[Job, AnyDecider, Rollout]:
     """What a folder decides with; read once a process."""
     job = Job.model_validate(read_plain(folder / JOB))
-    return job, decider_of(load_models(folder), job.release)
+    decider, trial = decider_of(load_models(folder), job.release), job.trial
+    if trial is None:
+        return job, decider, NO_ROLLOUT
+    candidate = decider_of(load_models(folder / TRIED), trial.candidate)
+    assert isinstance(decider, Decider)
+    assert isinstance(candidate, Decider)
+    both = SideBySide(decider, candidate, trial.share, trial.epoch)
+    return job, both, Rollout(assignment_key(os.environ), trial.rollout_epoch)

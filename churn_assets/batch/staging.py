@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from churn_assets.batch.files import create, create_json, create_table, read_plain
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTableError, keep_newest
+from churn_assets.tables.config import FileReading
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.raw import RawTable, no_meaning, plain_values
 from churn_assets.tables.values import comma_counts, decimal_by, id_hash, id_texts, is_text
@@ -62,14 +63,13 @@ def set_down_rows(
     hashes: list[NDArray[np.uint64]] = []
     said: list[str] = []
     parts = rows = 0
-    decimal: str | None = None
-    blanks: tuple[str, ...] = ()
+    reading: dict[str, Any] = {}
     for raw in chunks:
         _count_commas(raw, schema, counts)
         if schema.id in raw.columns and schema.id not in raw.no_meaning:
             hashes.append(id_hash(id_texts(raw, schema.id)))
         said = [*dict.fromkeys([*said, *raw.said])]
-        decimal, blanks = raw.decimal, raw.blanks
+        reading = {"decimal": raw.decimal, "blanks": list(raw.blanks), "dates": list(raw.dates)}
         create_table(folder / ROWS / part_name(parts), _with_lines(raw))
         parts, rows = parts + 1, rows + len(raw)
         tell(rows)
@@ -78,8 +78,7 @@ def set_down_rows(
         "parts": parts,
         "rows": rows,
         "said": said,
-        "decimal": decimal,
-        "blanks": list(blanks),
+        "reading": reading,
         "decimals": {name: decimal_by(*each) or "" for name, each in counts.items() if each[0]},
     }
     if parts > 1:
@@ -109,8 +108,7 @@ def _read_part(
     table = file.read(wanted)
     raw = RawTable.of_arrow(table.remove_column(table.num_columns - 1), staged["where"])
     raw.line = table.column(table.num_columns - 1).to_numpy()
-    raw.decimal, raw.blanks = staged["decimal"], tuple(staged["blanks"])
-    return raw
+    return raw.read_as(FileReading.model_validate(staged["reading"]))
 
 
 def _with_lines(raw: RawTable) -> pa.Table:
@@ -191,7 +189,7 @@ def _keep_newest(folder: Path, staged: dict[str, Any], schema: CustomerSchema, n
         for name in (schema.id, schema.row_date)
     }
     panel = RawTable(staged["where"], columns, np.concatenate([each.line for each in parts]))
-    panel.decimal, panel.blanks = staged["decimal"], tuple(staged["blanks"])
+    panel = panel.read_as(FileReading.model_validate(staged["reading"]))
     problems = Problems(staged["where"], CustomerTableError)
     keep_newest(panel, schema, problems, now)
     _keep(folder / KEPT, panel.line)

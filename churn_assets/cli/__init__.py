@@ -22,6 +22,7 @@ from churn_assets.cli import (
     store_commands,
     submit_command,
     tables_command,
+    trial_command,
     upgrade_command,
 )
 from churn_assets.cli.errors import UsageProblemError, guarded
@@ -213,3 +214,4 @@ for _command in (
 app.add_typer(store_commands.store_app, name="store")
 app.add_typer(privacy_commands.privacy_app, name="privacy")
 app.add_typer(offers_command.offers_app, name="offers")
+app.add_typer(trial_command.trial_app, name="trial")

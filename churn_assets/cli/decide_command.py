@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,17 +28,20 @@ from churn_assets.cli.waves import (
 from churn_assets.store.canonical import canonical_json, sha256_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
-    from churn_assets.batch.job import BatchOutcome
+    from churn_assets.batch.job import BatchOutcome, TrialJob
     from churn_assets.cli.place import Place
     from churn_assets.customers.config import CustomersConfig
     from churn_assets.deciding.budgets import BudgetUse
     from churn_assets.deciding.messages import MessageWriter
     from churn_assets.deciding.risk_only import AnyDecider, DecidingModels
     from churn_assets.deciding.spending import WaveSpending
+    from churn_assets.release.bundle import Bundle
+    from churn_assets.release.trial import RunningTrial
+    from churn_assets.store.reference import ArtifactRef
     from churn_assets.tables.config import TablePlace
     from churn_assets.tables.raw import RawTable
 
@@ -84,6 +88,7 @@ def decide(
     Of a panel, to the newest row of each customer. Exit code 5: some rows could not be decided for; each says why.
     A large table is decided in parts; run again, a command that was killed goes on where it was. Limits of the
     experiment's `budgets:` hold for all rows together, and --budget beside them; such a table is decided as one.
+    While a trial runs, its candidate decides for the customers for whom it does in servers; each row names its release.
     """
     from churn_assets.customers.table import CustomerTableError
     from churn_assets.deciding.risk_only import decider_of
@@ -103,12 +108,14 @@ def decide(
     known = "decision" in bundle.branches
     responses = "simulated" if bundle.simulated else "observed" if known else "no offer model"
     run = _Together(place, budget, wave, context.obj) if limited else None
+    tried = _tried(place, ref, bundle, models, limited=limited) if release == "champion" else None
     batch = _Batch(
         folder=_folder(context.obj, target, kept),
         source=source,
         config=place.experiment.section(_customers_config()),
         release=str(ref),
         responses=responses,
+        tried=tried,
     )
     try:
         found = batch.run(models) if run is None else run.decide(batch, models)
@@ -117,18 +124,17 @@ def decide(
             print_json({"decided": 0, "problems": error.to_json() or [{"found": str(error)}]})
             raise typer.Exit(USAGE) from error
         raise
-    decider, writer = decider_of(models, str(ref)), None
-    if messages:
-        from churn_assets.release.loaded import load_desk
-
-        writer = load_desk(place.store, bundle)
+    decider, writers = decider_of(models, str(ref)), _writers(place, ref, bundle, tried) if messages else {}
     try:
-        names = _write(batch.parts() if run is None else run.kept(), decider, writer, decided_file, kept)
+        names = _write(batch.parts() if run is None else run.kept(), decider, writers, decided_file, kept)
     except TableError:  # the wave is refused: who decides again names another
         if run is None:
             batch.end()
         raise
     told = _told(found, decider, names) | {"release": str(ref), "simulated": bundle.simulated}
+    told["trial"] = (
+        None if tried is None else tried.told | {"decided": found.releases.get(tried.job.candidate, 0)}
+    )
     told["missing"] = missing_for_more(bundle.branches)
     told["budgets"] = [] if run is None else [each._asdict() for each in run.uses]
     if run is None:
@@ -149,6 +155,78 @@ def _customers_config() -> type[CustomersConfig]:
 
 
 @dataclass(frozen=True)
+class _Tried:
+    """The candidate of the trial that runs: it decides for its share of the table, as it does in servers."""
+
+    job: TrialJob
+    bundle: Bundle
+    models: DecidingModels
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is said of it, as plain data."""
+        return {"candidate": self.job.candidate, "share": self.job.share}
+
+
+def _tried(
+    place: Place, ref: ArtifactRef, bundle: Bundle, models: DecidingModels, *, limited: bool
+) -> _Tried | None:
+    """None where no trial runs beside the release, or none can be decided by here: that is said."""
+    from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
+    from churn_assets.release.trial import trial_now
+
+    trial = trial_now(place.store, place.channel, datetime.now(UTC))
+    if trial is None or trial.design.champion != str(ref):
+        return None
+    why_not, keyed = "", len(assignment_key(os.environ)) >= SHORTEST_SECRET
+    if limited:
+        why_not = "a budget is for one release"
+    elif not keyed:
+        why_not = f"there is no secret to draw with: set {ASSIGNMENT_KEY} as for the servers"
+    found = why_not or _candidate(place, trial, ref, bundle, models)
+    if isinstance(found, str):
+        note(f"{trial.candidate} is tried, but {ref.version} decides for all here: {found}")
+        return None
+    return found
+
+
+def _candidate(
+    place: Place, trial: RunningTrial, ref: ArtifactRef, bundle: Bundle, models: DecidingModels
+) -> _Tried | str:
+    """The candidate as it decides for this table; or why it cannot, as in a server."""
+    from churn_assets.batch.job import TrialJob
+    from churn_assets.deciding.risk_only import decider_of
+    from churn_assets.release.deciding import load_release
+    from churn_assets.release.trial import cannot_be_tried
+    from churn_assets.store.errors import BROKEN
+
+    try:
+        theirs, their_models = load_release(place.store, trial.candidate)
+    except BROKEN as error:
+        return str(error)
+    other = decider_of(their_models, str(trial.candidate))
+    if problem := cannot_be_tried(bundle, decider_of(models, str(ref)), theirs, other):
+        return problem
+    job = TrialJob(
+        candidate=str(trial.candidate),
+        share=trial.share,
+        epoch=trial.epoch,
+        rollout_epoch=place.experiment.serving.assignment_epoch,
+    )
+    return _Tried(job, theirs, their_models)
+
+
+def _writers(
+    place: Place, ref: ArtifactRef, bundle: Bundle, tried: _Tried | None
+) -> dict[str, MessageWriter]:
+    """Who writes for the decisions of each release."""
+    from churn_assets.release.loaded import load_desk
+
+    found = {str(ref): load_desk(place.store, bundle)}
+    return found if tried is None else found | {tried.job.candidate: load_desk(place.store, tried.bundle)}
+
+
+@dataclass(frozen=True)
 class _Batch:
     """What is decided for, with what, and the folder of its parts: a command that was killed goes on there."""
 
@@ -157,6 +235,7 @@ class _Batch:
     config: CustomersConfig
     release: str
     responses: str
+    tried: _Tried | None = None
 
     def run(self, models: DecidingModels) -> BatchOutcome:
         """Decides for all parts, with a bar on a terminal.
@@ -178,9 +257,10 @@ class _Batch:
             content=sha256_bytes(canonical_json([content, self.config.reading.model_dump(mode="json")])),
             now=datetime.now(UTC),
             responses=self.responses,
+            trial=None if self.tried is None else self.tried.job,
         )
         try:
-            begun = begin_batch(self.folder, job, models)
+            begun = begin_batch(self.folder, job, models, None if self.tried is None else self.tried.models)
         except ValueError as error:
             raise UsageProblemError(f"{error}; move it away") from error
         if begun.now != job.now:
@@ -307,7 +387,7 @@ def _folder(root: Path, target: Path | None, kept: WaveTable | None) -> Path:
 def _write(
     parts: Iterator[tuple[RawTable, pa.Table]],
     decider: AnyDecider,
-    writer: MessageWriter | None,
+    writers: Mapping[str, MessageWriter],
     decided_file: TableFile | None,
     kept: WaveTable | None,
 ) -> dict[str, str]:
@@ -320,8 +400,8 @@ def _write(
     wave = []
     with decided_file or nullcontext():
         for raw, decided in parts:
-            if writer is not None:
-                decided = _with_messages(raw, decided, decider, writer)
+            if writers:
+                decided = _with_messages(raw, decided, decider, writers)
             if kept is not None:
                 wave.append(_with_ids(raw, decided, decider))
             if decided_file is not None:
@@ -368,20 +448,27 @@ def _free_names(added: list[str], taken: list[str]) -> dict[str, str]:
     return names
 
 
-def _with_messages(raw: RawTable, decided: pa.Table, decider: AnyDecider, writer: MessageWriter) -> pa.Table:
-    """Decisions, and what to send; blank where nothing was decided."""
+def _with_messages(
+    raw: RawTable, decided: pa.Table, decider: AnyDecider, writers: Mapping[str, MessageWriter]
+) -> pa.Table:
+    """Decisions, and what to send, by the release that decided; blank where nothing was decided."""
     import numpy as np
+    import pandas as pd
     import pyarrow as pa
 
     from churn_assets.deciding.messages import messages_for
 
-    chosen = decided.column("arm").to_pylist()
-    rows = np.array([each is not None for each in chosen], dtype=bool)
-    arms = [decider.menu[decider.menu.position[arm]] for arm in chosen if arm is not None]
-    good = raw.renamed({})
-    good.keep(rows)
-    written = messages_for(good, arms, decider.schema, writer)
-    written = written.set_axis(np.flatnonzero(rows)).reindex(range(len(raw)), fill_value="")
+    chosen, by = decided.column("arm").to_pylist(), decided.column("release").to_pylist()
+    parts = []
+    for release, writer in writers.items():
+        rows = np.array(
+            [arm is not None and each == release for arm, each in zip(chosen, by, strict=True)], dtype=bool
+        )
+        good = raw.renamed({})
+        good.keep(rows)
+        arms = [decider.menu[decider.menu.position[chosen[row]]] for row in np.flatnonzero(rows)]
+        parts.append(messages_for(good, arms, decider.schema, writer).set_axis(np.flatnonzero(rows)))
+    written = pd.concat(parts).reindex(range(len(raw)), fill_value="")
     for name in written:
         decided = decided.append_column(name, pa.array(written[name], pa.string()))
     return decided
@@ -415,6 +502,11 @@ def _show(told: dict[str, Any], written: list[str]) -> None:
     from churn_assets.tables.problems import TableProblem
 
     out.print(f"{told['decided']} decisions of {told['release']}")
+    if told["trial"]:
+        tried = told["trial"]
+        out.print(
+            f"{tried['decided']} of them of {tried['candidate']}, which is tried (share {tried['share']:.3g})"
+        )
     shown = [
         {
             "arm": row["arm"],

@@ -43,6 +43,8 @@ def explore(
     decider, asked, worth = _asked(place, release)
     rows: list[dict[str, Any]] = []
     for design, rollout in _rollouts(config).items():
+        if rollout.top_two is not None and decider.models.responses.left_open is None:
+            continue  # a release of a version before, which kept nothing to draw by
         plan = rollout_plan(decider.decide(asked, rollout), worth, wave)
         rows.append(
             {
@@ -69,13 +71,14 @@ def explore(
 
 def _rollouts(config: ServingConfig) -> dict[str, Rollout]:
     from churn_assets.deciding.decider import Rollout
-    from churn_assets.deciding.exploration import Plausible
+    from churn_assets.deciding.exploration import Plausible, TopTwo
 
     plausible = Plausible(config.exploration.reach, config.exploration.floor)
     shares = (config.holdout_share, config.exploration_share)
     return {
         "uniform": Rollout(b"a plan draws nobody", "", *shares),
         "plausible": Rollout(b"a plan draws nobody", "", *shares, plausible=plausible),
+        "top_two": Rollout(b"a plan draws nobody", "", *shares, top_two=TopTwo(config.exploration.floor)),
     }
 
 

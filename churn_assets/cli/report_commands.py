@@ -80,9 +80,11 @@ def report(
         raise UsageProblemError(f"--out {target}: cannot be written ({error.strerror})") from None
     verdict = report_verdict(facts)
     if as_json:
-        print_json({"release": str(ref), "written": str(target), **asdict(verdict)})
+        print_json({"release": str(ref), "written": str(target), "leads": facts.leads, **asdict(verdict)})
     else:
         _show_verdict(verdict, target)
+        if facts.leads:
+            out.print(f"It leads channel {place.channel.name} now.")
     if show_it:
         typer.launch(target.resolve().as_uri())
 
@@ -179,7 +181,8 @@ def _told(found: Explanation, decider: Any, currency: str) -> dict[str, Any]:
     return {
         "decision": decision.chosen.arm.id,
         "risk": decision.risk,
-        "why": in_words(decision.reasons, labels, process.window_months),
+        "outcome": decider.told.outcome,
+        "why": in_words(decision.reasons, labels, decider.told),
         "currency": currency,
         "window_months": process.window_months,
         "horizon_months": process.horizon * process.step_months,
@@ -197,6 +200,8 @@ def _show_explanation(told: dict[str, Any]) -> None:
     rows = [{key: figure(value) for key, value in row.items() if key != "offer"} for row in told["arms"]]
     out.print(f"Every arm, {money} with its band", style="italic", highlight=False)
     out.print(table(rows))
+    if told["outcome"]:
+        out.print(f"The risk is the share of {told['outcome']} that is missed.")
     moving = [row for row in told["drivers"] if abs(row["adds"]) >= 0.0005][:10]
     rows = [
         {

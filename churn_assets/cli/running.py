@@ -7,10 +7,11 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import dagster as dg
 import typer
@@ -34,7 +35,12 @@ from churn_assets.cli.transfers import SHOWN_FROM
 from churn_assets.definitions import Overrides, build_defs, build_project
 from resources.stage import COST, CURVE, MADE_BECAUSE, SAMPLES, UNCHANGED
 
+if TYPE_CHECKING:
+    from dagster._core.remote_origin import RemoteRepositoryOrigin
+
 _LOGGER = "followed"
+_WORKSPACE, _MODULE = "workspace.yaml", "churn_assets.definitions"
+"""Where `dagster dev` reads its code locations, and what names ours there."""
 
 
 def run_experiment(root: Path, experiment: str, select: str, out: Console) -> None:
@@ -64,9 +70,13 @@ def run_experiment(root: Path, experiment: str, select: str, out: Console) -> No
     job = defs.resolve_job_def("train")
     order = [name for name in flow_order(defs) if name in selected]
     with dg.DagsterInstance.get() as instance, _progress(screen) as progress:
+        run_id, served = str(uuid4()), _code_location(root)
+        followed.began = lambda: _show_on_timeline(instance, run_id, served)
         followed.start(progress, screen, {name: _check_count(defs, name) for name in order})
         result = job.execute_in_process(
             instance=instance,
+            run_id=run_id,
+            tags={} if served is None else {".dagster/repository": served.get_label()},
             partition_key=experiment,
             asset_selection=[dg.AssetKey(name) for name in order],
             run_config={"loggers": {_LOGGER: {}}},
@@ -89,6 +99,32 @@ def _refuse_lost_history(home: str) -> None:
         )
 
 
+def _code_location(root: Path) -> RemoteRepositoryOrigin | None:
+    """The project's code as `dagster dev` serves it; None where workspace.yaml does not name it."""
+    from dagster._core import remote_origin
+    from dagster._core.workspace.load import location_origins_from_yaml_paths
+
+    listed = (
+        location_origins_from_yaml_paths([str(root / _WORKSPACE)]) if (root / _WORKSPACE).is_file() else ()
+    )
+    for each in listed:
+        target = getattr(each, "loadable_target_origin", None)
+        if target is not None and target.module_name == _MODULE:
+            return remote_origin.RemoteRepositoryOrigin(
+                each, "__repository__"
+            )  # Dagster's name of the only one
+    return None
+
+
+def _show_on_timeline(
+    instance: dg.DagsterInstance, run_id: str, served: RemoteRepositoryOrigin | None
+) -> None:
+    """Say whose run it is: the UI shows runs by code location, and one in this process has none by itself."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and served is not None:
+        instance.run_storage.replace_job_origin(run, served.get_job_origin(run.job_name))
+
+
 @dataclass
 class _Line:
     task: TaskID
@@ -103,6 +139,7 @@ class _Line:
 class Followed:
     """What the run has reported so far, one line an asset."""
 
+    began: Callable[[], None] = lambda: None
     progress: Progress | None = None
     out: Console | None = None
     lines: dict[str, _Line] = field(default_factory=dict)
@@ -118,6 +155,8 @@ class Followed:
     def event(self, event: dg.DagsterEvent) -> None:
         """Follow one event of the run."""
         kind, step = event.event_type_value, event.step_key or ""
+        if kind == "PIPELINE_START":
+            self.began()
         asset = step.removesuffix("_checks")
         line, progress = self.lines.get(asset), self.progress
         if line is None or progress is None:

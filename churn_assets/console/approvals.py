@@ -12,7 +12,7 @@ from churn_assets.serving.config import Act
 from churn_assets.store.acts import ActLog, ActRecord
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import ChannelConflict
-from churn_assets.store.records import LONGEST_REASON
+from churn_assets.store.names import LONGEST_REASON
 
 _TRIES = 5
 RequestState = Literal["open", "approved", "done", "failed", "declined", "expired"]
@@ -30,7 +30,7 @@ class ActRequest:
         seq: Its number in the log.
         act: What is to be done.
         release: Which release is to lead; empty for the one before, or where it is about no release.
-        expected_seq: The newest record of the channel, or of the switch, when it was asked for.
+        expected_seq: The newest record of the channel, the switch or the log of trials, when it was asked for.
         asked_by: Name of the key.
         reason: Why.
         at: When it was asked for.

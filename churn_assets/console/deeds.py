@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, cast
 
 from churn_assets.console.approvals import ActRequest, answer_request, ask_for, tell_outcome
 from churn_assets.flow.registry import registry
+from churn_assets.release.begin_trial import start_trial
 from churn_assets.release.promotion import promote, rollback
+from churn_assets.release.trial import stop_trial
 from churn_assets.serving.switch import throw_switch
 from churn_assets.store.errors import ChannelConflict, StoreError
 from churn_assets.store.reference import ArtifactRef
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from churn_assets.console.place import ConsolePlace
     from churn_assets.serving.config import Act
     from churn_assets.serving.switch import SwitchAct
+    from churn_assets.store.acts import ActRecord
+    from churn_assets.store.channels import ChannelRecord
 
 SWITCHED = ("stop", "resume")
+END_TRIAL = "end_trial"
+TRIALS = ("begin_trial", END_TRIAL)
 LEAST_REASON = 5
 """Characters of a reason; fewer say nothing to whoever reads the log."""
 MOST_REASON = 2_000
@@ -30,7 +38,7 @@ class Deed:
     Attributes:
         act: What.
         release: Which release is to lead; empty for the one before, or where it is about no release.
-        expected_seq: The newest record of the channel, or of the switch, on the page that they looked at.
+        expected_seq: The newest record of channel, switch or log of trials on the page that they looked at.
         actor: Name of their key.
         reason: Why.
     """
@@ -50,7 +58,7 @@ def do_or_ask(place: ConsolePlace, deed: Deed) -> str:
         ChannelConflict: Somebody acted since the page was made.
         StoreError: The store does not answer, or a signature is asked for and this server has no key to sign with.
     """
-    if deed.act not in place.config.two_persons:
+    if deed.act not in place.config.needing_two:
         _do(place, deed)
         return "done"
     refuse_stale(place, deed.act, deed.expected_seq)
@@ -91,9 +99,10 @@ def refuse_stale(place: ConsolePlace, act: Act, expected_seq: int) -> None:
     """Refuse what was decided on a page that is no longer true.
 
     Raises:
-        ChannelConflict: The channel, or the switch, has moved.
+        ChannelConflict: The channel, the switch or the log of trials has moved.
     """
-    newest = place.switch.head() if act in SWITCHED else place.channel.head()
+    log = place.switch if act in SWITCHED else place.trials if act == END_TRIAL else place.channel
+    newest = log.head()
     found = 0 if newest is None else newest.seq
     if found != expected_seq:
         raise ChannelConflict(
@@ -114,8 +123,43 @@ def _do(place: ConsolePlace, deed: Deed) -> str:
             expected_seq=deed.expected_seq,
         )
         return f"record {switched.seq} of {place.switch.name}"
+    if deed.act in TRIALS:
+        tried = _try_release(place, deed, actor, now)
+        return f"record {tried.seq} of {place.trials.name}"
+    record = _move(place, deed, actor, now)
+    return f"{record.release} leads {place.channel.name} (record {record.seq})"
+
+
+def _try_release(place: ConsolePlace, deed: Deed, actor: str, now: datetime) -> ActRecord:
+    """Begins or ends a trial, at the shares of the experiment."""
+    if deed.act == END_TRIAL:
+        return stop_trial(
+            place.store,
+            place.channel,
+            actor=actor,
+            reason=deed.reason,
+            now=now,
+            expected_seq=deed.expected_seq,
+        )
+    automation = place.experiment.automation
+    return start_trial(
+        place.store,
+        place.channel,
+        ArtifactRef.parse(deed.release),
+        required=registry().checks,
+        policy=automation.promotion,
+        guardrails=automation.live.model_dump_json(),
+        actor=actor,
+        reason=deed.reason,
+        now=now,
+        expected_seq=deed.expected_seq,
+    )
+
+
+def _move(place: ConsolePlace, deed: Deed, actor: str, now: datetime) -> ChannelRecord:
+    """Promotes or rolls back."""
     if deed.act == "promote":
-        record = promote(
+        return promote(
             place.store,
             place.channel,
             ArtifactRef.parse(deed.release),
@@ -126,14 +170,12 @@ def _do(place: ConsolePlace, deed: Deed) -> str:
             champion=place.champion,
             expected_seq=deed.expected_seq,
         )
-    else:
-        record = rollback(
-            place.store,
-            place.channel,
-            ArtifactRef.parse(deed.release) if deed.release else None,
-            actor=actor,
-            reason=deed.reason,
-            now=now,
-            expected_seq=deed.expected_seq,
-        )
-    return f"{record.release} leads {place.channel.name} (record {record.seq})"
+    return rollback(
+        place.store,
+        place.channel,
+        ArtifactRef.parse(deed.release) if deed.release else None,
+        actor=actor,
+        reason=deed.reason,
+        now=now,
+        expected_seq=deed.expected_seq,
+    )

@@ -122,7 +122,7 @@ def look_up(
         str(served.ref),
         dict(asked.features),
         live,
-        in_words(live.reasons, labels, decider.window_months),
+        in_words(live.reasons, labels, decider.told),
         explained,
         _preview(served, asked, explained),
         history,

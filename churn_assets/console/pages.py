@@ -19,9 +19,11 @@ from churn_assets.console.asked import (
     see_other,
 )
 from churn_assets.console.deeds import (
+    END_TRIAL,
     LEAST_REASON,
     MOST_REASON,
     SWITCHED,
+    TRIALS,
     Deed,
     approve_and_do,
     do_or_ask,
@@ -29,14 +31,16 @@ from churn_assets.console.deeds import (
 from churn_assets.console.lookup import CustomerBook, look_up
 from churn_assets.console.plots import PlotPoint, line_plot
 from churn_assets.console.rendering import page, report_policy, style_sheet
-from churn_assets.console.results import LiveResults, live_results, spending
+from churn_assets.console.results import LiveResults, decided_in_trial, live_results, spending
 from churn_assets.console.summaries import ReleaseSummary, Summaries
 from churn_assets.customers.names import names_of
-from churn_assets.offers.decision_index import DecisionFilter, Reign
+from churn_assets.monitoring.reigns import reign_of
+from churn_assets.offers.decision_index import DecisionFilter
 from churn_assets.offers.decision_search import of_customer
 from churn_assets.privacy.audit import subject
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET
 from churn_assets.release.report.trend import trends_by_figure
+from churn_assets.release.trial import trial_now
 from churn_assets.serving.config import Act
 from churn_assets.serving.security import RateLimit
 from churn_assets.serving.switch import is_stopped
@@ -110,6 +114,7 @@ class Console:
             ("GET", f"/releases/{version}/report", self._report, "viewer"),
             ("POST", "/acts", self._act, "promoter"),
             ("POST", r"/requests/(?P<seq>[0-9]{1,9})", self._answer_request, "promoter"),
+            ("GET", "/trial", self._trial, "viewer"),
             ("GET", "/live", self._live, "viewer"),
             ("GET", "/spend", self._spend, "viewer"),
             ("GET", "/customers", self._customer_form, "viewer"),
@@ -281,7 +286,7 @@ class Console:
             requests=self._open_requests(),
             can_go_back=self._can_go_back(),
             switch_seq=0 if switch is None else switch.seq,
-            two_persons=place.config.two_persons,
+            two_persons=place.config.needing_two,
             least_reason=LEAST_REASON,
         )
         return ConsoleAnswer(body)
@@ -311,8 +316,10 @@ class Console:
             leads=leads,
             led=led,
             requests=[each for each in self._open_requests() if each.release == str(summary.ref)],
-            two_persons=place.config.two_persons,
+            two_persons=place.config.needing_two,
             least_reason=LEAST_REASON,
+            trial=trial_now(place.store, place.channel, place.now()),
+            policy=place.experiment.automation.promotion.trial,
             currency=place.experiment.economics.currency,
         )
         return ConsoleAnswer(body)
@@ -359,9 +366,10 @@ class Console:
                 422, "Not done", "The form does not say which record it rests on: open the page again."
             )
         release = form.get("release", "")
-        if act == "promote" or release:
+        if act in ("promote", "begin_trial") or release:
             release = str(self._known(release))
-        return Deed(cast("Act", act), release if act not in SWITCHED else "", int(seq), session.name, reason)
+        about_none = act in SWITCHED or act == END_TRIAL
+        return Deed(cast("Act", act), "" if about_none else release, int(seq), session.name, reason)
 
     def _known(self, release: str) -> ArtifactRef:
         try:
@@ -401,6 +409,28 @@ class Console:
         if act in SWITCHED:
             self._place.parts.switch.check()
 
+    def _trial(self, _: BrowserRequest, session: ConsoleSession) -> ConsoleAnswer:
+        place, now = self._place, self._place.now()
+        trial, follower = trial_now(place.store, place.channel, now), place.parts.trial
+        rows = []
+        if trial is not None:
+            with place.decisions() as index:
+                rows = decided_in_trial(index.decided_by(trial.record.at), trial)
+        body = self._page(
+            "trial",
+            session,
+            title="Trial",
+            trial=trial,
+            rows=rows,
+            served=None if follower is None else follower.answering,
+            trouble=None if follower is None else follower.trouble,
+            acts=list(reversed(place.trials.history())),
+            requests=[each for each in self._open_requests() if each.act in TRIALS],
+            two_persons=place.config.needing_two,
+            least_reason=LEAST_REASON,
+        )
+        return ConsoleAnswer(body)
+
     # --- what the decision log tells
 
     def _live(self, _: BrowserRequest, session: ConsoleSession) -> ConsoleAnswer:
@@ -431,7 +461,7 @@ class Console:
             known = (head.seq, len(index.names()), f"{place.now():%Y%m%d}")
             if self._live_known is not None and self._live_known[0] == known:
                 return self._live_known[1]
-            reign = Reign(head.seq, head.release, head.at)
+            reign = reign_of(head, place.trials.history())
             found = live_results(index, reign, place.experiment, place.now())
         self._live_known = (known, found)
         return found
@@ -523,6 +553,7 @@ class Console:
             history=list(reversed(place.channel.history())),
             requests=self._all_requests(),
             switched=list(reversed(place.switch.history())),
+            trials=list(reversed(place.trials.history())),
             day=day,
             looks=looks,
         )

@@ -13,6 +13,7 @@ from churn_assets.console.approvals import request_log
 from churn_assets.customers.config import CustomersConfig
 from churn_assets.offers.decision_search import search_path, searched_log
 from churn_assets.serving.switch import switch_log
+from churn_assets.store.tried import trial_log
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -73,6 +74,11 @@ class ConsolePlace:
     def switch(self) -> ActLog:
         """The log of the switch that stops all offers."""
         return switch_log(self.store, self.channel.name)
+
+    @property
+    def trials(self) -> ActLog:
+        """The log of the trials of the channel."""
+        return trial_log(self.store, self.channel.name)
 
     def now(self) -> datetime:
         """Aware time."""

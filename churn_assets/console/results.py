@@ -14,6 +14,7 @@ from churn_assets.monitoring.live import Breach, Earned, Tally, breach_in, earne
 from churn_assets.monitoring.served import label_window, priced
 from churn_assets.offers.economics import catalogue
 from churn_assets.offers.log import OfferLogError
+from churn_assets.store.reference import ArtifactRef
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from churn_assets.experiment import Experiment
     from churn_assets.monitoring.live import Forecast
     from churn_assets.offers.decision_index import DecisionIndex, Reign
+    from churn_assets.release.trial import RunningTrial
 
 LOOKS = 6
 """Points of the lift over time: each is worked out from all decisions before it."""
@@ -144,6 +146,41 @@ def _why_nothing(index: DecisionIndex, reign: Reign, whole: int, experiment: Exp
         f"no decision of {reign.release} has a whole outcome yet: whether a customer left is known "
         f"{days} days after the decision, and is told by POST /v1/outcomes"
     )
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """What one release of a trial decided since it began.
+
+    Attributes:
+        release: Which.
+        part: `champion` or `candidate`.
+        decisions: All of them.
+        by_policy: Those that its policy made; of the others, holdout and exploration, the champion is named.
+        contacts: Of these, with an offer.
+    """
+
+    release: ArtifactRef
+    part: str
+    decisions: int
+    by_policy: int
+    contacts: int
+
+
+def decided_in_trial(found: pd.DataFrame, trial: RunningTrial) -> list[TrialRow]:
+    """What each of two releases decided.
+
+    Args:
+        found: As of `DecisionIndex.decided_by`, since the trial began.
+        trial: It.
+    """
+    rows = []
+    for part, release in (("champion", trial.design.champion), ("candidate", trial.design.candidate)):
+        mine = found[found["release"] == release]
+        policy = mine[mine["assigned"] == "policy"]
+        all_n, n, contacts = (int(column.sum()) for column in (mine["n"], policy["n"], policy["contacts"]))
+        rows.append(TrialRow(ArtifactRef.parse(release), part, all_n, n, contacts))
+    return rows
 
 
 def spending(index: DecisionIndex, experiment: Experiment) -> list[SpendingRow]:

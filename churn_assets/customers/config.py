@@ -27,6 +27,7 @@ class LabelConfig(BaseModel, frozen=True, extra="forbid"):
             blank for whoever stays.
         positive: The value that means "left", compared as text (`"Yes"`, `1`, `true`), or several.
         negative: The values that mean "stayed"; left out, the column may hold one value beside `positive` and `ignore`.
+        nothing: The column is an amount, and whoever has none is labelled; said of another outcome than leaving.
         ignore: Values that leave the customer out, such as `Joined`; `""` for a blank.
         window_months: How far the label looks ahead, in months; monthly hazards are derived from it.
         ahead: Of a monthly panel. True: the label of a row says what happens in the window after its day, blank where
@@ -37,12 +38,15 @@ class LabelConfig(BaseModel, frozen=True, extra="forbid"):
     column: Column
     positive: LabelValue | tuple[LabelValue, ...] | None = None
     negative: tuple[LabelValue, ...] | None = None
+    nothing: bool = False
     ignore: tuple[LabelValue, ...] = ()
     window_months: Annotated[float, Field(gt=0, le=60)]
     ahead: bool = False
 
     @model_validator(mode="after")
     def _values_or_dates(self) -> Self:
+        if self.nothing and (self.positive is not None or self.negative or self.ignore):
+            raise ValueError("nothing is said of an amount, whose values need no names; leave the others out")
         if self.positive is None and (self.negative or self.ignore or self.ahead):
             raise ValueError(
                 "negative, ignore and ahead say nothing of leaving dates; give positive, or leave them out"
@@ -75,7 +79,8 @@ class CustomersGates(BaseModel, frozen=True, extra="forbid"):
         min_rows: Fewest customers.
         min_label_rate: Lowest believable share of churners.
         max_label_rate: Highest believable share of churners.
-        max_single_feature_auc: A feature that alone predicts the label better than this knows the outcome.
+        max_single_feature_auc: A feature that alone predicts the label better than this, beyond the noise, knows the
+            outcome.
         max_blank_share: Largest share of blanks in any feature.
         max_copied_share: Largest share of rows that are near copies of rows under other ids; see `customers/copies.py`.
         max_psi: Largest population stability index of a feature against the table that the leading release learned
@@ -175,7 +180,8 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
             for column in getattr(self, key):
                 if column in taken:
                     raise ValueError(f"column {column!r} is {taken[column]} and cannot stand in {key}")
-        needed = [*self.dates] + ([] if self.label.positive is not None else ["label.column"])
+        named = self.label.positive is not None or self.label.nothing
+        needed = [*self.dates] + ([] if named else ["label.column"])
         if needed and self.as_of is None and self.row_date is None:
             raise ValueError(f"{needed[0]} is read as a date; give as_of, the day that the features describe")
         if unread := set(self.known_ahead) - set(self.dates):

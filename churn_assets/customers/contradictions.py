@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from churn_assets.tables.rules import FIRST_DAY, LARGEST_NUMBER, LAST_DAY, TRUTHS
@@ -44,6 +45,12 @@ def _roles(config: CustomersConfig) -> Iterator[str]:
         if column in seen:
             yield f"{role}: column {column!r} is {seen[column]}, too; one column means one thing"
         seen[column] = role
+    dropped = {column for column, rule in config.path_dependent.items() if rule == "drop"}
+    for column in config.groups:
+        for role, columns in {"path_dependent, which drops it": dropped, "constants": {*config.constants},
+                              "dates": {*config.dates}}.items():  # fmt: skip
+            if column in columns:
+                yield f"groups: column {column!r} is {role}, too; to keep it as a group alone, write it under exclude"
     for column in config.dates:
         if config.kinds.get(column) == "categorical":
             yield f"kinds.{column}: a column of dates is a number of months, found categorical"
@@ -88,3 +95,7 @@ def _numbers(config: CustomersConfig) -> Iterator[str]:
             yield f"ranges.{column}: found {high:g} at most, which leaves no value that the column takes"
     if config.as_of is not None and not FIRST_DAY <= config.as_of <= LAST_DAY:
         yield f"as_of: found {config.as_of}, expected a day from 1990 to 2100, as all dates"
+    elif config.as_of is not None and config.as_of > (
+        tomorrow := datetime.now(UTC).date() + timedelta(days=1)
+    ):
+        yield f"as_of: found {config.as_of}, expected a day up to {tomorrow}: features describe no later one"

@@ -9,9 +9,14 @@ from churn_assets.customers.config import CustomersGates
 from churn_assets.customers.copies import FALSE_ALARMS, near_copies
 from churn_assets.customers.schema import ID
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.leaks import lone_column
+from churn_assets.gates.estimates import Estimate
+from churn_assets.gates.leaks import lone_band, lone_column
+from churn_assets.gates.noise import gate_beyond_noise, seen_deviation
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.stability import population_stability
+
+LEAST_CHANCE = 0.0015
+"""How seldom a column that no more than keeps the limit is taken for a leak, over all columns of a table."""
 
 MAX_SPLIT_Z = 4.0
 """Both sides of the split come from one hash: their churn rates differ by chance, rarely by this much."""
@@ -33,12 +38,18 @@ def leakage(table: CustomerTable, gates: CustomersGates) -> Outcome:
     }
     ranked = sorted(scores.items(), key=lambda item: -item[1])
     strongest, score = ranked[0]
-    leaks = [name for name, each in ranked if not each <= gates.max_single_feature_auc]
+    limit, y = gates.max_single_feature_auc, table.judged.y
+    band = lone_band(y, limit, len(scores), LEAST_CHANCE)
+    leaks = [name for name, each in ranked if not each <= limit + band.width]
     detail = f"strongest alone: {strongest}; a stronger one knows the outcome"
     if leaks:
         detail = f"know the outcome: {', '.join(leaks)}; `customers.exclude: {leaks}`"
     return Outcome(
-        (Gate("single_feature_auc", score, "<=", gates.max_single_feature_auc, detail),),
+        (
+            gate_beyond_noise(
+                "single_feature_auc", Estimate(score, band.standard_error), "<=", limit, band, detail
+            ),
+        ),
         {"single_feature_auc": [{"feature": name, "auc": each} for name, each in ranked]},
     )
 
@@ -59,7 +70,13 @@ def split(table: CustomerTable, gates: CustomersGates) -> Outcome:
             Gate("customers_on_both_sides", shared, "==", 0, "of the fitted and the held-out customers"),
             _copied(table, gates.max_copied_share),
             Gate("customers_in_another_fold", moved, "==", 0, "than the hash of seed and id gives"),
-            Gate("split_churn_rate_z", z, "<=", MAX_SPLIT_Z, "difference of churn rates in standard errors"),
+            Gate(
+                "split_churn_rate_z",
+                z,
+                "<=",
+                MAX_SPLIT_Z,
+                f"difference of churn rates in standard errors; {seen_deviation(MAX_SPLIT_Z)}",
+            ),
         ),
         {
             "split": [
@@ -99,7 +116,8 @@ def completeness(table: CustomerTable, gates: CustomersGates) -> Outcome:
     rate = float(table.labelled.y.mean())
     told = f"most in {shares.idxmax()!s}"
     if many := shares[shares > gates.max_blank_share].sort_values(ascending=False).round(3).to_dict():
-        told = f"{many}; leave them out (`exclude`), or say what a blank stands for (`blank_means`)"
+        ways = "leave them out (`exclude`), say what a blank stands for (`blank_means`)"
+        told = f"{many}; {ways}, or allow it (`gates: {{max_blank_share: 1}}`)"
     return Outcome(
         (
             Gate("customers", len(table), ">=", gates.min_rows),

@@ -15,9 +15,9 @@ from churn_assets.customers.config import CustomersConfig, LabelConfig, LabelVal
 from churn_assets.customers.schema import LabelSpec
 from churn_assets.tables.problems import ROLE, Problems
 from churn_assets.tables.raw import RawTable
-from churn_assets.tables.rules import TRUTHS
+from churn_assets.tables.rules import TRUTHS, NumberRule
 from churn_assets.tables.text import as_text
-from churn_assets.tables.values import distinct_texts, parse_dates
+from churn_assets.tables.values import distinct_texts, parse_dates, parse_numbers
 
 LABEL_REMEDY = "`label: {positive: [...], negative: [...], ignore: [...]}` names every value"
 
@@ -41,6 +41,10 @@ class ReadLabels:
 
 def read_labels(raw: RawTable, config: LabelConfig, as_of: date | None, problems: Problems) -> ReadLabels:
     """Reads the label column of a table to learn from; what is wrong with it goes to `problems`."""
+    if config.nothing:
+        amount = parse_numbers(raw, config.column, problems, NumberRule(needed=True))
+        spec = LabelSpec(column=config.column, positive="", negative="")
+        return ReadLabels(np.asarray(amount <= 0, np.float64), np.zeros(len(raw), dtype=bool), spec)
     if config.positive is None:
         assert as_of is not None
         return _of_dates(raw, config, as_of, problems)
@@ -56,10 +60,13 @@ def _of_values(raw: RawTable, config: LabelConfig, problems: Problems, *, blanks
     _tell(raw, config, (codes, texts, strange), negative if positive else [], problems)
     values = dict.fromkeys(negative, 0) | dict.fromkeys(positive, 1)
     out = np.array([text in ignored for text in texts] + ["" in config.ignore], dtype=bool)[codes]
-    left = np.array([values.get(text, np.nan) for text in texts] + [np.nan], np.float64)[codes]
-    blank, remedy = np.full(len(raw), None, dtype=object), 'to leave such rows out: `label: {ignore: [""]}`'
-    expected = f"one of {sorted(texts)[:6]}"
-    unsaid = (codes < 0) & ~out & (not blanks)
+    stays = "" in (config.negative or ())
+    left = np.array([values.get(text, np.nan) for text in texts] + [0 if stays else np.nan], np.float64)[
+        codes
+    ]
+    blank, expected = np.full(len(raw), None, dtype=object), f"one of {sorted(texts)[:6]}"
+    remedy = 'if it means that they stayed: `label: {negative: [""]}`; to leave such rows out: `label: {ignore: [""]}`'
+    unsaid = (codes < 0) & ~out & (not blanks) & (not stays)
     problems.rows(config.column, unsaid, blank, expected, line=raw.line, remedy=remedy, rank=ROLE)
     first = {"positive": (positive or [""])[0], "negative": (negative or [""])[0]}
     return ReadLabels(
@@ -74,7 +81,8 @@ def _meanings(
     truths = all(text.casefold() in TRUTHS for text in texts)
     positive, ignored = (_among(texts, values, truths=truths) for values in (_given(config), config.ignore))
     if config.negative is not None:
-        return positive, _among(texts, config.negative, truths=truths), ignored
+        blank = [""] if "" in config.negative else []
+        return positive, _among(texts, config.negative, truths=truths) + blank, ignored
     others = [text for text in texts if text not in positive + ignored]
     return positive, sorted(others, key=lambda text: -counts[texts.index(text)])[:1], ignored
 
@@ -134,6 +142,10 @@ def months_after(days: pd.DatetimeIndex, months: float) -> pd.DatetimeIndex:
 
 
 DAYS_A_MONTH = 30.4375
+SLACK = 0.15
+"""A label window follows another if it begins by so much of one before or after the other's end."""
+LEAST_HISTORIES = 500
+"""Customers seen in a later window: fewer show nothing of it."""
 
 WINDOW_OPEN, GONE, UNKNOWN = (
     "not labelled, as the window is not over",

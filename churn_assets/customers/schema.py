@@ -163,5 +163,30 @@ class CustomerSchema(BaseModel, frozen=True, extra="forbid"):
         return np.asarray(fold >= self.folds.count - self.folds.held_out)
 
 
+def not_understood(answering: CustomerSchema, coming: CustomerSchema) -> str:
+    """Why a release would not understand what callers of another one send; empty where it would.
+
+    Args:
+        answering: Of the release that callers know.
+        coming: Of the other one.
+    """
+    ours = {feature.name: feature for feature in answering.features}
+    theirs = {feature.name: feature for feature in coming.features}
+    if differing := sorted(set(ours) ^ set(theirs)):
+        return f"reads other features ({', '.join(differing)}) than callers send"
+    narrower = [name for name in ours if not _takes_all_of(theirs[name], ours[name])]
+    return f"takes fewer values of {', '.join(narrower)} than callers may send" if narrower else ""
+
+
+def _takes_all_of(coming: FeatureSpec, answering: FeatureSpec) -> bool:
+    if coming.kind != answering.kind or not set(answering.categories) <= set(coming.categories):
+        return False
+    lowest = coming.lowest is None or (answering.lowest is not None and coming.lowest <= answering.lowest)
+    highest = coming.highest is None or (
+        answering.highest is not None and coming.highest >= answering.highest
+    )
+    return lowest and highest
+
+
 def _no_feature(name: str, names: tuple[str, ...]) -> FeatureSpec:
     raise KeyError(f"no feature {name!r}; the features are {', '.join(names)}")

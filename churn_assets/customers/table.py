@@ -46,6 +46,7 @@ from churn_assets.store.inputs import in_bucket
 from churn_assets.tables.config import TablePlace
 from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, leave_out, shown
 from churn_assets.tables.raw import RawTable
+from churn_assets.tables.rules import NumberRule
 from churn_assets.tables.source import digest_of_rows, read_source
 from churn_assets.tables.text import as_text
 from churn_assets.tables.values import (
@@ -58,6 +59,8 @@ from churn_assets.tables.values import (
     parse_ids,
     parse_numbers,
     parse_texts,
+    parse_truths,
+    refuse_totals,
     say_decimals,
 )
 
@@ -368,6 +371,7 @@ def learnable(
             specs.append(spec)
             blanks[name] = _blanks(raw, spec, values)
         del raw.columns[name]  # a large table stands in memory once
+    _check_optional(raw, config, problems)
     ambiguous_decimals(raw, problems)
     problems.stop()
     say_decimals(raw)
@@ -382,6 +386,15 @@ def learnable(
     as_of = None if config.row_date or config.as_of is None else config.as_of.isoformat()
     source = TableSource(raw.where, "", len(frame), there, chosen.left_out, tuple(raw.said), as_of)
     return _with_lines_of_copies(CustomerTable.of_rows(frame, schema, source), raw.line)
+
+
+def _check_optional(raw: RawTable, config: CustomersConfig, problems: Problems) -> None:
+    """What nobody could decide by is told when the table is read, too."""
+    columns = config.optional.columns
+    if (name := columns.get("opted_out")) in raw.columns:
+        parse_truths(raw, str(name), problems)
+    if (name := columns.get("prior_offers")) in raw.columns:
+        parse_numbers(raw, str(name), problems, NumberRule(lowest=0, whole=True))
 
 
 def _groups(raw: RawTable, config: CustomersConfig, problems: Problems) -> dict[str, NDArray[np.object_]]:
@@ -714,6 +727,7 @@ def _meant(raw: RawTable, condition: Condition, problems: Problems) -> NDArray[n
 def _ids(raw: RawTable, name: str, problems: Problems, *, made: bool) -> NDArray[np.object_]:
     if name in raw.columns or not made:
         return parse_ids(raw, name, problems, unique=True)
+    refuse_totals(raw, problems)
     raw.said.append("no id: a customer is called by the line, as line-2")
     return np.array([f"line-{line}" for line in raw.line.tolist()], dtype=object)
 
@@ -864,7 +878,7 @@ def _labels(raw: RawTable, schema: CustomerSchema, problems: Problems) -> NDArra
     values = np.array([*texts, None], dtype=object)[codes]
     known = np.array([text in meanings for text in texts] + [True])
     problems.rows(name, ~known[codes], values, f"one of {list(meanings)}", line=raw.line)
-    if (codes < 0).any():
+    if (codes < 0).any() and "" not in meanings:
         return None
     return np.array([meanings.get(text, 0) for text in texts] + [0], np.int8)[codes]
 

@@ -15,7 +15,7 @@ import numpy as np
 from churn_assets.arms import Menu
 from churn_assets.deciding.decider import NO_ROLLOUT, Assigned, Decider, Rollout, Rule
 from churn_assets.deciding.outlook import Outlooks
-from churn_assets.deciding.reasons import Reason, template
+from churn_assets.deciding.reasons import Reason, Told, template
 from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints
 
@@ -192,13 +192,13 @@ def _assigned(
     return arm, assigned, propensities
 
 
-def reasons_in_words(decided: DecisionColumns, menu: Menu, window_months: float) -> list[str]:
+def reasons_in_words(decided: DecisionColumns, menu: Menu, told: Told) -> list[str]:
     """A line for each of m customers, as of `reasons.in_words`.
 
     Args:
         decided: Of m customers.
         menu: Its arms.
-        window_months: Label window of the risk.
+        told: As what risks are told.
     """
     kind, about = _kinds(decided)
     base = len(RULES) + 1
@@ -206,13 +206,15 @@ def reasons_in_words(decided: DecisionColumns, menu: Menu, window_months: float)
     key = np.stack([decided.forbidden @ place, decided.assigned, kind, about])
     distinct, first, group = np.unique(key, axis=1, return_index=True, return_inverse=True)
     lines = [
-        _line(decided, row, menu, window_months, *distinct[2:, at].tolist())
-        for at, row in enumerate(first.tolist())
+        _line(decided, row, menu, told, *distinct[2:, at].tolist()) for at, row in enumerate(first.tolist())
     ]
     rows = np.arange(len(decided))
     one, two, three = (getattr(decided, name)[rows, about] for name in _SAID)
+    risk, two = told.figure(decided.risk), told.figure(two)
+    if not told.asked:
+        one, two = np.where(kind == _ARM, two, one), np.where(kind == _ARM, three, two)
     one = np.where(kind == _RAISES, two, np.where(kind == _ARM, one, three))
-    figures = (each.tolist() for each in (group.reshape(-1), decided.risk, one, two, three))
+    figures = (each.tolist() for each in (group.reshape(-1), risk, one, two, three))
     return [lines[each](*values) for each, *values in zip(*figures, strict=True)]
 
 
@@ -235,7 +237,7 @@ def _kinds(decided: DecisionColumns) -> tuple[Ints, Ints]:
 
 
 def _line(
-    decided: DecisionColumns, row: int, menu: Menu, window_months: float, kind: int, about: int
+    decided: DecisionColumns, row: int, menu: Menu, told: Told, kind: int, about: int
 ) -> Callable[..., str]:
     """What fills the line of all customers of one kind, of whom `row` is one, with their figures."""
     who = ASSIGNED[decided.assigned[row]]
@@ -243,7 +245,7 @@ def _line(
     rules += dict.fromkeys(RULES[code - 1] for code in decided.forbidden[row].tolist() if code)
     found = [Reason("risk", None, 0.0), *map(Reason, rules)]
     if kind == _ARM:
-        found += [Reason(code, menu.ids[about], 0.0) for code in _SAID]
+        found += [Reason(code, menu.ids[about], 0.0) for code in _SAID[not told.asked :]]
     elif kind != _NOTHING:
         found.append(Reason(_CODES[kind], menu.ids[about], 0.0))
-    return template(found, dict(zip(menu.ids, menu.labels, strict=True)), window_months).format
+    return template(found, dict(zip(menu.ids, menu.labels, strict=True)), told).format

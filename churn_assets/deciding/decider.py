@@ -17,12 +17,13 @@ import numpy as np
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.features import FeatureError, RowEncoder, far_outside
-from churn_assets.deciding.exploration import Plausible, drawn_arm
+from churn_assets.deciding.exploration import Plausible, TopTwo, drawn_arm
 from churn_assets.deciding.outlook import ArmFigures, blocks_dtype, figures
-from churn_assets.deciding.reasons import Reason, reasons
+from churn_assets.deciding.reasons import Reason, Told, reasons
 from churn_assets.deciding.release_models import Foreseen, ReleaseModels, own_arms
 from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.process import IDLE, Floats, RetentionProcess
+from churn_assets.tables.rules import id_fault
 
 POLICY = "ppo_decision"
 
@@ -99,6 +100,7 @@ class Rollout:
         exploration_share: Share of customers that get one of their allowed arms, "no contact" included, by chance.
         kill_switch: No offer to anybody.
         plausible: How likely each arm is for those who explore; None: all alike.
+        top_two: The same, by what the log leaves open; in place of `plausible`.
     """
 
     key: bytes
@@ -107,6 +109,7 @@ class Rollout:
     exploration_share: float = 0.0
     kill_switch: bool = False
     plausible: Plausible | None = None
+    top_two: TopTwo | None = None
 
     def __post_init__(self) -> None:
         shares = (self.holdout_share, self.exploration_share)
@@ -117,11 +120,18 @@ class Rollout:
         if not self.key and max(shares):
             raise ValueError("rollout: found no key, expected a secret to draw holdout and exploration with")
 
-    def shares(self, values: Sequence[float]) -> list[float]:
-        """How likely each allowed arm of a customer who explores is, given what each is expected to be worth."""
-        if self.plausible is None:
-            return [1 / len(values)] * len(values)
-        return self.plausible.shares(values) if self.exploration_share else [0.0] * len(values)
+    def shares(self, values: Sequence[float], best: Sequence[float]) -> list[float]:
+        """How likely each allowed arm of a customer who explores is.
+
+        Args:
+            values: What each is expected to be worth.
+            best: As of `outlook_dtype`.
+        """
+        if not self.exploration_share:
+            return [0.0] * len(values)
+        if self.top_two is not None:
+            return self.top_two.shares(best)
+        return [1 / len(values)] * len(values) if self.plausible is None else self.plausible.shares(values)
 
     def draw(self, customer_id: str) -> tuple[float, float]:
         """Two independent numbers in [0, 1) for a customer: which group, and which arm if it explores."""
@@ -272,7 +282,11 @@ class Decider:
         self.process: RetentionProcess = models.process
         self.schema = models.schema
         self.menu: Menu = self.process.menu
-        self.window_months: float = self.process.window_months
+        outcome = self.process.outcome
+        self.window_months = models.schema.label_window_months if outcome else self.process.window_months
+        self.told = Told(
+            self.window_months, outcome, self.process.outcome_unit, models.responses.accept.asked
+        )
         self._encoder = RowEncoder(models.schema)
         self._free: tuple[Rule | None, ...] = (None,) * len(self.menu)
         self._all = list(range(len(self.menu)))
@@ -467,7 +481,9 @@ class Decider:
             held, explored = rollout.holdout_share, rollout.exploration_share
             propensity[preferred] = 1.0 - held - explored
             propensity[0] += held
-            shares = rollout.shares([told.value[each] for each in allowed])
+            shares = rollout.shares(
+                [told.value[each] for each in allowed], [told.best[each] for each in allowed]
+            )
             for each, share in zip(allowed, shares, strict=True):
                 propensity[each] += explored * share
             if held or explored:
@@ -476,7 +492,7 @@ class Decider:
                     assigned, arm = "holdout", 0
                 elif group < held + explored:
                     assigned, arm = "exploration", allowed[drawn_arm(shares, which)]
-        arms = tuple(map(ArmOutlook, self.menu, forbidden, *told[1:-1], propensity))
+        arms = tuple(map(ArmOutlook, self.menu, forbidden, *told[1:-2], propensity))
         delay = (
             0 if arm else self._delay(situation) if forbidden[-1] in ("cooldown", "offer_running") else None
         )
@@ -512,6 +528,8 @@ def encoded_row(encoder: RowEncoder, index: int, customer: CustomerInput) -> lis
     Raises:
         CustomerError: The customer is not as the signature says.
     """
+    if (expected := id_fault(customer.customer_id)) is not None:
+        raise CustomerError(index, "customer_id", "a text that names no customer", expected)
     for field in ("offers_used", "offers_accepted", "prior_offers"):
         if not 0 <= getattr(customer, field) <= LARGEST_COUNT:
             found = f"{getattr(customer, field)!r:.40}"

@@ -48,6 +48,43 @@ class Plausible:
         return [floor + free * weight / total for weight in weights]
 
 
+@dataclass(frozen=True, slots=True)
+class TopTwo:
+    """Top-two Thompson sampling: an arm that may be the best, or half the time the next one that may be.
+
+    An arm is drawn by the probability that it is the best, given what the log leaves open; half the time it is put
+    aside, and another is drawn in the same way (Russo 2020, Operations Research 68). The probabilities of both draws
+    together are in closed form, so propensities are as exact as those of any other design. It adapts from release to
+    release: an arm that certainly is not the best is tried no more than the floor.
+
+    Attributes:
+        floor: As of `Plausible`.
+    """
+
+    floor: float = 0.005
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.floor < 1:
+            raise ValueError(f"exploration: found {self}, expected a floor of 0 to 1")
+
+    def shares(self, best: Sequence[float]) -> list[float]:
+        """Probability of each of the arms that are possible; they add up to 1.
+
+        Args:
+            best: How likely each is the best; those that are not possible now are left out, so they may add up to less.
+                Where none of them ever is, each is as likely.
+        """
+        total = sum(best)
+        chances = [each / total for each in best] if total > 0 else [1 / len(best)] * len(best)
+        aside = [each / (1 - each) if each < 1 else 0.0 for each in chances]
+        shares = [
+            each * (0.5 + 0.5 * sum(aside[:place] + aside[place + 1 :])) for place, each in enumerate(chances)
+        ]
+        floor = min(self.floor, 1 / len(best))
+        free = (1 - floor * len(best)) / sum(shares)  # rounding leaves them a little off 1
+        return [floor + free * share for share in shares]
+
+
 def drawn_arm(shares: Sequence[float], which: float) -> int:
     """The place of the arm that a number in [0, 1) draws; never one of probability 0."""
     left = which

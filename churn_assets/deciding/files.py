@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
@@ -29,6 +29,8 @@ from churn_assets.predictors.arrays import (
     unpack_grid,
 )
 from churn_assets.predictors.grid import Grid
+from churn_assets.response.basis import EffectBasis
+from churn_assets.response.left_open import MEANS, LeftOpen
 from churn_assets.response.predictor import AcceptPredictor, EffectPredictor
 from churn_assets.risk.predictor import RiskPredictor
 from churn_assets.store.errors import CorruptArtifact
@@ -50,7 +52,14 @@ class _Description(BaseModel):
     effect_centre: float
     effect_counts: tuple[int, int, int, int]
     effect_baseline_size: float
-    effect_mediated: float
+    effect_mediated: tuple[float, float]
+    left_open: EffectBasis | None = None
+
+    @field_validator("effect_mediated", mode="before")
+    @classmethod
+    def _one_for_both(cls, value: object) -> object:
+        """Earlier releases believed both parts alike."""
+        return (value, value) if isinstance(value, float) else value
 
 
 class _RiskDescription(BaseModel):
@@ -111,6 +120,9 @@ def _packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
         "known.digests": known.digests,
     }
     tensors |= _packed_risk(risk)
+    if (left_open := responses.left_open) is not None:
+        tensors |= pack_grid("open.grid", left_open.grid) | pack_forest("open.parted", left_open.parted)
+        tensors |= {"open.means": left_open.means, "open.others": left_open.others}
     for i, (weight, bias) in enumerate(policy.layers):
         tensors |= {f"policy.{i}.weight": weight, f"policy.{i}.bias": bias}
     for field in known.outlooks.dtype.names or ():
@@ -127,6 +139,7 @@ def _packed(models: ReleaseModels) -> tuple[dict[str, Any], dict[str, Array]]:
         effect_counts=effect.counts,
         effect_baseline_size=effect.baseline_size,
         effect_mediated=effect.mediated,
+        left_open=None if responses.left_open is None else responses.left_open.basis,
     )
     return described.model_dump(mode="json"), tensors
 
@@ -215,6 +228,7 @@ def _assembled(
             boosted=unpack_forest("boosted", tensors, grid),
             menu=process.menu,
         ),
+        left_open=_left_open(described, process, tensors),
     )
     layers = tuple(
         (tensors[f"policy.{i}.weight"], tensors[f"policy.{i}.bias"]) for i in range(described.layers)
@@ -223,13 +237,29 @@ def _assembled(
     return ReleaseModels(responses, policy, _known(tensors, outlook_dtype(process, len(schema.features))))
 
 
+def _left_open(
+    described: _Description, process: RetentionProcess, tensors: Mapping[str, Array]
+) -> LeftOpen | None:
+    """None of a release that was built before it was kept."""
+    basis = described.left_open
+    if basis is None:
+        return None
+    grid = unpack_grid("open.grid", tensors, basis.levels)
+    means = take("open.means", tensors, (None, process.n_arms - 1, MEANS), np.float64)
+    others = take("open.others", tensors, (len(means), None), np.float64)
+    return LeftOpen(basis, grid, unpack_forest("open.parted", tensors, grid), means, others)
+
+
 def _known(tensors: Mapping[str, Array], dtype: np.dtype[np.void]) -> Known:
     """The tabled customers; nobody in a release that tabled less of them than is answered now."""
     if "known.window" not in tensors:
         return Known(np.zeros((0, DIGEST_BYTES), np.uint8), np.zeros(0, dtype))
     digests = take("known.digests", tensors, (None, DIGEST_BYTES), np.uint8)
-    known = np.empty(len(digests), dtype)
-    for name in dtype.names or ():
+    known = np.zeros(len(digests), dtype)
+    kept = [
+        name for name in dtype.names or () if name != "best" or "known.best" in tensors
+    ]  # since release/7
+    for name in kept:
         kind = dtype[name].base.type
         known[name] = take(f"known.{name}", tensors, (len(digests), *dtype[name].shape), kind)
     return Known(digests, known)

@@ -6,7 +6,7 @@ the last bit whoever else is asked about.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -43,7 +43,8 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
     that an arm adds over the horizon), `low` and `high` (the same at the ends of the band), `window` (what it adds by
     what happens in the label window) and `models` (what a policy is shown of the models) are by view; `cost` is the
     most that an arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms'
-    conditions the customer keeps.
+    conditions the customer keeps. `best`, by view, is the probability that an arm is the best of those, given what the
+    log leaves open; 0 of all where that was not kept.
     """
     return _dtype(len(process.recent_at), process.n_arms, n_features)
 
@@ -61,6 +62,7 @@ def _dtype(views: int, arms: int, n_features: int) -> np.dtype[np.void]:
             ("low", "<f4", (views, arms)),
             ("high", "<f4", (views, arms)),
             ("window", "<f4", (views, arms)),
+            ("best", "<f4", (views, arms)),
             ("cost", "<f8", (arms,)),
             ("waiting", "<f4", (PRICE_KNOTS + 1,)),
             ("features", "<f4", (n_features,)),
@@ -81,6 +83,7 @@ class ArmFigures(NamedTuple):
         low: K.
         high: K.
         window: K.
+        best: K.
         cost: K, the most that each can cost.
     """
 
@@ -91,6 +94,7 @@ class ArmFigures(NamedTuple):
     low: list[float]
     high: list[float]
     window: list[float]
+    best: list[float]
     cost: list[float]
 
 
@@ -100,7 +104,7 @@ def blocks_dtype(dtype: np.dtype[np.void]) -> np.dtype[np.void]:
     blocks = {
         "risk": ("<f8", "risk"),
         "chances": (("<f8", (2, views, arms)), "acceptance"),
-        "values": (("<f4", (4, views, arms)), "value"),
+        "values": (("<f4", (5, views, arms)), "value"),
         "cost": (("<f8", (arms,)), "cost"),
     }
     assert dtype.fields is not None
@@ -124,15 +128,19 @@ def figures(found: Outlooks, view: Sequence[int], blocks: np.dtype[np.void]) -> 
     """
     seen = found.view(blocks)
     return [
-        ArmFigures(risk, accept[v], churn[v], value[v], low[v], high[v], window[v], cost)
-        for v, risk, (accept, churn), (value, low, high, window), cost in zip(
+        ArmFigures(risk, accept[v], churn[v], value[v], low[v], high[v], window[v], best[v], cost)
+        for v, risk, (accept, churn), (value, low, high, window, best), cost in zip(
             view, *(seen[name].tolist() for name in ("risk", "chances", "values", "cost")), strict=True
         )
     ]
 
 
 def outlooks(
-    responses: PredictedResponses, features: Observations, allowed: Bools, rules: OneOffer
+    responses: PredictedResponses,
+    features: Observations,
+    allowed: Bools,
+    rules: OneOffer,
+    best: Callable[..., npt.NDArray[np.float64]] | None = None,
 ) -> Outlooks:
     """The outlooks of n customers, but for their logits.
 
@@ -141,6 +149,7 @@ def outlooks(
         features: (n, F) as of `policy_features`.
         allowed: (n, K) arms whose conditions each customer keeps.
         rules: Of the process, at all its projections.
+        best: (risk, acceptance, values, worth, allowed) of these customers to `best`, as of `LeftOpen.best`.
     """
     process, worths, price = rules.process, Worths(responses, rules), responses.price
     out = np.zeros(len(price), outlook_dtype(process, features.shape[1]))
@@ -167,6 +176,11 @@ def outlooks(
     )
     out["churn"][:, :, :1] = risk
     out["churn"][:, :, 1:] = acceptance * accepted + (1 - acceptance) * refused
+    if best is not None:
+        for view in process.recent_at.tolist():
+            added = out["value"][:, view].astype(np.float64)
+            chances = out["acceptance"][:, view, 1:]
+            out["best"][:, view] = best(out["risk"], chances, added, worths.staying, allowed)
     out["window"][:, :, 1:] = within_window(
         risk, acceptance, accepted, refused, price, worths.monthly, process
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -141,6 +141,7 @@ class ReleaseModels:
     def compute(self, X: Floats, prior_offers: Sequence[int]) -> Outlooks:
         """Outlooks from the models alone; arguments as in `outlooks`."""
         prior, again = np.array(prior_offers, np.float64), len(self.process.recent_at) - 1
+        left_open = self.responses.left_open
         found = []
         for start in range(0, len(X), CHUNK):
             rows = X[start : start + CHUNK]
@@ -149,6 +150,7 @@ class ReleaseModels:
                 policy_features(rows, self._scaling),
                 self._eligibility.allowed(rows),
                 self._one_offer,
+                None if left_open is None else partial(left_open.best, rows),
             )
             n = len(made)
             made["logits"] = self.logits(made, [IDLE] * n, [0] * n, own_arms(made), 0.0)

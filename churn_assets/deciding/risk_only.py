@@ -30,6 +30,7 @@ from churn_assets.deciding.decider import (
     Rule,
     encoded_row,
 )
+from churn_assets.deciding.reasons import Told
 from churn_assets.deciding.release_models import ReleaseModels, canonical
 from churn_assets.decision.process import Floats
 from churn_assets.offers.eligibility import Eligibility
@@ -133,6 +134,7 @@ class RiskDecider:
         campaign = models.campaign
         self.menu = NOTHING if campaign is None else campaign.shares.menu
         self.window_months: float = models.schema.label_window_months
+        self.told = Told(self.window_months)
         self._encoder = RowEncoder(models.schema)
         self._eligibility = Eligibility.of(self.menu, models.schema)
         self._price = models.schema.names.index(models.schema.monthly_revenue)

@@ -16,8 +16,9 @@ from churn_assets.customers.table import CustomerTableError, typed
 from churn_assets.deciding.budgets import BudgetUse, Stops, Wishes, granted, standing, wanted
 from churn_assets.deciding.columns import DecisionColumns, FirstContacts, decide_columns, reasons_in_words
 from churn_assets.deciding.decider import NO_ROLLOUT, CustomerError, CustomerInput, Decider, Rollout
-from churn_assets.deciding.reasons import in_words
+from churn_assets.deciding.reasons import Told, in_words
 from churn_assets.deciding.release_models import canonical
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.decision.limits import BudgetError, Limits
 from churn_assets.offers.log import propensity_column
 from churn_assets.tables.problems import STRUCTURE, Problems, TableProblem, raise_all
@@ -103,7 +104,9 @@ def decide_table(raw: pd.DataFrame | RawTable, decider: AnyDecider, now: datetim
         projected over the horizon), `value_low` and `value_high` (the band of it), `window_value` (what it adds by what
         happens in the label window alone),
         `propensity` (probability with which the policy decides so: 1, as it takes its best arm), `reasons`,
-        `policy` and `release`; of a release without an offer model also `drivers`, see `RiskModels.drivers`.
+        `policy` and `release`; of a release without an offer model also `drivers`, see `RiskModels.drivers`. Where the
+        value is of another outcome than leaving, risks are of missing it, and `outcome` and `outcome_if_offered` are
+        what is expected of it.
 
     Raises:
         CustomerTableError: The table is not what the models were trained for: all that is wrong with it.
@@ -163,6 +166,7 @@ def decide_part_rows(
     *,
     propensities: bool = False,
     limited: Limited | None = None,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> TableDecisions:
     """As `decide_rows`, of a part of a table: whether too many rows are wrong or far outside the whole alone can say.
 
@@ -172,6 +176,7 @@ def decide_part_rows(
         now: Time of the decision, aware.
         propensities: Whether to tell that of every arm, in columns named by `propensity_column`.
         limited: As there.
+        rollout: Of a decider of two releases: what draws who goes by which.
 
     Raises:
         CustomerTableError: A column is missing or not told by its name.
@@ -191,7 +196,7 @@ def decide_part_rows(
     stops, budgets = None, None
     if limited is not None and len(decider.menu) > 1 and len(asked.table):
         stops, budgets = _within(asked, decider, limited)
-    frame = _decisions(asked, decider, now, propensities=propensities, stops=stops)
+    frame = _decisions(asked, decider, now, propensities=propensities, stops=stops, rollout=rollout)
     uses = () if budgets is None else budgets(frame)
     frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
@@ -286,16 +291,30 @@ def _decisions(
     *,
     propensities: bool = False,
     stops: Sequence[Stops] | None = None,
+    rollout: Rollout = NO_ROLLOUT,
 ) -> pd.DataFrame:
     if isinstance(decider, Decider) and stops is None:
-        columns = columns_of(asked, decider)
+        columns, tried = _columns(asked, decider, rollout)
         frame = columns_as_frame(columns, asked.table.ids, decider, now)
+        if isinstance(decider, SideBySide):
+            theirs = columns_as_frame(columns, asked.table.ids, decider.candidate, now)
+            frame.loc[tried, ["decision_id", "release"]] = theirs.loc[tried, ["decision_id", "release"]]
         every = zip(decider.menu.ids, columns.propensities.T, strict=True)
         return (
             frame.assign(**{propensity_column(arm): each for arm, each in every}) if propensities else frame
         )
     rows = (as_frame(_decided(decider, each), decider, now) for each in _batches(asked, stops))
     return pd.concat(rows, ignore_index=True)
+
+
+def _columns(asked: Asked, decider: Decider, rollout: Rollout) -> tuple[DecisionColumns, NDArray[np.bool_]]:
+    """What is decided for n customers, and (n,) for whom by the candidate of a trial."""
+    ours = columns_of(asked, decider, rollout)
+    if not isinstance(decider, SideBySide):
+        return ours, np.zeros(len(ours), dtype=bool)
+    as_read = replace(asked, table=replace(asked.table, schema=decider.candidate.schema))
+    theirs = columns_of(as_read, decider.candidate, rollout)
+    return decider.mixed(ours, theirs, [str(each) for each in asked.table.ids], rollout)
 
 
 def _batches(asked: Asked, stops: Sequence[Stops] | None) -> Iterator[list[CustomerInput]]:
@@ -357,7 +376,7 @@ def columns_as_frame(
     """Decisions for customers `ids` (n,) as rows of the columns that `decide_table` names."""
     menu, arms = decider.menu, decided.arm
     given = np.arange(len(menu)) > 0
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "decision_id": decision_ids(decider.release, ids, now),
             "customer_id": [str(each) for each in ids],
@@ -368,11 +387,20 @@ def columns_as_frame(
             "risk": decided.risk,
             **{name: decided.chosen(name) for name in FIGURES},
             "propensity": decided.chosen("propensities"),
-            "reasons": reasons_in_words(decided, menu, decider.window_months),
+            "reasons": reasons_in_words(decided, menu, decider.told),
             "policy": decider.policy,
             "release": decider.release,
         }
     )
+    return _with_outcome(frame, decider.told)
+
+
+def _with_outcome(frame: pd.DataFrame, told: Told) -> pd.DataFrame:
+    """Decisions with another outcome than leaving in its own unit, where there is one."""
+    if not told.outcome:
+        return frame
+    names = {"risk": "outcome", "risk_if_offered": "outcome_if_offered"}
+    return frame.assign(**{new: told.figure(frame[old].to_numpy()) for old, new in names.items()})
 
 
 FIGURES = ("acceptance", "risk_if_offered", "expected_value", "value_low", "value_high", "window_value")
@@ -401,7 +429,6 @@ def as_frame(decided: Sequence[Decision], decider: AnyDecider, now: datetime) ->
     """Decisions as rows of the columns that `decide_table` names."""
     chosen = [each.chosen for each in decided]
     labels = dict(zip(decider.menu.ids, decider.menu.labels, strict=True))
-    months = decider.window_months
     frame = pd.DataFrame(
         {
             "decision_id": decision_ids(decider.release, (each.customer_id for each in decided), now),
@@ -418,14 +445,14 @@ def as_frame(decided: Sequence[Decision], decider: AnyDecider, now: datetime) ->
             "value_high": np.array([each.value_high for each in chosen], np.float64),
             "window_value": np.array([each.window_value for each in chosen], np.float64),
             "propensity": np.array([each.propensity for each in chosen], np.float64),
-            "reasons": [in_words(each.reasons, labels, months) for each in decided],
+            "reasons": [in_words(each.reasons, labels, decider.told) for each in decided],
             "policy": decider.policy,
             "release": decider.release,
         }
     )
     if decider.process is None:
         return frame.assign(drivers=[_drivers(each) for each in decided])
-    return frame
+    return _with_outcome(frame, decider.told)
 
 
 def _drivers(decision: Decision) -> str:

@@ -7,7 +7,7 @@ from churn_assets.gates.plots import Plot
 from churn_assets.offers.economics import Economics
 
 _GIVEN: Given = {
-    "trial": "churn_assets.decision.gates:held_out_trial",
+    "yardstick": "churn_assets.decision.gates:held_out_yardstick",
     "arms": Setting("arms", tuple[ArmConfig, ...]),
     "economics": Setting("economics", Economics),
 }

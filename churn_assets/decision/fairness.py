@@ -9,7 +9,7 @@ import numpy as np
 
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.config import DecisionGates
-from churn_assets.decision.gates import Trial
+from churn_assets.decision.gates import Yardstick
 from churn_assets.decision.incremental import within_window
 from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints
@@ -39,7 +39,7 @@ class Gap(NamedTuple):
 
 
 def fair_offers(
-    policy: DecisionPolicy, trial: Trial, customers: CustomerTable, gates: DecisionGates
+    policy: DecisionPolicy, yardstick: Yardstick, customers: CustomerTable, gates: DecisionGates
 ) -> Outcome:
     """No group certainly gets more or less than customers of the same risk and the same expected effect.
 
@@ -50,7 +50,7 @@ def fair_offers(
     """
     held_out = customers.where(customers.held_out)
     groups = {name: held_out.group(name) for name in customers.schema.groups}
-    told, controls = _offered(policy, trial), _controls(trial)
+    told, controls = _offered(policy, yardstick), _controls(yardstick)
     found: list[tuple[str, str, int, Bools]] = [
         (name, level, int((code == place).sum()), code == place)
         for name, (levels, code) in groups.items()
@@ -104,19 +104,19 @@ def _residual(value: Floats, controls: Floats) -> Floats:
     return value - controls @ np.linalg.lstsq(controls, value, rcond=None)[0]
 
 
-def _offered(policy: DecisionPolicy, trial: Trial) -> Floats:
+def _offered(policy: DecisionPolicy, yardstick: Yardstick) -> Floats:
     """(n,) what the first decision may give each customer, in months of the bill."""
-    process, price, n = trial.process, trial.tables.price, len(trial.tables)
+    process, price, n = yardstick.process, yardstick.tables.price, len(yardstick.tables)
     everyone, nothing = np.arange(n), np.zeros(n, np.int64)
-    seen = trial.observer.observe(everyone, nothing, nothing + IDLE, nothing, np.zeros(n, np.float32))
+    seen = yardstick.observer.observe(everyone, nothing, nothing + IDLE, nothing, np.zeros(n, np.float32))
     arm: Ints = policy.act(seen)
     given = process.commitments(price) - process.menu.contact_cost
     return np.asarray(np.where(arm > 0, given[everyone, arm], 0.0) / price)
 
 
-def _controls(trial: Trial) -> Floats:
+def _controls(yardstick: Yardstick) -> Floats:
     """(n, C) cells of risk and effect, and both within them; the money too that the best arm is expected to add."""
-    tables = trial.tables
+    tables = yardstick.tables
     risk, takes = tables.risk[:, 0], tables.acceptance[:, 0, 0, 1:]
     accepted, refused = tables.churn_if_accepted[:, 0], tables.churn_if_refused[:, 0]
     effect = (risk[:, None] - takes * accepted - (1 - takes) * refused).max(axis=1)
@@ -126,8 +126,8 @@ def _controls(trial: Trial) -> Floats:
         accepted[:, None],
         refused[:, None],
         tables.price,
-        trial.process.menu.monthly(tables.price),
-        trial.process,
+        yardstick.process.menu.monthly(tables.price),
+        yardstick.process,
     )[:, 0].max(axis=1)
     cell = _fifths(risk) * PARTS + _fifths(effect)
     cells = cell[:, None] == np.unique(cell)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ CAMPAIGNS = 5
 
 
 @dataclass(frozen=True)
-class Trial:
+class Yardstick:
     """Customers that no model was fitted on, and what is attainable with them.
 
     Attributes:
@@ -71,9 +71,12 @@ class Trial:
     observer: Observer
     none: Floats
     best: Evaluation
+    _worth: dict[int, tuple[DecisionPolicy, Evaluation]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
-    def of(cls, tables: ResponseTables, process: RetentionProcess) -> Trial:
+    def of(cls, tables: ResponseTables, process: RetentionProcess) -> Yardstick:
         return cls(
             tables,
             process,
@@ -89,8 +92,14 @@ class Trial:
     def evaluate(self, choice: Choice) -> Evaluation:
         return evaluate(self.tables, self.process, choice)
 
+    def worth(self, policy: DecisionPolicy) -> Evaluation:
+        """What a policy is worth to them that is shown what it was trained for; found once for all gates."""
+        if id(policy) not in self._worth:
+            self._worth[id(policy)] = policy, self.evaluate(policy.choice(self.observer))
+        return self._worth[id(policy)][1]
 
-def held_out_trial(
+
+def held_out_yardstick(
     customers: CustomerTable,
     risk_model: RiskModel,
     accept_model: AcceptModel,
@@ -98,18 +107,18 @@ def held_out_trial(
     config: PpoDecisionConfig,
     arms: tuple[ArmConfig, ...],
     economics: Economics,
-) -> Trial:
+) -> Yardstick:
     """Held-out customers with the upstream models' answers: what most gates are measured on."""
     window, persistence = customers.schema.label_window_months, effect_model.persistence
     process = RetentionProcess.build(config, economics, window, arms, persistence, effect_model.menu)
     models = ResponseModels.of(risk_model, accept_model, effect_model, process)
-    return Trial.of(build_tables(customers.where(customers.held_out), models), process)
+    return Yardstick.of(build_tables(customers.where(customers.held_out), models), process)
 
 
-def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+def gain(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> Outcome:
     """Captures most of what can be gained; where there is nothing to gain, leaves customers alone."""
-    ours = trial.evaluate(policy.choice(trial.observer))
-    captured = trial.captured(ours.value)
+    ours = yardstick.worth(policy)
+    captured = yardstick.captured(ours.value)
     contacted = float(ours.contacted.mean())
     if captured is None:
         limit = gates.max_contact_share_without_gain
@@ -119,13 +128,16 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
         gate = Gate("gain_captured", captured, ">=", gates.min_gain_captured, detail)
     contenders = {
         "policy": ours,
-        "optimum": trial.best,
-        **{name: trial.evaluate(choice) for name, choice in baselines(trial.tables, trial.process).items()},
+        "optimum": yardstick.best,
+        **{
+            name: yardstick.evaluate(choice)
+            for name, choice in baselines(yardstick.tables, yardstick.process).items()
+        },
     }
     rows = [
         {
             "policy": name,
-            "gain_captured": trial.captured(found.value),
+            "gain_captured": yardstick.captured(found.value),
             "value": float(found.value.mean()),
             "spend": float(found.spend.mean()),
             "contacted": float(found.contacted.mean()),
@@ -135,29 +147,28 @@ def gain(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
     mix = [
         {"arm": arm.id, "offer": arm.label, "policy": float(share), "optimum": float(best)}
         for arm, share, best in zip(
-            trial.process.menu, ours.first.mean(axis=0), trial.best.first.mean(axis=0), strict=True
+            yardstick.process.menu, ours.first.mean(axis=0), yardstick.best.first.mean(axis=0), strict=True
         )
     ]
     return Outcome((gate,), {"policies": rows, "first_offers": mix})
 
 
-def projection(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+def projection(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> Outcome:
     """Worth having over the horizon even if most of what is not known is as bad as the band allows.
 
     Beside it stands what the models say of the label window alone, which the log can contradict.
     """
-    process, tables = trial.process, trial.tables
-    if trial.captured(trial.best.value) is None:
-        return gain(policy, trial, gates)
-    choice = policy.choice(trial.observer)
-    ours = trial.evaluate(choice)
-    gained = [float((ours.value - trial.none).mean())]
+    process, tables = yardstick.process, yardstick.tables
+    if yardstick.captured(yardstick.best.value) is None:
+        return gain(policy, yardstick, gates)
+    choice, ours = policy.choice(yardstick.observer), yardstick.worth(policy)
+    gained = [float((ours.value - yardstick.none).mean())]
     for each in process.projections[1:]:
         other = process.at(each)
         kept = evaluate(tables, other, choice).value - evaluate(tables, other, never(process)).value
         gained.append(float(kept.mean()))
     told, cautious, hopeful = gained[0], gained[-1], gained[min(1, len(gained) - 1)]
-    window = _in_window(trial, ours.first)
+    window = _in_window(yardstick, ours.first)
     months = process.horizon * process.step_months
     detail = (
         f"worth {told:.2f} a customer over {months} months, projected ({cautious:.2f} to {hopeful:.2f}); "
@@ -174,35 +185,35 @@ def projection(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Ou
     )
 
 
-def _in_window(trial: Trial, first: Floats) -> float:
+def _in_window(yardstick: Yardstick, first: Floats) -> float:
     """Mean over customers of what the arms decided first add in their label window."""
-    tables = trial.tables
+    tables = yardstick.tables
     added = within_window(
         tables.risk[:, :1, None],
         tables.acceptance[:, 0, :1, 1:],
         tables.churn_if_accepted[:, :1],
         tables.churn_if_refused[:, :1],
         tables.price,
-        trial.process.menu.monthly(tables.price),
-        trial.process,
+        yardstick.process.menu.monthly(tables.price),
+        yardstick.process,
     )
     return float((first[:, 1:] * added[:, 0]).sum(axis=1).mean())
 
 
-def rules(policy: DecisionPolicy, trial: Trial) -> Outcome:
+def rules(policy: DecisionPolicy, yardstick: Yardstick) -> Outcome:
     """Real decisions at random states: nothing that cooldown, caps, discounts or eligibility forbid is chosen."""
     rng = np.random.default_rng(SEED)
-    process, observer = trial.process, trial.observer
+    process, observer = yardstick.process, yardstick.observer
     customer, step, state, past = (
         rng.integers(0, end, PROBES)
-        for end in (len(trial.tables), process.horizon, process.n_states, len(process.pasts))
+        for end in (len(yardstick.tables), process.horizon, process.n_states, len(process.pasts))
     )
     price = rng.exponential(1.0, PROBES).astype(np.float32)
     affordable = rng.random((PROBES, process.n_arms - 1)) < 0.5
     rows = observer.observe(customer, step, state, past, price, affordable)
     forbidden = np.zeros((PROBES, process.n_arms), bool)
     closed = _closed(process, state, process.pasts[past, 0])[:, None]
-    forbidden[:, 1:] = closed | ~trial.tables.allowed[customer, 1:] | ~affordable
+    forbidden[:, 1:] = closed | ~yardstick.tables.allowed[customer, 1:] | ~affordable
     probabilities, arms = policy.probabilities(rows), policy.act(rows)
     same = policy.process == process and policy.observation_names == observer.names
     most = float(probabilities[forbidden].max())
@@ -232,26 +243,31 @@ def _closed(process: RetentionProcess, state: Ints, used: Ints) -> Bools:
     return np.asarray(cooling | running | (used >= process.max_offers))
 
 
-def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+def proof_of_use(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> Outcome:
     """Each upstream model matters: showing the policy its answers to other questions certainly costs value.
 
     The customers keep responding as they do; only what the policy is shown changes. Where there is nothing to gain
-    nothing can be lost, and the policy must leave customers alone instead.
+    nothing can be lost, and the policy must leave customers alone instead. Of another outcome than leaving the risk is
+    only what effects are told against, and one arm may be the best for everybody: then no model of single customers is
+    of use, and what is captured counts.
     """
-    ours = trial.evaluate(policy.choice(trial.observer))
-    captured = trial.captured(ours.value)
-    if captured is None:
-        return gain(policy, trial, gates)
+    ours = yardstick.worth(policy)
+    captured = yardstick.captured(ours.value)
+    outcome = bool(yardstick.process.outcome)
+    if captured is None or (outcome and (ours.first == ours.first[0]).all()):
+        return gain(policy, yardstick, gates)
+    accepted = yardstick.tables.acceptance.max() > ROUNDING
+    asked = [each for each in UPSTREAM[outcome:] if each != "accept_model" or accepted]
     rng = np.random.default_rng(SEED)
     verdicts: list[Gate] = []
     rows: list[dict[str, Any]] = [
         {"shown": "as predicted", "gain_captured": captured, "decided_otherwise": 0.0}
     ]
-    for upstream in UPSTREAM:
+    for upstream in asked:
         others = []
         for _ in range(PERMUTATIONS):
-            shown = Observer(trial.tables.permuted(upstream, rng), trial.process)
-            others.append(trial.evaluate(policy.choice(shown)))
+            shown = Observer(yardstick.tables.permuted(upstream, rng), yardstick.process)
+            others.append(yardstick.evaluate(policy.choice(shown)))
         value = np.mean([each.value for each in others], axis=0)
         otherwise = float(np.mean([(each.first != ours.first).any(axis=1) for each in others]))
         lost = clustered_mean(ours.value - value, np.arange(len(value)))
@@ -263,15 +279,15 @@ def proof_of_use(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> 
         limit = gates.min_standard_errors_lost
         verdicts.append(Gate(f"{upstream}_matters", certain, ">=", limit, detail))
         rows.append(
-            {"shown": upstream, "gain_captured": trial.captured(value), "decided_otherwise": otherwise}
+            {"shown": upstream, "gain_captured": yardstick.captured(value), "decided_otherwise": otherwise}
         )
     return Outcome(tuple(verdicts), {"permuted": rows})
 
 
-def budget(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcome:
+def budget(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> Outcome:
     """Spends a scarce budget well by its price, and never more than it, whatever happens."""
-    tables, process = trial.tables.subset(slice(0, BUDGETED_CUSTOMERS)), trial.process
-    few = Trial.of(tables, process)
+    tables, process = yardstick.tables.subset(slice(0, BUDGETED_CUSTOMERS)), yardstick.process
+    few = Yardstick.of(tables, process)
     rng, n = np.random.default_rng(SEED), len(tables)
     limit = BUDGET_SHARE * float(few.best.spend.mean())
     share, price = None, 0.0
@@ -295,26 +311,24 @@ def budget(policy: DecisionPolicy, trial: Trial, gates: DecisionGates) -> Outcom
 
 
 def no_worse_than(
-    policy: DecisionPolicy, champion: DecisionPolicy, trial: Trial, gates: DecisionGates
+    policy: DecisionPolicy, champion: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates
 ) -> Outcome:
     """Captures about as much as the champion on the same customers.
 
     It is shown values at the frailty that it was trained for, which a newer log may estimate otherwise. A champion of
     another menu or other rules cannot be asked about these customers; the release compares their values.
     """
-    process, before = trial.process, champion.process
+    process, before = yardstick.process, champion.process
     # Whether answers to earlier offers are told apart is part of how decisions are numbered.
     if before.rules != process.rules or bool(before.taste) != bool(process.taste):
         return no_champion()
-    shown = Observer(trial.tables, before)
+    shown = Observer(yardstick.tables, before)
     if champion.observation_names != shown.names:
         return no_champion()
-    ours, theirs = (
-        trial.captured(trial.evaluate(each).value)
-        for each in (policy.choice(trial.observer), champion.choice(shown))
-    )
+    ours = yardstick.captured(yardstick.worth(policy).value)
+    theirs = yardstick.captured(yardstick.evaluate(champion.choice(shown)).value)
     if ours is None or theirs is None:
-        return gain(policy, trial, gates)
+        return gain(policy, yardstick, gates)
     limit = -gates.champion_captured_tolerance
     rows = [{"policy": "new", "gain_captured": ours}, {"policy": "champion", "gain_captured": theirs}]
     return Outcome(
@@ -356,7 +370,7 @@ def off_policy(
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
     known, row = rows_before(offer_log, customers)
     risk = risk_model.risk_of_rows(known)[row]
-    opponents = simple_policies(offer_log.menu, offered, risk, known.price[row])
+    opponents = simple_policies(offer_log.menu, offered, risk, known.price[row], policy.process.outcome)
     verdict = decide_release(evidence, candidate, theirs, gates.first_release_confidence)
     return off_policy_outcome(
         verdict,

@@ -159,6 +159,7 @@ class Worths:
 
     def __init__(self, responses: PredictedResponses, rules: OneOffer) -> None:
         self._rules, self._price = rules, responses.price[:, None, None]
+        self._risk = responses.risk[:, 0]
         self.monthly = rules.process.menu.monthly(responses.price)
         horizon, ends = rules.process.horizon, rules.types[1:]
         left, worth = self._by_type(responses, 0, horizon)
@@ -206,6 +207,12 @@ class Worths:
         """(n, T) discounted chance to survive each step without contact, at the first of the projections."""
         stays = self._left[:, 1:] / np.maximum(self._left[:, :-1], _UNREACHED)
         return np.asarray(self._rules.process.discount_factor * stays)
+
+    @property
+    def staying(self) -> Floats:
+        """(n,) what it is about worth, in money, that a customer certainly stays for the label window."""
+        left = 1 - self._risk
+        return np.asarray(self._price[:, 0, 0] * self._means[:, 0, 0] / np.maximum(left, _UNREACHED))
 
     @property
     def reached(self) -> Floats:

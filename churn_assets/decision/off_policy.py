@@ -179,7 +179,8 @@ class LoggedDecisions:
             len(log.menu),
         )
         # Of a panel, a decision of whose row it is not known yet who leaves is compared with nothing.
-        labelled = known.is_labelled[row]
+        # Nor are those who were left alone, where labels tell what came of everybody, contacted or not.
+        labelled = known.is_labelled[row] & (not log.of_outcome)
         label = known.frame[CHURNED].to_numpy()[row[labelled]].astype(np.int64)
         suspected = suspected_targeting(log.where(labelled), label) if labelled.any() else 1.0
         return cls(log.arm, log.margin, log.propensities, expected, customer, suspected)
@@ -506,14 +507,19 @@ def _needed(estimate: Estimate, threshold: float, rows: int, confidence: float) 
     return f"about {max(math.ceil(rows * (times - 1)), 1)} decisions more if the estimate stays"
 
 
-def simple_policies(menu: Menu, offered: Sequence[int], risk: Floats, price: Floats) -> dict[str, Floats]:
+def simple_policies(
+    menu: Menu, offered: Sequence[int], risk: Floats, price: Floats, outcome: str = ""
+) -> dict[str, Floats]:
     """What a team would do without a policy: nothing, one arm for everybody, a usual one for the riskiest.
+
+    Of another outcome than leaving, a usual one goes to those of whom most is expected.
 
     Args:
         menu: the log's A arms.
         offered: those among them that the candidate may offer.
         risk: (n,) of each decision's customer.
         price: (n,) likewise.
+        outcome: its name; empty where it is leaving.
 
     Returns:
         (n, A) probabilities by name.
@@ -524,12 +530,14 @@ def simple_policies(menu: Menu, offered: Sequence[int], risk: Floats, price: Flo
 
     given = (menu.commitment(price) / price[:, None]).mean(axis=0)[list(offered)]
     usual = offered[int(np.abs(given - USUAL_MONTHS_GIVEN).argmin())]
-    top = risk > np.quantile(risk, 1 - TOP_RISK_SHARE)
+    wanted = -risk if outcome else risk
+    top = wanted > np.quantile(wanted, 1 - TOP_RISK_SHARE)
+    named = f"most {outcome} expected, " if outcome else "riskiest "
     everybody = np.ones(len(risk), np.int64)
     return {
         "no offer": one(0 * everybody),
         **{f"everyone: {menu.ids[arm]}": one(arm * everybody) for arm in offered},
-        f"riskiest {TOP_RISK_SHARE:.0%}: {menu.ids[usual]}": one(usual * top),
+        f"{named}{TOP_RISK_SHARE:.0%}: {menu.ids[usual]}": one(usual * top),
     }
 
 

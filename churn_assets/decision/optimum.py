@@ -24,6 +24,12 @@ What is not allowed is taken as arm 0."""
 Worth = Callable[[], tuple[Floats, Floats]]
 """-> what each arm is worth and spends from now on, (O, P, K, n) each, as far as who chooses can know."""
 
+_Decide = Callable[[slice, Worth, npt.NDArray[np.bool_]], Floats]
+"""Which customers, what arms are worth to them and which are allowed -> probabilities of the arms, (O, P, K, n)."""
+
+VIRTUAL_AT_ONCE = 1024
+"""Customers of one type that are followed at once: their values stay in the processor's cache."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -63,11 +69,13 @@ def solve(
     tables: ResponseTables, process: RetentionProcess, budget_price: float | npt.NDArray[np.floating] = 0.0
 ) -> Optimum:
     """The optimum of value − budget_price · spend, per customer; one price, or one a customer (n,)."""
-    actions: list[npt.NDArray[np.int8]] = []
-    evaluation = _plan(
-        tables, process, budget_price, lambda _, chosen: actions.append(chosen.astype(np.int8))
-    )
-    planned = np.stack(actions[::-1])
+    shape = len(process.open_states), process.max_offers + 1, len(tables)
+    planned = np.empty((process.horizon, *shape), np.int8)
+
+    def note(t: int, those: slice, _: Floats, chosen: npt.NDArray[np.int64]) -> None:
+        planned[t, ..., those] = chosen
+
+    evaluation = _plan(tables, process, budget_price, note)
     if process.taste:
         used = process.pasts[:, 0]
         arms = np.arange(process.n_arms)[:, None]
@@ -82,29 +90,34 @@ def regrets(
 
     As of `Optimum`, by offers used.
     """
-    found: list[npt.NDArray[np.float32]] = []
+    shape = len(process.open_states), process.max_offers + 1, process.n_arms, len(tables)
+    found = np.empty((process.horizon, *shape), np.float32)
 
-    def note(objective: Floats, _: npt.NDArray[np.int64]) -> None:
-        found.append((objective.max(axis=2, keepdims=True) - objective).astype(np.float32))
+    def note(t: int, those: slice, objective: Floats, _: npt.NDArray[np.int64]) -> None:
+        found[t, ..., those] = objective.max(axis=2, keepdims=True) - objective
 
     _plan(tables, process, budget_price, note)
-    return np.stack(found[::-1])
+    return found
 
 
 def _plan(
     tables: ResponseTables,
     process: RetentionProcess,
     budget_price: float | npt.NDArray[np.floating],
-    note: Callable[[Floats, npt.NDArray[np.int64]], None],
+    note: Callable[[int, slice, Floats, npt.NDArray[np.int64]], None],
 ) -> Evaluation:
     """The best decisions by a recursion from the end; each step's objective and choice are noted, the last first."""
+    prices = np.broadcast_to(budget_price, len(tables))
 
-    def best(_: int, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
-        value, spend = q()
-        objective = np.where(allowed, value - budget_price * spend, -np.inf)
-        chosen = objective.argmax(axis=2)
-        note(objective, chosen)
-        return np.asarray(np.arange(process.n_arms)[:, None] == chosen[:, :, None], np.float64)
+    def best(t: int) -> _Decide:
+        def decide(those: slice, q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
+            value, spend = q()
+            objective = np.where(allowed, value - prices[those] * spend, -np.inf)
+            chosen = objective.argmax(axis=2)
+            note(t, those, objective, chosen)
+            return np.asarray(np.arange(process.n_arms)[:, None] == chosen[:, :, None], np.float64)
+
+        return decide
 
     return _backward(tables, replace(process, taste=0.0), best)
 
@@ -112,10 +125,16 @@ def _plan(
 def evaluate(tables: ResponseTables, process: RetentionProcess, choice: Choice) -> Evaluation:
     """Exact value and spend of a policy, whatever it was shown, under these tables."""
 
-    def chosen(t: int, _q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
-        weights = np.multiply(choice(t), allowed, dtype=np.float64)
-        weights[:, :, 0] += 1 - weights.sum(axis=2)
-        return weights
+    def chosen(t: int) -> _Decide:
+        wanted = choice(t)
+        alike = wanted.shape[-1] == 1 != len(tables)
+
+        def decide(those: slice, _q: Worth, allowed: npt.NDArray[np.bool_]) -> Floats:
+            weights = np.multiply(wanted if alike else wanted[..., those], allowed, dtype=np.float64)
+            weights[:, :, 0] += 1 - weights.sum(axis=2)
+            return weights
+
+        return decide
 
     return _backward(tables, process, chosen)
 
@@ -149,60 +168,80 @@ def gain_captured(value: Floats, none: Floats, optimum: Floats) -> float | None:
 
 
 def _backward(
-    tables: ResponseTables,
-    process: RetentionProcess,
-    choose: Callable[[int, Worth, npt.NDArray[np.bool_]], Floats],
+    tables: ResponseTables, process: RetentionProcess, choose: Callable[[int], _Decide]
 ) -> Evaluation:
     """Backward induction over (open state, past, customer of a type) of value, spend and the chance of a contact.
 
     All three are linear in the policy's choices, so one recursion serves the optimum and any policy. Who chooses knows
     no customer's type: `choose` is given means over the types, as they are among those whom nobody contacted.
     Nothing is decided between two open states: what a customer pays on the way, and the chance to come through, are
-    those of every past and every policy.
+    those of every past and every policy. No customer touches another: they go a part at a time.
     """
-    n, arms, pasts = len(tables), process.n_arms, len(process.pasts)
-    types, allowed_once = process.types, tables.allowed.T
-    tables, virtual = types.tables(tables), n * len(types)
-    survivals = 1 - hazards(tables, process).transpose(1, 2, 0)
-    believed = beliefs(survivals[:, BASE], types.share)
-    states = process.open_states
-    recent = process.view[states]
-    answered, after = process.after_offer[IDLE, 1:].T, process.past_after.T
-    allowed = np.broadcast_to(allowed_once, (len(states), pasts, arms, n)).copy()
-    allowed[:, process.open_pasts :, 1:] = False
-
-    contact, once = (each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once))
-    given, paid = np.stack([-once, once])[:, None], np.stack([-contact, contact])[:, None]
-    ways = _Ways(tables, process, survivals)
-    contacted = np.zeros((len(states), pasts, virtual))
-    q = np.empty((2, len(states), pasts, arms, virtual))
+    size = max(1, VIRTUAL_AT_ONCE // len(process.types))
+    parts = [_Part(tables, process, slice(at, at + size)) for at in range(0, max(len(tables), 1), size)]
     for t in reversed(range(process.horizon)):
-        ways.back(t)
-        accept = tables.acceptance[:, t, :, 1:].transpose(1, 2, 0)[recent][:, None]
-        refused, taken = (
-            np.stack([ways.worth(state) for state in each], axis=2)[:, past]
-            for each, past in zip(answered, after, strict=True)
+        decide = choose(t)
+        for part in parts:
+            part.back(t, decide)
+    found = [part.evaluation() for part in parts]
+    return Evaluation(*(np.concatenate(each) for each in zip(*found, strict=True)))
+
+
+class _Part:
+    """Some of the customers, on the way back from the horizon."""
+
+    def __init__(self, tables: ResponseTables, process: RetentionProcess, those: slice) -> None:
+        self._those, self._process, own = those, process, tables.subset(those)
+        self._types, self._n = process.types, len(own)
+        self._tables = self._types.tables(own)
+        survivals = 1 - hazards(self._tables, process).transpose(1, 2, 0)
+        self._believed = beliefs(survivals[:, BASE], self._types.share)
+        self._ways = _Ways(self._tables, process, survivals)
+        states, pasts, arms = process.open_states, len(process.pasts), process.n_arms
+        self._allowed = np.broadcast_to(own.allowed.T, (len(states), pasts, arms, self._n)).copy()
+        self._allowed[:, process.open_pasts :, 1:] = False
+        self._contact, self._once = (
+            np.stack([-each[1:], each[1:]])[:, None, :, None]
+            for each in (process.menu.contact_cost, process.menu.given_once)
         )
-        taken += given
+        virtual = self._n * len(self._types)
+        self._contacted = np.zeros((len(states), pasts, virtual))
+        self._q = np.zeros((2, len(states), pasts, arms, virtual))  # 0 for offers that are spent
+        self._offered = np.empty((2, 2, process.open_pasts, arms - 1, virtual))
+        self._first: Floats = np.zeros((arms, self._n))
+
+    def back(self, t: int, decide: _Decide) -> None:
+        """From the steps after t to those from t on."""
+        process, ways, q, n = self._process, self._ways, self._q, self._n
+        states, some = process.open_states, process.open_pasts
+        ways.back(t)
+        refused, taken = self._offered
+        for answer, found in enumerate(self._offered):
+            past = process.past_after[:some, answer]
+            for arm, state in enumerate(process.after_offer[IDLE, 1:, answer]):
+                ways.worth(state, past, out=found[:, :, arm])
+        taken += self._once
         taken -= refused
-        refused += paid
+        refused += self._contact
+        accept = self._tables.acceptance[:, t, :, 1:].transpose(1, 2, 0)[process.view[states]]
         for place, state in enumerate(states):
-            q[:, place, :, 0] = ways.worth(state)
-        np.multiply(accept, taken[:, None], out=q[:, :, :, 1:])
-        q[:, :, :, 1:] += refused[:, None]
-        weights = choose(t, partial(_over_types, q, believed[t]), allowed)
-        by_type = q.reshape(*q.shape[:-1], n, len(types))
-        decided = np.einsum("opkn,iopknj->iopnj", weights, by_type).reshape(2, len(states), pasts, virtual)
-        ways.decided.insert(0, decided)
-        contacted = contacted[ways.place[states]] * ways.through[states][:, None]
-        contacted = 1 - weights[:, :, 0].repeat(len(types), axis=-1) * (1 - contacted)
-    value, spend = ways.decided[0][:, IDLE, 0]
-    return Evaluation(
-        value=types.mean(value),
-        spend=types.mean(spend),
-        contacted=types.mean(contacted[IDLE, 0]),
-        first=weights[0, 0].T,
-    )
+            ways.worth(state, slice(None), out=q[:, place, :, 0])
+            offers = q[:, place, :some, 1:]
+            np.multiply(accept[place], taken, out=offers)
+            offers += refused
+        weights = decide(self._those, partial(_over_types, q, self._believed[t]), self._allowed)
+        by_type = q.reshape(*q.shape[:-1], n, len(self._types))
+        decided = np.einsum("opkn,iopknj->iopnj", weights, by_type)
+        ways.decide(decided.reshape(2, len(states), len(process.pasts), -1))
+        contacted = self._contacted[ways.place[states]] * ways.through[states][:, None]
+        self._contacted = 1 - weights[:, :, 0].repeat(len(self._types), axis=-1) * (1 - contacted)
+        self._first = weights[0, 0]
+
+    def evaluation(self) -> tuple[Floats, Floats, Floats, Floats]:
+        """Value, spend, chance of a contact and first arms, from the step that it came to."""
+        value, spend = self._ways.decided[0][:, IDLE, 0]
+        found = (self._types.mean(each) for each in (value, spend, self._contacted[IDLE, 0]))
+        return (*found, self._first.T)  # type: ignore[return-value]
 
 
 class _Ways:
@@ -211,7 +250,7 @@ class _Ways:
     Attributes:
         place: (S,) which of the open states that is.
         through: (S, n · J) chance to come there.
-        decided: (2, O, P, n · J) value and spend from the open states on, the next step first, the horizon last.
+        decided: (2, O, P, n · J) value and spend from the open states on, the next step first, as far as one is away.
     """
 
     def __init__(self, tables: ResponseTables, process: RetentionProcess, survivals: Floats) -> None:
@@ -222,6 +261,7 @@ class _Ways:
             for pair in ((process.step_worth, process.spend), (process.final_worth, process.owed))
         )
         self._far, self.place = process.until_open
+        self._farthest = int(self._far.max())
         self._discounts = process.discount_factor**self._far
         states, pasts = process.open_states, len(process.pasts)
         self.decided = [final[:, states, None].repeat(pasts, axis=2)]
@@ -247,11 +287,16 @@ class _Ways:
         through *= survival
         self._on_the_way, self.through = along, through
 
-    def worth(self, state: int) -> Floats:
-        """(2, P, n · J) value and spend from this state on, on the way and from the open state to which it leads."""
+    def decide(self, decided: Floats) -> None:
+        """Note what is worth and spent from the open states of this step on."""
+        self.decided = [decided, *self.decided[: self._farthest - 1]]
+
+    def worth(self, state: int, pasts: slice | npt.NDArray[np.int64], out: Floats) -> None:
+        """Value and spend from this state on, on the way and from the open state to which it leads: (2, P, n · J)."""
         then = self.decided[min(self._far[state], len(self.decided)) - 1][:, self.place[state]]
         share = self.through[state] * self._discounts[state]
-        return np.asarray(then * share + self._on_the_way[:, state, None])
+        np.multiply(then[:, pasts], share, out=out)
+        out += self._on_the_way[:, state, None]
 
 
 def _over_types(q: Floats, believed: Floats) -> tuple[Floats, Floats]:

@@ -86,6 +86,9 @@ class RetentionProcess:
             projected at.
         effect_decay_band: the least and the most that it may be.
         taste: the same of the acceptance.
+        outcome: what the value is of where that is not who stays: "churn" is then the share of it that is missed in the
+            one step that there is; empty otherwise.
+        outcome_unit: the largest outcome, in its own unit.
 
     Raises:
         ValueError: a duration that the states cannot represent.
@@ -108,6 +111,8 @@ class RetentionProcess:
     effect_decay: float = 0.0
     effect_decay_band: tuple[float, float] = (0.0, 0.0)
     taste: float = 0.0
+    outcome: str = ""
+    outcome_unit: float = 1.0
 
     def __post_init__(self) -> None:
         for arm in self.menu:
@@ -157,7 +162,9 @@ class RetentionProcess:
         """
         from churn_assets.offers.economics import catalogue
 
-        hidden = config.hidden
+        hidden, outcome = config.hidden, economics.outcome
+        if outcome is not None:
+            window_months = config.step_months  # its window is the one step
         menu = catalogue(arms, economics).menu(config.menu)
         return cls(
             menu=menu if logged is None else menu.limited_as(logged),
@@ -175,6 +182,8 @@ class RetentionProcess:
             effect_decay=hidden.effect_decay if persistence is None else persistence.decay.estimate,
             effect_decay_band=hidden.effect_decay_band if persistence is None else persistence.decay.ends,
             taste=config.hidden.taste,
+            outcome="" if outcome is None else outcome.column,
+            outcome_unit=1.0 if outcome is None else outcome.unit,
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -22,8 +22,10 @@ from churn_assets.predictors.probability import logistic
 from churn_assets.risk.predictor import RiskPredictor, risk_of
 
 if TYPE_CHECKING:
+    from churn_assets.arms import Menu
     from churn_assets.response.accept import AcceptModel
     from churn_assets.response.effect import EffectModel
+    from churn_assets.response.left_open import LeftOpen
     from churn_assets.response.predictor import AcceptPredictor, EffectPredictor
 
 
@@ -56,6 +58,8 @@ class EffectModelLike(Protocol):
     @property
     def predictor(self) -> EffectPredictor: ...
 
+    def left_open(self, menu: Menu) -> LeftOpen | None: ...
+
 
 @dataclass(frozen=True, eq=False)
 class ResponseModels:
@@ -68,6 +72,7 @@ class ResponseModels:
         risk: On that grid, as the others.
         accept: Acceptance.
         effect: What contact with the menu's arms does to churn.
+        left_open: What the log leaves open about it; None where that was not kept.
     """
 
     schema: CustomerSchema
@@ -76,6 +81,7 @@ class ResponseModels:
     risk: RiskPredictor
     accept: AcceptPredictor
     effect: EffectPredictor
+    left_open: LeftOpen | None = None
 
     @classmethod
     def of(
@@ -97,7 +103,8 @@ class ResponseModels:
             raise ValueError("\n".join(unlike))
         parts = (risk.predictor, accept.predictor, effect.predictor.of(process.menu))
         grid = union([part.grid for part in parts])
-        joined = cls(risk.schema, process, grid, parts[0].on(grid), parts[1].on(grid), parts[2].on(grid))
+        on_grid = parts[0].on(grid), parts[1].on(grid), parts[2].on(grid)
+        joined = cls(risk.schema, process, grid, *on_grid, effect.left_open(process.menu))
         joined._offered  # noqa: B018 - refused here, not at the first customer
         return joined
 

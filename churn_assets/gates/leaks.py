@@ -8,7 +8,8 @@ from math import log
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.gates.metrics import auc
+from churn_assets.gates.metrics import auc, auc_error
+from churn_assets.gates.noise import NoiseBand
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int8]
@@ -16,9 +17,13 @@ Labels = NDArray[np.int8]
 BINS = 20
 """Quantile bins of a number with more values than that; a blank is one more level."""
 
+LONE_ROWS = 50_000
+"""Most customers on whom a column is tried alone; an AUC is then known to a few thousandths."""
+
 PURE, HONEST = 0.98, 0.85
-"""A value knows the outcome if at least a share `PURE` of its customers left, and were it `HONEST`, so many would have
-left by chance less than once in a thousand. The extremes of a continuous number may be as sure: they are not asked."""
+"""A value knows the outcome if a share `PURE` of its customers or more left, or stayed where most leave, and were it
+`HONEST`, so many would have by chance less than once in a thousand. The extremes of a continuous number may be as sure:
+they are not asked."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class LoneColumn:
 
     Attributes:
         auc: ROC AUC of the outcome's rate at the column's value in the other folds; of a number also as it is.
-        pure: A value that only customers with the outcome have, in words; None if there is none.
+        pure: A value that only customers with the rarer outcome have, in words; None if there is none.
     """
 
     auc: float
@@ -56,10 +61,27 @@ def lone_column(values: Floats, y: Labels, fold: NDArray[np.integer], levels: tu
     named = {"not blank": known, "blank": ~known}
     if not binned:
         named |= {levels[int(each)] if levels else f"{each:g}": values == each for each in distinct}
+    rarer = y if y.mean() <= 0.5 else 1 - y
     return LoneColumn(
         max((each for each in found if np.isfinite(each)), default=float("nan")),
-        next((name for name, rows in named.items() if rows.sum() < len(y) and _is_pure(y[rows])), None),
+        next((name for name, rows in named.items() if rows.sum() < len(y) and _is_pure(rarer[rows])), None),
     )
+
+
+def lone_band(y: Labels, limit: float, columns: int, chance: float) -> NoiseBand:
+    """The noise of the strongest of several columns, each of which ranks no better than the limit.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        limit: Largest AUC that is believed of a column alone.
+        columns: How many there are.
+        chance: How seldom the strongest may be beyond the limit by chance; each column's part of it is equal
+            (Bonferroni).
+    """
+    rows = min(len(y), LONE_ROWS)
+    churners = round(rows * float(y.mean()))
+    error = auc_error(limit, churners, rows - churners)
+    return NoiseBand.above_share(limit, error, chance / max(columns, 1))
 
 
 def _is_pure(y: Labels) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from churn_assets.gates.estimates import Estimate
+from churn_assets.gates.estimates import Estimate, clustered
 
 Floats = NDArray[np.float64]
 
@@ -31,15 +31,37 @@ def auc(y: ArrayLike, score: ArrayLike) -> float:
     return float((ranks[outcome].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def auc_estimate(y: ArrayLike, score: ArrayLike) -> Estimate:
-    """AUC with its standard error (Hanley & McNeil 1982); NaN where only one class is present."""
-    found, churners = auc(y, score), int((np.asarray(y) == 1).sum())
-    others = np.size(y) - churners
-    if not np.isfinite(found):
-        return Estimate(found, float("nan"))
+def auc_estimate(y: ArrayLike, score: ArrayLike, cluster: NDArray[np.int64] | None = None) -> Estimate:
+    """AUC with its standard error; NaN where only one class is present.
+
+    Args:
+        y: (n,) outcomes, 0 or 1.
+        score: (n,) scores, higher for 1.
+        cluster: (n,) each row's customer, where a customer has several rows (Obuchowski 1997); left out, each row is
+            another one's (Hanley & McNeil 1982).
+    """
+    found, outcome = auc(y, score), np.asarray(y) == 1
+    if not np.isfinite(found) or cluster is None:
+        return Estimate(found, auc_error(found, int(outcome.sum()), int((~outcome).sum())))
+    scores = np.asarray(score, dtype=np.float64)
+    influence = np.empty(len(outcome))
+    for one, sign in ((outcome, 1.0), (~outcome, -1.0)):
+        others = np.sort(scores[~one])
+        below, upto = (np.searchsorted(others, scores[one], side) for side in ("left", "right"))
+        share = (below + upto) / (2 * len(others))
+        influence[one] = sign * (share - share.mean()) * len(outcome) / one.sum()
+    return clustered(found, influence, cluster)
+
+
+def auc_error(found: float, positives: int, negatives: int) -> float:
+    """Standard error of an AUC among so many of each class (Hanley & McNeil 1982); NaN where one class is absent."""
+    if not np.isfinite(found) or not positives or not negatives:
+        return float("nan")
     pair, triple = found / (2 - found) - found**2, 2 * found**2 / (1 + found) - found**2
-    variance = (found * (1 - found) + (churners - 1) * pair + (others - 1) * triple) / (churners * others)
-    return Estimate(found, float(np.sqrt(max(variance, 0.0))))
+    variance = (found * (1 - found) + (positives - 1) * pair + (negatives - 1) * triple) / (
+        positives * negatives
+    )
+    return float(np.sqrt(max(variance, 0.0)))
 
 
 def promised_auc(p: ArrayLike) -> float:
@@ -54,6 +76,18 @@ def promised_auc(p: ArrayLike) -> float:
 def brier(y: ArrayLike, p: ArrayLike) -> float:
     """Mean squared error of the probabilities."""
     return float(np.mean((np.asarray(p, dtype=np.float64) - np.asarray(y)) ** 2))
+
+
+def brier_skill(y: ArrayLike, p: ArrayLike, base_rate: float) -> Estimate:
+    """Share of the Brier score of the mere base rate that (n,) forecasts save; its error as of a ratio of means.
+
+    (Cochran 1977, section 2.11.)
+    """
+    outcome = np.asarray(y, dtype=np.float64)
+    ours, theirs = (outcome - np.asarray(p)) ** 2, (outcome - base_rate) ** 2
+    left = float(ours.mean() / theirs.mean())
+    influence = (ours - left * theirs) / theirs.mean()
+    return Estimate(1 - left, float(influence.std(ddof=1) / np.sqrt(len(outcome))))
 
 
 def log_losses(y: ArrayLike, p: ArrayLike) -> Floats:

@@ -29,6 +29,7 @@ class Plot:
         diagonal: Draw y = x for reference (ROC, calibration).
         band: Columns of the lower and upper end of an interval, drawn as a shade.
         lowest: Bars below this are cut there; their label still says how low they are.
+        where_there: Those of `y` that some tables do not have.
     """
 
     table: str
@@ -42,6 +43,7 @@ class Plot:
     diagonal: bool = False
     band: tuple[str, str] | None = None
     lowest: float | None = None
+    where_there: tuple[str, ...] = ()
 
 
 def render_png(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> bytes:
@@ -83,6 +85,8 @@ def _drawn(plot: Plot, table: str, form: str) -> bytes:
         wide, high = _SIZES[form]
         if plot.kind == "interval":
             high = 1.1 + 0.34 * len(rows)
+        elif plot.kind == "bar":
+            high = max(high, 1.1 + 0.26 * len(rows))  # no name touches the next
         figure = Figure(figsize=(wide, high), dpi=80, facecolor="white" if form == "png" else "none")
         # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
         figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - 0.38 / high, bottom=0.62 / high)
@@ -141,7 +145,8 @@ def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[A
             )
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
-    axes.margins(x=0.14)
+    below = any(y < 0 for _, _, ys in series for y in ys)
+    axes.margins(x=0.24 if below else 0.14)  # room for a label left of its bar
     axes.axvline(0, color="#666666", linewidth=0.8)
     axes.set_xlabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
     figure.subplots_adjust(left=min(0.06 + 0.0135 * max(len(name) for name in names), 0.45))
@@ -179,7 +184,10 @@ def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, li
         return [
             (str(group), [row[plot.x] for row in of], _numbers(column, of)) for group, of in chosen.items()
         ]
-    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in plot.y]
+    drawn = [
+        column for column in plot.y if column not in plot.where_there or any(column in row for row in rows)
+    ]
+    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in drawn]
 
 
 def _numbers(column: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:

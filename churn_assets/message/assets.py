@@ -23,21 +23,31 @@ from churn_assets.message.checks import (
     TEXTS,
     curves,
 )
-from churn_assets.message.config import MessagesConfig, PreferencesConfig
+from churn_assets.message.config import MessagesConfig, PreferencesConfig, SendsConfig
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
 from churn_assets.store.inputs import content_of, local_copy
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from churn_assets.arms import Menu
     from churn_assets.customers.table import CustomerTable
     from churn_assets.message.corpus.data import MessageCorpus, Preferences
     from churn_assets.message.model.language_model import LanguageModel, RewardModel, TrainingRecord
     from churn_assets.message.model.masks import Guide
+    from churn_assets.message.text.profile import Profile
     from churn_assets.message.training.progress import Progress
 
 _T = TypeVar("_T")
 _REPORTS = 40
 _MENU = (NAMED, ARMS, MONTHS, CURRENCY)
+
+
+def _digest_of_pairs(step: Step[PreferencesConfig]) -> str:
+    pairs, sends = _file_digest(step), step.config.sends
+    if sends is None:
+        return pairs
+    return f"{pairs} {'simulated' if sends.simulated else content_of(sends.source, step.root) or 'missing'}"
 
 
 def _file_digest(step: Step[MessagesConfig] | Step[PreferencesConfig]) -> str:
@@ -94,7 +104,7 @@ def messages(step: Step[MessagesConfig], customers: CustomerTable) -> Made:
     kinds=("pandas", "parquet"),
     description="Pairs of texts for one prompt, the preferred one named. SIMULATED where the source is the embedded "
     "corpus: written and labelled by rule, with noise.",
-    data=_file_digest,
+    data=_digest_of_pairs,
     outside=("preference_pairs",),
 )
 def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made:
@@ -107,17 +117,53 @@ def preferences(step: Step[PreferencesConfig], customers: CustomerTable) -> Made
     else:
         with local_copy(config.source, step.root) as (path, where):
             made = read_preferences(path, customers, texts, menu, where, currency, _key(step))
+    if config.sends is not None:
+        made = made.with_sends(*_sends(step, customers, config.sends, menu))
+    sends = made.sends
     return Made(
         made,
         metrics={
             "pairs": len(made),
             "edits": int((made.frame["kind"] == "edit").sum()),
             "simulated": made.simulated,
+            "sends": 0 if sends is None else len(sends),
         },
-        tables={"examples": _examples(made, ("prompt", "chosen", "rejected", "rule"))},
+        tables={"examples": _examples(made, ("prompt", "chosen", "rejected", "rule"))}
+        | ({} if sends is None else {"sends": _by_variant(sends, config.sends)}),
         columns=_columns(made),
         rows=len(made),
     )
+
+
+def _sends(
+    step: Step[PreferencesConfig], customers: CustomerTable, config: SendsConfig, menu: Menu
+) -> tuple[pd.DataFrame, dict[str, Profile]]:
+    """What was sent, with what came of it, and the profiles of those who got it."""
+    texts, currency = step.read(TEXTS), step.read(CURRENCY)
+    if not config.simulated:
+        from churn_assets.message.corpus.read import read_sends
+
+        with local_copy(config.source, step.root) as (path, where):
+            return read_sends(path, customers, texts, menu, where, currency, _key(step))
+    from churn_assets.message.corpus.sends import ROWS, draw_sends
+    from churn_assets.message.corpus.words_world import WordsWorld
+    from churn_assets.offers.economics import Economics
+
+    world = WordsWorld(
+        customers.newest_labelled, menu, Economics(currency=currency), words=config.words is not False
+    )
+    rows = ROWS if config.rows is None else config.rows
+    return draw_sends(world, customers, texts, step.read(SAFETY), rows, step.seed, currency)
+
+
+def _by_variant(sends: pd.DataFrame, config: SendsConfig | None) -> list[dict[str, object]]:
+    """What came of each variant; of simulated sends it says so."""
+    data = "simulated" if config is not None and config.simulated else "observed"
+    shares = ["propensity", "accepted", "stayed", "complained"]
+    return [
+        {"variant": name, "sends": len(rows), **rows[shares].mean().to_dict(), "data": data}
+        for name, rows in sends.groupby("variant")
+    ]
 
 
 def _key(step: Step[Any]) -> bytes:
@@ -227,13 +273,13 @@ def sft_model(step: Step[SftModelConfig], messages: MessageCorpus) -> Made:
     checks=REWARD_MODEL,
     branch="message",
     kinds=("transformers", "trl", "safetensors"),
-    description="Rewards a text as people would prefer it, with a judge trained on other customers' pairs beside it.",
+    description="Rewards a text as people would prefer it, with a judge of another kind beside it.",
 )
 def reward_model(step: Step[RewardModelConfig], preferences: Preferences, sft_model: LanguageModel) -> Made:
     from churn_assets.message.training.reward import train_reward
 
     model = _train(train_reward, step, preferences, sft_model)
-    plot = curves("Held-out pairs ranked right", "share", "accuracy", "judge_accuracy")
+    plot = curves("Held-out pairs ranked right", "share", "accuracy")
     return _trained(model, model.record, plot)
 
 

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from churn_assets.message.text.languages.packs import LANGUAGES
 
-CORPUS = "corpus"
+CORPUS, DEMO_WORLD = "corpus", "demo_world"
+OUTCOMES = ("accepted", "stayed", "complained")
+"""What may come of a message that was sent: accepted its offer, stayed in the label window, complained."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -106,6 +108,8 @@ class PreferencesGates(_Section):
     """Largest share of pairs of which a text that must not be sent was preferred to one that may be."""
     max_contradicting: Share = 0.05
     """Largest share of pairs whose opposite stands in the table as well, for the same prompt."""
+    max_propensity_z: Annotated[float, Field(gt=0)] = 4.5
+    """Largest distance, in standard errors, between a variant's share of the sends and its propensity."""
     max_noise_z: Annotated[float, Field(gt=0)] = 4.0
     """Largest distance, in standard errors, between the labels turned round and `label_noise` (simulated pairs)."""
 
@@ -152,6 +156,31 @@ class MessagesConfig(_Texts):
         return durations
 
 
+class SendsConfig(_Section):
+    """Where messages that were sent, and what came of them, come from.
+
+    `source` is `demo_world` (drawn, and answered by simulated customers: SIMULATED) or a JSONL file, see read.py.
+    """
+
+    source: Words = DEMO_WORLD
+    rows: Count | None = None
+    """How many the demo world answers; 40,000 by default."""
+    words: bool | None = None
+    """Whether words make a difference in the demo world, as they do by default."""
+
+    @model_validator(mode="after")
+    def _nothing_ignored(self) -> Self:
+        ignored = [name for name in ("rows", "words") if getattr(self, name) is not None]
+        if ignored and not self.simulated:
+            raise ValueError(f"{', '.join(ignored)} has no meaning with source: {self.source}; leave it out")
+        return self
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the demo world answers."""
+        return self.source == DEMO_WORLD
+
+
 class PreferencesConfig(_Texts):
     """Where preference pairs come from: `corpus`, or a JSONL file with rows `{"prompt", "chosen", "rejected"}`."""
 
@@ -164,6 +193,8 @@ class PreferencesConfig(_Texts):
     reward model, 2,000 pairs: it agrees with 94 % of such labels, with 90 % at 0.25."""
     label_noise: Annotated[float, Field(ge=0, lt=0.5)] = 0.05
     """Share of pairs whose label is turned round, in every split alike."""
+    sends: SendsConfig | None = None
+    """Messages that were sent, with what came of them: the rewards, the judge and who writes are then by outcome."""
     gates: PreferencesGates = PreferencesGates()
 
 

@@ -17,6 +17,7 @@ from churn_assets.arms import Menu
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Floats
 from churn_assets.gates.report import Outcome
+from churn_assets.message.by_outcome import Outcomes, opponents_by_outcome
 from churn_assets.message.config import MessagesConfig
 from churn_assets.message.corpus.data import MessageCorpus, Preferences
 from churn_assets.message.corpus.sentences import write_sendable
@@ -25,7 +26,7 @@ from churn_assets.message.model import gates
 from churn_assets.message.model.audit import says_another, says_only
 from churn_assets.message.model.gates import Booleans
 from churn_assets.message.model.generation import Writer, generate
-from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel, Which
+from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.likelihood import divergence, mean_log_ratio, perplexity
 from churn_assets.message.model.masks import guide_of, masks_of
 from churn_assets.message.model.scoring import Scorer, score
@@ -98,15 +99,13 @@ def messages_before(
     return messages_of_policy(before, held_out[: config.gates.compared_prompts], safety, seed, config)
 
 
-def quality_of(preferences: Preferences, reward_model: RewardModel, config: PpoTextConfig) -> Quality:
+def quality_of(preferences: Preferences, reward_model: RewardModel) -> Quality:
     """By the gold rules where they labelled the pairs, else by the judge."""
     if preferences.simulated:
         return Quality(
             "the gold rules", lambda messages, situations: gates.gold_scores(situations, _raw(messages))
         )
-    return Quality(
-        "the judge", lambda messages, situations: _judged(reward_model, messages, situations, config)
-    )
+    return Quality("the judge", lambda messages, situations: _judged(reward_model, messages, situations))
 
 
 def learned_the_language(
@@ -135,17 +134,21 @@ def ranks_pairs(model: RewardModel, preferences: Preferences, config: RewardMode
     pairs = preferences.of("test")
     prompts, whole = pairs["prompt"].tolist(), [True] * len(pairs)
     chosen, rejected = pairs["chosen"].tolist(), pairs["rejected"].tolist()
-    reward, judge = (
-        _scores(model, which, config, prompts, chosen, whole)
-        - _scores(model, which, config, prompts, rejected, whole)
-        for which in NETWORKS
-    )
-    right = None
+    reward = _scores(model, config, prompts, chosen, whole) - _scores(model, config, prompts, rejected, whole)
+    judge = model.judge.score(prompts, chosen, whole) - model.judge.score(prompts, rejected, whole)
+    right, truths = None, list[Floats]()
     if preferences.simulated:
         known = zip(pairs["customer_id"], preferences.situations(pairs), strict=True)
         of_rows = [Situation(customer, *found) for customer, found in known if found]
-        right = gates.labels_by_gold(of_rows, chosen, rejected)
-    return gates.ranks_pairs(reward, judge, right, pairs["rule"].tolist(), config.gates)
+        truths.append(gates.gold_scores(of_rows, chosen) - gates.gold_scores(of_rows, rejected))
+        right = truths[0] > 0
+        outcomes = None if preferences.sends is None else Outcomes.of(preferences.sends, config.worth)
+        if outcomes is not None:  # both learned from outcomes too, of other customers
+            truths.append(
+                outcomes.model.expected(prompts, chosen) - outcomes.model.expected(prompts, rejected)
+            )
+    rules = pairs["rule"].tolist()
+    return gates.ranks_pairs(reward, judge.astype(float), right, rules, config.gates, truths)
 
 
 def rewards_are_its_own(
@@ -160,7 +163,7 @@ def rewards_are_its_own(
     """Every reward that the training logged is the reward model's, and the log is of the published weights."""
     logged = policy.rollouts
     prompts, texts, ended = (logged[name].tolist() for name in ("prompt", "text", "ended"))
-    rescored = _scores(reward_model, "reward", config, prompts, texts, ended)
+    rescored = _scores(reward_model, config, prompts, texts, ended)
     refused = guide_of_messages(policy.model, messages, safety).refused(prompts, texts)
     given = shaped_reward(reward_model.reward.standardised(rescored), ended, config, refused)
     last = logged[logged["step"] == gates.course_of(policy, reward_model, config).kept]
@@ -205,8 +208,8 @@ def not_over_optimised(
     """A second reward model, on which nothing was trained, agrees that what is written is better."""
     compared = held_out[: config.gates.compared_prompts]
     return gates.not_over_optimised(
-        _judged(reward_model, written[: len(compared)], compared, config),
-        _judged(reward_model, written_before, compared, config),
+        _judged(reward_model, written[: len(compared)], compared),
+        _judged(reward_model, written_before, compared),
         gates.course_of(policy, reward_model, config),
         config.judge_window,
         config.gates,
@@ -219,19 +222,23 @@ def better_than_sft(
     written: list[Message],
     written_before: list[Message],
     quality: Quality,
+    preferences: Preferences,
     safety: Safety,
     messages: MessageCorpus,
     seed: int,
     config: PpoTextConfig,
 ) -> Outcome:
-    """Better messages than the SFT model's for the same customers; template and composer beside them."""
+    """Better messages than the SFT model's for the same customers; what else could be sent beside them."""
     compared = held_out[: config.gates.compared_prompts]
     ours, theirs = (quality.of(each, compared) for each in (written[: len(compared)], written_before))
-    others = {
-        name: quality.of(texts, compared)
-        for name, texts in messages_of_opponents(compared, safety, seed, composed=messages.simulated).items()
-    }
-    return gates.better_than_sft(compared, ours, theirs, quality.by, config.gates, others)
+    texts = messages_of_opponents(compared, safety, seed, composed=messages.simulated)
+    others = {name: quality.of(each, compared) for name, each in texts.items()}
+    outcomes = None if preferences.sends is None else Outcomes.of(preferences.sends, config.worth)
+    by_outcome = []
+    if outcomes is not None:
+        rivals = {name: _raw(each) for name, each in {**texts, "sft_model": written_before}.items()}
+        by_outcome = opponents_by_outcome(outcomes, compared, _raw(written[: len(compared)]), rivals)
+    return gates.better_than_sft(compared, ours, theirs, quality.by, config.gates, others, by_outcome)
 
 
 def messages_of_opponents(
@@ -290,14 +297,13 @@ def no_worse_than(
 
 def _scores(
     model: RewardModel,
-    which: Which,
     config: RewardModelConfig | PpoTextConfig,
     prompts: Sequence[str],
     texts: Sequence[str],
     ended: Sequence[bool],
 ) -> npt.NDArray[Any]:
     with threads(config.compute):
-        scorer = Scorer.of(model, which, str(device_of(config.compute)))
+        scorer = Scorer.of(model, str(device_of(config.compute)))
         return score(scorer, prompts, texts, ended).astype(float)
 
 
@@ -314,12 +320,10 @@ def _says_only(held_out: Sequence[Situation], texts: Sequence[str]) -> Booleans:
     )
 
 
-def _judged(
-    model: RewardModel, messages: Sequence[Message], situations: Sequence[Situation], config: PpoTextConfig
-) -> Floats:
+def _judged(model: RewardModel, messages: Sequence[Message], situations: Sequence[Situation]) -> Floats:
     """(n,) the judge's scores of raw texts, in standard deviations of the SFT model's."""
     prompts, ended = [each.prompt for each in situations], [each.ended for each in messages]
-    raw = _scores(model, "judge", config, prompts, _raw(messages), ended)
+    raw = model.judge.score(prompts, _raw(messages), ended)
     return model.judge.standardised(raw).astype(float)
 
 

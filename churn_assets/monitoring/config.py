@@ -69,6 +69,8 @@ class LiveConfig(_Section):
         max_contact_rate: A release whose policy certainly contacts a larger share of its customers is rolled back.
         max_complaint_rate: The same if a larger share of those whom it contacted complained.
         max_opt_out_rate: The same if a larger share of them asked not to be contacted again.
+        slices: Categorical features; a release that certainly does harm to the customers of one level of one of them,
+            by `max_churn_increase` or `max_loss`, is rolled back too.
     """
 
     window_outcomes: Annotated[int, Field(ge=200)] = 2_000
@@ -80,6 +82,7 @@ class LiveConfig(_Section):
     max_contact_rate: Probability | None = None
     max_complaint_rate: Probability | None = None
     max_opt_out_rate: Probability | None = None
+    slices: Annotated[tuple[str, ...], Field(max_length=8)] = ()
 
     @property
     def limits(self) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -209,7 +210,7 @@ def breach_in(
         if look.stop <= judged:
             continue
         found = earned(tally(look.start, look.stop))
-        if found is not None and (why := _broken(found, look.z, config)):
+        if found is not None and (why := broken(found, look.z, config)):
             return Breach(look.stop - look.start, f"{why} over decisions {look.start + 1} to {look.stop}")
     return None
 
@@ -230,7 +231,7 @@ class Look:
 
 def look_at_all(count: int, config: LiveConfig) -> Look:
     """The first `count` decisions together, by a bound that holds however often it is asked."""
-    return Look(0, count, mixture_z(count / (_PLAN * config.min_outcomes), _error(config) / 4))
+    return Look(0, count, harm_z(count, _error(config) / 4, config))
 
 
 def looks(rows: int, config: LiveConfig) -> list[Look]:
@@ -289,12 +290,73 @@ def _shares(left: pd.DataFrame, name: str) -> Floats:
     return np.asarray(contacted["complained" if name == "complaint" else "opted_out"], np.float64)
 
 
+def slice_breach(decisions: pd.DataFrame, config: LiveConfig) -> Breach | None:
+    """Whether the release does harm, beyond doubt at all looks, in a slice of its customers (`slices`).
+
+    Args:
+        decisions: As for `earned`, oldest first, all since the release began to lead, with `levels`: of `slices`, as a
+            JSON list of texts.
+        config: Guardrails.
+    """
+    if not config.slices:
+        return None
+    telling = decisions[telling_rows(decisions)]
+    levels = levels_of(telling, config)
+    for name, inside, z in sliced(levels, config):
+        found = earned(telling[inside])
+        if found is not None and (why := broken(found, z, config)):
+            return Breach(found.rows, f"{name}: {why} over {found.rows} decisions")
+    return None
+
+
+def levels_of(decisions: pd.DataFrame, config: LiveConfig) -> pd.DataFrame:
+    """(n, slices) texts, of rows of a `DecisionIndex`; "None" of a feature that a decision has not."""
+    found = [json.loads(each) for each in decisions["levels"]]
+    return pd.DataFrame(found, decisions.index, list(config.slices))
+
+
+def sliced(levels: pd.DataFrame, config: LiveConfig) -> Iterator[tuple[str, NDArray[np.bool_], float]]:
+    """Each slice with enough decisions: what it is called, which (n,) are its, the standard errors a harm must have.
+
+    The error is shared equally by the columns, and by a column's levels in the order in which they first came, which
+    stays as it is while decisions come: for any number of them (`share_of_error`).
+
+    Args:
+        levels: (n, slices) texts, oldest first.
+        config: Guardrails.
+    """
+    for column in levels:
+        place, names = pd.factorize(levels[column])
+        for number, name in enumerate(names):
+            inside = place == number
+            if inside.sum() >= config.min_outcomes:
+                error = share_of_error(number + 1, _error(config) / len(levels.columns)) / 2
+                yield f"{column} {name}", inside, harm_z(int(inside.sum()), error, config)
+
+
+def harm_z(rows: int, error: float, config: LiveConfig) -> float:
+    """How many standard errors a harm must have over decisions that are looked at again and again as they come."""
+    return mixture_z(rows / (_PLAN * config.min_outcomes), error)
+
+
+def harm_error(config: LiveConfig) -> float:
+    """What may be erred about the harm that a release does to all customers, by either of the two figures."""
+    return _error(config) / 2
+
+
 def _error(config: LiveConfig) -> float:
-    """Of each kind of guardrail: harm, and limits where there are any."""
-    return config.false_alarms / (2 if config.limits else 1)
+    """Of each kind of guardrail: harm, limits where there are any, and harm in slices where there are some."""
+    return config.false_alarms / (1 + bool(config.limits) + bool(config.slices))
 
 
-def _broken(found: Earned, z: float, config: LiveConfig) -> str:
+def broken(found: Earned, z: float, config: LiveConfig) -> str:
+    """Which guardrail a release breaks beyond doubt, and what was found; empty where it keeps both.
+
+    Args:
+        found: What it earned.
+        z: Standard errors that a harm must have.
+        config: Guardrails.
+    """
     most = found.lift.value + z * found.lift.standard_error
     allowed = -config.max_loss * abs(found.no_contact.value)
     if most < allowed:

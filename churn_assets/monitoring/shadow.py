@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTableError, prepare
 from churn_assets.deciding.table import PRIOR_OFFERS, decide_table
@@ -36,7 +38,10 @@ MOST_COMPARED = 200_000
 
 
 def newest_learnable(
-    chunks: Iterable[LiveLog], rows: Iterable[OfferRows], most: int = MOST_COMPARED
+    chunks: Iterable[LiveLog],
+    rows: Iterable[OfferRows],
+    most: int = MOST_COMPARED,
+    since: datetime = _ANY_TIME,
 ) -> tuple[LiveLog, OfferRows]:
     """The newest decisions that can be learned from, whole and as rows; reads no further back than they lie.
 
@@ -44,19 +49,22 @@ def newest_learnable(
         chunks: The decision log, segment by segment, newest first.
         rows: Of each segment, those that can be learned from.
         most: How many are wanted.
+        since: Of those that were made then, or later.
     """
     whole, learned, arms, count = list[pd.DataFrame](), list[pd.DataFrame](), tuple[str, ...](), 0
     for live, part in zip(chunks, rows, strict=False):  # stops where there are enough
-        arms, count = part.arms, count + len(part.frame)
-        if len(part.frame):
-            whole.append(live.frame.merge(part.frame[_KEY], on=_KEY))
-            learned.append(part.frame)
+        arms, new = part.arms, part.frame[part.frame["decided_at"] >= since]
+        count += len(new)
+        if len(new):
+            whole.append(live.frame.merge(new[_KEY], on=_KEY))
+            learned.append(new)
         if count >= most:
             break
-    none = pd.DataFrame(columns=_KEY)
     found, both = (
-        pd.concat(each[::-1], ignore_index=True).tail(most).reset_index(drop=True) if each else none
-        for each in (learned, whole)
+        pd.concat(each[::-1], ignore_index=True).tail(most).reset_index(drop=True)
+        if each
+        else pd.DataFrame(columns=columns)
+        for each, columns in ((learned, _KEY), (whole, [*_KEY, "assigned", "release"]))
     )
     return LiveLog(both, {}), OfferRows(found, arms, {})
 
@@ -81,28 +89,89 @@ def shadow(
         policy: What the candidate must keep.
         number: Of the candidate, from 1, among those that were held against this champion.
     """
-    logged = rows.frame.merge(
+    logged = whole_rows(live, rows)
+    try:
+        scored = Scored.of(logged, rows.arms, [candidate, leaders[0]])
+    except OffPolicyError as error:
+        return Shadow(len(logged), by_chance(logged, candidate), release=False, reason=str(error))
+    return beside_leaders(scored, rows.arms, candidate, leaders, policy, number)
+
+
+def beside_leaders(
+    scored: Scored,
+    arms: tuple[str, ...],
+    candidate: AnyDecider,
+    leaders: Sequence[AnyDecider],
+    policy: PromotionPolicy,
+    number: int,
+) -> Shadow:
+    """As `shadow`, of decisions of a log with these arms, made ready for candidate and champion."""
+    ours, theirs = scored.choices
+    earlier, left_out = _earlier(scored.logged, arms, leaders[1:])
+    against = [(leaders[0].release, theirs), *earlier]
+    told = compare(scored.evidence, ours, against, policy, number, _a_day(scored.logged))
+    reason = "; ".join([told.reason, *left_out])
+    promote, reject = told.verdict == "promote", told.verdict == "reject"
+    explored = by_chance(scored.logged, candidate)
+    return Shadow(len(scored.logged), explored, promote, reason, reject, told.against)
+
+
+def by_chance(logged: pd.DataFrame, candidate: AnyDecider) -> float:
+    """Share of decisions that were drawn: by exploration, or by a trial that left them to the candidate."""
+    drawn = (logged["assigned"] == "exploration") | (logged["release"] == candidate.release)
+    return float(drawn.mean()) if len(logged) else 0.0
+
+
+def whole_rows(live: LiveLog, rows: OfferRows) -> pd.DataFrame:
+    """The decisions that can be learned from, with all that was logged of them."""
+    return rows.frame.merge(
         live.frame.drop_duplicates(_KEY), on=_KEY, suffixes=("", "_live"), validate="one_to_one"
     )
-    explored = float((logged["assigned"] == "exploration").mean()) if len(logged) else 0.0
-    if len(logged) < 2:
-        return Shadow(len(logged), explored, release=False, reason="there is nothing to compare on")
-    champion = leaders[0]
-    try:
-        evidence = _evidence(logged, rows.arms, champion.schema)
-        ours = _choices(logged, rows.arms, candidate)
-        theirs = [(champion.release, _choices(logged, rows.arms, champion))]
-    except CustomerTableError:  # its text says whose value that is
-        why = "the features of a live decision are none that both releases take"
-    except OffPolicyError as error:
-        why = str(error)
-    else:
-        earlier, left_out = _earlier(logged, rows.arms, leaders[1:])
-        found = compare(evidence, ours, [*theirs, *earlier], policy, number, _a_day(logged))
-        reason = "; ".join([found.reason, *left_out])
-        promote, reject = found.verdict == "promote", found.verdict == "reject"
-        return Shadow(len(logged), explored, promote, reason, reject, found.against)
-    return Shadow(len(logged), explored, release=False, reason=f"they cannot be compared: {why}")
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Live decisions made ready to score, and what some releases would have decided there.
+
+    Attributes:
+        logged: n decisions, as of `whole_rows`.
+        design: (n, p) of the outcome model.
+        fold: (n,) of the customers.
+        evidence: What they show of money.
+        choices: (n, K) of each release.
+    """
+
+    logged: pd.DataFrame
+    design: Floats
+    fold: NDArray[np.int64]
+    evidence: LoggedDecisions
+    choices: tuple[Floats, ...]
+
+    @classmethod
+    def of(cls, logged: pd.DataFrame, arms: tuple[str, ...], deciders: Sequence[AnyDecider]) -> Scored:
+        """Ask releases, all of one schema, about n decisions.
+
+        Raises:
+            OffPolicyError: There are fewer than 2, or a release cannot decide about these customers with these arms.
+        """
+        if len(logged) < 2:
+            raise OffPolicyError("there is nothing to compare on")
+        try:
+            evidence, design, fold = _evidence(logged, arms, deciders[-1].schema)
+            choices = tuple(_choices(logged, arms, decider) for decider in deciders)
+        except CustomerTableError as error:  # its text says whose value that is
+            message = (
+                "they cannot be compared: the features of a live decision are none that both releases take"
+            )
+            raise OffPolicyError(message) from error
+        except OffPolicyError as error:
+            raise OffPolicyError(f"they cannot be compared: {error}") from error
+        return cls(logged, design, fold, evidence, choices)
+
+    @property
+    def left(self) -> LoggedDecisions:
+        """The same of who left: 1 for a customer who did."""
+        return _told(self.logged, self.evidence, self.design, self.fold, "churned")
 
 
 def _a_day(logged: pd.DataFrame) -> float | None:
@@ -146,20 +215,25 @@ def _choices(logged: pd.DataFrame, arms: tuple[str, ...], decider: AnyDecider) -
     return np.asarray(decided.to_numpy()[:, None] == np.array(arms, object), np.float64)
 
 
-def _evidence(logged: pd.DataFrame, arms: tuple[str, ...], schema: CustomerSchema) -> LoggedDecisions:
+def _evidence(
+    logged: pd.DataFrame, arms: tuple[str, ...], schema: CustomerSchema
+) -> tuple[LoggedDecisions, Floats, NDArray[np.int64]]:
     """The decisions made ready to score: a customer's decisions share a fold and are no independent rows."""
     design = outcome_design(prepare(_customers(logged, schema), schema, where="live decisions"))
+    fold = schema.fold_of(logged["customer_id"]).astype(np.int64)
     customer = np.asarray(pd.factorize(logged["customer_id"])[0], np.int64)
     arm = np.asarray(pd.Index(arms).get_indexer(logged["arm"]), np.int64)
-    reward = logged["margin"].to_numpy(np.float64)
-    expected = cross_fitted_outcomes(
-        design,
-        np.arange(len(logged)),
-        logged[PRIOR_OFFERS].to_numpy(np.int64),
-        arm,
-        reward,
-        schema.fold_of(logged["customer_id"]).astype(np.int64),
-        len(arms),
-    )
     propensities = logged[list(map(propensity_column, arms))].to_numpy(np.float64)
-    return LoggedDecisions(arm, reward, propensities, expected, customer)
+    nothing = np.zeros(len(logged))
+    known = LoggedDecisions(arm, nothing, propensities, np.zeros_like(propensities), customer)
+    return _told(logged, known, design, fold, "margin"), design, fold
+
+
+def _told(
+    logged: pd.DataFrame, known: LoggedDecisions, design: Floats, fold: NDArray[np.int64], outcome: str
+) -> LoggedDecisions:
+    """The same decisions with another outcome, and what is expected of it."""
+    reward, prior = logged[outcome].to_numpy(np.float64), logged[PRIOR_OFFERS].to_numpy(np.int64)
+    arms = known.propensities.shape[1]
+    expected = cross_fitted_outcomes(design, np.arange(len(logged)), prior, known.arm, reward, fold, arms)
+    return replace(known, reward=reward, expected=expected)

@@ -11,10 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from churn_assets.customers.labels import LEAST_HISTORIES, SLACK
 from churn_assets.customers.schema import ID, ROW_DATE
 from churn_assets.customers.table import CustomerTable
 from churn_assets.offers.log import OfferLog, OfferLogError
 
+Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
@@ -22,14 +24,15 @@ def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable,
     """Rows of the customers, and (n,) the row that each decision could know.
 
     Of a panel these are all its rows, and the newest from before the decision; otherwise the customers as they are.
-    Where the log has features of its own there is a row for each decision, which has them in the table's place.
+    Where the log has features of its own, or follows customers of one row each (`months_followed`), there is a row for
+    each decision, with those features in the table's place and a tenure that has grown since the first one.
 
     Raises:
         OfferLogError: A decision is about a customer who is not there, or of whom there is no row from before.
     """
     positions = log.positions(customers.ids)
     if customers.history is None:
-        return _as_logged(log, customers, positions)
+        return _as_logged(log, customers, positions, months_followed(log, customers))
     place = _newest_before(log, customers.history)
     if (place < 0).any():
         raise OfferLogError(
@@ -39,14 +42,44 @@ def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable,
     return _as_logged(log, customers.history, place)
 
 
-def _as_logged(log: OfferLog, rows: CustomerTable, place: Ints) -> tuple[CustomerTable, Ints]:
-    """Those rows with the features that the log has as they were, and where each decision's is."""
-    own = log.own_features
-    if own.empty:
+def months_followed(log: OfferLog, customers: CustomerTable) -> Floats:
+    """(n,) months since the customer's first decision; zeros where the log does not follow its customers.
+
+    It does if it decides about the same ones again, never within a label window and never after they have left. Whoever
+    writes several answers of one customer down, each as of the same features, does not.
+    """
+    customer, months = log.positions(customers.ids), log.months
+    order = np.lexsort((months, customer))
+    again = np.diff(customer[order]) == 0
+    near = np.diff(months[order]) < (1 - SLACK) * customers.schema.label_window_months
+    if again.sum() < LEAST_HISTORIES or (again & (near | (log.churned[order][:-1] == 1))).any():
+        return np.zeros(len(log))
+    return np.asarray(months - pd.Series(months).groupby(customer).transform("min").to_numpy(), np.float64)
+
+
+def customers_then(log: OfferLog, customers: CustomerTable) -> pd.DataFrame:
+    """(n, F) the customer of each decision as the table could know them; of whom it knew nothing yet, as they are."""
+    now = log.positions(customers.ids)
+    if customers.history is None:
+        return customers.frame.iloc[now]
+    newest = _newest_before(log, customers.history)
+    then = np.flatnonzero(newest >= 0)
+    frame = customers.frame.iloc[now].reset_index(drop=True)
+    frame.iloc[then] = customers.history.frame.iloc[newest[then]][frame.columns]
+    return frame
+
+
+def _as_logged(
+    log: OfferLog, rows: CustomerTable, place: Ints, grown: Floats | None = None
+) -> tuple[CustomerTable, Ints]:
+    """Those rows with what the log has as it was and (n,) months of tenure more, and where each decision's is."""
+    known, tenure = {str(name): values for name, values in log.own_features.items()}, rows.schema.tenure
+    if grown is not None and grown.any() and tenure is not None:
+        known.setdefault(tenure, rows.frame[tenure].iloc[place].reset_index(drop=True) + grown)
+    if not known:
         return rows, place
     stored = CustomerTable(rows.frame.iloc[place].reset_index(drop=True), rows.schema, rows.source)
-    known = stored.frame.assign(**{str(name): values for name, values in own.items()})
-    return replace(stored, frame=known, stored=stored), np.arange(len(log))
+    return replace(stored, frame=stored.frame.assign(**known), stored=stored), np.arange(len(log))
 
 
 def known_before(log: OfferLog, customers: CustomerTable, where: str) -> tuple[OfferLog, int]:

@@ -6,6 +6,7 @@ The only code that may meet the world.
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from churn_assets.customers.names import PSEUDONYMS, named, naming_key
 from churn_assets.flow.asset import Made, Step, asset
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.gates.plots import Plot
-from churn_assets.offers.checks import OFFER_LOG
+from churn_assets.offers.checks import CAME_OF_IT, OFFER_LOG
 from churn_assets.offers.config import OfferLogConfig
 from churn_assets.offers.economics import Economics
 
@@ -87,7 +88,7 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
 def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     import numpy as np
 
-    from churn_assets.offers.as_of import known_before
+    from churn_assets.offers.as_of import customers_then, known_before
     from churn_assets.offers.economics import catalogue
     from churn_assets.offers.eligibility import Eligibility
     from churn_assets.offers.log import configured_log
@@ -113,7 +114,7 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step, log.menu)
     strangers, earlier = log.strangers, log.unknown
     if served is not None:
-        log = append(log, served, customers.ids, customers.frame)
+        log = append(log, served, customers.ids, partial(customers_then, customers=customers))
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
     log, unknown = known_before(log, customers, str(config.source))
     if config.newest is not None:
@@ -140,10 +141,10 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
                 "arms",
                 "bar",
                 "arm",
-                ("accepted", "churned"),
-                "Accepted and churned by arm",
+                CAME_OF_IT,
+                "What came of it by arm",
                 "arm",
-                "share",
+                where_there=CAME_OF_IT,
             ),
         ),
         columns=_columns(log),
@@ -159,7 +160,8 @@ def _counts(served: OfferRows, appended: int) -> list[dict[str, object]]:
 
 
 def _outcomes(log: OfferLog) -> dict[str, float]:
-    told = {"churned": "churned", "margin": "mean_margin"}
+    came = "outcome" if log.of_outcome else "churned"
+    told = {came: came, "margin": "mean_margin"}
     return {said: float(log.frame[name].mean()) for name, said in told.items() if name in log.frame}
 
 
@@ -177,6 +179,7 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "prior_offers": "Offers in the 90 days before.",
         "accepted": f"1: accepted. {origin}",
         "churned": f"1: left within the label window. {origin}",
+        "outcome": f"What the value is of. {origin}",
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
     meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}

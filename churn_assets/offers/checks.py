@@ -3,6 +3,9 @@
 from churn_assets.flow.check import CheckSpec
 from churn_assets.gates.plots import Plot
 
+CAME_OF_IT = ("accepted", "churned", "outcome")
+"""Whatever came of decisions: leaving, or another outcome that is configured in its place."""
+
 OFFER_LOG: tuple[CheckSpec, ...] = (
     CheckSpec(
         name="enough_decisions",
@@ -11,8 +14,8 @@ OFFER_LOG: tuple[CheckSpec, ...] = (
         advice="Collect more decisions, or hold more customers out from contact; fewer cannot rank policies.",
         run="churn_assets.offers.gates:volume_gates",
         plots=(
-            Plot("arms", "bar", "arm", ("accepted", "churned"), "Accepted, churned by arm", "arm", "share"),
-            Plot("waves", "line", "wave", ("accepted", "churned"), "Over time", "week", "share"),
+            Plot("arms", "bar", "arm", CAME_OF_IT, "What came of it by arm", "arm", where_there=CAME_OF_IT),
+            Plot("waves", "line", "wave", CAME_OF_IT, "Over time", "week", where_there=CAME_OF_IT),
         ),
     ),
     CheckSpec(

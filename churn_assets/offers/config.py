@@ -46,6 +46,11 @@ class OfferLogGates(BaseModel, frozen=True, extra="forbid"):
         le=1,
         description="Largest change of churn by contact that the log may fail to show (power .8): how precise it is.",
     )
+    max_detectable_share: float = Field(
+        default=0.5,
+        gt=0,
+        description="The same of another outcome than leaving, as a share of its mean without contact.",
+    )
     min_propensity: float = Field(default=0.01, gt=0, lt=1, description="Smallest propensity of any arm.")
     min_effective_share: float = Field(
         default=0.25,

@@ -1,12 +1,14 @@
 """The decision log on disk as tables: each segment is read once, and what is asked is answered in bounded memory.
 
-The index is made from the log and from nothing else: losing it loses nothing. It holds no text of a person: customers
-and decisions stand in it by 64 bits of a hash, features not at all but the price.
+The index is made from the log and from nothing else: losing it loses nothing. It holds no name of a person: customers
+and decisions stand in it by 64 bits of a hash, features not at all but the price and those whose levels guardrails
+judge apart.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +17,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.offers.log import propensity_column
-from churn_assets.offers.records import LoggedOutcome, read_decision, read_outcomes
+from churn_assets.offers.records import LoggedCustomer, LoggedOutcome, read_decision, read_outcomes
 from churn_assets.offers.segments import DECISIONS, SUFFIX, SegmentError, sealed_segments
 from churn_assets.offers.stored_log import LoggedSegment, logged_segments, stored_segments
 from churn_assets.store.backend import Backend
@@ -29,7 +31,7 @@ from churn_assets.store.local import private_folder
 
 NO_CONTACT = propensity_column(NO_CONTACT_ID)
 
-_VERSION = 3
+_VERSION = 4
 _CACHE_KB = 16 << 10
 _SAME_MONEY = 0.01
 """An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
@@ -37,7 +39,7 @@ _BUSY_SECONDS = 60.0
 _SECOND = 1_000_000
 _CLOCKS_DIFFER = timedelta(minutes=5)
 """What lies further ahead was told by a clock that is wrong."""
-_MARKS = ", ".join("?" * 11)
+_MARKS = ", ".join("?" * 12)
 
 _CHUNK = 20_000
 
@@ -47,7 +49,7 @@ CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE names(id INTEGER PRIMARY KEY, text TEXT UNIQUE NOT NULL);
 CREATE TABLE decisions(
     id INTEGER PRIMARY KEY, at INTEGER, release INTEGER, customer INTEGER, arm INTEGER, assigned INTEGER,
-    idle REAL, risk REAL, acceptance REAL, price REAL, contact INTEGER);
+    idle REAL, risk REAL, acceptance REAL, price REAL, contact INTEGER, levels TEXT);
 CREATE TABLE outcomes(
     id INTEGER PRIMARY KEY, accepted REAL, churned REAL, margin REAL, complained REAL, opted_out REAL,
     told_at INTEGER, contradicted INTEGER);
@@ -56,12 +58,12 @@ CREATE TABLE reports(
     told_at INTEGER, contradicted INTEGER);
 CREATE TABLE pending(id INTEGER PRIMARY KEY, release INTEGER, at INTEGER);
 CREATE INDEX pending_of ON pending(release, at);
-CREATE TABLE judged(place INTEGER PRIMARY KEY, id INTEGER UNIQUE, telling INTEGER);
-CREATE UNIQUE INDEX judged_telling ON judged(telling) WHERE telling IS NOT NULL;
+CREATE TABLE judged(side TEXT, place INTEGER, id INTEGER UNIQUE, telling INTEGER, PRIMARY KEY(side, place));
+CREATE UNIQUE INDEX judged_telling ON judged(side, telling) WHERE telling IS NOT NULL;
 """
 """`outcomes` is what the log told, `reports` what a file told; `pending` are decisions whose outcome is whole and that
-nobody has judged yet, `judged` those of the release that leads, in the order in which they became known: one that was
-judged keeps its place."""
+nobody has judged yet, `judged` those of the release that leads, and of one that is tried beside it, each in the order
+in which they became known: one that was judged keeps its place. `levels` are those of the slices that are watched."""
 
 _KNOWN = """
 SELECT coalesce(o.accepted, r.accepted) AS accepted, coalesce(o.churned, r.churned) AS churned,
@@ -80,14 +82,16 @@ WHERE churned IS NOT NULL AND (accepted IS NOT NULL OR NOT contact) AND NOT coal
   AND NOT EXISTS (SELECT 1 FROM judged WHERE judged.id = :id)
 """
 _ROWS = f"""
-SELECT k.customer AS customer_id, arms.text AS arm, who.text AS assigned, k.idle, k.risk, k.acceptance, k.price,
-  k.accepted, k.churned, k.margin, k.complained, k.opted_out
+SELECT k.customer AS customer_id, arms.text AS arm, who.text AS assigned, k.levels,
+  iif(j.telling IS NULL, 0, k.idle) AS idle, k.risk, k.acceptance,
+  k.price, k.accepted, k.churned, k.margin, k.complained, k.opted_out
 FROM judged j JOIN ({_KNOWN}) k ON k.id = j.id JOIN names arms ON arms.id = k.arm JOIN names who ON who.id = k.assigned
 """
 _FRAME = (
     "customer_id",
     "arm",
     "assigned",
+    "levels",
     NO_CONTACT,
     "risk",
     "acceptance",
@@ -102,11 +106,22 @@ _FRAME = (
 
 @dataclass(frozen=True)
 class Reign:
-    """A time in which a release leads: the number of its record in the channel, which release, and since when."""
+    """A time in which a release leads, or is tried.
+
+    Attributes:
+        record: Number of what began it: in the channel, or in the log of trials.
+        release: Which.
+        since: When it began.
+        without: Times within it, each from and until, whose decisions have a place and do not tell what no contact
+            would bring: another release was tried beside it, and the trial looks at both.
+        side: Those of a `leader` and of a `candidate` are judged apart.
+    """
 
     record: int
     release: str
     since: datetime
+    without: tuple[tuple[datetime, datetime], ...] = ()
+    side: Literal["leader", "candidate"] = "leader"
 
 
 class KnownOutcome(NamedTuple):
@@ -178,10 +193,11 @@ class DecisionIndex:
         path: Of the file; made where there is none, and made anew where it is no index or another version's. None: in
             memory.
         price: The feature that is the list price a month.
+        slices: Features whose levels are kept, to judge each level apart.
     """
 
-    def __init__(self, path: Path | None, price: str) -> None:
-        self._price = price
+    def __init__(self, path: Path | None, price: str, slices: Sequence[str] = ()) -> None:
+        self._price, self._slices = price, tuple(slices)
         self._path = path
         self.problems: dict[str, str] = {}
         try:
@@ -241,44 +257,48 @@ class DecisionIndex:
         release = self._name(reign.release)
         since = 0 if reign.since > now else _microseconds(reign.since)
         until = _microseconds(now - window)
+        without = [tuple(map(_microseconds, each)) for each in reign.without]
+        which, asked = "pending WHERE release = ? AND at >= ? AND at <= ?", (release, since, until)
         with self._transaction():
-            if self._fact("reign") != str(reign.record):
-                self._base.execute("DELETE FROM judged")
-                self._know("reign", str(reign.record))
-            place, telling = self._counts()
-            asked = (release, since, until)
-            which = "pending WHERE release = ? AND at >= ? AND at <= ?"
+            if self._fact(reign.side) != str(reign.record):
+                self._base.execute("DELETE FROM judged WHERE side = ?", (reign.side,))
+                self._know(reign.side, str(reign.record))
+            place, telling = self.counts(reign.side)
             rows = self._base.execute(
-                f"SELECT p.id, idle FROM (SELECT * FROM {which}) p JOIN decisions d ON d.id = p.id "
+                f"SELECT p.id, idle, p.at FROM (SELECT * FROM {which}) p JOIN decisions d ON d.id = p.id "
                 "ORDER BY p.at, p.id",
                 asked,
             )
             while found := rows.fetchmany(_CHUNK):
                 placed = []
-                for name, idle in found:
-                    tells = idle is not None and idle > 0
-                    placed.append((place, name, telling if tells else None))
+                for name, idle, at in found:
+                    tried = any(start <= at <= end for start, end in without)
+                    tells = idle is not None and idle > 0 and not tried
+                    placed.append((reign.side, place, name, telling if tells else None))
                     place, telling = place + 1, telling + tells
-                self._base.executemany("INSERT OR IGNORE INTO judged VALUES (?, ?, ?)", placed)
+                self._base.executemany("INSERT OR IGNORE INTO judged VALUES (?, ?, ?, ?)", placed)
             self._base.execute(f"DELETE FROM {which}", asked)
 
-    def counts(self) -> tuple[int, int]:
+    def counts(self, side: str = "leader") -> tuple[int, int]:
         """Decisions that have a place, and those of them that could have been left without contact."""
-        return self._counts()
+        last = "SELECT coalesce(max({}), -1) + 1 FROM judged WHERE side = ?"
+        return self._one(last.format("place"), side), self._one(last.format("telling"), side)
 
-    def rows(self, start: int, stop: int, *, telling: bool = False) -> pd.DataFrame:
+    def rows(self, start: int, stop: int, *, telling: bool = False, side: str = "leader") -> pd.DataFrame:
         """Settled decisions by their place, or by their place among those that could have been left without contact.
 
-        Columns: customer_id (a hash), arm, assigned, propensity_no_contact, risk, acceptance, price, accepted, churned,
-        margin (nan where nothing told it), complained, opted_out (0 where nothing told it).
+        Columns: customer_id (a hash), arm, assigned, levels (of the slices, a JSON list), propensity_no_contact (0
+        where it tells nothing), risk, acceptance, price, accepted, churned, margin (nan where nothing told it),
+        complained, opted_out (0 where nothing told it).
         """
         column = "telling" if telling else "place"
-        asked = f"{_ROWS} WHERE j.{column} >= ? AND j.{column} < ? ORDER BY j.{column}"
-        return _frame(self._base.execute(asked, (start, stop)).fetchall())
+        asked = f"{_ROWS} WHERE j.side = ? AND j.{column} >= ? AND j.{column} < ? ORDER BY j.{column}"
+        return _frame(self._base.execute(asked, (side, start, stop)).fetchall())
 
     def by_customer(self, stop: int) -> Iterator[pd.DataFrame]:
         """The first `stop` telling decisions in frames of which no two have a customer in common."""
-        found = self._base.execute(f"{_ROWS} WHERE j.telling < ? ORDER BY k.customer", (stop,))
+        asked = f"{_ROWS} WHERE j.side = 'leader' AND j.telling < ? ORDER BY k.customer"
+        found = self._base.execute(asked, (stop,))
         left: list[tuple[Any, ...]] = []
         while rows := found.fetchmany(_CHUNK):
             rows = left + rows
@@ -306,12 +326,12 @@ class DecisionIndex:
 
     def places_at(self, count: int) -> list[datetime]:
         """When the telling decisions were made that close `count` equal parts of those with a place; oldest first."""
-        _, telling = self._counts()
+        _, telling = self.counts()
         places = sorted({telling * part // count - 1 for part in range(1, count + 1)} - {-1})
         marks = ", ".join("?" * len(places))
         rows = self._base.execute(
-            f"SELECT d.at FROM judged j JOIN decisions d ON d.id = j.id WHERE j.telling IN ({marks}) "
-            "ORDER BY j.telling",
+            "SELECT d.at FROM judged j JOIN decisions d ON d.id = j.id WHERE j.side = 'leader' "
+            f"AND j.telling IN ({marks}) ORDER BY j.telling",
             places,
         )
         return [_time(at) for (at,) in rows]
@@ -337,6 +357,15 @@ class DecisionIndex:
             "FROM decisions d JOIN names who ON who.id = d.assigned GROUP BY 1, 2 ORDER BY 1, 2"
         ).fetchall()
         return pd.DataFrame(rows, columns=["month", "assigned", "n", "contacts"])
+
+    def decided_by(self, since: datetime) -> pd.DataFrame:
+        """How many decisions each release made since a time, by who chose: release, assigned, n, contacts."""
+        rows = self._base.execute(
+            "SELECT r.text, who.text, count(*), total(d.contact) FROM decisions d JOIN names r ON r.id = d.release "
+            "JOIN names who ON who.id = d.assigned WHERE d.at >= ? GROUP BY 1, 2 ORDER BY 1, 2",
+            (_microseconds(since),),
+        )
+        return pd.DataFrame(rows.fetchall(), columns=["release", "assigned", "n", "contacts"])
 
     def names(self) -> list[str]:
         """Of the segments that were read, oldest first."""
@@ -399,15 +428,19 @@ class DecisionIndex:
     def _decided(self, payload: bytes) -> Iterator[tuple[Any, ...]]:
         question, answer = read_decision(payload)
         asked = {customer.customer_id: customer for customer in question.customers}
-        at, release = _microseconds(answer.decided_at), self._name(answer.release)
+        at = _microseconds(answer.decided_at)
         for each in answer.decisions:
             price = asked[each.customer_id].features.get(self._price)
             idle = next((arm.propensity for arm in each.arms if arm.id == NO_CONTACT_ID), None)
             yield (
-                identity(each.decision_id), at, release, identity(each.customer_id), self._name(each.arm.id),
+                identity(each.decision_id), at, self._name(answer.by(each)), identity(each.customer_id),
+                self._name(each.arm.id),
                 self._name(each.assigned), idle, each.churn_risk, each.acceptance_probability,
-                price if isinstance(price, float | int) else None, each.contact,
+                price if isinstance(price, float | int) else None, each.contact, self._levels(asked[each.customer_id]),
             )  # fmt: skip
+
+    def _levels(self, customer: LoggedCustomer) -> str:
+        return json.dumps([str(customer.features.get(name)) for name in self._slices])
 
     def _tell(self, table: str, told: LoggedOutcome, at: int | None) -> int:
         """What was told first stands; `contradicted` where it was told again and otherwise."""
@@ -431,12 +464,6 @@ class DecisionIndex:
             (name, *both, *flags, at if new else told_at, wrong),
         )
         return name
-
-    def _counts(self) -> tuple[int, int]:
-        places = self._one("SELECT coalesce(max(place), -1) + 1 FROM judged")
-        return places, self._one(
-            "SELECT coalesce(max(telling), -1) + 1 FROM judged WHERE telling IS NOT NULL"
-        )
 
     def _name(self, text: str) -> int:
         found = self._base.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
@@ -481,7 +508,7 @@ class DecisionIndex:
         base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = OFF")  # losing it loses nothing
-        made_by = f"{_VERSION} {self._price}"
+        made_by = " ".join([str(_VERSION), self._price, *self._slices])
         base.execute("BEGIN IMMEDIATE")
         if not base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for statement in _TABLES.split(";")[:-1]:

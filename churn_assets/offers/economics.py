@@ -3,15 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from churn_assets.arms import ArmConfig, Catalogue, Menu, MoneyAmount
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class OutcomeConfig(BaseModel, frozen=True, extra="forbid"):
+    """What a decision is to bring in place of customers who stay: visits, or an amount of money, in one window.
+
+    One of `worth` and `largest` says which. Either is learned as the share that was missed, 1 less the outcome over its
+    largest: 0 or 1 of a visit, anything between of an amount. See docs/outcomes.md.
+    """
+
+    column: str = Field(min_length=1, description="Column of the offer log's file that says what came.")
+    window_days: float = Field(gt=0, description="Days after a decision in which it is counted.")
+    worth: float | None = Field(
+        default=None, gt=0, description="Of an outcome that comes or does not: money that one brings us."
+    )
+    largest: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of an amount of money: what counts at most of one decision; larger ones count as much. "
+        "`economics.margin` says which share of it is ours.",
+    )
+
+    @model_validator(mode="after")
+    def _comes_or_is_an_amount(self) -> Self:
+        if (self.worth is None) == (self.largest is None):
+            raise ValueError(
+                "expected one of worth (money that a visit, or a sale, brings: the column says yes or no) and largest "
+                "(the most that counts of an amount of money)"
+            )
+        return self
+
+    @property
+    def amount(self) -> bool:
+        """Whether it is an amount of money, and not something that comes or does not."""
+        return self.largest is not None
+
+    @property
+    def unit(self) -> float:
+        """The largest outcome, in its own unit."""
+        return 1.0 if self.largest is None else self.largest
 
 
 class Economics(BaseModel, frozen=True, extra="forbid"):
@@ -34,6 +74,23 @@ class Economics(BaseModel, frozen=True, extra="forbid"):
         le=120,
         description="Months that a percent off runs where the menu gives only the percent.",
     )
+    outcome: OutcomeConfig | None = Field(
+        default=None, description="What the value is of; left out: of customers who stay."
+    )
+
+    @model_validator(mode="after")
+    def _one_window(self) -> Self:
+        """Of another outcome nothing runs on after its window: it is paid for once, and so is what is given."""
+        if self.outcome is None:
+            return self
+        once = [each for each in ("value_horizon_months", "discount_months") if getattr(self, each) != 1]
+        if not self.outcome.amount and self.margin != 1:
+            once.append("margin")
+        if once:
+            raise ValueError(
+                f"{', '.join(once)}: found beside outcome, where it has no meaning; leave it out"
+            )
+        return self
 
 
 def catalogue(arms: Sequence[ArmConfig], economics: Economics) -> Catalogue:
@@ -42,7 +99,7 @@ def catalogue(arms: Sequence[ArmConfig], economics: Economics) -> Catalogue:
 
 
 def decision_value(
-    menu: Menu, arm: Ints, price: Floats, accepted: Ints, churned: Ints, economics: Economics
+    menu: Menu, arm: Ints, price: Floats, accepted: Ints, churned: Floats | Ints, economics: Economics
 ) -> Floats:
     """(n,) money that decisions were worth over one label window.
 
@@ -55,7 +112,7 @@ def decision_value(
         arm: (n,) index into `menu` of what was decided.
         price: (n,) monthly list price.
         accepted: (n,) 1 where the offer was accepted.
-        churned: (n,) 1 where the customer left in the label window.
+        churned: (n,) 1 where the customer left in the label window, or the share of another outcome that was missed.
         economics: What a customer is worth.
 
     >>> menu = Catalogue().menu([0.0, 0.1])

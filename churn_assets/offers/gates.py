@@ -13,7 +13,7 @@ from churn_assets.gates.estimates import clustered
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.offers.config import OfferLogGates
 from churn_assets.offers.dependence import dependence, residuals, standardised_sum
-from churn_assets.offers.log import OfferLog
+from churn_assets.offers.log import OUTCOME, OfferLog
 from churn_assets.offers.support import never_possible
 
 Floats = NDArray[np.float64]
@@ -41,17 +41,27 @@ def volume_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     if log.known_by != "contacted_only":
         found[1:1] = [
             Gate("no_contact_share", float((arm == 0).mean()), ">=", gates.min_no_contact_share),
-            Gate(
-                "detectable_effect",
-                detectable_effect(log),
-                "<=",
-                gates.max_detectable_effect,
-                f"least change of churn by contact that it would show, with power {POWER:g}; more decisions, or as "
-                "many with contact as without, make it smaller",
-            ),
+            _precision(log, gates),
         ]
         tables["no_contact_churn"] = _no_contact_churn(log)
     return Outcome(tuple(found), tables)
+
+
+def _precision(log: OfferLog, gates: OfferLogGates) -> Gate:
+    """The least effect that shows: of leaving in shares of customers, of another outcome in shares of its mean."""
+    found, limit, what = detectable_effect(log), gates.max_detectable_effect, "change of churn by contact"
+    if log.of_outcome:
+        missed = float(log.churned[log.arm == 0].mean())
+        found = found / max(1 - missed, np.finfo(np.float64).tiny)
+        limit, what = (
+            gates.max_detectable_share,
+            "change by contact, as a share of the mean outcome without one,",
+        )
+    told = (
+        f"least {what} that it would show, with power {POWER:g}; more decisions, or as many with contact as without, "
+        "make it smaller"
+    )
+    return Gate("detectable_effect", found, "<=", limit, told)
 
 
 POWER = 0.8
@@ -212,10 +222,16 @@ def _waves(log: OfferLog) -> list[dict[str, Any]]:
             "wave": int(number),
             "rows": int((wave == number).sum()),
             "accepted": _mean(log.accepted, (wave == number) & (log.arm > 0)),
-            "churned": _mean(log.churned, wave == number) if "churned" in log.frame else None,
+            **_came_of(log, wave == number),
         }
         for number in np.unique(wave)
     ]
+
+
+def _came_of(log: OfferLog, inside: NDArray[np.bool_]) -> dict[str, float | None]:
+    name = OUTCOME if log.of_outcome else "churned"
+    told = name in log.frame
+    return {name: _mean(log.frame[name].to_numpy(), inside) if told else None}
 
 
 def _no_contact_churn(log: OfferLog) -> list[dict[str, Any]]:

@@ -116,14 +116,16 @@ class ServedLog:
         ):
             yield _chunk([segment], self.index)
 
-    def newest_first(self, until: datetime | None = None) -> Iterator[LiveLog]:
+    def newest_first(self, until: datetime | None = None, since: datetime | None = None) -> Iterator[LiveLog]:
         """As `chunks`, backwards: whoever stops has read no more than that.
 
         Args:
             until: Leave out segments that were opened later.
+            since: As of `chunks`.
         """
+        full = () if since is None else _Before(since - _LONGEST_OPEN)
         for name in self.index.names()[::-1]:
-            if until is None or name in _Before(until):
+            if name not in full and (until is None or name in _Before(until)):
                 yield self._named(name)
 
     def arrived(self, place: int, since: datetime) -> Iterator[tuple[int, LiveLog]]:
@@ -212,7 +214,7 @@ def _row(
         "decision_id": decision.decision_id,
         "customer_id": decision.customer_id,
         "decided_at": answer.decided_at,
-        "release": answer.release,
+        "release": answer.by(decision),
         "policy": answer.policy,
         "arm": decision.arm.id,
         "propensity": decision.propensity,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -24,8 +24,10 @@ from churn_assets.arms import (
     percent_share,
     percents,
 )
+from churn_assets.customers.labels import DAYS_A_MONTH
 from churn_assets.customers.names import named
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
+from churn_assets.offers.economics import OutcomeConfig
 from churn_assets.offers.eligibility import may_get
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
@@ -65,6 +67,7 @@ _SHARE = NumberRule(lowest=0, highest=1, needed=True)
 _ABOVE_ZERO = replace(_SHARE, above_zero=True)
 _COUNT = NumberRule(lowest=0, whole=True, needed=True)
 _MONEY = NumberRule(needed=True)
+_AT_LEAST_ZERO = NumberRule(lowest=0, needed=True)
 
 
 class OfferLogError(TableError):
@@ -84,12 +87,15 @@ class OfferLog:
     arm (str, id), propensity (of the logged arm), `propensity_<arm id>` per arm, policy_version (str), prior_offers
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
     (value of the decision in money, see `decision_value`), `control_<name>` for each negative control, and
-    `feature_<name>` for each feature of the customer that the log has as it was at the decision. A propensity is 0
-    where an arm was not possible. `menu` has the arms, no contact first. `simulated`: the demo world wrote the
-    responses. `known_by` says how propensities are known; of a log of contacted customers only there are none, and
-    churned and margin only where they were told. `left_out` counts decisions that were there and teach nothing, see
-    `checked_log`; `strangers` those of customers who are not in the table; `unknown` those before which nothing is
-    known of the customer. `said` is what was detected or mended in reading.
+    `feature_<name>` for each feature of the customer that the log has as it was at the decision. Where the value is of
+    another outcome than leaving (`economics.outcome`), that stands as `outcome`, and `churned` is the share of the
+    largest that was missed. A propensity is 0 where an arm was not possible.
+
+    `menu` has the arms, no contact first. `simulated`: the demo world wrote the responses. `known_by` says how
+    propensities are known; of a log of contacted customers only there are none, and churned and margin only where they
+    were told. `left_out` counts decisions that were there and teach nothing, see `checked_log`; `strangers` those of
+    customers who are not in the table; `unknown` those before which nothing is known of the customer. `said` is what
+    was detected or mended in reading.
     """
 
     frame: pd.DataFrame
@@ -121,6 +127,13 @@ class OfferLog:
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
 
     @property
+    def months(self) -> Floats:
+        """(n,) when each decision was made, since the first."""
+        decided = self.frame["decided_at"]
+        seconds = (decided - decided.min()).dt.total_seconds().to_numpy()
+        return np.asarray(seconds / (86_400 * DAYS_A_MONTH), np.float64)
+
+    @property
     def customer_id(self) -> NDArray[np.object_]:
         """(n,) customer of each decision."""
         return np.asarray(self.frame["customer_id"], dtype=object)
@@ -136,15 +149,20 @@ class OfferLog:
         return np.asarray(self.frame["accepted"], dtype=np.int64)
 
     @property
-    def churned(self) -> Ints:
-        """(n,) 1 where the customer left in the label window.
+    def churned(self) -> NDArray[Any]:
+        """(n,) 1 where the customer left in the label window; of an amount of money, the share that was missed.
 
         Raises:
             OfferLogError: It was not told, of contacted customers only.
         """
         if "churned" not in self.frame:
             self._needs_choices()
-        return np.asarray(self.frame["churned"], dtype=np.int64)
+        return np.asarray(self.frame["churned"])
+
+    @property
+    def of_outcome(self) -> bool:
+        """Whether the value is of another outcome than leaving: visits, or an amount of money."""
+        return OUTCOME in self.frame
 
     @property
     def margin(self) -> Floats:
@@ -187,9 +205,10 @@ class OfferLog:
         rows: list[dict[str, Any]] = []
         for number, arm in enumerate(self.menu):
             inside = self.arm == number
-            accepted, churned = (
+            came = OUTCOME if self.of_outcome else "churned"
+            accepted, came_of_it = (
                 float(self.frame[name][inside].mean()) if name in self.frame and inside.any() else None
-                for name in ("accepted", "churned")
+                for name in ("accepted", came)
             )
             about = {
                 "arm": arm.id,
@@ -197,7 +216,7 @@ class OfferLog:
                 "rows": int(inside.sum()),
                 "share": float(inside.mean()),
             }
-            rows.append(about | {"accepted": accepted if arm.contacts else None, "churned": churned})
+            rows.append(about | {"accepted": accepted if arm.contacts else None, came: came_of_it})
         return rows
 
     def where(self, mask: NDArray[np.bool_]) -> OfferLog:
@@ -207,9 +226,12 @@ class OfferLog:
 
 
 UNKNOWN_ID = "an id that is not there"
+OUTCOME = "outcome"
 CONTROL, FEATURE = "control_", "feature_"
 """Start the names of negative controls, and of features, in the log."""
 AS_LOGGED = OfferLogConfig(source="a file")
+Features: TypeAlias = "pd.DataFrame | Callable[[OfferLog], pd.DataFrame]"
+"""Of customers, by which conditions of arms are judged: (N, F) of those named, or (n, F) of the decisions of a log."""
 
 
 def read_log(
@@ -219,7 +241,7 @@ def read_log(
     catalogue: Catalogue,
     where: str | None = None,
     *,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
     reading: FileReading = DETECTED,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
@@ -268,7 +290,7 @@ def configured_log(
         OfferLogError: As of `read_log`.
         StoreError: It is in a bucket or a database that cannot be read.
     """
-    from churn_assets.offers.as_of import known_before
+    from churn_assets.offers.as_of import customers_then, known_before
     from churn_assets.offers.completing import completed_log
 
     problems = Problems(source_name(config.source, root), OfferLogError)
@@ -282,11 +304,12 @@ def configured_log(
         customers.ids,
         catalogue,
         problems,
-        features=customers.frame,
+        features=partial(customers_then, customers=customers),
         settings=config,
         without=("margin",),
         schema=customers.schema,
         key=key,
+        outcome=economics.outcome,
     )
     log, unknown = known_before(log, customers, problems.where)
     return replace(completed_log(log, customers, config, economics), unknown=unknown)
@@ -299,13 +322,16 @@ def log_of(
     catalogue: Catalogue,
     problems: Problems,
     *,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
     settings: OfferLogConfig = AS_LOGGED,
     without: Collection[str] = (),
     schema: CustomerSchema | None = None,
     key: bytes = b"",
+    outcome: OutcomeConfig | None = None,
 ) -> OfferLog:
     """As `read_log`, of a raw table from any source; `schema` says how features of its own are read.
+
+    With an `outcome` it is read from its column; what says who accepted may then be missing: nobody is asked.
 
     Raises:
         TableError: As of `problems`: all that is wrong.
@@ -320,7 +346,7 @@ def log_of(
             raw.columns.pop(ours, None)
     problems.names = dict(columns)
     named = raw.renamed({theirs: ours for ours, theirs in columns.items()})
-    asked = _Asked(settings, frozenset(without), schema, key)
+    asked = _Asked(settings, frozenset(without), schema, key, outcome)
     return _log(
         named, customer_ids, catalogue, simulated=False, problems=problems, features=features, asked=asked
     )
@@ -333,7 +359,7 @@ def as_log(
     *,
     simulated: bool,
     origin: str,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
 ) -> OfferLog:
     """Hold a table with the log's column names, or those of the shorthand, to the contract and type it.
 
@@ -362,7 +388,7 @@ def _log(
     *,
     simulated: bool,
     problems: Problems,
-    features: pd.DataFrame | None,
+    features: Features | None,
     asked: _Asked | None = None,
 ) -> OfferLog:
     asked = asked or _Asked()
@@ -380,7 +406,7 @@ def checked_log(
     *,
     simulated: bool,
     origin: str,
-    features: pd.DataFrame | None = None,
+    features: Features | None = None,
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
@@ -404,6 +430,7 @@ class _Asked:
     without: frozenset[str] = frozenset()
     schema: CustomerSchema | None = None
     key: bytes = b""
+    outcome: OutcomeConfig | None = None
 
     @property
     def known_by(self) -> KnownBy:
@@ -413,6 +440,7 @@ class _Asked:
     def told(self) -> tuple[str, ...]:
         """Columns of truths and money that the table must have."""
         free = self.without | ({"churned", "margin"} if self.known_by == "contacted_only" else set())
+        free |= {"accepted", "churned", "margin"} if self.outcome else set()
         return tuple(name for name in ("accepted", "churned", "margin") if name not in free)
 
 
@@ -422,7 +450,7 @@ def _checked(
     menu: Menu,
     simulated: bool,
     problems: Problems,
-    features: pd.DataFrame | None,
+    features: Features | None,
     asked: _Asked | None = None,
 ) -> OfferLog:
     asked = asked or _Asked()
@@ -457,7 +485,7 @@ def _without_strangers(log: OfferLog, strange: NDArray[np.bool_], raw: RawTable)
 def _possible(
     log: OfferLog,
     customer_ids: Sequence[str] | NDArray[Any],
-    features: pd.DataFrame | None,
+    features: Features | None,
     problems: Problems,
     raw: RawTable,
 ) -> OfferLog:
@@ -475,7 +503,7 @@ def _possible(
         barred = (
             np.zeros((1, len(log.menu)), bool)
             if features is None
-            else ~may_get(log.menu, _as_it_was(log, features.iloc[log.positions(customer_ids)]))
+            else ~may_get(log.menu, _as_it_was(log, _of_decisions(log, customer_ids, features)))
         )
     except ArmError as error:
         raise OfferLogError(f"{problems.where}: {error}") from error
@@ -487,6 +515,13 @@ def _possible(
         )
     left_out = log.left_out + int((~kept).sum())
     return replace(log.where(kept), strangers=log.strangers, left_out=left_out)
+
+
+def _of_decisions(
+    log: OfferLog, customer_ids: Sequence[str] | NDArray[Any], features: Features
+) -> pd.DataFrame:
+    """(n, F) features of each decision's customer."""
+    return features.iloc[log.positions(customer_ids)] if isinstance(features, pd.DataFrame) else features(log)
 
 
 def _as_it_was(log: OfferLog, features: pd.DataFrame) -> pd.DataFrame:
@@ -574,7 +609,8 @@ _REPLACEABLE = ("wave", "policy_version", "prior_offers")
 def _needed(asked: _Asked) -> Iterator[str]:
     """Columns that the table must have, in their order."""
     start = "start" in asked.settings.model_fields_set
-    for name in (*COLUMNS, *asked.settings.negative_controls, *asked.settings.feature_columns.values()):
+    own = () if asked.outcome is None else (asked.outcome.column,)
+    for name in (*COLUMNS, *asked.settings.negative_controls, *asked.settings.feature_columns.values(), *own):
         free = name in _REPLACEABLE or (name == "decided_at" and start)
         free |= name in ("accepted", "churned", "margin") and name not in asked.told
         free |= name == "propensity" and asked.known_by not in ("logged", "logged_chosen")
@@ -675,9 +711,10 @@ def _typed(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> pd.D
         columns["policy_version"] = np.full(len(raw), NOT_TOLD, dtype=object)
     if "prior_offers" in raw.columns:
         columns["prior_offers"] = parse_numbers(raw, "prior_offers", problems, _COUNT)
-    for name in ("accepted", "churned"):
+    for name in ("accepted", "churned") if asked.outcome is None else ("accepted",):
         if name in asked.told or name in raw.columns:
             columns[name] = parse_truths(raw, name, problems, needed=True)
+    columns |= _outcome(raw, problems, asked)
     if "margin" in asked.told or "margin" in raw.columns:
         columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
     for name in asked.settings.negative_controls:
@@ -757,6 +794,22 @@ def _features(
     rules = schema.model_copy(update={"features": wanted, "made_id": True, "row_date": None})
     found = typed(part, rules, problems, as_of=decided_at).frame
     return {FEATURE + each.name: found[each.name].to_numpy() for each in wanted}
+
+
+def _outcome(raw: RawTable, problems: Problems, asked: _Asked) -> dict[str, Any]:
+    """Another outcome than leaving, and the share of the largest that was missed."""
+    wanted = asked.outcome
+    if wanted is None:
+        return {}
+    if wanted.amount:
+        came = parse_numbers(raw, wanted.column, problems, _AT_LEAST_ZERO)
+        if over := int((came > wanted.unit).sum()):
+            raw.said.append(f"{wanted.column}: {over} of more than {wanted.unit:g} count as much")
+            came = np.minimum(came, wanted.unit)
+    else:
+        came = parse_truths(raw, wanted.column, problems, needed=True)
+    missed = {OUTCOME: came, "churned": 1 - came / wanted.unit}
+    return missed if "accepted" in raw.columns else missed | {"accepted": np.zeros(len(raw))}
 
 
 def _drop(raw: RawTable, *names: str) -> None:
@@ -851,6 +904,8 @@ def _whole(frame: pd.DataFrame, menu: Menu, raw: RawTable) -> pd.DataFrame:
         frame.insert(place, "prior_offers", _offers_before(frame, menu))
         raw.said.append("prior_offers were counted in the log itself: offers in the 90 days before")
     whole = [name for name in ("prior_offers", "accepted", "churned", "wave") if name in frame]
+    if OUTCOME in frame and (frame["churned"] % 1).any():
+        whole.remove("churned")  # of an amount, a share
     return frame.astype(dict.fromkeys(whole, np.int64), copy=False)
 
 

@@ -16,7 +16,7 @@ from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu
 from churn_assets.offers.economics import Economics, decision_value
 from churn_assets.offers.eligibility import may_get
 from churn_assets.offers.live import LiveLog, ServedLog
-from churn_assets.offers.log import OfferLog, OfferLogError, checked_log, propensity_column
+from churn_assets.offers.log import Features, OfferLog, OfferLogError, checked_log, propensity_column
 from churn_assets.offers.records import NOBODY
 from churn_assets.store.canonical import sha256_bytes
 
@@ -108,7 +108,7 @@ def offer_rows(
 
 
 def append(
-    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: pd.DataFrame
+    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: Features
 ) -> OfferLog:
     """The log with served decisions, in the order of time; weeks are counted from the log's first.
 
@@ -118,7 +118,7 @@ def append(
         log: What is known from elsewhere.
         rows: What was served.
         customer_ids: Ids of the customer table.
-        features: (N, F) of these customers.
+        features: Of these customers, for the conditions of arms.
 
     Raises:
         OfferLogError: The menus differ: nothing is known of the propensities of arms that only one side has.

@@ -61,7 +61,7 @@ class LoggedArm(Struct, frozen=True):
 
 
 class LoggedDecision(Struct, frozen=True):
-    """What was decided for one customer, by whom, and what the release expected."""
+    """What was decided for one customer, by whom, and what the release expected; in a trial, which release."""
 
     decision_id: str
     customer_id: str
@@ -72,6 +72,7 @@ class LoggedDecision(Struct, frozen=True):
     propensity: float
     assigned: str
     arms: list[LoggedOutlook]
+    release: str | None = None
 
 
 class LoggedAnswer(Struct, frozen=True):
@@ -81,6 +82,10 @@ class LoggedAnswer(Struct, frozen=True):
     policy: str
     decided_at: datetime
     decisions: list[LoggedDecision]
+
+    def by(self, decision: LoggedDecision) -> str:
+        """The release that made one of the decisions."""
+        return decision.release or self.release
 
 
 class LoggedOutcome(Struct, frozen=True):

@@ -141,10 +141,10 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
     return Made(
         built.release,
         metrics={
+            "verdict": built.verdict.sentence,
             "simulated": simulated,
             "members": len(members),
             "checks": sum(len(checks) for checks in built.release.bundle.evidence.values()),
-            "verdict": built.verdict.sentence,
             **cost_of(member.manifest.provenance.usage for member in members.values()),
             **({} if texts is None else {"messages_by": author.author, "messages_why": author.reason}),
         },

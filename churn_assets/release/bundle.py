@@ -125,8 +125,8 @@ class Release(_Frozen):
 class ReleaseFormat(ArtifactFormat[Release]):
     """`bundle.json`, `report.html`, `tables.json` and the files of the models that it decides with."""
 
-    loader = "release/6"
-    reads = ("release/5",)
+    loader = "release/7"
+    reads = ("release/5", "release/6")
 
     def save(self, value: Release, folder: Path) -> None:
         write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)

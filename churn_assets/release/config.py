@@ -1,6 +1,7 @@
 """The `release:` section of an experiment, and the policy by which releases are promoted."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -54,6 +55,39 @@ class ReleaseConfig(BaseModel):
         return branches
 
 
+class TrialPolicy(BaseModel):
+    """How a candidate is tried beside the release that leads: `automation.promotion.trial`.
+
+    Attributes:
+        automatic: With `mode: auto`, a candidate that may lead is tried first; what the trial shows promotes it or not.
+        shares: Of the customers left to the policy, that go by the candidate: one step after the other.
+        step_hours: From one share to the next.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    automatic: bool = False
+    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.05, 0.2, 0.5)
+    step_hours: Annotated[int, Field(ge=1, le=24 * 365)] = 168
+
+    @field_validator("shares")
+    @classmethod
+    def _grow(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        refuse_shares(shares)
+        return shares
+
+
+def refuse_shares(shares: Sequence[float]) -> None:
+    """Refuse steps of a candidate's share unless they are above 0, below 1, and grow.
+
+    Raises:
+        ValueError: They do not.
+    """
+    if not shares or any(before >= after for before, after in pairwise([0.0, *shares, 1.0])):
+        found = ", ".join(f"{share:g}" for share in shares) or "none"
+        raise ValueError(f"shares: found {found}, expected steps above 0 and below 1, each above the last")
+
+
 class PromotionPolicy(BaseModel):
     """Who lets a release lead: `automation.promotion` of an experiment.
 
@@ -68,6 +102,7 @@ class PromotionPolicy(BaseModel):
             lie between: every leader so far is held against.
         error: Probability that of all candidates that are held against one champion, at all looks, any is promoted
             that should not be.
+        trial: How a candidate is tried first.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,3 +114,4 @@ class PromotionPolicy(BaseModel):
     rule: Literal["better", "not_worse"] = "better"
     may_lose: Annotated[float, Field(gt=0, lt=1)] = 0.10
     error: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    trial: TrialPolicy = TrialPolicy()

@@ -13,6 +13,7 @@ from churn_assets.store.deadlines import FIRST_PROMOTION_WITHIN
 from churn_assets.store.errors import BROKEN, ChannelConflict, PromotionRefused, StoreError
 from churn_assets.store.manifest import minting_time
 from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.tried import tried_anywhere
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def too_old_to_lead(store: ArtifactStore, ref: ArtifactRef, now: datetime) -> st
         StoreError: The channels cannot be read.
     """
     age = now - minting_time(ref.version)
-    if age <= FIRST_PROMOTION_WITHIN or led_anywhere(store, ref):
+    if age <= FIRST_PROMOTION_WITHIN or led_anywhere(store, ref) or tried_anywhere(store, ref):
         return ""
     return f"{ref.version} never led, and after {age.days} days it can no longer begin to"
 

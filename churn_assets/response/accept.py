@@ -62,6 +62,10 @@ class AcceptModel:
         contacted, menu = log.arm > 0, log.menu
 
         def fitted(rows: NDArray[np.bool_], weight: Floats | None = None) -> AcceptModel:
+            if not log.accepted[rows].any():
+                return cls(
+                    table.schema, classifier.nobody(table.schema, menu), np.zeros((0, len(menu)), np.float32)
+                )
             inputs = classifier.classifier_inputs(features[rows], recent[rows], log.arm[rows], menu)
             boosting = classifier.new_classifier(table.schema, menu, config)
             boosting.fit(inputs, log.accepted[rows], None if weight is None else weight[rows])

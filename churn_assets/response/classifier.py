@@ -10,9 +10,10 @@ from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.predictors.conversion import boosting_forest, cuts
 from churn_assets.predictors.fitted import boosting_trees
+from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.grid import Grid, edges_of
 from churn_assets.response.config import AcceptModelConfig
-from churn_assets.response.predictor import AcceptPredictor
+from churn_assets.response.predictor import NEVER, AcceptPredictor
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -48,6 +49,14 @@ def new_classifier(
         early_stopping=False,
         random_state=schema.folds.seed,
     )
+
+
+def nobody(schema: CustomerSchema, menu: Menu) -> AcceptPredictor:
+    """Nobody accepts anything: of a log in which nothing was there to accept."""
+    families = [len(menu.families)] if len(menu.families) > 1 else []
+    levels = (*(len(feature.categories) for feature in schema.features), 0, *families, 0)
+    grid = Grid(edges_of([np.empty(0)] * len(levels)), levels)
+    return AcceptPredictor(grid, Forest.build([[0.0]], NEVER, grid), menu)
 
 
 def converted(

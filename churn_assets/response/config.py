@@ -15,13 +15,14 @@ class AcceptGates(BaseModel, frozen=True, extra="forbid"):
     """What `accept_model` must prove on the offers made to held-out customers.
 
     Attributes:
-        min_auc: Least ROC AUC of acceptance among contacted rows.
+        min_auc: Least ROC AUC of acceptance among contacted rows, less the noise.
         max_calibration_ratio: Largest calibration error (ECE), in multiples of what the 95th percentile of a
             perfectly calibrated model would be.
         max_arm_deviation: Largest |observed - expected| acceptances of one arm, in standard errors
             clustered by customer.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same rows may be
-            (nats).
+            (nats), or the noise at 97.5 %
+            where that is more.
     """
 
     min_auc: Share = 0.65
@@ -67,7 +68,8 @@ class EffectGates(BaseModel, frozen=True, extra="forbid"):
             in standard errors.
         max_group_deviation: The same for the third of customers whom contact is predicted to harm most, and
             for the third whom it helps most.
-        champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted.
+        champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted, or the
+            noise at 97.5 % where that is more.
         least_p_value: What is left of the outcome may depend on contact, on what is given and on the risk by chance, at
             least this often: one sound model in 1 / `least_p_value` is refused.
     """

@@ -19,6 +19,7 @@ from churn_assets.predictors.conversion import boosting_forest, cuts
 from churn_assets.predictors.fitted import boosting_trees
 from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.grid import Grid, edges_of, union
+from churn_assets.response.left_open import leaves_of
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
@@ -232,11 +233,7 @@ class Boosted:
 
     def leaves(self, X: Floats) -> Floats:
         """(n, trees · leaves) 1 for the leaf of each tree that a customer is in, else 0; X is (n, F)."""
-        bits = np.arange(self.forest.values.shape[1])
-        words = [self.forest.left_by(cells).astype(np.uint64) for cells, _ in self.grid.chunks(X)]
-        every = np.concatenate([np.empty((0, len(self.forest.values)), np.uint64), *words])
-        found = (every[..., None] >> bits.astype(np.uint64)) & np.uint64(1)
-        return found.reshape(len(X), -1).astype(np.float64)
+        return leaves_of(self.grid, self.forest, X)
 
 
 def _chunks(rows: Ints) -> Iterator[Ints]:

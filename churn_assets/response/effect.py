@@ -3,7 +3,9 @@
 Baseline. Churn without contact is a ridge-penalised shift of the logit of the risk, fitted on the log's rows without
 contact. The log is newer than the labels of a customer table: beside a risk that is no longer true, the effects would
 have to explain what contact has no part in. As much of the shift is believed as shows on customers left out of the fit;
-where it does not certainly show, the baseline is the risk.
+where it does not certainly show, the baseline is the risk. Where the log follows its customers, those who are left are
+more loyal than their features show (Vaupel & Yashin 1985): later decisions would tell of effects that are none. As much
+as rows without contact show of that is in the fit, and is no part of what is said of customers decided for anew.
 
 Effects. No form is assumed: candidates are fitted (`mediated`, where an offer acts through who accepts it; `direct`,
 linear and boosted, which ask nobody about acceptance) and stacked by what they explain on customers left out (`stack`).
@@ -13,7 +15,9 @@ says of either is kept, everything else is the same for both.
 
 Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with
 what the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it
-does not certainly show: then every effect is zero.
+does not certainly show: then every effect is zero. Of another outcome than leaving, effects that are alike for
+everybody are asked about in the same way, and believed where they show more certainly: spend tells little of one
+customer.
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate
-from churn_assets.offers.as_of import rows_before
+from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.conversion import additive_curves
 from churn_assets.predictors.grid import Grid, edges_of, union
@@ -41,9 +45,10 @@ from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import Boosted, LogRows, RidgeSums, linear_effects
 from churn_assets.response.evidence import realised_size, slope
-from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, shifted_mean
+from churn_assets.response.left_open import MEANS, LeftOpen
+from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, risk_of_survivors, shifted_mean
 from churn_assets.response.persistence import Persistence, persistence, windows_of
-from churn_assets.response.predictor import LEAST, EffectPredictor
+from churn_assets.response.predictor import LEAST, EffectPredictor, as_tried
 from churn_assets.response.stack import Stack
 from churn_assets.response.uncertainty import Uncertainty
 from churn_assets.risk.model import RiskModel
@@ -52,7 +57,9 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-MEDIATED, BOOSTED = "mediated", "boosted"
+ACCEPTING, REFUSING = "mediated, accepting", "mediated, refusing"
+MEDIATED = (ACCEPTING, REFUSING)
+BOOSTED, ALIKE = "boosted", "alike for everybody"
 
 
 @dataclass(frozen=True)
@@ -134,36 +141,32 @@ class EffectModel:
         fitting = _Fitting.of(table, log, risk, acceptance, config)
         candidates = fitting.left_out()
         given = given_shares(log.menu, table.price)
+        forms = [MEDIATED, *((name,) for name in candidates if name not in MEDIATED)]
         seen, customer = fitting.seen, fitting.customer
         honest = np.zeros_like(seen.acceptance)
         for each in range(seen.groups):
             held = seen.group == each
             parts = {name: effects[held] for name, effects in candidates.items()}
-            stack = Stack.fit(seen, candidates, given, ~held)
+            stack = Stack.fit(seen, candidates, given, ~held, forms)
             honest[held] = stack.effects(seen.risk[held], parts)
-        overall = realised_size(fitting.churned, seen.arm, seen.propensities, seen.churn, honest, customer)
+        overall = fitting.shown(honest)
+        stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms)
+        weights, direct = fitting.stacked(stack)
+        if log.of_outcome:
+            alike, common = fitting.alike()
+            if (shown := fitting.shown(alike)).z > overall.z:
+                overall, honest, direct = shown, alike, common
+                weights = dict.fromkeys(weights, 0.0) | {ALIKE: 1.0}
         size = believed_size(overall, config.evidence_z)
         uncertainty = Uncertainty.fit(table.schema, fitting.X, seen, size * honest, customer, config)
-        stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool))
-        coefficients = np.sum(
-            [
-                stack.weights[name] * fitting.sums.coefficients(None, *penalties)
-                for name, penalties in fitting.linear.items()
-            ],
-            axis=0,
-        )
-        direct = DirectEffect.of(coefficients)
-        kept, driven = stack.shares
-        direct.kept[:, 0] += kept
-        direct.driven[:, 0] += driven
         model = cls(
             table.schema,
             log.menu,
             fitting.baseline,
             fitting.mediated(),
             direct,
-            fitting.boosted(np.arange(len(customer))).times(stack.weights[BOOSTED]),
-            stack.weights,
+            fitting.boosted(np.arange(len(customer))).times(weights[BOOSTED]),
+            weights,
             size,
             overall,
             config.evidence_z,
@@ -199,7 +202,7 @@ class EffectModel:
             centre=basis.risk_centre,
             counts=(len(parts[0]), len(parts[1]), len(parts[2]), len(parts[3])),
             baseline_size=self.baseline.size,
-            mediated=self.size * self.weights[MEDIATED],
+            mediated=(self.size * self.weights[ACCEPTING], self.size * self.weights[REFUSING]),
             accepting=self.size * direct.accepting,
             boosted=boosted.forest.on(boosted.grid, grid),
             menu=self.menu,
@@ -251,6 +254,8 @@ class EffectModel:
 
     def following(self, table: CustomerTable, log: OfferLog, risk: RiskModel) -> EffectModel:
         """The model with what later windows of its log show."""
+        if log.of_outcome:  # who comes again is no question of who is left
+            return self
         window = self.schema.label_window_months
         return replace(self, persistence=persistence(windows_of(table, log, risk, self), window))
 
@@ -258,6 +263,20 @@ class EffectModel:
     def n_draws(self) -> int:
         """How many models `drawn` gives."""
         return len(self.uncertainty.draws)
+
+    def left_open(self, menu: Menu) -> LeftOpen | None:
+        """What the log leaves open about the effects of a menu's arms; None for a model older than its draws.
+
+        Raises:
+            ArmError: An arm's family was never tried.
+        """
+        parted, draws, tried = self.uncertainty.parted, self.uncertainty.draws, len(self.menu) - 1
+        if not len(draws):
+            return None
+        shares = np.stack([as_tried(arm, self.menu) for arm in menu.arms[1:]])
+        common, own, others = np.split(draws, [MEANS, MEANS * (1 + tried)], axis=1)
+        of_arms = np.einsum("ka,maf->mkf", shares, own.reshape(len(draws), tried, MEANS))
+        return LeftOpen(self.mediated.basis, parted.grid, parted.forest, common[:, None] + of_arms, others)
 
     def drawn(self, number: int) -> EffectModel:
         """One of the models, 0 to `config.draws` - 1, that the log leaves possible; their mean is about this one."""
@@ -285,7 +304,7 @@ class _Fitting:
     seen: LogRows
     churned: Floats
     accepted: Bools
-    by_acceptance: Floats
+    by_acceptance: Mapping[str, Floats]
 
     @classmethod
     def of(
@@ -300,27 +319,35 @@ class _Fitting:
         group = cross_fit_groups(table, customer, config.cross_fits)
         rows = np.flatnonzero(group >= 0)
         known, row = rows_before(log, table)
+        survived = months_followed(log, table)[rows] / table.schema.label_window_months
         customer, group, risk = customer[rows], group[rows], risk[rows]
         X, q = known.X[row[rows]], acceptance[rows].astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0
         arm, propensities = log.arm[rows], log.propensities[rows]
         scored = logit(risk, LEAST)
         basis = EffectBasis.fit(table.schema, X, scored, config.knots)
+        survival = _survival(basis.transform(X, scored), risk, survived, churned, arm == 0, config)
+        risk = risk_of_survivors(risk, survived, survival, basis.risk_centre)
+        scored = logit(risk, LEAST)
         baseline, churn = _baseline(basis, X, risk, churned, arm == 0, customer, group, config)
+        baseline = replace(baseline, survival=survival)
         columns = basis.transform(X, logit(churn, LEAST))
-        effects = np.zeros_like(q)
+        by_acceptance = {part: np.zeros_like(q) for part in MEDIATED}
         for left_out in range(config.cross_fits):
             held = group == left_out
             refused = (arm > 0) & ~accepted & ~held
             fit = Mediated.fit(basis, columns, churn, churned, accepted & ~held, refused, config)
             if_accepted, if_refused = (each[:, None] for each in fit.churn(columns[held], churn[held]))
-            effects[held] = intention_to_treat(churn[held], if_accepted, if_refused, q[held])
+            chance, idle = q[held, 1:], churn[held, None]
+            by_acceptance[ACCEPTING][held, 1:] = chance * (if_accepted - idle)
+            by_acceptance[REFUSING][held, 1:] = (1 - chance) * (if_refused - idle)
         # As the mean given the customer anything will do, for arms are centred by their propensities: the closer it is,
         # the less noise is left.
+        effects = np.sum(list(by_acceptance.values()), axis=0)
         residual = churned - churn - (propensities * effects).sum(axis=1)
         at_risk = basis.transform(X, scored)
         seen = LogRows(at_risk, risk, churn, q, arm, propensities, residual, group, config.cross_fits)
-        return cls(table.schema, config, customer, X, baseline, seen, churned, accepted, effects)
+        return cls(table.schema, config, customer, X, baseline, seen, churned, accepted, by_acceptance)
 
     @cached_property
     def sums(self) -> RidgeSums:
@@ -332,6 +359,38 @@ class _Fitting:
         return {
             f"linear, {common:g} and {own:g}": (common, own) for common, own in self.config.linear_penalties
         }
+
+    def shown(self, effects: Floats) -> Estimate:
+        """How large effects (n, A), each by a fit without its customer, really are."""
+        seen = self.seen
+        return realised_size(self.churned, seen.arm, seen.propensities, seen.churn, effects, self.customer)
+
+    def stacked(self, stack: Stack) -> tuple[Mapping[str, float], DirectEffect]:
+        """The candidates' weights, and the linear ones and the corrections as one."""
+        weighed = [
+            stack.weights[name] * self.sums.coefficients(None, *penalties)
+            for name, penalties in self.linear.items()
+        ]
+        direct = DirectEffect.of(np.sum(weighed, axis=0))
+        kept, driven = stack.shares
+        direct.kept[:, 0] += kept
+        direct.driven[:, 0] += driven
+        return stack.weights, direct
+
+    def alike(self) -> tuple[Floats, DirectEffect]:
+        """(n, A) one effect an arm for everybody, each by a fit without its cross-fit group; and as fitted on all."""
+        seen = self.seen
+        chances = np.stack([seen.chance(arm) for arm in range(1, seen.arms + 1)], axis=1)
+
+        def fitted(rows: Bools) -> Floats:
+            return np.asarray(np.linalg.lstsq(chances[rows], seen.residual[rows], rcond=None)[0])
+
+        found = np.zeros_like(seen.acceptance)
+        for group in range(seen.groups):
+            found[seen.group == group, 1:] = fitted(seen.group != group)
+        shares = np.zeros((seen.arms, seen.columns.shape[1]))
+        shares[:, 0] = fitted(seen.group >= 0)
+        return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
 
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""
@@ -354,7 +413,20 @@ class _Fitting:
             fits = np.stack([self.sums.coefficients(group, *penalties) for penalties in self.linear.values()])
             for name, effects in zip(self.linear, linear_effects(seen, fits, held), strict=True):
                 found[name][held] = effects
-        return {MEDIATED: self.by_acceptance, **found}
+        return {**self.by_acceptance, **found}
+
+
+def _survival(
+    columns: Floats, risk: Floats, survived: Floats, churned: Floats, idle: Bools, config: EffectModelConfig
+) -> tuple[float, float]:
+    """`Baseline.survival`, as far as rows without contact show it beside the customers' features."""
+    if not survived.any():
+        return 0.0, 0.0
+    longer = np.log1p(survived)[:, None] * np.stack([np.ones_like(risk), columns[:, 1]], axis=1)
+    design, scored = np.concatenate([columns, longer], axis=1)[idle], logit(risk, LEAST)[idle]
+    shifts = [ridge_shift(design, scored, churned[idle], penalty) for penalty in config.baseline_penalties]
+    alone, by_risk = np.mean(shifts, axis=0)[-2:]
+    return float(alone), float(by_risk)
 
 
 def _baseline(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtrc, chdtri
+from scipy.special import chdtrc, chdtri, chndtrinc
 
 from churn_assets.gates.estimates import Estimate
 
@@ -101,6 +101,12 @@ class Misspecification:
         """The statistic that chance exceeds that often."""
         return float(chdtri(self.degrees, p_value)) if self.degrees else 0.0
 
+    def added(self, p_value: float, power: float) -> float:
+        """What a fault must add to the mean of χ² for `power` to reach this: χ² is then not central."""
+        return (
+            float(chndtrinc(self.limit(p_value), self.degrees, 1 - power)) if self.degrees else float("inf")
+        )
+
     def power(self, p_value: float, factor: float) -> float:
         """How often the limit is exceeded where effects are `factor` times as far off as the model said they may be.
 
@@ -175,10 +181,10 @@ _COLLINEAR = 1e-8
 """Terms whose scores differ by no more than rounding are one."""
 
 
-def effect_loss(
+def effect_losses(
     outcome: Floats, arm: Integers, propensities: Floats, mean_outcome: Floats, effects: Floats
-) -> float:
-    """Mean squared error of the residual-on-residual fit: least for the true effects (Nie & Wager 2021).
+) -> Floats:
+    """Squared errors (n,) of the residual-on-residual fit: in the mean least for the true effects (Nie & Wager 2021).
 
     Args:
         outcome: (n,) observed outcome.
@@ -188,4 +194,4 @@ def effect_loss(
         effects: (n, A) the candidate's effects.
     """
     centred = effects[np.arange(len(arm)), arm] - (propensities * effects).sum(axis=1)
-    return float(((outcome - mean_outcome - centred) ** 2).mean())
+    return np.asarray((outcome - mean_outcome - centred) ** 2)

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, JsonValue, NonNegativeInt, ValidationError
+from pydantic import BaseModel, JsonValue, NonNegativeInt, ValidationError, field_validator
 
 from churn_assets.arms import Arm, ArmError, Menu
 from churn_assets.customers.golden import features_json, golden_customers, rows_json
@@ -27,7 +27,7 @@ from churn_assets.predictors.conversion import ConversionError
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.direct import Boosted
-from churn_assets.response.effect import MEDIATED, DirectEffect, EffectModel
+from churn_assets.response.effect import ACCEPTING, MEDIATED, REFUSING, DirectEffect, EffectModel
 from churn_assets.response.mediated import Baseline, Mediated
 from churn_assets.response.persistence import Persistence
 from churn_assets.response.predictor import AcceptPredictor
@@ -138,6 +138,14 @@ class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     evidence_z: float
     larger: float = 1.0
     persistence: Persistence | None = None
+    survival: tuple[float, float] = (0.0, 0.0)
+
+    @field_validator("weights")
+    @classmethod
+    def _both_parts(cls, weights: dict[str, float]) -> dict[str, float]:
+        """Until version 5 the mediated form had one weight."""
+        one = weights.pop("mediated", None)
+        return weights if one is None else {ACCEPTING: one, REFUSING: one, **weights}
 
 
 def _trees(place: str, name: str, tensors: Mapping[str, Array], levels: Sequence[int]) -> Boosted:
@@ -148,8 +156,8 @@ def _trees(place: str, name: str, tensors: Mapping[str, Array], levels: Sequence
 class EffectModelFormat(ArtifactFormat[EffectModel]):
     """Golden rows: the consequences for made-up customers at three levels of risk."""
 
-    loader: ClassVar[str] = "effect_model/5"
-    reads: ClassVar[tuple[str, ...]] = ("effect_model/4",)
+    loader: ClassVar[str] = "effect_model/6"
+    reads: ClassVar[tuple[str, ...]] = ("effect_model/4", "effect_model/5")
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn", "scipy")
     """What predicts, and what fitted."""
 
@@ -182,6 +190,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             evidence_z=value.evidence_z,
             larger=value.uncertainty.larger,
             persistence=value.persistence,
+            survival=value.baseline.survival,
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
 
@@ -217,7 +226,13 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             model = EffectModel(
                 schema=schema,
                 menu=menu,
-                baseline=Baseline(basis, parts["idle"], described.baseline_realised, described.baseline_size),
+                baseline=Baseline(
+                    basis,
+                    parts["idle"],
+                    described.baseline_realised,
+                    described.baseline_size,
+                    described.survival,
+                ),
                 mediated=Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
                 direct=DirectEffect(parts["kept"], parts["driven"], accepting),
                 boosted=boosted,
@@ -302,6 +317,6 @@ def _check_basis(described: _EffectDescription) -> None:
         raise CorruptArtifact(
             DESCRIPTION, "knots out of order or a scale of 0", "ascending knots, scales above 0"
         )
-    if described.weights.get(MEDIATED) is None or min(described.weights.values()) < 0:
-        expected = f"weights of at least 0, that of {MEDIATED} among them"
+    if not described.weights.keys() >= set(MEDIATED) or min(described.weights.values()) < 0:
+        expected = f"weights of at least 0, those of {' and of '.join(MEDIATED)} among them"
         raise CorruptArtifact(DESCRIPTION, f"weights {described.weights}", expected)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.estimates import Estimate, clustered_mean
+from churn_assets.gates.estimates import Estimate, clustered, clustered_mean
 from churn_assets.gates.metrics import (
     auc,
+    auc_estimate,
     calibration_error,
     calibration_noise,
     calibration_rows,
     log_losses,
     roc_rows,
 )
+from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, gate_no_worse, seen_deviation
 from churn_assets.gates.report import Gate, Outcome, no_champion
-from churn_assets.offers.as_of import rows_before
+from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.probability import logit
 from churn_assets.response.accept import AcceptModel
@@ -30,7 +33,7 @@ from churn_assets.response.effect import EffectModel, believed_size, given_share
 from churn_assets.response.evidence import (
     Misspecification,
     doubly_robust_effects,
-    effect_loss,
+    effect_losses,
     misspecification,
     over_eligible,
     realised_size,
@@ -42,11 +45,11 @@ from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
 
+LEAST_CHANCE = 0.0015
+"""How seldom a model that no more than keeps a limit is refused."""
+
 NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
-
-POWER = 0.8
-"""How often a gate that noise can fail sees what it says that it sees."""
 
 MONOTONE_GRID = 31
 """Sizes tried of each family between none and the largest of the log."""
@@ -63,11 +66,13 @@ class HeldOutOffers:
         log: The rows.
         customer: (n,) position of each row's customer in the table.
         X: (n, F) customer features.
+        survived: (n,) label windows since the customer's first decision, where the log follows its customers; else 0.
     """
 
     log: OfferLog
     customer: NDArray[np.int64]
     X: Floats
+    survived: Floats
 
     @classmethod
     def of(cls, table: CustomerTable, log: OfferLog) -> HeldOutOffers:
@@ -75,11 +80,12 @@ class HeldOutOffers:
         customer = log.positions(table.ids)
         held_out = table.held_out[customer]
         known, row = rows_before(log, table)
-        return cls(log.where(held_out), customer[held_out], known.X[row[held_out]])
+        survived = months_followed(log, table)[held_out] / table.schema.label_window_months
+        return cls(log.where(held_out), customer[held_out], known.X[row[held_out]], survived)
 
     def where(self, rows: NDArray[np.bool_]) -> HeldOutOffers:
         """The rows that a mask (n,) keeps."""
-        return HeldOutOffers(self.log.where(rows), self.customer[rows], self.X[rows])
+        return HeldOutOffers(self.log.where(rows), self.customer[rows], self.X[rows], self.survived[rows])
 
 
 def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOffers:
@@ -88,13 +94,16 @@ def held_out_offers(customers: CustomerTable, offer_log: OfferLog) -> HeldOutOff
 
 
 def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) -> Outcome:
-    """Ranks and forecasts acceptance of held-out customers, overall and arm by arm."""
+    """Ranks and forecasts acceptance of held-out customers, overall and by arm; nobody's, where nobody was asked."""
     contacted = offers.log.arm > 0
     accepted = offers.log.accepted[contacted]
     forecast = _forecast(model, offers)[contacted]
+    if _nobody_asked(offers):
+        return Outcome((Gate("largest", float(forecast.max()), "<=", LEAST, "there was nothing to accept"),))
     arm, customer = offers.log.arm[contacted], offers.customer[contacted]
     floor = calibration_noise(forecast, np.random.default_rng(NOISE_SEED))
     seldom, error = float(np.quantile(floor, 0.95)), calibration_error(accepted, forecast)
+    seen = gates.max_calibration_ratio * seldom + NormalDist().inv_cdf(POWER) * float(floor.std())
     rows: list[dict[str, Any]] = []
     for index, each in enumerate(offers.log.menu):
         chosen = arm == index
@@ -113,22 +122,27 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
             }
         )
     worst = max(rows, key=lambda row: abs(row["deviation"]))
+    ranking = auc_estimate(accepted, forecast, customer)
+    band = NoiseBand.of(ranking.standard_error, LEAST_CHANCE)
     return Outcome(
         (
-            Gate("auc", auc(accepted, forecast), ">=", gates.min_auc, "contacted rows of held-out customers"),
+            gate_beyond_noise(
+                "auc", ranking, ">=", gates.min_auc, band, "contacted rows of held-out customers"
+            ),
             Gate(
                 "calibration_ratio",
                 error / seldom,
                 "<=",
                 gates.max_calibration_ratio,
-                f"ECE {error:.4f}; by chance {float(floor.mean()):.4f}, once in twenty {seldom:.4f}",
+                f"ECE {error:.4f}; by chance {float(floor.mean()):.4f}, once in twenty {seldom:.4f}; one of "
+                f"{seen:.4f} is found 8 times in 10",
             ),
             Gate(
                 "arm_deviation",
                 abs(worst["deviation"]),
                 "<=",
                 gates.max_arm_deviation,
-                f"standard errors, {worst['arm']} ({worst['label']})",
+                f"standard errors, {worst['arm']} ({worst['label']}); {seen_deviation(gates.max_arm_deviation)}",
             ),
         ),
         {
@@ -137,6 +151,11 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
             "calibration": calibration_rows(accepted, forecast),
         },
     )
+
+
+def _nobody_asked(offers: HeldOutOffers) -> bool:
+    """Whether there was nothing to accept: an e-mail is sent, and something else comes of it."""
+    return offers.log.of_outcome and not offers.log.accepted.any()
 
 
 def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
@@ -153,11 +172,17 @@ def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
             Gate(
                 "without_offer", float(np.abs(rested[:, left_alone]).max()), "==", 0.0, "acceptance of none"
             ),
-            Gate("spread", float(rested.mean(axis=1).std()), ">=", 0.01, "standard deviation over customers"),
+            *_differs(rested, offers),
             *_falls_within_families(model, X),
             Gate("rise_in_fatigue", float((tired - rested).max()), "<=", 1e-9, "by two recent offers"),
         )
     )
+
+
+def _differs(accepted: Floats, offers: HeldOutOffers) -> Iterator[Gate]:
+    if not _nobody_asked(offers):
+        spread = float(accepted.mean(axis=1).std())
+        yield Gate("spread", spread, ">=", 0.01, "standard deviation over customers")
 
 
 def _falls_within_families(model: AcceptModel, X: Floats) -> Iterator[Gate]:
@@ -190,17 +215,8 @@ def accept_no_worse_than(
     ours = log_losses(accepted, _forecast(model, compared))
     theirs = log_losses(accepted, _forecast(champion, compared))
     excess = clustered_mean(ours - theirs, compared.customer)
-    return Outcome(
-        (
-            Gate(
-                "log_loss_excess",
-                excess.value,
-                "<=",
-                gates.champion_log_loss_tolerance,
-                f"nats over the champion's, standard error {excess.standard_error:.5f}, {len(accepted)} offers",
-            ),
-        )
-    )
+    told = f"nats over the champion's, standard error {excess.standard_error:.5f}, {len(accepted)} offers"
+    return Outcome((gate_no_worse("log_loss_excess", excess, gates.champion_log_loss_tolerance, told),))
 
 
 def effect(
@@ -215,11 +231,12 @@ def effect(
     Churn without contact is as the log has it. A model that found nothing (every effect zero) passes where the log
     shows nothing either.
     """
-    base, effects = _predicted(model, offers, risk_model, accept_model)
+    risk = model.baseline.risk_of_survivors(risk_model.predict(offers.X), offers.survived)
+    base, effects = _predicted(model, offers, risk, accept_model)
     log, customer = offers.log, offers.customer
     churned = log.churned.astype(np.float64)
     scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
-    spread = spread_test(model, offers, risk_model.predict(offers.X), accept_model, base, effects)
+    spread = spread_test(model, offers, risk, accept_model, base, effects)
     given = given_shares(log.menu, offers.X[:, model.schema.names.index(model.schema.monthly_revenue)])
     misfit = misspecification(churned, log.arm, log.propensities, base, effects, given, customer)
     found = [
@@ -229,7 +246,8 @@ def effect(
             "<=",
             misfit.limit(gates.least_p_value),
             f"χ² of {misfit.degrees} terms that contact, what is given and the risk should not add; "
-            f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed",
+            f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed; terms that add "
+            f"{misfit.added(gates.least_p_value, POWER):.1f} to χ² are found with power {POWER:g}",
         ),
         Gate(
             "interval_misfit",
@@ -244,7 +262,11 @@ def effect(
     if model.size:
         size = realised_size(churned, log.arm, log.propensities, base, effects, customer)
         low, high = size.interval
-        detail = f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}"
+        seen = NoiseBand.of(size.standard_error, 0.025).seen
+        detail = (
+            f"realised size {size.value:.2f}, 95 % interval {low:.2f} to {high:.2f}; one of "
+            f"{gates.least_size - seen:.2f} or {gates.largest_size + seen:.2f} is found 8 times in 10"
+        )
         found += [
             Gate("size_upper_bound", high, ">=", gates.least_size, detail),
             Gate("size_lower_bound", low, "<=", gates.largest_size, detail),
@@ -280,7 +302,9 @@ def effect(
         ("group_deviation", [by_group[0], by_group[2]], gates.max_group_deviation),
     ):
         worst = max(rows, key=lambda row: abs(float(row["deviation"])))
-        detail = f"standard errors between predicted and doubly robust, {worst['who']}"
+        detail = (
+            f"standard errors between predicted and doubly robust, {worst['who']}; {seen_deviation(limit)}"
+        )
         found.append(Gate(name, abs(float(worst["deviation"])), "<=", limit, detail))
     return Outcome(
         tuple(found),
@@ -347,23 +371,19 @@ def effect_no_worse_than(
     gates: EffectGates,
 ) -> Outcome:
     """Against the champion on the same rows of held-out customers, given the same risk and acceptance."""
-    base, ours = _predicted(model, offers, risk_model, accept_model)
-    _, theirs = _predicted(champion, offers, risk_model, accept_model)
+    risk = model.baseline.risk_of_survivors(risk_model.predict(offers.X), offers.survived)
+    base, ours = _predicted(model, offers, risk, accept_model)
+    _, theirs = _predicted(champion, offers, risk, accept_model)
     log = offers.log
     churned = log.churned.astype(np.float64)
     mean_outcome = base + (log.propensities * theirs).sum(axis=1)
-    losses = [effect_loss(churned, log.arm, log.propensities, mean_outcome, each) for each in (ours, theirs)]
-    return Outcome(
-        (
-            Gate(
-                "relative_loss",
-                losses[0] / losses[1] - 1,
-                "<=",
-                gates.champion_loss_tolerance,
-                "excess over the champion's loss on the same rows",
-            ),
-        )
-    )
+    losses = [
+        effect_losses(churned, log.arm, log.propensities, mean_outcome, each) for each in (ours, theirs)
+    ]
+    ratio = float(losses[0].mean() / losses[1].mean())
+    excess = clustered(ratio - 1, (losses[0] - ratio * losses[1]) / losses[1].mean(), offers.customer)
+    told = f"excess over the champion's loss on the same rows, standard error {excess.standard_error:.5f}"
+    return Outcome((gate_no_worse("relative_loss", excess, gates.champion_loss_tolerance, told),))
 
 
 def form_rows(model: EffectModel) -> list[dict[str, object]]:
@@ -380,13 +400,12 @@ def _forecast(model: AcceptModel, offers: HeldOutOffers) -> Floats:
 
 
 def _predicted(
-    model: EffectModel, offers: HeldOutOffers, risk: RiskModel, accept: AcceptModel
+    model: EffectModel, offers: HeldOutOffers, risk: Floats, accept: AcceptModel
 ) -> tuple[Floats, Floats]:
-    """(n,) churn without contact and (n, A) effects of every arm."""
-    scored = risk.predict(offers.X)
-    base, *_ = model.consequences(offers.X, scored)
+    """(n,) churn without contact and (n, A) effects of every arm, by risks (n,)."""
+    base, *_ = model.consequences(offers.X, risk)
     recent = offers.log.prior_offers.astype(np.float64)
-    return base, model.effects(offers.X, scored, accept.predict_arms(offers.X, recent, offers.log.menu))
+    return base, model.effects(offers.X, risk, accept.predict_arms(offers.X, recent, offers.log.menu))
 
 
 def _compared(

@@ -32,12 +32,18 @@ class Baseline:
         shifts: (b, p) shifts of the risk logit, one row a penalty.
         realised: How much of the shift shows on customers left out of the fit.
         size: How much of it is believed, 0 to 1.
+        survival: As of `risk_of_survivors`; zeros where the log does not follow its customers.
     """
 
     basis: EffectBasis
     shifts: Floats
     realised: Estimate
     size: float
+    survival: tuple[float, float] = (0.0, 0.0)
+
+    def risk_of_survivors(self, risk: Floats, survived: Floats) -> Floats:
+        """(n,) risk of those who stayed for label windows (n,) since their first decision."""
+        return risk_of_survivors(risk, survived, self.survival, self.basis.risk_centre)
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,21 @@ def ridge_woken(columns: Floats, risk: Floats, outcome: Floats, penalty: float) 
     if not found.success:
         raise RuntimeError(f"effect_model: the regression of churn after refusing failed: {found.message}")
     return np.asarray(found.x)
+
+
+def risk_of_survivors(risk: Floats, survived: Floats, survival: tuple[float, float], centre: float) -> Floats:
+    """(n,) risk of customers of whom it is known that they stayed.
+
+    Args:
+        risk: (n,) by their features.
+        survived: (n,) label windows since the first decision about them.
+        survival: Shift of the logit for each unit of log(1 + survived), and by how much more where the logit is larger.
+        centre: Logit where it is the first alone.
+    """
+    if not survived.any():
+        return risk
+    base = logit(risk, LEAST)
+    return np.asarray(logistic(base + np.log1p(survived) * (survival[0] + survival[1] * (base - centre))))
 
 
 def shifted_mean(columns: Floats, shifts: Floats, base: Floats) -> Floats:

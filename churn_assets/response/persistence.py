@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import chi2
 
+from churn_assets.customers.labels import LEAST_HISTORIES, SLACK
 from churn_assets.predictors.mixture import normal, spread
 from churn_assets.predictors.probability import logistic, logit
 
@@ -28,17 +28,12 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-DAYS_A_MONTH = 30.4375
-SLACK = 0.15
-"""A window follows another if it begins by so much of one before or after the other's end."""
 FOLLOWED = 0.9
 """Least share of customers who stay, and have nothing running, that is decided for in the next window as well: then who
 is not seen any more has left."""
 MOST_FRAILTY = 4.0
 MOST_CUSTOMERS = 10_000
 """More would narrow an interval that is narrow already."""
-LEAST_HISTORIES = 500
-"""Customers seen again in the next window: fewer leave the band as wide as the configured one."""
 _NODES = normal(7)
 _LEVEL = 0.95
 _HALVINGS = 5
@@ -107,42 +102,23 @@ class Windows:
 def windows_of(table: CustomerTable, log: OfferLog, risk: RiskModel, effect: Consequences) -> Windows:
     """A log's decisions on customers who are not held out, and the times between in which an accepted benefit ran.
 
-    Features are the table's, but for the tenure, which grows from a customer's first decision on; of a panel, those of
-    the row that was known. Whoever took a benefit that outlasts the window is decided for again when it ends; who is
-    not, where others are, has left.
+    Features are as of the decision. Whoever took a benefit that outlasts the window is decided for again when it ends;
+    who is not, where others are, has left.
     """
     from churn_assets.offers.as_of import rows_before  # a release reads what persists, and no log
 
     log = log.where(~table.held_out[log.positions(table.ids)])
     window = table.schema.label_window_months
     customer, accepted = log.positions(table.ids), log.accepted == 1
-    start = log.frame["decided_at"].min()
-    months = (log.frame["decided_at"] - start).dt.total_seconds().to_numpy() / (86_400 * DAYS_A_MONTH)
-    first = pd.Series(months).groupby(customer).transform("min").to_numpy()
+    months = log.months
     known, row = rows_before(log, table)
-    # The rows of a panel are as old as the decision.
-    as_it_was = table.history is not None or table.schema.tenure in log.own_features
-    aged = np.zeros(len(log)) if as_it_was else months - first
-    churn = _aged_risk(known, row, aged, risk)
-    base, if_accepted, if_refused = effect.consequences(known.X[row], churn)
+    base, if_accepted, if_refused = effect.consequences(known.X[row], risk.risk_of_rows(known)[row])
     rows, offered = np.arange(len(log)), np.maximum(log.arm - 1, 0)
     answered = np.where(accepted, if_accepted[rows, offered], if_refused[rows, offered])
     contacted = np.where(log.arm > 0, answered, base)
     seen = Windows(customer, months, base, contacted, log.churned, np.ones(len(log), np.int64))
     unseen = np.where(accepted, np.ceil(log.menu.months[log.arm] / window).astype(np.int64) - 1, 0)
     return _with_times_between(seen, unseen * (log.churned == 0), window)
-
-
-def _aged_risk(table: CustomerTable, row: Ints, months: Floats, risk: RiskModel) -> Floats:
-    """(n,) out-of-fold risk of rows of a table, moved as the model moves it with their tenure."""
-    scored, X = risk.risk_of_rows(table)[row], table.X[row]
-    tenure = table.schema.tenure_index
-    if tenure is None:
-        return scored
-    aged = X.copy()
-    aged[:, tenure] += months
-    now, then = (logit(risk.predictor.predict(each), _LEAST) for each in (X, aged))
-    return logistic(logit(scored, _LEAST) + then - now)
 
 
 def _with_times_between(seen: Windows, unseen: Ints, window: float) -> Windows:

@@ -16,6 +16,9 @@ from churn_assets.predictors.probability import between, logistic, logit, mean
 LEAST = 1e-6
 """Churn is never less certain than this, nor its opposite."""
 
+NEVER = -1000.0
+"""Logit of whoever is not asked: in floats the logistic function of it is 0, or nearly."""
+
 
 @dataclass(frozen=True, eq=False)
 class AcceptPredictor:
@@ -36,6 +39,11 @@ class AcceptPredictor:
     def features(self) -> int:
         """F, which is also the number of the feature that recent offers are."""
         return len(self.grid.levels) - 2 - (len(self.menu.families) > 1)
+
+    @property
+    def asked(self) -> bool:
+        """Whether there was anything to accept."""
+        return self.forest.baseline > NEVER
 
     def knows(self, arm: Arm) -> bool:
         """Whether its family was tried, in whatever size; or it is no contact."""
@@ -119,7 +127,7 @@ class EffectPredictor:
         centre: Of that logit.
         counts: Penalties of the shifts, in that order.
         baseline_size: How much of the shift without contact is believed.
-        mediated: How much of what acts through acceptance is believed.
+        mediated: How much is believed of what acts through those who accept, and through those who refuse.
         accepting: (2, A - 1) shares of would-be churners and of stayers that change among those who accept alone.
         boosted: What any contact does.
         menu: The arms, no contact first.
@@ -131,7 +139,7 @@ class EffectPredictor:
     centre: float
     counts: tuple[int, int, int, int]
     baseline_size: float
-    mediated: float
+    mediated: tuple[float, float]
     accepting: Floats
     boosted: Forest
     menu: Menu
@@ -173,11 +181,11 @@ class EffectPredictor:
         leaving = risk[..., None]
         staying = 1 - leaving
         either = (churn + boosted)[..., None] + leaving * kept + staying * driven
-        if_accepted = self.mediated * (accepted - churn)[..., None] + leaving * self.accepting[0]
+        if_accepted = self.mediated[0] * (accepted - churn)[..., None] + leaving * self.accepting[0]
         return (
             churn,
             between(LEAST, either + if_accepted + staying * self.accepting[1], 1 - LEAST),
-            between(LEAST, either + self.mediated * (refused - churn)[..., None], 1 - LEAST),
+            between(LEAST, either + self.mediated[1] * (refused - churn)[..., None], 1 - LEAST),
         )
 
     def on(self, finer: Grid) -> EffectPredictor:
@@ -193,7 +201,7 @@ class EffectPredictor:
         """
         if menu.ids == self.menu.ids:
             return self
-        shares, arms = np.stack([_as_tried(arm, self.menu) for arm in menu.arms[1:]]), len(self.menu) - 1
+        shares, arms = np.stack([as_tried(arm, self.menu) for arm in menu.arms[1:]]), len(self.menu) - 1
         first = self.counts[0]
         last = first + 2 * arms
 
@@ -209,8 +217,12 @@ class EffectPredictor:
         )
 
 
-def _as_tried(arm: Arm, tried: Menu) -> Floats:
-    """(A - 1,) shares of the arms that were tried that make up another arm."""
+def as_tried(arm: Arm, tried: Menu) -> Floats:
+    """(A - 1,) shares of the arms that were tried that make up another arm.
+
+    Raises:
+        ArmError: Its family was never tried.
+    """
     if arm.id in tried.position:
         return np.asarray(np.arange(1, len(tried)) == tried.position[arm.id], np.float64)
     family = [index for index, each in enumerate(tried.arms) if each.contacts and each.family == arm.family]

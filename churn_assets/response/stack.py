@@ -1,14 +1,16 @@
 """Which form of an effect to believe, and how much: a stack of candidates by the R-loss. Fits no candidate itself.
 
 Weights are at least 0 and minimise the squared error of the residual-on-residual fit with known propensities (Nie &
-Wager 2021), on effects that were predicted for customers left out of the candidates' fits. Beside the candidates stand
-four corrections of either sign, penalised: of what contact does, and of what giving more does, to would-be churners and
-to would-be stayers. A candidate that ranks customers rightly and is wrong in the mean needs them.
+Wager 2021), on effects that were predicted for customers left out of the candidates' fits. They are drawn to the form
+that explains most alone: what others add must show, as chance adds something to each of several alike forms. Beside the
+candidates stand four corrections, drawn to 0: by arms that give little and by those that give much, more or fewer of
+the would-be churners are kept, and more of the would-be stayers driven away. No correction lets contact keep those who
+would stay: among loyal customers, who are many and worth most, it would be an effect that nobody can have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +21,11 @@ from churn_assets.response.direct import LogRows
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-PRIOR_ROWS = 300.0
-"""Ridge penalty of the corrections, in rows of columns of unit size."""
+WEIGHED = 0.15
+"""Standard deviation of weights about those of the form that explains most alone, before the log is seen."""
+CORRECTED = 0.08
+"""Standard deviation of corrections, in shares of customers, before the log is seen."""
+_KEEPING = slice(0, None, 2)
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Stack:
 
     Attributes:
         weights: By candidate, at least 0.
-        corrections: (2, 2) changes of churn by contact and by a unit of `given`, of would-be churners and stayers.
+        corrections: (2, 2) by an arm that gives nothing and by the one that gives most: shares of would-be churners who
+            are kept, and of would-be stayers who are driven away.
         given: (A,) what each arm gives, as a share of a usual price; 0 for no contact.
     """
 
@@ -38,7 +44,14 @@ class Stack:
     given: Floats
 
     @classmethod
-    def fit(cls, seen: LogRows, candidates: Mapping[str, Floats], given: Floats, rows: Bools) -> Stack:
+    def fit(
+        cls,
+        seen: LogRows,
+        candidates: Mapping[str, Floats],
+        given: Floats,
+        rows: Bools,
+        forms: Iterable[Collection[str]],
+    ) -> Stack:
         """Weighs candidates.
 
         Args:
@@ -46,24 +59,24 @@ class Stack:
             candidates: (n, A) effects by name, each row's by a fit without its customer.
             given: (A,) what each arm gives.
             rows: (n,) those to weigh by.
+            forms: Names of the candidates that make up each form of an effect.
         """
         from scipy.optimize import nnls  # predicting needs no scipy
 
+        residual, count = seen.residual[rows], len(candidates)
         believed = np.stack([seen.centred(each)[rows] for each in candidates.values()], axis=1)
         corrected = np.stack([seen.centred(each)[rows] for each in _corrections(seen.risk, given)], axis=1)
-        size = np.sqrt((corrected**2).mean(axis=0))
-        size[size == 0] = np.inf
-        corrected = corrected / size
-        pulled = np.concatenate([np.zeros((4, len(candidates))), np.eye(4), -np.eye(4)], axis=1)
-        design = np.concatenate(
-            [np.concatenate([believed, corrected, -corrected], axis=1), np.sqrt(PRIOR_ROWS) * pulled]
-        )
-        found, _ = nnls(design, np.concatenate([seen.residual[rows], np.zeros(4)]))
-        count = len(candidates)
-        corrections = (found[count : count + 4] - found[count + 4 :]) / size
-        return cls(
-            dict(zip(candidates, found[:count].tolist(), strict=True)), corrections.reshape(2, 2), given
-        )
+        parts = [[name in form for name in candidates] for form in forms]
+        alone = min(parts, key=lambda part: nnls(believed[:, part], residual)[1])
+        signed = np.concatenate([corrected, -corrected[:, _KEEPING]], axis=1)
+        pull = np.sqrt((residual**2).mean()) / np.repeat([WEIGHED, CORRECTED], [count, signed.shape[1]])
+        design = np.concatenate([np.concatenate([believed, signed], axis=1), np.diag(pull)])
+        prior = np.append(alone, np.zeros(signed.shape[1]))
+        found, _ = nnls(design, np.concatenate([residual, pull * prior]))
+        corrections = found[count : count + 4]
+        corrections[_KEEPING] -= found[count + 4 :]
+        weights = dict(zip(candidates, found[:count].tolist(), strict=True))
+        return cls(weights, corrections.reshape(2, 2), given)
 
     def effects(self, risk: Floats, candidates: Mapping[str, Floats]) -> Floats:
         """(n, A) effects by those of the candidates and the risk (n,)."""
@@ -75,11 +88,17 @@ class Stack:
     @property
     def shares(self) -> Floats:
         """(2, A - 1) what the corrections add to each arm's change of churn, of would-be churners and of stayers."""
-        by_contact, by_given = self.corrections
-        return np.asarray(by_contact[:, None] + by_given[:, None] * self.given[1:])
+        little, much = self.corrections
+        share = _share(self.given)[1:]
+        return np.asarray([[-1], [1]] * (little[:, None] * (1 - share) + much[:, None] * share))
 
 
 def _corrections(risk: Floats, given: Floats) -> list[Floats]:
-    """(n, A) by contact and by what is given, each of would-be churners and of would-be stayers."""
-    contact = (np.arange(len(given)) > 0).astype(np.float64)
-    return [np.outer(who, what) for what in (contact, given) for who in (risk, 1 - risk)]
+    """(n, A) would-be churners kept, and stayers driven away, by an arm that gives nothing and by the one of most."""
+    share, contact = _share(given), (np.arange(len(given)) > 0).astype(np.float64)
+    return [np.outer(who, what) for what in (contact * (1 - share), share) for who in (-risk, 1 - risk)]
+
+
+def _share(given: Floats) -> Floats:
+    """(A,) of the most that any arm gives; 0 where none gives anything."""
+    return np.asarray(given / (given.max() or 1.0))

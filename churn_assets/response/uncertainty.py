@@ -25,6 +25,7 @@ from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.probability import between
 from churn_assets.response.direct import ROWS, Boosted, LogRows
 from churn_assets.response.evidence import score_test
+from churn_assets.response.left_open import MEANS
 
 if TYPE_CHECKING:
     from churn_assets.customers.schema import CustomerSchema
@@ -34,8 +35,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 TREES, LEAVES = 8, 16
-MEANS = 4
-"""Columns of the mean effect, and of what an arm differs by: would-be churners, stayers, and who accepts of either."""
 ANY_MEAN = 0.3
 """Prior standard deviation of a coefficient of the mean effect, as a change of churn: hardly any constraint."""
 PASSES = 2

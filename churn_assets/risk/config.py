@@ -47,15 +47,16 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
     """What `risk_model` must prove.
 
     Attributes:
-        min_auc: Least ROC AUC on held-out customers.
-        max_auc: Largest believable out-of-fold ROC AUC, where one is known of such customers; left out, any that no
-            single column gives is believed.
-        max_single_feature_auc: A column that alone ranks better knows the outcome, and so does one with a value that
-            only leavers have.
+        min_auc: Least ROC AUC on held-out customers, less the noise.
+        max_auc: Largest believable out-of-fold ROC AUC, and the noise, where one is known of such customers; left out,
+            any that no single column gives is believed.
+        max_single_feature_auc: A column that alone ranks better, beyond the noise, knows the outcome, and so does one
+            with a value that only leavers have.
         known_before: Columns that are known to be written before the outcome, though only leavers have some value.
-        min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held out.
-        least_p_value: How unlikely a figure may be of a sound model: each test of calibration, and each over all
-            slices, refuses one such model in 1 / `least_p_value`, and no set of them more than one in 200.
+        min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held
+            out and less the noise.
+        least_p_value: How unlikely a figure may be of a sound model: each gate, and each over all slices or columns,
+            refuses one such model in 1 / `least_p_value`, and no set of them more than one in 200.
         tolerated_error: Share of customers by which a mean, a slice or a calibration error may be off without
             consequence: what is beyond it must be within the noise.
         tolerated_change: Share of customers by which the churn of a panel's last label window may be off what was
@@ -65,7 +66,8 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
         min_slice_auc: Least out-of-fold ROC AUC within any such level, less the noise; or what its risks promise, where
             that is less.
         champion_log_loss_tolerance: How much worse than the champion's the log loss on the same customers
-            may be (nats).
+            may be (nats), or the noise at 97.5 %
+            where that is more.
     """
 
     min_auc: Share = 0.7

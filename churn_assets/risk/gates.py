@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from churn_assets.customers.panel import one_each, row_keys
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate
-from churn_assets.gates.leaks import LoneColumn, lone_column
+from churn_assets.gates.leaks import LONE_ROWS, LoneColumn, lone_band, lone_column
 from churn_assets.gates.metrics import (
     auc,
     auc_estimate,
-    brier,
+    brier_skill,
     calibration_error,
     calibration_noise,
     calibration_rows,
@@ -25,6 +25,7 @@ from churn_assets.gates.metrics import (
     promised_auc,
     roc_rows,
 )
+from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, gate_no_worse
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.risk.config import SIGNS, RiskGates, RiskModelConfig
 from churn_assets.risk.model import RiskModel
@@ -42,10 +43,13 @@ NOISE_SEED = 20_261_122
 
 
 def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
-    """Ranks held-out customers well, and neither by a column that knows the outcome nor by customers it has seen."""
+    """Ranks held-out customers well, and neither by a column that knows the outcome nor by customers it has seen.
+
+    Each limit has a noise band: a figure fails beyond both. What is seen then is in the detail of the gate.
+    """
     held_out, fitted = _sides(customers)
     risk = model.predict_customers(held_out)
-    skill = 1 - brier(held_out.y, risk) / brier(held_out.y, np.full(len(held_out), fitted.y.mean()))
+    skill = brier_skill(held_out.y, risk, float(fitted.y.mean()))
     cross_fitted = auc_estimate(fitted.y, model.risk_of_rows(fitted))
     unseen = auc_estimate(held_out.y, risk)
     ahead = Estimate(
@@ -54,23 +58,26 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
     )
     columns = _lone_columns(customers.judged)
     found = [
-        Gate("auc", unseen.value, ">=", gates.min_auc, "held-out customers"),
-        Gate("brier_skill", skill, ">=", gates.min_brier_skill, "held out, against the base rate"),
-        Gate("out_of_fold_auc_low", cross_fitted.value, ">=", gates.min_auc, "cross-fitted customers"),
+        _at_least("auc", unseen, gates.min_auc, gates, "held-out customers"),
+        _at_least("brier_skill", skill, gates.min_brier_skill, gates, "held out, against the base rate"),
+        _at_least("out_of_fold_auc_low", cross_fitted, gates.min_auc, gates, "cross-fitted customers"),
         Gate(
             "out_of_fold_ahead_p_value",
             _chance(max(ahead.z, 0.0)),
             ">=",
             gates.least_p_value,
             f"AUC {cross_fitted.value:.3f} on cross-fitted customers, {unseen.value:.3f} on held-out ones; were it "
-            "much more, their own labels would be in it",
+            f"much more, their own labels would be in it: {_seen(ahead, gates):.3f} more is found 8 times in 10",
         ),
         leaks(customers, gates, columns),
     ]
     if gates.max_auc is not None:
         best = max(columns, key=lambda name: np.nan_to_num(columns[name].auc))
         detail = f"no more is believed of such customers; strongest alone: {best}, {columns[best].auc:.3f}"
-        found.append(Gate("out_of_fold_auc_high", cross_fitted.value, "<=", gates.max_auc, detail))
+        band = NoiseBand.above_share(gates.max_auc, cross_fitted.standard_error, gates.least_p_value)
+        found.append(
+            gate_beyond_noise("out_of_fold_auc_high", cross_fitted, "<=", gates.max_auc, band, detail)
+        )
     later = _later(model, customers)
     if later is not None:
         found.append(_later_auc(*later, gates))
@@ -80,8 +87,14 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
     return Outcome(tuple(found), {"roc": roc_rows(held_out.y, risk), "columns_alone": alone})
 
 
-LONE_ROWS = 50_000
-"""Most customers on whom a column is tried alone; an AUC is then known to a few thousandths."""
+def _at_least(name: str, found: Estimate, least: float, gates: RiskGates, detail: str) -> Gate:
+    band = NoiseBand.of(found.standard_error, gates.least_p_value)
+    return gate_beyond_noise(name, found, ">=", least, band, detail)
+
+
+def _seen(found: Estimate, gates: RiskGates) -> float:
+    """How far from 0 a truth must be to be found by a two-sided p-value with power .8."""
+    return NoiseBand.of(found.standard_error, gates.least_p_value / 2).seen
 
 
 def _lone_columns(customers: CustomerTable) -> dict[str, LoneColumn]:
@@ -104,36 +117,40 @@ def leaks(
         columns: What each says alone, where it was looked at before.
     """
     columns = _lone_columns(customers.judged) if columns is None else columns
+    band = lone_band(customers.judged.y, gates.max_single_feature_auc, len(columns), gates.least_p_value)
     leaking = {
         name: why
         for name, each in columns.items()
-        if (why := _leak(each, gates, pure=name not in gates.known_before))
+        if (why := _leak(each, gates, band, pure=name not in gates.known_before))
     }
     if customers.history is not None:
         eventual = customers.eventual
         rare = eventual.y.mean() < MOSTLY_LEAVE
         known = {
-            name: _leak(each, gates, pure=rare and name not in gates.known_before)
+            name: _leak(each, gates, band, pure=rare and name not in gates.known_before)
             for name, each in _lone_columns(eventual).items()
         }
         leaking |= {name: f"{why}, long before" for name, why in known.items() if why and name not in leaking}
-    return Gate("leaking_columns", len(leaking), "==", 0, _named(leaking))
+    return Gate("leaking_columns", len(leaking), "==", 0, _named(leaking, gates.max_single_feature_auc, band))
 
 
 MOSTLY_LEAVE = 0.6
 """Where more leave in the end, some value of an honest column may be left by all who have it."""
 
 
-def _leak(column: LoneColumn, gates: RiskGates, *, pure: bool) -> str:
+def _leak(column: LoneColumn, gates: RiskGates, band: NoiseBand, *, pure: bool) -> str:
     """Why a column knows the outcome, or a value of it (`pure`); nothing if it does not."""
-    if column.auc > gates.max_single_feature_auc:
+    if column.auc > gates.max_single_feature_auc + band.width:
         return f"ranks with AUC {column.auc:.3f} alone"
     return f"{_ONLY} {column.pure!r}" if pure and column.pure is not None else ""
 
 
-def _named(leaking: Mapping[str, str]) -> str:
+def _named(leaking: Mapping[str, str], limit: float, band: NoiseBand) -> str:
     if not leaking:
-        return "columns that know the outcome"
+        return (
+            f"columns that know the outcome: that alone rank with an AUC above {limit:g} and the noise, "
+            f"{band.width:.3f}; one of {limit + band.seen:.3f} is found 8 times in 10"
+        )
     named = "; ".join(f"{name!r} {why}" for name, why in leaking.items())
     told = f"{named}: written after the outcome? Then: customers.exclude: {list(leaking)}"
     pure = [name for name, why in leaking.items() if why.startswith(_ONLY)]
@@ -159,6 +176,7 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
     noise = calibration_noise(risk, np.random.default_rng(NOISE_SEED))
     as_large = int((noise >= error - gates.tolerated_error).sum())
     usual, seldom = float(noise.mean()), float(np.quantile(noise, 1 - gates.least_p_value))
+    seen = gates.tolerated_error + seldom + NORMAL.inv_cdf(POWER) * float(noise.std())
     return Outcome(
         (
             Gate(
@@ -168,7 +186,7 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
                 gates.least_p_value,
                 f"{expected:.1%} of all customers expected to churn, {observed:.1%} did; "
                 f"{gates.tolerated_error:.1%} more or less is tolerated, beyond it a standard error is "
-                f"{mean.standard_error:.2%}",
+                f"{mean.standard_error:.2%}: {gates.tolerated_error + _seen(mean, gates):.1%} is found 8 times in 10",
             ),
             Gate(
                 "slope_p_value",
@@ -178,7 +196,8 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
                 ">=",
                 gates.least_p_value,
                 f"slope {slope.value:.2f} of churn on the logit of held-out risks, standard error "
-                f"{slope.standard_error:.2f}; 1 is right, {gates.tolerated_slope:g} more or less is tolerated",
+                f"{slope.standard_error:.2f}; 1 is right, {gates.tolerated_slope:g} more or less is tolerated, "
+                f"{gates.tolerated_slope + _seen(slope, gates):.2f} is found 8 times in 10",
             ),
             Gate(
                 "calibration_p_value",
@@ -186,7 +205,8 @@ def calibration(model: RiskModel, customers: CustomerTable, gates: RiskGates) ->
                 ">=",
                 gates.least_p_value,
                 f"ECE {error:.4f}; by chance {usual:.4f} on average, {seldom:.4f} once in "
-                f"{1 / gates.least_p_value:.0f}; {gates.tolerated_error:g} more is tolerated",
+                f"{1 / gates.least_p_value:.0f}; {gates.tolerated_error:g} more is tolerated, "
+                f"one of {seen:.4f} is found 8 times in 10",
             ),
             *(() if later is None else (_later_change(*later, gates),)),
         ),
@@ -213,29 +233,20 @@ def _later(model: RiskModel, customers: CustomerTable) -> tuple[Floats, NDArray[
 
 
 def _later_auc(risk: Floats, y: NDArray[np.int8], when: str, gates: RiskGates) -> Gate:
-    found = auc_estimate(y, risk)
-    noise = _noise(found.standard_error, gates)
-    return Gate(
-        "out_of_time_auc", found.value, ">=", gates.min_auc - noise,
-        f"{len(y)} customers from {when}, by a model of what was known before; {gates.min_auc:g} less the noise, "
-        f"standard error {found.standard_error:.4f}",
-    )  # fmt: skip
+    detail = f"{len(y)} customers from {when}, by a model of what was known before"
+    return _at_least("out_of_time_auc", auc_estimate(y, risk), gates.min_auc, gates, detail)
 
 
 def _later_change(risk: Floats, y: NDArray[np.int8], when: str, gates: RiskGates) -> Gate:
     error, slope = float(np.sqrt((risk * (1 - risk)).sum()) / len(risk)), calibration_slope(y, risk)
+    band = NoiseBand.of(error, gates.least_p_value)
     return Gate(
-        "out_of_time_change", max(0.0, abs(float(y.mean() - risk.mean())) - _noise(error, gates)), "<=",
+        "out_of_time_change", max(0.0, abs(float(y.mean() - risk.mean())) - band.width), "<=",
         gates.tolerated_change,
         f"beyond the noise: {risk.mean():.1%} of the customers from {when} expected to churn by what was known before, "
         f"{y.mean():.1%} did, standard error {error:.2%}; slope {slope.value:.2f}, standard error "
-        f"{slope.standard_error:.2f}",
+        f"{slope.standard_error:.2f}; a change of {gates.tolerated_change + band.seen:.1%} is found 8 times in 10",
     )  # fmt: skip
-
-
-def _noise(standard_error: float, gates: RiskGates) -> float:
-    """How far off a figure is by chance, at most, of a sound model."""
-    return float(-NORMAL.inv_cdf(gates.least_p_value) * np.nan_to_num(standard_error))
 
 
 def slices(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outcome:
@@ -258,21 +269,26 @@ def slices(model: RiskModel, customers: CustomerTable, gates: RiskGates) -> Outc
         key=lambda row: row["auc_shortfall"],
         default=None,
     )
+    shortfall = NoiseBand.of(1.0, min(0.5, gates.least_p_value / max(1, len(rows))))
+    by_chance = _furthest_by_chance(members, risk) if members else np.zeros(1)
+    seen = float(np.quantile(by_chance, 1 - gates.least_p_value)) + NORMAL.inv_cdf(POWER)
     return Outcome(
         (
             Gate(
                 "slice_p_value",
-                None if worst is None else _furthest_by_chance(abs(worst["deviation"]), members, risk),
+                None if worst is None else _as_far(abs(worst["deviation"]), by_chance),
                 ">=",
                 gates.least_p_value,
-                _where(worst, "expected_churners", "observed_churners", "deviation"),
+                f"{_where(worst, 'expected_churners', 'observed_churners', 'deviation')}; a slice that is off by "
+                f"{seen:.1f} standard errors more than {gates.tolerated_error:.1%} is found 8 times in 10",
             ),
             Gate(
                 "slice_auc_p_value",
                 None if ranked is None else min(1.0, len(rows) * _chance(ranked["auc_shortfall"]) / 2),
                 ">=",
                 gates.least_p_value,
-                _where(ranked, "auc", "least_auc", "auc_shortfall"),
+                f"{_where(ranked, 'auc', 'least_auc', 'auc_shortfall')}; an auc_shortfall of "
+                f"{shortfall.seen:.1f} is found 8 times in 10",
             ),
         ),
         {"slices": rows},
@@ -314,15 +330,19 @@ def _count_deviation(count: int, chances: Floats, tolerated: float) -> float:
     return sign * max(0.0, -NORMAL.inv_cdf(float(np.clip(tail, 1e-12, 0.5))))
 
 
-def _furthest_by_chance(furthest: float, members: Sequence[NDArray[np.bool_]], risk: Floats) -> float:
-    """How often the furthest of these slices is as far off by chance: they share customers, so they move together."""
+def _furthest_by_chance(members: Sequence[NDArray[np.bool_]], risk: Floats) -> Floats:
+    """(draws,) how far off the furthest of these slices is by chance: they share customers, so they move together."""
     inside = np.array(members, dtype=np.float32)
     shared = (inside * (risk * (1 - risk)).astype(np.float32)) @ inside.T
     spread = np.sqrt(np.diag(shared))
     values, vectors = np.linalg.eigh(shared / np.outer(spread, spread))
     root = vectors * np.sqrt(np.maximum(values, 0))
     drawn = np.random.default_rng(NOISE_SEED).standard_normal((SLICE_DRAWS, len(members))) @ root.T
-    return float((1 + (np.abs(drawn).max(axis=1) >= furthest).sum()) / (1 + SLICE_DRAWS))
+    return np.asarray(np.abs(drawn).max(axis=1))
+
+
+def _as_far(furthest: float, by_chance: Floats) -> float:
+    return float((1 + (by_chance >= furthest).sum()) / (1 + len(by_chance)))
 
 
 SLICE_DRAWS = 20_000
@@ -361,6 +381,12 @@ def _where(row: dict[str, Any] | None, *names: str) -> str:
     return f"{row['feature']}: {row['level']} of {row['customers']} customers; {figures}"
 
 
+def _least_spread(risk: Floats) -> float:
+    """A hundredth; of a rare outcome, of which all risks are alike, a tenth of its variance."""
+    rate = float(risk.mean())
+    return min(0.01, rate * (1 - rate) / 10)
+
+
 def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfig) -> Outcome:
     """Real predictions: finite, varied, those of the published table, monotone where they must be."""
     rows = customers.rows
@@ -382,7 +408,9 @@ def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfi
         ),
         Gate("lowest_risk", float(risk.min()), ">=", 1e-6),
         Gate("highest_risk", float(risk.max()), "<=", 1 - 1e-6),
-        Gate("spread", float(risk.std()), ">=", 0.01, "standard deviation of the held-out risks"),
+        Gate(
+            "spread", float(risk.std()), ">=", _least_spread(risk), "standard deviation of the held-out risks"
+        ),
     ]
     found += [
         Gate(
@@ -405,17 +433,10 @@ def no_worse_than(
     ours = log_losses(held_out.y, model.predict_customers(held_out))
     theirs = log_losses(held_out.y, champion.predict_customers(held_out))
     excess = ours - theirs
-    error = float(excess.std(ddof=1) / np.sqrt(len(excess)))
+    found = Estimate(float(excess.mean()), float(excess.std(ddof=1) / np.sqrt(len(excess))))
+    told = f"nats over the champion's, standard error {found.standard_error:.5f}"
     return Outcome(
-        (
-            Gate(
-                "log_loss_excess",
-                float(excess.mean()),
-                "<=",
-                gates.champion_log_loss_tolerance,
-                f"nats over the champion's, standard error {error:.5f}",
-            ),
-        ),
+        (gate_no_worse("log_loss_excess", found, gates.champion_log_loss_tolerance, told),),
         {
             "champion": [
                 {"model": name, "log_loss": float(losses.mean()), "auc": auc(held_out.y, scored)}

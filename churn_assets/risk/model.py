@@ -57,11 +57,16 @@ class RiskModel:
             config: The `risk_model:` section.
 
         Raises:
-            ValueError: Only one label among the customers to fit on, or `monotone` names no numeric feature.
+            ValueError: Only one label among the customers to fit on, `monotone` names no numeric feature, or
+                `known_before` no feature.
             ConversionError: The arrays of a fit answer otherwise than scikit-learn.
         """
         from churn_assets.risk.search import choose, fit_chosen, sample  # predicting needs no scikit-learn
 
+        if strange := set(config.gates.known_before) - set(table.schema.names):
+            raise ValueError(
+                f"risk_model.gates.known_before: found {sorted(strange)}, expected some of {list(table.schema.names)}"
+            )
         rows, seed = table.rows, table.schema.folds.seed
         X, held_out, learned = rows.X, rows.held_out, rows.is_labelled & ~rows.held_out
         y = np.zeros(len(rows), np.int8)

@@ -60,7 +60,9 @@ from churn_assets.serving.schemas import (
 )
 from churn_assets.serving.security import Guard, Keyring, incident
 from churn_assets.serving.switch import OfferSwitch
+from churn_assets.serving.trial import TrialFollower
 from churn_assets.serving.views import LiveView, model_view, ready_view, release_view
+from churn_assets.tables.rules import id_fault
 
 _LOG = logging.getLogger(__name__)
 
@@ -89,6 +91,7 @@ class Parts:
         clock: Aware time now.
         budgets: Keeps the limits that hold for all calls together; None where there are none.
         pseudonyms: Secret by which the decision log names customers; empty: by their ids.
+        trial: Which candidate answers beside the release; None where no trial is followed.
     """
 
     config: ServingConfig
@@ -102,6 +105,17 @@ class Parts:
     clock: Callable[[], datetime]
     budgets: BudgetDesk | None = None
     pseudonyms: bytes = b""
+    trial: TrialFollower | None = None
+
+    @property
+    def served(self) -> ServedRelease:
+        """The release that answers, with the candidate beside it while a trial runs.
+
+        Raises:
+            Problem: None does.
+        """
+        leads = _served(self.follower)
+        return leads if self.trial is None else self.trial.answering or leads
 
     @property
     def live_rollout(self) -> Rollout:
@@ -125,7 +139,9 @@ def create_app(parts: Parts) -> Guard:
     async def release() -> Response:
         """The release that answers: members, menu, features that a question needs, groups and switches."""
         return _json(
-            msgspec.json.encode(release_view(parts.follower, parts.config, stopped=parts.switch.stopped))
+            msgspec.json.encode(
+                release_view(parts.follower, parts.config, parts.trial, stopped=parts.switch.stopped)
+            )
         )
 
     @app.get(openapi.LIVE_PATH)
@@ -237,25 +253,21 @@ class DecisionDesk:
         Raises:
             Problem: The question is malformed, no release answers, or the decision log cannot be written.
         """
-        parts, served = self._parts, _served(self._parts.follower)
+        parts, served = self._parts, self._parts.served
         wants_message = _flag(query, "message", default=True)
         question = read_body(body, _DECISIONS)
         rollout = parts.live_rollout
         customers, (decided, uses), undecided = await self._decide(served, question, rollout)
-        contacts = [i for i, decision in enumerate(decided) if decision.arm] if wants_message else []
-        messages: dict[int, MessageView | None] = {}
-        if contacts:
-            wanted = [_wanted(customers[i], decided[i]) for i in contacts]
-            messages = dict(zip(contacts, await served.messages.write(wanted), strict=True))
+        messages = await _written(served, customers, decided) if wants_message else {}
         answer = _ENCODER.encode(
             DecisionsAnswer(
-                release=decided[0].release,
+                release=served.decider.release,
                 policy=served.decider.policy,
                 simulated=served.bundle.simulated,
                 decided_at=parts.clock(),
                 kill_switch=rollout.kill_switch,
                 durable=parts.config.decision_log.flush,
-                decisions=served.answers.views(decided, messages),
+                decisions=served.answers.views(decided, messages, named=served.candidate is not None),
                 undecided=undecided,
                 budgets=[
                     BudgetView(each.name, each.unit, each.most, each.used, each.shadow_price) for each in uses
@@ -278,6 +290,12 @@ class DecisionDesk:
         if query:
             raise Problem(422, "invalid query", "expected none")
         question = read_body(body, _OUTCOMES)
+        for index, outcome in enumerate(question.outcomes):
+            if (expected := id_fault(outcome.decision_id)) is not None:
+                detail = (
+                    f"outcomes[{index}].decision_id: found a text that names no decision, expected {expected}"
+                )
+                raise Problem(422, "invalid question", detail)
         await self._log(OUTCOMES, told_by(_ENCODER.encode(question.outcomes), caller))
         number = len(question.outcomes)
         self._parts.metrics.outcomes(number)
@@ -442,6 +460,21 @@ def _input(customer: CustomerQuestion) -> CustomerInput:
 
 def _wanted(customer: CustomerQuestion, decision: Decision) -> Wanted:
     return Wanted(customer.features, decision.chosen.arm, customer.local_time)
+
+
+async def _written(
+    served: ServedRelease, customers: Sequence[CustomerQuestion], decided: Sequence[Decision]
+) -> dict[int, MessageView | None]:
+    """Messages to whom an arm was decided for, by position, each in the words of the release that decided."""
+    contacts: dict[str, list[int]] = {}
+    for place, decision in enumerate(decided):
+        if decision.arm:
+            contacts.setdefault(decision.release, []).append(place)
+    messages: dict[int, MessageView | None] = {}
+    for release, places in contacts.items():
+        wanted = [_wanted(customers[place], decided[place]) for place in places]
+        messages |= zip(places, await served.writer(release).write(wanted), strict=True)
+    return messages
 
 
 def _flag(query: bytes, name: str, *, default: bool) -> bool:

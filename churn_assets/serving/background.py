@@ -21,6 +21,7 @@ from churn_assets.serving.reload import ReleaseFollower
 from churn_assets.serving.shipping import ship
 from churn_assets.serving.supervisor import Loop, LoopState, error_kind
 from churn_assets.serving.switch import OfferSwitch
+from churn_assets.serving.trial import TrialFollower
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +46,7 @@ class Background:
         log: Decisions and outcomes.
         folder: Where its segments are.
         metrics: Told of every turn.
+        trial: Which candidate answers beside the release; None where no trial is followed.
 
     Attributes:
         loops: All of them.
@@ -59,6 +61,7 @@ class Background:
         log: DecisionLog,
         folder: Path,
         metrics: Metrics,
+        trial: TrialFollower | None = None,
     ) -> None:
         self._experiment = experiment
         self._follower = follower
@@ -72,7 +75,11 @@ class Background:
         self._tending = Loop("decision_log", _TEND_SECONDS, log.tend, told)
         self._recovery = Loop("recovery", often, self._on("segments", self._recover), told)
         self._shipping = Loop("shipping", often, self._on("segments", self._ship), told)
-        self.loops = (self._release, self._switch, self._tending, self._recovery, self._shipping)
+        # Of its own: a log of trials that is not sound must not hold up a promotion.
+        look = [] if trial is None else [self._on("release", trial.check)]
+        self._trials = tuple(Loop("trial", config.poll_seconds, each, told) for each in look)
+        followed = (self._release, *self._trials, self._switch)
+        self.loops = (*followed, self._tending, self._recovery, self._shipping)
 
     @property
     def states(self) -> list[LoopState]:
@@ -86,6 +93,8 @@ class Background:
         await self._recovery.turn()
         await self._switch.turn()
         await self._release.turn()
+        for loop in self._trials:
+            await loop.turn()
         # What is there by now stays: a search of it for garbage, at any moment, would stop all answers for 50 ms.
         gc.collect()
         gc.freeze()

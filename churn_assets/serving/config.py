@@ -65,18 +65,20 @@ class ExplorationConfig(_Section):
 
     Attributes:
         design: `uniform`: each arm that they may get is as likely; `plausible`: the likelier, the more it is expected
-            to be worth, among those within reach of the best.
+            to be worth, among those within reach of the best; `top_two`: the likelier, the likelier it is the best or
+            the next best, given what the log leaves open about effects.
         reach: Of `plausible`: as a share of the largest expected value of any of the customer's arms.
-        floor: Of `plausible`: least probability of each arm that is possible.
+        floor: Of `plausible` and `top_two`: least probability of each arm that is possible.
     """
 
-    design: Literal["uniform", "plausible"] = "uniform"
+    design: Literal["uniform", "plausible", "top_two"] = "uniform"
     reach: Annotated[float, Field(gt=0, le=10)] = 0.2
     floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
 
 
-Act = Literal["promote", "rollback", "stop", "resume"]
-"""What a person may do in the console: let a release lead, go back to one, stop all offers, make offers again."""
+Act = Literal["promote", "rollback", "stop", "resume", "begin_trial", "end_trial"]
+"""What a person may do in the console: let a release lead, go back to one, stop all offers, make offers again, begin
+and end a trial of a release."""
 
 
 class ConsoleConfig(_Section):
@@ -84,8 +86,8 @@ class ConsoleConfig(_Section):
 
     Attributes:
         enabled: Serve them. They need a file of keys (`CHURN_API_KEYS`) with people in it (`churn keys --role`).
-        two_persons: What one person asks for and another one approves. The ways out of harm are not among them unless
-            they are named.
+        two_persons: What one person asks for and another one approves; where a promotion needs both, so does the start
+            of a trial. The ways out of harm are not among them unless they are named.
         request_hours: After which what was asked for can no longer be approved.
         session_minutes: After which a person logs in again.
     """
@@ -94,6 +96,12 @@ class ConsoleConfig(_Section):
     two_persons: tuple[Act, ...] = ("promote", "resume")
     request_hours: Annotated[float, Field(gt=0, le=24 * 30)] = 24.0
     session_minutes: Annotated[float, Field(ge=1, le=24 * 60)] = 120.0
+
+    @property
+    def needing_two(self) -> frozenset[Act]:
+        """What another person approves: where a promotion is, a trial that begins is too."""
+        asked = frozenset(self.two_persons)
+        return asked | {"begin_trial"} if "promote" in asked else asked
 
 
 class ServingConfig(_Section):

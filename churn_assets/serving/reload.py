@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Literal
 
 from churn_assets.arms import Menu
-from churn_assets.customers.schema import CustomerSchema, FeatureSpec
+from churn_assets.customers.schema import CustomerSchema, not_understood
+from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.risk_only import AnyDecider, RiskModels, decider_of
 from churn_assets.deciding.secret import ASSIGNMENT_KEY
 from churn_assets.message.text.profile import ProfileError
@@ -58,6 +59,7 @@ class ServedRelease:
         answers: Says what was decided.
         messages: Writes.
         loaded_at: When this process began to answer with it.
+        candidate: What answers beside it for some customers while a trial runs; None without one.
     """
 
     ref: ArtifactRef
@@ -67,6 +69,12 @@ class ServedRelease:
     answers: Answers
     messages: MessageDesk
     loaded_at: datetime
+    candidate: ServedRelease | None = None
+
+    def writer(self, release: str) -> MessageDesk:
+        """Writes for the decisions of one of the releases that answer."""
+        theirs = self.candidate
+        return self.messages if theirs is None or release != str(theirs.ref) else theirs.messages
 
 
 @dataclass(frozen=True)
@@ -127,6 +135,11 @@ class ReleaseFollower:
         self._monotonic = monotonic
         self._head: ChannelRecord | None = None
         self._bad: dict[ArtifactRef, _Failure] = {}
+
+    @property
+    def record(self) -> ChannelRecord | None:
+        """The channel's newest record, as far as it was followed; None before the first."""
+        return self._head
 
     def check(self) -> bool:
         """Ask the channel once, and follow it if it moved, or if what leads it was unfit and may be mended by now.
@@ -232,12 +245,26 @@ def load_served(
         )
     decider = decider_of(models, str(ref))
     horizon = 0 if decider.process is None else decider.process.value_horizon_months
-    answers = Answers(decider.menu, bundle.writing.currency, horizon)
+    answers = Answers(decider.menu, bundle.writing.currency, horizon, decider.told)
     writer = load_desk(store, bundle)
     if problems := writer.unsendable(decider.menu):
         raise UnservableError("; ".join(problems))
     messages = MessageDesk(decider.schema, writer, message_seconds)
     return ServedRelease(ref, bundle, manifests, decider, answers, messages, now)
+
+
+def refuse_unexplorable(served: ServedRelease) -> None:
+    """Where the design is `top_two`, a release must have kept what it draws by.
+
+    Raises:
+        UnservableError: It was built before releases did.
+    """
+    decider = served.decider
+    if isinstance(decider, Decider) and decider.models.responses.left_open is None:
+        raise UnservableError(
+            "kept nothing of what its log leaves open about effects, which serving.exploration.design: top_two draws "
+            "by; build it anew with churn run, or set design: plausible"
+        )
 
 
 def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> None:
@@ -246,18 +273,8 @@ def refuse_other_schema(answering: CustomerSchema, coming: CustomerSchema) -> No
     Raises:
         UnservableError: It needs other features, or takes fewer values of one.
     """
-    ours = {feature.name: feature for feature in answering.features}
-    theirs = {feature.name: feature for feature in coming.features}
-    if set(ours) != set(theirs):
-        differing = sorted(set(ours) ^ set(theirs))
-        raise UnservableError(
-            f"reads other features ({', '.join(differing)}) than callers send; start servers for it beside these"
-        )
-    narrower = [name for name in ours if not _takes_all_of(theirs[name], ours[name])]
-    if narrower:
-        raise UnservableError(
-            f"takes fewer values of {', '.join(narrower)} than callers may send; start servers for it beside these"
-        )
+    if problem := not_understood(answering, coming):
+        raise UnservableError(f"{problem}; start servers for it beside these")
 
 
 def refuse_other_menu(answering: Menu, coming: Menu) -> None:
@@ -273,13 +290,3 @@ def refuse_other_menu(answering: Menu, coming: Menu) -> None:
             f"has another menu ({', '.join(coming.ids)}) than callers name arms of: {', '.join(other)} is not there, "
             "or has other terms; start servers for it beside these"
         )
-
-
-def _takes_all_of(coming: FeatureSpec, answering: FeatureSpec) -> bool:
-    if coming.kind != answering.kind or not set(answering.categories) <= set(coming.categories):
-        return False
-    lowest = coming.lowest is None or (answering.lowest is not None and coming.lowest <= answering.lowest)
-    highest = coming.highest is None or (
-        answering.highest is not None and coming.highest >= answering.highest
-    )
-    return lowest and highest

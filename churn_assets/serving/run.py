@@ -16,7 +16,7 @@ import msgspec
 import uvicorn
 
 from churn_assets.deciding.decider import Rollout
-from churn_assets.deciding.exploration import Plausible
+from churn_assets.deciding.exploration import Plausible, TopTwo
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.deciding.spending import ledger_of
 from churn_assets.decision.limits import BudgetsConfig
@@ -27,13 +27,16 @@ from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.metrics import SHARED_FOLDER, Metrics
 from churn_assets.serving.protocol import BoundedProtocol
-from churn_assets.serving.reload import ReleaseFollower, load_served
+from churn_assets.serving.reload import ReleaseFollower, ServedRelease, load_served, refuse_unexplorable
 from churn_assets.serving.security import Guard, Keyring, read_keys
 from churn_assets.serving.switch import OfferSwitch, switch_log
+from churn_assets.serving.trial import TrialFollower
 from churn_assets.store.channels import Channel
 from churn_assets.store.location import open_store
 from churn_assets.store.privacy_key import privacy_key
+from churn_assets.store.reference import ArtifactRef
 from churn_assets.store.signatures import SignaturePolicy
+from churn_assets.store.tried import trial_log
 
 KEYS_FILE = "CHURN_API_KEYS"
 """Environment variable: file of API keys."""
@@ -159,11 +162,18 @@ def worker_parts() -> Parts:
     keyed = len(found.assignment_key) >= SHORTEST_SECRET
     store = open_store(plan.store, root=root, policy=SignaturePolicy.model_validate_json(plan.signatures))
     log_folder = root / config.decision_log.folder
-    follower = ReleaseFollower(
-        Channel(store, plan.channel),
-        lambda ref: load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed),
-        metrics.reload,
-    )
+
+    def load(ref: ArtifactRef) -> ServedRelease:
+        served = load_served(store, ref, config.message_seconds, utc_now(), keyed=keyed)
+        if config.exploration.design == "top_two":
+            refuse_unexplorable(served)
+        return served
+
+    follower = ReleaseFollower(Channel(store, plan.channel), load, metrics.reload)
+    unable = "" if keyed else f"there is no secret to draw with: set {ASSIGNMENT_KEY}"
+    if plan.budgets:
+        unable = "the experiment's budgets hold for one release: take budgets out, or stop the trial"
+    trial = TrialFollower(trial_log(store, plan.channel), follower, load, utc_now, unable)
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
     explore = config.exploration
     switch = OfferSwitch(switch_log(store, plan.channel), always=config.kill_switch)
@@ -175,17 +185,19 @@ def worker_parts() -> Parts:
             config.holdout_share,
             config.exploration_share,
             config.kill_switch,
-            None if explore.design == "uniform" else Plausible(explore.reach, explore.floor),
+            Plausible(explore.reach, explore.floor) if explore.design == "plausible" else None,
+            TopTwo(explore.floor) if explore.design == "top_two" else None,
         ),
         switch=switch,
         follower=follower,
         log=log,
-        background=Background(plan.experiment, config, follower, switch, log, log_folder, metrics),
+        background=Background(plan.experiment, config, follower, switch, log, log_folder, metrics, trial),
         metrics=metrics,
         keys=None if found.keys is None else Keyring(found.keys),
         clock=utc_now,
         budgets=_budget_desk(plan, config, root),
         pseudonyms=privacy_key(os.environ, needed=True) if plan.pseudonyms else b"",
+        trial=trial,
     )
 
 

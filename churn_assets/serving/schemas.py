@@ -148,6 +148,15 @@ class ExpectedValueView(Struct, frozen=True):
     ]
 
 
+class OutcomeView(Struct, frozen=True):
+    """What is expected of another outcome than leaving, of which all values of the answer are."""
+
+    name: Annotated[str, Meta(description="What it is.", examples=["visit"])]
+    largest: Annotated[float, Meta(description="The most that counts; 1 of one that comes or does not.")]
+    without_contact: Annotated[float, Meta(description="Expected of a customer who is left alone.")]
+    given_decision: Annotated[float, Meta(description="Expected given this decision.")]
+
+
 class ArmView(Struct, frozen=True):
     """What is done with this customer."""
 
@@ -282,6 +291,19 @@ class DecisionView(Struct, frozen=True):
         list[DriverView],
         Meta(description="Of the risk, the strongest first; of a release that knows no offers."),
     ] = []
+    release: Annotated[
+        str | None,
+        Meta(
+            description="The release that decided, while two do side by side in a trial; else null: the answer's."
+        ),
+    ] = None
+    outcome: Annotated[
+        OutcomeView | None,
+        Meta(
+            description="Where the value is of another outcome than leaving: churn_risk is then the share of it that "
+            "is missed without contact, and retention_probability the share that comes."
+        ),
+    ] = None
 
 
 class UndecidedView(Struct, frozen=True):
@@ -308,12 +330,12 @@ class BudgetView(Struct, frozen=True):
 
 
 class DecisionsAnswer(Struct, frozen=True):
-    """Decisions of one release, in the order of the question; the status is 207 where some could not be made."""
+    """Decisions in the order of the question; the status is 207 where some could not be made."""
 
     release: Annotated[
         str,
         Meta(
-            description="The release that decided, all of these customers.",
+            description="The release that decided, where a decision names no other: one does in a trial.",
             examples=["quickstart/release/20261122T124501Z-0123456789ab"],
         ),
     ]

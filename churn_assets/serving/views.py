@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from churn_assets.arms import Arm
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.serving.answers import terms_json
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.decision_log import DecisionLog
@@ -18,6 +19,7 @@ from churn_assets.serving.problems import Problem
 from churn_assets.serving.reload import ReleaseFollower, ServedRelease
 from churn_assets.serving.schemas import TERMS_REF, ArmId
 from churn_assets.serving.supervisor import LoopState
+from churn_assets.serving.trial import TrialFollower
 
 RELEASE_MODEL = "release"
 
@@ -85,6 +87,18 @@ class TroubleView(Struct, frozen=True):
     detail: Annotated[str, Meta(description="What is wrong with it.")]
 
 
+class TrialView(Struct, frozen=True):
+    """A trial that runs, and whether this server takes part."""
+
+    candidate: Annotated[str, Meta(description="The release that is tried.")]
+    share: Annotated[
+        float, Meta(description="Of the customers left to the policy, that it decides for here, now; 0 to 1.")
+    ]
+    trouble: Annotated[
+        TroubleView | None, Meta(description="Why it does not answer here; null where it does.")
+    ]
+
+
 class ReleaseView(Struct, frozen=True):
     """The release that answers, and how it is served."""
 
@@ -110,6 +124,9 @@ class ReleaseView(Struct, frozen=True):
     ]
     kill_switch: Annotated[bool, Meta(description="Set by config: no offer to anybody.")]
     trouble: Annotated[TroubleView | None, Meta(description="Null while what leads the channel answers.")]
+    trial: Annotated[
+        TrialView | None, Meta(description="The candidate that answers beside it; null while no trial runs.")
+    ] = None
 
 
 class LoopView(Struct, frozen=True):
@@ -165,7 +182,9 @@ class ModelView(Struct, frozen=True):
     outputs: Annotated[list[TensorView], Meta(description="What it gives.")]
 
 
-def release_view(follower: ReleaseFollower, config: ServingConfig, *, stopped: bool) -> ReleaseView:
+def release_view(
+    follower: ReleaseFollower, config: ServingConfig, trial: TrialFollower | None = None, *, stopped: bool
+) -> ReleaseView:
     """The release that answers; a view without one where none does."""
     served, trouble = follower.served, follower.trouble
     decider = served.decider if served else None
@@ -197,7 +216,17 @@ def release_view(follower: ReleaseFollower, config: ServingConfig, *, stopped: b
         exploration_share=config.exploration_share,
         kill_switch=stopped,
         trouble=TroubleView(trouble.release, trouble.kind, trouble.detail) if trouble else None,
+        trial=None if trial is None else _trial_view(trial),
     )
+
+
+def _trial_view(trial: TrialFollower) -> TrialView | None:
+    served, trouble = trial.answering, trial.trouble
+    if trouble is not None:
+        return TrialView(trouble.release, 0.0, TroubleView(trouble.release, trouble.kind, trouble.detail))
+    if served is None or served.candidate is None or not isinstance(served.decider, SideBySide):
+        return None
+    return TrialView(str(served.candidate.ref), served.decider.share, None)
 
 
 def _menu_arm(arm: Arm) -> MenuArmView:

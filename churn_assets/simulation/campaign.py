@@ -16,7 +16,7 @@ from churn_assets.customers.config import CustomersConfig
 from churn_assets.customers.table import read_customers
 from churn_assets.experiment import load_experiment
 from churn_assets.offers.economics import catalogue
-from churn_assets.offers.world import SENSITIVITY_SD, DemoWorld, WorldOutcomes
+from churn_assets.offers.world import SENSITIVITY_SD, DemoWorld, Truth, WorldOutcomes
 
 
 def answered(world: DemoWorld, assignment: Assignment, seed: int) -> WorldOutcomes:
@@ -29,6 +29,12 @@ def answered(world: DemoWorld, assignment: Assignment, seed: int) -> WorldOutcom
         assignment: n decisions about customers of the world.
         seed: Of latent state and answers.
     """
+    truth, rng = faced(world, assignment, seed)
+    return world.answer(truth, assignment.arm, rng)
+
+
+def faced(world: DemoWorld, assignment: Assignment, seed: int) -> tuple[Truth, np.random.Generator]:
+    """What is true of the assigned customers, and the generator that their answers are drawn by; see `answered`."""
     rng = np.random.default_rng([seed, 4])
     customer = np.asarray(pd.Index(world.ids).get_indexer(assignment.frame["customer_id"]), np.int64)
     n = len(customer)
@@ -40,7 +46,7 @@ def answered(world: DemoWorld, assignment: Assignment, seed: int) -> WorldOutcom
         else world.would_leave(customer, world.risk[customer], frailty, late, rng)
     )
     who = world.someone(customer, latent, np.zeros(n, np.int64), late, taste=taste)
-    return world.answer(world.truth_of(who, leaves), assignment.arm, rng)
+    return world.truth_of(who, leaves), rng
 
 
 def send_simulated(root: Path, experiment: str, assigned: str, sent: str, outcomes: str) -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel
 from churn_assets.store.manifest import whole_second
-from churn_assets.store.names import ACTS, CHANNELS, record_place
+from churn_assets.store.names import ACTS, record_key, record_place
 from churn_assets.store.records import ChainedRecord, RecordLog, writable
 
 Detail = str | int | bool | None
@@ -37,6 +36,11 @@ class ActRecord(ChainedRecord):
     def of(self) -> str:
         """Its log."""
         return self.log
+
+    @property
+    def key(self) -> str:
+        """Where it is."""
+        return record_key(f"{ACTS}{self.log}", self.seq)
 
 
 class ActLog(RecordLog[ActRecord]):
@@ -93,16 +97,7 @@ class ActLog(RecordLog[ActRecord]):
         return self._append(expected_seq, None, make)
 
 
-def log_names(store: ArtifactStore) -> list[str]:
-    """Logs that have a record: channels by their names, and those of acts as ``acts/NAME``; sorted."""
-    places = map(record_place, [*store.backend.list(CHANNELS), *store.backend.list(ACTS)])
-    return sorted({place[0] for place in places if place is not None})
-
-
-def open_log(store: ArtifactStore, log: str) -> RecordLog[Any]:
-    """A log by its name as of `log_names`.
-
-    Raises:
-        InvalidName: It is none.
-    """
-    return ActLog(store, log.removeprefix(ACTS)) if log.startswith(ACTS) else Channel(store, log)
+def act_logs(store: ArtifactStore) -> list[str]:
+    """Names of the logs of acts that have a record, sorted."""
+    places = map(record_place, store.backend.list(ACTS))
+    return sorted({place[0].removeprefix(ACTS) for place in places if place is not None})

@@ -13,6 +13,7 @@ from churn_assets.store.manifest import whole_second
 from churn_assets.store.names import CHANNELS, record_place
 from churn_assets.store.records import ChainedRecord, RecordLog, writable
 from churn_assets.store.reference import ArtifactRef
+from churn_assets.store.tried import tried_anywhere
 
 Action = Literal["promote", "rollback"]
 
@@ -124,7 +125,7 @@ class Channel(RecordLog[ChannelRecord]):
             if action == "rollback":
                 self._refuse_unknown_return(ref)
             else:
-                self._refuse_unfit(ref, now)
+                self.refuse_unfit(ref, now)
             return ChannelRecord(
                 seq=expected_seq + 1,
                 action=action,
@@ -147,9 +148,15 @@ class Channel(RecordLog[ChannelRecord]):
                 f"channel {self.name}: {ref} has never led it, so there is no way back to it"
             )
 
-    def _refuse_unfit(self, ref: ArtifactRef, now: datetime) -> None:
+    def refuse_unfit(self, ref: ArtifactRef, now: datetime) -> None:
+        """Whether a version may begin to lead, or to be tried: after either it may lead at any time.
+
+        Raises:
+            PromotionRefused: A collection may be taking it, or what it was trained from.
+            ObjectMissing: One of these is not committed.
+        """
         unfit = unfit_to_lead(ref, now, trained_from=self._trained_from, versions=self._versions)
-        if unfit and not led_anywhere(self.store, ref):
+        if unfit and not (led_anywhere(self.store, ref) or tried_anywhere(self.store, ref)):
             raise PromotionRefused(f"channel {self.name}: {ref} {unfit}; train again")
 
     def _trained_from(self, ref: ArtifactRef) -> list[ArtifactRef]:

@@ -31,7 +31,7 @@ def unfit_to_lead(
     nothing old supersedes, and all that this was trained from if it is old enough to be known to the collection.
 
     Args:
-        ref: The version.
+        ref: The version; one that was tried within this time may lead later.
         now: Aware time, taken before the store is looked at.
         trained_from: Upstream of a version; raises where the version is not committed.
         versions: Committed versions of a version's asset, oldest first.

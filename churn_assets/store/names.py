@@ -14,6 +14,8 @@ ACTS = "acts/"
 """Logs of what people did, see `acts`."""
 LOGS = (CHANNELS, ACTS)
 """Where append-only logs are, see `records`. A log is named as its channel is, or ``acts/NAME``."""
+LONGEST_REASON = 10_000
+"""Characters that an actor or a reason may have; a log of longer ones would soon be more than a reader takes."""
 ACCESS = "access/"
 """Who looked at what, see `access`."""
 _RECORD = re.compile(

@@ -26,11 +26,9 @@ from churn_assets.store.errors import (
 )
 from churn_assets.store.manifest import Sealed, Sha256, parse_sealed
 from churn_assets.store.marks import Mark, leave_mark, marked_length, refuse_lost, take_marks
-from churn_assets.store.names import CHANNELS, check_name, record_key, record_place
+from churn_assets.store.names import CHANNELS, LONGEST_REASON, check_name, record_key, record_place
 
 RECORD_SCHEMA = 1
-LONGEST_REASON = 10_000
-"""Characters that an actor or a reason may have; a log of longer ones would soon be more than a reader takes."""
 _AT_ONCE = 8
 
 

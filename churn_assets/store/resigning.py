@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from churn_assets.store.acts import log_names, open_log
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.erasures import ERASURES, is_certificate, is_record
 from churn_assets.store.errors import ContentError, ObjectMissing, UnsignedContent
 from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
+from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.names import record_key
 from churn_assets.store.reference import ARTIFACTS, by_version
 from churn_assets.store.signatures import UNSIGNED, role_of

@@ -3,9 +3,10 @@
 The rule, and why nothing that leads or will lead can fall to it, whoever pauses wherever. `protocol_model.py` of the
 tests explores all of it with this very code, and shows what each part of the rule prevents.
 
-*Kept* is, whatever else holds, what ever led a channel, and what that was trained from. Kept, too, is what may yet
-come to lead: every version younger than 14 days, the newest of an asset, and one whose successor is younger than 14
-days, with all that these were trained from. Everything else is collected.
+*Kept* is, whatever else holds, what ever led a channel or was tried beside a leader, and what that was trained from.
+A trial starts as a promotion is made, by one record under the same conditions: what is said of promotions holds for
+it. Kept, too, is what may yet come to lead: every version younger than 14 days, the newest of an asset, and one whose
+successor is younger than 14 days, with all that these were trained from. Everything else is collected.
 
 A run takes the versions it finds, publishes its own, and one of them is promoted, within 7 days of the run's start:
 later, a channel refuses a first promotion. Age alone would not protect what the run took: a version of any age may be
@@ -22,7 +23,7 @@ The manifest is deleted before the files: a crash leaves a folder that is no ver
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby, pairwise
 
@@ -35,6 +36,7 @@ from churn_assets.store.manifest import minting_time
 from churn_assets.store.names import MANIFEST, is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef
 from churn_assets.store.signatures import SIGNATURES
+from churn_assets.store.tried import tried_versions
 
 _AT_ONCE = 8
 _DRAFT_ABANDONED_AFTER = timedelta(days=1)
@@ -63,11 +65,13 @@ class Inventory:
         versions: Every committed version.
         unfinished: Folders of versions without a manifest: in the making, or left by a crash.
         led: Every version that was ever current, and the first channel it led.
+        tried: Every version that a trial was started with, and the first channel beside whose leader.
     """
 
     versions: Mapping[ArtifactRef, Version]
     unfinished: frozenset[ArtifactRef]
     led: Mapping[ArtifactRef, str]
+    tried: Mapping[ArtifactRef, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ def survey(store: ArtifactStore) -> Inventory:
     for name in channel_names(store):
         for record in Channel(store, name).history():
             led.setdefault(record.ref, name)
+    tried = tried_versions(store)
     folders: dict[ArtifactRef, bool] = {}
     for key in store.backend.list(ARTIFACTS):
         place, file = key.removeprefix(ARTIFACTS).split("/")[:3], key.split("/")[4:]
@@ -147,7 +152,7 @@ def survey(store: ArtifactStore) -> Inventory:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         read = pool.map(lambda ref: _version(store, ref), committed)
         versions = {ref: found for ref, found in zip(committed, read, strict=True) if found}
-    return Inventory(versions, frozenset(folders.keys() - versions.keys()), led)
+    return Inventory(versions, frozenset(folders.keys() - versions.keys()), led, tried)
 
 
 def _version(store: ArtifactStore, ref: ArtifactRef) -> Version | None:
@@ -187,7 +192,8 @@ def plan_retention(inventory: Inventory, now: datetime) -> RetentionPlan:
 
 def _kept(inventory: Inventory, now: datetime) -> dict[ArtifactRef, str]:
     """Every version that stays, and why."""
-    kept = {ref: f"led channel {channel}" for ref, channel in inventory.led.items()}
+    kept = {ref: f"was tried on channel {channel}" for ref, channel in inventory.tried.items()}
+    kept |= {ref: f"led channel {channel}" for ref, channel in inventory.led.items()}
     for ref, reason in _may_lead(sorted(inventory.versions, key=str), now).items():
         kept.setdefault(ref, reason)
     pending = list(kept)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from churn_assets.store.acts import log_names, open_log
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend, stored
 from churn_assets.store.canonical import unseal
@@ -21,6 +20,7 @@ from churn_assets.store.errors import (
     ObjectMissing,
 )
 from churn_assets.store.gate_reports import REPORT_SCHEMA, is_gate_report
+from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.marks import MARKS, leave_mark
 from churn_assets.store.names import LOGS, is_key, record_key, record_place
 from churn_assets.store.records import RecordLog

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from churn_assets.store.acts import log_names, open_log
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.erasures import (
@@ -20,6 +19,7 @@ from churn_assets.store.erasures import (
 )
 from churn_assets.store.errors import ContentError, InvalidName, ObjectMissing, UnsignedContent
 from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
+from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.manifest import Manifest, minting_time
 from churn_assets.store.marks import MARKS, marked_logs
 from churn_assets.store.names import LOGS, is_key, record_key, record_place

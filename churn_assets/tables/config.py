@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from datetime import date, datetime
 from importlib import import_module
+from itertools import combinations
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, field_validator, model_validator
@@ -37,6 +40,22 @@ def database_class(location: str) -> Any:
     return known
 
 
+_SIGNS = re.compile(r"%-?(.)")
+_SOME_DAY = date(2005, 3, 4)
+
+
+def day_of(text: str, written: str) -> date | None:
+    """The day that a text says as it is `written`; None where it does not say one.
+
+    >>> day_of("31.01.2025", "%d.%m.%Y"), day_of("31.01.2025", "%m.%d.%Y")
+    (datetime.date(2025, 1, 31), None)
+    """
+    try:
+        return datetime.strptime(text, written).date()  # noqa: DTZ007 - a day has no zone
+    except ValueError:
+        return None
+
+
 class FileReading(BaseModel, frozen=True, extra="forbid"):
     """A `reading:` section; what is left out is detected, and what was detected is said.
 
@@ -46,6 +65,8 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
         encoding: Of a CSV, as Python calls it: `cp1252`, `latin-1`. Left out, UTF-8 or what a byte order mark says.
         quote: Around fields of a CSV.
         blanks: Texts that are no value in any column, such as `?` or `-`.
+        dates: How dates are written that are not ISO 8601, in Python's signs: `%d.%m.%Y`, `%m/%d/%y`, `%d-%b-%Y`; one
+            or several, of which no text may mean two days.
     """
 
     separator: Literal[",", ";", "\t", "|"] | None = None
@@ -53,6 +74,27 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
     encoding: _Text | None = None
     quote: Literal['"', "'"] | None = None
     blanks: tuple[str, ...] = ()
+    dates: tuple[_Text, ...] = ()
+
+    @field_validator("dates", mode="before")
+    @classmethod
+    def _one_or_several(cls, dates: Any) -> Any:
+        return (dates,) if isinstance(dates, str) else dates
+
+    @field_validator("dates")
+    @classmethod
+    def _days_of_one_meaning(cls, dates: tuple[str, ...]) -> tuple[str, ...]:
+        for written in dates:
+            signs = _SIGNS.findall(written)
+            if any(sum(sign in kind for sign in signs) != 1 for kind in ("d", "mbB", "yY")):
+                raise ValueError(f"found {written!r}, expected day, month and year, each once, as %d.%m.%Y")
+        for first, second in combinations(dates, 2):
+            text = _SOME_DAY.strftime(first)
+            if day_of(text, second) not in (None, _SOME_DAY):
+                raise ValueError(
+                    f"found {first!r} and {second!r}, by which {text} is two days; expected one of them"
+                )
+        return dates
 
     @field_validator("encoding")
     @classmethod
@@ -110,7 +152,31 @@ class DatabaseTable(BaseModel, frozen=True, extra="forbid"):
         return self
 
 
-def _no_database(source: str) -> str:
+_OTHER_FILES = re.compile(
+    r"\.(xlsx?|xlsm|xlsb|ods|numbers|zip|7z|rar|jsonl?|dta|sav|sas7bdat|rds|feather|orc|avro)$"
+)
+
+
+def other_file(name: str) -> str | None:
+    """What to do with a file that is of another kind than tables are read from; None where it may be one.
+
+    >>> other_file("June.XLSX")
+    'a .xlsx file, expected a CSV or Parquet file: save the sheet as "CSV UTF-8"'
+    """
+    found = _OTHER_FILES.search(name.lower())
+    if found is None:
+        return None
+    remedy = "export it as one of them"
+    if found[1].startswith("xls") or found[1] in ("ods", "numbers"):
+        remedy = 'save the sheet as "CSV UTF-8"'
+    elif found[1] in ("zip", "7z", "rar"):
+        remedy = "unpack it, or pack the one file by gzip"
+    return f"a {found[0]} file, expected a CSV or Parquet file: {remedy}"
+
+
+def _readable(source: str) -> str:
+    if (other := other_file(source)) is not None:
+        raise ValueError(f"found {other}")
     if source.partition("://")[0] in (*DATABASES, "postgres"):
         raise ValueError(
             "found the location of a database alone (not shown: it may hold a password), expected a section: "
@@ -124,7 +190,7 @@ def _branch(value: Any) -> str:
 
 
 TablePlace = Annotated[
-    Annotated[str, Field(min_length=1), AfterValidator(_no_database), Tag("file")]
+    Annotated[str, Field(min_length=1), AfterValidator(_readable), Tag("file")]
     | Annotated[DatabaseTable, Tag("database")],
     Discriminator(_branch),
 ]

@@ -186,9 +186,7 @@ def _raw_of_database(table: pa.Table, problems: Problems, reading: FileReading) 
         problems.add("a name of several columns", "each name once", column=name, rank=STRUCTURE,
                      remedy="name them apart in the query, with `as`")  # fmt: skip
     problems.stop()
-    raw = RawTable.of_arrow(table, problems.where)
-    raw.decimal, raw.blanks = reading.decimal, reading.blanks
-    return raw
+    return RawTable.of_arrow(table, problems.where).read_as(reading)
 
 
 def _nearest(database: Database, source: DatabaseTable) -> str:

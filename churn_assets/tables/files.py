@@ -22,7 +22,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from churn_assets.tables.config import FileReading
+from churn_assets.tables.config import FileReading, other_file
 from churn_assets.tables.problems import STRUCTURE, Problems, shown
 from churn_assets.tables.raw import FIRST_LINE, RawTable, plain_values
 
@@ -36,6 +36,17 @@ _BY_MARK = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
+_PACKED = {
+    b"PK\x03\x04": "a ZIP or Excel file",
+    b"BZh91AY": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a Zstandard file",
+    b"\xd0\xcf\x11\xe0": "an old Excel file",
+    b"ARROW1\0": "an Arrow file",
+    b"SQLite format 3\0": "an SQLite file",
+    _GZIP: "a gzip file within another",
+}
+"""What is no text, by its first bytes."""
 _HEAD = 1 << 20
 csv.field_size_limit(_HEAD)  # of what is looked at; Python's own limit is an eighth of it
 _OTHERS = {
@@ -70,7 +81,7 @@ def read_raw(path: Path, problems: Problems, reading: FileReading = DETECTED) ->
     said: list[str] = []
     with _opened(path, problems, reading, said) as (plain, is_parquet):
         if is_parquet:
-            return _parquet(plain, problems, said)
+            return _parquet(plain, problems, said).read_as(reading)
         return _csv(plain, problems, reading, said)
 
 
@@ -89,7 +100,7 @@ def read_chunks(path: Path, problems: Problems, reading: FileReading, rows: int)
     said: list[str] = []
     with _opened(path, problems, reading, said) as (plain, is_parquet):
         if is_parquet:
-            yield from _parquet_chunks(plain, problems, said, rows)
+            yield from (raw.read_as(reading) for raw in _parquet_chunks(plain, problems, said, rows))
         else:
             yield from _csv_chunks(plain, problems, reading, said, rows)
 
@@ -99,6 +110,13 @@ def _opened(
     path: Path, problems: Problems, reading: FileReading, said: list[str]
 ) -> Iterator[tuple[Path, bool]]:
     """The file without gzip, in UTF-8 if it is a CSV; and whether it is Parquet."""
+    if path.is_dir():
+        raise _stopped(
+            problems, "a folder", "one file: put the files together, or read them by a database's view"
+        )
+    if (other := other_file(path.name)) is not None:
+        found, _, expected = other.partition(", expected ")
+        raise _stopped(problems, found, expected)
     if not path.is_file():
         raise _stopped(problems, "no such file", "a CSV or Parquet table")
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
@@ -155,6 +173,11 @@ def _utf8(path: Path, folder: Path, problems: Problems, reading: FileReading, sa
     if marked and not reading.encoding:
         said.append(f"encoding {marked}, by its byte order mark")
     known = codecs.lookup(encoding).name
+    packed = next((name for mark, name in _PACKED.items() if head.startswith(mark)), None)
+    if packed:
+        raise _stopped(
+            problems, packed, "a CSV or Parquet table", remedy="unpack it, or export the table as one of them"
+        )
     if b"\0" in head and not known.startswith(("utf-16", "utf-32")):
         halves = {"utf-16-le": head[1::2], "utf-16-be": head[0::2]}
         wide = [name for name, half in halves.items() if half.count(0) > len(half) / 2]
@@ -208,7 +231,7 @@ def _raw_of_csv(
 ) -> RawTable:
     columns = {name: table.column(place) for place, name in enumerate(dialect.names)}
     line = np.arange(table.num_rows) + FIRST_LINE + dialect.above + before
-    return RawTable(problems.where, columns, line, said, reading.decimal, reading.blanks)
+    return RawTable(problems.where, columns, line, said, separator=dialect.separator).read_as(reading)
 
 
 def _csv_chunks(
@@ -416,6 +439,8 @@ def _refuse_widths(wrong: list[Any], width: int, problems: Problems, *, empty: b
         kind = "few" if count < width else "many"
         remedy = (
             "is line 1 the header?"
+            if len(widths) == 1 and empty and count != width + 1
+            else "a separator at the end of each line, or row names without a header: write neither"
             if len(widths) == 1 and empty
             else f"too {kind} separators, or a quote missing"
         )

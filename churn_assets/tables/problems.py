@@ -20,6 +20,8 @@ _SHOWN_LINES = 5
 _SHOWN_VALUES = 3
 _SHOWN_PROBLEMS = 40
 _SHOWN_TEXT = 60
+_FEW_COLUMNS = 5
+"""So many columns to leave out are copied from their own lines."""
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,10 @@ def raise_all(
     """
     more = len(problems) - _SHOWN_PROBLEMS
     told = [str(each) for each in problems[:_SHOWN_PROBLEMS]]
-    raise kind("\n".join(told + ([f"and {more} more problems"] if more > 0 else [])), problems, lines)
+    told += [f"and {more} more problems"] if more > 0 else []
+    idle = list(dict.fromkeys(each.column for each in problems if leave_out(each.column) in each.remedy))
+    told += [f"to leave out all that can be: `exclude: {idle}`"] if len(idle) > _FEW_COLUMNS else []
+    raise kind("\n".join(told), problems, lines)
 
 
 def merged_problems(parts: Iterable[TableProblem]) -> list[TableProblem]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from churn_assets.tables.config import FileReading
 from churn_assets.tables.text import as_text
 
 if TYPE_CHECKING:
@@ -31,8 +32,11 @@ class RawTable:
         said: What was detected or decided in reading, a sentence each.
         decimal: Of numbers that are written as texts; None where each column says it by itself.
         blanks: Texts that are no value, beside the usual ones.
+        dates: How dates are written, beside ISO 8601.
         commas: Columns of texts that were read as numbers with a decimal comma.
         grouped: Columns of texts that were read as numbers, of which every point may group thousands; one such text.
+        pointed: Columns of texts in which a point surely stands before a fraction.
+        separator: What stands between the fields of a CSV; a comma where there is none.
         attempts: Columns that were tried as numbers: the numbers, and where there is none.
         asked: The column whose texts were asked for last, and the answer.
         no_meaning: Columns whose type no rule reads, and what the source calls it.
@@ -47,8 +51,11 @@ class RawTable:
     said: list[str] = field(default_factory=list)
     decimal: Literal[".", ","] | None = None
     blanks: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
     commas: list[str] = field(default_factory=list)
     grouped: dict[str, str] = field(default_factory=dict)
+    pointed: list[str] = field(default_factory=list)
+    separator: str = ","
     attempts: dict[str, tuple[NDArray[np.float64], NDArray[np.bool_]]] = field(default_factory=dict)
     asked: tuple[Any, tuple[NDArray[np.int32], list[str]]] | None = None
     no_meaning: dict[str, str] = field(default_factory=dict)
@@ -84,11 +91,22 @@ class RawTable:
         columns = {str(name): _as_arrow(frame[name]) for name in frame.columns}
         return cls(where, columns, np.arange(len(frame)) + FIRST_LINE)
 
+    def read_as(self, reading: FileReading) -> RawTable:
+        """The same table, whose texts are to be read as is configured."""
+        return replace(self, decimal=reading.decimal, blanks=reading.blanks, dates=reading.dates)
+
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """The same table with other names for some columns."""
         columns = {names.get(name, name): values for name, values in self.columns.items()}
         strange = {names.get(name, name): kind for name, kind in self.no_meaning.items()}
         return replace(self, columns=columns, attempts={}, asked=None, no_meaning=strange)
+
+    def of_texts(self, name: str, texts: list[str]) -> RawTable:
+        """A table of one column of these texts, to be read as this one is."""
+        line = np.arange(len(texts)) + FIRST_LINE
+        return RawTable(
+            self.where, {name: pa.array(texts, pa.string())}, line, blanks=self.blanks, dates=self.dates
+        )
 
     def plain(self, name: str) -> Any:
         """A column without a dictionary."""

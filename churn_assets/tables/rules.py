@@ -2,20 +2,61 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
 from numpy.typing import NDArray
 
+from churn_assets.tables.text import as_text
+
 LARGEST_NUMBER = 1e15
 """Whatever is larger is no customer's number, and its powers would overflow."""
 FIRST_DAY, LAST_DAY = date(1990, 1, 1), date(2100, 1, 1)
 """Dates outside are another thing written as a date: seconds read as days, 0, a placeholder."""
-TRUTHS = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "yes": 1.0, "no": 0.0}
+TRUTHS = dict.fromkeys(
+    ("true", "1", "yes", "y", "t", "ja", "wahr", "oui", "vrai", "si", "sí", "sì", "sim"), 1.0
+)
+TRUTHS |= dict.fromkeys(("false", "0", "no", "n", "f", "nein", "falsch", "non", "faux", "não"), 0.0)
 """Casefolded, as `as_text` gives them."""
 LONGEST_ID, LONGEST_TEXT = 128, 200
 """Characters that the service takes of a customer's id and of a category."""
+TOTALS = frozenset(
+    {"total", "totals", "grand total", "subtotal", "sub-total", "sum", "summe", "gesamt", "gesamtsumme",
+     "gesamtergebnis", "total general", "total général", "totale", "totaal", "average", "mean", "mittelwert",
+     "durchschnitt", "moyenne", "promedio", "count", "anzahl"}
+)  # fmt: skip
+"""What a spreadsheet (casefolded) writes before figures of all lines."""
+NOBODY = TOTALS | frozenset(
+    {"nan", "null", "none", "n/a", "na", "<na>", "nat", "#n/a", "nil", "undefined", "(null)", "(blank)", "unknown",
+     "\\n"}
+)  # fmt: skip
+"""What stands for an id (casefolded) in a row without one, and in a row of totals."""
+LOST_DIGITS = r"^\d([.,]\d+[eE]\+?|[eE]\+)\d+$"
+_UNSEEN = "\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060\ufeff"
+UNPRINTABLE = rf"[\x00-\x1f{_UNSEEN}]"
+"""Control characters, and those that nobody sees: marks of byte order and direction, what has no width."""
+UNPRINTABLE_TEXT = rf"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]"
+"""The same of a text, which may have several lines."""
+
+
+def id_fault(text: str) -> str | None:
+    """What is expected of an id where a text is none: the rule of tables (`values.parse_ids`) for a single one.
+
+    >>> id_fault("7590-VHVEG"), id_fault("nan")
+    (None, 'an id of somebody, as the customer table has it')
+    """
+    if not text.strip() or text.casefold() in NOBODY:
+        return "an id of somebody, as the customer table has it"
+    if len(text) > LONGEST_ID or re.search(UNPRINTABLE, text):
+        return f"an id of 1 to {LONGEST_ID} printable characters"
+    if re.search(LOST_DIGITS, text, re.ASCII):
+        return "an id with all of its digits"
+    if text != unicodedata.normalize("NFC", as_text(text)):
+        return "the id as the customer table has it, without spaces around it or .0 behind it, in composed letters"
+    return None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from churn_assets.tables.config import day_of
 from churn_assets.tables.problems import ROLE, VALUE, Problems, leave_out, shown
 from churn_assets.tables.raw import RawTable, plain_values
 from churn_assets.tables.rules import (
@@ -20,7 +21,12 @@ from churn_assets.tables.rules import (
     LAST_DAY,
     LONGEST_ID,
     LONGEST_TEXT,
+    LOST_DIGITS,
+    NOBODY,
+    TOTALS,
     TRUTHS,
+    UNPRINTABLE,
+    UNPRINTABLE_TEXT,
     NumberRule,
 )
 from churn_assets.tables.spreadsheets import unmarked
@@ -44,32 +50,28 @@ _CODE = r"^0\d+$"
 _MONTH = r"(jan|feb|mar|mär|apr|may|mai|jun|jul|aug|sep|oct|okt|nov|dec|dez|ene|abr|ago|dic|fév|avr|déc)[a-zäéû]*\.?"
 _DATE = re.compile(
     r"\d{4}-\d\d?(-\d\d?)?([T ].*)?|\d{1,2}[./-]\d{1,2}[./-](\d{2}|\d{4})( .*)?|\d{4}/\d\d?/\d\d?( .*)?|\d\d?/\d{4}"
+    r"|\d{4}[-/ ]?(W|KW|Q|H)\d\d?(-\d)?|(W|KW|Q|H)\d\d?[-/ ]\d{4}"
     rf"|([a-zäéáû]+\.?,? )?(\d\d?\.?[ /-])?{_MONTH}[ /-](\d\d?,? )?(\d{{2}}|\d{{4}})( .*)?",
     re.IGNORECASE,
 )
 _MONEY = r"(?:[A-Z]{0,2}\$|Rs\.?|kr|AUD|BRL|CAD|CHF|CNY|CZK|DKK|EUR|GBP|INR|JPY|MXN|NOK|PLN|SEK|USD|ZAR)"
 _SIGNED = re.compile(
     rf"(?:{_MONEY}|[^\w\s(-])?\s?[+-]?\d[\d.,'\s]*\s?(?:{_MONEY}|[^\w\s)])?"
+    r"|0x[0-9a-fA-F]+|\d+(\.\d*)?[dD][+-]?\d\d"
     r"|\([\d.,]+\)|\d+(:\d\d){1,2}(\.\d+)?|=\"[\d.,+-]+\""
 )
 """A number with a sign of money or percent, in brackets or as time, or with other marks between its digits."""
-_ISO = re.compile(r"\d{4}-\d\d-\d\d")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _WRITE_ISO = "write them as 2025-01-31, then `dates: [{name!r}]`"
 _DAYS = ((19_900_101, 21_001_231, 1), (199_001, 210_012, 100))
 """Days as 20250131 and months as 202501: the least, the largest, and what would make days of them."""
 _SINCE_1970 = (1_104_537_600, 2_051_222_400)
 """Seconds since 1970 of the years 2005 and 2035."""
 _FEW = 3
-_NOBODY = frozenset(
-    {"nan", "null", "none", "n/a", "<na>", "nat", "#n/a", "total", "totals", "grand total", "subtotal", "sum",
-     "summe", "gesamt", "total general"}
-)  # fmt: skip
-"""What stands for an id (casefolded) in a row without one, and in a row of totals."""
+_NESTED = re.compile(r"\{.*\}|\[\s*([\[{\"].*)?\]", re.DOTALL)
 _ERRORS = frozenset({"#n/a", "#ref!", "#value!", "#div/0!", "#name?", "#num!", "#null!"})
 """What a spreadsheet (casefolded) writes for a value that it could not compute."""
-_LOST_DIGITS = r"^\d(\.\d+)?[eE]\+\d+$"
-_UNPRINTABLE = r"[\x00-\x1f\x7f]"
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(UNPRINTABLE_TEXT)
 
 
 ANY_NUMBER = NumberRule()
@@ -172,15 +174,15 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     if pa.types.is_floating(value_type(table, name)):
         lost = np.abs(table.columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)) >= 2.0**53
     else:
-        scientific = pc.any(pc.match_substring(texts, "e+", ignore_case=True)).as_py()
-        lost = _matches(texts, _LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
+        scientific = any(pc.any(pc.match_substring(texts, sign)).as_py() for sign in ("E+", "e+", ".", ","))
+        lost = _matches(texts, LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
     problems.rows(
         name, lost, None, expected, line=table.line, remedy=remedy, rank=ROLE, found="a rounded number"
     )
     blank = np.asarray(pc.equal(texts, ""), dtype=bool)
     nothing = np.full(len(table), None, dtype=object)
     problems.rows(name, blank, nothing, "an id in every line", line=table.line, rank=ROLE)
-    nobody = np.asarray(pc.is_in(pc.utf8_lower(texts), pa.array(sorted(_NOBODY))), dtype=bool)
+    nobody = np.asarray(pc.is_in(pc.utf8_lower(texts), pa.array(sorted(NOBODY))), dtype=bool)
     if nobody.any():
         values = texts.to_numpy(zero_copy_only=False)
         left_out = f"`rows: {{nobody: {{column: {name!r}, one_of: {sorted(set(values[nobody]))}}}}}`"
@@ -188,7 +190,7 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
         problems.rows(name, nobody, values, "an id in every line", line=table.line, remedy=remedy, rank=ROLE)
         blank = blank | nobody
     unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool) | _matches(
-        texts, _UNPRINTABLE
+        texts, UNPRINTABLE
     )
     expected = f"an id of 1 to {LONGEST_ID} printable characters"
     problems.rows(
@@ -205,6 +207,41 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
             name, twice, None, "each id once", line=table.line, remedy=remedy, rank=ROLE, found=found
         )
     return ids
+
+
+def refuse_totals(table: RawTable, problems: Problems) -> None:
+    """Notes a last line that is about all others, of a table without ids: by its word, or by a sum."""
+    last = np.arange(len(table)) == len(table) - 1
+    for name in table.names if len(table) > _ENOUGH_TO_ADD else ():
+        if name in table.no_meaning:
+            continue
+        told = table.columns[name][len(table) - 1].as_py()
+        if isinstance(told, str) and told.strip().casefold() in TOTALS:
+            codes, _ = distinct_texts(table, name)
+            found, way = (codes == codes[-1]).sum() == 1, f"one_of: {[told]}"
+        else:
+            found, way = _adds_up(attempt_numbers(table, name)[0]), f"at_least: {told}"
+            table.attempts.pop(name, None)
+        if found:
+            remedy = f"if it is: `rows: {{totals: {{column: {name!r}, {way}}}}}`"
+            if not problems.configured:
+                remedy = "leave such a line out"
+            expected = "a customer in every line, and no sum of the others"
+            problems.rows(
+                name, last, _at(table, name, last), expected, line=table.line, remedy=remedy, rank=ROLE
+            )
+            return
+
+
+_ENOUGH_TO_ADD = 10
+
+
+def _adds_up(numbers: NDArray[np.float64]) -> bool:
+    """Whether the last number is the sum of all before, which are many."""
+    before, last = numbers[:-1], numbers[-1]
+    if np.count_nonzero(np.nan_to_num(before)) < _ENOUGH_TO_ADD or not last > np.nanmax(before):
+        return False
+    return bool(np.isclose(np.nansum(before), last, rtol=1e-9, atol=1e-6))
 
 
 def _repeated(ids: NDArray[np.object_], known: NDArray[np.uint64] | None) -> NDArray[np.bool_]:
@@ -240,6 +277,8 @@ def _id_texts(table: RawTable, name: str) -> Any:
     if pc.any(pc.starts_with(texts, '="')).as_py():  # as a spreadsheet keeps leading zeros
         texts = pc.replace_substring_regex(texts, '^="([^"]*)"$', r"\1")
     texts = unmarked(texts)
+    if not pc.all(pc.string_is_ascii(texts)).as_py():
+        texts = pc.utf8_normalize(texts, form="NFC")
     if pc.any(pc.ends_with(texts, ".0")).as_py() or pc.any(pc.ends_with(texts, "00")).as_py():
         texts = pc.replace_substring_regex(texts, r"^(-?\d+)\.0+$", r"\1")
     if table.blanks:
@@ -282,7 +321,7 @@ def parse_numbers(
         values = _at(table, name, wrong)
         if (np.abs(numbers[wrong]) > LARGEST_NUMBER).any():
             expected += f", at most {LARGEST_NUMBER:g} either way"
-        remedy = _number_remedy(values, name) if problems.configured else ""
+        remedy = _number_remedy(values, name, numbers[wrong]) if problems.configured else ""
         problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy, rank=rank)
         numbers = np.where(wrong, np.nan, numbers)
     return numbers + 0.0  # makes -0 equal to 0
@@ -296,7 +335,10 @@ def _at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> NDArray[np.obje
     return values
 
 
-def _number_remedy(values: NDArray[np.object_], name: str) -> str:
+def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.float64] | None = None) -> str:
+    if numbers is not None and np.isnan(numbers).all() and not any(as_text(value) for value in values):
+        means = f"what a blank stands for: `blank_means: {{{name!r}: <a number>}}`"
+        return f"{means}; such rows: `rows: {{<a name>: {{column: {name!r}, one_of: ['']}}}}`"
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     if any(re.search(r"\d,\d", text) for text in texts):
         return 'if the comma is a decimal comma: `reading: {decimal: ","}`'
@@ -304,7 +346,8 @@ def _number_remedy(values: NDArray[np.object_], name: str) -> str:
         return f"export it as plain numbers, without signs; {leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
-    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: <a number>}}}}`"
+    most = "0" if numbers is not None and (numbers <= 0).all() else "<a number>"
+    return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: {most}}}}}`"
 
 
 def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -317,7 +360,10 @@ def attempt_numbers(table: RawTable, name: str) -> tuple[NDArray[np.float64], ND
 def _attempted(table: RawTable, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     values, kind = table.columns[name], value_type(table, name)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _as_floats(plain_values(values)), np.zeros(len(table), dtype=bool)
+        numbers = _as_floats(plain_values(values))
+        if none := [float(text) for text in table.blanks if re.fullmatch(_PLAIN, text, re.ASCII)]:
+            numbers = np.where(np.isin(numbers, none), np.nan, numbers)
+        return numbers, np.zeros(len(table), dtype=bool)
     if not is_text(table, name):
         return np.full(len(table), np.nan), np.array(values.is_valid(), dtype=bool)
     plain = not table.blanks and not pa.types.is_dictionary(values.type)
@@ -348,6 +394,7 @@ def _note_points(table: RawTable, name: str, texts: Any) -> None:
     for some in (texts.slice(0, _LOOK), texts):
         dotted = some.filter(pc.match_substring(some, "."))
         if len(dotted) and not pc.all(pc.match_substring_regex(dotted, _GROUPED)).as_py():
+            table.pointed.append(name)
             return
     if len(dotted):
         table.grouped[name] = dotted[0].as_py()
@@ -359,7 +406,7 @@ _LOOK = 1000
 def _numbers_of_texts(
     table: RawTable, name: str, values: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    texts = pc.utf8_trim_whitespace(values)
+    texts = _without_groups(table, name, pc.utf8_trim_whitespace(values))
     no_value = pa.array([*BLANK_NUMBERS, *table.blanks])
     blank = pc.or_(pc.is_in(pc.utf8_lower(texts), no_value), pc.is_in(texts, no_value))
     found = table.decimals[name] if name in table.decimals else _decimal_of(texts.filter(pc.invert(blank)))
@@ -376,6 +423,24 @@ def _numbers_of_texts(
     numbers = np.full(len(kept), np.nan)
     numbers[kept] = _as_floats(pc.replace_substring(pc.utf8_ltrim(texts, "+"), ",", ""))
     return numbers, ~kept & ~np.array(blank, dtype=bool) | np.isinf(numbers)
+
+
+_SPACED = "^[+-]?[1-9]\\d{0,2}([ \u00a0\u202f'\u2019]\\d{3})+([.,]\\d+)?$"
+_INDIAN = r"^[+-]?[1-9]\d?(,\d\d)+,\d{3}(\.\d+)?$"
+
+
+def _without_groups(table: RawTable, name: str, texts: Any) -> Any:
+    """Without what can only group digits: spaces and apostrophes before each three, and commas as in India."""
+    for pattern, signs, said in (
+        (_SPACED, "[ \u00a0\u202f'\u2019]", "spaces or apostrophes"),
+        (_INDIAN, ",", "commas"),
+    ):
+        found = pc.match_substring_regex(texts, pattern)
+        if pc.any(found).as_py():
+            texts = pc.if_else(found, pc.replace_substring_regex(texts, signs, ""), texts)
+            told = f"column {name!r}: {said} group the digits of numbers"
+            table.said += [] if told in table.said else [told]
+    return texts
 
 
 def _decimal_of(texts: Any) -> Literal[".", ","] | None:
@@ -403,11 +468,15 @@ def decimal_by(any_comma: bool, commas: int, points: int) -> Literal[".", ","] |
 
 def ambiguous_decimals(table: RawTable, problems: Problems) -> None:
     """Notes columns that may be thousands or fractions: `1.234` in a table of decimal commas."""
-    if table.decimal is not None or not table.commas:
+    no_comma_divides = table.separator != "," and not table.pointed
+    if table.decimal is not None or not (table.commas or no_comma_divides):
         return
+    beside = (
+        f"decimal commas in column {table.commas[0]!r}" if table.commas else "no other number with a point"
+    )
     for name, example in table.grouped.items():
         problems.add(
-            f"{shown(example)} beside decimal commas in column {table.commas[0]!r}",
+            f"{shown(example)} beside {beside}",
             "numbers that say what the point is",
             column=name,
             remedy='`reading: {decimal: ","}` where points group thousands, or `{decimal: "."}`',
@@ -425,7 +494,8 @@ def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool 
     """(n,) times in UTC, of ISO 8601 texts, dates or timestamps; NaT for a blank and for what is wrong."""
     if means_nothing(table, name, problems):
         return pd.DatetimeIndex([pd.NaT] * len(table), tz="UTC")
-    expected = "a date as 2026-01-31 or 2026-01-31T09:00:00+00:00 (ISO 8601), 1990 to 2100"
+    written = f", or as {' or '.join(table.dates)}" if table.dates else ""
+    expected = f"a date as 2026-01-31 or 2026-01-31T09:00:00+00:00 (ISO 8601){written}, 1990 to 2100"
     kind = value_type(table, name)
     if pa.types.is_temporal(kind):
         dates = pd.DatetimeIndex(pd.to_datetime(table.columns[name].to_pandas(), utc=True, errors="coerce"))
@@ -439,9 +509,38 @@ def parse_dates(table: RawTable, name: str, problems: Problems, *, needed: bool 
     wrong = wrong | ~absent & ~np.asarray((dates >= EARLIEST) & (dates <= LATEST))
     if needed:
         wrong |= absent
-    values = _at(table, name, wrong) if wrong.any() else None
-    problems.rows(name, wrong, values, expected, line=table.line)
+    if wrong.any():
+        remedy = _written(_texts_at(table, name, wrong))
+        problems.rows(name, wrong, _at(table, name, wrong), expected, line=table.line, remedy=remedy)
+        dates = dates.where(~wrong)  # those of other calendars are too far to count with
     return dates
+
+
+_WAYS = [
+    sign.join(parts) + time
+    for sign in "./- "
+    for parts in (("%d", "%m", "%Y"), ("%m", "%d", "%Y"), ("%d", "%b", "%Y"), ("%d", "%B", "%Y"),
+                  ("%d", "%m", "%y"), ("%m", "%d", "%y"), ("%d", "%b", "%y"),
+                  ("%y", "%m", "%d"))
+    for time in ("", " %H:%M", " %H:%M:%S")
+] + ["%b %d, %Y", "%B %d, %Y", "%Y%m%d"]  # fmt: skip
+"""How dates are usually written where they are not ISO 8601."""
+
+
+def _texts_at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> list[str]:
+    codes, texts = distinct_texts(table, name)
+    return [texts[code] for code in np.unique(codes[wrong]).tolist() if code >= 0]
+
+
+def _written(texts: list[str]) -> str:
+    """What to write so that dates are read; of a day and a month that may be either, both."""
+    texts = [text for text in texts if not _ISO.match(text)]
+    ways = [way for way in _WAYS if texts and all(day_of(text, way) for text in texts)]
+    if not ways:
+        return ""
+    others = " or ".join(f"`{[way]}`" for way in ways[1:])
+    either = f" (or {others}: the file does not say which)" if others else ""
+    return f"`reading: {{dates: {[ways[0]]}}}`{either}"
 
 
 def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArray[np.bool_]]:
@@ -457,12 +556,17 @@ def _dates_of_texts(table: RawTable, name: str) -> tuple[pd.DatetimeIndex, NDArr
             return pd.DatetimeIndex(microseconds.view("M8[us]"), tz="UTC"), np.zeros(len(table), dtype=bool)
     codes, texts = distinct_texts(table, name)
     # A number is a count of something since somewhen, which nobody should guess.
-    dated = [None if text.lstrip("+-").replace(".", "").isdigit() else text for text in texts]
-    found = pd.to_datetime(
-        pd.Series([*dated, None], dtype=object), errors="coerce", utc=True, format="ISO8601"
-    )
+    dated = [None if text.lstrip("+-").replace(".", "").isdigit() else _UTC.sub("Z", text) for text in texts]
+    iso, texts_or_none = (pd.Series([*each, None], dtype=object) for each in (dated, texts))
+    found = pd.to_datetime(iso, errors="coerce", utc=True, format="ISO8601")
+    for written in table.dates:
+        found = found.fillna(pd.to_datetime(texts_or_none, errors="coerce", utc=True, format=written))
     dates = pd.DatetimeIndex(found.iloc[codes])
     return dates, np.asarray(dates.isna()) & (codes >= 0)
+
+
+_UTC = re.compile(r"(?<=\d) ?(UTC|GMT)$")
+"""As BigQuery and others write the zone."""
 
 
 def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numeric", "categorical"] | None:
@@ -475,7 +579,9 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         return None
     kind = value_type(table, name)
     if pa.types.is_temporal(kind):
-        problems.add("dates", "numbers or texts", column=name, remedy=_date_remedy(name))
+        problems.add(
+            "dates", "numbers or texts", column=name, remedy=f"{_date_remedy(name)}; {leave_out(name)}"
+        )
         return None
     if pa.types.is_boolean(kind):
         return "categorical"
@@ -484,7 +590,10 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         if is_text(table, name) and pc.any(pc.match_substring_regex(_plain(table, name), _CODE)).as_py():
             table.said.append(f"column {name!r}: leading zeros, so these are categories and no numbers")
             return "categorical"
-        return None if _refused_counts(name, numbers, problems) else "numeric"
+        if _refused_counts(name, numbers, problems):
+            return None
+        _say_placeholders(table, name, numbers)
+        return "numeric"
     codes, texts = distinct_texts(table, name)
     numeric = len(np.unique(codes[~np.isnan(numbers)]))
     if 2 * numeric > len(texts) and wrong.any():
@@ -492,7 +601,7 @@ def infer_kind(table: RawTable, name: str, problems: Problems) -> Literal["numer
         remedy = f"{_number_remedy(values, name)}; {_categories_remedy(name)}"
         problems.rows(name, wrong, values, "numbers, as in most lines", line=table.line, remedy=remedy)
         return None
-    if _refused_texts(name, texts, problems):
+    if _refused_texts(table, name, texts, problems):
         return None
     _say_blanks(table, name, texts)
     _say_doubles(table, name, texts)
@@ -516,10 +625,26 @@ def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems)
     if not dated and not (seconds and len(known) > _FEW_COUNTS):
         return False
     numeric = f"if they are numbers: `kinds: {{{name!r}: numeric}}`"
-    remedy = f"{_WRITE_ISO.format(name=name)}; {leave_out(name)}; {numeric}"
+    way = _written([str(int(each)) for each in known])
+    said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
+    remedy = f"{said}; {leave_out(name)}; {numeric}"
     found = f"dates as numbers ({shown(known[0])})"
     problems.add(found, "numbers or texts", column=name, remedy=remedy)
     return True
+
+
+def _say_placeholders(table: RawTable, name: str, numbers: NDArray[np.float64]) -> None:
+    """Says that the least or the largest value may stand for none: 9s alone, several times, far from all others."""
+    known = numbers[~np.isnan(numbers)]
+    for value in (known.min(), known.max()):
+        text, others = f"{value:.0f}", known[known != value]
+        if not re.fullmatch("-?9{2,}", text) or value != float(text) or len(known) - len(others) < _FEW:
+            continue
+        reach = max(float(np.ptp(others)), 1.0) if len(others) else np.inf
+        if value < others.min(initial=np.inf) - reach or value > others.max(initial=-np.inf) + reach:
+            table.said.append(
+                f"column {name!r}: {text} is a number; `reading: {{blanks: [{text!r}]}}` if it is none"
+            )
 
 
 _FEW_COUNTS = 20
@@ -531,12 +656,23 @@ def _are_days(days: NDArray[np.int64]) -> bool:
     return bool(((month >= 1) & (month <= 12) & (day >= 1) & (day <= 31)).all())
 
 
-def _refused_texts(name: str, texts: list[str], problems: Problems) -> bool:
+def _refused_texts(table: RawTable, name: str, texts: list[str], problems: Problems) -> bool:
     """Notes a column of dates, or of numbers with signs, which are no categories."""
-    if texts and all(map(_DATE.fullmatch, texts)):
-        iso = all(_ISO.match(text) for text in texts)
-        remedy = _date_remedy(name) if iso else f"{_WRITE_ISO.format(name=name)}; {leave_out(name)}"
-        problems.add(f"dates ({shown(texts[0])})", "numbers or texts", column=name, remedy=remedy)
+    dated = [text for text in texts if _DATE.fullmatch(text)]
+    if 2 * len(dated) > len(texts) and (len(dated) == len(texts) or len(dated) > _FEW):
+        known = not _dates_of_texts(table.of_texts(name, dated), name)[1].any()
+        way = _written(dated)
+        said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
+        remedy = f"{_date_remedy(name) if known else said}; {leave_out(name)}"
+        if others := [text for text in texts if text not in dated]:
+            remedy = f"{remedy}; if {shown(others[0])} is no value: `reading: {{blanks: {others[:_FEW]}}}`"
+        problems.add(f"dates ({shown(dated[0])})", "numbers or texts", column=name, remedy=remedy)
+        return True
+    if texts and all(map(_NESTED.fullmatch, texts)):
+        remedy = (
+            f"give each value inside of it a column of its own; {_categories_remedy(name)}; {leave_out(name)}"
+        )
+        problems.add(f"JSON ({shown(texts[0])})", "one value in each cell", column=name, remedy=remedy)
         return True
     signed = [text for text in texts if not re.fullmatch(_PLAIN, text, re.ASCII)]
     if len(texts) > 1 and signed and all(map(_SIGNED.fullmatch, texts)):
@@ -566,9 +702,22 @@ def _say_doubles(table: RawTable, name: str, texts: list[str]) -> None:
     told = [", ".join(map(shown, each)) for each in alike.values() if len(each) > 1]
     if told:
         table.said.append(f"column {name!r}: {told[0]} are categories of their own")
+    misread = [text for text in [name, *texts] if _MISREAD.search(text)]
+    if misread:
+        table.said.append(
+            f"column {name!r}: {shown(misread[0])} looks like UTF-8 that was read as another encoding"
+        )
+    if len(texts) > _FEW and all(map(_WITH_UNIT.fullmatch, texts)):
+        table.said.append(f"column {name!r}: numbers with units, as {shown(texts[0])}, are categories here")
+    if some := [text for text in texts if _DATE.fullmatch(text)]:
+        table.said.append(f"column {name!r}: {shown(some[0])} is a category here, and looks like a date")
     lost = [text for text in texts if "\ufffd" in text]
     if lost:
         table.said.append(f"column {name!r}: {shown(lost[0])} has lost characters where it was exported")
+
+
+_MISREAD = re.compile("[\xc2\xc3][\x80-\xbf\u0152-\u2122]|\xe2\u20ac")
+_WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s?[^\W\d_]{1,8}|P(\d+[YMWD])*(T(\d+[HMS])+)?|\d+ days?.*")
 
 
 def _categories_remedy(name: str) -> str:
@@ -582,4 +731,4 @@ def _plain(table: RawTable, name: str) -> Any:
 
 
 def _date_remedy(name: str) -> str:
-    return f"as months before `as_of`: `dates: [{name!r}]`; {leave_out(name)}"
+    return f"as months before `as_of`: `dates: [{name!r}]`"

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -14,11 +15,24 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn_assets.batch.job import DECIDED, Job, begin_batch, decide_part, decisions, end, outcome, stage_rows
+from churn_assets.batch.job import (
+    DECIDED,
+    Job,
+    TrialJob,
+    begin_batch,
+    decide_part,
+    decisions,
+    end,
+    outcome,
+    stage_rows,
+)
 from churn_assets.batch.workers import WorkerError, decide_parts
 from churn_assets.customers.table import CustomerTableError
+from churn_assets.deciding.decider import Decider, Rollout
+from churn_assets.deciding.release_models import ReleaseModels
 from churn_assets.deciding.risk_only import decider_of
-from churn_assets.deciding.table import decide_rows
+from churn_assets.deciding.table import asked_of, decide_rows, decide_table, inputs_of
+from churn_assets.deciding.trial import SideBySide
 from churn_assets.release.deciding import load_release
 from churn_assets.store.location import open_store
 from churn_assets.tables.config import DatabaseTable
@@ -53,13 +67,16 @@ def problems(source) -> Problems:
     return Problems(str(source), CustomerTableError)
 
 
-def begun(folder: Path, led, source, now: datetime = NOW, content: str = "c") -> int:
+def begun(
+    folder: Path, led, source, now: datetime = NOW, content: str = "c", trial=None, candidate=None
+) -> int:
     """Rows set down in parts; how many."""
     models, release = led
     job = Job(
-        release=release, source=str(source), content=content, now=now, responses="observed", part_rows=ROWS
-    )
-    begin_batch(folder, job, models)
+        release=release, source=str(source), content=content, now=now, responses="observed", part_rows=ROWS,
+        trial=trial,
+    )  # fmt: skip
+    begin_batch(folder, job, models, candidate)
     return stage_rows(
         folder, lambda: read_source_chunks(source, Path(), problems(source), DETECTED, ["customerID"], ROWS)
     )
@@ -96,6 +113,54 @@ def test_parts_say_what_the_whole_table_says(tmp_path, led, frame):
     assert list(told.problems) == list(whole.problems)
     assert (told.decided, told.undecided, dict(told.outside)) == (546, 4, dict(whole.outside))
     assert sum(each["customers"] for each in told.arms.values()) == 546
+
+
+@pytest.fixture(scope="module")
+def tried(led, frame):
+    """A candidate that likes to make offers."""
+    models, release = led
+    *layers, (weights, bias) = models.policy.layers
+    liked = bias.copy()
+    liked[0] -= 50.0  # no contact
+    policy = replace(models.policy, layers=(*layers, (weights, liked)))
+    known = asked_of(frame.head(1), Decider(models, release), NOW).table.X
+    return ReleaseModels.build(models.responses, policy, known)
+
+
+def test_while_a_trial_runs_each_customer_goes_by_the_release_that_a_server_asks(
+    tmp_path, led, tried, frame, monkeypatch
+):
+    monkeypatch.setenv("CHURN_ASSIGNMENT_KEY", "s" * 32)
+    (models, release), candidate = led, "quickstart/release/20260101T000000Z-000000000000"
+    both = SideBySide(Decider(models, release), Decider(tried, candidate), 0.3, "trial 7")
+    path = written(tmp_path / "t.csv", frame)
+    trial = TrialJob(candidate=candidate, share=0.3, epoch="trial 7", rollout_epoch="wave 2")
+    decide_parts(
+        tmp_path / "job", begun(tmp_path / "job", led, path, trial=trial, candidate=tried), processes=2
+    )
+    told = outcome(tmp_path / "job")
+    found = pd.concat([each.to_pandas() for _, each in decisions(tmp_path / "job")], ignore_index=True)
+    asked = inputs_of(read_raw(Path(path), problems(path)), both, NOW)
+    served = both.decide(asked, Rollout(b"s" * 32, "wave 2"))
+    assert found["release"].tolist() == [each.release for each in served]
+    assert found["arm"].tolist() == [each.chosen.arm.id for each in served]
+    propensities = [each.chosen.propensity for each in served]
+    np.testing.assert_allclose(found["propensity"], propensities, rtol=0, atol=1e-12)
+    assert {0.3, 0.7} < {round(each, 12) for each in propensities}
+    assert told.releases == found["release"].value_counts().to_dict()
+    assert 100 < told.releases[candidate] < 230
+    alone = decide_table(read_raw(Path(path), problems(path)), Decider(tried, candidate), NOW)
+    theirs = found["release"] == candidate
+    same = [each for each in alone if each != "propensity"]
+    pd.testing.assert_frame_equal(found.loc[theirs, same], alone.loc[theirs, same], check_dtype=False)
+
+
+def test_without_the_secret_no_trial_is_decided_by(tmp_path, led, tried, frame, monkeypatch):
+    monkeypatch.delenv("CHURN_ASSIGNMENT_KEY", raising=False)
+    trial = TrialJob(candidate="a/release/b", share=0.3, epoch="trial 7", rollout_epoch="")
+    begun(tmp_path / "job", led, written(tmp_path / "t.csv", frame), trial=trial, candidate=tried)
+    with pytest.raises(ValueError, match="the secret that a trial is drawn with"):
+        decide_part(tmp_path / "job", 0)
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".csv.gz"])

@@ -42,6 +42,10 @@ def test_a_second_run_trains_nothing_says_why_and_stands_in_the_projects_history
     assert len(records) == 2
     assert all(record.dagster_run.status == dg.DagsterRunStatus.SUCCESS for record in records)
     assert not (project.root.parent / ".dagster").exists()
+    for record in records:  # by this the UI puts a run on its timeline
+        served = record.dagster_run.remote_job_origin
+        assert (served.location_name, served.repository_origin.repository_name) == ("churn", "__repository__")
+        assert record.dagster_run.tags[".dagster/repository"] == "__repository__@churn"
 
 
 def test_only_what_is_selected_runs(project):

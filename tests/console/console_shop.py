@@ -16,7 +16,7 @@ import pytest
 from report_cases import against_champion, good
 from starlette.testclient import TestClient
 
-from benchmarks.served import EXPERIMENT, Project
+from benchmarks.served import EXPERIMENT, Project, questions
 from churn_assets.console.pages import Console
 from churn_assets.console.run import WithConsole, console_place
 from churn_assets.deciding.decider import Decider
@@ -196,6 +196,12 @@ class Served:
         """What a worker does at every poll."""
         self.parts.switch.check()
         self.parts.follower.check()
+        self.parts.trial.check()
+
+    def question(self, count: int) -> dict[str, Any]:
+        """Customers whom the releases know, as they are asked about."""
+        bundle = self.shop.store.load(self.shop.first, RELEASE).bundle
+        return {"customers": questions(load_member(self.shop.store, bundle, "customers"))[:count]}
 
     def browser(self) -> Browser:
         return Browser(self)

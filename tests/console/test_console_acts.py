@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from console_shop import Served
 
+from churn_assets.release.trial import trial_now
 from churn_assets.serving.switch import switch_log
 from churn_assets.store.signatures import SignaturePolicy, Signatures, TrustedKey, new_signing_key
 
@@ -137,6 +138,45 @@ def test_offers_stop_at_once_for_all_workers_and_after_a_restart_and_two_people_
     assert [each.actor for each in switch_log(desk.shop.store, "quickstart").history()] == [
         "anna (console)", "anna, approved by ben (console)",
     ]  # fmt: skip
+
+
+def test_two_people_begin_a_trial_and_one_ends_it(desk, anna, ben):
+    shop, page = desk.shop, f"/releases/{desk.shop.second.version}"
+    assert "No trial runs" in anna.get("/trial").text
+    ask = {"path": page, "release": str(shop.second)}
+    assert anna.act("begin_trial", "newer data", **ask).headers["location"].endswith("asked")
+    assert trial_now(shop.store, shop.channel, desk.place.now()) is None
+    assert "Begin trial" in ben.get("/trial").text
+    assert ben.answer(1).headers["location"].endswith("done")
+    trial = trial_now(shop.store, shop.channel, desk.place.now())
+    assert (trial.design.champion, trial.candidate) == (str(shop.first), shop.second)
+    assert (trial.record.actor, trial.record.reason) == ("anna, approved by ben (console)", "newer data")
+    assert "follows at its next poll" in anna.get("/trial").text
+    desk.turn()
+    anna.client.post("/v1/decisions", json=desk.question(40))
+    shown = anna.get("/trial").text
+    for said in (
+        "Both releases answer here",
+        "5 %",
+        "step 1 of 3",
+        shop.second.version,
+        "newer data",
+        "candidate",
+    ):
+        assert said in shown
+    assert "A trial of" in anna.get(page).text
+    stale = anna.act("end_trial", "seen enough", path="/trial", expected="7")
+    assert stale.status_code == 409
+    assert anna.act("end_trial", "seen enough", path="/trial").headers["location"].endswith("done")
+    assert trial_now(shop.store, shop.channel, desk.place.now()) is None
+    desk.turn()
+    assert desk.parts.trial.answering.candidate is None
+    trail = ben.get("/audit").text
+    for said in ("newer data", "seen enough", "begin trial", "record 1 of quickstart.trials"):
+        assert said in trail
+    refused = anna.act("begin_trial", path=page, release=str(shop.first), expected="1")
+    assert refused.headers["location"].endswith("asked")
+    assert "leads already" in ben.answer(4).text
 
 
 def test_where_signatures_are_asked_for_it_says_what_is_missing(console_built, tmp_path):

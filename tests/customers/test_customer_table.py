@@ -177,14 +177,14 @@ def test_dates_are_no_feature(raw, config, tmp_path):
     ("source", "message"),
     [
         ("nowhere.csv", "nowhere.csv: found no such file"),
-        ("table.xlsx", "found a .xlsx file, expected one that ends in .csv, .tsv, .txt or .parquet"),
+        ("table.png", "found a .png file, expected one that ends in .csv, .tsv, .txt or .parquet"),
         ("broken.parquet", "a Parquet file that cannot be read"),
         ("empty.csv", "found an empty file"),
         ("s3://bucket/table.csv", "expected a path, gs://bucket/name or one of"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_named(config, tmp_path, source, message):
-    (tmp_path / "table.xlsx").write_bytes(b"PK")
+    (tmp_path / "table.png").write_bytes(b"PK")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     (tmp_path / "empty.csv").write_bytes(b"")
     with pytest.raises(CustomerTableError, match=message):

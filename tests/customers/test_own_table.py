@@ -118,6 +118,25 @@ def test_yes_and_no_of_a_label_may_be_written_otherwise_than_in_the_config(raw, 
     assert read(raw, config, tmp_path, label=label).y.tolist() == labels.tolist()
 
 
+def test_a_blank_label_may_mean_stayed(raw, config, tmp_path):
+    table = raw.assign(left=np.where(raw["left"] == 1, "X", ""))
+    label = {"column": "left", "positive": "X", "window_months": 1}
+    with pytest.raises(CustomerTableError, match=r"found a blank.*stayed: `label: {negative: \[\"\"\]}`"):
+        read(table, config, tmp_path, label=label)
+    found = read(table, config, tmp_path, label=label | {"negative": [""]})
+    np.testing.assert_array_equal(found.y, raw["left"])
+    again = prepare(table, found.schema)
+    np.testing.assert_array_equal(again.y, raw["left"])
+
+
+def test_an_opt_out_that_nobody_could_decide_by_is_told_when_the_table_is_read(raw, config, tmp_path):
+    assert "opted_out" not in read(raw.assign(opted_out="nein"), config, tmp_path).schema.names
+    with pytest.raises(
+        CustomerTableError, match=r"column 'opted_out', lines.*found 'perhaps', expected 0 or 1"
+    ):
+        read(raw.assign(opted_out="perhaps"), config, tmp_path)
+
+
 def test_a_label_is_made_of_leaving_dates(raw, config, tmp_path):
     raw["left"] = ["", "2025-12-31", "2026-01-20", "2026-03-31", "2026-04-02", ""] * 10
     label = {"column": "left", "window_months": 3}
@@ -158,6 +177,35 @@ def test_dates_are_months_before_the_day_that_the_table_describes(raw, config, t
     RowEncoder(table.schema).row(
         {"fee": 20.0, "plan": "pro", "autopay": "True", "calls": 1.0, "signed": 11.5}
     )
+
+
+@pytest.mark.parametrize(
+    ("texts", "written"),
+    [
+        (["31.01.2025", "1.2.2025", "2025-02-03", ""], "%d.%m.%Y"),
+        (["01/31/25", "02/01/25", "02/03/25", ""], ["%m/%d/%y"]),
+        (["31-Jan-2025 10:00", "01-feb-2025 00:00", "2025-02-03T01:00:00+01:00", ""], "%d-%b-%Y %H:%M"),
+        (["20250131", "20250201", "20250203", ""], "%Y%m%d"),
+    ],
+)
+def test_dates_are_read_as_they_are_written_once_that_is_said(raw, config, tmp_path, texts, written):
+    table = raw.assign(signed=(texts * 15)[: len(raw)])
+    given = {"as_of": "2025-06-01", "dates": ["signed"]}
+    with pytest.raises(CustomerTableError, match=r"column 'signed', line.*`reading: {dates: \['%"):
+        read(table, config, tmp_path, **given)
+    found = read(table, config, tmp_path, **given, reading={"dates": written}).frame["signed"].to_numpy()
+    np.testing.assert_allclose(found[:4], np.array([121, 120, 118, np.nan]) / (365.25 / 12), atol=1.1 / 30)
+
+
+def test_a_last_line_that_is_about_all_others_is_no_customer(raw, config, tmp_path):
+    table = raw.drop(columns=["account", "notes"]).astype({"fee": float})
+    for change in ({"fee": table["fee"].sum().round(2)}, {"plan": "Grand total"}):
+        with_totals = pd.concat([table, table.tail(1).assign(**change)])
+        with pytest.raises(
+            CustomerTableError, match=f"line {len(raw) + 2}: .*no sum of the others.*rows: {{totals"
+        ):
+            read(with_totals, config, tmp_path, id=None, exclude=[])
+    assert len(read(table, config, tmp_path, id=None, exclude=[])) == len(raw)
 
 
 def test_a_blank_means_what_the_config_says_everywhere(raw, config, tmp_path):
@@ -298,6 +346,12 @@ def test_ids_with_a_point_zero_are_the_ids_of_the_log():
         ({"label": {"positive": []}}, "label.positive: found no value"),
         ({"reading": {"blanks": ["Yes"]}}, "reading.blanks: 'Yes' is no value there, and label.positive"),
         ({"as_of": "1970-01-01"}, "as_of: found 1970-01-01, expected a day from 1990 to 2100"),
+        ({"as_of": "2099-01-01"}, "as_of: found 2099-01-01, expected a day up to"),
+        ({"groups": ["x"], "path_dependent": {"x": "drop"}}, "groups: column 'x' is path_dependent, which drops it"),
+        ({"source": "June.XLSX"}, "found a .xlsx file, expected a CSV or Parquet file: save the sheet as"),
+        ({"source": "gs://shop/all.zip"}, "found a .zip file, expected a CSV or Parquet file: unpack it"),
+        ({"reading": {"dates": ["%d/%m/%Y", "%m/%d/%Y"]}}, "by which 04/03/2005 is two days; expected one of them"),
+        ({"reading": {"dates": "%b %y"}}, "found '%b %y', expected day, month and year, each once"),
         ({"source": "a.parquet.gz", "reading": {"separator": ";"}}, "reading.separator has no meaning with a Parquet"),
     ],
 )  # fmt: skip

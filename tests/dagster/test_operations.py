@@ -141,7 +141,7 @@ def test_a_release_that_is_not_there_fails_the_run(toy, act):
     assert "no release of toy yet" in why(act("promote", **WHO))
 
 
-@pytest.mark.parametrize("job", ["promote", "rollback"])
+@pytest.mark.parametrize("job", ["promote", "rollback", "begin_trial", "end_trial"])
 def test_an_unknown_field_is_refused_before_anything_runs(job, act):
     with pytest.raises(dg.DagsterInvalidConfigError, match="releese"):
         act(job, releese="latest", **WHO)
@@ -152,6 +152,9 @@ def test_an_unknown_field_is_refused_before_anything_runs(job, act):
     [
         ("promote", {"reason": ""}, "reason"),
         ("rollback", {"actor": ""}, "actor"),
+        ("begin_trial", {"reason": " "}, "reason"),
+        ("end_trial", {"reason": ""}, "reason"),
+        ("end_trial", {}, "no trial runs"),
         ("promote", {"experiment": "../toy"}, "experiment"),
         ("promote", {"channel": "a/b"}, "channel"),
     ],
@@ -169,6 +172,8 @@ def test_a_value_out_of_bounds_fails_the_run_and_names_the_field(toy, release, a
     [
         ("promote", {"experiment": "", "actor": "", "reason": "", "release": "latest"}),
         ("rollback", {"experiment": "", "actor": "", "reason": ""}),
+        ("begin_trial", {"experiment": "", "actor": "", "reason": "", "release": "latest", "shares": []}),
+        ("end_trial", {"experiment": "", "actor": "", "reason": ""}),
         ("retention", {"experiment": "", "apply": False}),
         ("verification", {"experiment": ""}),
         ("decision_retention", {"experiment": ""}),

@@ -20,7 +20,7 @@ from churn_assets.deciding.decider import (
     Rollout,
     _by_value,
 )
-from churn_assets.deciding.exploration import Plausible
+from churn_assets.deciding.exploration import Plausible, TopTwo
 from churn_assets.deciding.files import save_models
 from churn_assets.deciding.outlook import ArmFigures
 from churn_assets.deciding.planned import rollout_plan
@@ -220,13 +220,36 @@ def test_who_explores_plausible_arms_gets_each_by_its_propensity_and_mostly_thos
     assert (np.diff(explored[np.argsort(values)]) >= -1e-12).all()
 
 
+def test_who_explores_by_top_two_gets_what_may_be_the_best_and_propensities_are_the_closed_form(
+    small, core, customers
+):
+    rollout = Rollout(KEY, "e", 0.05, 0.45, top_two=TopTwo(0.02))
+    decisions, plain = core.decide(customers, rollout), core.decide(customers)
+    asked = core.foresee(customers, core.encoded(customers)).outlooks
+    draws = small.effect.n_draws
+    apart = 0
+    for told, alone, outlook in zip(decisions, plain, asked, strict=True):
+        best = outlook["best"][0].astype(float)
+        assert best.sum() == pytest.approx(1)
+        assert (best * draws) == pytest.approx((best * draws).round(), abs=1e-4), "counted over all draws"
+        expected = 0.45 * np.array(TopTwo(0.02).shares(best.tolist()))
+        expected[0] += 0.05
+        expected[alone.arm] += 0.5
+        assert np.array(told.propensities) == pytest.approx(expected, abs=1e-12)
+        assert sum(told.propensities) == pytest.approx(1, abs=1e-12)
+        apart += 0.05 < best[int(np.argmax([each.expected_value for each in told.arms]))] < 0.95
+    assert apart > 20, "the log of these models leaves much open"
+    assert core.decide(customers, rollout) == decisions
+
+
 def test_a_plan_says_what_a_rollout_costs_and_that_plausible_arms_cost_less(core, customers):
     worth = np.full(len(customers), 100.0)
 
     def plan(**how):
         return rollout_plan(core.decide(customers, Rollout(KEY, "e", 0.05, 0.45, **how)), worth, 10_000)
 
-    uniform, plausible = plan(), plan(plausible=Plausible())
+    uniform, plausible, top_two = plan(), plan(plausible=Plausible()), plan(top_two=TopTwo())
+    assert 0 < top_two.cost < uniform.cost
     assert uniform.policy == plausible.policy
     assert 0 < plausible.cost < uniform.cost
     assert plausible.served == pytest.approx(plausible.policy - plausible.cost)
@@ -286,7 +309,7 @@ def test_offers_never_commit_more_than_the_budget(core, customers, remaining, ex
 def test_an_arm_that_costs_nothing_is_served_first_and_no_contact_last():
     nothing = [0.0, 0.0]
     told = [
-        ArmFigures(0.2, nothing, nothing, [0.0, value], nothing, nothing, nothing, [0.0, cost])
+        ArmFigures(0.2, nothing, nothing, [0.0, value], nothing, nothing, nothing, nothing, [0.0, cost])
         for value, cost in ((9.0, 1.0), (6.0, 3.0), (1.0, 0.0), (8.0, 2.0))
     ]
     assert _by_value([0, 1, 1, 1], told) == [2, 3, 1, 0]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from churn_assets.deciding.reasons import Reason, in_words, reasons
+from churn_assets.deciding.reasons import Reason, Told, in_words, reasons
 
 IDS = ("no_contact", "percent_20", "free_month")
 LABELS = {"no_contact": "no contact", "percent_20": "20% off for 6 months", "free_month": "1 free month"}
@@ -39,10 +39,10 @@ def test_rules_are_named_and_nothing_is_said_of_arms_that_were_not_possible():
 
 
 def test_words_name_arms_by_their_labels():
-    assert in_words(found(arm=2), LABELS, 3.0) == (
+    assert in_words(found(arm=2), LABELS, Told(3.0)) == (
         "risk 40.0% within 3 months; 1 free month is accepted with 60%; risk if offered 20.0%; adds +9.00"
     )
-    assert in_words(found(rules=("cooldown",)), LABELS, 3.0) == (
+    assert in_words(found(rules=("cooldown",)), LABELS, Told(3.0)) == (
         "risk 40.0% within 3 months; contacted too recently; "
         "waiting is worth more than 1 free month now, which adds +9.00"
     )

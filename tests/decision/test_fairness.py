@@ -11,7 +11,7 @@ from churn_assets.customers.format import CUSTOMERS
 from churn_assets.customers.table import CustomerTableError, learnable
 from churn_assets.decision.config import DecisionGates
 from churn_assets.decision.fairness import fair_offers, gap_of
-from churn_assets.decision.gates import Trial
+from churn_assets.decision.gates import Yardstick
 from churn_assets.decision.tables import build_tables
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.raw import RawTable
@@ -57,9 +57,9 @@ def test_a_group_that_the_controls_tell_exactly_is_compared_with_nobody():
 
 
 @pytest.fixture(scope="module")
-def trial(small):
+def yardstick(small):
     table = small.everyone.where(small.everyone.held_out)
-    return Trial.of(build_tables(table, small.responses), small.policy.process), table
+    return Yardstick.of(build_tables(table, small.responses), small.policy.process), table
 
 
 def grouped(table, code):
@@ -77,8 +77,8 @@ def only_for(policy, feature):
     return replace(policy, layers=(*hidden, (np.zeros_like(weight), bias)), skip=skip)
 
 
-def test_a_policy_that_offers_to_one_group_alone_is_stopped_and_a_sound_one_is_not(small, trial):
-    held, table = trial
+def test_a_policy_that_offers_to_one_group_alone_is_stopped_and_a_sound_one_is_not(small, yardstick):
+    held, table = yardstick
     customers = grouped(table, (table.frame["gender"] == "Male").to_numpy())
     unfair = fair_offers(only_for(small.policy, "gender"), held, customers, DecisionGates())
     assert not unfair.gates[0].passed
@@ -89,8 +89,8 @@ def test_a_policy_that_offers_to_one_group_alone_is_stopped_and_a_sound_one_is_n
     assert fair_offers(small.policy, held, by_lot, DecisionGates()).gates[0].passed
 
 
-def test_without_groups_nothing_is_judged_and_small_ones_are_only_counted(small, trial):
-    held, table = trial
+def test_without_groups_nothing_is_judged_and_small_ones_are_only_counted(small, yardstick):
+    held, table = yardstick
     none = fair_offers(small.policy, held, table, DecisionGates())
     assert none.gates[0].passed
     assert none.tables["groups"] == []

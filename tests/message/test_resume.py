@@ -55,7 +55,7 @@ def test_reward_training_resumed_is_reward_training_uninterrupted(some_preferenc
     config = REWARD.model_copy(update={"checkpoint_steps": 2, "lora": lora})
     whole = train_reward(some_preferences, tiny_sft, config, seed=0)
 
-    for last in (3, 7, 11):  # while facts, while the reward network, and while the judge is learned
+    for last in (3, 7, 11):  # while facts, while told facts, and while pairs are learned
         with pytest.raises(Died):
             train_reward(
                 some_preferences, tiny_sft, config, seed=0, checkpoints=tmp_path, progress=dying_at(last)

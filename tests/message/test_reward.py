@@ -85,7 +85,7 @@ def test_a_score_does_not_depend_on_what_else_is_scored(tiny_reward):
     assert together == pytest.approx(np.array(alone), abs=1e-5)
 
 
-def test_both_networks_start_as_the_sft_models_trunk(tiny_sft):
+def test_the_reward_starts_as_the_sft_models_trunk(tiny_sft):
     network = reward_network(tiny_sft, seed=0)
 
     trunk = {name: values for name, values in network.named_parameters() if not name.startswith("score")}
@@ -107,7 +107,8 @@ def test_the_record_tells_who_was_trained_on_how_much(tiny_reward, some_preferen
     figures = tiny_reward.record.figures
 
     assert figures["pairs"] + figures["judge_pairs"] == len(some_preferences.of("train"))
-    assert {"accuracy", "judge_accuracy"} <= {key for entry in tiny_reward.record.curve for key in entry}
+    assert "accuracy" in {key for entry in tiny_reward.record.curve for key in entry}
+    assert figures["judge_accuracy_validation"] > 0.6, "by words alone, of the few pairs of a small corpus"
     assert [entry["step"] for entry in tiny_reward.record.curve] == sorted(
         entry["step"] for entry in tiny_reward.record.curve
     )

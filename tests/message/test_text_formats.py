@@ -10,6 +10,7 @@ import pytest
 
 from churn_assets.message.model.format import PPO_TEXT, REWARD_MODEL, SFT_MODEL
 from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.model.judge import SIZE
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.store.errors import CorruptArtifact
 from churn_assets.store.files import read_tensors, write_tensors
@@ -41,12 +42,25 @@ def test_a_reward_model_read_back_scores_the_same(tiny_reward, tmp_path):
     found = REWARD_MODEL.load(tmp_path)
 
     assert found.digest == tiny_reward.digest
+    ours, theirs = (score(Scorer.of(m), PROMPTS, [" Hello."], [True]) for m in (tiny_reward, found))
+    assert ours == theirs
+    ours, theirs = (m.judge.score(PROMPTS, [" Hello."], [True]) for m in (tiny_reward, found))
+    assert ours == theirs != 0
     for which in ("reward", "judge"):
-        ours, theirs = (
-            score(Scorer.of(m, which), PROMPTS, [" Hello."], [True]) for m in (tiny_reward, found)
-        )
-        assert ours == theirs
         assert getattr(found, which).mean == getattr(tiny_reward, which).mean
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [{"other": np.zeros(SIZE, np.float32)}, {"weights": np.zeros(7, np.float32)}],
+    ids=["another name", "another size"],
+)
+def test_a_judge_of_another_layout_is_refused_by_name(tiny_reward, tmp_path, tensors):
+    REWARD_MODEL.save(tiny_reward, tmp_path)
+    write_tensors(tensors, tmp_path / "judge.safetensors")
+
+    with pytest.raises(CorruptArtifact, match="weights"):
+        REWARD_MODEL.load(tmp_path)
 
 
 def test_a_policy_read_back_tells_the_same_rollouts(tiny_policy, tmp_path):

@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.guides import guide_of_messages
 from churn_assets.message.model.audit import says_only
+from churn_assets.message.model.judge import Judge
 from churn_assets.message.model.language_model import (
     LanguageModel,
     ModelError,
@@ -167,7 +168,7 @@ def test_every_logged_reward_is_the_reward_models_own(tiny_policy, tiny_reward):
     texts = (rows["prompt"].tolist(), rows["text"].tolist(), rows["ended"].tolist())
 
     raw = score(Scorer.of(tiny_reward), *texts)
-    judged = score(Scorer.of(tiny_reward, "judge"), *texts)
+    judged = tiny_reward.judge.score(*texts)
 
     assert rows["reward_logit"].to_numpy() == pytest.approx(raw, abs=1e-5)
     assert rows["judge_logit"].to_numpy() == pytest.approx(judged, abs=1e-5)
@@ -355,14 +356,13 @@ def test_training_ends_with_the_weights_of_the_judges_best_step(
     tiny_sft, tiny_reward, some_messages, monkeypatch
 ):
     """A judge who likes the opposite of what is rewarded, and a policy that learns fast."""
-    opposed = RewardNetwork(
-        {
-            name: -values if name == "score.weight" else values
-            for name, values in tiny_reward.reward.weights.items()
-        },
-        -tiny_reward.reward.mean,
-        tiny_reward.reward.std,
-    )
+    scorer = Scorer.of(tiny_reward)
+
+    class Opposed(Judge):
+        def score(self, prompts, texts, ended):
+            return -score(scorer, prompts, texts, ended)
+
+    opposed = Opposed(tiny_reward.judge.weights, -tiny_reward.reward.mean, tiny_reward.reward.std)
     reward = replace(tiny_reward, judge=opposed)
     config = PPO.model_copy(
         update={

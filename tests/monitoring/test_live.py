@@ -1,5 +1,6 @@
 """What decisions earned, how true forecasts were: right numbers, honest intervals, guardrails that keep their error."""
 
+import json
 from statistics import NormalDist
 
 import numpy as np
@@ -8,11 +9,13 @@ import pytest
 
 from churn_assets.monitoring.config import LiveConfig
 from churn_assets.monitoring.live import (
+    _error,
     earned,
     first_breach,
     forecasts,
     limit_breach,
     looks,
+    slice_breach,
     wrong_forecasts,
 )
 
@@ -172,3 +175,29 @@ def test_what_a_campaign_offered_by_chance_had_no_forecast_to_be_wrong(rng):
     assert acceptance.rows == 0
     assert leaving.rows > 0
     assert wrong_forecasts((leaving, acceptance), CONFIG) == ()
+
+
+def test_harm_to_one_slice_breaks_a_guardrail_that_names_it_and_harm_to_none_does_not(rng):
+    config = CONFIG.model_copy(update={"slices": ("Contract", "Payment")})
+    good, bad = served(rng, 6_000, effect=-0.2), served(rng, 2_000, effect=0.4)
+    mixed = pd.concat([good.assign(contract="two years"), bad.assign(contract="a month")], ignore_index=True)
+    mixed = mixed.sample(frac=1, random_state=1, ignore_index=True)
+    mixed["levels"] = [json.dumps([each, "card"]) for each in mixed.pop("contract")]
+    assert first_breach(mixed, CONFIG) is None, "the others hide it"
+    breach = slice_breach(mixed, config)
+    assert breach.reason.startswith("Contract a month: ")
+    assert breach.rows == 2_000
+    assert slice_breach(good.assign(levels='["two years", "card"]'), config) is None
+    assert slice_breach(mixed, CONFIG) is None, "none is configured"
+    shares = [_error(CONFIG.model_copy(update=each)) for each in ({}, {"slices": ("Contract",)})]
+    assert shares == [0.05, 0.025], "they share the error"
+
+
+def test_a_harmless_release_is_rarely_rolled_back_for_a_slice(rng):
+    config = CONFIG.model_copy(update={"slices": ("Contract",)})
+    broken = 0
+    for _ in range(100):
+        found = served(rng, 3_000)
+        levels = rng.choice(["a month", "a year", "two years"], len(found))
+        broken += slice_breach(found.assign(levels=[f'["{each}"]' for each in levels]), config) is not None
+    assert broken <= 2.5 + 3 * np.sqrt(100 * 0.025 * 0.975)

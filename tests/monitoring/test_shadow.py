@@ -21,11 +21,10 @@ def test_a_live_decision_that_a_release_does_not_take_is_told_without_its_values
 
     monkeypatch.setattr(shadow, "_evidence", refuse)
     decided = pd.DataFrame({"customer_id": ["7", "8"], "decided_at": ["monday", "monday"]})
-    live = SimpleNamespace(frame=decided.assign(assigned="policy"))
+    live = SimpleNamespace(frame=decided.assign(assigned="policy", release="toy/release/champion"))
     rows = SimpleNamespace(frame=decided, arms=("no_contact", "call"))
-    found = shadow.shadow(
-        live, rows, SimpleNamespace(schema=None), [SimpleNamespace(schema=None)], PromotionPolicy(), 1
-    )
+    decider = SimpleNamespace(schema=None, release="toy/release/other")
+    found = shadow.shadow(live, rows, decider, [decider], PromotionPolicy(), 1)
     assert not found.release
     assert found.reason == (
         "they cannot be compared: the features of a live decision are none that both releases take"
@@ -70,6 +69,7 @@ def served(small, decider):
             "customer_id": [each.customer_id for each in decided],
             "decided_at": pd.date_range("2026-11-01", "2026-11-11", len(asked), tz="UTC"),
             "assigned": [each.assigned for each in decided],
+            "release": [each.release for each in decided],
             "arm": [each.chosen.arm.id for each in decided],
             "prior_offers": 0,
             "margin": [100.0 + 5 * (each.arm > 0) for each in decided],
@@ -80,7 +80,7 @@ def served(small, decider):
     )
     features = pd.DataFrame([each.features for each in asked]).add_prefix("feature_")
     whole = pd.concat([rows, chances, features], axis=1)
-    log = whole.drop(columns=["decision_id", "assigned", *features])
+    log = whole.drop(columns=["decision_id", "assigned", "release", *features])
     return LiveLog(whole, {}), OfferRows(log, arms, {})
 
 

@@ -1,13 +1,17 @@
 """The sensors over a real decision log of real small models: calm where all is well, right where something is not."""
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 from shop_on_daemon import NEVER, drop_tables, watch
-from watched_shop import AUTOMATION, surer
+from watched_shop import AUTOMATION, REQUIRED, surer
 from webhook import webhook_server
 
 from benchmarks.served import EXPERIMENT
+from churn_assets.release.begin_trial import start_trial
+from churn_assets.release.trial import stop_trial, trial_now
+from churn_assets.store.tried import trial_log
 
 
 def dearer(asked):
@@ -263,3 +267,72 @@ def test_a_guardrail_that_broke_stays_broken_though_later_decisions_are_good(sho
     shop.serve(1)
     again = shop.asked("guardrails", instance)
     assert first.run_config == again.run_config
+
+
+def begin(shop, name, **changed):
+    """A trial by hand, of a release whose gates hold, beside the one that leads."""
+    candidate, automation = shop.releases[name], shop.project.experiment.automation
+    shop.prove(candidate, shop.project.channel.head().ref)
+    usual = {
+        "required": REQUIRED, "policy": automation.promotion, "guardrails": automation.live.model_dump_json(),
+        "actor": "anna", "reason": "newer data", "now": datetime.now(UTC), "shares": [0.5],
+    }  # fmt: skip
+    return start_trial(shop.project.store, shop.project.channel, candidate, **(usual | changed))
+
+
+def test_automation_tries_a_candidate_once_and_the_rule_of_the_trial_promotes_it(proven, instance):
+    again, channel = proven.releases["again"], proven.project.channel
+    trying = AUTOMATION["promotion"] | {"trial": {"automatic": True, "shares": [0.2, 0.5]}}
+    proven.configure(promotion=trying)
+    assert "is tried before it may lead" in proven.said("promotions", instance)
+    request = proven.asked("trial_begins", instance)
+    assert proven.act(request, instance)
+    assert f"trial 1 of {again.version} runs" in proven.said("trial_begins", instance)
+    assert f"trial 1 of {again.version}, which decides for 20%, goes on: 0 decisions" in proven.said(
+        "trial_ends", instance
+    )
+    assert "min_decisions: 0 live decisions" in proven.said("promotions", instance), "none since it began"
+    stop_trial(proven.project.store, channel, actor="anna", reason="another start", now=datetime.now(UTC))
+    assert f"{again.version} was tried before" in proven.said("trial_begins", instance)
+
+    begin(proven, "again", now=channel.head().at)  # as if all that was served had been served in it
+    proven.configure(promotion=trying | {"mode": "manual"})
+    assert "and waits for a person" in proven.said("promotions", instance)
+    assert f"told: {EXPERIMENT}: the trial of {again.version} is decided" in proven.said("alerts", instance)
+    proven.configure(promotion=trying | {"rule": "better"})
+    request = proven.asked("promotions", instance)
+    reason = request.run_config["ops"]["promote_release"]["config"]["reason"]
+    assert f"live decisions as {proven.releases['first'].version} everywhere" in reason, (
+        "by the rule it began with"
+    )
+    assert proven.act(request, instance)
+    assert channel.head().ref == again
+    assert "no trial runs" in proven.said("trial_ends", instance)
+
+
+def test_a_trial_whose_candidate_does_harm_is_ended_with_its_reason_and_the_leader_is_not_blamed(
+    shop, instance
+):
+    head, tried = shop.project.channel.head(), str(shop.releases["other"])
+    before = shop.said("guardrails", instance)
+    begin(shop, "other")
+
+    def harmful_if_tried(decision):
+        return min(1.0, decision["churn_risk"] + 0.6 * (decision["contact"] and decision["release"] == tried))
+
+    shop.serve(1, churn=harmful_if_tried)
+    request = shop.asked("trial_ends", instance)
+    config = request.run_config["ops"]["stop_trying"]["config"]
+    assert (request.job_name, config["actor"], config["trial"]) == ("end_trial", "automation", 1)
+    assert config["reason"].startswith("guardrail: ")
+    assert shop.said("guardrails", instance) == before, "what was decided in the trial is the trial's"
+    assert shop.act(request, instance)
+    assert trial_now(shop.project.store, shop.project.channel, datetime.now(UTC)) is None
+    newest = trial_log(shop.project.store, shop.project.channel.name).head()
+    assert (newest.kind, newest.actor, newest.reason) == ("stop", "automation", config["reason"])
+    assert "no trial runs" in shop.said("trial_ends", instance)
+    assert shop.project.channel.head() == head
+    assert not shop.act(request, instance), "once"
+    assert f"told: {EXPERIMENT}: automation did: end_trial, record 2 of trials" in shop.said(
+        "alerts", instance
+    )

@@ -1,5 +1,6 @@
 """The index of the decision log: what is read once, what keeps its place, what is ignored and told, what heals."""
 
+import json
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
@@ -253,3 +254,28 @@ def test_an_index_that_was_made_anew_is_told_from_the_one_before(index, backend,
     backend.delete(key)
     settled(index, backend)
     assert index.made != before
+
+
+def test_a_release_that_is_tried_has_places_of_its_own_and_a_trial_counts_for_no_reign(
+    index, backend, tmp_path
+):
+    store(backend, tmp_path, *whole("a"), *whole("b", margin=2.0), *whole("c", margin=3.0))
+    second = (NOW + timedelta(seconds=1), NOW + timedelta(seconds=1))
+    assert settled(index, backend, reign=Reign(1, "toy/release/1", NOW, (second,))) == [1.0, 2.0, 3.0]
+    assert list(index.rows(0, 9)["propensity_no_contact"] > 0) == [True, False, True], "one tells nothing"
+    tried = Reign(7, "toy/release/2", NOW, side="candidate")
+    assert settled(index, backend, reign=tried) == [1.0, 2.0, 3.0], "the leader's places stay"
+    assert index.counts() == (3, 2)
+    assert index.counts("candidate") == (0, 0)
+    assert len(index.rows(0, 9, side="candidate")) == 0
+
+
+def test_levels_of_slices_are_kept_and_an_index_with_others_is_made_anew(backend, tmp_path):
+    store(backend, tmp_path, *whole("a"))
+    for slices in (("price",), ("price", "nothing")):
+        index = DecisionIndex(tmp_path / "index.sqlite", "price", slices)
+        settled(index, backend)
+        (levels,) = map(json.loads, index.rows(0, 9)["levels"])
+        assert len(levels) == len(slices)
+        assert float(levels[0]) == index.rows(0, 9)["price"].item()
+        index.close()

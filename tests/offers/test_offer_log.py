@@ -159,7 +159,7 @@ def test_a_mapped_column_that_the_file_lacks_is_named_with_its_meaning(rows, tmp
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("log.xlsx", "found a .xlsx file, expected one that ends in .csv"),
+        ("log.xlsx", "found a .xlsx file, expected a CSV or Parquet file: save the sheet as"),
         ("no.csv", "no.csv: found no such file"),
         ("empty.csv", "found an empty file"),
         ("log.parquet", "found an empty file"),

@@ -14,7 +14,7 @@ from report_cases import FAULTS, LATER, CaseShelf, against_champion, facts_of, g
 
 from churn_assets.release.report.facts import earlier_facts
 from churn_assets.release.report.page import report_page
-from churn_assets.release.report.sections import calibration_band, precision_rows
+from churn_assets.release.report.sections import calibration_band, glance, precision_rows
 from churn_assets.release.report.verdict import report_verdict
 from churn_assets.store.reference import ArtifactRef
 
@@ -166,6 +166,21 @@ def test_a_successor_is_judged_by_what_it_earns_over_the_champion(memory, mean, 
     assert verdict.call == call
     assert words in verdict.sentence
     assert f"USD {mean:+.2f} (95 %: {low:+.2f} to {high:+.2f})" in verdict.sentence
+
+
+def test_where_there_is_a_champion_its_lift_over_it_comes_first(released):
+    def cards(mean):
+        evidence = good()
+        against_champion(evidence, mean, mean - 1, mean + 1, mean - 1.2)
+        facts = released(evidence)
+        return [each.name for each in glance(facts).worth], report_verdict(facts), report_page(facts)
+
+    names, *_ = cards(2.5)
+    assert names[:2] == ["Identified: lift over the champion", "Identified: lift over no offer"]
+    _, worse, page = cards(-4.1)
+    assert worse.grounds[0].said.startswith("USD -4.10 (95 %: -5.10 to -3.10) a decision over the champion;")
+    assert [each.fault for each in worse.grounds if "champion" in each.fault] == [worse.grounds[0].fault]
+    assert "with such a fault the figures below may not be true" in page
 
 
 def test_a_lift_that_hangs_on_few_decisions_is_to_be_discussed(memory):

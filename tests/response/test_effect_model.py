@@ -97,7 +97,7 @@ def test_every_key_changes_what_it_names(fitted):
     knots = refit(fitted, knots=3, cross_fits=2, linear_penalties=((50.0, 60.0),), max_iter=3)
     assert max(len(inner) for inner in knots.mediated.basis.knots) == 2
     assert knots.overall != base.overall  # another number of cross-fits compares other refits
-    assert list(knots.weights) == [MEDIATED, BOOSTED, "linear, 50 and 60"]
+    assert list(knots.weights) == [*MEDIATED, BOOSTED, "linear, 50 and 60"]
     assert len(knots.boosted.forest.values) == 3
     assert refit(fitted, evidence_z=100.0).size == 0
 
@@ -149,8 +149,8 @@ def test_the_arrays_answer_as_the_regressions_also_far_outside_the_table(fitted,
             shares += model.boosted.forest.predict(model.boosted.grid, X)[:, None]
             accepting = leaving * direct.accepting[0] + (1 - leaving) * direct.accepting[1]
             expected = [
-                idle + model.size * (shares + more + model.weights[MEDIATED] * (churn[:, None] - idle))
-                for churn, more in zip(answers, (accepting, 0.0), strict=True)
+                idle + model.size * (shares + more + model.weights[part] * (churn[:, None] - idle))
+                for part, churn, more in zip(MEDIATED, answers, (accepting, 0.0), strict=True)
             ]
             found = model.consequences(X, risk)
             np.testing.assert_allclose(found[0], idle[:, 0], rtol=0, atol=1e-8)

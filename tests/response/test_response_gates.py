@@ -5,7 +5,7 @@ import numpy as np
 from churn_assets.gates.estimates import clustered_mean
 from churn_assets.response.evidence import (
     doubly_robust_effects,
-    effect_loss,
+    effect_losses,
     over_eligible,
     realised_size,
 )
@@ -105,7 +105,8 @@ def test_the_effect_loss_is_least_for_the_true_effects():
     outcome, arm, propensities, risk, effects = confounded(np.random.default_rng(4), effect=-0.25)
     mean_outcome = risk + (propensities * effects).sum(axis=1)
     losses = [
-        effect_loss(outcome, arm, propensities, mean_outcome, scale * effects) for scale in (0.0, 1.0, 2.0)
+        effect_losses(outcome, arm, propensities, mean_outcome, scale * effects).mean()
+        for scale in (0.0, 1.0, 2.0)
     ]
     assert losses[1] < min(losses[0], losses[2])
 

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import emails
 from benchmarks.truth import Ground, misled, played
 from benchmarks.worlds import WORLDS
-from churn_assets.decision.gates import Trial, proof_of_use
+from churn_assets.decision.gates import Yardstick, proof_of_use
 from churn_assets.decision.ppo import train
 from churn_assets.offers.world import DemoWorld
 
@@ -68,7 +68,7 @@ def test_models_prove_their_use_where_acceptance_hardly_matters(grounds, experim
     everyone = play.models.tables(ground.table, play.process, nobody)
     held = ground.table.held_out
     policy = train(everyone.subset(~held), play.process, section, seed=0).policy
-    outcome = proof_of_use(policy, Trial.of(everyone.subset(held), play.process), section.gates)
+    outcome = proof_of_use(policy, Yardstick.of(everyone.subset(held), play.process), section.gates)
     assert [gate.name for gate in outcome.gates if not gate.passed] == []
 
 

@@ -203,6 +203,8 @@ def test_a_feature_never_seen_is_computed_and_marked(client, customers):
         ({"local_time": "later"}, ["local_time"]),
         ({"shoe_size": 44}, ["shoe_size"]),
         ({"customer_id": ""}, ["customer_id"]),
+        ({"customer_id": "NaN"}, ["customer_id", "an id of somebody"]),
+        ({"customer_id": "12.0"}, ["customer_id", "as the customer table has it"]),
         ({"customer_id": 7}, ["customer_id"]),
     ],
 )
@@ -377,6 +379,7 @@ def test_outcomes_are_recorded_and_wrong_ones_refused(client, customers):
     assert client.post("/v1/outcomes", json=told).json() == {"recorded": 1, "durable": True}
     for wrong in (
         {"decision_id": "x"},
+        {"decision_id": "null", "churned": True},
         {"decision_id": found["decision_id"], "churned": 0},
         {"churned": True},
     ):

@@ -72,6 +72,19 @@ def test_profiles_are_those_that_the_models_were_trained_with(experiment, table)
     assert found == expected
 
 
+def test_a_price_that_everybody_pays_is_no_part_of_a_question(experiment, table):
+    fixed = [
+        each.model_copy(update={"constant": 30.0}) if each.name == table.schema.monthly_revenue else each
+        for each in table.schema.features
+    ]
+    reader = ProfileReader(
+        table.schema.model_copy(update={"features": tuple(fixed)}), experiment.messages.profile
+    )
+    asked = dict(questions(table.where(table.ids == "7590-VHVEG"))[0]["features"])
+    del asked[table.schema.monthly_revenue]
+    assert reader.profile(asked).bill == 30.0
+
+
 def test_a_column_that_the_release_has_not_is_an_error(experiment, table):
     features = tuple(f for f in table.schema.features if f.name != "Contract")
     with pytest.raises(ProfileError, match="Contract"):

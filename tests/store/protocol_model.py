@@ -38,7 +38,7 @@ STEPS = {
     "check return": ("list log", "list marks", "read record"),
     "append": ("create record",),
     "recognise": ("read record", "create mark"),
-    "read logs": ("list channels", "list log", "list marks", "read record"),
+    "read logs": ("list channels", "list log", "list marks", "read record", "list acts"),
     "take stock": ("list artifacts", "read manifest"),
     "list victim": ("list version",),
     "uncommit": ("delete manifest",),

@@ -9,7 +9,7 @@ from signed_store import signed
 
 from churn_assets.offers.stored_log import READERS
 from churn_assets.store.access import AccessRecord, looks_on, note_access
-from churn_assets.store.acts import ActLog, log_names
+from churn_assets.store.acts import ActLog
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import (
     ChannelConflict,
@@ -20,6 +20,7 @@ from churn_assets.store.errors import (
     UnsignedContent,
 )
 from churn_assets.store.local import LocalBackend
+from churn_assets.store.logs import log_names
 from churn_assets.store.marks import SeenRecords
 from churn_assets.store.names import record_key
 from churn_assets.store.resigning import sign_store

@@ -222,6 +222,7 @@ def operation(entry: str) -> str:
     if name == "list":
         folders = key.split("/")
         depths = {
+            "acts": ["acts", "acts log"],
             "channels": ["channels", "log"],
             "marks": ["", "marks"],
             "artifacts": ["artifacts", "", "asset", "version"],

@@ -9,6 +9,7 @@ import pytest
 from shelf import NOTE, publish_note
 from store_cases import Crash, Faulty, days, overwrite, promote
 
+from churn_assets.store.acts import ActLog
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.channels import Channel
@@ -80,6 +81,37 @@ def test_what_ever_led_any_channel_stays_with_all_it_was_trained_from(shelf: She
     assert shelf.fate(model, 400) == f"stays: was used to train {release}"
     assert shelf.fate(customers, 400) == f"stays: was used to train {model}"
     assert shelf.fate(other, 400).startswith("goes")
+
+
+def try_beside(shelf: Shelf, release: ArtifactRef, log: str = "champion.trials") -> ActLog:
+    trials = ActLog(shelf.store, log)
+    details = {"candidate": str(release)}
+    trials.append("start", expected_seq=0, actor="ann", reason="newer", now=day(1), details=details)
+    return trials
+
+
+def test_what_was_ever_tried_stays_with_all_it_was_trained_from_and_may_lead_later(shelf: Shelf) -> None:
+    customers = shelf.put("customers", 0)
+    release = shelf.put("release", 0, customers)
+    for asset in ("customers", "release"):
+        shelf.put(asset, 1)
+    assert shelf.fate(release, 400).startswith("goes")
+    trials = try_beside(shelf, release)
+    assert shelf.fate(release, 400) == "stays: was tried on channel champion"
+    assert shelf.fate(customers, 400) == f"stays: was used to train {release}"
+    trials.append("stop", expected_seq=1, actor="ann", reason="seen enough", now=day(300))
+    assert shelf.fate(release, 400) == "stays: was tried on channel champion"
+    collect(shelf.store, shelf.plan(400))
+    assert promote(shelf.store, release, now=day(401)).ref == release
+
+
+def test_nothing_is_collected_while_a_log_of_trials_does_not_verify(shelf: Shelf) -> None:
+    release = shelf.put("release", 0)
+    try_beside(shelf, release).append("start", expected_seq=1, actor="x", reason="x", now=day(1))
+    with pytest.raises(CorruptArtifact, match="a version that is tried"):
+        shelf.plan(400)
+    with pytest.raises(PromotionRefused, match="train again"):
+        promote(shelf.store, release, now=day(400))
 
 
 def test_what_the_newest_was_trained_from_stays_however_old(shelf: Shelf) -> None:

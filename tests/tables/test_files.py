@@ -78,11 +78,11 @@ def test_lines_are_those_of_a_spreadsheet(tmp_path):
 STRUCTURE = [
     ("t.csv", "", "found an empty file, expected a header"),
     ("t.csv", " \n ", "found only blanks"),
-    ("t.csv", b"PK\x03\x04\x00\x00", "found a binary file"),
+    ("t.csv", b"PK\x03\x04\x00\x00", "found a ZIP or Excel file"),
     ("t.csv", b"a,b\n1,\xe8\n", r"line 2: found the byte 0xe8, expected text in UTF-8; .*encoding: cp1252"),
     ("t.csv", gzip.compress(CSV.encode(), mtime=0)[:30], "found a gzip file that breaks off"),
     ("t.parquet", "hello", r"found text \('hello'\), expected a Parquet file"),
-    ("t.xlsx", b"PK", "found a .xlsx file, expected one that ends in .csv"),
+    ("t.xlsx", b"PK", "found a .xlsx file, expected a CSV or Parquet file: save the sheet"),
     ("t.csv", "a,b\n1,2\n3\n4,5\n6\n", "lines 3, 5: found 1 fields, expected 2, as in the header"),
     ("t.csv", "a,b\n1,2\n3,4,5\n", "line 3: found 3 fields, expected 2, as in the header"),
     (

@@ -7,9 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from churn_assets.tables.config import FileReading
 from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.raw import RawTable
-from churn_assets.tables.rules import NumberRule
+from churn_assets.tables.rules import NumberRule, id_fault
 from churn_assets.tables.values import (
     ambiguous_decimals,
     infer_kind,
@@ -60,6 +61,20 @@ def test_an_id_that_names_nobody_is_refused_and_not_shown(values, message):
     with pytest.raises(TableError, match=message) as refused:
         read(parse_ids, values, unique=True)
     assert "4.05E+11" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["7590-VHVEG", "12", "0012", "3E45", "e+5", "a b", "ä", "nan", "NULL", "Total", "Grand total", "", "  ", "12.0",
+     " 12", "4.05E+11", "4,05E+11", "1e+17", "a" * 128, "a" * 129, "a\tb", "a\x7f", "\\N", "#N/A"],
+)  # fmt: skip
+def test_one_id_over_http_is_right_where_it_is_in_a_table(text):
+    """What a table would read as another text is refused there: nobody may be two customers."""
+    try:
+        in_a_table = read(parse_ids, [text, "other"], unique=True)[0]
+    except TableError:
+        in_a_table = None
+    assert (id_fault(text) is None) == (in_a_table == text)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +197,7 @@ def test_numbers_with_some_texts_are_refused_whatever_their_share(share):
 
 @pytest.mark.parametrize(
     "values",
-    [["12 %", "7%"], ["$5", "$1,029.50"], ["1 029,99", "5,5 "], ["€ 3", "€ 4.5"], ["1,234", "5,678"]],
+    [["12 %", "7%"], ["$5", "$1,029.50"], ["1 029,99 kr", "5,5 kr"], ["€ 3", "€ 4.5"], ["1,234", "5,678"]],
 )
 def test_numbers_with_signs_are_no_categories(values):
     with pytest.raises(TableError, match=r"column 'x'.*found numbers with signs \("):
@@ -260,6 +275,85 @@ def test_a_text_that_means_nothing_is_refused_by_line(text):
         TableError, match=r"column 'x', line 3: found '.*', expected a (value|text of printable)"
     ):
         read(parse_texts, ["a", text])
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ([-999, -999, -999, 4, 5, 9], "-999 is a number; `reading: {blanks: ['-999']}` if it is none"),
+        (["99999", "99999", "99999", "4", "5", "9"], "99999 is a number"),
+        (["5 GB", "20 GB", "100 MB", "1 TB"], "numbers with units, as '5 GB', are categories here"),
+        (["1-5", "6-9", "Oct-20", "21-30"], "'Oct-20' is a category here, and looks like a date"),
+        (["\u00c3\u00a9co", "plus", "basic"], "looks like UTF-8 that was read as another encoding"),
+        (["1 200", "3\u202f400,5", "5'600", "7"], "spaces or apostrophes group the digits of numbers"),
+    ],
+)
+def test_what_may_mean_another_thing_is_said(values, said):
+    table = RawTable.of_frame(pd.DataFrame({"x": values}), "t")
+    problems = Problems("t")
+    infer_kind(table, "x", problems)
+    problems.stop()
+    assert said in " ".join(table.said)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        (
+            ["2025-01-01", "2025-01-02", "2025-01-03", "2025-01-04", "unknown"],
+            "dates .*if 'unknown' is no value",
+        ),
+        (["2025-W01", "2025-W02", "2025-W03"], "dates"),
+        (["Q1 2025", "Q2 2025"], "dates"),
+        (['{"a": 1}', '{"a": 2}', "{}"], "JSON"),
+        (['["a"]', "[]"], "JSON"),
+        (["0x1f", "0x2e"], "numbers with signs"),
+        (["1.5D+02", "1.7D+02"], "numbers with signs"),
+    ],
+)
+def test_a_column_of_another_kind_is_no_category(values, found):
+    problems = Problems("t")
+    assert infer_kind(raw(x=values), "x", problems) is None
+    with pytest.raises(TableError, match=f"column 'x': found {found}"):
+        problems.stop()
+
+
+def test_digits_in_groups_are_read_where_they_can_mean_one_number():
+    assert read(parse_numbers, ["1 200", "3\u202f400.5", "1'000'000", "7"]) == [1200, 3400.5, 1e6, 7]
+    assert read(parse_numbers, ["1,20,300", "12,34,56,789.5"]) == [120300, 123456789.5]
+    with pytest.raises(TableError, match="found '12 34'"):
+        read(parse_numbers, ["12 34", "7"])
+
+
+def test_a_blank_that_is_a_number_is_one_in_a_column_of_numbers_too():
+    table = RawTable.of_frame(pd.DataFrame({"x": [-999, 2, 3]}), "t").read_as(FileReading(blanks=("-999",)))
+    np.testing.assert_array_equal(parse_numbers(table, "x", Problems("t")), [np.nan, 2, 3])
+
+
+def test_points_that_may_group_digits_are_not_guessed_where_no_comma_divides_fields():
+    for separator, refused in ((";", True), (",", False)):
+        table = RawTable.of_frame(pd.DataFrame({"x": ["1.200", "2.345"]}), "t")
+        table.separator, problems = separator, Problems("t")
+        parse_numbers(table, "x", problems)
+        ambiguous_decimals(table, problems)
+        assert bool(problems.all) == refused
+
+
+def test_an_id_in_composed_and_in_single_letters_is_one():
+    assert read(parse_ids, ["e\u0301t\u00e9", "b"], unique=True) == ["\u00e9t\u00e9", "b"]
+
+
+@pytest.mark.parametrize("day", ["9999-12-31", "2568-01-01", "1403-01-01", "0000-00-00"])
+def test_a_day_of_another_calendar_is_refused_by_line(day):
+    with pytest.raises(TableError, match=f"line 3: found '{day}', expected a date"):
+        read(parse_dates, ["2025-01-31", day])
+    far = RawTable.of_frame(pd.DataFrame({"x": ["2025-01-31", day]}), "t")
+    assert parse_dates(far, "x", Problems("t")).isna().tolist() == [False, True]
+
+
+def test_a_time_as_bigquery_exports_it_is_read():
+    (found,) = read(parse_dates, ["2025-01-31 10:00:00 UTC"])
+    assert found == pd.Timestamp("2025-01-31T10:00:00Z")
 
 
 def test_a_spreadsheets_way_to_keep_zeros_is_the_id_inside():

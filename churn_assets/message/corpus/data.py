@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.schema import FoldsSpec
 from churn_assets.customers.table import CustomerTable
+from churn_assets.message.config import OUTCOMES
 from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.terms import lasting
 
@@ -18,6 +19,9 @@ SPLITS = ("train", "validation", "test")
 MESSAGE_COLUMNS = ("customer_id", "split", "prompt", "completion", "arm", "months", "tone")
 PREFERENCE_COLUMNS = (
     "customer_id", "split", "prompt", "chosen", "rejected", "arm", "months", "kind", "rule",
+)  # fmt: skip
+SEND_COLUMNS = (
+    "customer_id", "split", "prompt", "text", "arm", "months", "variant", "propensity", *OUTCOMES,
 )  # fmt: skip
 
 
@@ -74,15 +78,28 @@ class MessageCorpus(Texts):
     TEXTS = ("completion",)
 
 
+@dataclass(frozen=True, eq=False)
 class Preferences(Texts):
-    """Pairs of texts for one prompt, one of which was preferred.
+    """Pairs of texts for one prompt, one of which was preferred; beside them what was sent, and what came of it.
 
     A row has customer_id, split, prompt, chosen, rejected (both start with a space), arm and months as in
     `MessageCorpus`, kind (`pair`: two texts written apart, `edit`: a text and the same with one edit) and rule (what
     the edit breaks, else empty).
+
+    Attributes:
+        sends: A row a message that was sent: customer_id, split, prompt, text (starts with a space), arm, months,
+        variant
+            (its name), propensity (with which that variant was drawn), and 0 or 1 of accepted, stayed (in the label
+            window) and complained. None: nothing is known of any.
     """
 
     TEXTS = ("chosen", "rejected")
+
+    sends: pd.DataFrame | None = None
+
+    def with_sends(self, sends: pd.DataFrame, profiles: Mapping[str, Profile]) -> Preferences:
+        """The same with sends and the profiles of their customers."""
+        return replace(self, sends=sends, profiles={**profiles, **self.profiles})
 
 
 def arms_of(menu: Menu) -> dict[str, Arm]:

@@ -14,6 +14,7 @@ from churn_assets.arms import Arm
 from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
+    SEND_COLUMNS,
     SPLITS,
     MessageCorpus,
     Preferences,
@@ -24,7 +25,7 @@ from churn_assets.store.formats import ArtifactFormat, read_json, read_parquet, 
 
 T = TypeVar("T", MessageCorpus, Preferences)
 
-ROWS, ABOUT = "rows.parquet", "about.json"
+ROWS, SENDS, ABOUT = "rows.parquet", "sends.parquet", "about.json"
 
 
 class _Profile(BaseModel):
@@ -61,14 +62,17 @@ class _TableFormat(ArtifactFormat[T]):
 
     def load(self, folder: Path) -> T:
         """Reads the two files; CorruptArtifact where rows and profiles do not fit together."""
+        return self.kind(*self._read(folder))
+
+    def _read(self, folder: Path) -> tuple[pd.DataFrame, dict[str, Profile], dict[str, Arm], bool]:
         try:
             about = _About.model_validate(read_json(folder / ABOUT))
         except ValueError as error:
             raise CorruptArtifact(ABOUT, str(error), "profiles and provenance of a table of texts") from error
         frame = read_parquet(folder / ROWS)
         profiles = {customer: Profile(**profile.model_dump()) for customer, profile in about.profiles.items()}
-        _check(frame, self.columns, profiles, about.arms)
-        return self.kind(frame, profiles, about.arms, about.simulated)
+        _check(frame, ROWS, self.columns, profiles, about.arms)
+        return frame, profiles, about.arms, about.simulated
 
     def signature(self, value: T) -> dict[str, JsonValue]:
         """Columns with their types, and whether the embedded generator wrote the rows."""
@@ -79,17 +83,17 @@ class _TableFormat(ArtifactFormat[T]):
 
 
 def _check(
-    frame: pd.DataFrame, columns: tuple[str, ...], profiles: Collection[str], arms: Collection[str]
+    frame: pd.DataFrame, file: str, columns: tuple[str, ...], profiles: Collection[str], arms: Collection[str]
 ) -> None:
     if tuple(frame.columns) != columns:
-        raise CorruptArtifact(ROWS, f"columns {list(frame.columns)}", f"columns {list(columns)}")
+        raise CorruptArtifact(file, f"columns {list(frame.columns)}", f"columns {list(columns)}")
     for name, known, found, expected in (
         ("split", SPLITS, "split {!r}", f"one of {', '.join(SPLITS)}"),
         ("customer_id", profiles, "customer {!r} without a profile", "a profile of each customer"),
         ("arm", arms, "arm {!r}", f"one of {', '.join(arms)}"),
     ):
         if unknown := sorted(set(frame[name]) - set(known) - {""}):
-            raise CorruptArtifact(ROWS, found.format(unknown[0]), expected)
+            raise CorruptArtifact(file, found.format(unknown[0]), expected)
 
 
 class MessagesFormat(_TableFormat[MessageCorpus]):
@@ -101,11 +105,26 @@ class MessagesFormat(_TableFormat[MessageCorpus]):
 
 
 class PreferencesFormat(_TableFormat[Preferences]):
-    """How `preferences` are stored."""
+    """How `preferences` are stored: with `sends.parquet` where sends are known."""
 
-    loader: ClassVar[str] = "preferences/2"
+    loader: ClassVar[str] = "preferences/3"
+    reads: ClassVar[tuple[str, ...]] = ("preferences/2",)
     kind = Preferences
     columns = PREFERENCE_COLUMNS
+
+    def save(self, value: Preferences, folder: Path) -> None:
+        """Writes the files."""
+        super().save(value, folder)
+        if value.sends is not None:
+            write_parquet(value.sends, folder / SENDS)
+
+    def load(self, folder: Path) -> Preferences:
+        """Reads the files; CorruptArtifact where rows, sends and profiles do not fit together."""
+        frame, profiles, arms, simulated = self._read(folder)
+        sends = read_parquet(folder / SENDS) if (folder / SENDS).is_file() else None
+        if sends is not None:
+            _check(sends, SENDS, SEND_COLUMNS, profiles, arms)
+        return Preferences(frame, profiles, arms, simulated, sends)
 
 
 MESSAGES = MessagesFormat()

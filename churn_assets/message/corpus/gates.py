@@ -89,6 +89,8 @@ def pair_volume(preferences: Preferences, gates: PreferencesGates) -> Outcome:
         Gate("pairs_of_one_text", same, "==", 0),
         _rows_twice(preferences),
     ]
+    if preferences.sends is not None:
+        measured += _sends_as_stated(preferences.sends, gates)
     edits = test["rule"][test["rule"] != ""].value_counts()
     if len(edits):
         rarest = str(edits.idxmin())
@@ -180,6 +182,16 @@ def agrees_with_gold(preferences: Preferences) -> pd.Series:
         index=frame.index,
         dtype=bool,
     )
+
+
+def _sends_as_stated(sends: pd.DataFrame, gates: PreferencesGates) -> list[Gate]:
+    """Is each variant as frequent as the propensities say it was drawn?"""
+    found = sends.groupby("variant")["propensity"].agg(["size", "first"])
+    stated = found["first"].to_numpy(float)
+    spread = np.sqrt(stated * (1 - stated) / len(sends)).clip(min=1e-9)
+    z = np.abs(found["size"].to_numpy() / len(sends) - stated) / spread
+    detail = f"of {len(sends)} sends, most of {found.index[int(z.argmax())]!r}: its share and its propensity differ"
+    return [Gate("sends_propensity_z", float(z.max()), "<=", gates.max_propensity_z, detail)]
 
 
 def _rows_twice(table: MessageCorpus | Preferences) -> Gate:

@@ -1,4 +1,4 @@
-"""Reads the user's own messages and preference pairs from JSONL, row by row. Writes and judges none.
+"""Reads the user's own messages, preference pairs and sends from JSONL, row by row. Writes and judges none.
 
 A row is one JSON object a line. Required are the texts, in TRL's names: `prompt` and `completion`, or `prompt`,
 `chosen` and `rejected`. `customer_id` and `arm` (its id) come together or not at all, with `months` where the arm is
@@ -13,7 +13,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from churn_assets.arms import Arm, Menu
 from churn_assets.customers.folds import folds
 from churn_assets.customers.names import pseudonym
 from churn_assets.customers.table import CustomerTable
-from churn_assets.message.config import MessagesConfig
+from churn_assets.message.config import OUTCOMES, MessagesConfig
 from churn_assets.message.corpus.data import (
     MESSAGE_COLUMNS,
     PREFERENCE_COLUMNS,
+    SEND_COLUMNS,
     SPLITS,
     MessageCorpus,
     Preferences,
@@ -109,6 +110,44 @@ def read_preferences(
     return Preferences(frame, reader.profiles_in(frame), arms_of(menu), simulated=False)
 
 
+def read_sends(
+    path: Path,
+    table: CustomerTable,
+    config: MessagesConfig,
+    menu: Menu,
+    where: str | None = None,
+    currency: str = "USD",
+    key: bytes = b"",
+) -> tuple[pd.DataFrame, dict[str, Profile]]:
+    """Reads messages that were sent, and what came of each, one a line.
+
+    A row has `customer_id` and `arm` as above, `text` (with `{name}` where the name stood), `variant` (the name of
+    what was
+    drawn), `propensity` (with which that variant was drawn: the same in every row of it), and 0 or 1 of `accepted`,
+    `stayed` (in the label window) and `complained`.
+
+    Returns:
+        Columns SEND_COLUMNS, and the profiles of the customers.
+
+    Raises:
+        MessageFileError: A row is not as it must be, a variant has several propensities, or a split has no row.
+    """
+    reader = _Reader(where or str(path), table, config, menu, currency, key)
+    rows = reader.each(path, reader.send)
+    first: dict[str, _Row] = {}
+    problems = [
+        f"{reader.where}:{row['line']}: propensity: found {row['propensity']} of {row['variant']!r}, expected "
+        f"{before['propensity']} as in line {before['line']}: a variant is drawn with one propensity for all"
+        for row in rows
+        if (before := first.setdefault(row["variant"], row))["propensity"] != row["propensity"]
+    ]
+    problems = problems or reader.empty_splits(rows)
+    if problems:
+        raise MessageFileError(problems)
+    frame = pd.DataFrame(rows, columns=list(SEND_COLUMNS))
+    return frame, reader.profiles_in(frame)
+
+
 _Row = dict[str, Any]
 """The values of a row, with its line, split, arm (id) and months; what it does not say is empty or NaN."""
 
@@ -139,24 +178,64 @@ class _Reader:
 
     def rows(self, path: Path, texts: Sequence[str], labels: Sequence[str] = ()) -> list[_Row]:
         """Every row of the file, with these texts besides the prompt, and free labels."""
+        rows = self.each(path, lambda values: self._row(values, texts, labels))
+        problems = _repeated(self.where, rows, texts) or _leaked(self.where, rows, texts)
+        problems = problems or self.empty_splits(rows)
+        if problems:
+            raise MessageFileError(problems)
+        return rows
+
+    def each(self, path: Path, read: Callable[[Mapping[str, Any]], _Row]) -> list[_Row]:
+        """Every row of the file, with its line, as `read` makes it of the values."""
         if not path.is_file():
             raise MessageFileError([f"{self.where}: there is no such file"])
         problems: list[str] = []
         rows: list[_Row] = []
         for number, line in enumerate(path.read_bytes().splitlines(), 1):
             try:
-                rows.append({"line": number, **self._row(self._named(_parsed(line)), texts, labels)})
+                rows.append({"line": number, **read(self._named(_parsed(line)))})
             except _RowError as wrong:
                 problems.append(f"{self.where}:{number}: {wrong}")
-        problems = problems or _repeated(self.where, rows, texts) or _leaked(self.where, rows, texts)
-        problems = problems or [
+        if problems:
+            raise MessageFileError(problems)
+        return rows
+
+    def empty_splits(self, rows: Sequence[_Row]) -> list[str]:
+        """What is wrong where a split has no row."""
+        return [
             f"{self.where}: found no row for {split} among {len(rows)}, expected at least one"
             for split in SPLITS
             if not any(row["split"] == split for row in rows)
         ]
-        if problems:
-            raise MessageFileError(problems)
-        return rows
+
+    def send(self, values: Mapping[str, Any]) -> _Row:
+        """A message that was sent, with what came of it."""
+        known = ("text", "variant", "propensity", *OUTCOMES, *SITUATION, *BY_SHARE[1:])
+        if strange := [name for name in values if name not in known]:
+            raise _RowError(f"{strange[0]}: found an unknown field, expected one of {', '.join(known)}")
+        for name in OUTCOMES:
+            _one_of(name, values.get(name), (0, 1))
+        share = values.get("propensity")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise _RowError(f"propensity: found {_shown(share)}, expected a number above 0 and up to 1")
+        if not isinstance(values.get("variant"), str) or not values["variant"]:
+            raise _RowError(f"variant: found {_shown(values.get('variant'))}, expected a name")
+        arm = self._arm(values)
+        if arm is None:
+            raise _RowError("customer_id: found nothing, expected who was written to, and the arm")
+        told = {name: values[name] for name in ("customer_id", "text", "variant") if name in values}
+        prompt = prompt_of(self._profiles[values["customer_id"]], arm)
+        _check_fields({**told, "prompt": prompt}, ("prompt", "text"), ("variant",))
+        return {
+            **told,
+            "split": self._split(told),
+            "prompt": prompt,
+            "text": " " + told["text"].strip(),
+            "arm": arm.id,
+            "months": float(arm.months),
+            "propensity": float(share),
+            **{name: int(values[name]) for name in OUTCOMES},
+        }
 
     def _named(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         customer = values.get("customer_id")
@@ -204,7 +283,7 @@ class _Reader:
             )
         arm = self._offered(values, by_share=by_share)
         expected = prompt_of(self._profiles[customer], arm)
-        if values["prompt"] != expected:
+        if values.get("prompt", expected) != expected:
             raise _RowError(
                 f"prompt: found {_shown(values['prompt'])}, expected {expected!r} for customer and offer"
             )

@@ -136,9 +136,14 @@ class Choices:
         return all(arm.terms.share_off is not None for arm in self.offers)
 
 
-def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: np.random.Generator) -> Draft:
-    """One message by an agent who gets each slot right with probability `care`; 1 makes no mistake."""
-    tone, bare = _one(TONES, rng), arm_facts(arm, profile.currency).nothing
+def write_draft(
+    profile: Profile, arm: Arm, choices: Choices, care: float, rng: np.random.Generator, tone: str = ""
+) -> Draft:
+    """One message by an agent who gets each slot right with probability `care`; 1 makes no mistake.
+
+    Any tone, where none is named.
+    """
+    tone, bare = tone or _one(TONES, rng), arm_facts(arm, profile.currency).nothing
 
     def right() -> bool:
         return bool(rng.random() < care)
@@ -146,7 +151,7 @@ def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: 
     parts: list[tuple[str, str]] = []
 
     def say(slot: str, sentences: Sequence[str]) -> None:
-        parts.append((slot, _fill(_one(sentences, rng), profile, arm)))
+        parts.append((slot, in_sentence(_one(sentences, rng), profile, arm)))
 
     say("opening", _greetings(tone, profile) if right() else PLAIN_OPENINGS)
     if rng.random() < ACKNOWLEDGED_SHARE:
@@ -162,7 +167,7 @@ def write_draft(profile: Profile, arm: Arm, choices: Choices, care: float, rng: 
         if mistake < WRONG_SHARE:
             place, wrong = rng.random(), _mistaken(arm, choices, rng)
             told = SAID[wrong.terms.kind].told
-            parts.append(("offer", _fill(told[int(place * len(told))], profile, wrong)))
+            parts.append(("offer", in_sentence(told[int(place * len(told))], profile, wrong)))
         else:
             vague = mistake < WRONG_SHARE + VAGUE_SHARE
             say("offer", VAGUE_OFFERS if vague else SAID[arm.terms.kind].plain)
@@ -207,7 +212,7 @@ def _curt_draft(profile: Profile, arm: Arm, care: float, rng: np.random.Generato
         return bool(rng.random() < care)
 
     def say(slot: str, sentences: Sequence[str]) -> None:
-        parts.append((slot, _fill(_one(sentences, rng), profile, arm)))
+        parts.append((slot, in_sentence(_one(sentences, rng), profile, arm)))
 
     say("opening", _greetings(tone, profile) if right() else SHORT_OPENINGS)
     if right() and rng.random() < ACKNOWLEDGED_SHARE:
@@ -255,7 +260,7 @@ def _one(options: Sequence[_T], rng: np.random.Generator) -> _T:
     return options[int(rng.random() * len(options))]
 
 
-def _fill(sentence: str, profile: Profile, arm: Arm) -> str:
+def in_sentence(sentence: str, profile: Profile, arm: Arm) -> str:
     """The sentence with service and offer; `{name}` stays, it is resolved when a message is sent."""
     return (
         sentence.replace("{service}", profile.service)
@@ -284,7 +289,7 @@ def _other_terms(
     if facts.nothing:
         offered = [each for each in choices.offers if not arm_facts(each, choices.currency).nothing]
         other = _one(offered, rng) if offered else _invented(arm)
-        return draft.after("offer", _fill(_one(SAID[other.terms.kind].plain, rng), profile, other))
+        return draft.after("offer", in_sentence(_one(SAID[other.terms.kind].plain, rng), profile, other))
     strangers = [
         each
         for each in choices.offers
@@ -296,7 +301,7 @@ def _other_terms(
         told = _one(SAID[other.terms.kind].told + SAID[other.terms.kind].plain, rng)
         if way > WORTH_ALONE + (1 - WORTH_ALONE) / 2:
             told = told.replace("{worth}", own)
-        return draft.saying("offer", _fill(told, profile, other))
+        return draft.saying("offer", in_sentence(told, profile, other))
     menu = {
         worth_words(each, choices.currency) for each in choices.offers if each.terms.kind == arm.terms.kind
     }
@@ -353,7 +358,7 @@ EDITS: Mapping[str, Edit] = {
     "name": lambda draft, _, __, ___, rng: draft.putting("{name}", _one(OTHER_NAMES, rng)),
     "service": _other_service,
     "vague_offer": lambda draft, profile, arm, _, rng: draft.saying(
-        "offer", _fill(_one(VAGUE_OFFERS, rng), profile, arm)
+        "offer", in_sentence(_one(VAGUE_OFFERS, rng), profile, arm)
     ),
     "promise": lambda draft, _, __, ___, rng: draft.after("offer", _one(PROMISES, rng)),
     "pressure": lambda draft, _, __, ___, rng: draft.saying("call", _one(PRESSING_CALLS, rng)),

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 from churn_assets.message.model.generation import Writer, generate
+from churn_assets.message.model.judge import JUDGE_WEIGHTS, Judge
 from churn_assets.message.model.language_model import (
-    NETWORKS,
     LanguageModel,
     ModelError,
     RewardModel,
@@ -133,15 +133,15 @@ class LanguageModelFormat(ArtifactFormat[LanguageModel]):
 
 
 class RewardModelFormat(ArtifactFormat[RewardModel]):
-    """Golden rows: raw rewards of texts that the SFT model wrote, by both networks."""
+    """Golden rows: raw scores of texts that the SFT model wrote, of the reward and of the judge."""
 
-    loader: ClassVar[str] = "reward_model/1"
+    loader: ClassVar[str] = "reward_model/2"
     packages: ClassVar[tuple[str, ...]] = PACKAGES
 
     def save(self, value: RewardModel, folder: Path) -> None:
         """Writes both networks, tokenizer, config, scales and training record."""
         write_tensors(value.reward.weights, folder / REWARD)
-        write_tensors(value.judge.weights, folder / JUDGE)
+        write_tensors({JUDGE_WEIGHTS: value.judge.weights}, folder / JUDGE)
         _save_beside_weights(
             value,
             folder,
@@ -154,10 +154,12 @@ class RewardModelFormat(ArtifactFormat[RewardModel]):
         """Reads all of them; CorruptArtifact where they do not fit together."""
         described = _read(folder, DESCRIPTION, _RewardDescription)
         tokenizer, record = _tokenizer(folder, described), _record(folder)
-        reward, judge = (
-            RewardNetwork(read_tensors(folder / file), scale.mean, scale.std)
-            for file, scale in ((REWARD, described.reward), (JUDGE, described.judge))
-        )
+        scale = described.reward
+        reward = RewardNetwork(read_tensors(folder / REWARD), scale.mean, scale.std)
+        tensors, scale = read_tensors(folder / JUDGE), described.judge
+        if set(tensors) != {JUDGE_WEIGHTS}:
+            raise CorruptArtifact(JUDGE, f"tensors {sorted(tensors)[:3]}", JUDGE_WEIGHTS)
+        judge = Judge(tensors[JUDGE_WEIGHTS], scale.mean, scale.std)
         try:
             return RewardModel(
                 described.architecture,
@@ -191,7 +193,7 @@ class RewardModelFormat(ArtifactFormat[RewardModel]):
         rows = [_texts(row) for row in inputs] if isinstance(inputs, list) else []
         prompts, texts = [row[0] for row in rows], [row[1] for row in rows]
         whole = [True] * len(rows)
-        found = [score(Scorer.of(value, which), prompts, texts, whole) for which in NETWORKS]
+        found = score(Scorer.of(value), prompts, texts, whole), value.judge.score(prompts, texts, whole)
         return [[float(x) for x in row] for row in zip(*found, strict=True)]
 
 

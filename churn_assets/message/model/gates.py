@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Booleans = npt.NDArray[np.bool_]
 _SENTENCE = re.compile(r"[^.!?]+[.!?]")
+LEAST_ERROR = 1e-9
 EXAMPLES = 12
 """Texts shown in a table."""
 
@@ -77,6 +78,7 @@ def ranks_pairs(
     label_right: Booleans | None,
     rules: Sequence[str],
     config: RewardGates,
+    truths: Sequence[Floats] = (),
 ) -> Outcome:
     """Are held-out pairs ranked as people labelled them, single edits of every rule too, and by more than a constant?
 
@@ -86,6 +88,8 @@ def ranks_pairs(
         label_right: (n,) whether the gold rules agree with the label; None where none wrote the labels.
         rules: (n,) the rule that a single edit breaks; empty for two texts written apart.
         config: Thresholds.
+        truths: Each (n,): by how much the chosen text is better by the gold rules, and by held-out outcomes; none where
+            no gold rules wrote the labels.
     """
     right, agreed = margins > 0, (margins > 0) == (judge_margins > 0)
     true = np.ones(len(right), bool) if label_right is None else label_right
@@ -97,6 +101,11 @@ def ranks_pairs(
         Gate("spread_of_margins", float(margins.std()), ">=", 1e-6, "a constant reward has none"),
         Gate("judge_disagreement", float((~agreed).mean()), "<=", config.max_judge_disagreement, opposite),
     ]
+    if truths:
+        together = errors_together(margins, judge_margins, *truths)
+        low = float(np.tanh(np.arctanh(min(together, 1 - 1e-9)) - 1.645 / np.sqrt(max(1, len(right) - 5))))
+        detail = f"lower end of its 95 % interval; {together:.3f} of the errors of reward and judge, given what is true"
+        gates.append(Gate("judge_error_correlation", low, "<=", config.max_error_correlation, detail))
     of_rule = {rule: np.array([each == rule for each in rules]) for rule in sorted({*rules} - {""})}
     if of_rule:
         hard = np.logical_or.reduce([*of_rule.values()]) & true
@@ -111,6 +120,25 @@ def ranks_pairs(
         least, rule = min((row["accuracy"], row["rule"]) for row in rows)
         gates.append(Gate("worst_rule_accuracy", least, ">=", config.min_rule_accuracy, rule))
     return Outcome(tuple(gates), {"rules": rows})
+
+
+def errors_together(reward: Floats, judge: Floats, *truths: Floats) -> float:
+    """Partial correlation of two judgements given the truth: of what is wrong with both; 0 where one makes no error.
+
+    Both are compared with the truth whatever its form: its sign and cube stand beside it, as a judgement saturates.
+
+    Args:
+        reward: (n,) one.
+        judge: (n,) the other.
+        truths: Each (n,), what both are about.
+    """
+    forms = [form for truth in truths for form in (truth, truth**3, np.sign(truth))]
+    known = np.column_stack([np.ones(len(reward)), *forms])
+    errors = [each - known @ np.linalg.lstsq(known, each, rcond=None)[0] for each in (reward, judge)]
+    spreads = [float(each.std()) for each in errors]
+    if min(spreads) < LEAST_ERROR:
+        return 0.0
+    return float(np.mean(errors[0] * errors[1]) / (spreads[0] * spreads[1]))
 
 
 def rewards_are_its_own(
@@ -159,6 +187,7 @@ def better_than_sft(
     by: str,
     config: PpoTextGates,
     opponents: Mapping[str, Floats] = MappingProxyType({}),
+    by_outcome: Sequence[Mapping[str, Any]] = (),
 ) -> Outcome:
     """Are messages better than the SFT model's for the same held-out customers, and worse for no slice of them?
 
@@ -172,6 +201,7 @@ def better_than_sft(
         by: Who says so: the gold rules or the judge.
         config: Thresholds.
         opponents: (n,) quality of what others would write, by name.
+        by_outcome: Rows of the same table by what came of messages that were sent, which count more than `by`.
     """
     everybody = np.ones(len(situations), bool)
     overall, row = _slice("all", "", everybody, situations, ours, theirs)
@@ -192,7 +222,8 @@ def better_than_sft(
     low, high = overall.interval
     detail = f"by {by}: {theirs.mean():.3f} before, {ours.mean():.3f} after; 95 % {low:+.3f} to {high:+.3f}"
     gate = Gate("gain_lower_bound", overall.lower_bound, ">=", config.min_gain, detail)
-    against = [_opponent(situations, name, by, ours, each) for name, each in opponents.items()]
+    against = [dict(each) for each in by_outcome]
+    against += [_opponent(situations, name, by, ours, each) for name, each in opponents.items()]
     return Outcome((gate, *slices), {"slices": rows, OPPONENTS: against})
 
 

@@ -15,14 +15,12 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 from pydantic import JsonValue
 
+from churn_assets.message.model.judge import JUDGE_WEIGHTS, SIZE, Judge
 from churn_assets.message.model.tokenizer import TextTokenizer
 from churn_assets.store.canonical import canonical_json
 
 Weights = Mapping[str, npt.NDArray[np.float32]]
 NetworkKind = Literal["causal", "reward"]
-Which = Literal["reward", "judge"]
-NETWORKS: tuple[Which, Which] = ("reward", "judge")
-"""Those of a reward model: what is trained against, and what judges that training."""
 
 LARGEST_DIMENSION = 1 << 20
 """No number of a model's config is larger; a forged one could otherwise ask for more memory than there is."""
@@ -125,15 +123,15 @@ class RewardNetwork:
 
 @dataclass(frozen=True, eq=False)
 class RewardModel:
-    """Prompt and message → reward, twice: once to train on, once to judge that training by.
+    """Prompt and message → reward, and a judge of another kind by which a training against it is judged.
 
     Attributes:
         architecture: A key of `ARCHITECTURES`.
-        config: As in `LanguageModel`; both networks share it.
+        config: As in `LanguageModel`.
         tokenizer: The SFT model's.
         reward: What a policy is trained against.
-        judge: Trained on other customers' pairs; no policy is ever trained against it.
-        sft_digest: `LanguageModel.digest` of the SFT model that both were initialised from.
+        judge: Fitted on other customers' pairs and sends; no policy is ever trained against it.
+        sft_digest: `LanguageModel.digest` of the SFT model that the reward was initialised from.
         examples: Prompt and text, for the golden rows.
         record: How it was trained.
     """
@@ -142,14 +140,17 @@ class RewardModel:
     config: dict[str, JsonValue]
     tokenizer: TextTokenizer
     reward: RewardNetwork
-    judge: RewardNetwork
+    judge: Judge
     sft_digest: str
     examples: tuple[tuple[str, str], ...]
     record: TrainingRecord
 
     def __post_init__(self) -> None:
+        check_weights("reward", self.architecture, self.config, self.reward.weights, self.tokenizer)
+        if self.judge.weights.shape != (SIZE,) or not np.isfinite(self.judge.weights).all():
+            found = self.judge.weights.shape
+            raise ModelError(f"judge: found weights {found}, expected {SIZE} finite ones")
         for part in (self.reward, self.judge):
-            check_weights("reward", self.architecture, self.config, part.weights, self.tokenizer)
             if not (np.isfinite(part.mean) and np.isfinite(part.std) and part.std > 0):
                 msg = f"rewards of mean {part.mean} and standard deviation {part.std}: expected some spread"
                 raise ModelError(msg)
@@ -163,13 +164,13 @@ class RewardModel:
             self.architecture,
             {**self.config, "": statistics},
             self.tokenizer,
-            *(part.weights for part in parts),
+            self.reward.weights,
+            {JUDGE_WEIGHTS: self.judge.weights},
         )
 
-    def network(self, which: Which = "reward") -> Any:
-        """A new network in evaluation mode, on the CPU, whose weights are its own."""
-        weights = (self.reward if which == "reward" else self.judge).weights
-        return build_network("reward", self.architecture, self.config, weights)
+    def network(self) -> Any:
+        """A new reward network in evaluation mode, on the CPU, whose weights are its own."""
+        return build_network("reward", self.architecture, self.config, self.reward.weights)
 
 
 def architecture_of(network: Any) -> tuple[str, dict[str, JsonValue]]:

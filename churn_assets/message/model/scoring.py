@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from churn_assets.message.model.language_model import RewardModel, Which
+from churn_assets.message.model.language_model import RewardModel
 from churn_assets.message.model.tokenizer import TextTokenizer, batches_of_like_length, padded
 
 BATCH = 64
@@ -29,9 +29,9 @@ class Scorer:
     tokenizer: TextTokenizer
 
     @classmethod
-    def of(cls, model: RewardModel, which: Which = "reward", device: str = "cpu") -> Scorer:
+    def of(cls, model: RewardModel, device: str = "cpu") -> Scorer:
         """With a network of its own."""
-        return cls(model.network(which).to(device), model.tokenizer)
+        return cls(model.network().to(device), model.tokenizer)
 
 
 def score(

@@ -69,6 +69,7 @@ class ProfileReader:
         self._schema = schema
         self._currency = currency
         self._contract = config.contract
+        self._constants = {each.name: each.constant for each in schema.features if each.constant is not None}
         self._services = [
             (rule.text, {column: as_text(value) for column, value in rule.where.items()})
             for rule in config.services
@@ -85,6 +86,7 @@ class ProfileReader:
 
         A kind of contract without words is left out: whoever asks may know a new one.
         """
+        features = self._constants | dict(features)
         texts = {name: as_text(features[name]) for name in self._where}
         service = next((service for service, where in self._services if where.items() <= texts.items()), None)
         if service is None:

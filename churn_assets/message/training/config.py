@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from churn_assets.message.config import OUTCOMES
 from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -133,17 +137,41 @@ class SftModelConfig(_Supervised):
     gates: SftGates = SftGates()
 
 
+class OutcomeWorth(_Section):
+    """What each outcome of a message counts, where sends and what came of them are known."""
+
+    accepted: float = 0.25
+    """An offer that was accepted: it is not all gain, as a discount is paid to some who would have stayed."""
+    stayed: float = 1.0
+    """A customer who stayed in the label window."""
+    complained: float = -0.5
+    """A complaint, beside whoever leaves over it."""
+
+    def of(self, outcomes: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+        """(n,) of outcomes by name, each (n,): 0 or 1, or their chances."""
+        return np.asarray(sum(getattr(self, name) * np.asarray(outcomes[name], float) for name in OUTCOMES))
+
+
 class RewardModelConfig(_Supervised):
-    """Reward model (TRL RewardTrainer) on preference pairs, initialised from the SFT model, and its judge."""
+    """Reward model (TRL RewardTrainer) on preference pairs, initialised from the SFT model, and its judge.
+
+    Where `preferences` brings sends with what came of them, both learn from these as well, each from its own
+    customers'.
+    """
 
     learning_rate: PositiveFloat = 1e-3
     epochs: PositiveFloat = 1.0
     warmup_steps: Annotated[int, Field(ge=0)] = 10
     center_rewards_coefficient: NonNegativeFloat = 0.01
     judge_share: Annotated[float, Field(ge=0.1, le=0.5)] = 1 / 3
-    """Share of the customers whose pairs train only the judge: a second reward model that the policy never sees."""
+    """Share of the customers whose pairs and sends train only the judge: a linear model over words that no policy is
+    trained against."""
+    outcome_pairs: Annotated[int, Field(ge=0)] = 2400
+    """Pairs of texts that were sent, the better taken one preferred, that the reward learns from where there are
+    sends."""
+    worth: OutcomeWorth = OutcomeWorth()
     counterfactual_pairs: Annotated[int, Field(ge=0)] = 4800
-    """Pairs that reward and judge learn from first, made of preferred texts alone: half are nothing but a fact of a
+    """Pairs that the reward learns from first, made of preferred texts alone: half are nothing but a fact of a
     prompt over another prompt's, the others texts up to such a fact. Without them single edits of an offer are ranked
     by chance. Their learning rate does not fall after the warm-up: one kind of fact is learned after the other."""
     normalisation_samples: Annotated[int, Field(ge=16)] = 128
@@ -215,6 +243,8 @@ class PpoTextConfig(TextTraining):
     judge_tolerance: NonNegativeFloat = 0.25
     """Standard deviations that the average must lie below its best to count as turned."""
     checkpoint_steps: PositiveInt = 8
+    worth: OutcomeWorth = OutcomeWorth()
+    """By which its messages are compared with the template's, where sends and what came of them are known."""
     gates: PpoTextGates = PpoTextGates()
 
     @model_validator(mode="after")

@@ -40,6 +40,8 @@ class RewardGates(_Gates):
         min_rule_accuracy: The same for the edits of each rule.
         min_rule_pairs: Rules with fewer held-out pairs are not judged alone.
         max_judge_disagreement: Share of held-out pairs that reward and judge rank in opposite ways.
+        max_error_correlation: Partial correlation of reward and judge given the gold rules, where these wrote the
+        labels.
     """
 
     min_accuracy_vs_ceiling: Share = 0.95
@@ -47,6 +49,7 @@ class RewardGates(_Gates):
     min_rule_accuracy: Share = 0.6
     min_rule_pairs: Prompts = 15
     max_judge_disagreement: Share = 0.25
+    max_error_correlation: Share = 0.15
 
 
 class PpoTextGates(_Gates):

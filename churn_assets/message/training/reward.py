@@ -1,8 +1,9 @@
-"""Reward modelling: preference pairs → `RewardModel`, and its judge on other customers' pairs.
+"""Reward modelling: preference pairs, and sends with what came of them → `RewardModel`, with its judge.
 
-Both start from one network that learned to tell a text about this prompt's offer from one about another's. A reward for
-whole texts alone never teaches that: the pairs that differ in it are few, and what they differ in is one word. So two
-lessons come first: facts alone, each at the one place behind its prompt, then facts where texts tell them.
+The reward starts from a network that learned to tell a text about this prompt's offer from one about another's. A
+reward
+for whole texts alone never teaches that: the pairs that differ in it are few, and what they differ in is one word. So
+two lessons come first: facts alone, each at the one place behind its prompt, then facts where texts tell them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ import torch
 from churn_assets.arms import Arm
 from churn_assets.message.corpus.data import Preferences
 from churn_assets.message.model.generation import Generated, Writer, generate
+from churn_assets.message.model.judge import Judge
 from churn_assets.message.model.language_model import (
     ARCHITECTURES,
-    NETWORKS,
     LanguageModel,
     RewardModel,
     RewardNetwork,
@@ -38,6 +39,8 @@ from churn_assets.message.text.terms import duration_words, worth_words
 from churn_assets.message.training.checkpoint import checkpoint_folder
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import RewardModelConfig
+from churn_assets.message.training.judge import fit_judge
+from churn_assets.message.training.outcomes import OutcomeModel, pairs_by_outcome
 from churn_assets.message.training.progress import Figures, Progress, silent
 from churn_assets.message.training.supervised import (
     Reporter,
@@ -68,14 +71,14 @@ def train_reward(
     progress: Progress = silent,
     checkpoints: Path | None = None,
 ) -> RewardModel:
-    """Trains the reward network and its judge on the training split, each on its own customers' pairs.
+    """Trains the reward network, and fits its judge, on the training split, each on its own customers' pairs and sends.
 
     Args:
         preferences: What to learn from; the validation split gives the curve of accuracy.
-        sft: What both start from, and whose messages set the scale of the rewards.
+        sft: What the reward starts from, and whose messages set the scale of both.
         config: The section `reward_model`.
         seed: Of order, split and samples; equal seeds give equal bytes on one machine.
-        progress: Told of loss and held-out accuracy: of what both start from, the reward network and the judge.
+        progress: Told of loss and held-out accuracy.
         checkpoints: Folder to keep checkpoints in, and to go on from; none are kept without it.
 
     Raises:
@@ -91,7 +94,10 @@ def train_reward(
             "reward_model.judge_share"
         )
     lessons = _lessons(train, held_out, preferences, config, seed)
-    parts = (*lessons, _Part("reward", train[~judged], held_out), _Part("judge", train[judged], held_out))
+    sends, of_judge = _sends(preferences, set(train["customer_id"][judged]), config, seed)
+    taken = _pairs_by_outcome(preferences, sends, config, seed)
+    pairs = pd.concat([train[~judged], taken], ignore_index=True) if len(taken) else train[~judged]
+    parts = (*lessons, _Part("reward", pairs, held_out))
     steps = {part.name: part.steps(config) for part in parts}
     networks: dict[str, Any] = {}
     curve: list[dict[str, float | None]] = []
@@ -113,18 +119,20 @@ def train_reward(
         written = [
             each[0] for each in generate(writer, drawn, seed=seed, max_new_tokens=config.max_new_tokens)
         ]
-        reward, judge = (
-            _standardised(networks[name].to(device), sft.tokenizer, drawn, written) for name in NETWORKS
-        )
+        reward = _standardised(networks["reward"].to(device), sft.tokenizer, drawn, written)
+    judge = _judge(fit_judge(train[judged], of_judge, config.worth), drawn, written)
     architecture, shape = architecture_of(networks["reward"])
     figures: dict[str, float | int | str | bool | None] = {
         "pairs": int((~judged).sum()),
         "judge_pairs": int(judged.sum()),
+        "pairs_by_outcome": len(taken),
+        "sends": 0 if sends is None else len(sends),
+        "judge_sends": 0 if of_judge is None else len(of_judge),
         **{f"{name}_steps": count for name, count in steps.items()},
         "counterfactual_pairs": sum(len(lesson.pairs) for lesson in lessons),
         **{f"{each.name}_accuracy_validation": _last(curve, f"{each.name}_accuracy") for each in lessons},
         "accuracy_validation": _last(curve, "accuracy"),
-        "judge_accuracy_validation": _last(curve, "judge_accuracy"),
+        "judge_accuracy_validation": _judges_accuracy(judge, held_out),
     }
     return RewardModel(
         architecture,
@@ -310,7 +318,7 @@ def _train_part(
         columns,
         config,
         Reporter(progress, report, config.reports),
-        seed=seed + (part.name == "judge"),  # another order, and other adapters
+        seed=seed,
         folder=checkpoint_folder(
             checkpoints, f"reward_model-{part.name}", config, seed, [columns, before], sft.digest
         ),
@@ -328,6 +336,40 @@ def _standardised(
         [each.ended for each in written],
     )
     return RewardNetwork(weights_of(network), float(raw.mean()), float(raw.std(ddof=1)))
+
+
+def _sends(
+    preferences: Preferences, of_judge: set[str], config: RewardModelConfig, seed: int
+) -> tuple[pd.DataFrame | None, pd.DataFrame | None]:
+    """The training split's sends for the reward and for the judge: whole customers each, as of the pairs."""
+    if preferences.sends is None:
+        return None, None
+    sends = preferences.sends[preferences.sends["split"] == "train"].reset_index(drop=True)
+    names, paired = sends["customer_id"], set(preferences.of("train")["customer_id"])
+    judged = judges_pairs(names, config.judge_share, seed)
+    judged = np.where(names.isin(paired), names.isin(of_judge), judged)
+    return tuple(sends[rows].reset_index(drop=True) for rows in (~judged, judged))
+
+
+def _pairs_by_outcome(
+    preferences: Preferences, sends: pd.DataFrame | None, config: RewardModelConfig, seed: int
+) -> pd.DataFrame:
+    if sends is None or not config.outcome_pairs:
+        return pd.DataFrame(columns=["prompt", "chosen", "rejected"])
+    model = OutcomeModel.fit(sends, config.worth)
+    return pairs_by_outcome(sends, preferences.situations(sends), model, config.outcome_pairs, seed)
+
+
+def _judge(weights: npt.NDArray[np.float32], prompts: Sequence[str], written: Sequence[Generated]) -> Judge:
+    judge = Judge(weights, 0.0, 1.0)
+    raw = judge.score(prompts, [each.text for each in written], [each.ended for each in written])
+    return Judge(weights, float(raw.mean()), float(raw.std(ddof=1)))
+
+
+def _judges_accuracy(judge: Judge, pairs: pd.DataFrame) -> float:
+    prompts, whole = pairs["prompt"].tolist(), [True] * len(pairs)
+    chosen, rejected = (judge.score(prompts, pairs[side].tolist(), whole) for side in ("chosen", "rejected"))
+    return float((chosen > rejected).mean())
 
 
 def _last(curve: Sequence[dict[str, float | None]], key: str) -> float | None:

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from churn_assets.message.model.generation import Generated
-from churn_assets.message.model.language_model import NETWORKS, LanguageModel, RewardModel
+from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.masks import Guide
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.tokenizer import batches_of_like_length
@@ -61,17 +61,17 @@ class Judged:
 
 
 class Jury:
-    """The reward network and its judge, ready to run."""
+    """The reward network and the judge, ready to run."""
 
     def __init__(self, reward: RewardModel, config: PpoTextConfig, guide: Guide | None = None) -> None:
         self._reward, self._config, self._guide = reward, config, guide
-        device = str(device_of(config.compute))
-        self._scorer, self._judge = (Scorer.of(reward, which, device) for which in NETWORKS)
+        self._scorer = Scorer.of(reward, str(device_of(config.compute)))
 
     def of(self, prompts: Sequence[str], written: Sequence[Generated]) -> Judged:
         """Scores messages as configured."""
         texts, ended = [each.text for each in written], [each.ended for each in written]
-        logit, judge_logit = (score(each, prompts, texts, ended) for each in (self._scorer, self._judge))
+        logit = score(self._scorer, prompts, texts, ended)
+        judge_logit = self._reward.judge.score(prompts, texts, ended)
         standardised = self._reward.reward.standardised(logit)
         judged = self._reward.judge.standardised(judge_logit)
         refused = None if self._guide is None else self._guide.refused(prompts, texts)

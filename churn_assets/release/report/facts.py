@@ -100,6 +100,14 @@ class ReportFacts:
         return () if report is None else report.tables.get(table, ())
 
     @property
+    def outcome(self) -> Mapping[str, Any] | None:
+        """`economics.outcome`, as the offer log was read by it; None where the value is of customers who stay."""
+        member = self.member("offer_log")
+        economics = {} if member is None else member.manifest.provenance.config.get("economics")
+        found = economics.get("outcome") if isinstance(economics, Mapping) else None
+        return found if isinstance(found, Mapping) else None
+
+    @property
     def made(self) -> datetime | None:
         """When the release was made, or its newest member."""
         times = [each.manifest.created_at for each in self.members]

@@ -27,7 +27,7 @@ from churn_assets.release.report.parts import (
     texts,
 )
 from churn_assets.release.report.trend import trend_of, trends_by_figure
-from churn_assets.release.report.verdict import fault_of, lifts_of
+from churn_assets.release.report.verdict import CHAMPION, NO_OFFER, fault_of, lift_over, lifts_of
 
 _NOT_KEPT = (
     "Not stored with this release, which was built before there was such a table. Build the release again."
@@ -120,11 +120,22 @@ def _months(facts: ReportFacts, name: str) -> str:
 
 
 def _window(facts: ReportFacts) -> str:
-    return _months(facts, "window_months")
+    outcome = facts.outcome
+    return f"{outcome['window_days']:g} days" if outcome else _months(facts, "window_months")
 
 
 def _horizon(facts: ReportFacts) -> str:
-    return _months(facts, "horizon_months")
+    return _window(facts) if facts.outcome else _months(facts, "horizon_months")
+
+
+def _valued(facts: ReportFacts) -> str:
+    """What the value is of, where it is not of customers who stay."""
+    outcome = facts.outcome
+    if not outcome:
+        return ""
+    if outcome["largest"] is None:
+        return f"; the value is {outcome['worth']:g} {facts.currency} for each {outcome['column']}"
+    return f"; the value is our margin of {outcome['column']}, of which at most {outcome['largest']:g} counts"
 
 
 def _counted(facts: ReportFacts) -> str:
@@ -148,15 +159,15 @@ def _totals(facts: ReportFacts, *each: Amount | None) -> list[Amount]:
 
 
 def _identified(facts: ReportFacts) -> Iterator[IntervalFigure]:
-    for lift in lifts_of(facts)[:1]:
+    for lift in filter(None, (lift_over(facts, CHAMPION), lift_over(facts, NO_OFFER))):
         mean, low, high = (
             Amount(value, "+money", f"{lift.source}/{column}")
             for value, column in zip(lift.ends, lift.columns, strict=True)
         )
-        about = f"a customer decided once, within {_window(facts)}, by the offer log; 95 % interval{_counted(facts)}"
-        yield IntervalFigure(
-            "Identified: lift over no offer", mean, low, high, about, _totals(facts, mean, low, high)
-        )
+        about = f"a customer decided once, within {_window(facts)}, by the offer log; 95 % interval"
+        about += _counted(facts) + _valued(facts)
+        totals = _totals(facts, mean, low, high)
+        yield IntervalFigure(f"Identified: lift over {lift.over}", mean, low, high, about, totals)
 
 
 def _projected(facts: ReportFacts) -> Iterator[IntervalFigure]:
@@ -169,6 +180,8 @@ def _projected(facts: ReportFacts) -> Iterator[IntervalFigure]:
     if "as configured" in gain:
         told, low, high = gain["as configured"], gain.get("cautious"), gain.get("hopeful")
         about = f"a customer over {_horizon(facts)}, by the models; cautious to hopeful, which no log shows"
+        if facts.outcome:
+            about = f"a customer within {_horizon(facts)}, by the models: nothing is counted after it"
         yield IntervalFigure(
             "Projected: gain over no offer", told, low, high, about, _totals(facts, told, low, high)
         )
@@ -359,17 +372,18 @@ def _slices(facts: ReportFacts) -> PageSection:
     )
     half = MOST_SLICES // 2
     shown = told if len(told) <= MOST_SLICES else [*told[:half], *told[-half:]]
-    drawn = [{**row, "slice": f"{row['feature']}: {row['level']}"} for _, row in shown]
+    drawn = [_over_projections(row) for _, row in shown]
     plot = Plot(
         "slices", "interval", "slice", ("expected_value",), "Projected value, highest and lowest slices", "",
-        f"{facts.currency} a customer", band=("value_low", "value_high"),
+        f"{facts.currency} a customer", band=("least", "most"),
     )  # fmt: skip
     columns = (
         f"feature|level|customers:count|risk:share|contacted:share|window_value:+money=adds within {_window(facts)}|"
         f"expected_value:+money=adds over {_horizon(facts)}|value_low:+money=cautious|value_high:+money=hopeful"
     )
     lead = (
-        "Means over all held-out customers of a slice, by the models; the band is from cautious to hopeful."
+        "Means over all held-out customers of a slice, by the models. The band holds all three projections: what is "
+        "hopeful for all customers together may be less so for a slice."
     )
     if len(told) < len(every):
         lead += " Slices of fewer than 50 customers are left out: they would show noise."
@@ -378,6 +392,12 @@ def _slices(facts: ReportFacts) -> PageSection:
         *grid_of("Slices.", "tables/slices", shown, columns),
     ]
     return PageSection("slices", "Value by slice", lead, blocks)
+
+
+def _over_projections(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A slice with the least and the most of its projections."""
+    told = [row[name] for name in ("expected_value", "value_low", "value_high") if row.get(name) is not None]
+    return {**row, "slice": f"{row['feature']}: {row['level']}", "least": min(told), "most": max(told)}
 
 
 def _risk(facts: ReportFacts) -> PageSection:
@@ -398,6 +418,11 @@ def _risk(facts: ReportFacts) -> PageSection:
         "P(leaves within the label window) without contact, held-out customers. The shade of the calibration is where "
         "95 % of right forecasts lie by chance."
     )
+    if facts.outcome:
+        lead = (
+            f"The share of {facts.outcome['column']} that is missed, of one that comes or does not the chance that it "
+            "does not come: what effects are told against. Held-out customers, whatever they were sent."
+        )
     return PageSection("risk", "Risk", lead, blocks)
 
 
@@ -446,7 +471,7 @@ def _responses(facts: ReportFacts) -> PageSection:
     source = "effect_model/effects_are_real"
     blocks: list[PageTable | Picture] = [
         *picture_of(accept, accepted),
-        *picture_of(_effects("arm", "Effect on churn by arm (95 %)"), by_arm),
+        *picture_of(_effects("arm", f"Effect on {_missed(facts)} by arm (95 %)"), by_arm),
         *picture_of(_effects("who", "Effect by who is predicted helped (95 %)"), by_group),
         *grid_of("Effect by arm.", f"{source}/effect_by_arm", placed(by_arm), columns),
         *grid_of(
@@ -458,12 +483,21 @@ def _responses(facts: ReportFacts) -> PageSection:
         "Held-out offers of the log, within the label window. An effect below 0 keeps customers (persuadables); above "
         "0 contact drives them away (sleeping dogs)."
     )
+    if facts.outcome:
+        lead = (
+            f"Held-out offers of the log, within {_window(facts)}. An effect is on the share of "
+            f"{facts.outcome['column']} that is missed: below 0 an arm brings more of it, above 0 less."
+        )
     return PageSection("responses", "Acceptance and effect", lead, blocks)
+
+
+def _missed(facts: ReportFacts) -> str:
+    return f"missed {facts.outcome['column']}" if facts.outcome else "churn"
 
 
 def _effects(by: str, title: str) -> Plot:
     return Plot(
-        by, "interval", by, ("doubly_robust",), title, "", "change of P(leaves)", band=("lower", "upper")
+        by, "interval", by, ("doubly_robust",), title, "", "change of the share", band=("lower", "upper")
     )
 
 

@@ -14,6 +14,7 @@ Call = Literal["promote", "discuss", "do not promote"]
 LEAST_EFFECTIVE = 0.05
 """Share of a log's decisions that its weights must be worth, for an estimate from it not to hang on a few."""
 _BROKEN = "what is stored is not what was saved"
+_BY_THE_LOG = ("ppo_decision", "off_policy")
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,11 @@ def report_verdict(facts: ReportFacts) -> ReportVerdict:
     person to judge. Nothing is measured here: every figure is one that is stored.
     """
     found = [*_failed(facts), *_constant(facts)]
-    doubts = [*_stale(facts), *_lift_doubts(facts), *_log_doubts(facts)]
+    judged = facts.gate_report(*_BY_THE_LOG)
+    lifts = (
+        _lift_doubts(facts) if judged is None or judged.passed else ()
+    )  # a check that fails says it already
+    doubts = [*_stale(facts), *lifts, *_log_doubts(facts)]
     grounds = (*found, *doubts, *_told(facts))
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
@@ -159,6 +164,8 @@ def _failed(facts: ReportFacts) -> Iterator[Ground]:
             failed = [str(gate) for gate in report.gates if not gate.passed]
             if failed:
                 said = f"{member.asset} · {check}: {'; '.join(failed)}"
+                if (lift := _lost_by_the_log(facts, member, check)) is not None:
+                    said = f"{_money(lift, facts.currency)} a decision over {lift.over}; {said}"
                 yield Ground("stops", fault_of(member, check), said, report.advice, f"check-{member.asset}")
     for problem in facts.problems:
         yield Ground("stops", "the evidence does not hold", problem, "Run the experiment again.", "lineage")
@@ -168,7 +175,7 @@ def fault_of(member: MemberView, check: str) -> str:
     """What it means that a check failed, in a few words."""
     if check == LOADS_AND_AGREES:
         return f"{member.asset}: {_BROKEN}"
-    if (member.asset, check) == ("ppo_decision", "off_policy"):
+    if (member.asset, check) == _BY_THE_LOG:
         return _fault_by_the_log(member.reports[check])
     spec = next((each for each in member.specs if each.name == check), None)
     if spec is None:
@@ -176,10 +183,20 @@ def fault_of(member: MemberView, check: str) -> str:
     return spec.fault or f"not shown of {member.asset}: {spec.description.rstrip('.')}"
 
 
+def _lost_by_the_log(facts: ReportFacts, member: MemberView, check: str) -> Lift | None:
+    """What the log says of a policy that it stops, in money; None for all other checks."""
+    if (member.asset, check) != _BY_THE_LOG or _fails_only(member.reports[check], "bound_over_simple"):
+        return None
+    return lift_over(facts, CHAMPION) or lift_over(facts, NO_OFFER)
+
+
+def _fails_only(report: GateReport, name: str) -> bool:
+    return [gate.name for gate in report.gates if not gate.passed] == [name]
+
+
 def _fault_by_the_log(report: GateReport) -> str:
     """Against whom the log says that the policy loses."""
-    failed = {gate.name for gate in report.gates if not gate.passed}
-    if failed == {"bound_over_simple"}:
+    if _fails_only(report, "bound_over_simple"):
         return "certainly worse than a simple policy, by the log"
     if report.champion is not None:
         return "worse than the champion, by the log"

@@ -1,0 +1,280 @@
+"""Words that matter: the simulated world, what is sent in it, what outcomes teach, and who is better by them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from telco_texts import MENU
+from tiny_models import REWARD
+
+from churn_assets.message.by_outcome import Outcomes, opponents_by_outcome
+from churn_assets.message.config import PreferencesGates, SafetyRules
+from churn_assets.message.corpus.data import SEND_COLUMNS
+from churn_assets.message.corpus.format import PREFERENCES
+from churn_assets.message.corpus.gates import pair_volume
+from churn_assets.message.corpus.read import MessageFileError, read_sends
+from churn_assets.message.corpus.sends import VARIANTS, draw_sends
+from churn_assets.message.corpus.words_world import WordsWorld, truth_of_messages
+from churn_assets.message.model import gates
+from churn_assets.message.model.author import OPPONENTS, authorship
+from churn_assets.message.model.judge import Judge, with_signs
+from churn_assets.message.model.writing import Situation
+from churn_assets.message.text.safety import safety_of
+from churn_assets.message.text.template import plain_text
+from churn_assets.message.training.config import OutcomeWorth
+from churn_assets.message.training.gate_config import PpoTextGates
+from churn_assets.message.training.judge import fit_judge
+from churn_assets.message.training.outcomes import OutcomeModel, pairs_by_outcome, told, untold
+from churn_assets.message.training.reward import _sends, judges_pairs, owners, train_reward
+from churn_assets.offers.economics import Economics
+
+WORTH = OutcomeWorth()
+
+
+@pytest.fixture(scope="module")
+def world(telco):
+    return WordsWorld(telco, MENU, Economics())
+
+
+@pytest.fixture(scope="module")
+def sent(world, telco, config):
+    return draw_sends(world, telco, config, SafetyRules(), 10_000, seed=1)
+
+
+@pytest.fixture(scope="module")
+def sends(sent):
+    return sent[0]
+
+
+@pytest.fixture(scope="module")
+def outcomes(sends):
+    return Outcomes.of(sends, WORTH)
+
+
+@pytest.fixture(scope="module")
+def taught(sends):
+    return OutcomeModel.fit(sends[sends["split"] == "train"].reset_index(drop=True), WORTH)
+
+
+@pytest.fixture(scope="module")
+def chosen(sent, taught, config):
+    """Held-out situations, and for each the template's text and the best of some by what came of others' texts."""
+    sends, profiles = sent
+    known = sends[sends["split"] == "test"].drop_duplicates("customer_id").head(100)
+    arms = [MENU[MENU.position[arm]] for arm in known["arm"]]
+    situations = [Situation(c, profiles[c], arm) for c, arm in zip(known["customer_id"], arms, strict=True)]
+    said = [
+        untold(t, profiles[c], MENU[MENU.position[a]])
+        for t, c, a in sends[["text", "customer_id", "arm"]].head(400).to_numpy()
+    ]
+    said = [each for each in said if each and "years" not in each and "long" not in each][:12]
+    texts = [[told(each, at.profile, at.arm) for each in said] for at in situations]
+    worth = taught.expected(
+        [at.prompt for at in situations for _ in said], [text for row in texts for text in row]
+    )
+    best = [row[k] for row, k in zip(texts, worth.reshape(-1, len(said)).argmax(1), strict=True)]
+    safety = safety_of(SafetyRules(), config.profile.service_texts, MENU)
+    template = [" " + plain_text(at.profile, at.arm, safety) for at in situations]
+    return situations, template, best
+
+
+def of_truth(world, situations, **written):
+    return truth_of_messages(world, [(at.customer, at.profile, at.arm) for at in situations], written, 1)
+
+
+def test_pressure_helps_once_and_hurts_later(sends):
+    by = sends.groupby("variant")[["accepted", "stayed", "complained"]].mean()
+    others = by.drop(index="pressing").mean()
+    assert by.loc["pressing", "accepted"] > others["accepted"] + 0.03
+    assert by.loc["pressing", "stayed"] < others["stayed"] - 0.01
+    assert by.loc["pressing", "complained"] > others["complained"] + 0.01
+
+
+def test_a_tone_is_taken_by_each_segment_in_its_own_way(sends):
+    monthly = sends["prompt"].str.contains("Contract: monthly")
+    accepted = sends.groupby([monthly, "variant"])["accepted"].mean()
+    assert accepted[True, "friendly"] > accepted[True, "formal"] + 0.03
+    assert accepted[False, "friendly"] < accepted[False, "formal"] - 0.01
+
+
+def test_without_words_every_text_of_an_arm_is_taken_alike(telco, world, chosen):
+    plain = WordsWorld(telco, MENU, Economics(), words=False)
+    situations, template, best = chosen
+    same, matters = (of_truth(each, situations, template=template, best=best) for each in (plain, world))
+    assert np.allclose(same["best"].value, same["template"].value)
+    assert np.allclose(same["best"].accepts, same["template"].accepts)
+    assert not np.allclose(matters["best"].accepts, matters["template"].accepts)
+
+
+def test_what_is_sent_says_with_which_propensity(sends):
+    assert tuple(sends.columns) == SEND_COLUMNS
+    assert sends["propensity"].to_list() == [VARIANTS[each] for each in sends["variant"]]
+    shares = sends["variant"].value_counts(normalize=True)
+    assert all(abs(shares[name] - share) < 0.02 for name, share in VARIANTS.items())
+    assert {*sends["split"]} == {"train", "validation", "test"}
+
+
+def test_what_outcomes_teach_is_better_than_the_template_in_the_worlds_truth(world, chosen):
+    situations, template, best = chosen
+    truth = of_truth(world, situations, template=template, best=best)
+    assert (truth["best"].accepts - truth["template"].accepts).mean() > 0.015
+    assert (truth["best"].value - truth["template"].value).mean() > 1
+
+
+def test_held_out_outcomes_find_the_better_writer_and_their_interval_holds_the_truth(world, outcomes, chosen):
+    situations, template, best = chosen
+    (row,) = opponents_by_outcome(outcomes, situations, best, {"template": template})
+    truth = of_truth(world, situations, template=template, best=best)
+    ours, theirs = (
+        0.25 * t.accepts + t.stays - 0.5 * t.complains for t in (truth["best"], truth["template"])
+    )
+    assert row["low"] < (ours - theirs).mean() < row["high"]
+    assert row["gain"] == pytest.approx(row["ours"] - row["theirs"])
+    assert row["high"] > 0.02
+    assert "held-out customers" in row["by"]
+
+
+def test_texts_of_a_kind_that_was_never_sent_are_not_compared_by_outcome(outcomes, chosen):
+    situations, template, best = chosen
+    strange = [f" Yo!{each}" for each in best]
+    assert opponents_by_outcome(outcomes, situations, strange, {"template": template}) == []
+
+
+def test_too_few_held_out_sends_compare_nothing(sends):
+    assert Outcomes.of(sends.head(300), WORTH) is None
+
+
+def test_a_pair_by_outcome_prefers_what_was_taken_better_and_tells_its_own_prompts_facts(sent, taught):
+    sends, profiles = sent
+    train = sends[sends["split"] == "train"].head(1500).reset_index(drop=True)
+    known = [
+        (profiles[c], MENU[MENU.position[a]]) for c, a in zip(train["customer_id"], train["arm"], strict=True)
+    ]
+    pairs = pairs_by_outcome(train, known, taught, 100, seed=0)
+    assert len(pairs) == 100
+    gap = taught.expected(pairs["prompt"], pairs["chosen"]) - taught.expected(
+        pairs["prompt"], pairs["rejected"]
+    )
+    assert (gap > 0).all()
+    for prompt, *texts in pairs.itertuples(index=False):
+        assert all("§other" not in with_signs(text, {"Offer": prompt}, prompt) for text in texts)
+
+
+def test_the_judge_reads_words_and_facts_and_learns_from_outcomes_too(preferences, sends):
+    train, test = preferences.of("train"), preferences.of("test").head(400)
+    judged = judges_pairs(train["customer_id"], 1 / 3, 0)
+    judge = Judge(fit_judge(train[judged], None, WORTH), 0.0, 1.0)
+    whole = [True] * len(test)
+    right = judge.score(test["prompt"], test["chosen"], whole) > judge.score(
+        test["prompt"], test["rejected"], whole
+    )
+    assert right.mean() > 0.85
+    prompt = "Service: DSL | Contract: monthly | Months with us: 3 | Bill: 50 | Offer: 20% off for 6 months\nMessage:"
+    own, other = judge.score(
+        [prompt] * 2, [" You get 20% off for 6 months.", " You get 30% off for 6 months."], [True] * 2
+    )
+    assert own > other
+    more = fit_judge(train[judged].head(300), sends[sends["split"] == "train"].head(1000), WORTH)
+    assert (more != judge.weights).mean() > 0.01
+
+
+def test_sends_that_were_drawn_otherwise_than_stated_are_caught(preferences, sent):
+    def failed(sends):
+        outcome = pair_volume(preferences.with_sends(sends, sent[1]), PreferencesGates())
+        return {each.name for each in outcome.gates if not each.passed}
+
+    sends = sent[0]
+    assert failed(sends) == set()
+    assert failed(sends.assign(propensity=sends["propensity"] * 0.8)) == {"sends_propensity_z"}
+    assert failed(sends[sends["variant"] != "pressing"]) == {"sends_propensity_z"}
+
+
+def test_who_writes_is_decided_by_outcome_where_there_are_sends(outcomes, chosen, config):
+    situations, template, best = chosen
+    rows = opponents_by_outcome(outcomes, situations, best, {"template": template})
+    ours, worse = np.zeros(len(situations)), np.ones(len(situations))
+    found = gates.better_than_sft(
+        situations, ours, ours - 1, "gold", PpoTextGates(), {"template": worse}, rows
+    ).tables[OPPONENTS]
+    assert [each["by"].split()[0] for each in found] == ["outcomes", "gold"]
+    decided = authorship(found)
+    assert decided.author == ("model" if rows[0]["low"] > 0 else "template")
+    assert "outcomes of" in decided.reason
+
+
+def test_a_reward_learns_from_sends_and_its_judge_from_other_customers(some_preferences, sent, tiny_sft):
+    few = sent[0].head(600).reset_index(drop=True)
+    with_sends = some_preferences.with_sends(few, sent[1])
+    model = train_reward(with_sends, tiny_sft, REWARD.model_copy(update={"outcome_pairs": 20}), seed=0)
+    figures = model.record.figures
+    assert figures["pairs_by_outcome"] == 20
+    assert figures["sends"] + figures["judge_sends"] == (few["split"] == "train").sum()
+    assert 0 < figures["judge_sends"] < figures["sends"]
+    alone = judges_pairs(owners(some_preferences.of("train")), REWARD.judge_share, 0)
+    ours, theirs = _sends(with_sends, {*some_preferences.of("train")["customer_id"][alone]}, REWARD, 0)
+    assert not {*ours["customer_id"]} & {*theirs["customer_id"]}
+    assert not {*ours["customer_id"]} & {*some_preferences.of("train")["customer_id"][alone]}
+
+
+def test_errors_that_go_together_are_told_from_those_that_do_not():
+    rng = np.random.default_rng(0)
+    truth, shared, one, two = rng.normal(size=(4, 3000))
+    assert gates.errors_together(truth + one, truth + two, truth) == pytest.approx(0, abs=0.06)
+    assert gates.errors_together(truth + shared + one, truth + shared + two, truth) == pytest.approx(
+        0.5, abs=0.06
+    )
+    assert gates.errors_together(truth, truth + two, truth) == 0.0
+
+
+def test_sends_are_stored_beside_the_pairs(preferences, sent, tmp_path):
+    some = preferences.with_sends(sent[0].head(50).reset_index(drop=True), sent[1])
+    PREFERENCES.save(some, tmp_path)
+    found = PREFERENCES.load(tmp_path)
+    pd.testing.assert_frame_equal(found.sends, some.sends)
+    (tmp_path / "sends.parquet").unlink()
+    assert PREFERENCES.load(tmp_path).sends is None, "as of a version before"
+
+
+ROW = {
+    "arm": "percent_20",
+    "months": 6,
+    "text": "Hi {name}, 20% off for 6 months.",
+    "variant": "a",
+    "propensity": 0.5,
+}
+DONE = {"accepted": 1, "stayed": 1, "complained": 0}
+
+
+def _file(tmp_path, rows):
+    path = tmp_path / "sends.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_sends_of_ones_own_are_read_with_their_prompts(telco, config, tmp_path):
+    rows = [{"customer_id": str(each), **ROW, **DONE} for each in telco.ids[:40]]
+    frame, profiles = read_sends(_file(tmp_path, rows), telco, config, MENU)
+    assert tuple(frame.columns) == SEND_COLUMNS
+    assert frame["prompt"].str.contains("Offer: 20% off for 6 months").all()
+    assert {*profiles} == {*frame["customer_id"]}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"propensity": 0}, "propensity: found 0, expected a number above 0 and up to 1"),
+        ({"accepted": None}, r"accepted: found nothing, expected one of \[0, 1\]"),
+        ({"customer_id": "nobody"}, "customer_id: found 'nobody', expected one of the"),
+        ({"text": " "}, "text: found ' ', expected a text"),
+        ({"prompt": "x"}, "prompt: found an unknown field"),
+        ({"propensity": 0.4}, "propensity: found 0.4 of 'a', expected 0.5 as in line 1"),
+    ],
+)
+def test_a_wrong_send_is_named_by_line_and_field(telco, config, tmp_path, wrong, said):
+    rows = [{"customer_id": str(each), **ROW, **DONE} for each in telco.ids[:40]]
+    rows[1] |= wrong
+    with pytest.raises(MessageFileError, match=rf"sends\.jsonl:2: {said}"):
+        read_sends(_file(tmp_path, rows), telco, config, MENU)

@@ -29,7 +29,7 @@ def measure() -> list[Figure]:
             _segment(store, number)
         started, subjects = time.process_time(), Subjects(store.backend)
         done = erase(
-            ErasedPlace(store, root, {}, frozenset({PRICE})), CUSTOMER, frozenset({CUSTOMER}), subjects,
+            ErasedPlace(store, root, {}, frozenset({PRICE})), CUSTOMER, lambda name: frozenset({name}), subjects,
             who="benchmark", now=NOW,
         )  # fmt: skip
         seconds = time.process_time() - started

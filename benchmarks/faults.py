@@ -7,6 +7,9 @@ alone fails, or all of its kind from there on. Afterwards the cause is taken awa
 - `silent`: something was refused, left or not followed, and neither the log nor a loop's state said so.
 - `unhealed`: with the cause gone, something still does not work, without a restart.
 - `lost`: an acknowledged decision is not in the log afterwards, or is there twice.
+
+They take long: `CHURN_FAULTS_SHARD=3/8` tries the third of eight parts, here, in `benchmarks.faults_store` and in
+`benchmarks.faults_jobs`; the figures of all parts add up.
 """
 
 from __future__ import annotations
@@ -72,6 +75,12 @@ NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
 EXPERIMENT = "toy"
 STRAYS = (".DS_Store", "notes.log", "folder.log/", "segment.log~", "20261123T090000Z-0123456789abcdef.log")
 CLOCKS = (timedelta(days=366), timedelta(days=-366), timedelta(hours=-1))
+
+
+def shard() -> tuple[int, int]:
+    """(k, n) of `CHURN_FAULTS_SHARD`: the k-th of n parts, from 1, is tried; all where it is not set."""
+    k, n = os.environ.get("CHURN_FAULTS_SHARD", "1/1").split("/")
+    return int(k), int(n)
 
 
 class Killed(BaseException):
@@ -391,24 +400,35 @@ def enumerated() -> list[Fault]:
     ]
 
 
-def verdicts(faults: int | None = None, seed: int = 0) -> list[Verdict]:
-    """What came of all faults, or of so many of them, drawn by lot; and of every stray file and wrong clock."""
+def verdicts(faults: int | None = None, seed: int = 0, part: tuple[int, int] = (1, 1)) -> list[Verdict]:
+    """What came of all faults, or of so many of them, drawn by lot; and of every stray file and wrong clock.
+
+    Args:
+        faults: How many are drawn; None: all.
+        seed: Of the draw.
+        part: As of `shard`; stray files and clocks are of the first.
+    """
     found, numbers = enumerated(), itertools.count()
     if faults is not None:
         found = random.Random(seed).sample(found, min(faults, len(found)))
-    made = [tried(fault, numbers) for fault in found]
+    made = [tried(fault, numbers) for fault in found[part[0] - 1 :: part[1]]]
+    if part[0] > 1:
+        return made
     made += [tried(None, numbers, stray=stray) for stray in STRAYS]
     return made + [tried(None, numbers, shift=shift) for shift in CLOCKS]
 
 
 def measure() -> list[Figure]:
     """Every fault of the serving half."""
-    found = verdicts()
-    return [
-        Figure("faults_serving", len(found), ">=", 1000, "call x error, kills, stray files, clocks"),
-        Figure("faults_serving_silent", sum(each.silent for each in found), "<=", 0),
-        Figure("faults_serving_unhealed", sum(bool(each.unhealed) for each in found), "<=", 0),
-        Figure("faults_serving_lost", sum(bool(each.lost) for each in found), "<=", 0),
+    part = shard()
+    found = verdicts(part=part)
+    wrong = {name: [each for each in found if getattr(each, name)] for name in ("silent", "unhealed", "lost")}
+    figures = [
+        Figure("faults_serving", len(found), ">=", 1000 / part[1], "call x error, kills, stray files, clocks")
+    ]
+    return figures + [
+        Figure(f"faults_serving_{name}", len(each), "<=", 0, "; ".join(map(str, each[:3])))
+        for name, each in wrong.items()
     ]
 
 

@@ -30,7 +30,7 @@ import dagster as dg
 import yaml
 from typer.testing import CliRunner
 
-from benchmarks.faults import CODES, Fault, Injector, Killed
+from benchmarks.faults import CODES, Fault, Injector, Killed, shard
 from benchmarks.report import Figure, main
 from churn_assets.cli import app
 from churn_assets.definitions import Overrides, build_defs, build_project
@@ -305,7 +305,12 @@ def try_clocks(worlds: Worlds, counts: Counts) -> None:
 
 
 def tried(
-    most: int | None = None, seed: int = 0, *, foreign: bool = True, only: Sequence[str] = ()
+    most: int | None = None,
+    seed: int = 0,
+    *,
+    foreign: bool = True,
+    only: Sequence[str] = (),
+    part: tuple[int, int] = (1, 1),
 ) -> Counts:
     """All faults, or at most so many of each sensor and command, drawn by lot.
 
@@ -314,11 +319,13 @@ def tried(
         seed: Of the draw.
         foreign: Whether foreign files and clocks are tried.
         only: Names of sensors and commands; all if empty.
+        part: As of `benchmarks.faults.shard`; foreign files and clocks are of the first.
     """
     counts, lot = Counts(), random.Random(seed)
 
     def draw(found: list[Fault]) -> list[Fault]:
-        return found if most is None else lot.sample(found, min(most, len(found)))
+        drawn = found if most is None else lot.sample(found, min(most, len(found)))
+        return drawn[part[0] - 1 :: part[1]]
 
     with tempfile.TemporaryDirectory(prefix="faults-") as place:
         worlds = Worlds(Path(place).resolve())
@@ -329,7 +336,7 @@ def tried(
         for name in COMMANDS:
             if not only or name in only:
                 try_command(worlds, name, counts, draw)
-        if foreign:
+        if foreign and part[0] == 1:
             try_foreign(worlds, defs, counts, names)
             try_clocks(worlds, counts)
     return counts
@@ -337,11 +344,11 @@ def tried(
 
 def measure() -> list[Figure]:
     """The figures; `CHURN_FAULTS_MOST` bounds how many of each sensor and command are tried."""
-    most = os.environ.get("CHURN_FAULTS_MOST")
-    counts = tried(int(most) if most else None)
+    most, part = os.environ.get("CHURN_FAULTS_MOST"), shard()
+    counts = tried(int(most) if most else None, part=part)
     what = "sensors and commands × calls × errors, kills"
     figures = [
-        Figure("faults_jobs_enumerated", counts.enumerated, ">=", 2000, what),
+        Figure("faults_jobs_enumerated", counts.enumerated, ">=", 2000, f"{what}, by all parts"),
         Figure("faults_jobs", counts.faults, ">=", 1, "tried: all of them, or those that were drawn"),
     ]
     for name, found in (

@@ -543,6 +543,10 @@ _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 _Loader.add_constructor("tag:yaml.org,2002:int", lambda _, node: int(node.value.replace("_", "")))
 
 
+_MOST_VALUES = 100_000
+"""Of one experiment, its aliases written out: a few lines of them could be more than a machine's memory."""
+
+
 def _parse(path: Path, text: str) -> dict[str, Any]:
     try:
         content = yaml.load(text, Loader=_Loader)  # noqa: S506, TID251 - a SafeLoader
@@ -551,9 +555,27 @@ def _parse(path: Path, text: str) -> dict[str, Any]:
         raise ExperimentError([f"{path}{line}: {error.problem or error}"]) from error
     except yaml.YAMLError as error:
         raise ExperimentError([f"{path}: not YAML: {error}"]) from error
+    except RecursionError as error:
+        raise ExperimentError([f"{path}: not YAML: found values in values without end"]) from error
     if not isinstance(content, dict):
         raise ExperimentError([f"{path}: found {_kind(content)}, expected sections by name"])
+    if (values := _grown(content, {})) > _MOST_VALUES:
+        raise ExperimentError(
+            [
+                f"{path}: found aliases (*) that make {values:.3g} values of it, expected at most {_MOST_VALUES}"
+            ]
+        )
     return content
+
+
+def _grown(value: Any, known: dict[int, int]) -> int:
+    """How many values a text has once its aliases are written out; `known` are parts that were counted."""
+    if not isinstance(value, dict | list):
+        return 1
+    if id(value) not in known:
+        children = value.values() if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_grown(each, known) for each in children)
+    return known[id(value)]
 
 
 class _Lines:

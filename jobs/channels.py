@@ -1,8 +1,8 @@
 """The sensors that move channels: promotion of a candidate, rollback of a release that breaks a guardrail."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import dagster as dg
 
@@ -16,10 +16,6 @@ from jobs.acts import ACTOR, ask, deciders, standing_of
 from jobs.operations import PromoteConfig, RollbackConfig
 from jobs.scene import Scene, each_experiment
 from jobs.trials import rule_of, trial_look
-
-if TYPE_CHECKING:
-    from churn_assets.offers.live import LiveLog
-    from churn_assets.offers.offer_rows import OfferRows
 
 _PROMOTE, _ROLLBACK = "promote", "rollback"
 
@@ -123,7 +119,7 @@ def _compared(scene: Scene, standing: Standing, leader: ArtifactRef) -> Shadow:
 
     def find() -> dict[str, Any]:
         (ours, *theirs), broken = deciders(scene, standing.candidate, leader)
-        found = shadow(*newest_learnable(*_learnable(scene)), ours, theirs, policy, number)
+        found = shadow(*newest_learnable(*scene.newest_first(scene.served())), ours, theirs, policy, number)
         return asdict(replace(found, reason="; ".join([found.reason, *broken])))
 
     about = {
@@ -145,12 +141,6 @@ def _number(scene: Scene, candidate: ArtifactRef, leader: ArtifactRef) -> int:
     newer = {ref.version for ref in scene.versions(candidate.asset) if ref.version > leader.version}
     kept["seen"] = sorted(newer | {candidate.version} | set(kept.get("seen", ())))
     return sum(version <= candidate.version for version in kept["seen"])
-
-
-def _learnable(scene: Scene) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
-    """Segment by segment, the served decisions and the rows that can be learned from."""
-    log = scene.served()
-    return log.chunks(), scene.learnable(log)
 
 
 def _guardrails(scene: Scene) -> list[dg.RunRequest]:

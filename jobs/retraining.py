@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -284,17 +284,17 @@ def _judged(
 def _drifted(scene: Scene, head: ChannelRecord, kept: dict[str, Any]) -> str:
     from churn_assets.deciding.risk_only import decider_of
     from churn_assets.monitoring.drift import drift_report
-    from churn_assets.monitoring.served import features_and_risk, full_windows, learned_from
+    from churn_assets.monitoring.served import Reached, features_and_risk, full_windows, learned_from
     from churn_assets.release.deciding import load_release
 
-    config, leader = scene.automation.drift, head.ref
-    served = (live.frame for live in scene.served().chunks(scene.first_led(leader)))
-    frames = (frame[frame["release"] == str(leader)] for frame in served)
-    reference, windows = None, 0
-    for window in full_windows(frames, config.window_decisions):
-        windows = window.number
-        if windows <= kept.get("windows", 0):
-            continue
+    config, leader, log = scene.automation.drift, head.ref, scene.served()
+    if kept.get("made") != log.index.made:  # places are another index's: all is judged anew
+        kept |= {"made": log.index.made, "reached": asdict(Reached())}
+    reached = Reached(**kept["reached"])
+    served = log.arrived(reached.place, scene.first_led(leader))
+    frames = ((place, live.frame[live.frame["release"] == str(leader)]) for place, live in served)
+    reference = None
+    for window in full_windows(frames, config.window_decisions, reached):
         if reference is None:
             bundle, models = load_release(scene.store, leader)
             table = scene.project.value(bundle.member("customers").version)
@@ -303,7 +303,9 @@ def _drifted(scene: Scene, head: ChannelRecord, kept: dict[str, Any]) -> str:
         if report.drifted:
             found = {"drift of": report.drifted, "window": window.number, "release": str(leader)}
             kept["found"] = ["drift", requests.evidence_of(found), report.reason, *sorted(_LEARNED_FROM)]
-    kept["windows"] = windows
+        kept["reached"] = asdict(window.reached)
+    scene.tell_problems(log)
+    windows = kept["reached"]["windows"]
     if not windows:
         return f"fewer than {config.window_decisions} decisions of {leader.version}"
     return f"no drift in {windows} windows of {leader.version}"

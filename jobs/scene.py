@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import tee
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -29,9 +30,9 @@ from jobs.train import TRAIN
 from resources.project import Project
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-    from churn_assets.offers.live import ServedLog
+    from churn_assets.offers.live import LiveLog, ServedLog
     from churn_assets.offers.offer_rows import OfferRows
 
 # More than an experiment can be asked for in four months with the default cap: what lies further back is forgotten,
@@ -168,12 +169,16 @@ class Scene:
         else:
             digest = f"{source_content(config.outcomes, root)} {config.reading}"
             log.refresh(digest, lambda: outcome_reports(config.outcomes, root, config.reading))
-        for key, why in log.problems.items():
-            self.log.error(f"{self.name}: {key} is left out: {why}")
+        self.tell_problems(log)
         return log
 
-    def learnable(self, log: "ServedLog", since: datetime | None = None) -> "Iterator[OfferRows]":
-        """The served decisions that can be learned from by now, segment by segment of `log.chunks(since)`."""
+    def tell_problems(self, log: "ServedLog") -> None:
+        """What of the decision log could not be read so far."""
+        for key, why in log.problems.items():
+            self.log.error(f"{self.name}: {key} is left out: {why}")
+
+    def learnable(self, log: "ServedLog", chunks: "Iterable[LiveLog] | None" = None) -> "Iterator[OfferRows]":
+        """The served decisions that can be learned from by now, segment by segment, of all or of some segments."""
         from churn_assets.monitoring.served import label_window
         from churn_assets.offers.economics import catalogue
         from churn_assets.offers.offer_rows import offer_rows_of
@@ -186,8 +191,22 @@ class Scene:
             experiment.customers.monthly_revenue,
             now=self.now,
             window=label_window(experiment),
-            since=since,
+            chunks=chunks,
         )
+
+    def newest_first(
+        self, log: "ServedLog", since: datetime | None = None
+    ) -> "tuple[Iterable[LiveLog], Iterable[OfferRows]]":
+        """Segment by segment, newest first, the served decisions and those of them that `learnable` gives.
+
+        Args:
+            log: As of `served`.
+            since: Leave out segments that were full before.
+        """
+        from churn_assets.monitoring.served import label_window
+
+        shown, asked = tee(log.newest_first(until=self.now - label_window(self.experiment), since=since))
+        return shown, self.learnable(log, asked)
 
     def settled(self, log: "ServedLog", head: ChannelRecord) -> None:
         """Give a place to the leading release's decisions whose outcome became whole since the last tick."""

@@ -71,7 +71,7 @@ def trial_look(scene: Scene, trial: RunningTrial) -> "TrialLook":
     def find() -> dict[str, Any]:
         log = scene.served()
         (ours, *theirs), broken = deciders(scene, trial.candidate, ArtifactRef.parse(trial.design.champion))
-        found = newest_learnable(log.chunks(since), scene.learnable(log, since), since=since)
+        found = newest_learnable(*scene.newest_first(log, since), since=since)
         told = look_at_trial(*found, ours, theirs, rule_of(trial), guardrails, number)
         shadow = replace(told.shadow, reason="; ".join([told.shadow.reason, *broken]))
         return replace(

@@ -1,5 +1,6 @@
 """An experiment file says exactly what is run; anything else is an error that names line and key."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -211,6 +212,26 @@ def test_all_problems_are_kept_and_the_first_is_the_message(changed):
         changed(("margin: 0.50", "margin: 5"), ("contact_cost: 1.0", "contact_cost: -1"))
     assert len(caught.value.problems) == 2
     assert str(caught.value).startswith(caught.value.problems[0])
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            "a: &a [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(
+                f"{b}: &{b} [{', '.join(['*' + a] * 9)}]\n" for a, b in itertools.pairwise("abcdefghi")
+            ),
+            r"found aliases \(\*\) that make 4\.\d+e\+08 values of it, expected at most 100000",
+        ),
+        ("customers: &a\n  x: *a\n", "unconstructable recursive node"),
+        ("a: " + "[" * 20_000, "without end"),
+    ],
+)
+def test_a_text_that_grows_beyond_measure_is_refused(tmp_path, text, found):
+    (tmp_path / "bomb.yaml").write_text(text)
+    with pytest.raises(ExperimentError, match=found):
+        load_experiment("bomb", tmp_path)
 
 
 def test_yaml_is_read_as_people_mean_it(changed):

@@ -76,7 +76,8 @@ _HINTS = {
     "AccessDenied": "churn doctor says what is missing",
     "BucketMissing": "make the bucket, or mend store.uri (or CHURN_STORE); churn doctor tries it",
     "StoreUnreachable": "try again; churn doctor says what works",
-    "CorruptArtifact": "stored bytes changed: roll back (churn rollback) or run the experiment again",
+    "CorruptArtifact": "stored bytes changed: churn store verify names all of them; restore them, roll back "
+    "(churn rollback) or run the experiment again",
     "UnsignedContent": "docs/store.md, Signatures: whose keys are trusted, and how what is there is signed",
     "RecordsLost": "docs/runbook.md, The newest record of a channel is gone",
     "ReleaseRefusedError": "see `churn checks`",
@@ -117,6 +118,8 @@ _ERRNO = {
     errno.ETIMEDOUT: (MACHINE, "nobody answered in time: try again"),
     errno.ECONNREFUSED: (MACHINE, "nobody listens there: start what should, or mend the address"),
 }  # fmt: skip
+# What an error of a library says where the machine has no more memory or threads; its class is any.
+_STARVED = ("can't start new thread", "failed to map segment", "cannot allocate memory")
 _OTHER_ERRNO = "the machine refused it: look at the system's log, then do it again"
 # Commands that write, and where to see whether they did: an error of the machine may come after the deed.
 _ACTS = {
@@ -125,6 +128,10 @@ _ACTS = {
     "retention": "a part may have been removed: look at `churn retention --all`, then do it again",
     "copy": "a part may have been copied: the same command goes on",
     "sign": "a part may have been signed: the same command goes on",
+    "erase": "a part may have been erased: erase again, which goes on",
+    "stop_offers": "it may have been done: look at `churn offers status` before you do it again",
+    "resume_offers": "it may have been done: look at `churn offers status` before you do it again",
+    "forget": "it may have been done: look at `churn history`",
     "keys": "it may have been done: list the keys before you do it again",
     "run": "what was committed stays: run it again to go on",
 }
@@ -154,15 +161,21 @@ def code_of(class_names: Sequence[str], message: str = "") -> int | None:
         return STORE
     if known is None and "OSError" in class_names:
         return _ERRNO.get(_number(message), (MACHINE, ""))[0]
-    return known
+    return MACHINE if known is None and _is_starved(message) else known
 
 
 def hint_of(class_names: Sequence[str], message: str = "") -> str:
     """What to do about an error; arguments as of `code_of`."""
     named = next((_HINTS[name] for name in class_names if name in _HINTS), "")
+    if not named and _is_starved(message):
+        return _HINTS["MemoryError"]
     if named or "OSError" not in class_names:
         return named
     return _ERRNO.get(_number(message), (MACHINE, _OTHER_ERRNO))[1]
+
+
+def _is_starved(message: str) -> bool:
+    return any(each in message.lower() for each in _STARVED)
 
 
 def _number(message: str) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from churn_assets.cli.errors import STORE, UsageProblemError, complain, guarded
+from churn_assets.cli.errors import REFUSED, STORE, UsageProblemError, complain, guarded
 from churn_assets.cli.place import ExperimentOption, JsonOption, Place, open_place
 from churn_assets.cli.screen import out, print_json, table
 from churn_assets.cli.shown import one_line
@@ -106,15 +106,19 @@ def erase(
     now, who = datetime.now(UTC), actor or user_name()
     read_by(context, "erase", [customer], about=place.uri, who=who)
     subjects, where = Subjects(place.store.backend, key), erased_place(place, context.obj)
-    done = erase_from(where, customer, names_of(customer), subjects, who=who, now=now)
+    done = erase_from(where, customer, names_of, subjects, who=who, now=now)
     if as_json:
         print_json(asdict(done))
     else:
         _show(done)
     for problem in done.problems:
         complain(one_line(problem))
-    if done.problems:
-        raise typer.Exit(STORE)
+    for other in done.alike:
+        complain(
+            one_line(f"CUSTOMER: found nobody of this id, but {other!r}"), "erase that one, if it is the same"
+        )
+    if done.problems or done.alike:
+        raise typer.Exit(STORE if done.problems else REFUSED)
 
 
 def erased_place(place: Place, root: Path) -> ErasedPlace:

@@ -299,7 +299,7 @@ def verify(
     else:
         out.print(
             f"{found.versions} versions with {found.files} files ({size(found.size)}), {found.reports} gate reports, "
-            f"{found.records} channel records, {found.others} decision segments"
+            f"{found.records} records of channels and acts, {found.others} decision segments"
         )
         for key in found.foreign:
             out.print(styled("yellow", "ignored, as the store never wrote it: "), one_line(key))
@@ -314,10 +314,18 @@ def verify(
 @store_app.command("forget")
 @guarded
 def forget(
-    context: typer.Context, experiment: ExperimentOption = "quickstart", channel: ChannelOption = None
+    context: typer.Context,
+    experiment: ExperimentOption = "quickstart",
+    channel: ChannelOption = None,
+    acts: Annotated[
+        str | None, typer.Option("--acts", help="A log of acts instead, such as quickstart.offers.")
+    ] = None,
 ) -> None:
     """Take a channel as it is, after its newest records were lost for good; here and in the store."""
-    log = open_place(context, experiment).other(channel)
+    from churn_assets.store.acts import ActLog
+
+    place = open_place(context, experiment)
+    log = place.other(channel) if acts is None else ActLog(place.store, acts)
     out.print(f"{log.name} has {log.forget_lost()} records from here on")
 
 

@@ -64,7 +64,7 @@ def ask_for(
     Raises:
         StoreError: As of `ActLog.append`.
     """
-    newest = log.newest()
+    newest = log.head()
     return log.append(
         "ask",
         expected_seq=0 if newest is None else newest.seq,
@@ -134,7 +134,7 @@ def tell_outcome(log: ActLog, request: ActRequest, *, done: bool, said: str, now
         StoreError: As of `ActLog.append`.
     """
     for _ in range(_TRIES):
-        newest = log.newest()
+        newest = log.head()
         with suppress(ChannelConflict):  # somebody asked for something meanwhile: it comes behind
             log.append(
                 "done" if done else "failed",

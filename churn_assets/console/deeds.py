@@ -101,8 +101,8 @@ def refuse_stale(place: ConsolePlace, act: Act, expected_seq: int) -> None:
     Raises:
         ChannelConflict: The channel, the switch or the log of trials has moved.
     """
-    log = place.switch if act in SWITCHED else place.trials if act == END_TRIAL else None
-    newest = place.channel.head() if log is None else log.newest()
+    log = place.switch if act in SWITCHED else place.trials if act == END_TRIAL else place.channel
+    newest = log.head()
     found = 0 if newest is None else newest.seq
     if found != expected_seq:
         raise ChannelConflict(

@@ -267,7 +267,7 @@ class Console:
         place, head = self._place, self._place.channel.head()
         found = self._summaries.newest(place, head)
         trends = trends_by_figure([each.trend for each in reversed(found) if each.trend])
-        switch = place.switch.newest()
+        switch = place.switch.head()
         body = self._page(
             "releases",
             session,

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from churn_assets.serving.security import ApiKey, Keyring, KeyRole
+from churn_assets.store.local import private_folder
 
 ENDED = ".churn/console/ended"
 """Where a project keeps the sessions that were ended before their time; all workers of a machine share it."""
@@ -96,7 +97,7 @@ class Sessions:
         Raises:
             OSError: It cannot be written down.
         """
-        self._ended.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(self._ended)
         self._mark(session.sid).touch(mode=0o600)
         oldest = now.timestamp() - 2 * self._length.total_seconds()
         for mark in self._ended.iterdir():

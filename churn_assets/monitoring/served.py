@@ -25,26 +25,51 @@ _DAYS_A_MONTH = 30.44
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How far windows were judged.
+
+    Attributes:
+        windows: How many were full.
+        place: Of the segment in which the next begins.
+        used: Its rows that are of windows before.
+    """
+
+    windows: int = 0
+    place: int = 0
+    used: int = 0
+
+
+@dataclass(frozen=True)
 class Window:
     """Consecutive decisions; windows of one size do not overlap, so that no decision is tested twice.
 
     Attributes:
         number: From 1.
         rows: Its decisions.
+        reached: Where the next one begins.
     """
 
     number: int
     rows: pd.DataFrame
+    reached: Reached
 
 
-def full_windows(frames: Iterable[pd.DataFrame], size: int) -> Iterator[Window]:
-    """The windows that are full, the oldest first, of decisions that come in frames."""
-    number, left = 0, pd.DataFrame()
-    for frame in frames:
-        left = pd.concat([left, frame], ignore_index=True) if len(left) else frame
+def full_windows(frames: Iterable[tuple[int, pd.DataFrame]], size: int, reached: Reached) -> Iterator[Window]:
+    """The windows that are full, the oldest first, of decisions that come in frames.
+
+    Args:
+        frames: Places of segments, in order, from that of `reached` on, each with its decisions.
+        size: Decisions of a window.
+        reached: Where the first of them begins.
+    """
+    number, left = reached.windows, pd.DataFrame()
+    for place, frame in frames:
+        used = reached.used if place == reached.place else 0
+        row = used - len(left)  # of this segment; before its first where the window began in another
+        left = pd.concat([left, frame.iloc[used:]], ignore_index=True) if len(left) else frame.iloc[used:]
         while len(left) >= size:
-            number += 1
-            yield Window(number, left.iloc[:size])
+            number, row = number + 1, row + size
+            yield Window(number, left.iloc[:size], Reached(number, place, row))
             left = left.iloc[size:]
 
 

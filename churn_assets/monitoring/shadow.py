@@ -43,23 +43,30 @@ def newest_learnable(
     most: int = MOST_COMPARED,
     since: datetime = _ANY_TIME,
 ) -> tuple[LiveLog, OfferRows]:
-    """The newest decisions that can be learned from, whole and as rows, in bounded memory.
+    """The newest decisions that can be learned from, whole and as rows; reads no further back than they lie.
 
     Args:
-        chunks: The decision log, segment by segment, oldest first.
+        chunks: The decision log, segment by segment, newest first.
         rows: Of each segment, those that can be learned from.
-        most: How many are kept.
+        most: How many are wanted.
         since: Of those that were made then, or later.
     """
-    whole, learned = pd.DataFrame(columns=[*_KEY, "assigned", "release"]), pd.DataFrame(columns=_KEY)
-    arms: tuple[str, ...] = ()
-    for live, part in zip(chunks, rows, strict=True):
+    whole, learned, arms, count = list[pd.DataFrame](), list[pd.DataFrame](), tuple[str, ...](), 0
+    for live, part in zip(chunks, rows, strict=False):  # stops where there are enough
         arms, new = part.arms, part.frame[part.frame["decided_at"] >= since]
+        count += len(new)
         if len(new):
-            both = live.frame.merge(new[_KEY], on=_KEY)
-            whole = pd.concat([whole, both], ignore_index=True).tail(most) if len(whole) else both
-            learned = pd.concat([learned, new], ignore_index=True).tail(most) if len(learned) else new
-    return LiveLog(whole.reset_index(drop=True), {}), OfferRows(learned.reset_index(drop=True), arms, {})
+            whole.append(live.frame.merge(new[_KEY], on=_KEY))
+            learned.append(new)
+        if count >= most:
+            break
+    found, both = (
+        pd.concat(each[::-1], ignore_index=True).tail(most).reset_index(drop=True)
+        if each
+        else pd.DataFrame(columns=columns)
+        for each, columns in ((learned, _KEY), (whole, [*_KEY, "assigned", "release"]))
+    )
+    return LiveLog(both, {}), OfferRows(found, arms, {})
 
 
 def shadow(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import json
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,10 +27,11 @@ from churn_assets.offers.records import LoggedCustomer, LoggedOutcome, read_deci
 from churn_assets.offers.segments import DECISIONS, SUFFIX, SegmentError, sealed_segments
 from churn_assets.offers.stored_log import LoggedSegment, logged_segments, stored_segments
 from churn_assets.store.backend import Backend
+from churn_assets.store.local import private_folder
 
 NO_CONTACT = propensity_column(NO_CONTACT_ID)
 
-_VERSION = 3
+_VERSION = 4
 _CACHE_KB = 16 << 10
 _SAME_MONEY = 0.01
 """An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
@@ -42,7 +44,7 @@ _MARKS = ", ".join("?" * 12)
 _CHUNK = 20_000
 
 _TABLES = """
-CREATE TABLE segments(name TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE segments(place INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
 CREATE TABLE facts(name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE names(id INTEGER PRIMARY KEY, text TEXT UNIQUE NOT NULL);
 CREATE TABLE decisions(
@@ -369,6 +371,16 @@ class DecisionIndex:
         """Of the segments that were read, oldest first."""
         return [text for (text,) in self._base.execute("SELECT name FROM segments ORDER BY name")]
 
+    def taken(self, start: int = 0) -> list[tuple[int, str]]:
+        """Places and names of the segments that were read, in the order in which they came, from a place on."""
+        asked = "SELECT place, name FROM segments WHERE place >= ? ORDER BY place"
+        return list(self._base.execute(asked, (start,)))
+
+    @property
+    def made(self) -> str:
+        """Tells this index from one that was made anew, where every place is another's."""
+        return self._fact("made") or ""
+
     def outcome(self, decision_id: str) -> KnownOutcome:
         """What is known of a decision."""
         asked = f"SELECT accepted, churned, margin, told_at, contradicted FROM ({_KNOWN} WHERE d.id = ?)"
@@ -411,7 +423,7 @@ class DecisionIndex:
                 except SegmentError as error:
                     self.problems[segment.name] = str(error)
             self._base.executemany(_PUT_PENDING, touched)
-            self._base.execute("INSERT INTO segments VALUES (?)", (segment.name,))
+            self._base.execute("INSERT INTO segments(name) VALUES (?)", (segment.name,))
 
     def _decided(self, payload: bytes) -> Iterator[tuple[Any, ...]]:
         question, answer = read_decision(payload)
@@ -490,7 +502,7 @@ class DecisionIndex:
 
     def _opened(self) -> sqlite3.Connection:
         if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            private_folder(self._path.parent)
             self._path.touch(mode=0o600)
         base = sqlite3.connect(self._path or ":memory:", timeout=_BUSY_SECONDS, isolation_level=None)
         base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
@@ -501,7 +513,9 @@ class DecisionIndex:
         if not base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for statement in _TABLES.split(";")[:-1]:
                 base.execute(statement)
-            base.execute("INSERT INTO facts VALUES ('made_by', ?)", (made_by,))
+            base.execute(
+                "INSERT INTO facts VALUES ('made_by', ?), ('made', ?)", (made_by, secrets.token_hex(8))
+            )
         base.execute("COMMIT")
         if base.execute("SELECT value FROM facts WHERE name = 'made_by'").fetchone() != (made_by,):
             base.close()

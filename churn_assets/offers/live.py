@@ -23,7 +23,7 @@ from churn_assets.offers.records import (
     read_decision,
 )
 from churn_assets.offers.segments import DECISIONS, Record, SegmentError
-from churn_assets.offers.stored_log import LoggedSegment, logged_segments
+from churn_assets.offers.stored_log import LoggedSegment, logged_segment, logged_segments
 from churn_assets.store.backend import Backend
 
 RECENT_MONTHS = 3
@@ -116,17 +116,40 @@ class ServedLog:
         ):
             yield _chunk([segment], self.index)
 
+    def newest_first(self, until: datetime | None = None, since: datetime | None = None) -> Iterator[LiveLog]:
+        """As `chunks`, backwards: whoever stops has read no more than that.
+
+        Args:
+            until: Leave out segments that were opened later.
+            since: As of `chunks`.
+        """
+        full = () if since is None else _Before(since - _LONGEST_OPEN)
+        for name in self.index.names()[::-1]:
+            if name not in full and (until is None or name in _Before(until)):
+                yield self._named(name)
+
+    def arrived(self, place: int, since: datetime) -> Iterator[tuple[int, LiveLog]]:
+        """Segments with their places, in the order in which they came: what came late comes last.
+
+        Args:
+            place: Of the first that is wanted.
+            since: As of `chunks`.
+        """
+        before = _Before(since - _LONGEST_OPEN)
+        for number, name in self.index.taken(place):
+            if name not in before:
+                yield number, self._named(name)
+
     def newest_arms(self) -> tuple[str, ...]:
         """Ids of the menu of the newest decision, no contact first; empty where there is none."""
+        return next((live.arms for live in self.newest_first() if len(live)), ())
+
+    def _named(self, name: str) -> LiveLog:
+        """One segment; empty where it is not sound any more, which is told."""
         backend, experiment, folder = self._asked
-        for name in self.index.names()[::-1]:
-            only = logged_segments(
-                backend, experiment, folder, ignored=self.index.problems.__setitem__, known=_Other(name)
-            )
-            for segment in only:
-                if arms := _chunk([segment], self.index).arms:
-                    return arms
-        return ()
+        ignored = self.index.problems.__setitem__
+        found = logged_segment(backend, experiment, name, folder, ignored=ignored)
+        return _chunk([] if found is None else [found], self.index)
 
 
 _LONGEST_OPEN = timedelta(days=1)
@@ -141,16 +164,6 @@ class _Before:
 
     def __contains__(self, name: object) -> bool:
         return str(name) < f"{self.at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-
-
-@dataclass(frozen=True)
-class _Other:
-    """All names but one."""
-
-    name: str
-
-    def __contains__(self, name: object) -> bool:
-        return name != self.name
 
 
 def join(records: Iterable[tuple[datetime, Record]], reports: Iterable[LoggedOutcome] = ()) -> LiveLog:

@@ -250,15 +250,15 @@ def offer_rows_of(
     now: datetime,
     window: timedelta = timedelta(0),
     logged: Menu | None = None,
-    since: datetime | None = None,
+    chunks: Iterable[LiveLog] | None = None,
 ) -> Iterator[OfferRows]:
-    """As `offer_rows`, of a whole log, or of `log.chunks(since)`, for one segment after the other.
+    """As `offer_rows`, for one segment after the other, of a whole log or of `chunks` of it.
 
     Raises:
         OfferLogError: As of `offer_rows`.
     """
     arms = log.newest_arms()
-    for live in log.chunks(since):
+    for live in log.chunks() if chunks is None else chunks:
         yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms, logged=logged)
 
 

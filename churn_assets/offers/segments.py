@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 import google_crc32c
 
+from churn_assets.store.local import private_folder
+
 OPEN, SEALED, TORN, QUARANTINE = "open", "sealed", "torn", "quarantine"
 """Folders of a log: segments that are written, segments that are whole, the tails that a crash left, and files that
 stood among segments and are none, or are rotten."""
@@ -98,7 +100,7 @@ class Segment:
         self._allocated = 0
         self._folder = folder
         for name in (OPEN, SEALED):
-            (folder / name).mkdir(parents=True, exist_ok=True)
+            private_folder(folder / name)
         self._path, self._file = _create(folder / OPEN, now)
         try:
             self._write(frame(_HEADER, _json({"schema": SCHEMA, "segment": self.name})))
@@ -153,7 +155,7 @@ class Segment:
         """
         draft = self._path.with_suffix(".rescued")
         for folder in (self._path.parent, self._folder / SEALED):
-            folder.mkdir(parents=True, exist_ok=True)
+            private_folder(folder)
         if self.records:
             file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
             try:
@@ -338,8 +340,8 @@ def _recovered(folder: Path, path: Path, file: int) -> Recovered:
         return _not_one(folder, path)
     later = _frames_behind(tail)
     if tail:
-        (folder / TORN).mkdir(exist_ok=True)
-        aside = folder / TORN / path.name
+        aside = private_folder(folder / TORN) / path.name
+        aside.touch(mode=_MODE)
         aside.write_bytes(tail)
         _sync_folder(aside.parent)
     _write_at(file, b"".join(later), held.whole)
@@ -376,8 +378,7 @@ def quarantine(folder: Path, path: Path) -> Path:
     Returns:
         Where it is now.
     """
-    (folder / QUARANTINE).mkdir(exist_ok=True)
-    target = folder / QUARANTINE / path.name
+    target = private_folder(folder / QUARANTINE) / path.name
     if os.path.lexists(target):
         target = target.with_name(f"{secrets.token_hex(4)}-{path.name}")
     path.rename(target)
@@ -392,8 +393,7 @@ def _finish(folder: Path, path: Path, file: int, records: int, size: int) -> Pat
     _write_at(file, end, size)
     os.ftruncate(file, size + len(end))
     os.fsync(file)
-    target = folder / SEALED / path.name
-    target.parent.mkdir(exist_ok=True)
+    target = private_folder(folder / SEALED) / path.name
     path.rename(target)
     _sync_folder(target.parent)
     _sync_folder(path.parent)

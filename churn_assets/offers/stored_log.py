@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from churn_assets.offers.segments import (
+    SEALED,
     SUFFIX,
     Record,
     SegmentError,
@@ -18,11 +19,10 @@ from churn_assets.offers.segments import (
     sealed_segments,
 )
 from churn_assets.store.access import check_access
-from churn_assets.store.acts import check_act
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import unseal
 from churn_assets.store.errors import BROKEN
-from churn_assets.store.names import ACCESS, ACTS, check_name
+from churn_assets.store.names import ACCESS, check_name
 from churn_assets.store.verify import Reader
 
 SEGMENTS = "decisions/"
@@ -38,7 +38,6 @@ def _check_counts(key: str, copy: Path) -> None:
 READERS: Mapping[str, Reader] = {
     SEGMENTS: lambda _, copy: check_sealed(copy),
     EVIDENCE: _check_counts,
-    ACTS: check_act,
     ACCESS: check_access,
 }
 """Who reads what is below a prefix, where a whole store is verified."""
@@ -111,6 +110,22 @@ def logged_segments(
     for path in sealed_segments(folder) if folder else []:
         if path.stem not in seen and path.stem not in known:
             yield from _verified(path.stem, partial(_waiting, path, backend, experiment), ignored)
+
+
+def logged_segment(
+    backend: Backend,
+    experiment: str,
+    name: str,
+    folder: Path | None = None,
+    *,
+    ignored: Callable[[str, str], object],
+) -> LoggedSegment | None:
+    """One segment by its name, with arguments as of `logged_segments`; None where it does not verify, or is gone."""
+    key = segment_key(experiment, name)
+    read = partial(_stored, backend, key)
+    if folder is not None:
+        read = partial(_waiting, folder / SEALED / f"{name}{SUFFIX}", backend, experiment)
+    return next(_verified(key, read, ignored), None)
 
 
 def _verified(

@@ -16,6 +16,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from churn_assets.store.local import private_folder
+
 AUDIT = ".churn/audit"
 """Where a project keeps it."""
 _MOST = 20
@@ -46,8 +48,7 @@ def record(
     Raises:
         OSError: It cannot be written; then the act must not go on.
     """
-    folder = root / AUDIT
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = private_folder(root / AUDIT)
     subjects = list(customers)
     line: dict[str, Any] = {"at": now.isoformat(timespec="seconds"), "who": who, "did": did, "about": about}
     line["customers"] = len(subjects)
@@ -55,7 +56,9 @@ def record(
     line["subjects"] = [subject_of(each, secret) for each in subjects[:_MOST]]
     data = json.dumps(line, separators=(",", ":")).encode() + b"\n"
     file = os.open(
-        folder / f"{now:%Y%m%d}.jsonl", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600
+        folder / f"{now:%Y%m%d}.jsonl",
+        os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK,  # a planted pipe has no reader
+        0o600,
     )
     try:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -70,11 +73,12 @@ def entries(root: Path, customer: str = "", key: bytes = b"") -> Iterator[dict[s
     """What was recorded, oldest first; of one customer where one is named. Lines that a crash cut are left out."""
     folder = root / AUDIT
     subject = subject_of(customer, key or _salt(folder)) if customer and folder.is_dir() else ""
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_bytes().splitlines():
+    for path in sorted(folder.iterdir()) if folder.exists() else []:
+        lines = path.read_bytes().splitlines() if path.suffix == ".jsonl" and path.is_file() else []
+        for line in lines:
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if not customer or subject in found.get("subjects", ()):
                 yield found
@@ -84,7 +88,7 @@ def subject(root: Path, customer: str, key: bytes = b"") -> str:
     """What stands for a customer in a project's logs of who looked at whom; arguments as of `record`."""
     folder = root / AUDIT
     if not key:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
     return subject_of(customer, key or _salt(folder))
 
 

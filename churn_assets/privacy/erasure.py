@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from churn_assets.privacy.decisions import (
     still_named,
 )
 from churn_assets.privacy.places import PLACES
-from churn_assets.privacy.search import holds
+from churn_assets.privacy.search import holds, spellings
 from churn_assets.privacy.tables import PERSONS
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.erasures import FilePlace, Subjects, file_places, left_behind, replace, replacements
@@ -63,6 +63,7 @@ class Erased:
         elsewhere: Places that nobody but you reaches.
         certificate: Key of the certificate; empty where there was nothing to certify.
         before: Certificates of earlier erasures of this customer.
+        alike: Where nothing was found: other spellings of the id that are there.
     """
 
     files: list[RemadeFile] = field(default_factory=list)
@@ -71,6 +72,7 @@ class Erased:
     elsewhere: list[str] = field(default_factory=list)
     certificate: str = ""
     before: int = 0
+    alike: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,20 @@ class ErasedPlace:
 
 
 def erase(
-    place: ErasedPlace, customer: str, names: frozenset[str], subjects: Subjects, *, who: str, now: datetime
+    place: ErasedPlace,
+    customer: str,
+    names_of: Callable[[str], frozenset[str]],
+    subjects: Subjects,
+    *,
+    who: str,
+    now: datetime,
 ) -> Erased:
     """Erase a customer; what could not be done is told, and all else is done.
 
     Args:
         place: Where.
         customer: Their id.
-        names: All that stands for them: the id, and the pseudonym where there is a key.
+        names_of: All that stands for an id: itself, and the pseudonym where there is a key.
         subjects: Who was erased from this store.
         who: Who asks for it; stands in the certificate.
         now: Aware time, in UTC.
@@ -107,12 +115,15 @@ def erase(
         StoreUnreachable: The store does not answer: what was done stays; do it again.
         InvalidSetting: Something would have to be signed, and no key is given that may.
     """
-    done = Erased(before=len(subjects.certificates(customer)))
+    done, names = Erased(before=len(subjects.certificates(customer))), names_of(customer)
     nobody = f"{NOBODY}{secrets.token_hex(8)}"
     _versions(place.store, names, nobody, now, done)
     _logs(place, Gone(names, nobody, place.kept_features), done)
     _copies(place, done)
     done.problems += _left(place.store, names)
+    if not (done.files or done.segments or done.before):
+        others = {each: names_of(each) - names for each in spellings(customer)}
+        done.alike = sorted(each for each, theirs in others.items() if any(_left(place.store, theirs)))
     done.elsewhere = [each.place for each in PLACES if not each.reached]
     if done.files or done.segments or not done.before:
         done.certificate = subjects.certify(customer, _certificate(done, who, now), place.store.signatures)

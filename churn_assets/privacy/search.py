@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 _STEP = 1 << 20
+_A_NUMBER = 6
+"""Digits from which on a number is hardly there by chance."""
 _PARQUET = b"PAR1"
 
 
 def holds(path: Path, ids: Iterable[str]) -> bool:
     """Whether one of these ids stands in a file: in its bytes, or, of a Parquet file, in a value of it.
 
-    Text in another language stands in JSON by escapes: these are searched for too.
+    Text in another language stands in JSON by escapes: these are searched for too. A part of a longer word is no id;
+    few digits, which may be any number, are one between quotation marks alone.
 
     Args:
         path: Of any file.
@@ -29,13 +34,32 @@ def holds(path: Path, ids: Iterable[str]) -> bool:
         if stream.read(4) == _PARQUET:
             return _in_table(path, set(ids))
         stream.seek(0)
-        rest = b""
-        while chunk := stream.read(_STEP):
-            data = rest + chunk
-            if any(each in data for each in wanted):
+        rest, over = b"", False
+        while not over:
+            chunk = stream.read(_STEP)
+            data, over = rest + chunk, len(chunk) < _STEP
+            there = b"|".join(_whole(each) for each in wanted if each in data)  # a pattern of all is slow
+            finds = re.compile(there).finditer(data, min(len(rest), 1)) if there else ()
+            # What follows a find at the end is known with the next piece.
+            if any(over or found.end() < len(data) for found in finds):
                 return True
-            rest = data[-len(wanted[-1]) :]
+            rest = data[-len(wanted[-1]) - 3 :]
     return False
+
+
+def spellings(name: str) -> set[str]:
+    """Other spellings of an id: what a person or a system writes for the same one."""
+    seen = "".join(each for each in name if unicodedata.category(each) != "Cf").strip()
+    forms = {unicodedata.normalize(form, text) for form in ("NFC", "NFD", "NFKC") for text in (name, seen)}
+    return {text for each in forms for text in (each, each.lower(), each.upper()) if text} - {name}
+
+
+def _whole(form: bytes) -> bytes:
+    quoted = re.escape(form)
+    if form.isdigit() and len(form) < _A_NUMBER:
+        return b'"' + quoted + b'"'
+    point = b"." if form.isdigit() else b""
+    return b"(?<![0-9A-Za-z" + point + b"])" + quoted + b"(?![0-9A-Za-z" + point + b"])"
 
 
 def _forms(name: str) -> set[bytes]:

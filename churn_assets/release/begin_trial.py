@@ -65,7 +65,7 @@ def start_trial(
     if hours < 1:
         raise InvalidSetting(f"step_hours: found {hours}, expected at least 1")
     log, head = trial_log(store, channel.name), channel.head()
-    newest, seq = log.newest(), 0 if head is None else head.seq
+    newest, seq = log.head(), 0 if head is None else head.seq
     if expected_seq is not None and seq != expected_seq:
         message = f"channel {channel.name}: found record {seq}, expected {expected_seq}: it has moved"
         raise ChannelConflict(message)

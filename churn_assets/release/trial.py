@@ -19,7 +19,7 @@ from churn_assets.deciding.risk_only import AnyDecider
 from churn_assets.deciding.trial import cannot_share
 from churn_assets.release.bundle import Bundle
 from churn_assets.release.config import refuse_shares
-from churn_assets.store.acts import ActRecord, act_key
+from churn_assets.store.acts import ActRecord
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import ChannelConflict, CorruptArtifact, InvalidSetting
@@ -116,7 +116,7 @@ def trial_now(store: ArtifactStore, channel: Channel, now: datetime) -> RunningT
     Raises:
         StoreError: The store does not answer, or one of the two logs is not sound.
     """
-    newest = trial_log(store, channel.name).newest()
+    newest = trial_log(store, channel.name).head()
     design = running(newest, channel.head())
     if newest is None or design is None:
         return None
@@ -142,8 +142,7 @@ def design_of(record: ActRecord) -> TrialDesign:
         ArtifactRef.parse(design.candidate)
         refuse_shares(design.steps)
     except (ValidationError, ValueError) as error:
-        key = act_key(record.log, record.seq)
-        raise CorruptArtifact(key, str(error), "the design of a trial", f"log {record.log}") from error
+        raise CorruptArtifact(record.key, str(error), "the design of a trial", f"log {record.log}") from error
     return design
 
 

@@ -30,6 +30,9 @@ _QUIET_LOOKS = 3
 def drain_on_sigterm() -> Iterator[None]:
     """While inside, SIGTERM first empties the queue of accepted connections, and then does what it did before.
 
+    So does the end of the terminal (SIGHUP), which would else end the process on the spot; who is told to outlive it,
+    as by `nohup`, does.
+
     Closing a listening socket resets whoever the kernel has accepted and no process has yet. Several processes share
     one queue: the first to be told stops the kernel from adding to it, and each goes on taking from it until it is
     empty. A caller who comes later is not accepted, and may ask another server.
@@ -46,14 +49,17 @@ def drain_on_sigterm() -> Iterator[None]:
         await _drained(listening_sockets())
         leave(signal.SIGTERM, None)
 
-    def told(number: int, frame: FrameType | None) -> None:
+    def told(_: int, frame: FrameType | None) -> None:
         if draining:
-            leave(number, frame)
+            leave(signal.SIGTERM, frame)
         else:
             loop.call_soon_threadsafe(lambda: draining.append(loop.create_task(drain())))
 
+    hangs_up = signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
     try:
         signal.signal(signal.SIGTERM, told)
+        if hangs_up:
+            signal.signal(signal.SIGHUP, told)
     except ValueError:  # not the main thread: whoever runs the server here stops it another way
         yield
         return
@@ -61,6 +67,8 @@ def drain_on_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        if hangs_up:
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def listening_sockets() -> list[socket.socket]:

@@ -50,7 +50,7 @@ class OfferSwitch:
             self.log.refuse_lost(self.newest)
         seen = 0 if self.newest is None else self.newest.seq
         if not self._known or self.log.moved_since(seen):
-            self.newest, self._known = self.log.newest(), True
+            self.newest, self._known = self.log.head(since=seen), True
 
 
 def is_stopped(newest: ActRecord | None) -> bool:
@@ -78,7 +78,7 @@ def throw_switch(
     """
     if not reason.strip():
         raise InvalidSetting("reason: found none, expected why; it is kept in the log")
-    newest = log.newest()
+    newest = log.head()
     seq = 0 if newest is None else newest.seq
     if expected_seq is not None and expected_seq != seq:
         raise ChannelConflict(f"log {log.name}: found record {seq}, expected {expected_seq}: it has moved")

@@ -52,6 +52,7 @@ class TrialFollower:
         self.trouble: Trouble | None = None
         self._load, self._clock, self._unable, self._monotonic = load, clock, unable, monotonic
         self._newest: ActRecord | None = None
+        self._known = False
         self._pair: tuple[ServedRelease, ServedRelease] | None = None
         self._bad: tuple[int, Trouble, float] | None = None
 
@@ -69,8 +70,9 @@ class TrialFollower:
         """
         if self._newest is not None:
             self.log.refuse_lost(self._newest)
-        if self._newest is None or self.log.moved_since(self._newest.seq):
-            self._newest = self.log.newest()
+        seen = 0 if self._newest is None else self._newest.seq
+        if not self._known or self.log.moved_since(seen):
+            self._newest, self._known = self.log.head(since=seen), True
         newest, leads = self._newest, self.follower.served
         trial = running(newest, self.follower.record)
         if newest is None or trial is None or leads is None or trial.champion != str(leads.ref):

@@ -52,7 +52,7 @@ class LocalBackend:
         """See :class:`~churn_assets.store.backend.Backend`."""
         *folders, name = check_key(key).split("/")
         self._make_root()
-        with self._folder([_TEMPORARY], key, create=True) as temporary:
+        with self._folder([_TEMPORARY], _TEMPORARY, create=True) as temporary:
             draft = secrets.token_hex(16)
             try:
                 written = _write(temporary, draft, source, self._file_mode)
@@ -249,6 +249,16 @@ def _copy(source: int, target: int) -> ObjectInfo:
         flush.result()  # a disk tells of an error once: the flush at the end would not see it again
     os.ftruncate(target, copied)  # should the source have shrunk meanwhile
     return ObjectInfo(copied, crc32c)
+
+
+def private_folder(path: Path) -> Path:
+    """A folder, made where it is missing as each above it is: its owner's alone (0700)."""
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+    except FileNotFoundError:
+        private_folder(path.parent)
+        path.mkdir(mode=0o700, exist_ok=True)
+    return path
 
 
 @contextmanager

@@ -12,11 +12,15 @@ ERASED = "erased"
 CHANNELS = "channels/"
 ACTS = "acts/"
 """Logs of what people did, see `acts`."""
+LOGS = (CHANNELS, ACTS)
+"""Where append-only logs are, see `records`. A log is named as its channel is, or ``acts/NAME``."""
 LONGEST_REASON = 10_000
 """Characters that an actor or a reason may have; a log of longer ones would soon be more than a reader takes."""
 ACCESS = "access/"
 """Who looked at what, see `access`."""
-_RECORD = re.compile(r"channels/(?P<channel>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(?P<seq>[0-9]{12})\.json")
+_RECORD = re.compile(
+    r"(?P<place>channels/|acts/)(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(?P<seq>[0-9]{12})\.json"
+)
 
 
 def check_name(kind: str, name: str) -> str:
@@ -68,15 +72,22 @@ def is_key(key: str) -> bool:
     return all(_SEGMENT.fullmatch(segment) for segment in key.split("/"))
 
 
-def record_key(channel: str, seq: int) -> str:
-    """Where a channel's record is."""
-    return f"{CHANNELS}{channel}/{seq:012d}.json"
+def record_key(log: str, seq: int) -> str:
+    """Where a record of a log is."""
+    return f"{'' if log.startswith(ACTS) else CHANNELS}{log}/{seq:012d}.json"
 
 
 def record_place(key: str) -> tuple[str, int] | None:
-    """Channel and number of the record that a key is of; None for whatever else lies there."""
+    """Log and number of the record that a key is of; None for whatever else lies there."""
     found = _RECORD.fullmatch(key)
-    return (found["channel"], int(found["seq"])) if found and int(found["seq"]) else None
+    if not found or not int(found["seq"]):
+        return None
+    return (found["place"] if found["place"] == ACTS else "") + found["name"], int(found["seq"])
+
+
+def mark_place(key: str) -> tuple[str, int] | None:
+    """Log and number of the record that a mark is of, by its key below where marks are; None for whatever else."""
+    return record_place(key if key.startswith(ACTS) and key.count("/") == 2 else CHANNELS + key)
 
 
 def check_prefix(prefix: str) -> str:

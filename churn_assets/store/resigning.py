@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator
 
-from churn_assets.store.acts import ActLog, act_key, act_logs
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel, channel_names
 from churn_assets.store.erasures import ERASURES, is_certificate, is_record
 from churn_assets.store.errors import ContentError, ObjectMissing, UnsignedContent
 from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
+from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.names import record_key
 from churn_assets.store.reference import ARTIFACTS, by_version
 from churn_assets.store.signatures import UNSIGNED, role_of
@@ -68,19 +67,11 @@ def _sound(store: ArtifactStore) -> Iterator[tuple[str, str]]:
     for key in store.backend.list(ERASURES):
         if is_certificate(key):
             yield key, ""
-    for name in channel_names(store):
+    for name in log_names(store):
         try:
-            records = Channel(store, name).history()
+            length = len(open_log(store, name).history())
         except ContentError as error:
             yield record_key(name, 1), str(error)
             continue
-        for record in records:
-            yield record_key(name, record.seq), ""
-    for name in act_logs(store):
-        try:
-            acts = ActLog(store, name).history()
-        except ContentError as error:
-            yield act_key(name, 1), str(error)
-            continue
-        for act in acts:
-            yield act_key(name, act.seq), ""
+        for seq in range(1, length + 1):
+            yield record_key(name, seq), ""

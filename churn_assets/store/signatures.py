@@ -151,7 +151,7 @@ class Signatures:
         """The signature by a trusted key, whatever the policy asks for.
 
         Returns:
-            How many records each channel had when it was signed.
+            How many records each log had when it was signed.
 
         Raises:
             UnsignedContent: There is none that holds.
@@ -281,9 +281,9 @@ def _place(key: str, data: bytes, signer: str) -> str:
 
 
 def _lengths(backend: Backend) -> dict[str, int]:
-    """How many records each channel has now: what is signed says so, and later shows that they are gone."""
+    """How many records each log has now: what is signed says so, and later shows that they are gone."""
     found: dict[str, int] = {}
-    for place in map(record_place, backend.list(CHANNELS)):
+    for place in map(record_place, [*backend.list(CHANNELS), *backend.list(ACTS)]):
         if place is not None:
             found[place[0]] = max(found.get(place[0], 0), place[1])
     return found

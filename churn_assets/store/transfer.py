@@ -5,11 +5,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend, stored
 from churn_assets.store.canonical import unseal
-from churn_assets.store.channels import Channel, ChannelRecord, channel_names
 from churn_assets.store.digests import digests_of
 from churn_assets.store.erasures import FilePlace, file_places, is_record
 from churn_assets.store.errors import (
@@ -20,8 +20,10 @@ from churn_assets.store.errors import (
     ObjectMissing,
 )
 from churn_assets.store.gate_reports import REPORT_SCHEMA, is_gate_report
+from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.marks import MARKS, leave_mark
-from churn_assets.store.names import CHANNELS, is_key, record_key
+from churn_assets.store.names import LOGS, is_key, record_key, record_place
+from churn_assets.store.records import RecordLog
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
 Tell = Callable[[str, int, int], None]
@@ -38,7 +40,7 @@ class Copied:
         size: Bytes of files that were copied.
         gate_reports: Gate reports that agree, copied now or before.
         others: Objects beside versions and logs, such as segments of a decision log, that agree.
-        records: Channel records that agree, copied now or before; by channel.
+        records: Records that agree, copied now or before; by log.
         left: Keys that belong to no committed version: leftovers of crashes and foreign objects. Not copied.
         problems: Versions that do not verify, one line each. Where there is one, no channel record was copied.
     """
@@ -54,7 +56,7 @@ class Copied:
 
 
 def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copied:
-    """Copy every committed version, its gate reports, every channel's log and what else is kept; resumable.
+    """Copy every committed version, its gate reports, every log and what else is kept; resumable.
 
     Logs are read and verified before versions are listed, so that every release they name is among these; they are
     written last, oldest record first. What is there already must be the same. A version that does not verify is a
@@ -75,22 +77,22 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
             done.problems.append(str(error))
         tell(str(ref), number, len(versions))
     for key in source.backend.list(""):
-        if key.startswith((ARTIFACTS, CHANNELS, MARKS)):
+        if key.startswith((ARTIFACTS, MARKS)) or record_place(key) is not None:
             continue
-        if not is_key(key):
+        if key.startswith(LOGS) or not is_key(key):
             done.left.append(key)
             continue
         _copy_other(source.backend, target.backend, key)
         done.others += 1
     if not done.problems:
         for log, records in logs:
-            done.records[log.name] = _copy_log(log, records, target)
+            done.records[log.log] = _copy_log(log, records, target)
     return done
 
 
-def _logs(source: ArtifactStore) -> list[tuple[Channel, list[ChannelRecord]]]:
-    channels = [Channel(source, name) for name in channel_names(source)]
-    return [(channel, channel.history()) for channel in channels]
+def _logs(source: ArtifactStore) -> list[tuple[RecordLog[Any], list[Any]]]:
+    logs = [open_log(source, name) for name in log_names(source)]
+    return [(log, log.history()) for log in logs]
 
 
 def _copy_version(
@@ -170,14 +172,14 @@ def _copy_document(target: Backend, key: str, data: bytes, subject: str) -> None
         raise CorruptArtifact(key, "another document at the target", "that of the source", subject)
 
 
-def _copy_log(log: Channel, records: list[ChannelRecord], target: ArtifactStore) -> int:
+def _copy_log(log: RecordLog[Any], records: list[Any], target: ArtifactStore) -> int:
     source = log.store.backend
     for record in records:
-        key = record_key(log.name, record.seq)
+        key = record_key(log.log, record.seq)
         with suppress(ObjectExists):
             target.backend.create(key, source.read(key))
-    if Channel(target, log.name).history()[: len(records)] != records:
-        raise ChannelConflict(f"channel {log.name}: the target's log went another way than the source's")
+    if type(log)(target, log.name).history()[: len(records)] != records:
+        raise ChannelConflict(f"{log.kind} {log.name}: the target's log went another way than the source's")
     for record in records:
-        leave_mark(target.backend, log.name, record.seq)
+        leave_mark(target.backend, log.log, record.seq)
     return len(records)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Literal
 
-from churn_assets.store.acts import ActLog, ActRecord, act_key, act_logs
+from churn_assets.store.acts import ActLog, ActRecord, act_logs
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import ContentError, CorruptArtifact, InvalidName
 from churn_assets.store.reference import ArtifactRef
@@ -30,8 +30,8 @@ def candidate_of(record: ActRecord) -> ArtifactRef:
     try:
         return ArtifactRef.parse(str(found))
     except InvalidName as error:
-        key, subject = act_key(record.log, record.seq), f"log {record.log}"
-        raise CorruptArtifact(key, f"{found!r}", "a version that is tried", subject) from error
+        subject = f"log {record.log}"
+        raise CorruptArtifact(record.key, f"{found!r}", "a version that is tried", subject) from error
 
 
 def tried_versions(store: ArtifactStore) -> dict[ArtifactRef, str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel, ChannelRecord, channel_names
+from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.erasures import (
     ERASURES,
     file_places,
@@ -19,9 +19,10 @@ from churn_assets.store.erasures import (
 )
 from churn_assets.store.errors import ContentError, InvalidName, ObjectMissing, UnsignedContent
 from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
+from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.manifest import Manifest, minting_time
-from churn_assets.store.marks import MARKS, marked_channels
-from churn_assets.store.names import CHANNELS, is_key, record_key, record_place
+from churn_assets.store.marks import MARKS, marked_logs
+from churn_assets.store.names import LOGS, is_key, record_key, record_place
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 from churn_assets.store.signatures import SIGNATURES
 
@@ -41,7 +42,7 @@ class Verified:
         files: Files of theirs, or listed by them where not every byte is read.
         size: Bytes of those files.
         reports: Gate reports.
-        records: Channel records.
+        records: Records of channels and of logs of acts.
         others: Objects kept for others, such as segments of a decision log.
         signed: Whether all that has to be signed has a trusted signature that holds.
         problems: What is not as it was written, and what is missing; one line each.
@@ -94,7 +95,7 @@ def verify_store(
     for part, _ in looked:
         _add(found, part)
     manifests = {ref: manifest for ref, (_, manifest) in zip(versions, looked, strict=True)}
-    lengths = _channels(store, manifests, found)
+    lengths = _logs(store, manifests, found)
     for key in keys:
         if not key.startswith(ARTIFACTS):
             _other(store, key, every_byte, readers, found)
@@ -142,19 +143,20 @@ def _add(found: Verified, part: Verified) -> None:
     found.signed = found.signed and part.signed
 
 
-def _channels(
+def _logs(
     store: ArtifactStore, manifests: Mapping[ArtifactRef, Manifest | None], found: Verified
 ) -> dict[str, int]:
     """Verify every log, and that all it names is there; returns how many records each has."""
-    names = {*channel_names(store), *marked_channels(store.backend)}
-    names |= set() if store.seen is None else set(store.seen.channels())
+    names = {*log_names(store), *marked_logs(store.backend)}
+    names |= set() if store.seen is None else set(store.seen.logs())
     lengths = {}
     for name in sorted(names):
         with found.judging():
-            history = Channel(store, name).history()
+            log = open_log(store, name)
+            history = log.history()
             lengths[name] = len(history)
             found.records += len(history)
-            found.problems += _gone(history, manifests)
+            found.problems += _gone(history, manifests) if isinstance(log, Channel) else []
     return lengths
 
 
@@ -179,7 +181,7 @@ def _other(
 ) -> None:
     """An object beside the versions."""
     read = next((reader for prefix, reader in readers.items() if key.startswith(prefix)), None)
-    if key.startswith(CHANNELS):
+    if key.startswith(LOGS):
         ours = record_place(key) is not None
     else:
         ours = is_key(key) and (read is not None or key.startswith((MARKS, SIGNATURES)))
@@ -200,7 +202,7 @@ def _signatures(
     lengths: Mapping[str, int],
     found: Verified,
 ) -> None:
-    """Whether all that has to be signed is, and no channel is shorter than a signature says it was."""
+    """Whether all that has to be signed is, and no log is shorter than a signature says it was."""
     if not store.signatures.policy.trusted_keys:
         return
     signed = [ref.manifest_key for ref in versions]
@@ -220,8 +222,8 @@ def _signatures(
     for name, (length, key) in sorted(longest.items()):
         if lengths.get(name, 0) < length:
             found.problems.append(
-                f"channel {name}: found {lengths.get(name, 0)} records, expected at least {length}: so many were there "
-                f"when {key} was signed"
+                f"{open_log(store, name).subject}: found {lengths.get(name, 0)} records, expected at least {length}: "
+                f"so many were there when {key} was signed"
             )
 
 

@@ -368,6 +368,19 @@ def test_a_deleted_newest_record_is_told_until_somebody_takes_the_log_as_it_is(p
         assert project.churn(*command).exit_code == 0
 
 
+def test_a_stop_of_offers_that_was_deleted_is_told_until_somebody_takes_the_log_as_it_is(project):
+    for act in ("stop", "resume", "stop"):
+        assert project.churn("offers", act, "--reason", "\udcff").exit_code == 0
+    (project.root / ".churn/store/acts/quickstart.offers/000000000003.json").unlink()
+    for command in (["offers", "status"], ["offers", "stop", "--reason", "x"], ["store", "verify"]):
+        result = project.churn(*command)
+        assert result.exit_code == 3, command
+        assert "000000000003.json: found nothing, expected a record: 3 were there" in line_of(result)
+    forgotten = project.churn("store", "forget", "--acts", "quickstart.offers")
+    assert "quickstart.offers has 2 records from here on" in forgotten.output
+    assert "Offers are made" in project.churn("offers", "status").output
+
+
 # -- signatures, as an operator turns them on
 
 

@@ -102,7 +102,7 @@ def test_a_form_that_says_too_little_does_nothing(desk, anna, changes, said):
     answer = anna.post("/acts", {"csrf": anna.csrf(), **form, **changes})
     assert answer.status_code == 422
     assert said in answer.text
-    assert desk.place.requests.newest() is None
+    assert desk.place.requests.head() is None
 
 
 def test_promotion_verifies_every_byte_and_gate_again(desk, anna, ben):

@@ -1,5 +1,6 @@
 """What a comparison on live decisions says where it cannot be made: what is wrong, and nothing of a person."""
 
+from itertools import tee
 from types import SimpleNamespace
 
 import pandas as pd
@@ -28,6 +29,31 @@ def test_a_live_decision_that_a_release_does_not_take_is_told_without_its_values
     assert found.reason == (
         "they cannot be compared: the features of a live decision are none that both releases take"
     )
+
+
+def segment(number, rows=3):
+    """The number-th segment of a log: each decision of a customer of its own."""
+    names = [f"c{number}-{row}" for row in range(rows)]
+    days = pd.Timestamp("2026-11-01", tz="UTC") + pd.Timedelta(days=number)
+    frame = pd.DataFrame({"customer_id": names, "decided_at": days, "decision_id": names})
+    return LiveLog(frame, {}), OfferRows(frame[["customer_id", "decided_at"]], ("no_contact", "call"), {})
+
+
+def test_only_as_much_of_the_log_is_read_as_is_compared():
+    read = []
+
+    def newest_first():
+        for number in range(9, -1, -1):
+            read.append(number)
+            yield segment(number)
+
+    shown, asked = tee(newest_first())
+    live, rows = shadow.newest_learnable((each for each, _ in shown), (each for _, each in asked), most=5)
+    assert read == [9, 8]
+    assert list(rows.frame["customer_id"]) == ["c8-1", "c8-2", "c9-0", "c9-1", "c9-2"], "in the order of time"
+    assert list(live.frame["decision_id"]) == list(rows.frame["customer_id"])
+    live, rows = shadow.newest_learnable([], [])
+    assert (len(live), len(rows.frame)) == (0, 0)
 
 
 def served(small, decider):

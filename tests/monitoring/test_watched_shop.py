@@ -328,7 +328,7 @@ def test_a_trial_whose_candidate_does_harm_is_ended_with_its_reason_and_the_lead
     assert shop.said("guardrails", instance) == before, "what was decided in the trial is the trial's"
     assert shop.act(request, instance)
     assert trial_now(shop.project.store, shop.project.channel, datetime.now(UTC)) is None
-    newest = trial_log(shop.project.store, shop.project.channel.name).newest()
+    newest = trial_log(shop.project.store, shop.project.channel.name).head()
     assert (newest.kind, newest.actor, newest.reason) == ("stop", "automation", config["reason"])
     assert "no trial runs" in shop.said("trial_ends", instance)
     assert shop.project.channel.head() == head

@@ -226,6 +226,36 @@ def test_a_complaint_that_comes_later_contradicts_nothing_and_what_is_not_told_d
     assert rows["opted_out"].tolist() == [1.0, 0.0]
 
 
+def test_whoever_goes_on_reads_what_is_new_and_what_came_late(index, backend, tmp_path, monkeypatch):
+    store(backend, tmp_path, *whole("a"), at=NOW + timedelta(hours=2))
+    log = ServedLog(backend, "toy", index)
+    log.refresh()
+    ((first, _),) = log.arrived(0, NOW)
+    store(backend, tmp_path, *whole("b"), at=NOW)  # of another server, whose line was down
+    log.refresh()
+    fetched = []
+    fetch = LocalBackend.fetch
+    monkeypatch.setattr(
+        LocalBackend, "fetch", lambda self, key, *rest: fetched.append(key) or fetch(self, key, *rest)
+    )
+    assert [list(live.frame["customer_id"]) for _, live in log.arrived(first + 1, NOW)] == [["b"]]
+    assert [list(live.frame["customer_id"]) for live in log.newest_first(until=NOW + timedelta(hours=1))] == [
+        ["b"]
+    ]
+    assert len(fetched) == 2
+    assert len(next(log.newest_first())) == 1
+    assert len(fetched) == 3, "whoever stops has read no more"
+
+
+def test_an_index_that_was_made_anew_is_told_from_the_one_before(index, backend, tmp_path):
+    before, key = index.made, store(backend, tmp_path, *whole("a"))
+    settled(index, backend)
+    assert index.made == before
+    backend.delete(key)
+    settled(index, backend)
+    assert index.made != before
+
+
 def test_a_release_that_is_tried_has_places_of_its_own_and_a_trial_counts_for_no_reign(
     index, backend, tmp_path
 ):

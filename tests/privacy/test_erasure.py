@@ -49,7 +49,8 @@ def other_of(store):
 
 def erased(store, root, customer, *, logs=(), now=NOW, key=b""):
     place = ErasedPlace(store, root, dict(logs), frozenset({PRICE}))
-    return erase(place, customer, frozenset({customer}), Subjects(store.backend, key), who="tester", now=now)
+    names = lambda name: frozenset({name})  # noqa: E731
+    return erase(place, customer, names, Subjects(store.backend, key), who="tester", now=now)
 
 
 @pytest.fixture
@@ -78,6 +79,35 @@ def test_a_search_finds_an_id_in_every_form(tmp_path):
     (tmp_path / "plain.json").write_text(json.dumps({"id": "Müller 7"}, ensure_ascii=False), encoding="utf-8")
     (tmp_path / "nothing.json").write_text("{}")
     assert sorted(naming(tmp_path, "Müller 7")) == ["escaped.json", "plain.json", "t.parquet"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "there"),
+    [
+        ("cust-1", '{"customer_id":"cust-12"}', False),
+        ("cust-1", '{"text":"for cust-1, and others"}', True),
+        ("42", '{"seq":42,"share":0.42,"id":"142"}', False),
+        ("42", '{"customer_id":"42"}', True),
+        ("7001234", '{"share":0.7001234,"id":7001234}', True),
+        ("7001234", '{"share":0.7001234}', False),
+        ("x", "y" * ((1 << 20) - 2) + " x", True),
+        ("xx", "y" * ((1 << 20) - 3) + " xxx", False),
+        ("xx", "y" * ((1 << 20) - 2) + " xx y", True),
+    ],
+)
+def test_a_part_of_another_id_or_number_is_nobodys_name(tmp_path, name, text, there):
+    (tmp_path / "file").write_text(text)
+    assert bool(naming(tmp_path, name)) is there
+
+
+def test_who_is_asked_for_in_another_spelling_is_told_and_not_taken_for_erased(root, store):
+    customer = customer_of(store)
+    wide = "".join(chr(ord(each) + 0xFEE0) if each.isdigit() else each for each in customer)
+    for given in (f" {customer}", customer.lower(), f"{customer}\u200b", wide):
+        done = erased(store, root, given)
+        assert (done.files, done.segments, done.alike) == ([], [], [customer])
+    assert erased(store, root, "nobody of ours").alike == []
+    assert erased(store, root, customer).alike == []
 
 
 def test_after_it_nothing_in_store_log_and_index_names_the_customer_and_all_verifies(root, store):

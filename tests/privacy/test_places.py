@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -126,8 +127,12 @@ def test_who_asked_is_recorded_without_naming_the_customer(tmp_path):
     audit.record(tmp_path, who="ana", did="explain", now=NOW, customers=["c-1"], about="release 1")
     audit.record(tmp_path, who="ben", did="console:customer", now=NOW, customers=["c-2"])
     (tmp_path / audit.AUDIT / "20261201.jsonl").write_bytes(b'{"cut')
+    (tmp_path / audit.AUDIT / "20261202.jsonl").write_bytes(b"[" * 100_000)
+    os.mkfifo(tmp_path / audit.AUDIT / "20261203.jsonl")
     assert [each["who"] for each in audit.entries(tmp_path)] == ["ana", "ben"]
     assert [each["who"] for each in audit.entries(tmp_path, "c-2")] == ["ben"]
+    with pytest.raises(OSError, match="No such device"):  # nobody reads the pipe: nothing is recorded
+        audit.record(tmp_path, who="ana", did="explain", now=NOW + timedelta(days=3))
     assert not any(holds(path, {"c-1"}) for path in (tmp_path / audit.AUDIT).iterdir())
     assert {oct(path.stat().st_mode & 0o777) for path in (tmp_path / audit.AUDIT).glob("2026113*")} == {
         "0o600"

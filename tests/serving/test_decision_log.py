@@ -23,6 +23,7 @@ from churn_assets.offers.segments import (
     SegmentError,
     check_sealed,
     frame,
+    quarantine,
     read_sealed,
     recover,
     scan,
@@ -78,6 +79,19 @@ def test_an_unfinished_write_is_put_aside_and_the_rest_is_kept(tmp_path, cut, pa
     (sealed,) = sealed_segments(tmp_path)
     assert payloads(read_sealed(sealed.read_bytes(), sealed.stem)) == [b"a" * 20, b"b" * 20]
     assert (tmp_path / TORN / path.name).read_bytes() == tail
+
+
+def test_whatever_a_log_makes_is_its_owners_alone(tmp_path):
+    folder = tmp_path / ".churn" / "decision_log"
+    path = segment(folder, b"a" * 20, sealed=False)
+    path.write_bytes(path.read_bytes().rstrip(b"\0") + frame(DECISIONS, b"c" * 60)[:30])
+    recover(folder)
+    (folder / SEALED / "20261123T090000Z-0123456789abcdef.log").write_text("rotten")
+    quarantine(folder, folder / SEALED / "20261123T090000Z-0123456789abcdef.log")
+    modes = {path: path.stat().st_mode & 0o077 for path in (tmp_path / ".churn").rglob("*") if path.is_dir()}
+    assert len(modes) == 5
+    assert set(modes.values()) == {0}
+    assert {each.stat().st_mode & 0o077 for each in (folder / TORN).iterdir()} == {0}
 
 
 @pytest.mark.parametrize("padding", [0, 500])

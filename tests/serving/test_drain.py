@@ -1,11 +1,13 @@
 """The sockets on which a process listens, found without holding anything else."""
 
+import asyncio
 import fcntl
 import os
+import signal
 import socket
 from pathlib import Path
 
-from churn_assets.serving.drain import listening_sockets, refuse_new
+from churn_assets.serving.drain import drain_on_sigterm, listening_sockets, refuse_new
 
 
 def descriptors():
@@ -50,3 +52,27 @@ def test_who_was_accepted_is_served_and_who_comes_later_is_not_accepted():
         assert early.recv(10) == b"answer"
         for each in (early, late, line):
             each.close()
+
+
+def test_a_terminal_that_closes_ends_a_server_as_sigterm_does_and_nohup_holds():
+    ended = []
+    held = (
+        signal.signal(signal.SIGTERM, lambda number, _: ended.append(number)),
+        signal.getsignal(signal.SIGHUP),
+    )
+
+    async def hung_up(before):
+        signal.signal(signal.SIGHUP, before)
+        with drain_on_sigterm():
+            os.kill(os.getpid(), signal.SIGHUP)
+            await asyncio.sleep(0.3)
+        assert signal.getsignal(signal.SIGHUP) == before
+
+    try:
+        asyncio.run(hung_up(signal.SIG_DFL))
+        assert ended == [signal.SIGTERM]
+        asyncio.run(hung_up(signal.SIG_IGN))
+        assert ended == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, held[0])
+        signal.signal(signal.SIGHUP, held[1])

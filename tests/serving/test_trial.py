@@ -19,16 +19,17 @@ from churn_assets.release.promotion import PromotionDecision
 from churn_assets.serving.app import utc_now
 from churn_assets.serving.reload import ReleaseFollower, load_served
 from churn_assets.serving.trial import TrialFollower
-from churn_assets.store.acts import act_key
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import (
     ContentError,
     CorruptArtifact,
     InvalidSetting,
     PromotionRefused,
+    RecordsLost,
     StoreError,
     UnsignedContent,
 )
+from churn_assets.store.names import record_key
 from churn_assets.store.resigning import sign_store
 from churn_assets.store.signatures import SignaturePolicy, Signatures, TrustedKey, new_signing_key
 from churn_assets.store.tried import trial_log
@@ -65,7 +66,7 @@ def append_unfit(shop, like):
     """The record of a trial that nobody could have started: its candidate reads other features."""
     log = trial_log(shop.store, shop.channel.name)
     details = like.details | {"candidate": str(shop.narrower)}
-    log.append("start", expected_seq=log.newest().seq, actor="x", reason="x", now=utc_now(), details=details)
+    log.append("start", expected_seq=log.head().seq, actor="x", reason="x", now=utc_now(), details=details)
 
 
 def asked(customers):
@@ -161,9 +162,9 @@ def test_a_trial_is_refused_by_name_and_ends_when_the_channel_moves(shop, passed
     with pytest.raises(PromotionRefused, match="runs; stop it first"):
         start(shop)
     log = trial_log(shop.store, shop.channel.name)
-    assert trials.running(log.newest(), shop.channel.head()) == design
+    assert trials.running(log.head(), shop.channel.head()) == design
     shop.lead(shop.second)
-    assert trials.running(log.newest(), shop.channel.head()) is None
+    assert trials.running(log.head(), shop.channel.head()) is None
     with pytest.raises(CorruptArtifact, match="the design of a trial"):
         trials.design_of(first.model_copy(update={"details": first.details | {"shares": "much"}}))
 
@@ -227,6 +228,22 @@ def test_a_candidate_that_cannot_answer_leaves_all_to_the_champion_and_says_why(
     assert (follower.answering.ref, follower.trouble) == (shop.second, None)
 
 
+def test_a_stop_whose_record_is_deleted_starts_no_trial_again(shop, passed, follower):
+    start(shop)
+    assert follower.turn() == shop.second
+    stopped = stop(shop)
+    assert follower.turn() is None
+    (shop.root / ".churn" / "store" / stopped.key).unlink()
+    starting = TrialFollower(follower.log, follower.follower, follower._load, utc_now)
+    for check in (follower.turn, starting.check, lambda: start(shop)):
+        with pytest.raises(RecordsLost):
+            check()
+    assert follower.answering.candidate is starting.answering.candidate is None
+    assert follower.log.forget_lost() == 1
+    starting.check()
+    assert starting.answering.candidate.ref == shop.second, "somebody took the log as it is"
+
+
 def test_a_record_that_was_edited_put_in_or_taken_away_is_served_by_nobody(shop, passed, follower):
     pairs = {role: new_signing_key() for role in ("builder", "promoter")}
     keys = tuple(TrustedKey(name=role, role=role, public=public) for role, (_, public) in pairs.items())
@@ -240,7 +257,7 @@ def test_a_record_that_was_edited_put_in_or_taken_away_is_served_by_nobody(shop,
     assert follower.answering.candidate is None
     sign_store(log.store, vouch=True)
     assert follower.turn() == shop.second
-    path = shop.root / ".churn" / "store" / act_key(log.name, 1)
+    path = shop.root / ".churn" / "store" / record_key(log.log, 1)
     kept = path.read_bytes()
     path.unlink()
     for edited in (None, kept.replace(b'"shares":"0.5"', b'"shares":"0.9"')):

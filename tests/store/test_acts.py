@@ -4,19 +4,25 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from shelf import publish_note
+from signed_store import signed
 
 from churn_assets.offers.stored_log import READERS
 from churn_assets.store.access import AccessRecord, looks_on, note_access
-from churn_assets.store.acts import ActLog, act_key, act_logs
+from churn_assets.store.acts import ActLog
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.errors import (
     ChannelConflict,
     ContentError,
     InvalidName,
     InvalidSetting,
+    RecordsLost,
     UnsignedContent,
 )
 from churn_assets.store.local import LocalBackend
+from churn_assets.store.logs import log_names
+from churn_assets.store.marks import SeenRecords
+from churn_assets.store.names import record_key
 from churn_assets.store.resigning import sign_store
 from churn_assets.store.signatures import SignaturePolicy, Signatures, TrustedKey, new_signing_key
 from churn_assets.store.transfer import copy_store
@@ -40,23 +46,23 @@ def act(log, seq, kind="stop", **more):
 
 
 def file_of(local, seq):
-    return local.backend.root / act_key("quickstart.offers", seq)
+    return local.backend.root / record_key("acts/quickstart.offers", seq)
 
 
 def test_acts_stand_in_order_and_the_newest_says_how_things_are(log, local):
-    assert (log.newest(), log.history()) == (None, [])
+    assert (log.head(), log.history()) == (None, [])
     act(log, 0, details={"request": 1})
     act(log, 1, "resume")
     assert [each.kind for each in log.history()] == ["stop", "resume"]
-    assert log.newest().kind == "resume"
+    assert log.head().kind == "resume"
     assert [each.seq for each in log.history(since=1)] == [2]
     assert (log.moved_since(1), log.moved_since(2)) == (True, False)
-    assert act_logs(local) == ["quickstart.offers"]
+    assert log_names(local) == ["acts/quickstart.offers"]
 
 
 def test_of_two_who_act_at_once_one_is_refused(log):
     act(log, 0)
-    with pytest.raises(ChannelConflict, match="record 1 already"):
+    with pytest.raises(ChannelConflict, match="found record 1 by anna, expected none"):
         act(log, 0)
     assert len(log.history()) == 1
 
@@ -76,9 +82,37 @@ def test_what_was_touched_is_refused_by_name(log, local, touch):
         act(other, 0)
         act(other, 1, "resume")
         path.chmod(0o644)
-        path.write_bytes(other.store.backend.read(act_key("quickstart.offers", 2)))
+        path.write_bytes(other.store.backend.read(record_key("acts/quickstart.offers", 2)))
     with pytest.raises(ContentError, match=r"log quickstart\.offers"):
         log.history()
+
+
+@pytest.mark.parametrize("witness", ["mark", "seen", "signature"])
+def test_a_newest_act_that_was_deleted_is_missed(local, tmp_path, witness):
+    """Else whoever deletes the record of a stop lets every server that starts make offers again."""
+    seen = SeenRecords(tmp_path / "seen") if witness == "seen" else None
+    store = signed(local.backend, seen=seen)
+    log = ActLog(store, "quickstart.offers")
+    act(log, 0, "resume")
+    act(log, 1)
+    publish_note(store, "release", NOW)  # its signature says how long the log was
+    gone = file_of(local, 2).relative_to(local.backend.root).as_posix()
+    keys = [gone, *local.backend.list(f"signatures/{gone}/")]
+    keys += [f"marks/{gone}"] if witness != "mark" else []
+    for key in keys:
+        local.backend.delete(key)
+    problems = verify_store(store).problems
+    assert problems
+    assert all(each.startswith("log quickstart.offers: ") for each in problems)
+    if witness != "signature":
+        with pytest.raises(RecordsLost, match="found nothing, expected a record: 2 were there"):
+            log.head()
+        assert log.forget_lost() == 1
+    assert log.head().kind == "resume"
+
+
+def test_a_text_that_is_none_is_kept_as_its_codes(log):
+    assert log.append("stop", expected_seq=0, actor="anna", reason="\udcff", now=NOW).reason == "\\udcff"
 
 
 def test_names_and_reasons_are_bounded(local, log):
@@ -97,16 +131,16 @@ def test_where_signatures_are_asked_for_a_promoter_signs(local, log):
     policy = SignaturePolicy(require_signatures=True, trusted_keys=keys)
     act(log, 0)  # before they were asked for
     strict = ArtifactStore(local.backend, None, Signatures(policy, {}))
-    signed = ActLog(strict, "quickstart.offers")
+    asking = ActLog(strict, "quickstart.offers")
     with pytest.raises(UnsignedContent):
-        signed.newest()
+        asking.head()
     able = ArtifactStore(local.backend, None, Signatures(policy, {"CHURN_PROMOTER_KEY": private.decode()}))
     assert sign_store(able, vouch=True) == (1, [])
-    assert signed.newest().seq == 1
+    assert asking.head().seq == 1
     with pytest.raises(InvalidSetting, match="CHURN_PROMOTER_KEY: not set"):
-        act(signed, 1)
+        act(asking, 1)
     act(ActLog(able, "quickstart.offers"), 1, "resume")
-    assert [each.kind for each in signed.history()] == ["stop", "resume"]
+    assert [each.kind for each in asking.history()] == ["stop", "resume"]
 
 
 def test_looks_are_kept_by_day_newest_first(local):
@@ -125,7 +159,7 @@ def test_a_whole_store_is_verified_and_copied_with_them(local, log, tmp_path):
     act(log, 0)
     note_access(local.backend, "quickstart", AccessRecord(who="anna", what="customer", whom="c", at=NOW))
     found = verify_store(local, readers=READERS)
-    assert (found.problems, found.foreign, found.others) == ([], [], 2)
+    assert (found.problems, found.foreign, found.records, found.others) == ([], [], 1, 1)
     copy = ArtifactStore(LocalBackend(tmp_path / "copy"))
     assert copy_store(local, copy, lambda *_: None).problems == []
     assert ActLog(copy, "quickstart.offers").history() == log.history()

@@ -246,6 +246,20 @@ def test_a_machine_that_cannot_remember_says_so_and_goes_on(
     assert "it will prove nothing" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "kept",
+    ["", "[]", '{"seq": -5, "sha256": "x"}', '{"seq": 1e400, "sha256": "x"}', '{"seq": null}', "[" * 100_000],
+)
+def test_what_is_no_memory_proves_nothing_and_is_told(
+    kept: str, backend: Backend, refs: list[ArtifactRef], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = ArtifactStore(backend, seen=SeenRecords(tmp_path / "seen"))
+    promote(store, refs[0])
+    store.seen.path("champion").write_text(kept)
+    assert Channel(store, "champion").head().seq == 1
+    assert "it proves nothing" in caplog.text
+
+
 def test_a_record_rewritten_with_a_valid_seal_breaks_the_chain(
     store: ArtifactStore, refs: list[ArtifactRef], backend: Backend
 ) -> None:

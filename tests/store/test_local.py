@@ -186,3 +186,15 @@ def test_a_bucket_or_prefix_that_cannot_be_one_is_refused_by_name(uri: str, tmp_
 def test_another_location_is_refused_by_name(uri: str, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedLocation, match="store uri"):
         open_store(uri, root=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_stands_where_drafts_belong_is_named_as_that(tmp_path, kind):
+    backend = LocalBackend(tmp_path / "store")
+    (tmp_path / "store").mkdir()
+    place = tmp_path / "store" / ".tmp"
+    place.write_text("x") if kind == "file" else place.symlink_to(tmp_path)
+    with pytest.raises(CorruptArtifact, match=r"^\.tmp: found a symbolic link or another kind of file"):
+        backend.create("channels/c/000000000001.json", b"x")
+    place.unlink()
+    backend.create("channels/c/000000000001.json", b"x")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from shelf import NOTE, publish_note
 from signed_store import BUILDER, KEYS, PROMOTER, environment, signed, trusted
 from store_cases import NOW, LineFormat, act, days, overwrite, promote, published_line
 
+from churn_assets.store.acts import ActLog
 from churn_assets.store.artifacts import ArtifactRef, ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import canonical_json, seal, sha256_bytes, unseal
 from churn_assets.store.channels import Channel
+from churn_assets.store.erasures import file_places, replace
 from churn_assets.store.errors import ContentError, InvalidSetting, ObjectMissing, UnsignedContent
 from churn_assets.store.gcs import GcsBackend
 from churn_assets.store.local import LocalBackend
@@ -339,12 +342,7 @@ class Thief:
     def replayed(self) -> None:
         """An older signed record under a newer number, or another channel's log in this one's place."""
         keys = self.backend.list("channels/champion/")
-        old = self.backend.read(keys[0])
-        digest = sha256_bytes(old)[:16]
-        signature = self.backend.read(f"{SIGNATURES}{keys[0]}/{KEYS[1].id}-{digest}.json")
-        target = f"channels/champion/{len(keys) + int(self.random.integers(2)):012d}.json"
-        self.put(target, old)
-        self.put(f"{SIGNATURES}{target}/{KEYS[1].id}-{digest}.json", signature)
+        self.again(keys[0], f"channels/champion/{len(keys) + int(self.random.integers(2)):012d}.json")
 
     def swapped_manifests(self) -> None:
         """Two honest versions with each other's files and manifests."""
@@ -366,6 +364,39 @@ class Thief:
             data[at] = ord("A") if data[at] != ord("A") else ord("B")
             self.put(each, bytes(data)) if self.random.integers(2) else self.backend.delete(each)
 
+    def lifted_stop(self) -> None:
+        """Offers made again: the record of the stop deleted, rewritten as another act, or answered by a forged one."""
+        key = self.backend.list(f"acts/{SWITCH}/")[-1]
+        stop = unseal(self.backend.read(key), file=key, schema_version=1)
+        kind = self.random.integers(4)
+        if kind == 0:
+            for each in (key, f"marks/{key}", *self.backend.list(f"{SIGNATURES}{key}/")):
+                self.backend.delete(each)
+        elif kind == 1:
+            self.put(key, seal({**stop, "kind": "resume"}))
+        elif kind == 2:
+            ActLog(self.plain, SWITCH).append("resume", expected_seq=2, actor="mallory", reason="", now=NOW)
+        else:  # the first record, which made offers, again behind the stop
+            first = self.backend.list(f"acts/{SWITCH}/")[0]
+            self.again(first, f"acts/{SWITCH}/000000000003.json")
+
+    def forged_erasure(self) -> None:
+        """Another file in the place of the leader's, as if a customer had been erased from it."""
+        ref = self.leader()
+        (old,) = file_places(self.backend, ref, self.plain.manifest(ref).files)
+        with tempfile.TemporaryDirectory() as folder:
+            evil = Path(folder) / "evil.json"
+            evil.write_bytes(canonical_json(f"evil {self.random.integers(1 << 30)}"))
+            replace(self.backend, ref, old, evil, rows=1, now=NOW)
+
+    def again(self, old: str, target: str) -> None:
+        """A signed record and its signature in another place."""
+        data = self.backend.read(old)
+        digest = sha256_bytes(data)[:16]
+        signature = self.backend.read(f"{SIGNATURES}{old}/{KEYS[1].id}-{digest}.json")
+        self.put(target, data)
+        self.put(f"{SIGNATURES}{target}/{KEYS[1].id}-{digest}.json", signature)
+
     def leader(self) -> ArtifactRef:
         return ArtifactRef.parse(str(self.head()[1]["release"]))
 
@@ -375,21 +406,22 @@ class Thief:
 
 KINDS = (
     Thief.resealed_record, Thief.forged_record, Thief.rewritten_file, Thief.moved_signature, Thief.own_key,
-    Thief.truncated, Thief.replayed, Thief.swapped_manifests, Thief.unsigned,
+    Thief.truncated, Thief.replayed, Thief.swapped_manifests, Thief.unsigned, Thief.lifted_stop, Thief.forged_erasure,
 )  # fmt: skip
+SWITCH = "champion.offers"
 
 
-def served(store: ArtifactStore) -> tuple[str, str] | None:
-    """What a server would answer with that starts now: the release that leads, loaded."""
-    head = Channel(store, "champion").head()
-    return None if head is None else (head.release, store.load(head.ref, NOTE))
+def served(store: ArtifactStore) -> tuple[str, str, str] | None:
+    """What a server would answer with that starts now: the release that leads, loaded; and whether it makes offers."""
+    head, switch = Channel(store, "champion").head(), ActLog(store, SWITCH).head()
+    return None if head is None or switch is None else (head.release, store.load(head.ref, NOTE), switch.kind)
 
 
 @pytest.fixture(params=["local", "gcs"])
 def stolen(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Backend, Path, int]:
     """A place that a thief owns: as readers reach it, where it is on this disk, and how often it is stolen."""
     if request.param == "local":
-        return LocalBackend(tmp_path / "stolen"), tmp_path / "stolen", 207
+        return LocalBackend(tmp_path / "stolen"), tmp_path / "stolen", 220
     bucket = request.getfixturevalue("bucket")
     return GcsBackend(bucket), request.getfixturevalue("gcs_server").folder / bucket, 2 * len(KINDS)
 
@@ -403,8 +435,10 @@ def test_of_200_consistent_mutations_by_who_owns_the_bucket_none_is_served_and_e
     for age in (3, 2, 1):
         promote(store, publish_note(store, "release", NOW - days(age)))
     publish_note(store, "release", NOW - days(0.5))
+    for seq, kind in enumerate(("resume", "stop")):
+        ActLog(store, SWITCH).append(kind, expected_seq=seq, actor="anna", reason="why", now=NOW)
     expected = served(store)
-    remembered = seen.path("champion").read_bytes()
+    shutil.copytree(seen.folder, tmp_path / "remembered")
     shutil.copytree(root, tmp_path / "honest")
     random = np.random.default_rng(18)
     unnamed, wrong = [], []
@@ -413,7 +447,8 @@ def test_of_200_consistent_mutations_by_who_owns_the_bucket_none_is_served_and_e
         shutil.rmtree(root)
         shutil.copytree(tmp_path / "honest", root)
         kind(Thief(backend, random))
-        seen.path("champion").write_bytes(remembered)
+        shutil.rmtree(seen.folder)
+        shutil.copytree(tmp_path / "remembered", seen.folder)
         reader = signed(backend, given={}, seen=seen)
         try:
             if served(reader) != expected:

@@ -87,7 +87,7 @@ def smaller(content: dict[str, Any]) -> None:
     content["reward_model"] = {
         "max_steps": 4,
         "compute": alone,
-        "gates": nothing | {"max_judge_disagreement": 1.0},
+        "gates": nothing | {"max_judge_disagreement": 1.0, "max_error_correlation": 1.0},
     }
     content["ppo_text"] = {
         "steps": 2,

@@ -152,7 +152,8 @@ def test_two_people_promote_watch_the_answer_change_and_roll_back(walked, person
     ask = anna.get_by_role("button", name="Ask for: promote")
     ask.click()
     assert "/console/releases/" in anna.url, "the browser asks for the reason before anything is sent"
-    anna.get_by_label("Why?").fill("the lift holds, see the report")
+    promote = anna.get_by_role("region", name="Promote this release")
+    promote.get_by_label("Why?").fill("the lift holds, see the report")
     ask.click()
     expect(anna.get_by_text("Asked for. Another person approves it below.")).to_be_visible()
     assert not anna.get_by_role("button", name="Approve").is_visible()

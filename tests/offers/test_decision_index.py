@@ -245,6 +245,8 @@ def test_whoever_goes_on_reads_what_is_new_and_what_came_late(index, backend, tm
     assert len(fetched) == 2
     assert len(next(log.newest_first())) == 1
     assert len(fetched) == 3, "whoever stops has read no more"
+    assert len(list(log.newest_first(since=NOW))) == 2
+    assert list(log.newest_first(since=NOW + timedelta(days=30))) == [], "segments that were full before"
 
 
 def test_an_index_that_was_made_anew_is_told_from_the_one_before(index, backend, tmp_path):

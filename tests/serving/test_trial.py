@@ -105,7 +105,7 @@ def test_propensities_are_those_of_the_design_whichever_release_decided(deciders
 
 def test_drawn_again_and_again_arms_are_as_frequent_as_their_propensities_say(deciders, customers):
     ours, theirs = deciders
-    batch = asked(customers[:40])
+    batch = asked(customers[:60])
     both, rounds = SideBySide(ours, theirs, 0.4, "trial 1"), 150
     z = []
     first = both.decide(batch, ROLLOUT)

@@ -53,7 +53,7 @@ def test_what_others_add_by_chance_is_hardly_believed(risk, seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_no_correction_keeps_those_who_would_stay(risk, seed):
-    """Where the log has fewer leave among the contacted, whoever they are: by chance, or as the baseline is too high."""
+    """Where fewer of the contacted leave, whoever they are: by chance, or as the baseline is too high."""
     rng = np.random.default_rng(seed)
     candidates = candidates_of(risk, rng)
     fewer = -0.01 * (np.arange(ARMS) > 0) * np.ones((len(risk), 1))

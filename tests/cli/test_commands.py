@@ -259,9 +259,10 @@ def test_explore_says_what_each_design_costs_before_a_server_starts(project):
     config.write_text(yaml.safe_dump(content))
     done = project.churn("explore", "--release", "latest", "--json")
     assert done.exit_code == 0, done.output
-    uniform, plausible = json.loads(done.output)["designs"]
+    uniform, plausible, top_two = json.loads(done.output)["designs"]
     assert (uniform["design"], uniform["configured"]) == ("uniform", True)
     assert plausible["cost"] <= uniform["cost"]
+    assert top_two["cost"] <= uniform["cost"]
     assert uniform["served"] + uniform["cost"] == pytest.approx(uniform["policy"])
     shown = project.churn("explore", "--release", "latest").output
     assert "money a decision" in " ".join(shown.split())

@@ -79,7 +79,7 @@ def test_a_release_over_a_member_whose_gate_failed_is_refused_in_a_later_run_too
     assert (
         "failed  risk_model  skipped, unchanged" in judged.stdout
     )  # a threshold is judged anew, not trained for
-    assert re.search(r"ranks_well: auc is 0\.8\d+, needed >= 0\.95", judged.stdout)
+    assert re.search(r"ranks_well: auc is 0\.8\d+, needed >= 0\.9\d+", judged.stdout)
     released = project.run("quickstart", "--select", "release")
     assert released.returncode == 1
     assert "check ranks_well: auc is 0.8" in released.stderr

@@ -31,12 +31,14 @@ def log(project, name="quickstart"):
 
 @pytest.fixture(scope="session")
 def twice(trained, tmp_path_factory):
-    """Two releases; the second policy was trained with shorter episodes. Tests must not change it."""
+    """Two releases; the second policy was trained for less time, with shorter episodes. Tests must not change it."""
     root = tmp_path_factory.mktemp("twice") / "project"
     shutil.copytree(trained.root, root)
     project = type(trained)(root)
     assert project.churn("promote", "--reason", "first", "--actor", "ann").exit_code == 0
-    project.configure(lambda content: content["ppo_decision"].update(episode_length=11))
+    project.configure(
+        lambda content: content["ppo_decision"].update(episode_length=11, ppo={"total_timesteps": 65_536})
+    )
     done = project.run("quickstart", "--select", "ppo_decision+")
     assert done.returncode == 0, done.stdout + done.stderr
     return project
@@ -94,7 +96,7 @@ def test_diff_tells_figures_thresholds_digests_and_files_that_differ_and_nothing
         ("version", ""),
         ("content", ""),
         ("config", ""),
-        ("metric", "captured_in_training"),
+        ("metric", "timesteps"),
         ("gate", "captures_the_gain: gain_captured"),
         ("file", "policy.safetensors"),
     ):

@@ -244,6 +244,7 @@ def test_a_long_curve_keeps_its_ends():
 
 def test_assets_show_group_kinds_owners_columns_and_description(toy, metadata_of):
     specs = {spec.key.to_user_string(): spec for spec in toy.defs.resolve_all_asset_specs()}
+    assert specs.pop("customer_decisions").group_name == "3_decisions", "after all that is trained"
     assert {name: spec.group_name for name, spec in specs.items()} == {
         "customers": "1_customers",
         "risk_model": "2_risk",

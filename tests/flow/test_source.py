@@ -240,8 +240,8 @@ def test_what_no_language_model_imports_remakes_none(commented, file):
     assert not LANGUAGE_MODELS & set(commented[f"churn_assets/{file}"]["training"])
 
 
-def test_the_world_that_writes_the_log_remakes_the_log(commented):
-    assert commented["churn_assets/offers/world.py"]["training"] == ["offer_log"]
+def test_the_world_that_writes_logs_of_offers_and_of_messages_remakes_both(commented):
+    assert commented["churn_assets/offers/world.py"]["training"] == ["offer_log", "preferences"]
 
 
 def test_a_threshold_is_no_reason_to_train_again(commented):

@@ -75,6 +75,22 @@ def tiny_reward(some_preferences, tiny_sft) -> RewardModel:
 
 
 @pytest.fixture(scope="session")
+def reward_that_is_opposed(tiny_reward) -> RewardModel:
+    """The same rewards, and a judge who likes the opposite of what is rewarded."""
+    from churn_assets.message.model.judge import Judge
+    from churn_assets.message.model.scoring import Scorer, score
+
+    scorer = Scorer.of(tiny_reward)
+
+    class Opposed(Judge):
+        def score(self, prompts, texts, ended):
+            return -score(scorer, prompts, texts, ended)
+
+    judge = Opposed(tiny_reward.judge.weights, -tiny_reward.reward.mean, tiny_reward.reward.std)
+    return replace(tiny_reward, judge=judge)
+
+
+@pytest.fixture(scope="session")
 def tiny_policy(tiny_sft, tiny_reward, some_messages) -> TextPolicy:
     from churn_assets.message.training.ppo import train_ppo
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from tiny_models import PPO
 
-from churn_assets.message.model.language_model import ModelError, RewardNetwork
+from churn_assets.message.model.language_model import ModelError
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.training.grpo import train_grpo
 from churn_assets.message.training.rollouts import COLUMNS
@@ -58,15 +58,7 @@ def test_a_reward_model_of_another_sft_model_is_refused_by_name(tiny_sft, tiny_r
         train_grpo(tiny_sft, replace(tiny_reward, sft_digest="0" * 64), some_messages, GRPO, seed=0)
 
 
-def test_training_ends_where_the_judge_turns(tiny_sft, tiny_reward, some_messages):
-    opposed = RewardNetwork(
-        {
-            name: -values if name == "score.weight" else values
-            for name, values in tiny_reward.reward.weights.items()
-        },
-        -tiny_reward.reward.mean,
-        tiny_reward.reward.std,
-    )
+def test_training_ends_where_the_judge_turns(tiny_sft, reward_that_is_opposed, some_messages):
     config = GRPO.model_copy(
         update={
             "steps": 25,
@@ -79,7 +71,7 @@ def test_training_ends_where_the_judge_turns(tiny_sft, tiny_reward, some_message
         }
     )
 
-    policy = train_grpo(tiny_sft, replace(tiny_reward, judge=opposed), some_messages, config, seed=0)
+    policy = train_grpo(tiny_sft, reward_that_is_opposed, some_messages, config, seed=0)
 
     assert policy.model.record.figures["stopped_by_judge"]
     assert policy.model.record.figures["steps"] < 25

@@ -15,7 +15,6 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from churn_assets.message.config import SafetyRules
 from churn_assets.message.guides import guide_of_messages
 from churn_assets.message.model.audit import says_only
-from churn_assets.message.model.judge import Judge
 from churn_assets.message.model.language_model import (
     LanguageModel,
     ModelError,
@@ -353,17 +352,10 @@ def test_a_judge_that_rises_or_wavers_within_the_tolerance_has_not_turned():
 
 
 def test_training_ends_with_the_weights_of_the_judges_best_step(
-    tiny_sft, tiny_reward, some_messages, monkeypatch
+    tiny_sft, reward_that_is_opposed, some_messages, monkeypatch
 ):
-    """A judge who likes the opposite of what is rewarded, and a policy that learns fast."""
-    scorer = Scorer.of(tiny_reward)
-
-    class Opposed(Judge):
-        def score(self, prompts, texts, ended):
-            return -score(scorer, prompts, texts, ended)
-
-    opposed = Opposed(tiny_reward.judge.weights, -tiny_reward.reward.mean, tiny_reward.reward.std)
-    reward = replace(tiny_reward, judge=opposed)
+    """A policy that learns fast."""
+    reward = reward_that_is_opposed
     config = PPO.model_copy(
         update={
             "steps": 30,

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.customers.labels import LEAST_HISTORIES, SLACK
-from churn_assets.customers.schema import ID, ROW_DATE
+from churn_assets.customers.schema import CHURNED, ID, ROW_DATE
 from churn_assets.customers.table import CustomerTable
 from churn_assets.offers.log import OfferLog, OfferLogError
 
@@ -46,8 +46,11 @@ def months_followed(log: OfferLog, customers: CustomerTable) -> Floats:
     """(n,) months since the customer's first decision; zeros where the log does not follow its customers.
 
     It does if it decides about the same ones again, never within a label window and never after they have left. Whoever
-    writes several answers of one customer down, each as of the same features, does not.
+    writes several answers of one customer down, each as of the same features, does not; nor does a log that does not
+    know who left.
     """
+    if CHURNED not in log.frame or log.of_outcome:
+        return np.zeros(len(log))
     customer, months = log.positions(customers.ids), log.months
     order = np.lexsort((months, customer))
     again = np.diff(customer[order]) == 0

@@ -40,7 +40,7 @@ def watch(shop: WatchedShop, webhook: str) -> Daemon:
     shop.publish("wasteful", 1, always_the_largest_offer)
     shop.prove(shop.releases["wasteful"], None)
     project.lead(shop.releases["wasteful"])
-    shop.serve(6)  # so many that a better candidate is certainly no worse, at all looks
+    shop.serve(8)  # so many that a better candidate is certainly no worse, at all looks
 
     path = root / "configs" / f"{EXPERIMENT}.yaml"
     content: dict[str, Any] = yaml.safe_load(path.read_text())

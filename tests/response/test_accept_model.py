@@ -191,8 +191,10 @@ def any_offer(fitted):
     frame = pd.DataFrame(
         {
             "customer_id": fitted.table.ids[customer],
+            "decided_at": pd.Timestamp("2026-03-01", tz="UTC"),
             "arm": ids,
             "prior_offers": 0,
+            "churned": 0,
             "accepted": (rng.random(rows) < share).astype(int),
         }
     )

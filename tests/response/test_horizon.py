@@ -49,10 +49,11 @@ def played(shop, name):
     return found
 
 
-def test_with_frailty_much_is_taken_off_what_mean_models_say_and_nothing_is_lost(shop):
+def test_with_frailty_less_is_said_than_by_mean_models_and_nothing_is_lost(shop):
     said, true, on_means, true_on_means = played(shop, "frailty")
-    # How large effects are is misjudged alike by both; see `benchmarks.horizon` for means over seeds.
-    assert said / true < 0.85 * on_means / true_on_means
+    # How large effects are is misjudged alike by both; see `benchmarks.horizon` for means over seeds. What an effect on
+    # loyal customers would bring, of which frailty takes most, mean models say no more since no stayer can be kept.
+    assert said / true < 0.9 * on_means / true_on_means
     assert true > true_on_means - 0.3
 
 

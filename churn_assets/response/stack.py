@@ -21,7 +21,7 @@ from churn_assets.response.direct import LogRows
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-WEIGHED = 0.15
+WEIGHED = 0.25
 """Standard deviation of weights about those of the form that explains most alone, before the log is seen."""
 CORRECTED = 0.08
 """Standard deviation of corrections, in shares of customers, before the log is seen."""

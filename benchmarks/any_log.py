@@ -187,7 +187,8 @@ def first_campaign() -> Iterator[Figure]:
         shown += intervals
         errors.append(design_errors(ground))
         covered = sum(each.covers for each in intervals)
-        print(f"seed {ground.seed}: {lift}, {covered} of {intervals}", flush=True)
+        told = f"{covered} of {len(intervals)} intervals, design errors {np.round(errors[-1], 3)}"
+        print(f"seed {ground.seed}: {lift}, {told}", flush=True)
     ours, theirs = (
         float(np.mean([getattr(each, name) for each in lifts])) for name in ("campaign", "logged")
     )

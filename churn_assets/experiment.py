@@ -453,7 +453,11 @@ def completed_for_outcome(content: dict[str, Any]) -> dict[str, Any]:
     assert isinstance(economics, dict)
     most = outcome.get("worth") or outcome.get("largest")
     amount = "largest" in outcome
-    label = {"column": outcome.get("column"), "window_months": outcome.get("window_days", 0) / DAYS_A_MONTH}
+    days = outcome.get("window_days", 0)
+    window = (
+        days / DAYS_A_MONTH if isinstance(days, int | float) else days
+    )  # its own section refuses what is no number
+    label = {"column": outcome.get("column"), "window_months": window}
     follows: dict[str, Any] = {
         "economics": {"value_horizon_months": 1, "discount_months": 1} | ({} if amount else {"margin": 1.0}),
         "customers": {
@@ -462,7 +466,7 @@ def completed_for_outcome(content: dict[str, Any]) -> dict[str, Any]:
             "constants": {LARGEST_OUTCOME: most},
             "gates": {"min_label_rate": 0.0, "max_label_rate": 1.0},
         },
-        "risk_model": {"gates": {"min_auc": 0.5, "min_brier_skill": -0.01}},
+        "risk_model": {"gates": {"min_auc": 0.5, "min_brier_skill": -0.01, "min_spread": 0.0001}},
         "accept_model": {},
         "effect_model": {},
         "ppo_decision": {

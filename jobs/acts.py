@@ -19,12 +19,12 @@ ACTOR = "automation"
 
 def deciders(scene: Scene, candidate: ArtifactRef, leader: ArtifactRef) -> tuple[list[Any], list[str]]:
     """What a candidate, the leader, and those that led before it decide with; and who of these is broken, and why."""
-    from churn_assets.deciding.risk_only import decider_of
+    from churn_assets.deciding.risk_only import comparing_no_arms, decider_of
     from churn_assets.release.deciding import load_release
     from churn_assets.release.promotion import held_against
 
     def decider(ref: ArtifactRef) -> Any:
-        return decider_of(load_release(scene.store, ref)[1], str(ref))
+        return decider_of(comparing_no_arms(load_release(scene.store, ref)[1]), str(ref))
 
     found, broken = [decider(candidate), decider(leader)], []
     for ref in held_against(scene.channel.history(), leader, candidate):

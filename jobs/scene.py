@@ -114,8 +114,12 @@ class Scene:
             return []
 
     def trial(self) -> RunningTrial | None:
-        """The trial that goes on, likewise."""
-        return trial_now(self.store, self.channel, self.now) if self.trials() else None
+        """The trial that goes on, likewise; none where its record holds no design."""
+        try:
+            return trial_now(self.store, self.channel, self.now) if self.trials() else None
+        except ContentError as error:
+            self.told.append(f"trials are left out: {error}")
+            return None
 
     def first_led(self, release: ArtifactRef) -> datetime:
         """When a release began to lead for the first time; it was served at no time before."""

@@ -88,6 +88,8 @@ def _limit(scene: Scene, index: "DecisionIndex", trial: RunningTrial, guardrails
     from churn_assets.monitoring.served import label_window
     from churn_assets.offers.decision_index import Reign
 
+    if not guardrails.limits:
+        return ""
     record = trial.record
     reign = Reign(record.seq, trial.design.candidate, record.at, side="candidate")
     index.settle(reign, scene.now, label_window(scene.experiment))

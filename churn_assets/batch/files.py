@@ -126,7 +126,7 @@ def create_arrays(path: Path, **arrays: NDArray[Any]) -> bool:
     return create(path, write)
 
 
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Arrays by name."""
+def read_arrays(path: Path, *names: str) -> dict[str, NDArray[Any]]:
+    """These arrays by name; no other is read."""
     with np.load(path, allow_pickle=False) as found:
-        return {name: found[name] for name in found.files}
+        return {name: found[name] for name in names}

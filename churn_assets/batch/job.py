@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -29,8 +29,7 @@ from churn_assets.customers.features import too_far
 from churn_assets.customers.table import CustomerTableError
 from churn_assets.deciding.decider import NO_ROLLOUT, Decider, Rollout
 from churn_assets.deciding.files import load_models, save_models
-from churn_assets.deciding.release_models import ReleaseModels
-from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, decider_of
+from churn_assets.deciding.risk_only import AnyDecider, DecidingModels, comparing_no_arms, decider_of
 from churn_assets.deciding.secret import assignment_key
 from churn_assets.deciding.table import TableDecisions, decide_part_rows
 from churn_assets.deciding.trial import SideBySide
@@ -132,17 +131,12 @@ class BatchOutcome:
     outside: Mapping[str, int]
     said: tuple[str, ...]
     spend: float
-    releases: Mapping[str, int] = field(default_factory=dict)
+    releases: Mapping[str, int]
 
     @property
     def decided(self) -> int:
         """Rows with a decision."""
         return self.rows - self.undecided
-
-
-def _deciding(models: DecidingModels) -> DecidingModels:
-    """What a batch decides by: it explores by no design that compares arms."""
-    return models.comparing_no_arms if isinstance(models, ReleaseModels) else models
 
 
 def begin_batch(
@@ -169,10 +163,10 @@ def begin_batch(
     ):
         raise TableError(f"{folder}: found other files, expected a folder of a batch, or none; move it away")
     folder.mkdir(parents=True, exist_ok=True)
-    save_models(_deciding(models), folder)
+    save_models(comparing_no_arms(models), folder)
     if candidate is not None:
         (folder / TRIED).mkdir(exist_ok=True)
-        save_models(_deciding(candidate), folder / TRIED)
+        save_models(comparing_no_arms(candidate), folder / TRIED)
     create_json(folder / JOB, job.model_dump(mode="json"))
     return Job.model_validate(read_plain(folder / JOB))
 
@@ -305,7 +299,7 @@ def outcome(folder: Path) -> BatchOutcome:
     problems = merged_problems([TableProblem(**problem) for each in told for problem in each["problems"]])
     given = {arm: sums for arm, sums in arms.items() if sums}
     unlike, spend = tuple(dict.fromkeys(said)), math.fsum(each["spend"] for each in told)
-    releases = _summed(each.get("releases", {}) for each in told)
+    releases = _summed(each["releases"] for each in told)
     return BatchOutcome(rows, undecided, given, tuple(problems), outside, unlike, spend, releases)
 
 

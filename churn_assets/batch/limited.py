@@ -104,7 +104,9 @@ def grant(
     if (folder / GRANTED / TOGETHER).exists():
         return
     parts = read_plain(folder / STAGED)["parts"]
-    rows = sum(len(read_arrays(_arrays(folder / WANTED, each))["value"]) for each in range(parts))
+    rows = sum(
+        len(read_arrays(_arrays(folder / WANTED, each), "covered")["covered"]) for each in range(parts)
+    )
     create_json(folder / GRANTED / ALLOWED, {"before": before.tolist(), "most": allow(rows).tolist()})
     allowed = read_plain(folder / GRANTED / ALLOWED)
     most = np.array(allowed["most"], np.float64)
@@ -126,9 +128,10 @@ def grant(
 
 def stopped_of(folder: Path, number: int, limited: Limited) -> NDArray[np.int64] | None:
     """(m, K) codes of what caps and limits stop for the customers of a part; None where they stop nothing."""
-    codes: NDArray[np.int64] = read_arrays(_arrays(folder / WANTED, number))["capped"].astype(np.int64)
+    capped = read_arrays(_arrays(folder / WANTED, number), "capped")["capped"]
+    codes: NDArray[np.int64] = capped.astype(np.int64)
     if not limited.everything:
-        arm = read_arrays(_arrays(folder / GRANTED, number))["arm"].astype(np.int64)
+        arm = read_arrays(_arrays(folder / GRANTED, number), "arm")["arm"].astype(np.int64)
         more = more_than_granted(_problem(folder, number, limited.limits, limited.most), arm)
         codes = np.where((codes == 0) & more, BUDGET, codes)
     return codes if codes.any() else None
@@ -141,7 +144,7 @@ def use_of(folder: Path, number: int, limited: Limited, arm: NDArray[np.int64]) 
 
 
 def _problem(folder: Path, number: int, limits: Limits, most: NDArray[np.float64]) -> Knapsacks:
-    found = read_arrays(_arrays(folder / WANTED, number))
+    found = read_arrays(_arrays(folder / WANTED, number), "value", "cost", "covered")
     return Knapsacks.of(found["value"], found["cost"], most, limits.contacts, limits.arms, found["covered"])
 
 

@@ -42,7 +42,7 @@ from churn_assets.tables.config import DatabaseTable
 from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.raw import RawTable, plain_values
 from churn_assets.tables.source import read_source_chunks, source_content
-from churn_assets.tables.text import as_text
+from churn_assets.tables.values import id_texts
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -181,7 +181,7 @@ class DecidedWave:
                 added = _with_messages(raw, decided, self.decider, writers) if writers else decided
                 if file is not None:
                     file.write_columns(_beside_the_rows(raw, added.drop_columns(["customer_id"]), names))
-                yield _with_ids(raw, added, self.decider)
+                yield added if table is None else _with_ids(raw, added, self.decider)
 
         try:
             if self.spending is not None and self.uses:
@@ -279,7 +279,7 @@ def _with_ids(raw: RawTable, decided: pa.Table, decider: AnyDecider) -> pa.Table
     """Who each row is about, whether or not something was decided."""
     if decider.schema.id not in raw.columns:
         return decided
-    ids = pa.array([as_text(each) for each in raw.plain(decider.schema.id).to_pylist()], pa.string())
+    ids = pa.array(id_texts(raw, decider.schema.id), pa.string())
     return decided.set_column(decided.column_names.index("customer_id"), "customer_id", ids)
 
 

@@ -131,6 +131,8 @@ _ACTS = {
     "erase": "a part may have been erased: erase again, which goes on",
     "stop_offers": "it may have been done: look at `churn offers status` before you do it again",
     "resume_offers": "it may have been done: look at `churn offers status` before you do it again",
+    "start": "it may have been done: look at `churn trial status` before you do it again",
+    "stop": "it may have been done: look at `churn trial status` before you do it again",
     "forget": "it may have been done: look at `churn history`",
     "keys": "it may have been done: list the keys before you do it again",
     "run": "what was committed stays: run it again to go on",

@@ -11,7 +11,7 @@ from churn_assets.cli.errors import guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, JsonOption, open_place
 from churn_assets.cli.screen import out, print_json, table
 from churn_assets.cli.shown import one_line, styled
-from churn_assets.cli.store_commands import ActorOption, ReasonOption, needed_reason, user_name
+from churn_assets.cli.store_commands import ActorOption, ReasonOption, act_rows, needed_reason, user_name
 
 if TYPE_CHECKING:
     from churn_assets.serving.switch import SwitchAct
@@ -77,16 +77,7 @@ def offers_status(
 
     place = open_place(context, experiment)
     records = switch_log(place.store, place.other(channel).name).history()
-    rows = [
-        {
-            "record": each.seq,
-            "at": f"{each.at:%Y-%m-%d %H:%M:%S}",
-            "act": each.kind,
-            "actor": each.actor,
-            "reason": each.reason,
-        }
-        for each in reversed(records)
-    ]
+    rows = act_rows(records)
     stopped = place.experiment.serving.kill_switch or is_stopped(records[-1] if records else None)
     if as_json:
         print_json({"stopped": stopped, "acts": rows})

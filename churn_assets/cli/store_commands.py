@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from churn_assets.cli.screen import figure, note, out, print_json, size, table, 
 from churn_assets.cli.shown import one_line, styled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from churn_assets.store.acts import ActRecord
     from churn_assets.store.artifacts import ArtifactStore
 
 store_app = typer.Typer(no_args_is_help=True, help="Whole stores.")
@@ -55,6 +58,16 @@ def needed_reason(reason: str, command: str) -> str:
             f'churn {command} --reason "what was decided, and by what"',
         )
     return reason
+
+
+def act_rows(records: Sequence[ActRecord], *details: str) -> list[dict[str, Any]]:
+    """Acts of a log, the newest first, as rows of a table; each with some of its details."""
+    return [
+        {"record": each.seq, "at": f"{each.at:%Y-%m-%d %H:%M:%S}", "act": each.kind}
+        | {name: each.details.get(name, "") for name in details}
+        | {"actor": each.actor, "reason": each.reason}
+        for each in reversed(records)
+    ]
 
 
 @guarded

@@ -11,7 +11,7 @@ from churn_assets.cli.errors import guarded
 from churn_assets.cli.place import ChannelOption, ExperimentOption, JsonOption, ReleaseArgument, open_place
 from churn_assets.cli.screen import out, print_json, table
 from churn_assets.cli.shown import one_line, styled
-from churn_assets.cli.store_commands import ActorOption, ReasonOption, needed_reason, user_name
+from churn_assets.cli.store_commands import ActorOption, ReasonOption, act_rows, needed_reason, user_name
 
 trial_app = typer.Typer(
     no_args_is_help=True, help="Try a release on a share of the customers beside what leads."
@@ -110,17 +110,7 @@ def status(
             "share": trial.share,
             "grows_at": grows_at,
         }
-    rows = [
-        {
-            "record": each.seq,
-            "at": f"{each.at:%Y-%m-%d %H:%M:%S}",
-            "act": each.kind,
-            "candidate": each.details.get("candidate", ""),
-            "actor": each.actor,
-            "reason": each.reason,
-        }
-        for each in reversed(records)
-    ]
+    rows = act_rows(records, "candidate")
     if as_json:
         print_json({"trial": found, "acts": rows})
         return

@@ -11,12 +11,9 @@ from churn_assets.customers.schema import ID
 from churn_assets.customers.table import CustomerTable
 from churn_assets.gates.estimates import Estimate
 from churn_assets.gates.leaks import lone_band, lone_column
-from churn_assets.gates.noise import gate_beyond_noise, seen_deviation
+from churn_assets.gates.noise import LEAST_CHANCE, gate_beyond_noise, seen_deviation
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.gates.stability import population_stability
-
-LEAST_CHANCE = 0.0015
-"""How seldom a column that no more than keeps the limit is taken for a leak, over all columns of a table."""
 
 MAX_SPLIT_Z = 4.0
 """Both sides of the split come from one hash: their churn rates differ by chance, rarely by this much."""

@@ -279,6 +279,11 @@ def decider_of(models: DecidingModels, release: str) -> AnyDecider:
     return Decider(models, release) if isinstance(models, ReleaseModels) else RiskDecider(models, release)
 
 
+def comparing_no_arms(models: DecidingModels) -> DecidingModels:
+    """The same decisions at less cost, where nobody explores by a design that compares arms."""
+    return models.comparing_no_arms if isinstance(models, ReleaseModels) else models
+
+
 def risk_of_customers(models: DecidingModels, X: Floats) -> Floats:
     """(n,) P(churn within the label window) of customers (n, F), without contact."""
     if isinstance(models, ReleaseModels):

@@ -290,8 +290,9 @@ def _decisions(
         columns, tried = _columns(asked, decider, rollout, stopped)
         frame = columns_as_frame(columns, asked.table.ids, decider, now)
         if isinstance(decider, SideBySide):
-            theirs = columns_as_frame(columns, asked.table.ids, decider.candidate, now)
-            frame.loc[tried, ["decision_id", "release"]] = theirs.loc[tried, ["decision_id", "release"]]
+            theirs = decider.candidate.release
+            frame.loc[tried, "decision_id"] = decision_ids(theirs, asked.table.ids[tried], now)
+            frame.loc[tried, "release"] = theirs
         if propensities:
             every = zip(decider.menu.ids, columns.propensities.T, strict=True)
             frame = frame.assign(**{propensity_column(arm): each for arm, each in every})

@@ -256,7 +256,7 @@ def proof_of_use(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGa
     outcome = bool(yardstick.process.outcome)
     if captured is None or (outcome and (ours.first == ours.first[0]).all()):
         return gain(policy, yardstick, gates)
-    accepted = yardstick.tables.acceptance.max() > ROUNDING
+    accepted = not outcome or yardstick.tables.acceptance.max() > ROUNDING
     asked = [each for each in UPSTREAM[outcome:] if each != "accept_model" or accepted]
     rng = np.random.default_rng(SEED)
     verdicts: list[Gate] = []

@@ -119,10 +119,6 @@ class Knapsacks:
         """(J,) what (n,) arms use of each limit together, rounded once: in any order it is the same."""
         return uses(self, arm)
 
-    def worth(self, arm: Ints) -> float:
-        """What (n,) arms add together."""
-        return worth(self, arm)
-
     def without_the_impossible(self) -> Knapsacks:
         """The same problem, an arm that alone uses more than a limit has taken from its customer."""
         value = self.value

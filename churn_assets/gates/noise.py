@@ -11,11 +11,13 @@ import numpy as np
 from churn_assets.gates.estimates import Estimate
 from churn_assets.gates.report import Gate
 
+LEAST_CHANCE = 0.0015
+"""How seldom what no more than keeps a limit is refused."""
 POWER = 0.8
 """How often a gate that noise can fail sees what it says that it sees."""
 
 _NORMAL = NormalDist()
-_Z_POWER = _NORMAL.inv_cdf(0.9)
+Z_POWER = _NORMAL.inv_cdf(0.9)
 """More than `POWER`, so that what is said holds though standard errors are estimates and tails skewed."""
 
 
@@ -41,7 +43,7 @@ class NoiseBand:
     def of(cls, standard_error: float, chance: float = 0.025) -> NoiseBand:
         """The band beyond which a figure is once in 1 / `chance`, on the side that is refused."""
         known, z = float(np.nan_to_num(standard_error)), -_NORMAL.inv_cdf(chance)
-        return cls(known, z * known, (z + _Z_POWER) * known)
+        return cls(known, z * known, (z + Z_POWER) * known)
 
     @classmethod
     def above_share(cls, limit: float, standard_error: float, chance: float) -> NoiseBand:
@@ -90,4 +92,4 @@ def gate_no_worse(name: str, excess: Estimate, tolerated: float, detail: str) ->
 
 def seen_deviation(limit: float) -> str:
     """What a gate on standard errors sees, for its detail."""
-    return f"one of {limit + _Z_POWER:.1f} is found 8 times in 10"
+    return f"one of {limit + Z_POWER:.1f} is found 8 times in 10"

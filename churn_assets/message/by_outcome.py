@@ -73,7 +73,7 @@ class Outcomes:
             sends["customer_id"].to_numpy(object),
             kinds,
             [_stratum(each) for each in prompts],
-            worth.of({name: sends[name].to_numpy(float) for name in OutcomeWorth.model_fields}),
+            worth.of(sends),
             _expected(models, half, prompts, texts),
             _chances(sends, kinds),
             models,
@@ -81,7 +81,7 @@ class Outcomes:
 
     @property
     def model(self) -> OutcomeModel:
-        """What texts are expected to bring, by half of the held-out customers."""
+        """What texts are expected to bring; fitted on one half of the held-out customers."""
         return self.models[0]
 
     def against(

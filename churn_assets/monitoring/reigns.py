@@ -21,13 +21,11 @@ class PastTrial:
 
     Attributes:
         seq: Number of the record that started it.
-        candidate: ``experiment/release/version``.
         start: When.
         end: When it was stopped; a day far ahead where it was not.
     """
 
     seq: int
-    candidate: str
     start: datetime
     end: datetime
 
@@ -40,9 +38,7 @@ def trials_beside(history: Sequence[ActRecord], record: int) -> tuple[PastTrial,
         record: Of the channel, by which it leads.
     """
     return tuple(
-        PastTrial(
-            act.seq, str(act.details.get("candidate")), act.at, _STILL_RUNS if then is None else then.at
-        )
+        PastTrial(act.seq, act.at, _STILL_RUNS if then is None else then.at)
         for act, then in zip_longest(history, history[1:])
         if act.kind == START and act.details.get("record") == record
     )

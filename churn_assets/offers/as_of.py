@@ -20,19 +20,24 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
-def rows_before(log: OfferLog, customers: CustomerTable) -> tuple[CustomerTable, Ints]:
+def rows_before(
+    log: OfferLog, customers: CustomerTable, followed: Floats | None = None
+) -> tuple[CustomerTable, Ints]:
     """Rows of the customers, and (n,) the row that each decision could know.
 
     Of a panel these are all its rows, and the newest from before the decision; otherwise the customers as they are.
     Where the log has features of its own, or follows customers of one row each (`months_followed`), there is a row for
-    each decision, with those features in the table's place and a tenure that has grown since the first one.
+    each decision, with those features in the table's place and a tenure that has grown since the first one. `followed`
+    is what `months_followed` found, where it was asked before.
 
     Raises:
         OfferLogError: A decision is about a customer who is not there, or of whom there is no row from before.
     """
     positions = log.positions(customers.ids)
     if customers.history is None:
-        return _as_logged(log, customers, positions, months_followed(log, customers))
+        return _as_logged(
+            log, customers, positions, months_followed(log, customers) if followed is None else followed
+        )
     place = _newest_before(log, customers.history)
     if (place < 0).any():
         raise OfferLogError(

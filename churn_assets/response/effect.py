@@ -318,8 +318,9 @@ class _Fitting:
         customer = log.positions(table.ids)
         group = cross_fit_groups(table, customer, config.cross_fits)
         rows = np.flatnonzero(group >= 0)
-        known, row = rows_before(log, table)
-        survived = months_followed(log, table)[rows] / table.schema.label_window_months
+        followed = months_followed(log, table)
+        known, row = rows_before(log, table, followed)
+        survived = followed[rows] / table.schema.label_window_months
         customer, group, risk = customer[rows], group[rows], risk[rows]
         X, q = known.X[row[rows]], acceptance[rows].astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0

@@ -21,7 +21,14 @@ from churn_assets.gates.metrics import (
     log_losses,
     roc_rows,
 )
-from churn_assets.gates.noise import POWER, NoiseBand, gate_beyond_noise, gate_no_worse, seen_deviation
+from churn_assets.gates.noise import (
+    LEAST_CHANCE,
+    POWER,
+    NoiseBand,
+    gate_beyond_noise,
+    gate_no_worse,
+    seen_deviation,
+)
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
@@ -44,9 +51,6 @@ from churn_assets.response.uncertainty import cells_of
 from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
-
-LEAST_CHANCE = 0.0015
-"""How seldom a model that no more than keeps a limit is refused."""
 
 NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
@@ -79,8 +83,9 @@ class HeldOutOffers:
         """Picks the rows whose customers no model was fitted on."""
         customer = log.positions(table.ids)
         held_out = table.held_out[customer]
-        known, row = rows_before(log, table)
-        survived = months_followed(log, table)[held_out] / table.schema.label_window_months
+        followed = months_followed(log, table)
+        known, row = rows_before(log, table, followed)
+        survived = followed[held_out] / table.schema.label_window_months
         return cls(log.where(held_out), customer[held_out], known.X[row[held_out]], survived)
 
     def where(self, rows: NDArray[np.bool_]) -> HeldOutOffers:

@@ -55,6 +55,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
         known_before: Columns that are known to be written before the outcome, though only leavers have some value.
         min_brier_skill: Least share of the Brier score of the mere base rate that the model saves, held
             out and less the noise.
+        min_spread: Least standard deviation of the risks of held-out customers: of a constant it is 0.
         least_p_value: How unlikely a figure may be of a sound model: each gate, and each over all slices or columns,
             refuses one such model in 1 / `least_p_value`, and no set of them more than one in 200.
         tolerated_error: Share of customers by which a mean, a slice or a calibration error may be off without
@@ -75,6 +76,7 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
     max_single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.9
     known_before: tuple[str, ...] = ()
     min_brier_skill: float = 0.05
+    min_spread: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.0015
     tolerated_error: Annotated[float, Field(ge=0, lt=1)] = 0.01
     tolerated_change: Annotated[float, Field(ge=0, lt=1)] = 0.05

@@ -381,12 +381,6 @@ def _where(row: dict[str, Any] | None, *names: str) -> str:
     return f"{row['feature']}: {row['level']} of {row['customers']} customers; {figures}"
 
 
-def _least_spread(risk: Floats) -> float:
-    """A hundredth; of a rare outcome, of which all risks are alike, a tenth of its variance."""
-    rate = float(risk.mean())
-    return min(0.01, rate * (1 - rate) / 10)
-
-
 def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfig) -> Outcome:
     """Real predictions: finite, varied, those of the published table, monotone where they must be."""
     rows = customers.rows
@@ -409,7 +403,11 @@ def integrity(model: RiskModel, customers: CustomerTable, config: RiskModelConfi
         Gate("lowest_risk", float(risk.min()), ">=", 1e-6),
         Gate("highest_risk", float(risk.max()), "<=", 1 - 1e-6),
         Gate(
-            "spread", float(risk.std()), ">=", _least_spread(risk), "standard deviation of the held-out risks"
+            "spread",
+            float(risk.std()),
+            ">=",
+            config.gates.min_spread,
+            "standard deviation of the held-out risks",
         ),
     ]
     found += [

@@ -54,6 +54,7 @@ class TrialFollower:
         self._newest: ActRecord | None = None
         self._known = False
         self._pair: tuple[ServedRelease, ServedRelease] | None = None
+        self._at: tuple[int, float] | None = None
         self._bad: tuple[int, Trouble, float] | None = None
 
     @property
@@ -86,12 +87,14 @@ class TrialFollower:
             self._pair, self.trouble = None, self._bad[1]
             return
         known = None if self._pair is None else self._pair[1].candidate
+        share = trial.share_at(self._clock(), newest.at)
+        if self._pair is not None and self._pair[0] is leads and self._at == (newest.seq, share):
+            return
         try:
             if self._unable:
                 raise UnservableError(self._unable)
             ref = ArtifactRef.parse(trial.candidate)
             candidate = known if known is not None and known.ref == ref else self._load(ref)
-            share = trial.share_at(self._clock(), newest.at)
             both = beside(leads, candidate, share, epoch_of(newest))
         except (*BROKEN, UnservableError, ProfileError) as error:
             again_at = self._monotonic() + _AGAIN_SECONDS if isinstance(error, StoreError) else math.inf
@@ -99,7 +102,7 @@ class TrialFollower:
             self._pair, self.trouble = None, self._bad[1]
             _LOG.error("%s: the trial of %s is not served (%s)", self.log.name, trial.candidate, error)
             return
-        self._pair, self.trouble = (leads, both), None
+        self._pair, self._at, self.trouble = (leads, both), (newest.seq, share), None
 
 
 def beside(leads: ServedRelease, candidate: ServedRelease, share: float, epoch: str) -> ServedRelease:

@@ -664,7 +664,7 @@ def _refused_texts(table: RawTable, name: str, texts: list[str], problems: Probl
         way = _written(dated)
         said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
         remedy = f"{_date_remedy(name) if known else said}; {leave_out(name)}"
-        if others := [text for text in texts if text not in dated]:
+        if others := [text for text in texts if not _DATE.fullmatch(text)]:
             remedy = f"{remedy}; if {shown(others[0])} is no value: `reading: {{blanks: {others[:_FEW]}}}`"
         problems.add(f"dates ({shown(dated[0])})", "numbers or texts", column=name, remedy=remedy)
         return True

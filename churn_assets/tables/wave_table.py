@@ -65,8 +65,8 @@ class WaveTable:
 
 def _usual(rows: pa.Table) -> pa.Table:
     """Of the same types whatever the rows of a wave hold, as the next wave goes to the same columns."""
-    frame = rows.to_pandas()
-    times = {name: pd.to_datetime(frame[name], utc=True) for name in frame if str(name).endswith("_at")}
+    names = [name for name in rows.column_names if name.endswith("_at")]
+    times = {name: pd.to_datetime(rows.column(name).to_pandas(), utc=True) for name in names}
     for name, values in times.items():
         rows = rows.set_column(
             rows.column_names.index(name), name, pa.array(values, pa.timestamp("us", "UTC"))

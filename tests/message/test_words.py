@@ -24,10 +24,11 @@ from churn_assets.message.model.judge import Judge, with_signs
 from churn_assets.message.model.writing import Situation
 from churn_assets.message.text.safety import safety_of
 from churn_assets.message.text.template import plain_text
+from churn_assets.message.text.terms import in_sentence
 from churn_assets.message.training.config import OutcomeWorth
 from churn_assets.message.training.gate_config import PpoTextGates
 from churn_assets.message.training.judge import fit_judge
-from churn_assets.message.training.outcomes import OutcomeModel, pairs_by_outcome, told, untold
+from churn_assets.message.training.outcomes import OutcomeModel, pairs_by_outcome, untold
 from churn_assets.message.training.reward import _sends, judges_pairs, owners, train_reward
 from churn_assets.offers.economics import Economics
 
@@ -71,7 +72,7 @@ def chosen(sent, taught, config):
         for t, c, a in sends[["text", "customer_id", "arm"]].head(400).to_numpy()
     ]
     said = [each for each in said if each and "years" not in each and "long" not in each][:12]
-    texts = [[told(each, at.profile, at.arm) for each in said] for at in situations]
+    texts = [[in_sentence(each, at.profile, at.arm) for each in said] for at in situations]
     worth = taught.expected(
         [at.prompt for at in situations for _ in said], [text for row in texts for text in row]
     )

@@ -223,13 +223,14 @@ NOT_COMPARED = {
 
 
 @pytest.mark.parametrize("key", [key for key in RiskGates.model_fields if key not in NOT_COMPARED])
-def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(model, table, limits, key):
+def test_every_threshold_of_the_config_is_a_threshold_of_a_gate(model, table, config, limits, key):
     def judged(limits):
         outcomes = [
             gates.discrimination(model, table, limits),
             gates.calibration(model, table, limits),
             gates.slices(model, table, limits),
             gates.no_worse_than(model, model, table, limits),
+            gates.integrity(model, table, config.model_copy(update={"gates": limits})),
         ]
         return [gate for outcome in outcomes for gate in outcome.gates]
 

@@ -15,12 +15,12 @@ from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import MessagesConfig, SafetyRules
 from churn_assets.message.corpus.data import SEND_COLUMNS, splits_of
 from churn_assets.message.corpus.phrases import PRESSING_CALLS, SAID, TONES
-from churn_assets.message.corpus.sentences import Choices, in_sentence, write_draft
+from churn_assets.message.corpus.sentences import Choices, write_draft
 from churn_assets.message.corpus.words_world import WordsWorld
 from churn_assets.message.text.profile import Profile, profiles_of, prompt_of
 from churn_assets.message.text.safety import safety_of
 from churn_assets.message.text.template import plain_text
-from churn_assets.message.text.terms import offers_of
+from churn_assets.message.text.terms import in_sentence, offers_of
 
 TEMPLATE, PRESSING = "template", "pressing"
 VARIANTS: Mapping[str, float] = {TEMPLATE: 0.24, **dict.fromkeys(TONES, 0.17), PRESSING: 0.08}

@@ -60,6 +60,7 @@ from churn_assets.message.text.safety import Safety, safety_of
 from churn_assets.message.text.terms import (
     arm_facts,
     duration_words,
+    in_sentence,
     lasting,
     offers_of,
     worth_words,
@@ -258,15 +259,6 @@ def _invented(arm: Arm) -> Arm:
 
 def _one(options: Sequence[_T], rng: np.random.Generator) -> _T:
     return options[int(rng.random() * len(options))]
-
-
-def in_sentence(sentence: str, profile: Profile, arm: Arm) -> str:
-    """The sentence with service and offer; `{name}` stays, it is resolved when a message is sent."""
-    return (
-        sentence.replace("{service}", profile.service)
-        .replace("{worth}", worth_words(arm, profile.currency))
-        .replace("{duration}", duration_words(arm))
-    )
 
 
 Edit = Callable[[Draft, Profile, Arm, Choices, np.random.Generator], Draft]

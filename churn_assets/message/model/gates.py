@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from churn_assets.gates.estimates import Estimate, Floats, Integers, clustered_mean
+from churn_assets.gates.estimates import Z_ONE_SIDED_95, Estimate, Floats, Integers, clustered_mean
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.corpus import gold
 from churn_assets.message.model.author import OPPONENTS
@@ -103,8 +103,10 @@ def ranks_pairs(
     ]
     if truths:
         together = errors_together(margins, judge_margins, *truths)
-        low = float(np.tanh(np.arctanh(min(together, 1 - 1e-9)) - 1.645 / np.sqrt(max(1, len(right) - 5))))
-        detail = f"lower end of its 95 % interval; {together:.3f} of the errors of reward and judge, given what is true"
+        low = float(
+            np.tanh(np.arctanh(min(together, 1 - 1e-9)) - Z_ONE_SIDED_95 / np.sqrt(max(1, len(right) - 5)))
+        )
+        detail = f"one-sided 95 % lower bound; {together:.3f} of the errors of reward and judge, given what is true"
         gates.append(Gate("judge_error_correlation", low, "<=", config.max_error_correlation, detail))
     of_rule = {rule: np.array([each == rule for each in rules]) for rule in sorted({*rules} - {""})}
     if of_rule:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from churn_assets.arms import Arm, ArmConfig, Catalogue, Menu, amount_words, in_months, percents
 from churn_assets.message.text.languages.pack import Language
+
+if TYPE_CHECKING:
+    from churn_assets.message.text.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,15 @@ def worth_words(arm: Arm, currency: str) -> str:
     if terms.kind == "free_months":
         return terms.label(currency, arm.channel or "")
     return terms.gift_words or ""
+
+
+def in_sentence(sentence: str, profile: Profile, arm: Arm) -> str:
+    """The sentence with service and offer; `{name}` stays, it is resolved when a message is sent."""
+    return (
+        sentence.replace("{service}", profile.service)
+        .replace("{worth}", worth_words(arm, profile.currency))
+        .replace("{duration}", duration_words(arm))
+    )
 
 
 def duration_words(arm: Arm) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from churn_assets.message.config import OUTCOMES
 from churn_assets.message.training.gate_config import PpoTextGates, RewardGates, SftGates
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PositiveInt = Annotated[int, Field(ge=1)]
 PositiveFloat = Annotated[float, Field(gt=0)]
@@ -147,7 +150,7 @@ class OutcomeWorth(_Section):
     complained: float = -0.5
     """A complaint, beside whoever leaves over it."""
 
-    def of(self, outcomes: Mapping[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    def of(self, outcomes: Mapping[str, npt.NDArray[np.float64]] | pd.DataFrame) -> npt.NDArray[np.float64]:
         """(n,) of outcomes by name, each (n,): 0 or 1, or their chances."""
         return np.asarray(sum(getattr(self, name) * np.asarray(outcomes[name], float) for name in OUTCOMES))
 

@@ -46,7 +46,7 @@ def fit_judge(
     found = weights / (chosen @ weights).std()
     if sends is not None and len(sends):
         read = features(sends["prompt"].tolist(), sends["text"].tolist(), [True] * len(sends))
-        outcome = worth.of({name: sends[name].to_numpy(float) for name in type(worth).model_fields})
+        outcome = worth.of(sends)
         taken = (
             Ridge(alpha=PENALTY, solver="lsqr")
             .fit(read, outcome, sample_weight=weights_of_sends(sends))

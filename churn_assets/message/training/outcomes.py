@@ -21,7 +21,7 @@ from churn_assets.arms import Arm
 from churn_assets.message.config import OUTCOMES
 from churn_assets.message.model.judge import said_in_prompt, segments_in, words_of
 from churn_assets.message.text.profile import Profile
-from churn_assets.message.text.terms import duration_words, worth_words
+from churn_assets.message.text.terms import duration_words, in_sentence, worth_words
 from churn_assets.message.training.config import OutcomeWorth
 
 Floats = npt.NDArray[np.float64]
@@ -122,7 +122,7 @@ def pairs_by_outcome(
             of = situations[row]
             first, second = plain[row], plain[other]
             if of is not None and first is not None and second is not None and first != second:
-                made.append((prompts[row], told(first, *of), told(second, *of)))
+                made.append((prompts[row], in_sentence(first, *of), in_sentence(second, *of)))
     pairs = pd.DataFrame(made, columns=["prompt", "chosen", "rejected"])
     if not made:
         return pairs
@@ -137,7 +137,7 @@ def pairs_by_outcome(
 
 
 def untold(text: str, profile: Profile, arm: Arm) -> str | None:
-    """A text with signs for what it says of its customer and arm; None where it says another number."""
+    """The opposite of `in_sentence`, for another customer and arm of the same kind; None if it says another number."""
     for words, sign in (
         (profile.service, "{service}"),
         (worth_words(arm, profile.currency), "{worth}"),
@@ -145,12 +145,6 @@ def untold(text: str, profile: Profile, arm: Arm) -> str | None:
     ):
         text = text.replace(words, sign) if words else text
     return None if _NUMBER.search(text) else text
-
-
-def told(text: str, profile: Profile, arm: Arm) -> str:
-    """The text for another customer and arm of the same kind; the opposite of `untold`."""
-    text = text.replace("{service}", profile.service).replace("{worth}", worth_words(arm, profile.currency))
-    return text.replace("{duration}", duration_words(arm))
 
 
 def _read(prompt: str, text: str) -> tuple[set[str], tuple[float, ...]]:

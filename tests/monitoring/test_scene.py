@@ -3,11 +3,15 @@
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.monitoring.requests import Finding, PastRun, plan
+from churn_assets.store.channels import Channel
+from churn_assets.store.location import open_store
+from churn_assets.store.tried import START, trial_log
 from jobs.scene import Scene
 
 NOW = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
@@ -64,3 +68,16 @@ def test_a_run_that_a_wrong_clock_dated_keeps_no_training_waiting(wrong):
     assert found.request is not None
     held = plan("toy", [finding], [past(NOW - timedelta(hours=1))], config, {"customers": ()}, NOW)
     assert held.request is None
+
+
+@pytest.mark.parametrize("details", [{}, {"candidate": "toy/release/1"}], ids=["empty", "in part"])
+def test_a_record_that_holds_no_trial_is_told_and_stops_nothing_else(tmp_path, monkeypatch, details):
+    store = open_store("store", root=tmp_path)
+    log = trial_log(store, "toy")
+    log.append(START, expected_seq=0, actor="a thief", reason="?", now=NOW, details=details)
+    monkeypatch.setattr(Channel, "head", lambda self: SimpleNamespace(seq=1))  # something leads
+    seen = scene({}, NOW)
+    seen.project, seen.experiment = SimpleNamespace(store=lambda _: store), SimpleNamespace(channel="toy")
+    assert seen.trial() is None
+    (told,) = seen.told
+    assert told.startswith("trials are left out: ")

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import chain
 from pathlib import Path
 
@@ -279,3 +279,9 @@ def test_a_public_name_has_one_meaning():
     allowed = set(chain(*SAME_MEANING.values()))
     assert {name: where for name, where in twice.items() if name not in allowed} == {}
     assert allowed <= set(twice), "these are defined once now"
+
+
+def test_no_two_modules_of_tests_share_a_name():
+    """They are imported by their names alone: the second one is not collected."""
+    names = Counter(path.stem for path in (ROOT / "tests").rglob("*.py"))
+    assert [name for name, count in names.items() if count > 1 and name not in ("conftest", "__init__")] == []

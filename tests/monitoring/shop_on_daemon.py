@@ -19,6 +19,7 @@ from churn_assets.offers.world import DemoWorld
 SHARE, DECISIONS, TIMESTEPS = 0.3, 20_000, 65_536
 """Of customers, of past offers, of PPO: with these, a training of the decision branch keeps its gates in 14 s."""
 NEVER = 1_000_000
+LARGEST = "percent_30"
 CODE = """from pathlib import Path
 
 from churn_assets.definitions import Overrides, build_defs
@@ -34,13 +35,19 @@ def always_the_largest_offer(policy: DecisionPolicy) -> DecisionPolicy:
     return replace(policy, layers=(*hidden, (np.zeros_like(weight), sure)), skip=np.zeros_like(policy.skip))
 
 
+def moved_by_smaller_offers(decision: dict[str, Any]) -> float:
+    """Most who get one stay: whatever chance the decisions draw, who gives them certainly earns more."""
+    moved = decision["contact"] and decision["arm"]["id"] != LARGEST
+    return float((1 - decision["retention_probability"]) * (0.3 if moved else 1.0))
+
+
 def watch(shop: WatchedShop, webhook: str) -> Daemon:
     """The daemon, not started yet; decisions are not judged before `shop.configure` says when."""
     project, root = shop.project, shop.project.root
     shop.publish("wasteful", 1, always_the_largest_offer)
     shop.prove(shop.releases["wasteful"], None)
     project.lead(shop.releases["wasteful"])
-    shop.serve(8)  # so many that a better candidate is certainly no worse, at all looks
+    shop.serve(8, churn=moved_by_smaller_offers)
 
     path = root / "configs" / f"{EXPERIMENT}.yaml"
     content: dict[str, Any] = yaml.safe_load(path.read_text())

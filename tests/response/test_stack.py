@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from churn_assets.predictors.probability import logistic, logit
 from churn_assets.response.direct import LogRows
 from churn_assets.response.mediated import risk_of_survivors
-from churn_assets.response.stack import Stack
+from churn_assets.response.stack import Stack, mean_above
 
 ARMS = 3
 GIVEN = np.array([0.0, 0.1, 0.3])
@@ -72,6 +73,31 @@ def test_would_be_churners_are_kept_more_or_less_by_what_an_arm_gives(risk, much
     more = np.outer(risk, GIVEN / GIVEN.max() * -much)
     stack = Stack.fit(log_of(candidates["kept"] + more, risk, rng), candidates, GIVEN, EVERY_ROW, FORMS)
     assert -stack.shares[0, -1] * np.sign(much) > 0.01
+
+
+@pytest.mark.parametrize("mean", [1.0, -1.0, -10.0, -40.0])
+def test_a_share_that_cannot_be_below_nothing_is_believed_at_its_mean(mean):
+    """Exact for one; 80 standard deviations off nothing is infinite."""
+    (found,) = mean_above(np.array([[4.0]]), np.array([4.0 * mean]), np.zeros(1))
+    assert found == pytest.approx(stats.truncnorm.mean(-2 * mean, np.inf, mean, 0.5), rel=0.03)
+
+
+def test_the_mean_of_what_depends_on_each_other_is_that_of_what_is_drawn_and_not_cut():
+    precision, moment = np.array([[2.0, 0.9], [0.9, 1.0]]), np.array([0.5, -0.3])
+    covariance = np.linalg.inv(precision)
+    drawn = np.random.default_rng(1).multivariate_normal(covariance @ moment, covariance, 400_000)
+    found = mean_above(precision, moment, np.array([0.0, -np.inf]))
+    np.testing.assert_allclose(found, drawn[drawn[:, 0] > 0].mean(axis=0), atol=0.03)
+    assert (found == mean_above(precision, moment, np.array([0.0, -np.inf]))).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_where_a_log_hardly_tells_whether_contact_drives_away_not_nothing_is_believed(risk, seed):
+    rng = np.random.default_rng(seed)
+    candidates = candidates_of(risk[:2000], rng)
+    seen = log_of(candidates["kept"], risk[:2000], rng)
+    stack = Stack.fit(seen, candidates, GIVEN, EVERY_ROW[:2000], FORMS)
+    assert (stack.shares[1] > 0.002).all()
 
 
 def test_who_stayed_is_more_loyal_by_as_much_as_is_said():

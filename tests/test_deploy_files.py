@@ -56,6 +56,98 @@ def test_every_volume_of_the_service_is_mounted_where_a_variable_points():
     assert values["CHURN_API_KEYS"] == f"{mounted['api-keys']}/{item['path']}"
 
 
+PROBE = {
+    "httpGet": {"path": r"/[\w/]+", "port": r"\d+"},
+    **dict.fromkeys(("periodSeconds", "timeoutSeconds", "failureThreshold"), r"[1-9]\d*"),
+}
+NAME = r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?"
+KNOWN = {
+    "apiVersion": r"serving\.knative\.dev/v1",
+    "kind": "Service",
+    "metadata": {
+        "name": NAME,
+        "labels": {"team": r"[a-z0-9_-]{1,63}", "cost-centre": r"[a-z0-9_-]{1,63}"},
+        "annotations": {"run.googleapis.com/ingress": r"all|internal|internal-and-cloud-load-balancing"},
+    },
+    "spec": {
+        "template": {
+            "metadata": {
+                "annotations": {
+                    "run.googleapis.com/cpu-throttling": r"true|false",
+                    "run.googleapis.com/execution-environment": r"gen1|gen2",
+                    "autoscaling.knative.dev/minScale": r"\d+",
+                    "autoscaling.knative.dev/maxScale": r"[1-9]\d*",
+                }
+            },
+            "spec": {
+                "serviceAccountName": r"[a-z][a-z0-9-]+@PROJECT\.iam\.gserviceaccount\.com",
+                "containerConcurrency": r"[1-9]\d{0,2}|1000",
+                "timeoutSeconds": r"[1-9]\d{0,2}|[12]\d{3}|3[0-5]\d\d|3600",
+                "containers": [
+                    {
+                        "image": r"REGION-docker\.pkg\.dev/PROJECT/\w+/\w+@sha256:DIGEST",
+                        "args": [r"\S+"],
+                        "ports": [{"containerPort": r"\d{2,5}"}],
+                        "resources": {"limits": {"cpu": r"[1-8]|\d{2,4}m", "memory": r"\d+(Mi|Gi)"}},
+                        "env": [
+                            {
+                                "name": r"[A-Z][A-Z0-9_]*",
+                                "value": r".+",
+                                "valueFrom": {"secretKeyRef": {"name": NAME, "key": r"latest|\d+"}},
+                            }
+                        ],
+                        "startupProbe": PROBE,
+                        "livenessProbe": PROBE,
+                        "volumeMounts": [{"name": NAME, "mountPath": r"/[\w/]+"}],
+                    }
+                ],
+                "volumes": [
+                    {
+                        "name": NAME,
+                        "secret": {"secretName": NAME, "items": [{"key": r"latest|\d+", "path": r"[\w.]+"}]},
+                    }
+                ],
+            },
+        }
+    },
+}
+"""The fields of Cloud Run's services that we set, as its reference has them, and which values each may have."""
+
+
+def faults(found, known, where="service"):
+    """Fields that are not known and values that cannot be."""
+    if isinstance(known, dict):
+        for key, value in found.items():
+            place = f"{where}.{key}"
+            yield from faults(value, known[key], place) if key in known else [f"{place}: no such field"]
+    elif isinstance(known, list):
+        for place, value in enumerate(found):
+            yield from faults(value, known[0], f"{where}[{place}]")
+    elif re.fullmatch(known, str(found)) is None:
+        yield f"{where}: {found!r}"
+
+
+def test_the_service_has_the_fields_and_values_that_cloud_run_takes():
+    assert not [*faults(SERVICE, KNOWN)]
+    annotations = [SERVICE["metadata"]["annotations"], SERVICE["spec"]["template"]["metadata"]["annotations"]]
+    assert all(type(each) is str for one in annotations for each in one.values()), "annotations are texts"
+    for probe in ("startupProbe", "livenessProbe"):
+        assert CONTAINER[probe]["timeoutSeconds"] <= CONTAINER[probe]["periodSeconds"], probe
+    startup = CONTAINER["startupProbe"]
+    assert startup["failureThreshold"] * startup["periodSeconds"] <= 240, "Cloud Run waits no longer"
+
+
+def test_a_misspelt_field_and_a_value_that_cannot_be_are_found():
+    spoilt = yaml.safe_load((ROOT / "docs" / "production" / "cloud-run.yaml").read_text())
+    spec = spoilt["spec"]["template"]["spec"]
+    spec["containerConcurency"] = spec.pop("containerConcurrency")
+    spec["containers"][0]["resources"]["limits"]["memory"] = "2GB"
+    assert [*faults(spoilt, KNOWN)] == [
+        "service.spec.template.spec.containers[0].resources.limits.memory: '2GB'",
+        "service.spec.template.spec.containerConcurency: no such field",
+    ]
+
+
 @pytest.mark.parametrize("target", ["train", "train-cuda", "serve"])
 def test_the_dockerfile_has_its_targets(target):
     assert re.search(rf"^FROM \S+ AS {target}$", DOCKERFILE, re.MULTILINE)

@@ -39,6 +39,8 @@ from churn_assets.tables.raw import RawTable
 
 JOB, DECIDED = "job.json", "decided"
 TRIED = "models.tried"
+WRITTEN = "written.json"
+"""Set down before a table is written: whoever goes on looks whether it came to that."""
 PART_ROWS = 65_536
 """Rows of a part: about 100 MB while it is decided for."""
 
@@ -174,7 +176,7 @@ def begin_batch(
 def end(folder: Path) -> None:
     """Removes a batch; its mark last, so that a batch that was removed in part is no batch."""
     _opened.cache_clear()
-    for each in (STAGED, DECIDED, GRANTED, WANTED, ROWS):
+    for each in (STAGED, DECIDED, GRANTED, WANTED, WRITTEN, ROWS):
         path = folder / each
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     shutil.rmtree(folder)

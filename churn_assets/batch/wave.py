@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from churn_assets.batch.files import lock_of, read_told, unlock
+from churn_assets.batch.files import create_json, lock_of, read_told, unlock
 from churn_assets.batch.job import (
     DECIDED,
     PART_ROWS,
+    WRITTEN,
     BatchOutcome,
     Job,
     begin_batch,
@@ -162,6 +163,8 @@ class DecidedWave:
     ) -> Mapping[str, str]:
         """Enter what is used into the ledger, before anybody can send it; then write file and table, part by part.
 
+        A table that has these very decisions, as a process was killed before its file was whole, stays as it is.
+
         Args:
             file: The rows as they came in, with what was decided.
             table: What was decided, of whom.
@@ -187,7 +190,7 @@ class DecidedWave:
             if self.spending is not None and self.uses:
                 self.spending.keep(self.uses, self.outcome.decided)
             with file or nullcontext():
-                if table is None:
+                if table is None or self._has_come_to(table):
                     for _ in told():
                         pass
                 else:
@@ -196,6 +199,12 @@ class DecidedWave:
             self.end()
             raise
         return names
+
+    def _has_come_to(self, table: WaveTable) -> bool:
+        """Whether a process that was killed had written the table; it is asked only where one had begun to."""
+        if create_json(self.wave.folder / WRITTEN, str(table)):
+            return False
+        return table.holds(each.column("decision_id") for _, each in decisions(self.wave.folder))
 
     def end(self) -> None:
         """Removes the parts: all is written."""

@@ -30,6 +30,9 @@ OPTED_OUT, NOT_ELIGIBLE, CAP_REACHED, BUDGET = (
 )
 """Codes of some of `RULES`."""
 
+Stopped = Ints | Callable[[Ints, Floats], Ints]
+"""Which arms limits or caps stop, see `FirstContacts`."""
+
 
 @dataclass(frozen=True, eq=False)
 class FirstContacts:
@@ -41,7 +44,8 @@ class FirstContacts:
         prior_offers: m other offers in the recent window.
         opted_out: (m,) may not be contacted.
         may_get: (m, K) arms that the caller says may be offered; None for all.
-        stopped: (m, K) code of the rule by which limits or caps stop an arm, see `RULES`, else 0; None: none does.
+        stopped: (m, K) code of the rule by which limits or caps stop an arm, see `RULES`, else 0; None: none does. Or
+            what says so of `prior_offers` and of (m, K) what each arm can cost.
     """
 
     ids: Sequence[str]
@@ -49,7 +53,7 @@ class FirstContacts:
     prior_offers: Sequence[int]
     opted_out: Bools
     may_get: Bools | None = None
-    stopped: Ints | None = None
+    stopped: Stopped | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -152,7 +156,10 @@ def _forbidden(decider: Decider, found: Outlooks, asked: FirstContacts) -> Ints:
         allowed &= found["allowed"]
     if asked.may_get is not None:
         allowed &= asked.may_get
-    forbidden = np.where(allowed, 0 if asked.stopped is None else asked.stopped, NOT_ELIGIBLE)
+    stopped = asked.stopped
+    if callable(stopped):
+        stopped = stopped(np.asarray(asked.prior_offers), found["cost"])
+    forbidden = np.where(allowed, 0 if stopped is None else stopped, NOT_ELIGIBLE)
     forbidden[asked.opted_out] = OPTED_OUT
     forbidden[:, 0] = 0
     return forbidden

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,13 @@ import pandas as pd
 from churn_assets.customers.features import far_outside, too_far
 from churn_assets.customers.table import CustomerTableError, typed
 from churn_assets.deciding.budgets import capped_columns, counted_columns
-from churn_assets.deciding.columns import DecisionColumns, FirstContacts, decide_columns, reasons_in_words
+from churn_assets.deciding.columns import (
+    DecisionColumns,
+    FirstContacts,
+    Stopped,
+    decide_columns,
+    reasons_in_words,
+)
 from churn_assets.deciding.decider import NO_ROLLOUT, CustomerError, CustomerInput, Decider, Rollout
 from churn_assets.deciding.reasons import Told, in_words
 from churn_assets.deciding.release_models import canonical
@@ -217,10 +224,9 @@ def wanted_of_part(raw: RawTable, decider: Decider, now: datetime, limits: Limit
         limits: For its menu.
     """
     asked, _ = _good_rows(raw, decider, now, Problems(raw.where, CustomerTableError))
-    free = columns_of(asked, decider)
-    cost = np.where(np.arange(len(decider.menu)) > 0, free.cost, 0.0)
+    able = columns_of(asked, decider, stopped=partial(capped_columns, limits=limits))
+    cost = np.where(np.arange(len(decider.menu)) > 0, able.cost, 0.0)
     capped = capped_columns(asked.prior, cost, limits)
-    able = columns_of(asked, decider, stopped=capped) if capped.any() else free
     return PartWishes(counted_columns(able), cost, limits.covered(canonical(asked.table.X)), capped)
 
 
@@ -324,7 +330,7 @@ def columns_of(
     decider: Decider,
     rollout: Rollout = NO_ROLLOUT,
     price: float = 0.0,
-    stopped: NDArray[np.int64] | None = None,
+    stopped: Stopped | None = None,
 ) -> DecisionColumns:
     """What is decided for n customers of a table, a block of them at a time.
 
@@ -333,7 +339,7 @@ def columns_of(
         decider: Of the release that decides.
         rollout: Who is not left to the policy.
         price: λ ≥ 0, what a unit of spend is priced at.
-        stopped: (n, K) see `FirstContacts`.
+        stopped: (n, K), or what says so; see `FirstContacts`.
     """
     ids, rows, n = [str(each) for each in asked.table.ids], canonical(asked.table.X), len(asked.table)
     may_get = _may_get(asked.eligible, decider.menu)
@@ -346,7 +352,7 @@ def columns_of(
             asked.prior[block].tolist(),
             asked.opted_out[block],
             None if may_get is None else may_get[block],
-            None if stopped is None else stopped[block],
+            stopped if stopped is None or callable(stopped) else stopped[block],
         )
         found.append(decide_columns(decider, some, rollout, price))
     return DecisionColumns.joined(found)

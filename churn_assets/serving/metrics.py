@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -87,22 +87,24 @@ class Metrics:
         self._seconds_of = cache(self._seconds.labels)
         self._arm_of = cache(self._arms.labels)
         self._risk_of = cache(self._risk.labels)
+        self._flag_of = cache(self._flags.labels)
+        self._message_of = cache(self._messages.labels)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """A request was answered."""
         self._request_of(route, str(status)).inc()
         self._seconds_of(route).observe(seconds)
 
-    def decisions(self, arms: Iterable[str], risks: Iterable[float]) -> None:
+    def decisions(self, arms: Sequence[str], risks: Sequence[float]) -> None:
         """Customers were decided for: id of each one's arm, and risk of churn without contact."""
-        for arm, number in collections.Counter(arms).items():
+        for arm, number in _counts(arms):
             self._arm_of(arm).inc(number)
-        for band, number in collections.Counter(map(_band, risks)).items():
+        for band, number in _counts([_band(risk) for risk in risks]):
             self._risk_of(band).inc(number)
 
     def flagged(self, flag: str) -> None:
         """A decision was made under a flag."""
-        self._flags.labels(flag).inc()
+        self._flag_of(flag).inc()
 
     def outside(self, feature: str, customers: int) -> None:
         """Customers came who lie far outside of what was learned in a feature."""
@@ -110,7 +112,7 @@ class Metrics:
 
     def message(self, written_by: str, reason: str) -> None:
         """A message was made."""
-        self._messages.labels(written_by, reason).inc()
+        self._message_of(written_by, reason).inc()
 
     def outcomes(self, number: int) -> None:
         """Outcomes were received."""
@@ -164,6 +166,13 @@ class Metrics:
         return generate_latest(everybody)
 
 
+def _counts(names: Sequence[str]) -> Iterable[tuple[str, int]]:
+    """Each name with how often it occurs; most calls are about one customer."""
+    return [(names[0], 1)] if len(names) == 1 else collections.Counter(names).items()
+
+
 def _band(risk: float) -> str:
-    lower = min(int(risk * _RISK_BANDS), _RISK_BANDS - 1)
-    return f"{lower / _RISK_BANDS:g}-{(lower + 1) / _RISK_BANDS:g}"
+    return _BANDS[min(int(risk * _RISK_BANDS), _RISK_BANDS - 1)]
+
+
+_BANDS = tuple(f"{each / _RISK_BANDS:g}-{(each + 1) / _RISK_BANDS:g}" for each in range(_RISK_BANDS))

@@ -20,6 +20,9 @@ MAX_UNREAD_BYTES = 256 << 20
 LINGER_SECONDS = 1.0
 """How long a server that ends waits for the next request on a connection that was kept open."""
 
+WHOLE_BODY = "churn.whole_body"
+"""Extension of a request's scope: all of its body is here, and nobody has to wait for it."""
+
 _STEP = 4 << 10
 _AT_ONCE = struct.pack("ii", 1, 0)
 _END = b"\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -70,6 +73,10 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self._ending and self.cycle is not None and not self.pipeline:
             self.cycle.keep_alive = False
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self.scope.setdefault("extensions", {})[WHOLE_BODY] = {}
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

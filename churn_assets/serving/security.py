@@ -26,6 +26,7 @@ from churn_assets.serving.docs_page import DOCS_PATHS
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.openapi import DOCUMENT_PATH, LIVE_PATH, READY_PATH
 from churn_assets.serving.problems import Problem, problem_body
+from churn_assets.serving.protocol import WHOLE_BODY
 
 _LOG = logging.getLogger(__name__)
 
@@ -271,7 +272,7 @@ class Guard:
         _refuse_early(self._rate.wait(caller))
         if scope["method"] not in _BODY_METHODS:
             return receive
-        return await self._body(headers, receive)
+        return await self._body(scope, headers, receive)
 
     def _caller(self, scope: Scope, headers: Mapping[bytes, bytes]) -> str:
         client = scope.get("client")
@@ -286,7 +287,7 @@ class Guard:
             )
         return name
 
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
+    async def _body(self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive) -> Receive:
         """The whole body, in bounded memory and time."""
         kind = headers.get(b"content-type", b"").split(b";", 1)[0].strip().lower()
         if kind != b"application/json":
@@ -294,13 +295,19 @@ class Guard:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 18 or int(length) > self._limits.body_bytes:
             raise self._too_large()
+        if WHOLE_BODY in scope.get("extensions", ()):
+            body = await self._whole(receive)
+        else:
+            body = await self._in_time(receive)
+        return _Replay({"type": "http.request", "body": body, "more_body": False}, receive)
+
+    async def _in_time(self, receive: Receive) -> bytes:
         try:
             async with asyncio.timeout(self._limits.body_seconds):
-                body = await self._whole(receive)
+                return await self._whole(receive)
         except TimeoutError:
             expected = f"expected it within {self._limits.body_seconds:g} s"
             raise Problem(408, "the body took too long", expected) from None
-        return _Replay({"type": "http.request", "body": body, "more_body": False}, receive)
 
     async def _whole(self, receive: Receive) -> bytes:
         message = await receive()

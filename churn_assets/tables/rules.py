@@ -42,12 +42,18 @@ UNPRINTABLE_TEXT = rf"[\x00-\x08\x0b\x0c\x0e-\x1f{_UNSEEN}]"
 """The same of a text, which may have several lines."""
 
 
+_PLAIN_ID = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST_ID}}}")
+"""Most ids: nothing in them can be lost, unseen or composed."""
+
+
 def id_fault(text: str) -> str | None:
     """What is expected of an id where a text is none: the rule of tables (`values.parse_ids`) for a single one.
 
     >>> id_fault("7590-VHVEG"), id_fault("nan")
     (None, 'an id of somebody, as the customer table has it')
     """
+    if _PLAIN_ID.fullmatch(text) and text.lower() not in NOBODY:
+        return None
     if not text.strip() or text.casefold() in NOBODY:
         return "an id of somebody, as the customer table has it"
     if len(text) > LONGEST_ID or re.search(UNPRINTABLE, text):

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from churn_assets.tables.database import write_wave
+from churn_assets.tables.database import QueryError, opened, write_wave
+from churn_assets.tables.values import id_hash
+
+_ROWS = 100_000
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,24 @@ class WaveTable:
         """
         self.write_parts([pa.Table.from_pandas(frame, preserve_index=False)])
 
+    def holds(self, decisions: Iterable[pa.ChunkedArray]) -> bool:
+        """Whether the rows of the wave are those of these decisions, and no others.
+
+        Args:
+            decisions: Their ids, a part at a time, in any order; blanks count as rows.
+
+        Raises:
+            StoreError: The database refuses or does not answer.
+        """
+        database = opened(self.location, self.root)
+        wave = self.wave.replace("'", "''")
+        query = f"select decision_id from {database.quoted(self.table)} where wave = '{wave}'"
+        try:
+            there = _named(each.column(0) for each in database.chunks(query, _ROWS))
+        except QueryError:  # there is no such table, or it has other columns, as writing tells
+            return False
+        return there == _named(decisions)
+
     def write_parts(self, parts: Iterable[pa.Table]) -> None:
         """The same of rows that come a part at a time, all with the columns of the first."""
         failed: list[BaseException] = []
@@ -61,6 +83,15 @@ class WaveTable:
         finally:
             if failed:
                 raise failed[0]
+
+
+def _named(ids: Iterable[pa.ChunkedArray]) -> tuple[int, int]:
+    """How many ids, and a number that all of them make in any order."""
+    rows, total = 0, 0
+    for part in ids:
+        rows += len(part)
+        total += int(id_hash(part.drop_null().to_numpy()).sum(dtype=np.uint64))
+    return rows, total % 2**64
 
 
 def _usual(rows: pa.Table) -> pa.Table:

@@ -18,7 +18,7 @@ import pytest
 
 from churn_assets.batch import job as batch_job
 from churn_assets.batch import limited as limited_part
-from churn_assets.batch.files import lock_of, unlock
+from churn_assets.batch.files import create_json, lock_of, unlock
 from churn_assets.batch.job import (
     DECIDED,
     Job,
@@ -49,6 +49,8 @@ from churn_assets.tables.config import DatabaseTable
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import Problems, TableError
 from churn_assets.tables.source import read_source_chunks
+from churn_assets.tables.table_file import TableFile
+from churn_assets.tables.wave_table import WaveTable
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "tests" / "kept" / "release-6"
@@ -334,6 +336,59 @@ def test_two_processes_do_not_decide_the_same_at_once(tmp_path):
     unlock(folder, first)
     unlock(folder, lock_of(folder, patience=0))
     assert not [*tmp_path.iterdir()]
+
+
+class KilledFile(TableFile):
+    """Its process is killed when all is in it, and it has no name yet."""
+
+    def __exit__(self, *_: object) -> None:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("killed", ["before the file", "before the end", "before the table"])
+def test_a_wave_killed_around_its_table_is_gone_on_with_and_written_once(tmp_path, led, frame, killed):
+    duckdb = pytest.importorskip("duckdb")
+    frame = frame.head(250).copy()
+    frame.loc[7, "Contract"] = "Decade"  # a row without a decision
+    asked, models = limited(tmp_path, written(tmp_path / "t.csv", frame), led)
+    asked, file = replace(asked, name="2026-11"), tmp_path / "out.parquet"
+    table = WaveTable("duckdb://shop.duckdb", "decided", "2026-11", tmp_path)
+
+    def found(now: datetime = NOW):
+        return decide_wave(asked, models, NoProgress(), now, processes=1)
+
+    first = found()
+    if killed == "before the table":
+        create_json(asked.folder / "written.json", str(table))
+    elif killed == "before the end":
+        first.write(TableFile(file), table)
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            first.write(KilledFile(file), table)
+    first.lock.close()
+    again = found(NOW + timedelta(hours=1))
+    again.write(TableFile(file), table)
+    again.end()
+    with duckdb.connect(tmp_path / "shop.duckdb", read_only=True) as connection:
+        kept = connection.execute("select decision_id, arm from decided").df()
+    pd.testing.assert_frame_equal(kept, pd.read_parquet(file)[["decision_id", "arm"]], check_dtype=False)
+    assert len(kept) == 250
+    with pytest.raises(TableError, match="rows of wave '2026-11'"):
+        found().write(TableFile(file), table)
+    assert not asked.folder.exists()
+
+
+def test_a_wave_that_another_process_wrote_meanwhile_is_refused(tmp_path, led, frame):
+    pytest.importorskip("duckdb")
+    table = WaveTable("duckdb://shop.duckdb", "decided", "2026-11", tmp_path)
+    asked, models = limited(tmp_path, written(tmp_path / "t.csv", frame.head(150)), led)
+    other = replace(asked, folder=tmp_path / "other")
+    found = decide_wave(asked, models, NoProgress(), NOW, processes=1)
+    create_json(asked.folder / "written.json", str(table))
+    decide_wave(other, models, NoProgress(), NOW + timedelta(hours=1), processes=1).write(None, table)
+    with pytest.raises(TableError, match="rows of wave '2026-11'"):
+        found.write(TableFile(tmp_path / "out.csv"), table)
+    assert not (tmp_path / "out.csv").exists()
 
 
 @pytest.fixture(scope="module")

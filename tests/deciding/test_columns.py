@@ -1,5 +1,6 @@
 """Many first contacts decided as columns are what the decider says of each of them alone, to the last bit."""
 
+from dataclasses import fields
 from datetime import UTC, datetime
 
 import numpy as np
@@ -83,6 +84,25 @@ def test_a_shared_budget_is_granted_to_the_same_customers(decider, raw):
     assert (
         words[(first.arm > 0) & (found.arm == 0)].str.endswith("the budget does not cover some offers").all()
     )
+
+
+def test_caps_that_go_by_what_arms_cost_are_kept_in_one_pass(decider, raw, monkeypatch):
+    asked = asked_of(raw, decider, NOW)
+    dear = np.median(columns_of(asked, decider).cost[:, 1:])
+
+    def capped(prior, cost):
+        return np.where((cost > dear) & (np.arange(len(decider.menu)) > 0), BUDGET, 0) + 0 * prior[:, None]
+
+    told = columns_of(asked, decider, stopped=capped(asked.prior, columns_of(asked, decider).cost))
+    seen, real = [], type(decider.models).outlooks
+    monkeypatch.setattr(
+        type(decider.models), "outlooks", lambda *given: seen.append(len(given[1])) or real(*given)
+    )
+    found = columns_of(asked, decider, stopped=capped)
+    assert sum(seen) == len(asked.table), "everybody is foreseen once"
+    assert (found.forbidden == BUDGET).any()
+    for each in fields(found):
+        np.testing.assert_array_equal(getattr(found, each.name), getattr(told, each.name))
 
 
 def test_a_kill_switch_or_a_price_beyond_all_is_refused(decider, raw):

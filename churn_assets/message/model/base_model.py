@@ -20,6 +20,7 @@ from churn_assets.message.model.language_model import (
 )
 from churn_assets.message.model.tokenizer import TextTokenizer, train_tokenizer
 from churn_assets.message.training.config import Base, FromScratch, Hub, LocalFolder
+from churn_assets.message.training.memory import TooLittleMemory, free_memory
 
 _POINTER = b"version https://git-lfs"
 _PROBE = "Offer: 20% off for 6 months\nMessage: Hi {name}, thank you."
@@ -83,6 +84,7 @@ def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any
     if described.model_type not in ARCHITECTURES:
         msg = f"sft_model.base: {name!r} is a {described.model_type!r} model, expected one of {sorted(ARCHITECTURES)}"
         raise ModelError(msg)
+    _refuse_beyond_memory(name, described)
     try:
         network, loading = ARCHITECTURES[described.model_type].causal.from_pretrained(
             name, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **where
@@ -98,6 +100,20 @@ def _pretrained(name: str, config: LocalFolder | Hub, **where: Any) -> tuple[Any
     _refuse_other_vocabulary(name, network, tokenizer)
     architecture, shape = architecture_of(network)
     return build_network("causal", architecture, shape, weights_of(network)), tokenizer
+
+
+def _refuse_beyond_memory(name: str, described: Any) -> None:
+    """What is too large to be read would end the process, and say nothing."""
+    with torch.device("meta"):
+        whole = ARCHITECTURES[described.model_type].causal(described)
+    needed = 2 * sum(each.numel() * 4 for each in whole.parameters())
+    free = free_memory(torch.device("cpu"))
+    if free is not None and needed > free:
+        raise TooLittleMemory(
+            f"sft_model.base: {name!r}: found {free / 1e9:.1f} GB of memory free, expected {needed / 1e9:.1f} GB: its "
+            f"weights, {needed / 2e9:.1f} GB, are there twice while they are read; take a smaller model, or a larger "
+            "machine"
+        )
 
 
 def _refuse_pointers(folder: Path) -> None:

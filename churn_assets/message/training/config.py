@@ -46,6 +46,8 @@ class ComputeConfig(_Section):
     """On a CPU. Two train the small base 1.6 times as fast as one on a quiet machine, and many times slower beside
     other work: `auto` takes two where the load leaves room for both, else one. Runs repeat bit for bit only at an
     equal number: name it where they must."""
+    check_memory: bool = True
+    """Refuse a training that needs more memory than is free, before it begins. What it needs is an estimate."""
 
 
 class FromScratch(_Section):

@@ -26,6 +26,7 @@ from churn_assets.message.training.checkpoint import checkpoint_folder
 from churn_assets.message.training.compute import threads
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.diary import Diary
+from churn_assets.message.training.memory import policy_needs, refuse_beyond_memory
 from churn_assets.message.training.progress import Progress, silent
 from churn_assets.message.training.rollouts import TextPolicy
 from churn_assets.message.training.supervised import common_arguments, lora, newest_of_trl
@@ -52,6 +53,7 @@ def train_grpo(
         ModelError: The reward model belongs to another SFT model.
     """
     prompts = list(dict.fromkeys(messages.of("train")["prompt"]))
+    refuse_beyond_memory("ppo_text", config, policy_needs(sft, prompts, config))
     folder = checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
     diary = Diary(sft, reward, config, guide)
     with threads(config.compute), tempfile.TemporaryDirectory() as scratch:

@@ -27,6 +27,7 @@ from churn_assets.message.training.checkpoint import checkpoint_folder, newest_c
 from churn_assets.message.training.compute import device_of, precision, threads
 from churn_assets.message.training.config import PpoTextConfig
 from churn_assets.message.training.diary import Diary, copied, load, trainables
+from churn_assets.message.training.memory import policy_needs, refuse_beyond_memory
 from churn_assets.message.training.progress import Progress, silent
 from churn_assets.message.training.rollouts import (
     MiniBatch,
@@ -135,6 +136,7 @@ def train_ppo(
         TextError: A prompt leaves no room for a message.
     """
     prompts = list(dict.fromkeys(messages.of("train")["prompt"]))
+    refuse_beyond_memory("ppo_text", config, policy_needs(sft, prompts, config))
     folder = checkpoint_folder(checkpoints, "ppo_text", config, seed, prompts, sft.digest, reward.digest)
     with threads(config.compute):
         trainer = PpoTrainer(sft, reward, config, seed, guide)

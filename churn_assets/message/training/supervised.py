@@ -18,6 +18,12 @@ import trl
 from churn_assets.message.model.tokenizer import TextError, TextTokenizer
 from churn_assets.message.training.compute import device_of
 from churn_assets.message.training.config import LoraConfig, RewardModelConfig, SftModelConfig, TextTraining
+from churn_assets.message.training.memory import (
+    TextPass,
+    refuse_beyond_memory,
+    shapes_of,
+    training_need,
+)
 from churn_assets.message.training.progress import Figures, Progress
 
 Report = Callable[[Any], tuple[Figures, Sequence[str]]]
@@ -105,8 +111,9 @@ def supervised_trainer(
     schedule: Schedule = "cosine",
 ) -> Any:
     """TRL's trainer of the stage, every parameter as configured."""
-    torch.manual_seed(seed)  # TRL draws adapters' first weights before it seeds the generator itself
     lengths = lengths_of(columns)
+    _refuse_beyond_memory(network, config, max(lengths))
+    torch.manual_seed(seed)  # TRL draws adapters' first weights before it seeds the generator itself
     steps = total_steps(config, len(lengths))
     arguments = {
         **common_arguments(config, seed=seed, folder=folder, keep_checkpoints=keep_checkpoints),
@@ -133,6 +140,16 @@ def supervised_trainer(
     centre = config.center_rewards_coefficient
     chosen = trl.RewardConfig(center_rewards_coefficient=centre, **arguments)
     return trl.RewardTrainer(network, args=chosen, peft_config=lora(config.lora, "SEQ_CLS"), **common)
+
+
+def _refuse_beyond_memory(network: Any, config: Supervised, tokens: int) -> None:
+    """Raises TooLittleMemory where a pass over the longest rows would not fit."""
+    sft, built = isinstance(config, SftModelConfig), device_of(config.compute).type == "cpu"
+    asset, texts, predicted = ("sft_model", 1, tokens) if sft else ("reward_model", 2, 0)
+    largest = TextPass(texts * config.batch_size, tokens, predicted)
+    shapes = shapes_of(network.named_parameters())
+    need = training_need(shapes, network.config, config, largest, built=built)
+    refuse_beyond_memory(asset, config, [need])
 
 
 def common_arguments(

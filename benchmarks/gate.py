@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property, partial
-from itertools import islice
+from functools import cached_property, partial, reduce
+from itertools import accumulate, islice
+from operator import add
 from pathlib import Path
 
 from benchmarks.report import Figure, main  # first: it sets the number of threads
@@ -34,14 +35,14 @@ from churn_assets.experiment import load_experiment
 from churn_assets.gates.anytime import mixture_z, share_of_error
 from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.monitoring.config import LiveConfig
-from churn_assets.monitoring.live import Earned, Tally, breach_in, broken, harm_error, harm_z, looks
+from churn_assets.monitoring.live import Earned, Tally, breach_in, broken, earned, harm_error, harm_z, looks
 from churn_assets.monitoring.shadow import Scored, whole_rows
 from churn_assets.monitoring.trial import comparison_number, look_at_trial
 from churn_assets.offers.live import FEATURE, LiveLog
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.offer_rows import OfferRows, append
 from churn_assets.offers.world import Cohort
-from churn_assets.release.comparison import PLAN, Difference, verdict_on
+from churn_assets.release.comparison import PLAN, OverLeader, verdict_on
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
@@ -61,10 +62,13 @@ CANDIDATES = 13
 PROMOTIONS = 20
 FIRST_LOG = 40_000
 """Decisions that a release was trained on."""
+TIMESTEPS = 65_536
+"""Of the two policies, which begin at the imitated optimum; a decision is worth its one window here."""
 NEXT_MODELS = 3
 """Waves of other luck that a next model is trained on, by each design."""
 KEY = b"a secret of some length"
-START = datetime(2026, 1, 5, tzinfo=UTC)
+START = datetime(2026, 7, 6, tzinfo=UTC)
+"""Behind the first logs of both releases, whose last decisions are of 29 June 2026."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -325,7 +329,7 @@ def estimates(sums: Floats) -> Floats:
 
 def verdict(found: Floats, rows: int, policy: PromotionPolicy, number: int) -> str:
     """What the rule says of the number-th trial beside one champion, by (2,) an estimate and its error."""
-    difference = Difference("champion", 1.0, Estimate(float(found[0]), float(found[1])))
+    difference = OverLeader("champion", 1.0, Estimate(float(found[0]), float(found[1])))
     return verdict_on([difference], rows, policy, comparison_number(number, trial=True)).verdict
 
 
@@ -365,24 +369,27 @@ def false_promotions(
 
 def false_rollbacks(parts: Floats, rng: np.random.Generator, config: LiveConfig) -> float:
     """Share of histories in which a release whose offers do nothing is rolled back at any look of its guardrails."""
+    all_ = Tally.of(len(parts), parts, possible=True)
+    off = earned(all_)
+    assert off is not None
+    policy, calm = parts[:, 2], parts.copy()
+    calm[:, 0] -= off.lift.value * policy  # the luck of those that are drawn from: nothing must differ
+    calm[:, 1] -= off.churn_increase.value * policy
     rows = LOOKS * WEEKLY
     edges = np.unique([place for look in looks(rows, config) for place in (look.start, look.stop)])
     broken_ = 0
     for _ in range(HISTORIES):
-        year = parts[rng.integers(0, len(parts), rows)]
-        pieces = np.split(year, edges[1:-1])
-        total = np.cumsum([np.zeros(6), *(each.sum(axis=0) for each in pieces)], axis=0)
-        cross = np.cumsum([np.zeros((6, 6)), *(each.T @ each for each in pieces)], axis=0)
-        broken_ += breach_in(rows, partial(_tally, edges, total, cross), config) is not None
+        pieces = np.split(calm[rng.integers(0, len(calm), rows)], edges[1:-1])
+        tallies = [Tally.of(len(each), each, possible=True) for each in pieces]
+        so_far = list(accumulate(tallies, initial=Tally.of(0, calm[:0], possible=True)))
+        broken_ += breach_in(rows, partial(_between, edges, tallies, so_far), config) is not None
     return broken_ / HISTORIES
 
 
-def _tally(edges: Ints, total: Floats, cross: Floats, start: int, stop: int) -> Tally:
+def _between(edges: Ints, pieces: Sequence[Tally], so_far: Sequence[Tally], start: int, stop: int) -> Tally:
     """Of the decisions from one edge to another."""
     first, last = np.searchsorted(edges, [start, stop])
-    return Tally(
-        stop - start, stop - start, total[last] - total[first], cross[last] - cross[first], possible=True
-    )
+    return so_far[last] if first == 0 else reduce(add, pieces[first:last])
 
 
 def false_ends(found: Logged, rng: np.random.Generator, policy: PromotionPolicy, config: LiveConfig) -> float:
@@ -476,7 +483,7 @@ def _may_follow(over: Floats, worth: list[float], error: float, policy: Promotio
     """What the rule says, by what a candidate was found to earn over each leader so far, the newest last."""
     loses = policy.may_lose
     differences = [
-        Difference(f"leader {place}", 1 - loses, Estimate(float(above + loses * max(leader, 0.0)), error))
+        OverLeader(f"leader {place}", 1 - loses, Estimate(float(above + loses * max(leader, 0.0)), error))
         for place, (above, leader) in enumerate(zip(over, worth, strict=True))
     ]
     compared = comparison_number(number, trial=True)
@@ -492,9 +499,8 @@ def measured() -> list[Figure]:
     """All figures."""
     experiment = load_experiment("loop", ROOT / "configs")
     table = read_customers(experiment.customers, seed=experiment.seed, root=ROOT)
-    timesteps = experiment.ppo_decision.ppo.total_timesteps
     fits = (
-        fit_models(experiment, table, rows=FIRST_LOG, timesteps=timesteps, seed=seed) for seed in range(1, 9)
+        fit_models(experiment, table, rows=FIRST_LOG, timesteps=TIMESTEPS, seed=seed) for seed in range(1, 9)
     )
     pair = list(islice((each for each in fits if each.effect.size > 0), 2))  # else nobody is offered anything
 

@@ -19,7 +19,7 @@ PLAN = 4
 
 
 @dataclass(frozen=True)
-class Difference:
+class OverLeader:
     """What a candidate earns over a share of what a leader adds; fields as of `release.policy.Against`."""
 
     leader: str
@@ -69,7 +69,7 @@ def compare(
     loses = 1 - policy.may_lose
     keeps = [1.0 if policy.rule == "better" else loses] + [loses] * (len(leaders) - 1)
     found = [
-        Difference(
+        OverLeader(
             name,
             share,
             evidence.difference(candidate, _keeping(leader, share)).dr,
@@ -81,7 +81,7 @@ def compare(
 
 
 def verdict_on(
-    differences: Sequence[Difference],
+    differences: Sequence[OverLeader],
     rows: int,
     policy: PromotionPolicy,
     number: int,
@@ -120,7 +120,7 @@ def _keeping(leader: Floats, share: float) -> Floats:
     return mixed
 
 
-def _against(found: Difference, rows: int, planned: int, error: float) -> Against:
+def _against(found: OverLeader, rows: int, planned: int, error: float) -> Against:
     bounds = bounds_at(found.estimate, rows, planned, error)
     return Against(
         found.leader,

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
-from itertools import islice
+from functools import cached_property, partial, reduce
+from itertools import accumulate, islice
+from operator import add
 from pathlib import Path
 
 from benchmarks.report import Figure, main  # first: it sets the number of threads
@@ -32,16 +33,16 @@ from churn_assets.decision.off_policy import LoggedDecisions
 from churn_assets.decision.responses import ResponseModels
 from churn_assets.experiment import load_experiment
 from churn_assets.gates.anytime import mixture_z, share_of_error
-from churn_assets.gates.estimates import clustered_mean
+from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.monitoring.config import LiveConfig
-from churn_assets.monitoring.live import Look, Tally, earned, harm_error, harm_z, look_at_all, looks
+from churn_assets.monitoring.live import Earned, Tally, breach_in, broken, earned, harm_error, harm_z, looks
 from churn_assets.monitoring.shadow import Scored, whole_rows
 from churn_assets.monitoring.trial import comparison_number, look_at_trial
 from churn_assets.offers.live import FEATURE, LiveLog
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.offer_rows import OfferRows, append
 from churn_assets.offers.world import Cohort
-from churn_assets.release.comparison import PLAN
+from churn_assets.release.comparison import PLAN, OverLeader, verdict_on
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
@@ -52,6 +53,8 @@ HISTORIES, LOOKS = 1_000, 52
 WAVE, WAVES = 21_129, 4
 WEEKLY = 2_000
 """Decisions between two looks."""
+SPEED_LOOK = 50 * WEEKLY
+"""The same where it is counted how many a better candidate needs."""
 GAIN = 0.3
 """Money a decision that a better candidate brings."""
 CANDIDATES = 13
@@ -59,13 +62,19 @@ CANDIDATES = 13
 PROMOTIONS = 20
 FIRST_LOG = 40_000
 """Decisions that a release was trained on."""
+TIMESTEPS = 65_536
+"""Of the two policies, which begin at the imitated optimum; a decision is worth its one window here."""
 NEXT_MODELS = 3
 """Waves of other luck that a next model is trained on, by each design."""
 KEY = b"a secret of some length"
-START = datetime(2026, 1, 5, tzinfo=UTC)
+START = datetime(2026, 7, 6, tzinfo=UTC)
+"""Behind the first logs of both releases, whose last decisions are of 29 June 2026."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+UNKNOWN = Estimate(0.0, float("nan"))
+"""Of what no guardrail asks here."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,7 +166,6 @@ class Logged:
     """Decisions of one design, answered by the world.
 
     Attributes:
-        live: As the server logs them.
         rows: As they are learned from.
         served: What the design earns over no offer, as a share of what the champion's policy does.
         differences: (n,) doubly robust, candidate less champion, of every decision.
@@ -168,7 +176,6 @@ class Logged:
         parts: (n, 6) what `monitoring.live.tallied` sums up, by decision, of a release whose offers do nothing.
     """
 
-    live: LiveLog
     rows: OfferRows
     served: float
     differences: Floats
@@ -194,7 +201,6 @@ def logged(shop: Shop, design: Callable[[Shop], tuple[Decider, Rollout]], seed: 
     nobody = np.zeros_like(champion)
     nobody[:, 0] = 1.0
     return Logged(
-        live,
         rows,
         served_share(shop, chances[:, _places(shop)]),
         pseudo_outcomes(scored.evidence, *told),
@@ -305,65 +311,85 @@ def next_lift(shop: Shop, found: Logged, wave: int) -> float:
     return cohort.lift(np.asarray(np.where(cohort.allowed, worth, -np.inf).argmax(1), np.int64))
 
 
-def weeks(pool: Floats, rng: np.random.Generator, histories: int = HISTORIES, looks: int = LOOKS) -> Floats:
-    """(histories, looks, 2) sums of differences and of their squares, so far, of weeks drawn from a pool."""
-    found = np.empty((histories, looks, 2))
-    for history in range(histories):
-        drawn_weeks = pool[rng.integers(0, len(pool), (looks, WEEKLY))]
-        found[history] = np.stack([drawn_weeks.sum(1), (drawn_weeks**2).sum(1)], axis=1)
+def weeks(pool: Floats, rng: np.random.Generator, looks: int = LOOKS) -> Floats:
+    """(histories, looks, 2, C) sums and sums of squares so far, of weeks that are drawn from a pool of (n, C)."""
+    found = np.empty((HISTORIES, looks, 2, pool.shape[1]))
+    for history in range(HISTORIES):
+        week = pool[rng.integers(0, len(pool), looks * WEEKLY)].reshape(looks, WEEKLY, -1)
+        found[history] = np.stack([week.sum(axis=1), np.einsum("lwc,lwc->lc", week, week)], axis=1)
     return found.cumsum(axis=1)
 
 
-def scores(sums: Floats) -> Floats:
-    """(histories, looks) how many standard errors the mean is from 0."""
-    n = WEEKLY * np.arange(1, sums.shape[1] + 1)
-    mean = sums[..., 0] / n
-    return np.asarray(mean / np.sqrt((sums[..., 1] / n - mean**2) / n))
+def estimates(sums: Floats) -> Floats:
+    """(histories, looks, 2, C) the mean at each look and its standard error, of `weeks`."""
+    n = WEEKLY * np.arange(1, sums.shape[1] + 1)[:, None]
+    mean = sums[:, :, 0] / n
+    return np.stack([mean, np.sqrt((sums[:, :, 1] / n - mean**2) / (n - 1))], axis=2)
 
 
-def reach(number: int, looks: int, policy: PromotionPolicy) -> Floats:
-    """(looks,) how many standard errors the rule asks for at each look of the number-th trial beside one champion."""
-    error = share_of_error(comparison_number(number, trial=True), policy.error)
-    planned = PLAN * policy.min_decisions
-    return np.array([mixture_z(WEEKLY * look / planned, error) for look in range(1, looks + 1)])
+def verdict(found: Floats, rows: int, policy: PromotionPolicy, number: int) -> str:
+    """What the rule says of the number-th trial beside one champion, by (2,) an estimate and its error."""
+    difference = OverLeader("champion", 1.0, Estimate(float(found[0]), float(found[1])))
+    return verdict_on([difference], rows, policy, comparison_number(number, trial=True)).verdict
+
+
+def ever(wanted: str, sums: Floats, policy: PromotionPolicy, number: int = 1) -> Bools:
+    """(histories,) whether the rule says this at any look, of the first column of `weeks`."""
+    found = estimates(sums)[..., 0]
+    return np.array(
+        [
+            any(
+                verdict(each, WEEKLY * look, policy, number) == wanted for look, each in enumerate(history, 1)
+            )
+            for history in found
+        ]
+    )
 
 
 def false_promotions(
     pools: Sequence[Floats], rng: np.random.Generator, policy: PromotionPolicy
 ) -> dict[str, float]:
     """Share of histories in which a candidate that is no better is ever promoted, by kind of history."""
-    calm, shifted = (pool - pool.mean() for pool in pools)
+    calm, shifted = ((pool - pool.mean())[:, None] for pool in pools)
     half = LOOKS // 2
     one = weeks(calm, rng)
-    before, after = weeks(calm, rng, looks=half), weeks(shifted, rng, looks=LOOKS - half)
+    before, after = weeks(calm, rng, half), weeks(shifted, rng, LOOKS - half)
     drifting = np.concatenate([before, before[:, -1:] + after], axis=1)
-    each = LOOKS // CANDIDATES
     several = np.zeros(HISTORIES, bool)
     for number in range(1, CANDIDATES + 1):
-        several |= (scores(weeks(calm, rng, looks=each)) > reach(number, each, policy)).any(axis=1)
+        several |= ever("promote", weeks(calm, rng, LOOKS // CANDIDATES), policy, number)
+    told = estimates(one)[..., 0]
     return {
-        "none": float((scores(one) > reach(1, LOOKS, policy)).any(axis=1).mean()),
-        "drift": float((scores(drifting) > reach(1, LOOKS, policy)).any(axis=1).mean()),
+        "none": float(ever("promote", one, policy).mean()),
+        "drift": float(ever("promote", drifting, policy).mean()),
         "candidates": float(several.mean()),
-        "today": float((scores(one) > 1.645).any(axis=1).mean()),
+        "today": float((told[..., 0] > 1.645 * told[..., 1]).any(axis=1).mean()),
     }
 
 
 def false_rollbacks(parts: Floats, rng: np.random.Generator, config: LiveConfig) -> float:
-    """Share of histories in which a release whose offers do nothing is rolled back at any look: one each week."""
-    every = {(look.start, look.stop): look for look in reversed(looks(LOOKS * WEEKLY, config))}
-    windows = [every[(k * WEEKLY, (k + 1) * WEEKLY)] for k in range(LOOKS)]
-    broken = 0
+    """Share of histories in which a release whose offers do nothing is rolled back at any look of its guardrails."""
+    all_ = Tally.of(len(parts), parts, possible=True)
+    off = earned(all_)
+    assert off is not None
+    policy, calm = parts[:, 2], parts.copy()
+    calm[:, 0] -= off.lift.value * policy  # the luck of those that are drawn from: nothing must differ
+    calm[:, 1] -= off.churn_increase.value * policy
+    rows = LOOKS * WEEKLY
+    edges = np.unique([place for look in looks(rows, config) for place in (look.start, look.stop)])
+    broken_ = 0
     for _ in range(HISTORIES):
-        week = parts[rng.integers(0, len(parts), (LOOKS, WEEKLY))]
-        total, cross = week.sum(axis=1), np.matmul(week.transpose(0, 2, 1), week)
-        all_, of_all = total.cumsum(axis=0), cross.cumsum(axis=0)
-        broken += any(
-            _is_broken(WEEKLY, total[k], cross[k], windows[k])
-            or _is_broken((k + 1) * WEEKLY, all_[k], of_all[k], look_at_all((k + 1) * WEEKLY, config))
-            for k in range(LOOKS)
-        )
-    return broken / HISTORIES
+        pieces = np.split(calm[rng.integers(0, len(calm), rows)], edges[1:-1])
+        tallies = [Tally.of(len(each), each, possible=True) for each in pieces]
+        so_far = list(accumulate(tallies, initial=Tally.of(0, calm[:0], possible=True)))
+        broken_ += breach_in(rows, partial(_between, edges, tallies, so_far), config) is not None
+    return broken_ / HISTORIES
+
+
+def _between(edges: Ints, pieces: Sequence[Tally], so_far: Sequence[Tally], start: int, stop: int) -> Tally:
+    """Of the decisions from one edge to another."""
+    first, last = np.searchsorted(edges, [start, stop])
+    return so_far[last] if first == 0 else reduce(add, pieces[first:last])
 
 
 def false_ends(found: Logged, rng: np.random.Generator, policy: PromotionPolicy, config: LiveConfig) -> float:
@@ -371,46 +397,52 @@ def false_ends(found: Logged, rng: np.random.Generator, policy: PromotionPolicy,
 
     By its rule, where it is certainly worse, or by a guardrail, where it certainly does harm: at any look.
     """
-    money, left = (found.over_nobody[:, kind] - found.over_nobody[:, kind].mean() for kind in (0, 1))
-    rows = WEEKLY * np.arange(1, LOOKS + 1)
-    harm = np.array([harm_z(int(n), harm_error(config), config) for n in rows])
-    worse = scores(weeks(found.differences - found.differences.mean(), rng)) < -reach(1, LOOKS, policy)
-    harmful = (scores(weeks(money, rng)) < -harm) | (scores(weeks(left, rng)) > harm)
-    return float((worse | harmful).any(axis=1).mean())
+    pool = np.column_stack([found.differences, found.over_nobody])
+    sums = weeks(pool - pool.mean(axis=0), rng)
+    harmed = [
+        any(_harmful(each, WEEKLY * look, config) for look, each in enumerate(history, 1))
+        for history in estimates(sums)
+    ]
+    return float((ever("reject", sums, policy) | harmed).mean())
 
 
-def _is_broken(rows: int, total: Floats, cross: Floats, look: Look) -> bool:
-    found = earned(Tally(rows, rows, total, cross, possible=True))
-    if found is None:
-        return False
-    most = found.lift.value + look.z * found.lift.standard_error
-    least = found.churn_increase.value - look.z * found.churn_increase.standard_error
-    return most < 0 or least > 0
+def _harmful(found: Floats, rows: int, config: LiveConfig) -> bool:
+    """Whether a guardrail of all customers says so, by (2, C) estimates and errors; as of `monitoring.trial.harm`."""
+    money, left = (Estimate(float(value), float(error)) for value, error in found[:, 1:].T)
+    told = Earned(rows, UNKNOWN, UNKNOWN, money, left)
+    return bool(broken(told, harm_z(rows, harm_error(config), config), config))
 
 
-def decisions_until(spread: float, z: Floats, look: int, rng: np.random.Generator) -> tuple[float, float]:
-    """Median decisions until a candidate of GAIN is certainly better, and how often it is called certainly worse.
+def decisions_until(
+    spread: float, policy: PromotionPolicy, number: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Median decisions until the rule lets a candidate of GAIN lead, and how often it rejects it.
 
     Args:
         spread: Standard deviation of a decision's difference.
-        z: (L,) standard errors asked for at each look.
-        look: Decisions between two; sums of so many are normal.
+        policy: The rule.
+        number: Most looks; `SPEED_LOOK` decisions lie between two, and sums of so many are normal.
         rng: Of the histories.
     """
-    number = np.arange(1, len(z) + 1)
-    noise = rng.standard_normal((HISTORIES, len(z))).cumsum(axis=1) / np.sqrt(number)
-    found = GAIN * np.sqrt(number * look) / spread + noise
-    better = found > z
-    first = np.where(better.any(axis=1), better.argmax(axis=1) + 1, np.inf)
-    worse = found < -z
-    rejected = np.where(worse.any(axis=1), worse.argmax(axis=1) + 1, np.inf) < first
-    return float(np.median(first) * look), float(rejected.mean())
+    until, rejected = np.full(HISTORIES, np.inf), 0
+    rows = SPEED_LOOK * np.arange(1, number + 1)
+    for history in range(HISTORIES):
+        noise = rng.normal(0, spread * np.sqrt(SPEED_LOOK), number).cumsum() / rows
+        for n, off in zip(rows.tolist(), noise, strict=True):
+            said = verdict(np.array([GAIN + off, spread / np.sqrt(n)]), n, policy, 1)
+            if said != "wait":
+                until[history] = n if said == "promote" else np.inf
+                rejected += said == "reject"
+                break
+    return float(np.median(until)), rejected / HISTORIES
 
 
-def as_often_wrong(wrong: float, looks_: int, rng: np.random.Generator) -> float:
-    """Standard errors that today's rule, asked at each look, would need to be wrong no more often than `wrong`."""
-    noise = rng.standard_normal((20_000, looks_)).cumsum(axis=1) / np.sqrt(np.arange(1, looks_ + 1))
-    return float(np.quantile(noise.max(axis=1), 1 - max(wrong, 1e-3)))
+def today_until(spread: float, z: float, number: int, rng: np.random.Generator) -> float:
+    """The same median by a bound of so many standard errors that is asked at each look."""
+    looks_ = np.arange(1, number + 1)
+    noise = rng.standard_normal((HISTORIES, number)).cumsum(axis=1) / np.sqrt(looks_)
+    better = GAIN * np.sqrt(looks_ * SPEED_LOOK) / spread + noise > z
+    return float(np.median(np.where(better.any(axis=1), (better.argmax(axis=1) + 1.0) * SPEED_LOOK, np.inf)))
 
 
 def chains(rng: np.random.Generator, policy: PromotionPolicy | None, spread: float) -> Floats:
@@ -437,9 +469,7 @@ def _chain(rng: np.random.Generator, policy: PromotionPolicy | None, spread: flo
         if policy is None:
             holds = over[-1] - 1.645 * error > -0.25 * worth[-1]
         else:
-            share = share_of_error(comparison_number(number, trial=True), policy.error)
-            z = mixture_z(WAVES * WAVE / (PLAN * policy.min_decisions), share)
-            holds = bool((over - z * error > -policy.may_lose * np.maximum(worth, 0)).all())
+            holds = _may_follow(over, worth, error, policy, number)
         number += 1
         if holds:
             worth.append(candidate)
@@ -447,6 +477,17 @@ def _chain(rng: np.random.Generator, policy: PromotionPolicy | None, spread: flo
             if len(worth) > PROMOTIONS:
                 break
     return least
+
+
+def _may_follow(over: Floats, worth: list[float], error: float, policy: PromotionPolicy, number: int) -> bool:
+    """What the rule says, by what a candidate was found to earn over each leader so far, the newest last."""
+    loses = policy.may_lose
+    differences = [
+        OverLeader(f"leader {place}", 1 - loses, Estimate(float(above + loses * max(leader, 0.0)), error))
+        for place, (above, leader) in enumerate(zip(over, worth, strict=True))
+    ]
+    compared = comparison_number(number, trial=True)
+    return verdict_on(differences[::-1], WAVES * WAVE, policy, compared).verdict == "promote"
 
 
 def designs(shop: Shop) -> dict[str, Logged]:
@@ -458,9 +499,8 @@ def measured() -> list[Figure]:
     """All figures."""
     experiment = load_experiment("loop", ROOT / "configs")
     table = read_customers(experiment.customers, seed=experiment.seed, root=ROOT)
-    timesteps = experiment.ppo_decision.ppo.total_timesteps
     fits = (
-        fit_models(experiment, table, rows=FIRST_LOG, timesteps=timesteps, seed=seed) for seed in range(1, 9)
+        fit_models(experiment, table, rows=FIRST_LOG, timesteps=TIMESTEPS, seed=seed) for seed in range(1, 9)
     )
     pair = list(islice((each for each in fits if each.effect.size > 0), 2))  # else nobody is offered anything
 
@@ -539,22 +579,20 @@ def next_models(shop: Shop, found: dict[str, Logged]) -> list[Figure]:
 
 def speed(found: dict[str, Logged], policy: PromotionPolicy, rng: np.random.Generator) -> list[Figure]:
     """How many decisions a better candidate needs: by a trial and the rule, and by today's at as few errors."""
-    look, number = 100 * WEEKLY, 200
-    planned = PLAN * policy.min_decisions
+    number = 400
     error = share_of_error(comparison_number(1, trial=True), policy.error)
-    ours = np.array([mixture_z(look * k / planned, error) for k in range(1, number + 1)])
+    planned = PLAN * policy.min_decisions
+    ours = np.array([mixture_z(SPEED_LOOK * k / planned, error) for k in range(1, number + 1)])
     quiet = rng.standard_normal((20_000, number)).cumsum(axis=1) / np.sqrt(np.arange(1, number + 1))
-    wrong = float((quiet > ours).any(axis=1).mean())
-    theirs = np.full(number, as_often_wrong(wrong, number, rng))
-    needed, rejected = decisions_until(float(found["trial"].differences.std()), ours, look, rng)
-    explored, _ = decisions_until(float(found["plausible"].differences.std()), ours, look, rng)
-    today_needed, _ = decisions_until(float(found["today"].differences.std()), theirs, look, rng)
+    z = float(np.quantile(quiet.max(axis=1), 1 - max(float((quiet > ours).any(axis=1).mean()), 1e-3)))
+    spread = {name: float(each.differences.std()) for name, each in found.items()}
+    needed, rejected = decisions_until(spread["trial"], policy, number, rng)
+    explored, _ = decisions_until(spread["plausible"], policy, number, rng)
+    today_needed = today_until(spread["today"], z, number, rng)
     return [
         Figure("decisions_to_promote_plus_03", needed, note="median; by a trial, at any look"),
         Figure("decisions_to_promote_plus_03_plausible", explored, note="median; by plausible exploration"),
-        Figure(
-            "decisions_to_promote_plus_03_today", today_needed, note=f"as rarely wrong: z {theirs[0]:.2f}"
-        ),
+        Figure("decisions_to_promote_plus_03_today", today_needed, note=f"as rarely wrong: z {z:.2f}"),
         Figure("decisions_to_promote_vs_today", needed / today_needed, "<=", 0.25),
         Figure("better_rejected", rejected, "<=", 0.1, f"{GAIN} better and called certainly worse"),
     ]

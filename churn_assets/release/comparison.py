@@ -9,12 +9,23 @@ from typing import Literal
 import numpy as np
 
 from churn_assets.decision.off_policy import Floats, LoggedDecisions
-from churn_assets.gates.anytime import Bounds, bounds_at, more_needed, share_of_error
+from churn_assets.gates.anytime import bounds_at, more_needed, share_of_error
+from churn_assets.gates.estimates import Estimate
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.policy import Against
 
 PLAN = 4
 """Times `min_decisions` for which bounds are tightest: what a comparison needs that is no landslide."""
+
+
+@dataclass(frozen=True)
+class OverLeader:
+    """What a candidate earns over a share of what a leader adds; fields as of `release.policy.Against`."""
+
+    leader: str
+    keeps: float
+    estimate: Estimate
+    alike: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,13 +66,39 @@ def compare(
         number: Of the candidate, from 1, among those that were held against this champion.
         a_day: Decisions that come a day, to say how long it takes; None where that is not known.
     """
-    error = share_of_error(number, policy.error)
     loses = 1 - policy.may_lose
     keeps = [1.0 if policy.rule == "better" else loses] + [loses] * (len(leaders) - 1)
-    found = tuple(
-        _against(evidence, candidate, name, leader, share, policy, error)
+    found = [
+        OverLeader(
+            name,
+            share,
+            evidence.difference(candidate, _keeping(leader, share)).dr,
+            alike=bool(np.array_equal(candidate, leader)),
+        )
         for (name, leader), share in zip(leaders, keeps, strict=True)
-    )
+    ]
+    return verdict_on(found, len(evidence.arm), policy, number, a_day)
+
+
+def verdict_on(
+    differences: Sequence[OverLeader],
+    rows: int,
+    policy: PromotionPolicy,
+    number: int,
+    a_day: float | None = None,
+) -> ComparisonVerdict:
+    """The rule, of what was estimated; the arguments are as of `compare`.
+
+    Args:
+        differences: The champion's first.
+        rows: Decisions behind them.
+        policy: The rule.
+        number: Of the candidate.
+        a_day: Decisions that come a day.
+    """
+    error = share_of_error(number, policy.error)
+    planned = PLAN * policy.min_decisions
+    found = tuple(_against(each, rows, planned, error) for each in differences)
     open_ = [each for each in found if not each.holds]
     if not open_:
         return ComparisonVerdict("promote", _said(found), found)
@@ -76,29 +113,22 @@ def _said(found: Sequence[Against]) -> str:
     return ", ".join(each.said for each in found)
 
 
-def _against(
-    evidence: LoggedDecisions,
-    candidate: Floats,
-    name: str,
-    leader: Floats,
-    keeps: float,
-    policy: PromotionPolicy,
-    error: float,
-) -> Against:
+def _keeping(leader: Floats, share: float) -> Floats:
     """Keeping a share of a lift is earning more than a policy that decides as the leader with that probability."""
-    mixed = keeps * leader
-    mixed[:, 0] += 1 - keeps
-    planned = PLAN * policy.min_decisions
-    estimate = evidence.difference(candidate, mixed).dr
-    rows = len(evidence.arm)
-    bounds: Bounds = bounds_at(estimate, rows, planned, error)
+    mixed = share * leader
+    mixed[:, 0] += 1 - share
+    return mixed
+
+
+def _against(found: OverLeader, rows: int, planned: int, error: float) -> Against:
+    bounds = bounds_at(found.estimate, rows, planned, error)
     return Against(
-        name,
-        keeps,
-        estimate.value,
-        estimate.standard_error,
+        found.leader,
+        found.keeps,
+        found.estimate.value,
+        found.estimate.standard_error,
         bounds.lower,
         bounds.upper,
         more_needed(bounds, rows, planned),
-        alike=bool(np.array_equal(candidate, leader)),
+        alike=found.alike,
     )

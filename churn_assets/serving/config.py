@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from churn_assets.deciding.exploration import Plausible, TopTwo
+
 ShareBelowOne = Annotated[float, Field(ge=0, lt=1)]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 Count = Annotated[int, Field(ge=1)]
@@ -74,6 +76,16 @@ class ExplorationConfig(_Section):
     design: Literal["uniform", "plausible", "top_two"] = "uniform"
     reach: Annotated[float, Field(gt=0, le=10)] = 0.2
     floor: Annotated[float, Field(gt=0, le=0.1)] = 0.005
+
+    @property
+    def plausible(self) -> Plausible | None:
+        """As a decider takes it; None by another design."""
+        return Plausible(self.reach, self.floor) if self.design == "plausible" else None
+
+    @property
+    def top_two(self) -> TopTwo | None:
+        """The same of `top_two`."""
+        return TopTwo(self.floor) if self.design == "top_two" else None
 
 
 Act = Literal["promote", "rollback", "stop", "resume", "begin_trial", "end_trial"]

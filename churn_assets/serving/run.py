@@ -16,7 +16,6 @@ import msgspec
 import uvicorn
 
 from churn_assets.deciding.decider import Rollout
-from churn_assets.deciding.exploration import Plausible, TopTwo
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.deciding.spending import ledger_of
 from churn_assets.decision.limits import BudgetsConfig
@@ -173,7 +172,6 @@ def worker_parts() -> Parts:
         unable = "the experiment's budgets hold for one release: take budgets out, or stop the trial"
     trial = TrialFollower(trial_log(store, plan.channel), follower, load, utc_now, unable)
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
-    explore = config.exploration
     switch = OfferSwitch(switch_log(store, plan.channel), always=config.kill_switch)
     return Parts(
         config=config,
@@ -183,8 +181,8 @@ def worker_parts() -> Parts:
             config.holdout_share,
             config.exploration_share,
             config.kill_switch,
-            Plausible(explore.reach, explore.floor) if explore.design == "plausible" else None,
-            TopTwo(explore.floor) if explore.design == "top_two" else None,
+            config.exploration.plausible,
+            config.exploration.top_two,
         ),
         switch=switch,
         follower=follower,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from churn_assets.simulation.project import Scratch
-from churn_assets.simulation.score import WaveScore, score_wave
+from churn_assets.simulation.score import Deciding, WaveScore, score_wave
 from churn_assets.simulation.server import Server, WaveDecisions
 from churn_assets.simulation.waves import Forward, Wave
 
@@ -50,9 +51,19 @@ def play(
         raise NothingLeadsError(f"{scratch.root}: no release leads before the first wave")
     static = scratch.decider(leader)
     for number in range(1, waves + 1):
-        wave = forward.wave(number)
+        wave, deciding = forward.wave(number), _deciding(scratch)
         served = serve_wave(scratch, forward, wave)
-        yield score_wave(forward, wave, served, static, scratch.experiment.serving), learn(number)
+        yield score_wave(forward, wave, served, static, scratch.experiment.serving, deciding), learn(number)
+
+
+def _deciding(scratch: Scratch) -> Deciding | None:
+    """What decides for the next wave; None where one release does and exploration is uniform."""
+    trial, leader = scratch.trial(datetime.now(UTC)), scratch.leader
+    if leader is None or (trial is None and scratch.experiment.serving.exploration.design == "uniform"):
+        return None
+    if trial is None:
+        return Deciding(scratch.decider(leader))
+    return Deciding(scratch.decider(leader), scratch.decider(trial.candidate), trial.share)
 
 
 def serve_wave(scratch: Scratch, forward: Forward, wave: Wave) -> WaveDecisions:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from churn_assets.deciding.risk_only import AnyDecider, decider_of
 from churn_assets.experiment import Experiment, load_experiment
 from churn_assets.offers.world import WorldOutcomes
 from churn_assets.release.deciding import load_release
+from churn_assets.release.trial import RunningTrial, trial_now
 from churn_assets.simulation.server import WaveDecisions
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel
@@ -108,6 +110,10 @@ class Scratch:
         """The release that leads."""
         head = self.channel.head()
         return None if head is None else head.ref
+
+    def trial(self, now: datetime) -> RunningTrial | None:
+        """The trial that runs at a time; None where none does."""
+        return trial_now(self.store, self.channel, now)
 
     def decider(self, release: ArtifactRef) -> AnyDecider:
         """A release as it decides."""

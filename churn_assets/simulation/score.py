@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from churn_assets.deciding.decider import CustomerInput
+from churn_assets.deciding.decider import CustomerInput, Decision, Rollout
 from churn_assets.deciding.risk_only import AnyDecider
 from churn_assets.serving.config import ServingConfig
 from churn_assets.simulation.server import WaveDecisions
@@ -20,6 +21,21 @@ RULE_ARM = "percent_20"
 
 
 @dataclass(frozen=True)
+class Deciding:
+    """Which releases decide for a wave.
+
+    Attributes:
+        leader: That leads.
+        candidate: Of the trial that runs; None where none does.
+        share: Of those who are left to the policy, that go by the candidate.
+    """
+
+    leader: AnyDecider
+    candidate: AnyDecider | None = None
+    share: float = 0.0
+
+
+@dataclass(frozen=True)
 class WaveScore:
     """One wave. Values are the mean expected money a decision over no offer, exact but for whom the wave is about.
 
@@ -28,7 +44,7 @@ class WaveScore:
         drifted: Whether the world has changed by now.
         release: That answered.
         decisions: How many.
-        ours: Of the policy's own choices.
+        ours: Of the policy's own choices; in a trial, of each by the release that decided about it.
         as_served: With the customers who are held out or explore.
         static: Of the first release, which never learns.
         top_risk: Of the riskiest by our own risk model with one arm for all.
@@ -36,7 +52,8 @@ class WaveScore:
         holdout: Share that was held out.
         exploration: Share that explored.
         propensity_error: Largest difference between a logged propensity and the one that follows from the config.
-        group_z: Largest |z| of the two shares against the configured ones.
+        group_z: Largest |z| of the two shares, and of a trial's, against the configured ones.
+        tried: Share of all that a trial left to its candidate.
     """
 
     wave: int
@@ -52,6 +69,7 @@ class WaveScore:
     exploration: float
     propensity_error: float
     group_z: float
+    tried: float = 0.0
 
     @property
     def vs_optimum(self) -> float:
@@ -60,7 +78,12 @@ class WaveScore:
 
 
 def score_wave(
-    forward: Forward, wave: Wave, served: WaveDecisions, static: AnyDecider, config: ServingConfig
+    forward: Forward,
+    wave: Wave,
+    served: WaveDecisions,
+    static: AnyDecider,
+    config: ServingConfig,
+    deciding: Deciding | None = None,
 ) -> WaveScore:
     """Score the decisions of a wave.
 
@@ -70,6 +93,7 @@ def score_wave(
         served: What was decided.
         static: The first release.
         config: Under which it was served.
+        deciding: What decided for it; None where one release did and exploration is uniform.
     """
     cohort = wave.cohort
     policy = forward.arms(served.column("policy_arm").tolist())
@@ -78,7 +102,15 @@ def score_wave(
     rule = menu.position.get(RULE_ARM, len(menu) - 1)
     risky = (risk >= np.quantile(risk, 1 - RISKIEST)) & cohort.allowed[:, rule]
     held, explored = served.column("holdout"), served.column("exploration")
-    groups = ((held.mean(), config.holdout_share), (explored.mean(), config.exploration_share))
+    share, by_candidate = 0.0, np.zeros(len(held), bool)
+    if deciding is not None and deciding.candidate is not None:
+        share = deciding.share * (1 - config.holdout_share - config.exploration_share)
+        by_candidate = served.column("release") == deciding.candidate.release
+    groups = (
+        (held.mean(), config.holdout_share),
+        (explored.mean(), config.exploration_share),
+        (by_candidate.mean(), share),
+    )
     return WaveScore(
         wave=wave.number,
         drifted=wave.drifted,
@@ -91,34 +123,62 @@ def score_wave(
         optimum=cohort.lift(cohort.best),
         holdout=float(held.mean()),
         exploration=float(explored.mean()),
-        propensity_error=_propensity_error(forward, wave, served, config),
+        propensity_error=_propensity_error(forward, wave, served, config, deciding),
         group_z=max(
             abs(float(found) - share) / np.sqrt(share * (1 - share) / len(cohort))
             for found, share in groups
             if share
         ),
+        tried=float(by_candidate.mean()),
     )
 
 
 def choices(decider: AnyDecider, forward: Forward, wave: Wave) -> NDArray[np.int64]:
     """(n,) index into the world's menu of what a release would decide for everybody of a wave."""
-    asked = [
+    decided = decider.decide(_asked(forward, wave))
+    return forward.arms([decision.chosen.arm.id for decision in decided])
+
+
+def _asked(forward: Forward, wave: Wave) -> list[CustomerInput]:
+    return [
         CustomerInput(each["customer_id"], each["features"], prior_offers=each["prior_offers"])
         for batch in forward.questions(wave, range(len(wave.cohort)))
         for each in batch
     ]
-    return forward.arms([decision.chosen.arm.id for decision in decider.decide(asked)])
 
 
-def _propensity_error(forward: Forward, wave: Wave, served: WaveDecisions, config: ServingConfig) -> float:
-    """Only an arm's own conditions forbid it in this world: propensities follow from the choice and two shares."""
+def _propensity_error(
+    forward: Forward, wave: Wave, served: WaveDecisions, config: ServingConfig, deciding: Deciding | None
+) -> float:
+    """Propensities follow from what each policy chooses, from how who explores is drawn, and from the shares."""
     menu = [outlook.id for outlook in served.decisions[0].arms]
     stated = np.array([[outlook.propensity for outlook in each.arms] for each in served.decisions])
     held, explored = config.holdout_share, config.exploration_share
-    allowed = wave.cohort.allowed[:, forward.arms(menu)]
-    expected = explored * allowed / allowed.sum(1, keepdims=True)
-    expected[:, 0] += held
     rows = np.arange(len(stated))
-    expected[rows, [menu.index(each.policy_arm) for each in served.decisions]] += 1 - held - explored
+    if deciding is None:  # only an arm's own conditions forbid it in this world
+        allowed = wave.cohort.allowed[:, forward.arms(menu)]
+        exploring = allowed / allowed.sum(1, keepdims=True)
+        policy = np.eye(len(menu))[[menu.index(each.policy_arm) for each in served.decisions]]
+    else:
+        exploring, policy = _by_design(deciding, config, _asked(forward, wave))
+    expected = explored * exploring + (1 - held - explored) * policy
+    expected[:, 0] += held
     made = stated[rows, [menu.index(each) for each in served.arms]]
     return float(max(np.abs(stated - expected).max(), np.abs(made - served.column("propensity")).max()))
+
+
+def _by_design(
+    deciding: Deciding, config: ServingConfig, asked: Sequence[CustomerInput]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, K) chances of each arm of who explores, by the leader's values, and of who is left to the two policies."""
+    plausible, top_two = config.exploration.plausible, config.exploration.top_two
+    everybody = Rollout(b"draws nobody", exploration_share=1.0, plausible=plausible, top_two=top_two)
+    decided = deciding.leader.decide(asked, everybody)
+    policy = _one_hot(decided)
+    if deciding.candidate is not None:
+        policy += deciding.share * (_one_hot(deciding.candidate.decide(asked)) - policy)
+    return np.array([each.propensities for each in decided]), policy
+
+
+def _one_hot(decided: Sequence[Decision]) -> NDArray[np.float64]:
+    return np.eye(len(decided[0].arms))[[each.policy_arm for each in decided]]

@@ -9,12 +9,14 @@ import pytest
 
 from churn_assets.monitoring.config import LiveConfig
 from churn_assets.monitoring.live import (
+    Tally,
     _error,
     earned,
     first_breach,
     forecasts,
     limit_breach,
     looks,
+    skewed_z,
     slice_breach,
     wrong_forecasts,
 )
@@ -167,6 +169,25 @@ def test_harm_that_begins_late_is_found_within_a_window(rng):
 def test_a_harmless_release_is_rarely_rolled_back_however_often_it_is_looked_at(rng):
     broken = sum(first_breach(served(rng, 4_000), CONFIG) is not None for _ in range(200))
     assert broken <= 10 + 3 * np.sqrt(200 * 0.05 * 0.95)
+
+
+def test_bounds_hold_where_few_tell_what_no_contact_is_worth_and_few_of_them_leave(rng):
+    """A small holdout: its mean and its standard error are small together, which a normal bound takes for harm."""
+    z, plain, kept, repeats = 2.0, 0, 0, 2_000
+    for _ in range(repeats):
+        parts = np.zeros((1_060, 6))
+        left = rng.random(1_060) < 0.08
+        for rows, first, weight in ((slice(0, 1_000), 0, 1.0), (slice(1_000, None), 3, 20.0)):
+            parts[rows, first : first + 3] = weight
+            parts[rows, first + 1] *= left[rows]
+        found = earned(Tally.of(1_060, parts, possible=True))
+        over = found.churn_increase.z
+        plain += over > z
+        kept += over > skewed_z(z, found.churn_skew)
+    assert plain / repeats > 0.05, "of .023"
+    assert kept / repeats < 0.035
+    assert skewed_z(z, 0.0) == skewed_z(z, 1e-9) == z
+    assert skewed_z(-z, -0.1) == pytest.approx(-skewed_z(z, 0.1))
 
 
 def test_what_a_campaign_offered_by_chance_had_no_forecast_to_be_wrong(rng):

@@ -17,7 +17,7 @@ from churn_assets.offers.world import DemoWorldError
 from churn_assets.serving.config import ServingConfig
 from churn_assets.serving.schemas import ArmView, DecisionView, ExpectedValueView, OutlookView
 from churn_assets.simulation.picture import draw
-from churn_assets.simulation.score import WaveScore, score_wave
+from churn_assets.simulation.score import Deciding, WaveScore, score_wave
 from churn_assets.simulation.server import WaveDecisions
 from churn_assets.simulation.waves import Forward
 
@@ -30,23 +30,23 @@ CONFIG = ServingConfig(holdout_share=HELD, exploration_share=EXPLORED)
 class AlwaysTenPercent(Decider):
     """Stands for a release."""
 
-    def __init__(self, menu):
-        self.menu = menu
+    def __init__(self, menu, release="toy", always=TEN):
+        self.menu, self.release, self.always = menu, release, always
 
     def decide(self, batch, rollout=NO_ROLLOUT, budget=None):
-        arms = tuple(
-            ArmOutlook(arm, None, 0.2, 0.2, 0.0, 0.0, 0.0, 0.0, float(arm.id == TEN)) for arm in self.menu
-        )
-        made = {"known": True, "delay_months": 0, "release": "toy", "cost": 1.0}
-        ten = self.menu.position[TEN]
+        explores = rollout.exploration_share
+        chance = (lambda _: 1 / len(self.menu)) if explores else lambda arm: float(arm == self.always)
+        arms = tuple(ArmOutlook(arm, None, 0.2, 0.2, 0.0, 0.0, 0.0, 0.0, chance(arm.id)) for arm in self.menu)
+        made = {"known": True, "delay_months": 0, "release": self.release, "cost": 1.0}
+        ten = self.menu.position[self.always]
         return [
             Decision(each.customer_id, ten, arms, risk=0.3, policy_arm=ten, assigned="policy", **made)
             for each in batch
         ]
 
 
-def served(wave, forward, rng, error=0.0, preferred=TEN):
-    """What a server that always prefers one arm answers to a wave."""
+def served(wave, forward, rng, error=0.0, preferred=TEN, tried=None, share=0.0):
+    """What a server that always prefers one arm answers to a wave; with `tried`, beside a candidate of another arm."""
     menu, decisions = forward.world.menu, []
     value = ExpectedValueView(1.0, 0.8, 1.2, 0.9, "USD", 12)
     asked = [each for call in forward.questions(wave, range(len(wave.cohort))) for each in call]
@@ -55,9 +55,14 @@ def served(wave, forward, rng, error=0.0, preferred=TEN):
         choice = menu.position[preferred] if may[menu.position[preferred]] else 0
         propensities = EXPLORED * may / len(allowed)
         propensities[0] += HELD
-        propensities[choice] += 1 - HELD - EXPLORED + error
+        propensities[choice] += (1 - HELD - EXPLORED) * (1 - share) + error
         group = rng.random()
         held, explored = group < HELD, HELD <= group < HELD + EXPLORED
+        release = "toy"
+        if tried is not None:
+            propensities[menu.position[tried]] += (1 - HELD - EXPLORED) * share
+            if not (held or explored) and rng.random() < share:
+                choice, release = menu.position[tried], "candidate"
         arm = 0 if held else int(rng.choice(allowed)) if explored else choice
         made = menu[arm]
         decisions.append(
@@ -66,7 +71,7 @@ def served(wave, forward, rng, error=0.0, preferred=TEN):
                 arm=ArmView(made.id, made.label, msgspec.Raw(b"{}"), made.channel, 1.0, value), delay_months=0,
                 churn_risk=rng.random(), retention_probability=0.8, acceptance_probability=0.2,
                 propensity=propensities[arm], reasons=[], assigned="policy", policy_arm=menu.ids[choice],
-                holdout=held, exploration=explored, known=True, message=None,
+                holdout=held, exploration=explored, known=True, message=None, release=release,
                 arms=[OutlookView(a, None, p, 0.2, 0.2, 0.0, 0.0) for a, p in zip(menu.ids, propensities, strict=True)],
             )
         )  # fmt: skip
@@ -114,6 +119,19 @@ def test_a_wrong_propensity_shows_in_the_score(forward):
     spoiled = served(wave, forward, np.random.default_rng(0), error=0.01)
     found = score_wave(forward, wave, spoiled, AlwaysTenPercent(forward.world.menu), CONFIG)
     assert found.propensity_error == pytest.approx(0.01)
+
+
+def test_a_trial_is_scored_by_what_each_release_decided_and_its_propensities_by_the_share_of_each(forward):
+    wave, menu = forward.wave(1), forward.world.menu
+    found = served(wave, forward, np.random.default_rng(0), tried="percent_20", share=0.5)
+    deciders = AlwaysTenPercent(menu), AlwaysTenPercent(menu, "candidate", "percent_20")
+    score = score_wave(forward, wave, found, deciders[0], CONFIG, Deciding(*deciders, 0.5))
+    assert score.propensity_error < 1e-12
+    assert score.group_z < 4
+    assert score.tried == pytest.approx(0.5 * (1 - HELD - EXPLORED), abs=0.03)
+    other = score_wave(forward, wave, found, deciders[0], CONFIG, Deciding(*deciders, 0.4))
+    assert other.propensity_error == pytest.approx(0.1 * (1 - HELD - EXPLORED))
+    assert other.group_z > 4
 
 
 def test_an_arm_that_the_world_does_not_answer_to_is_an_error(forward):

@@ -897,8 +897,8 @@ def _compare(
     accepted, dates, ids = frame["accepted"].to_numpy(), frame["decided_at"], frame["customer_id"]
     found = uncontacted & (accepted == 1)
     problems.rows("accepted", found, accepted, "0 where nothing was offered", line=line)
-    known = pc.is_in(pa.array(ids), pa.array(np.asarray(customer_ids, dtype=object), pa.string()))
-    unknown = ~np.array(known, dtype=bool) & (ids != "").to_numpy()
+    known = pc.is_in(pa.array(ids), pa.array([*np.asarray(customer_ids, dtype=object), ""], pa.string()))
+    unknown = ~np.array(known, dtype=bool)
     if unknown.all():
         expected = f"one of the {len(customer_ids)} customers in some row"
         problems.rows("customer_id", unknown, None, expected, line=line, found=UNKNOWN_ID)

@@ -174,8 +174,7 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     if pa.types.is_floating(value_type(table, name)):
         lost = np.abs(table.columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)) >= 2.0**53
     else:
-        scientific = any(pc.any(pc.match_substring(texts, sign)).as_py() for sign in ("E+", "e+", ".", ","))
-        lost = _matches(texts, LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
+        lost = _matches(texts, LOST_DIGITS)
     problems.rows(
         name, lost, None, expected, line=table.line, remedy=remedy, rank=ROLE, found="a rounded number"
     )
@@ -189,15 +188,17 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
         remedy = f"such rows: {left_out}" if problems.configured else "leave such lines out"
         problems.rows(name, nobody, values, "an id in every line", line=table.line, remedy=remedy, rank=ROLE)
         blank = blank | nobody
-    unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool) | _matches(
-        texts, UNPRINTABLE
-    )
+    unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool)
+    if not pc.all(pc.ascii_is_printable(texts)).as_py():
+        unfit |= _matches(texts, UNPRINTABLE)
     expected = f"an id of 1 to {LONGEST_ID} printable characters"
     problems.rows(
         name, unfit, None, expected, line=table.line, rank=ROLE, found="a text that the service refuses"
     )
     ids: NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
-    twice = _repeated(ids, table.repeated) & ~blank if unique else blank
+    twice = blank
+    if unique and (table.repeated is not None or len(pc.unique(texts)) < len(texts)):
+        twice = _repeated(ids, table.repeated) & ~blank
     if unique and twice.any():
         remedy = (
             "leave out the other lines; of a customer's months: `row_date: <the column of the row's day>`"
@@ -248,8 +249,6 @@ def _repeated(ids: NDArray[np.object_], known: NDArray[np.uint64] | None) -> NDA
     """(n,) whether an id stands in several lines, of this table or of the one that it is a part of."""
     if known is not None:
         return np.isin(id_hash(ids), known)
-    if pd.Index(ids).is_unique:
-        return np.zeros(len(ids), dtype=bool)
     return np.asarray(pd.Series(ids).duplicated(keep=False))
 
 

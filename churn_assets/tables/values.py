@@ -196,10 +196,9 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
         name, unfit, None, expected, line=table.line, rank=ROLE, found="a text that the service refuses"
     )
     ids: NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
-    twice = blank
-    if unique and (table.repeated is not None or len(pc.unique(texts)) < len(texts)):
-        twice = _repeated(ids, table.repeated) & ~blank
-    if unique and twice.any():
+    again = unique and (table.repeated is not None or len(pc.unique(texts)) < len(texts))
+    twice = _repeated(ids, table.repeated) & ~blank if again else np.zeros(len(table), dtype=bool)
+    if twice.any():
         remedy = (
             "leave out the other lines; of a customer's months: `row_date: <the column of the row's day>`"
         )

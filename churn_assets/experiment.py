@@ -31,7 +31,7 @@ from churn_assets.message.text.profile import Profile
 from churn_assets.message.text.safety import safety_of
 from churn_assets.message.text.template import TemplateError, check_templates, plain_text
 from churn_assets.monitoring.config import AutomationConfig
-from churn_assets.offers.config import OfferLogConfig
+from churn_assets.offers.config import LOG_COLUMNS, OfferLogConfig
 from churn_assets.offers.economics import Economics, catalogue
 from churn_assets.privacy.config import PrivacyConfig
 from churn_assets.release.config import ReleaseConfig
@@ -64,8 +64,7 @@ class ExperimentError(ValueError):
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = tuple(problems)
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(problems[0] + more)
+        super().__init__("\n".join(problems))
 
 
 class StoreConfig(SignaturePolicy, frozen=True, extra="forbid"):
@@ -76,7 +75,7 @@ class StoreConfig(SignaturePolicy, frozen=True, extra="forbid"):
             variable CHURN_STORE overrides it.
     """
 
-    uri: Annotated[str, Field(min_length=1)]
+    uri: Annotated[str, Field(min_length=1)] = ".churn/store"
 
 
 class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
@@ -86,7 +85,7 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         name: The file's name; also the partition of every asset.
         seed: Of the split and of everything that is drawn or initialised at random.
         store: Where artifacts live.
-        channel: The channel that promotion of this experiment's releases moves.
+        channel: The channel that promotion of this experiment's releases moves; left out, of the experiment's name.
         economics: What offers cost and customers are worth.
         arms: What may be offered beside no contact and percents off, which need no declaration.
         safety: What a message must keep to be sent.
@@ -100,8 +99,8 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-    seed: Annotated[int, Field(ge=0, lt=2**31)]
-    store: StoreConfig
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    store: StoreConfig = StoreConfig()
     channel: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
     economics: Economics
     arms: tuple[ArmConfig, ...] = ()
@@ -430,9 +429,10 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
     except UnicodeDecodeError as error:
         found = f"byte 0x{error.object[error.start]:02x} at {error.start}"
         raise ExperimentError([f"{path}: found {found}, expected UTF-8; save it in that encoding"]) from error
-    content = completed_for_outcome(_parse(path, text))
+    content = completed_for_one_file(completed_for_outcome(_parse(path, text)))
     if content.setdefault("name", name) != name:
         raise ExperimentError([f"{path}: name: found {content['name']!r}, expected the file's name {name!r}"])
+    content.setdefault("channel", name)
     try:
         # By way of JSON: strict types (no bool or text for a number) that still take lists for tuples.
         return Experiment.model_validate_json(json.dumps(content), strict=True)
@@ -466,7 +466,9 @@ def completed_for_outcome(content: dict[str, Any]) -> dict[str, Any]:
             "constants": {LARGEST_OUTCOME: most},
             "gates": {"min_label_rate": 0.0, "max_label_rate": 1.0},
         },
-        "risk_model": {"gates": {"min_auc": 0.5, "min_brier_skill": -0.01, "min_spread": 0.0001}},
+        "risk_model": {
+            "gates": {"min_auc": 0.5, "min_slice_auc": 0.5, "min_brier_skill": -0.01, "min_spread": 0.0001}
+        },
         "accept_model": {},
         "effect_model": {},
         "ppo_decision": {
@@ -480,10 +482,30 @@ def completed_for_outcome(content: dict[str, Any]) -> dict[str, Any]:
             "ppo": {"total_timesteps": 65_536},
         },
     }
+    release = content.get("release")
+    branches = release.get("branches") if isinstance(release, dict) else None
+    if isinstance(branches, list) and branches and "decision" not in branches:
+        idle = {"effect_model", "ppo_decision"} | (set() if "accept" in branches else {"accept_model"})
+        follows = {name: each for name, each in follows.items() if name not in idle}
     made = {
         name: _beneath(content[name], each) if name in content else each for name, each in follows.items()
     }
     return {**content, **made}
+
+
+def completed_for_one_file(content: dict[str, Any]) -> dict[str, Any]:
+    """What an experiment's file says; where customers and log are one file, with the log's columns as no features."""
+    customers, log, economics = (content.get(name) for name in ("customers", "offer_log", "economics"))
+    if not (isinstance(customers, dict) and isinstance(log, dict)):
+        return content
+    if log.get("source") is None or log.get("source") != customers.get("source"):
+        return content
+    columns, outcome = log.get("columns"), economics.get("outcome") if isinstance(economics, dict) else None
+    theirs = columns if isinstance(columns, dict) else {}
+    read = [theirs.get(name, name) for name in LOG_COLUMNS]
+    read += [name for ours, name in theirs.items() if ours not in LOG_COLUMNS]
+    read += [outcome.get("column")] if isinstance(outcome, dict) else []
+    return {**content, "customers": {"log_columns": read} | customers}
 
 
 LARGEST_OUTCOME = "largest_outcome"

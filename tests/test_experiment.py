@@ -31,6 +31,16 @@ def test_every_experiment_in_the_project_is_valid(path):
     assert load_experiment(path.stem, CONFIGS).name == path.stem
 
 
+def test_all_that_is_wrong_stands_in_one_message_and_where_things_lie_needs_no_words(changed):
+    with pytest.raises(ExperimentError) as found:
+        changed(("positive:", "postive:"), ("margin: 0.50", "margin: 5"))
+    assert str(found.value).splitlines() == [*found.value.problems]
+    assert len(found.value.problems) == 2
+    store = QUICKSTART[QUICKSTART.index("store:") : QUICKSTART.index("channel:")]
+    experiment = changed(("seed: 20261122\n", ""), (store, ""), ("channel: quickstart\n", ""))
+    assert (experiment.seed, experiment.store.uri, experiment.channel) == (0, ".churn/store", "changed")
+
+
 def test_a_section_reaches_the_experiment_as_written(changed):
     experiment = changed(("contact_cost: 1.0", "contact_cost: 2.5"), ("rows: 50_000", "rows: 60_000"))
     assert experiment.economics.contact_cost == 2.5

@@ -38,12 +38,17 @@ def tables(context: typer.Context, experiment: ExperimentArgument, as_json: Json
         customers = _customers(config, loaded, root, told)
         _offers(loaded, root, customers, told)
     except TableError as error:
-        told["problems"] = error.to_json() or [{"found": str(error)}]
-        if customers is None:  # what the other columns and lines give away is told at once, too
+        wrong = [error]
+        if customers is None:  # what the other columns and lines give away is told at once, and so is the log
             with contextlib.suppress(TableError):
                 remains = read_remainder(config, error, seed=loaded.seed, root=root)
                 told |= _features(remains, loaded)
-        _show(told, as_json=as_json, message=str(error))
+                try:
+                    _offers(loaded, root, remains, told)
+                except TableError as other:
+                    wrong.append(other)
+        told["problems"] = [row for each in wrong for row in each.to_json() or [{"found": str(each)}]]
+        _show(told, as_json=as_json, message="\n".join(map(str, wrong)))
         raise typer.Exit(USAGE) from error
     _show(told, as_json=as_json)
     if any(row["verdict"] == "FAILED" for row in told["gates"]):

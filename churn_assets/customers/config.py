@@ -119,6 +119,9 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
         blank_means: What a blank stands for, by column: `{InternetType: none}`, `{calls: 0}`.
         tenure: Column with the months since the customer joined, at least 0; None if the table has none.
         exclude: Columns that are neither features nor anything else.
+        log_columns: Where the offer log is in the same file, the columns that it reads, which are no features unless
+            another key here names them; `*` ends any name that begins so. Filled in where `offer_log.source` is
+            `customers.source`.
         groups: Columns by which offers must be fair (gate `offers_are_fair`), of at most `max_categories` values: kept
             beside the features, and a feature too unless it stands in `exclude`.
         path_dependent: Columns that sum up the customer's past, which a projection cannot keep honest:
@@ -147,6 +150,7 @@ class CustomersConfig(BaseModel, frozen=True, extra="forbid"):
     blank_means: dict[Column, str | float] = Field(default_factory=dict)
     tenure: Column | None = None
     exclude: tuple[Column, ...] = ()
+    log_columns: tuple[Column, ...] = ()
     groups: tuple[Column, ...] = ()
     path_dependent: dict[Column, Literal["drop", "freeze"]] = Field(default_factory=dict)
     kinds: dict[Column, FeatureKind] = Field(default_factory=dict)

@@ -21,10 +21,13 @@ def folds(ids: Iterable[str], seed: int, count: int) -> NDArray[np.int8]:
     Returns:
         Folds 0 … count - 1, int8, in the order of `ids`.
     """
-    prefix = f"{seed}:".encode()
+    begun = blake2b(f"{seed}:".encode(), digest_size=8).copy
     found, waiting = [np.empty(0, np.int8)], iter(ids)
     while some := list(islice(waiting, _AT_ONCE)):
-        hashed = b"".join([blake2b(prefix + name.encode(), digest_size=8).digest() for name in some])
+        hashes = [begun() for _ in some]
+        for each, name in zip(hashes, some, strict=True):
+            each.update(name.encode())
+        hashed = b"".join([each.digest() for each in hashes])
         found.append(np.asarray(np.frombuffer(hashed, ">u8") % count, dtype=np.int8))
     return np.concatenate(found)
 

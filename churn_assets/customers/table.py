@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -322,12 +323,13 @@ def read_remainder(config: CustomersConfig, refused: TableError, *, seed: int, r
     kept = _without(config, wrong)
     kept = kept.model_copy(update={"exclude": tuple(sorted({*config.exclude, *wrong}))})
     problems = Problems(str(config.source), CustomerTableError)
-    raw, _ = read_source(located(config.source), root, problems, config.reading, _order(config))
+    raw, digest = read_source(located(config.source), root, problems, config.reading, _order(config))
     raw.keep(~np.isin(raw.line, list(refused.lines)))
     told = Problems(str(config.source), CustomerTableError)  # what the names are is told already
     _constant_columns(raw, kept, told)
     kept = _as_named(raw, kept, told).model_copy(update={"constants": {}})
-    return learnable(raw, kept, seed, problems)
+    table = learnable(raw, kept, seed, problems)
+    return replace(table, source=table.source and replace(table.source, sha256=digest))
 
 
 def _order(config: CustomersConfig) -> list[str]:
@@ -741,6 +743,10 @@ def _feature_names(raw: RawTable, config: CustomersConfig, problems: Problems) -
         *config.optional.columns.values(),
     }
     names = [name for name in raw.names if name not in dropped]
+    of_log = [each for each in names if any(fnmatchcase(each, one) for one in config.log_columns)]
+    if of_log := [each for each in of_log if each not in _named(config)]:
+        raw.said.append(f"no features, as the offer log reads them: {', '.join(map(repr, of_log))}")
+        names = [name for name in names if name not in of_log]
     for name in names:
         if name in RESERVED:
             problems.add(
@@ -767,11 +773,9 @@ def _learned(
         kind = given or infer_kind(raw, name, problems)
         if kind == "numeric" and given is None and (_INDEX.fullmatch(name) or _row_numbers(raw, name)):
             problems.add("the number of the row", "a feature", column=name, remedy=leave_out(name))
-    if name.startswith("Unnamed: ") and given is None:
-        remedy = leave_out(name)
-        problems.add(
-            "a column without a name", "a name for every column", column=name, lines=[1], remedy=remedy
-        )
+    if name.startswith("Unnamed: ") and given is None and len(problems.all) == told:
+        remedy, expected = leave_out(name), "a name for every column"
+        problems.add("a column without a name", expected, column=name, lines=[1], remedy=remedy)
     if kind is None or len(problems.all) > told:
         return None
     spec = _spec(name, kind, config)
@@ -900,7 +904,7 @@ def _schema(
         features=tuple(specs),
         folds=FoldsSpec(seed=seed, count=config.folds.count, held_out=config.folds.held_out),
         optional=config.optional,
-        excluded=(*config.exclude, *config.path_dependent),
+        excluded=(*config.exclude, *config.log_columns, *config.path_dependent),
         groups=config.groups,
         max_outside_share=config.max_outside_share,
     )

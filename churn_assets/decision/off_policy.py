@@ -486,14 +486,14 @@ def decide_release(
         needed = _needed(tested.dr, threshold, estimate.rows, confidence)
         release, reason = (
             False,
-            f"the {confidence:.0%} lower bound {low:+.2f} is not above {threshold:+.2f} ({bar}); {needed}",
+            f"the {confidence:.0%} lower bound {money(low)} is not above {money(threshold)} ({bar}); {needed}",
         )
     elif not side - threshold >= ABOVE:
-        release, reason = False, f"SNIPS {side:+.2f} disagrees: it is not above {threshold:+.2f} ({bar})"
+        release, reason = False, f"SNIPS {money(side)} disagrees: it is not above {money(threshold)} ({bar})"
     else:
         release, reason = (
             True,
-            f"the {confidence:.0%} lower bound {low:+.2f} is above {threshold:+.2f} ({bar})",
+            f"the {confidence:.0%} lower bound {money(low)} is above {money(threshold)} ({bar})",
         )
     return OffPolicyVerdict(release, reason, estimate, tested, threshold, confidence)
 
@@ -614,4 +614,13 @@ def off_policy_outcome(
 
 def _shown(estimate: Estimate) -> str:
     low, high = estimate.interval
-    return f"{estimate.value:+.2f} a decision (95 %: {low:+.2f} to {high:+.2f})"
+    return f"{money(estimate.value)} a decision (95 %: {money(low)} to {money(high)})"
+
+
+def money(value: float) -> str:
+    """Money with its sign, to the cent; what is less than ten cents by its first two digits.
+
+    >>> money(1.234), money(-0.0021), money(0.0)
+    ('+1.23', '-0.0021', '+0.00')
+    """
+    return f"{value:+.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:+.2g}"

@@ -21,6 +21,8 @@ COLUMNS = (
     "accepted", "churned", "margin",
 )  # fmt: skip
 """The log's columns; beside them stands one `propensity_<arm id>` per arm."""
+LOG_COLUMNS = (*COLUMNS[1:], SHORTHAND, "propensity_*")
+"""What the log reads of a decision: where it stands in the customers' own file, none of it is a feature of theirs."""
 
 EVERYBODY = "everybody"
 """The stratum of a log that has none."""

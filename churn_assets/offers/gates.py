@@ -40,7 +40,13 @@ def volume_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
     tables = {"arms": _arms(log), "waves": _waves(log)}
     if log.known_by != "contacted_only":
         found[1:1] = [
-            Gate("no_contact_share", float((arm == 0).mean()), ">=", gates.min_no_contact_share),
+            Gate(
+                "no_contact_share",
+                float((arm == 0).mean()),
+                ">=",
+                _by_lot(gates.min_no_contact_share, log),
+                "offer_log.gates.min_no_contact_share, or half of an equal share of all arms",
+            ),
             _precision(log, gates),
         ]
         tables["no_contact_churn"] = _no_contact_churn(log)
@@ -132,14 +138,19 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
                 "least_propensity",
                 float(least.min()),
                 ">=",
-                gates.min_propensity,
-                f"{rarest}, the smallest of all arms",
+                _by_lot(gates.min_propensity, log),
+                f"{rarest}, the smallest of all arms; offer_log.gates.min_propensity, or half of an equal share",
             ),
             Gate("effective_share", effective, ">=", gates.min_effective_share, f"{heaviest}, {size}"),
             *_support(log, customers),
         ),
         {"calibration": calibration},
     )
+
+
+def _by_lot(least: float, log: OfferLog) -> float:
+    """What is asked of an arm's share: of many arms no more than half of what a fair lot would give each."""
+    return min(least, 0.5 / len(log.menu))
 
 
 def _support(log: OfferLog, customers: CustomerTable) -> Iterator[Gate]:

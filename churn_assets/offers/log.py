@@ -346,6 +346,8 @@ def log_of(
             raw.columns.pop(ours, None)
     problems.names = dict(columns)
     named = raw.renamed({theirs: ours for ours, theirs in columns.items()})
+    if outcome is not None and outcome.column in columns.values():  # it may be said of who accepted, too
+        named.columns[outcome.column] = raw.columns[outcome.column]
     asked = _Asked(settings, frozenset(without), schema, key, outcome)
     return _log(
         named, customer_ids, catalogue, simulated=False, problems=problems, features=features, asked=asked
@@ -393,6 +395,7 @@ def _log(
 ) -> OfferLog:
     asked = asked or _Asked()
     _rename_arms(raw, asked.settings.arm_names)
+    _only_arm(raw, catalogue, asked)
     menu, theirs = _header(raw, catalogue, problems, asked)
     ours = {column: propensity_column(arm_id) for arm_id, column in theirs.items()}
     problems.names |= {new: problems.names.get(old, old) for old, new in ours.items()}
@@ -548,6 +551,17 @@ def _rename_arms(raw: RawTable, names: Mapping[str, str]) -> None:
         raw.asked = None
 
 
+def _only_arm(raw: RawTable, catalogue: Catalogue, asked: _Asked) -> None:
+    """The arm of everybody who was contacted, where the experiment declares one alone."""
+    if asked.known_by == "contacted_only" and not {ARM, SHORTHAND} & set(raw.columns):
+        contacting = [each.id for each in catalogue.declared]
+        if len(contacting) == 1:
+            raw.columns[ARM] = pa.array(contacting * len(raw), pa.string())
+            raw.said.append(
+                f"no column {ARM}: everybody was contacted by the one arm declared, {contacting[0]}"
+            )
+
+
 def _header(
     raw: RawTable, catalogue: Catalogue, problems: Problems, asked: _Asked
 ) -> tuple[Menu, dict[str, str]]:
@@ -575,6 +589,8 @@ def _header(
         near = did_you_mean(name, found)
         expected = f"it beside {_listed(found)}{near}"
         remedy = f"another name for it: `columns: {{{name}: ...}}`"
+        if name == "decided_at":
+            remedy += "; one day for all decisions: `start: <the day>`"
         problems.add("no such column", expected, column=name, remedy=remedy, rank=STRUCTURE)
     arms: Iterable[str] = columns
     if asked.known_by != "logged" and not problems.all:
@@ -809,7 +825,14 @@ def _outcome(raw: RawTable, problems: Problems, asked: _Asked) -> dict[str, Any]
     else:
         came = parse_truths(raw, wanted.column, problems, needed=True)
     missed = {OUTCOME: came, "churned": 1 - came / wanted.unit}
-    return missed if "accepted" in raw.columns else missed | {"accepted": np.zeros(len(raw))}
+    if "accepted" in raw.columns:
+        return missed
+    if asked.known_by == "contacted_only" and not wanted.amount:
+        raw.said.append(
+            f"no column accepted: whoever was contacted, and {wanted.column} came of it, accepted"
+        )
+        return missed | {"accepted": came}
+    return missed | {"accepted": np.zeros(len(raw))}
 
 
 def _drop(raw: RawTable, *names: str) -> None:
@@ -874,8 +897,8 @@ def _compare(
     accepted, dates, ids = frame["accepted"].to_numpy(), frame["decided_at"], frame["customer_id"]
     found = uncontacted & (accepted == 1)
     problems.rows("accepted", found, accepted, "0 where nothing was offered", line=line)
-    known = pc.is_in(pa.array(ids), pa.array(np.asarray(customer_ids, dtype=object), pa.string()))
-    unknown = ~np.array(known, dtype=bool) & (ids != "").to_numpy()
+    known = pc.is_in(pa.array(ids), pa.array([*np.asarray(customer_ids, dtype=object), ""], pa.string()))
+    unknown = ~np.array(known, dtype=bool)
     if unknown.all():
         expected = f"one of the {len(customer_ids)} customers in some row"
         problems.rows("customer_id", unknown, None, expected, line=line, found=UNKNOWN_ID)

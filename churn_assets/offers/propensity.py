@@ -29,6 +29,9 @@ SHAPE: dict[str, Any] = {
     "random_state": 0,
 }
 """Of the boosting. On 20,000 and 50,000 decisions of the demo world more trees or leaves were no better."""
+MOST_TREES, MOST_ROWS, LEAST_ROUNDS = 400, 100_000, 5
+"""Of one fit of more than 10 arms: boosting makes a tree for every arm and round. Of 80 arms there are 5 rounds, each a
+larger step; the calibration then says how far what they found is to be believed."""
 LEAST = 1e-6
 """Of a probability whose logarithm is taken."""
 
@@ -89,11 +92,22 @@ def _out_of_fold(inputs: Floats, target: Ints, group: Ints, kinds: list[bool]) -
         known = np.unique(target[learned])
         if not rows.any() or len(known) < 2:
             continue
-        boosting = HistGradientBoostingClassifier(**SHAPE, categorical_features=kinds)
-        boosting.fit(inputs[learned], target[learned])
+        boosting = HistGradientBoostingClassifier(**_shape(len(known)), categorical_features=kinds)
+        some = np.flatnonzero(learned)
+        if len(known) > MOST_TREES // SHAPE["max_iter"]:
+            some = some[:: -(-len(some) // MOST_ROWS)]
+        known = np.unique(target[some])
+        boosting.fit(inputs[some], target[some])
         found[rows] = 0.0
         found[np.ix_(rows, known)] = boosting.predict_proba(inputs[rows])
     return found
+
+
+def _shape(arms: int) -> dict[str, Any]:
+    """That of the boosting, in fewer and larger steps where there are many arms."""
+    rounds = min(int(SHAPE["max_iter"]), max(MOST_TREES // arms, LEAST_ROUNDS))
+    rate = min(float(SHAPE["learning_rate"]) * int(SHAPE["max_iter"]) / rounds, 0.3)
+    return SHAPE | {"max_iter": rounds, "learning_rate": rate}
 
 
 def _risk_scores(customers: CustomerTable, group: Ints) -> Floats:

@@ -67,6 +67,8 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
         blanks: Texts that are no value in any column, such as `?` or `-`.
         dates: How dates are written that are not ISO 8601, in Python's signs: `%d.%m.%Y`, `%m/%d/%y`, `%d-%b-%Y`; one
             or several, of which no text may mean two days.
+        units: What may stand before or behind numbers, as `%`, `EUR` or `GB`: the number is taken as it is written,
+            `12 %` as 12.
     """
 
     separator: Literal[",", ";", "\t", "|"] | None = None
@@ -75,6 +77,7 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
     quote: Literal['"', "'"] | None = None
     blanks: tuple[str, ...] = ()
     dates: tuple[_Text, ...] = ()
+    units: tuple[_Text, ...] = ()
 
     @field_validator("dates", mode="before")
     @classmethod
@@ -95,6 +98,13 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
                     f"found {first!r} and {second!r}, by which {text} is two days; expected one of them"
                 )
         return dates
+
+    @field_validator("units")
+    @classmethod
+    def _no_part_of_a_number(cls, units: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [each for each in units if re.search(r"[\d+-]", each) or not each.strip(" .,'")]:
+            raise ValueError(f"found {wrong[0]!r}, expected what is no part of a number, as % or EUR")
+        return tuple(each.strip() for each in units)
 
     @field_validator("encoding")
     @classmethod

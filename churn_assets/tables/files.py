@@ -55,7 +55,7 @@ _OTHERS = {
     "a pointer of Git LFS": re.compile("version https://git-lfs"),
 }
 """What is no table, by how it begins."""
-_LINES = 100
+_LINES, _MOST_LINES = 100, 2_000
 _STATED = re.compile(r"sep=([,;\t|])")
 _NEWLINE = re.compile(r"\r\n|\n|\r")
 _BLOCK = 1 << 22
@@ -281,8 +281,9 @@ def _dialect(path: Path, problems: Problems, reading: FileReading, said: list[st
     for found, begins in _OTHERS.items():
         if begins.match(text):
             raise _stopped(problems, found, "a CSV or Parquet table", remedy="export the table itself")
-    every = _NEWLINE.split(text)
-    every = every[:-1] if len(sample) == _HEAD and len(every) > 1 else every  # the last one may be cut
+    every = _NEWLINE.split(text, _MOST_LINES)
+    cut = len(sample) == _HEAD or len(every) > _MOST_LINES
+    every = every[:-1] if cut and len(every) > 1 else every  # the last one may be cut, or be many
     lines = [line for line in every if line.strip()][:_LINES]
     above = every.index(lines[0])
     stated = _STATED.fullmatch(lines[0])
@@ -321,26 +322,34 @@ def _refuse_titles(lines: list[str], quote: str, header: int, problems: Problems
 
 
 def _refuse_other_encodings(path: Path, problems: Problems) -> None:
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    line = 1
+    decoder, before = codecs.getincrementaldecoder("utf-8")(), 0
     with path.open("rb") as file:
         while True:
             block = file.read(_BLOCK)
             if (place := block.find(0)) >= 0:
-                line += block.count(b"\n", 0, place)
+                line = _line_of(path, before + place)
                 raise _stopped(problems, "a byte 0", "text; a binary file is none", lines=[line])
             try:
                 decoder.decode(block, final=not block)
             except UnicodeDecodeError as error:
-                line += error.object[: error.start].count(b"\n")
+                kept = len(error.object) - len(block)  # of the character that the block before broke off in
                 byte = error.object[error.start : error.start + 1]
                 expected = (
                     "text in UTF-8; of another encoding: `reading: {encoding: cp1252}`, or as it is called"
                 )
+                line = _line_of(path, before - kept + error.start)
                 raise _stopped(problems, f"the byte 0x{byte.hex()}", expected, lines=[line]) from error
             if not block:
                 return
-            line += block.count(b"\n")
+            before += len(block)
+
+
+def _line_of(path: Path, position: int) -> int:
+    """The line of a byte: lines are counted only where something is wrong, as that takes as long as decoding."""
+    with path.open("rb") as file:
+        return 1 + sum(
+            file.read(min(_BLOCK, position - start)).count(b"\n") for start in range(0, position, _BLOCK)
+        )
 
 
 def _quote_of(header: str) -> str:

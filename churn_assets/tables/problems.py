@@ -6,6 +6,7 @@ once. A problem names the line and shows the value that was found, never a custo
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -95,13 +96,16 @@ class Problems:
         names: What the table calls a column, where that is not what the caller calls it.
         configured: Whether a config can leave out columns and rows.
         needed: Columns that a config cannot leave out.
+        kind: As above.
+        parts: Of a table of several files, the line behind which each begins, and what it is called.
     """
 
     def __init__(self, where: str, kind: type[TableError] = TableError) -> None:
-        self.where, self._kind = where, kind
+        self.where, self.kind = where, kind
         self.names: dict[str, str] = {}
         self.configured = False
         self.needed: frozenset[str] = frozenset()
+        self.parts: tuple[tuple[int, str], ...] = ()
         self._lines: set[int] = set()
         self._found: list[tuple[TableProblem, NDArray[np.intp] | None]] = []
 
@@ -155,10 +159,20 @@ class Problems:
             found = ", ".join(distinct[:_SHOWN_VALUES])
         remedy, lines = self._remedy(remedy, column), tuple(int(line[row]) for row in first)
         column = self.names.get(column, column)
-        problem = TableProblem(self.where, column, lines, len(rows), found, expected, remedy, rank)
+        where, lines = self._within(lines)
+        problem = TableProblem(where, column, lines, len(rows), found, expected, remedy, rank)
         self._found.append((problem, rows))
         if rank == ROLE:
             self._lines.update(line[rows].tolist())
+
+    def _within(self, lines: tuple[int, ...]) -> tuple[str, tuple[int, ...]]:
+        """The file of the first line, and those of the lines that stand in it, as it counts them."""
+        starts = [start for start, _ in self.parts]
+        places = [bisect_left(starts, line) - 1 for line in lines] if starts else []
+        if not places:
+            return self.where, lines
+        inside = [line for line, place in zip(lines, places, strict=True) if place == places[0]]
+        return self.parts[places[0]][1], tuple(line - starts[places[0]] for line in inside)
 
     def _remedy(self, remedy: str, column: str) -> str:
         """What can be done, without what cannot."""
@@ -188,7 +202,7 @@ class Problems:
     def stop(self) -> None:
         """Raises what was found, if anything, as the error of this kind of table."""
         if self._found:
-            raise_all(self.all, self._kind, frozenset(self._lines))
+            raise_all(self.all, self.kind, frozenset(self._lines))
 
 
 def raise_all(

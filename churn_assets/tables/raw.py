@@ -33,6 +33,7 @@ class RawTable:
         decimal: Of numbers that are written as texts; None where each column says it by itself.
         blanks: Texts that are no value, beside the usual ones.
         dates: How dates are written, beside ISO 8601.
+        units: What may stand before or behind numbers.
         commas: Columns of texts that were read as numbers with a decimal comma.
         grouped: Columns of texts that were read as numbers, of which every point may group thousands; one such text.
         pointed: Columns of texts in which a point surely stands before a fraction.
@@ -52,6 +53,7 @@ class RawTable:
     decimal: Literal[".", ","] | None = None
     blanks: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     commas: list[str] = field(default_factory=list)
     grouped: dict[str, str] = field(default_factory=dict)
     pointed: list[str] = field(default_factory=list)
@@ -93,7 +95,9 @@ class RawTable:
 
     def read_as(self, reading: FileReading) -> RawTable:
         """The same table, whose texts are to be read as is configured."""
-        return replace(self, decimal=reading.decimal, blanks=reading.blanks, dates=reading.dates)
+        return replace(
+            self, decimal=reading.decimal, blanks=reading.blanks, dates=reading.dates, units=reading.units
+        )
 
     def renamed(self, names: Mapping[str, str]) -> RawTable:
         """The same table with other names for some columns."""

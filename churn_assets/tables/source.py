@@ -12,6 +12,7 @@ from churn_assets.store.canonical import canonical_json, sha256_bytes, sha256_fi
 from churn_assets.store.inputs import content_of, in_bucket, local_copy
 from churn_assets.tables.config import DatabaseTable, FileReading, TablePlace
 from churn_assets.tables.files import DETECTED, read_chunks, read_raw
+from churn_assets.tables.folder import read_folder
 from churn_assets.tables.problems import Problems
 from churn_assets.tables.raw import RawTable
 
@@ -41,6 +42,8 @@ def read_source(
 
         return read_database(source, root, problems, reading, order), ""
     with local_copy(source, root) as (path, _):
+        if path.is_dir():
+            return read_folder(path, problems, reading), content_of(source, root)
         return read_raw(path, problems, reading), sha256_file(path)
 
 

@@ -33,4 +33,6 @@ def marked(frame: pd.DataFrame) -> pd.DataFrame:
 
 def unmarked(texts: pa.Array) -> Any:
     """Texts as they were before `marked`."""
+    if not pc.any(pc.starts_with(texts, "'")).as_py():
+        return texts
     return pc.replace_substring_regex(texts, _MARKED, r"\1")

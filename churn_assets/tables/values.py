@@ -174,8 +174,7 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
     if pa.types.is_floating(value_type(table, name)):
         lost = np.abs(table.columns[name].cast(pa.float64()).to_numpy(zero_copy_only=False)) >= 2.0**53
     else:
-        scientific = any(pc.any(pc.match_substring(texts, sign)).as_py() for sign in ("E+", "e+", ".", ","))
-        lost = _matches(texts, LOST_DIGITS) if scientific else np.zeros(len(table), dtype=bool)
+        lost = _matches(texts, LOST_DIGITS)
     problems.rows(
         name, lost, None, expected, line=table.line, remedy=remedy, rank=ROLE, found="a rounded number"
     )
@@ -189,16 +188,17 @@ def parse_ids(table: RawTable, name: str, problems: Problems, *, unique: bool) -
         remedy = f"such rows: {left_out}" if problems.configured else "leave such lines out"
         problems.rows(name, nobody, values, "an id in every line", line=table.line, remedy=remedy, rank=ROLE)
         blank = blank | nobody
-    unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool) | _matches(
-        texts, UNPRINTABLE
-    )
+    unfit = np.asarray(pc.greater(pc.utf8_length(texts), LONGEST_ID), dtype=bool)
+    if not pc.all(pc.ascii_is_printable(texts)).as_py():
+        unfit |= _matches(texts, UNPRINTABLE)
     expected = f"an id of 1 to {LONGEST_ID} printable characters"
     problems.rows(
         name, unfit, None, expected, line=table.line, rank=ROLE, found="a text that the service refuses"
     )
     ids: NDArray[np.object_] = texts.to_numpy(zero_copy_only=False)
-    twice = _repeated(ids, table.repeated) & ~blank if unique else blank
-    if unique and twice.any():
+    again = unique and (table.repeated is not None or len(pc.unique(texts)) < len(texts))
+    twice = _repeated(ids, table.repeated) & ~blank if again else np.zeros(len(table), dtype=bool)
+    if twice.any():
         remedy = (
             "leave out the other lines; of a customer's months: `row_date: <the column of the row's day>`"
         )
@@ -248,8 +248,6 @@ def _repeated(ids: NDArray[np.object_], known: NDArray[np.uint64] | None) -> NDA
     """(n,) whether an id stands in several lines, of this table or of the one that it is a part of."""
     if known is not None:
         return np.isin(id_hash(ids), known)
-    if pd.Index(ids).is_unique:
-        return np.zeros(len(ids), dtype=bool)
     return np.asarray(pd.Series(ids).duplicated(keep=False))
 
 
@@ -343,7 +341,8 @@ def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.f
     if any(re.search(r"\d,\d", text) for text in texts):
         return 'if the comma is a decimal comma: `reading: {decimal: ","}`'
     if texts and all(_SIGNED.fullmatch(text) and not re.fullmatch(_PLAIN, text, re.ASCII) for text in texts):
-        return f"export it as plain numbers, without signs; {leave_out(name)}"
+        units = _unit_remedy(texts)
+        return f"{units or 'export it as plain numbers, without signs; '}{leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
     most = "0" if numbers is not None and (numbers <= 0).all() else "<a number>"
@@ -406,7 +405,7 @@ _LOOK = 1000
 def _numbers_of_texts(
     table: RawTable, name: str, values: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    texts = _without_groups(table, name, pc.utf8_trim_whitespace(values))
+    texts = _without_groups(table, name, _without_units(table, name, pc.utf8_trim_whitespace(values)))
     no_value = pa.array([*BLANK_NUMBERS, *table.blanks])
     blank = pc.or_(pc.is_in(pc.utf8_lower(texts), no_value), pc.is_in(texts, no_value))
     found = table.decimals[name] if name in table.decimals else _decimal_of(texts.filter(pc.invert(blank)))
@@ -423,6 +422,38 @@ def _numbers_of_texts(
     numbers = np.full(len(kept), np.nan)
     numbers[kept] = _as_floats(pc.replace_substring(pc.utf8_ltrim(texts, "+"), ",", ""))
     return numbers, ~kept & ~np.array(blank, dtype=bool) | np.isinf(numbers)
+
+
+def _without_units(table: RawTable, name: str, texts: Any) -> Any:
+    """Numbers alone, where one of the units that the config names stands around them; several are no one measure."""
+    around = [
+        (unit, rf"^([+-]?)\s*{re.escape(unit)}\s*([+-]?\d[\d.,]*)$|^([+-]?\d[\d.,]*)\s*{re.escape(unit)}$")
+        for unit in table.units
+    ]
+    found = {unit: pc.match_substring_regex(texts, pattern) for unit, pattern in around}
+    there = [(unit, pattern) for unit, pattern in around if pc.any(found[unit]).as_py()]
+    if len(there) != 1:
+        return texts
+    ((unit, pattern),) = there
+    told = f"column {name!r}: numbers in {unit}, by `reading`"
+    if pc.any(pc.match_substring_regex(texts, r"^[+-]?[\d.,]+$")).as_py():
+        told += "; some stand without it"
+    table.said += [] if told in table.said else [told]
+    return pc.replace_substring_regex(texts, pattern, r"\1\2\3")
+
+
+def _unit_remedy(texts: list[str]) -> str:
+    """The config line that reads numbers with such a unit, where it does."""
+    units = list({re.sub(r"[\d\s.,'+-]", "", text) for text in texts} - {""})
+    if len(units) != 1 or set(units[0]) & set(':="()') or units[0][:1] == "x":
+        return ""
+    unit = re.escape(units[0])
+    bare = rf"[+-]?\s?({unit})?\s?[+-]?\d[\d.,]*\s?({unit})?"
+    return (
+        f"as numbers: `reading: {{units: {units}}}`; "
+        if all(re.fullmatch(bare, each) for each in texts)
+        else ""
+    )
 
 
 _SPACED = "^[+-]?[1-9]\\d{0,2}([ \u00a0\u202f'\u2019]\\d{3})+([.,]\\d+)?$"
@@ -678,7 +709,7 @@ def _refused_texts(table: RawTable, name: str, texts: list[str], problems: Probl
     if len(texts) > 1 and signed and all(map(_SIGNED.fullmatch, texts)):
         found, remedy = (
             f"numbers with signs ({shown(signed[0])})",
-            f"{_categories_remedy(name)}; {leave_out(name)}",
+            f"{_unit_remedy(signed)}{_categories_remedy(name)}; {leave_out(name)}",
         )
         problems.add(found, "plain numbers", column=name, remedy=remedy)
         return True
@@ -708,7 +739,9 @@ def _say_doubles(table: RawTable, name: str, texts: list[str]) -> None:
             f"column {name!r}: {shown(misread[0])} looks like UTF-8 that was read as another encoding"
         )
     if len(texts) > _FEW and all(map(_WITH_UNIT.fullmatch, texts)):
-        table.said.append(f"column {name!r}: numbers with units, as {shown(texts[0])}, are categories here")
+        units = _unit_remedy(texts).removesuffix("; ")
+        about = f"column {name!r}: numbers with units, as {shown(texts[0])}, are categories here"
+        table.said.append(f"{about}; {units}" if units else about)
     if some := [text for text in texts if _DATE.fullmatch(text)]:
         table.said.append(f"column {name!r}: {shown(some[0])} is a category here, and looks like a date")
     lost = [text for text in texts if "\ufffd" in text]

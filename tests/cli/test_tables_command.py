@@ -60,6 +60,20 @@ def test_all_that_is_wrong_and_all_that_leaks_is_told_at_once(own):
     assert "`customers.exclude: ['reason', 'status']`" in leak["detail"], "beside the column that is wrong"
 
 
+def test_what_is_wrong_with_the_log_is_told_beside_what_is_wrong_with_the_customers(own):
+    log = {
+        "source": "mine.csv",
+        "propensities": "randomised",
+        "shares": {"no_contact": 0.5, "percent_10": 0.5},
+    }
+    own.configure(lambda content: content.update(offer_log=log))
+    write(own, telco().assign(signed="2025-01-01"))
+    shown = own.churn("tables", "quickstart", "--json")
+    told = {each["column"]: each["remedy"] for each in json.loads(shown.output)["problems"]}
+    assert {"signed", "decided_at", "arm"} <= set(told)
+    assert "one day for all decisions: `start: <the day>`" in told["decided_at"]
+
+
 def test_a_gate_that_does_not_hold_is_another_exit_code(own):
     frame = telco()
     write(own, frame.assign(reason=np.where(frame["Churn"] == "Yes", "closed", "open")))

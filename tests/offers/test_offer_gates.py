@@ -6,10 +6,12 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from churn_assets.arms import Catalogue
 from churn_assets.offers.config import OfferLogGates
-from churn_assets.offers.gates import propensity_gates, volume_gates
+from churn_assets.offers.gates import _by_lot, propensity_gates, volume_gates
 from churn_assets.offers.log import OfferLog, propensity_column
 from churn_assets.offers.support import where_possible
 
@@ -165,3 +167,9 @@ def test_what_a_condition_kept_from_customers_does_not_count_against_an_arm(draw
         == (log.propensities[:, 6] > 0).sum()
     )
     assert volume_gates(log, OfferLogGates()).tables["arms"][6]["least_propensity"] > 0.04
+
+
+@pytest.mark.parametrize(("arms", "asked"), [(2, 0.05), (10, 0.05), (80, 0.5 / 80)])
+def test_of_many_arms_no_more_is_asked_than_half_of_what_a_fair_lot_gives(arms, asked):
+    log = OfferLog(pd.DataFrame(), Catalogue().menu([place / 100 for place in range(arms)]), simulated=False)
+    assert _by_lot(0.05, log) == asked

@@ -138,6 +138,39 @@ def read_log_only(folder: Path, outcome: dict[str, object]) -> None:
     configured_log(experiment.offer_log, customers, arms, folder, experiment.economics)
 
 
+def test_what_the_log_reads_of_its_own_file_is_no_feature_unless_it_is_asked_for(tmp_path):
+    content = config(VISIT)
+    content["customers"] = {"source": "mailing.csv", "exclude": ["spend"]}
+    table = mailing(600).assign(propensity_mens=0.3)
+    experiment = loaded(tmp_path, content)
+    table.to_csv(tmp_path / "mailing.csv", index=False)
+    found = read_customers(experiment.customers, seed=1, root=tmp_path)
+    assert set(found.schema.names) == {"recency", "womens", "channel", "largest_outcome"}
+    assert found.source is not None
+    assert "no features, as the offer log reads them: 'segment', 'propensity_mens'" in found.source.said
+    content["customers"] |= {"kinds": {"segment": "categorical"}}  # type: ignore[operator]
+    asked = read_customers(loaded(tmp_path, content).customers, seed=1, root=tmp_path)
+    assert "segment" in asked.schema.names
+
+
+def test_a_file_of_calls_alone_says_who_accepted_by_what_came_of_them(tmp_path):
+    calls = {"source": "mailing.csv", "start": "2026-03-20", "propensities": "contacted_only"}
+    content = config(VISIT, offer_log=calls, release={"branches": ["risk", "accept"]})
+    content["arms"] = [{"id": "call", "terms": {"kind": "contact"}, "channel": "phone"}]
+    del content["ppo_decision"], content["effect_model"]
+    experiment, table = loaded(tmp_path, content), mailing(600)
+    assert experiment.effect_model is None
+    table.to_csv(tmp_path / "mailing.csv", index=False)
+    customers = read_customers(experiment.customers, seed=1, root=tmp_path)
+    arms = catalogue(experiment.arms, experiment.economics)
+    for columns in ({}, {"accepted": "visit"}):
+        settings = experiment.offer_log.model_copy(update={"columns": columns})
+        log = configured_log(settings, customers, arms, tmp_path, experiment.economics)
+        assert set(log.frame["arm"]) == {"call"}
+        assert (log.accepted == table["visit"]).all()
+        assert (log.frame["outcome"] == table["visit"]).all()
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

@@ -16,6 +16,7 @@ from churn_assets.offers.economics import Economics
 from churn_assets.offers.eligibility import Eligibility
 from churn_assets.offers.gates import propensity_gates, volume_gates
 from churn_assets.offers.log import OfferLog, OfferLogError, configured_log, propensity_column
+from churn_assets.offers.propensity import MOST_TREES, SHAPE, _out_of_fold, _shape
 
 CATALOGUE = Catalogue()
 MONEY = Economics()
@@ -36,6 +37,19 @@ def bare(log: OfferLog) -> pd.DataFrame:
     """What a company has: no column about propensities, and none that the log itself tells."""
     gone = [name for name in log.frame if name.startswith("propensity")]
     return log.frame.drop(columns=[*gone, "policy_version", "prior_offers", "wave", "margin"])
+
+
+def test_many_arms_are_estimated_in_bounded_work():
+    """A tree for every arm and round: of 80 arms as many rounds as of five would take hours on a million rows."""
+    assert _shape(5) == SHAPE
+    many = _shape(80)
+    assert many["max_iter"] * 80 <= MOST_TREES
+    assert many["learning_rate"] > SHAPE["learning_rate"]
+    rng, n = np.random.default_rng(0), 2_000
+    arm = rng.integers(80, size=n)
+    found = _out_of_fold(rng.normal(size=(n, 2)), arm, np.arange(n) % 5, [False, False])
+    assert found.shape == (n, 80)
+    assert found.sum(axis=1) == pytest.approx(1.0)
 
 
 @pytest.fixture(scope="module")

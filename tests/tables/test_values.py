@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from pydantic import ValidationError
 
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.problems import Problems, TableError
@@ -316,6 +317,27 @@ def test_a_column_of_another_kind_is_no_category(values, found):
     assert infer_kind(raw(x=values), "x", problems) is None
     with pytest.raises(TableError, match=f"column 'x': found {found}"):
         problems.stop()
+
+
+@pytest.mark.parametrize("values", [["12 %", "5.5%", "-3%", ""], ["EUR 12", "EUR5.5", "EUR -3", ""]])
+def test_a_unit_that_the_config_names_is_taken_off_and_one_that_it_does_not_is_told(values):
+    unit = "%" if "%" in values[0] else "EUR"
+    table, problems = raw(x=values), Problems("t")
+    numbers = parse_numbers(table.read_as(FileReading(units=[unit])), "x", problems)
+    assert np.array_equal(numbers, [12, 5.5, -3, np.nan], equal_nan=True)
+    infer_kind(table, "x", problems)
+    with pytest.raises(TableError, match=rf"`reading: {{units: \['{unit}'\]}}`"):
+        problems.stop()
+
+
+def test_two_units_in_one_column_are_no_one_measure():
+    table = raw(x=["5 GB", "100 MB"]).read_as(FileReading(units=["GB", "MB"]))
+    problems = Problems("t")
+    parse_numbers(table, "x", problems)
+    with pytest.raises(TableError, match="'5 GB', '100 MB'"):
+        problems.stop()
+    with pytest.raises(ValidationError, match="no part of a number"):
+        FileReading(units=["1"])
 
 
 def test_digits_in_groups_are_read_where_they_can_mean_one_number():

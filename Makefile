@@ -108,7 +108,7 @@ client: $(STAMP)  ## Generate a typed Python client of the HTTP interface into .
 docs: $(STAMP)  ## Serve the documentation on http://localhost:8001, with the reference that is made from the code.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr localhost:8001
 
-demo-fast:  ## The demo without the language models: a minute and a half of training.
+demo-fast:  ## The demo without the language models: about a minute.
 	@$(MAKE) --no-print-directory demo EXPERIMENT=fast
 
 dev: $(STAMP)  ## Open the Dagster UI on http://localhost:3000.

@@ -16,6 +16,8 @@ from churn_assets.store.privacy_key import privacy_key
 
 PSEUDONYMS = Setting("privacy.pseudonyms", bool)
 """Whether the store and the decision log name customers by a keyed hash of their ids."""
+A_NUMBER = 6
+"""Digits from which on a number is hardly there by chance, and may be somebody's id."""
 PREFIX = "p-"
 _PSEUDONYM = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
 

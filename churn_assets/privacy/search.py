@@ -8,9 +8,9 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+from churn_assets.customers.names import A_NUMBER
+
 _STEP = 1 << 20
-_A_NUMBER = 6
-"""Digits from which on a number is hardly there by chance."""
 _PARQUET = b"PAR1"
 
 
@@ -56,7 +56,7 @@ def spellings(name: str) -> set[str]:
 
 def _whole(form: bytes) -> bytes:
     quoted = re.escape(form)
-    if form.isdigit() and len(form) < _A_NUMBER:
+    if form.isdigit() and len(form) < A_NUMBER:
         return b'"' + quoted + b'"'
     point = b"." if form.isdigit() else b""
     return b"(?<![0-9A-Za-z" + point + b"])" + quoted + b"(?![0-9A-Za-z" + point + b"])"

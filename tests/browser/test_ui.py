@@ -1,7 +1,8 @@
-"""The UI as a person meets it: real `dagster dev`, real Chromium, one asset materialized from its page."""
+"""The UI as a person meets it: real `dagster dev`, real Chromium, from the graph to the report of a release."""
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,10 +12,20 @@ import time
 import urllib.request
 from pathlib import Path
 
+import dagster as dg
 import pytest
+import yaml
 from playwright.sync_api import Page, expect, sync_playwright
+from typer.testing import CliRunner
 
-PROJECT = Path(__file__).parents[2]
+from churn_assets.cli import app
+from churn_assets.definitions import Overrides, build_project
+from jobs.waves import WAVES
+from resources.artifacts import ArtifactIOManager, Kept
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+KEPT = HERE.parent / "kept" / "release-6"
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 QUIET = (
     "--no-sandbox",
@@ -29,18 +40,37 @@ PATIENCE = (
 )
 
 
+def locations():
+    """The project's own code location, and one whose training goes on when a test says so."""
+    content = yaml.safe_load((PROJECT / "workspace.yaml").read_text())
+    content["load_from"].append({"python_module": {"module_name": "paced_flow", "location_name": "paced"}})
+    return yaml.safe_dump(content)
+
+
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """`dagster dev` in a folder with the project's own dagster.yaml, workspace.yaml and quickstart experiment."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(PROJECT / name, folder / name)
-    (folder / "configs").mkdir()
-    shutil.copy(PROJECT / "configs" / "quickstart.yaml", folder / "configs")
+def folder(tmp_path_factory):
+    """A project with a kept release that leads, and with the project's own dagster.yaml."""
+    made = tmp_path_factory.mktemp("ui") / "project"
+    shutil.copytree(KEPT, made)
+    (made / ".churn").mkdir()
+    (made / "store").rename(made / ".churn" / "store")
+    shutil.copy(PROJECT / "dagster.yaml", made / "dagster.yaml")
+    (made / "workspace.yaml").write_text(locations())
+    (made / "paced").mkdir()
+    (made / "paced" / "slow.yaml").write_text("seed: 1\nstore: {uri: store}\n")
+    return made
+
+
+@pytest.fixture(scope="module")
+def address(folder):
+    """`dagster dev` in the project."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | {"CHURN_ROOT": str(folder)}
+    environment = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | {
+        "CHURN_ROOT": str(folder),
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), str(HERE)]),
+    }
     with (folder / "dev.log").open("w") as log:
         server = subprocess.Popen(
             [Path(sys.executable).with_name("dagster"), "dev", "--port", str(port)],
@@ -105,6 +135,42 @@ def launches(response):
     return "mutation" in asked and "launch" in asked.lower()
 
 
+def launched(page, button):
+    """Presses a button that launches a run; the run's id. Leaving the page before the answer would lose the run."""
+    with page.expect_response(launches) as answer:
+        page.get_by_role("button", name=button).click()
+    said = answer.value.text()
+    assert "error" not in said.lower()
+    return re.search(r'"(?:runId|launchedRunIds|id)": ?\[?"([0-9a-f-]{36})"', said).group(1)
+
+
+def materialize(page, partition):
+    """From the page of an asset; the run's id."""
+    page.get_by_role("button", name="Materialize").first.click()
+    page.get_by_text("Select a partition or create one").click()
+    page.get_by_text(partition, exact=True).first.click()
+    page.keyboard.press("Escape")
+    return launched(page, "Launch 1 run")
+
+
+def reload_until(page, shown):
+    """For pages that do not follow a run by themselves."""
+    until = time.monotonic() + PATIENCE
+    while not shown.is_visible() and time.monotonic() < until:
+        page.wait_for_timeout(2000)
+        page.reload()
+        page.wait_for_load_state("networkidle")
+    expect(shown).to_be_visible()
+
+
+@pytest.fixture
+def instance(folder, monkeypatch):
+    """The server's own, whose paths start at the project."""
+    monkeypatch.chdir(folder)
+    with dg.DagsterInstance.from_config(str(folder)) as opened:
+        yield opened
+
+
 @pytest.fixture
 def shots(tmp_path_factory):
     """Screenshots, for people to look at."""
@@ -123,14 +189,7 @@ def test_the_graph_shows_the_flow_in_order(page: Page, shots):
 
 def test_an_asset_materialized_from_its_page_shows_columns_checks_and_plots(page: Page, shots):
     page.goto("/assets/customers")
-    page.get_by_role("button", name="Materialize").first.click()
-    page.get_by_text("Select a partition or create one").click()
-    page.get_by_text("quickstart", exact=True).first.click()
-    page.keyboard.press("Escape")
-    with page.expect_response(launches) as answer:  # leaving the page before the answer would lose the run
-        page.get_by_role("button", name="Launch 1 run").click()
-    assert "error" not in answer.value.text().lower()
-
+    materialize(page, "quickstart")
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:  # the page of a check does not follow a run by itself
         page.goto("/assets/customers?view=checks&checkDetail=no_leakage")
@@ -154,3 +213,63 @@ def test_an_asset_materialized_from_its_page_shows_columns_checks_and_plots(page
     expect(page.get_by_text("Months since joining.")).to_be_visible()
     expect(page.get_by_text("7,043").first).to_be_visible()
     page.screenshot(path=shots / "asset.png")
+
+
+def test_a_curve_grows_while_its_run_goes_on_and_the_failed_check_says_what_to_do(page: Page, folder, shots):
+    page.goto("/assets/paced_model")
+    page.goto(f"/runs/{materialize(page, 'slow')}")
+    for number, told in ((1, "1 to 0.5"), (2, "1 to 0.3333")):
+        expect(page.get_by_text(told)).not_to_be_visible()
+        (folder / "paced" / f"after {number}").touch()
+        expect(page.get_by_text(told)).to_be_visible(timeout=PATIENCE * 1000)
+        expect(page.get_by_text("Started", exact=True).first).to_be_visible()
+    page.screenshot(path=shots / "curve.png")
+    for number in (3, 4):
+        (folder / "paced" / f"after {number}").touch()
+    page.get_by_text("Failure", exact=True).first.wait_for()
+    page.goto("/assets/paced_model?view=checks&checkDetail=is_low")
+    for shown in ("Failed", "what_to_do", "Train for longer."):
+        expect(page.get_by_text(shown, exact=True).first).to_be_visible()
+    page.screenshot(path=shots / "failed.png")
+
+
+def test_a_wave_is_decided_as_the_launchpad_was_edited(page: Page, instance, shots):
+    instance.add_dynamic_partitions(WAVES, ["walk"])
+    page.goto("/locations/churn/jobs/decide_wave/playground")
+    page.get_by_placeholder("Partition").fill("walk")
+    page.get_by_text("quickstart|walk").click()
+    editor = page.locator(".CodeMirror").first
+    expect(editor).to_contain_text("release: champion")
+    editor.click()
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(
+        "ops:\n  customer_decisions:\n    config:\n      release: latest\n      source: customers.csv\n"
+    )
+    expect(page.get_by_text("No errors")).to_be_visible()
+    launched(page, "Launch Run")
+    page.get_by_text("Success", exact=True).first.wait_for()
+    page.goto("/assets/customer_decisions?view=events")
+    expect(page.get_by_text("quickstart|walk").first).to_be_visible()
+    expect(page.get_by_text("79", exact=True).first).to_be_visible()  # customers of the file that was named
+    page.screenshot(path=shots / "wave.png")
+
+
+def test_the_page_of_a_release_says_how_its_report_is_opened(page: Page, folder, instance, shots):
+    project = build_project(Overrides(root=folder))
+    (ref,) = project.store("quickstart").versions("quickstart", "release")
+    context = dg.build_output_context(asset_key="release", partition_key="quickstart")
+    ArtifactIOManager(project).handle_output(context, Kept(ref))
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("release", partition="quickstart", metadata=context.get_logged_metadata())
+    )
+    page.goto("/assets/release?view=events")
+    command = page.get_by_text(f"churn report {ref.version} -e quickstart --open")
+    expect(command).to_be_visible()
+    page.screenshot(path=shots / "release.png")
+    _, *words, _ = command.inner_text().split()
+    done = CliRunner().invoke(app, ["--root", str(folder), *words, "--out", str(folder / "report.html")])
+    assert done.exit_code == 0, done.output
+    page.goto((folder / "report.html").as_uri())
+    # The kept release has no checks beside it.
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Do not promote: the evidence does not hold")
+    page.screenshot(path=shots / "report.png")

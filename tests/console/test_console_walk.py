@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -12,6 +13,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks.served import Server
+from churn_assets.flow.registry import registry
+from churn_assets.release.begin_trial import start_trial
 from churn_assets.release.bundle import RELEASE
 
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
@@ -176,26 +179,49 @@ def test_two_people_promote_watch_the_answer_change_and_roll_back(walked, person
         expect(ben.get_by_text(said).first).to_be_visible()
 
 
+@pytest.fixture(scope="module")
+def tried(walked):
+    """A trial runs."""
+    shop, automation = walked.project, walked.project.experiment.automation
+    start_trial(
+        shop.store, shop.channel, shop.second, required=registry().checks, policy=automation.promotion,
+        guardrails=automation.live.model_dump_json(), actor="anna", reason="newer data", now=datetime.now(UTC),
+    )  # fmt: skip
+    return walked
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(walked, person, shots, width, scheme):
-    page = person(width, 844, scheme)
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(tried, person, shots, width, scheme):
+    page, shop, found = person(width, 844, scheme), tried.project, []
+
+    def look(name):
+        page.screenshot(path=shots / f"console-{name}-{width}.png", full_page=True)
+        found.extend(Axe().run(page).response["violations"])
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+
     page.goto("/console/login")
-    found = Axe().run(page).response["violations"]
-    log_in(page, walked.project.keys["anna"])
+    look("login")
+    log_in(page, shop.keys["anna"])
     paths = [
         "releases",
-        f"releases/{walked.project.second.version}",
+        f"releases/{shop.second.version}",
+        "trial",
         "live",
         "spend",
         "customers",
         "decisions",
         "audit",
+        "nothing-here",
     ]
     for path in paths:
         page.goto(f"/console/{path}")
-        page.screenshot(path=shots / f"console-{path.partition('/')[0]}-{width}.png", full_page=True)
-        found += Axe().run(page).response["violations"]
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        look(path.partition("/")[0])
+    page.goto("/console/customers")
+    golden = shop.store.load(shop.first, RELEASE).bundle.golden
+    page.get_by_label("Id of the customer").fill(str(golden.customers[0]["customerID"]))
+    page.get_by_role("button", name="Look up").click()
+    expect(page.get_by_text("A server answers now")).to_be_visible()
+    look("customer")
     assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found] == []
 
 

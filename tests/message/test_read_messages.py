@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from telco_texts import MENU, percent
 
+from churn_assets.customers.names import pseudonym
 from churn_assets.message.corpus.data import SPLITS, splits_of
 from churn_assets.message.corpus.read import MessageFileError, read_messages, read_preferences
 from churn_assets.message.text.profile import profiles_of, prompt_of
@@ -64,6 +66,23 @@ def test_rows_of_customers_are_split_as_they_are_and_carry_their_profile(telco, 
     assert set(made.frame["arm"]) == {"percent_20"}
 
 
+def test_where_customers_have_pseudonyms_no_text_names_one(telco, config, write, plain_rows):
+    ids, key = [str(each) for each in telco.ids[:2]], b"a secret of this shop"
+    few = telco.frame.head(80)
+    named = few.assign(customer_id=[pseudonym(str(each), key) for each in few["customer_id"]])
+    hidden = replace(telco, frame=named)
+    assert len(read_messages(write(plain_rows), hidden, config, MENU, key=key).frame) == 60
+    plain_rows[3]["completion"] = f"Dear customer ({ids[0]}), stay."
+    plain_rows[5]["prompt"] = f"Write to {pseudonym(ids[1], key)}."
+    plain_rows[7]["tone"] = ids[1]
+    with pytest.raises(MessageFileError) as refused:
+        read_messages(write(plain_rows), hidden, config, MENU, key=key)
+    said = str(refused.value)
+    for told in (":4: completion: found the id", ":6: prompt: found the id", ":8: tone: found the id"):
+        assert told in said
+    assert not any(each in said for each in ids)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -105,8 +124,11 @@ def test_a_bad_row_is_named_by_line_field_found_and_expected(read, plain_rows, r
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"customer_id": "nobody"}, r":1: customer_id: found 'nobody', expected one of the 7043 customers"),
-        ({"customer_id": 7}, r":1: customer_id: found 7"),
+        (
+            {"customer_id": "nobody"},
+            r":1: customer_id: found somebody else, expected one of the 7043 customers",
+        ),
+        ({"customer_id": 7}, r":1: customer_id: found int, expected one of"),
         ({"offer_pct": 20}, r":1: offer_pct: found 20, expected one of \[0.05, 0.1, 0.2, 0.3\]"),
         ({"offer_months": 7}, r":1: offer_months: found 7, expected one of \[3, 6, 12\]"),
         ({"offer_pct": True}, r":1: offer_pct: found True"),

@@ -268,7 +268,7 @@ def test_sends_of_ones_own_are_read_with_their_prompts(telco, config, tmp_path):
     [
         ({"propensity": 0}, "propensity: found 0, expected a number above 0 and up to 1"),
         ({"accepted": None}, r"accepted: found nothing, expected one of \[0, 1\]"),
-        ({"customer_id": "nobody"}, "customer_id: found 'nobody', expected one of the"),
+        ({"customer_id": "nobody"}, "customer_id: found somebody else, expected one of the"),
         ({"text": " "}, "text: found ' ', expected a text"),
         ({"prompt": "x"}, "prompt: found an unknown field"),
         ({"propensity": 0.4}, "propensity: found 0.4 of 'a', expected 0.5 as in line 1"),

@@ -22,7 +22,7 @@ import pandas as pd
 
 from churn_assets.arms import Arm, Menu
 from churn_assets.customers.folds import folds
-from churn_assets.customers.names import pseudonym
+from churn_assets.customers.names import A_NUMBER, pseudonym
 from churn_assets.customers.table import CustomerTable
 from churn_assets.message.config import OUTCOMES, MessagesConfig
 from churn_assets.message.corpus.data import (
@@ -238,10 +238,24 @@ class _Reader:
         }
 
     def _named(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The row with the customer's name in place of the id, which stands in none of its texts either."""
         customer = values.get("customer_id")
-        if not (self._key and isinstance(customer, str) and customer):
+        if not self._key:
+            return values
+        for field, text in values.items():
+            if field != "customer_id" and isinstance(text, str) and self._tells(text):
+                raise _RowError(
+                    f"{field}: found the id of a customer, expected none, as with privacy.pseudonyms the store names "
+                    "nobody; leave it out"
+                )
+        if not isinstance(customer, str) or not customer:
             return values
         return {**values, "customer_id": pseudonym(customer, self._key)}
+
+    def _tells(self, text: str) -> bool:
+        """Whether a word of a text is somebody's id; few digits may be any number."""
+        words = (word for word in _WORD.findall(text) if not word.isdigit() or len(word) >= A_NUMBER)
+        return any(pseudonym(word, self._key) in self._splits for word in words)
 
     def _row(self, values: Mapping[str, Any], texts: Sequence[str], labels: Sequence[str]) -> _Row:
         _check_fields(values, ("prompt", *texts), labels)
@@ -278,8 +292,9 @@ class _Reader:
             raise _RowError(f"{missing[0]}: found nothing, expected a value beside {given}")
         customer = values["customer_id"]
         if not isinstance(customer, str) or customer not in self._profiles:
+            found = "somebody else" if isinstance(customer, str) else type(customer).__name__
             raise _RowError(
-                f"customer_id: found {_shown(customer)}, expected one of the {len(self._profiles)} customers"
+                f"customer_id: found {found}, expected one of the {len(self._profiles)} customers"
             )
         arm = self._offered(values, by_share=by_share)
         expected = prompt_of(self._profiles[customer], arm)
@@ -301,6 +316,8 @@ class _Reader:
         return next(arm for arm in fitting if arm.months == values[months])
 
 
+# What stands between spaces, without the signs around it.
+_WORD = re.compile(r"\w(?:\S*\w)?")
 _NO_TEXT = re.compile("[\ud800-\udfff\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 

@@ -10,7 +10,8 @@ from datetime import time
 
 from churn_assets.arms import Arm
 from churn_assets.customers.schema import CustomerSchema
-from churn_assets.deciding.messages import UNWRITTEN, MessageWriter, RawText, hours_left
+from churn_assets.deciding.messages import UNWRITTEN, MessageWriter, hours_left
+from churn_assets.message.model.repeats import RawText
 from churn_assets.message.model.writing import Message, Situation
 from churn_assets.message.text.safety import SendRequest
 from churn_assets.message.text.template import WAITING

@@ -23,6 +23,7 @@ from benchmarks.report import Figure, main  # first: it sets the number of threa
 import numpy as np  # isort: skip
 import transformers
 
+from benchmarks.embarrassing import embarrassing
 from benchmarks.stages import ROOT, call_stages, project_folder
 from churn_assets.customers.table import CustomerTable
 from churn_assets.definitions import Overrides, build_project
@@ -226,6 +227,10 @@ def held_out_messages(run: Branch) -> dict[str, float]:
         "ended": statistics.fmean(each.ended for each in written),
         "kl": float(nats.sum() / places.sum()),
         "gold": run.gold_of(written),
+        "embarrassing": statistics.fmean(
+            bool(embarrassing(each.sent.text, at.profile.tenure_months))
+            for each, at in zip(messages, run.situations, strict=True)
+        ),
         "replaced_raw": statistics.fmean(each.sent.written_by == "template" for each in messages),
         **{
             f"gold_{name}": float(gold_scores(compared, [each.raw for each in those]).mean())
@@ -430,6 +435,7 @@ def measure() -> Sequence[Figure]:
         Figure("model_writes_where_words_matter", min(of("model_writes")), ">=", 1, "of every seed"),
         Figure("model_writes_where_not", max(of("model_writes_without_words")), "<=", 0, "of any seed"),
         Figure("judge_error_correlation", max(of("judges_errors")), "<=", 0.15, "given gold"),
+        Figure("embarrassing_share", max(of("embarrassing")), "<=", 0, f"of {HELD_OUT:,} that would be sent"),
         Figure("replaced_raw_share", max(of("replaced_raw")), "<=", 0.05, "a template is sent instead"),
         Figure("wrong_offer_rate_raw", max(of("wrong_raw")), "<=", 0, f"{HELD_OUT:,} held-out prompts"),
         Figure("wrong_offer_rate_sent", max(of("wrong_sent")), "<=", 0, "by the second parser"),

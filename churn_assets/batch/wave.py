@@ -35,7 +35,7 @@ from churn_assets.batch.limited import Limited, grant
 from churn_assets.batch.staging import customers_of, part_name
 from churn_assets.batch.workers import work_parts
 from churn_assets.customers.table import CustomerTableError
-from churn_assets.deciding.messages import messages_for
+from churn_assets.deciding.messages import NOTHING_SENT, messages_for
 from churn_assets.deciding.spending import WaveSpending, ledger_of
 from churn_assets.decision.limits import BudgetError, BudgetsConfig
 from churn_assets.store.canonical import canonical_json, sha256_bytes
@@ -160,6 +160,7 @@ class DecidedWave:
         file: TableFile | None,
         table: WaveTable | None,
         writers: Mapping[str, MessageWriter] = NO_WRITERS,
+        before: Mapping[str, tuple[str, ...]] = NOTHING_SENT,
     ) -> Mapping[str, str]:
         """Enter what is used into the ledger, before anybody can send it; then write file and table, part by part.
 
@@ -169,6 +170,7 @@ class DecidedWave:
             file: The rows as they came in, with what was decided.
             table: What was decided, of whom.
             writers: Of messages to everybody who is made an offer, by the release that decides; nobody: no messages.
+            before: Texts that customers were sent, by id.
 
         Returns:
             Other names of columns that the table has already.
@@ -181,7 +183,7 @@ class DecidedWave:
 
         def told() -> Iterator[pa.Table]:
             for raw, decided in decisions(self.wave.folder):
-                added = _with_messages(raw, decided, self.decider, writers) if writers else decided
+                added = _with_messages(raw, decided, self.decider, writers, before) if writers else decided
                 if file is not None:
                     file.write_columns(_beside_the_rows(raw, added.drop_columns(["customer_id"]), names))
                 yield added if table is None else _with_ids(raw, added, self.decider)
@@ -317,7 +319,11 @@ def free_names(added: Sequence[str], taken: Sequence[str]) -> dict[str, str]:
 
 
 def _with_messages(
-    raw: RawTable, decided: pa.Table, decider: AnyDecider, writers: Mapping[str, MessageWriter]
+    raw: RawTable,
+    decided: pa.Table,
+    decider: AnyDecider,
+    writers: Mapping[str, MessageWriter],
+    before: Mapping[str, tuple[str, ...]],
 ) -> pa.Table:
     """Decisions, and what to send, by the release that decided; blank where nothing was decided."""
     chosen, by = decided.column("arm").to_pylist(), decided.column("release").to_pylist()
@@ -329,8 +335,9 @@ def _with_messages(
         good = raw.renamed({})
         good.keep(rows)
         arms = [decider.menu[decider.menu.position[chosen[row]]] for row in np.flatnonzero(rows)]
-        parts.append(messages_for(good, arms, decider.schema, writer).set_axis(np.flatnonzero(rows)))
-    written = pd.concat(parts).reindex(range(len(raw)), fill_value="")
-    for name in written:
-        decided = decided.append_column(name, pa.array(written[name], pa.string()))
+        written = messages_for(good, arms, decider.schema, writer, before)
+        parts.append(written.set_axis(np.flatnonzero(rows)))
+    told = pd.concat(parts).reindex(range(len(raw)), fill_value="")
+    for name in told:
+        decided = decided.append_column(name, pa.array(told[name], pa.string()))
     return decided

@@ -66,6 +66,14 @@ def decide(
             "--messages", help="Write to everybody who is made an offer; about 100 messages a second."
         ),
     ] = False,
+    sent: Annotated[
+        str | None,
+        typer.Option(
+            "--sent-before",
+            help="CSV or Parquet that an earlier `decide --messages` wrote: whoever got a message in it is told "
+            "something else.",
+        ),
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option("--budget", min=0, help="Most money that the offers of this run may cost together."),
@@ -81,6 +89,7 @@ def decide(
     While a trial runs, its candidate decides for the customers for whom it does in servers; each row names its release.
     Within limits one release decides for all.
     """
+    from churn_assets.batch.sent import sent_before
     from churn_assets.batch.tried import Leading
     from churn_assets.batch.wave import BatchWave, decide_wave
     from churn_assets.customers.config import CustomersConfig
@@ -93,6 +102,9 @@ def decide(
     source = customers_source(file, from_table, query)
     if budget is not None and not 0 <= budget <= LARGEST_BUDGET:
         raise UsageProblemError(f"--budget: found {budget:g}", f"expected money from 0 to {LARGEST_BUDGET:g}")
+    if sent is not None and not messages:
+        raise UsageProblemError("found --sent-before without --messages", "add --messages, or leave it out")
+    before = sent_before(sent, Path(), place.experiment.section(CustomersConfig)) if sent else {}
     limited = place.experiment.budgets is not None or budget is not None
     named_only = limited and to is None and to_table is None
     kept = None if named_only else wave_table(to, to_table, wave)
@@ -128,7 +140,7 @@ def decide(
             raise typer.Exit(USAGE) from error
         raise
     bundles = {str(ref): bundle} | ({} if tried is None else {tried.job.candidate: tried.bundle})
-    names = decided.write(decided_file, kept, _writers(place, bundles) if messages else {})
+    names = decided.write(decided_file, kept, _writers(place, bundles) if messages else {}, before)
     told = _told(decided, names) | {"release": str(ref), "simulated": bundle.simulated}
     told["trial"] = None if tried is None else tried.told(decided.outcome)
     told["missing"] = missing_for_more(bundle.branches)

@@ -6,10 +6,11 @@ the rules; else the template stands in, and the message says why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import time
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -18,6 +19,7 @@ from churn_assets.arms import Arm
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.message.config import ContactChannel, ProfileConfig, QuietHours, SafetyRules, ServiceRule
 from churn_assets.message.model.author import Author
+from churn_assets.message.model.repeats import DRAFTS, RawText, said_anew
 from churn_assets.message.model.writing import (
     NO_MODEL,
     NOT_IN_TIME,
@@ -41,6 +43,7 @@ WHOLE_BILL = "monthly bill"
 """What a discount is on where no profile says what the customer pays for."""
 _NO_PROFILE = ProfileConfig(services=(ServiceRule(text=WHOLE_BILL),))
 _TEMPLATES_KEPT = 4096
+NOTHING_SENT: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 class Writing(BaseModel):
@@ -69,18 +72,6 @@ class Writing(BaseModel):
     seed: int
     author: Author = "model"
     author_reason: str = ""
-
-
-class RawText(Protocol):
-    """What a text model wrote."""
-
-    @property
-    def text(self) -> str:
-        """As it was written, with the placeholder of the name."""
-
-    @property
-    def ended(self) -> bool:
-        """The model ended it by itself, within the tokens and the time allowed."""
 
 
 class TextModel(Protocol):
@@ -196,15 +187,17 @@ class MessageWriter:
                     problems.append(f"arm {arm.id!r}, service {service!r}: {error}")
         return problems
 
-    def situations(self, table: CustomerTable, arms: Sequence[Arm]) -> list[Situation]:
-        """Each customer with the arm that was decided.
+    def situations(
+        self, table: CustomerTable, arms: Sequence[Arm], before: Mapping[str, tuple[str, ...]] = NOTHING_SENT
+    ) -> list[Situation]:
+        """Each customer with the arm that was decided, and what they were sent before.
 
         Raises:
             ProfileError: No service fits a customer.
         """
         profiles = self.reader(table.schema).profiles(table)
         return [
-            Situation(str(customer), profile, arm)
+            Situation(str(customer), profile, arm, before.get(str(customer), ()))
             for customer, profile, arm in zip(table.ids, profiles, arms, strict=True)
         ]
 
@@ -234,6 +227,15 @@ class MessageWriter:
         if self._texts is None or not situations:
             return [[UNWRITTEN] for _ in situations]
         return self._texts.write(situations, n, deadline_s)
+
+    def draft_each(
+        self, situations: Sequence[Situation], *, deadline_s: float | None = None
+    ) -> list[RawText]:
+        """A draft for each, which says something else than what they were sent before; see `said_anew`."""
+        first = [of_each[0] for of_each in self.drafts(situations, deadline_s=deadline_s)]
+        if self._texts is None:
+            return first
+        return said_anew(situations, first, lambda some: self.drafts(some, n=DRAFTS, deadline_s=deadline_s))
 
     def judged(self, situation: Situation, draft: RawText, request: SendRequest | None = None) -> Message:
         """The quick half of `write`: what is sent of a raw text.
@@ -291,7 +293,11 @@ def _minutes(start: time, end: time) -> float:
 
 
 def messages_for(
-    raw: pd.DataFrame | RawTable, arms: Sequence[Arm], schema: CustomerSchema, writer: MessageWriter
+    raw: pd.DataFrame | RawTable,
+    arms: Sequence[Arm],
+    schema: CustomerSchema,
+    writer: MessageWriter,
+    before: Mapping[str, tuple[str, ...]] = NOTHING_SENT,
 ) -> pd.DataFrame:
     """What to send to everybody who is contacted, with the placeholder of the name.
 
@@ -300,6 +306,7 @@ def messages_for(
         arms: What was decided for each, in the same order.
         schema: What the release takes for a customer.
         writer: The release's.
+        before: Texts that customers were sent, by id: they are told something else.
 
     Returns:
         One row a customer, indexed by position: `message` (empty without a contact), `written_by` (`model`, `template`
@@ -314,8 +321,9 @@ def messages_for(
     rows = pd.DataFrame({"message": "", "written_by": "", "refused_because": ""}, index=range(len(arms)))
     if contacted.any():
         table = prepare(raw, schema).where(contacted)
-        situations = writer.situations(table, [arm for arm in arms if arm.contacts])
-        written = [each[0] for each in writer.write(situations)]
+        situations = writer.situations(table, [arm for arm in arms if arm.contacts], before)
+        drafts = writer.draft_each(situations)
+        written = [writer.judged(*each) for each in zip(situations, drafts, strict=True)]
         rows.loc[contacted, "message"] = [each.sent.text for each in written]
         rows.loc[contacted, "written_by"] = [each.sent.written_by for each in written]
         rows.loc[contacted, "refused_because"] = [", ".join(each.sent.verdict.rules) for each in written]

@@ -11,7 +11,7 @@ trained on.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import hypot
 from typing import Any
@@ -22,7 +22,7 @@ import pandas as pd
 
 from churn_assets.customers.folds import folds
 from churn_assets.gates.estimates import Estimate, Floats, clustered_mean
-from churn_assets.message.model.judge import said_in_prompt, segments_in, words_of
+from churn_assets.message.model.judge import said_in_prompt, segments_in, with_signs, words_of
 from churn_assets.message.model.writing import Situation
 from churn_assets.message.training.config import OutcomeWorth
 from churn_assets.message.training.outcomes import OutcomeModel
@@ -30,6 +30,8 @@ from churn_assets.message.training.outcomes import OutcomeModel
 LEAST_SUPPORT = 0.9
 """Share of a writer's messages whose kind was sent at all: with less, outcomes say nothing of it."""
 LEAST_CHANCE = 0.01
+OFTEN = 0.05
+"""Share of the sends from which on a text, the facts apart, is a kind of its own, as a template is."""
 LEAST_SENDS = 400
 """Held-out sends below which nothing is compared by them."""
 
@@ -45,6 +47,7 @@ class Outcomes:
         taken: (N,) what came of it, as `worth` counts it.
         expected: (N,) the same, by a model of the other half of the customers.
         chances: Propensity of each kind.
+        often: Texts that were sent often, see `kind_of`.
         models: By half, fitted on the other one.
     """
 
@@ -54,6 +57,7 @@ class Outcomes:
     taken: Floats
     expected: Floats
     chances: Mapping[str, float]
+    often: frozenset[str]
     models: tuple[OutcomeModel, OutcomeModel]
 
     @classmethod
@@ -68,7 +72,9 @@ class Outcomes:
             OutcomeModel.fit(sends[half == 0].reset_index(drop=True), worth),
         )
         prompts, texts = sends["prompt"].tolist(), sends["text"].tolist()
-        kinds = [kind_of(*row) for row in zip(prompts, texts, strict=True)]
+        told = Counter(_plain(*row) for row in zip(prompts, texts, strict=True))
+        often = frozenset(text for text, count in told.items() if count >= OFTEN * len(sends))
+        kinds = [kind_of(*row, often) for row in zip(prompts, texts, strict=True)]
         return cls(
             sends["customer_id"].to_numpy(object),
             kinds,
@@ -76,6 +82,7 @@ class Outcomes:
             worth.of(sends),
             _expected(models, half, prompts, texts),
             _chances(sends, kinds),
+            often,
             models,
         )
 
@@ -99,7 +106,7 @@ class Outcomes:
         half, strata = _half(customers), [_stratum(each) for each in prompts]
         valued = []
         for texts in (ours, theirs):
-            kinds = [kind_of(*row) for row in zip(prompts, texts, strict=True)]
+            kinds = [kind_of(*row, self.often) for row in zip(prompts, texts, strict=True)]
             if np.mean([self.chances.get(each, 0.0) >= LEAST_CHANCE for each in kinds]) < LEAST_SUPPORT:
                 return None
             valued.append((_expected(self.models, half, prompts, texts), self._correction(kinds, strata)))
@@ -158,11 +165,20 @@ def opponents_by_outcome(
     return rows
 
 
-def kind_of(prompt: str, text: str) -> str:
-    """How a text begins: its first word, and whether anybody is thanked in its first sentence."""
+def kind_of(prompt: str, text: str, often: Collection[str] = ()) -> str:
+    """How a text begins: its first word, and whether anybody is thanked in its first sentence.
+
+    Of a text that was sent often, such as a template, the whole, facts apart: what came of it is known by itself.
+    """
+    if (plain := _plain(prompt, text)) in often:
+        return plain
     words = words_of(text, said_in_prompt(prompt), prompt)[1:]
     first = words[: words.index(".")] if "." in words else words
     return f"{words[0]} {'thanks' if {'thank', 'thanks', 'appreciate'} & {*first} else ''}".strip()
+
+
+def _plain(prompt: str, text: str) -> str:
+    return with_signs(text, said_in_prompt(prompt), prompt).strip()
 
 
 def _chances(sends: pd.DataFrame, kinds: Sequence[str]) -> dict[str, float]:

@@ -173,7 +173,7 @@ PPO_TEXT: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="well_formed",
-        description="Messages come to an end, and customers get messages of their own.",
+        description="Messages come to an end, customers get messages of their own, and other ones the next time.",
         fault="messages do not end, or are all alike",
         advice="Unfinished: raise max_new_tokens or the penalty for a missing end. All alike: the KL is too cheap.",
         run="churn_assets.message.measured:well_formed",

@@ -7,7 +7,7 @@ under test writes, which is made once for all of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from churn_assets.message.model.generation import Writer, generate
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.likelihood import divergence, mean_log_ratio, perplexity
 from churn_assets.message.model.masks import guide_of, masks_of
+from churn_assets.message.model.repeats import said_again
 from churn_assets.message.model.scoring import Scorer, score
 from churn_assets.message.model.writing import Message, Situation, situations_of, write_messages
 from churn_assets.message.text.profile import profiles_of
@@ -261,10 +262,27 @@ def messages_of_opponents(
 
 
 def well_formed(
-    _: TextPolicy, held_out: list[Situation], written: list[Message], config: PpoTextConfig
+    _: TextPolicy,
+    writer: Writer,
+    held_out: list[Situation],
+    written: list[Message],
+    safety: Safety,
+    seed: int,
+    config: PpoTextConfig,
 ) -> Outcome:
-    """Messages come to an end, and customers get messages of their own."""
-    return gates.well_formed(held_out, written, config.gates)
+    """Messages come to an end, customers get messages of their own, and the next one says something else."""
+    known = [
+        replace(at, before=(each.sent.text,))
+        for at, each in zip(held_out, written, strict=True)
+        if each.sent.written_by == "model"
+    ][: config.gates.again_prompts]
+    after = messages_of_policy(writer, known, safety, seed + 1, config)
+    again = [
+        said_again(at, each.sent.text)
+        for at, each in zip(known, after, strict=True)
+        if each.sent.written_by == "model"
+    ]
+    return gates.well_formed(held_out, written, config.gates, again)
 
 
 def safe_to_send(

@@ -459,7 +459,8 @@ def _input(customer: CustomerQuestion) -> CustomerInput:
 
 
 def _wanted(customer: CustomerQuestion, decision: Decision) -> Wanted:
-    return Wanted(customer.features, decision.chosen.arm, customer.local_time)
+    before = () if customer.last_message is None else (customer.last_message,)
+    return Wanted(customer.features, decision.chosen.arm, customer.local_time, before)
 
 
 async def _written(

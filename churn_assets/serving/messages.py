@@ -10,7 +10,8 @@ from datetime import time
 
 from churn_assets.arms import Arm
 from churn_assets.customers.schema import CustomerSchema
-from churn_assets.deciding.messages import UNWRITTEN, MessageWriter, RawText, hours_left
+from churn_assets.deciding.messages import UNWRITTEN, MessageWriter, hours_left
+from churn_assets.message.model.repeats import RawText
 from churn_assets.message.model.writing import Message, Situation
 from churn_assets.message.text.safety import SendRequest
 from churn_assets.message.text.template import WAITING
@@ -27,11 +28,13 @@ class Wanted:
         features: Of the customer, as in the question.
         arm: What was decided; one that contacts.
         local_time: The customer's clock; None where nothing is known of it, so no hour is quiet.
+        before: Texts that the customer was sent before.
     """
 
     features: Features
     arm: Arm
     local_time: time | None
+    before: tuple[str, ...] = ()
 
 
 class MessageDesk:
@@ -56,7 +59,7 @@ class MessageDesk:
         """What may be sent to each; None where nothing is known that could be said."""
         profiles = [self._profiles.profile(each.features) for each in wanted]
         situations = [
-            None if profile is None else Situation("", profile, each.arm)
+            None if profile is None else Situation("", profile, each.arm, each.before)
             for profile, each in zip(profiles, wanted, strict=True)
         ]
         drafts = iter(await self._drafts([each for each in situations if each is not None]))
@@ -77,7 +80,7 @@ class MessageDesk:
             return [UNWRITTEN] * len(situations)
 
     def _written(self, situations: Sequence[Situation]) -> list[RawText]:
-        return [draft for (draft,) in self._writer.drafts(situations, deadline_s=self._seconds)]
+        return self._writer.draft_each(situations, deadline_s=self._seconds)
 
     def _view(self, situation: Situation, draft: RawText, local_time: time | None) -> MessageView:
         message: Message = self._writer.judged(situation, draft, SendRequest(local_time=local_time))

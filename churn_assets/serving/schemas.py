@@ -18,6 +18,7 @@ PERSONAL = {"personal": True}
 
 MAX_CUSTOMERS = 1_000
 MAX_OUTCOMES = 1_000
+LONGEST_MESSAGE = 2_000
 _MAX_FEATURES = 1_000
 TERMS_REF = "#/components/schemas/Terms"
 """Where the interface describes the kinds of terms."""
@@ -102,6 +103,15 @@ class CustomerQuestion(Struct, frozen=True, forbid_unknown_fields=True):
         Meta(description="How many of them were accepted: who took offers takes the next more easily."),
     ] = 0
     prior_offers: Annotated[Number, Meta(description="Other offers in the 90 days before.")] = 0
+    last_message: Annotated[
+        Annotated[str, Meta(max_length=LONGEST_MESSAGE)] | None,
+        Meta(
+            description="The text of the last message that the customer was sent, as an answer gave it: the next one "
+            "says something else, where a model writes it.",
+            examples=["Hello {name}, thank you. Take 10% off your phone plan for 6 months."],
+            extra=PERSONAL,
+        ),
+    ] = None
     local_time: Annotated[
         Annotated[time, Meta(tz=False)] | None,
         Meta(description="By the customer's clock, for quiet hours.", examples=["14:30:00"], extra=PERSONAL),

@@ -321,6 +321,23 @@ def test_decide_writes_to_everybody_who_is_made_an_offer_and_to_nobody_else(proj
         assert row.written_by in ("model", "template")
 
 
+def test_decide_knows_what_an_earlier_wave_sent_and_refuses_a_file_that_does_not_say(project, some, tmp_path):
+    out, sent = tmp_path / "decided.csv", tmp_path / "sent.csv"
+    known = pd.read_csv(some, dtype=str)["customerID"]
+    pd.DataFrame({"customerID": known, "message": "Hello."}).to_csv(sent, index=False)
+    command = ("decide", some, "--release", "latest", "--out", out, "--sent-before", sent)
+    done = project.churn(*command, "--messages")
+    assert done.exit_code == 0, done.output
+    assert (pd.read_csv(out, keep_default_na=False)["message"] != "").any()
+    refused = project.churn(*command)
+    assert refused.exit_code == 2
+    assert "--sent-before without --messages" in refused.stderr
+    pd.DataFrame({"customerID": known}).to_csv(sent, index=False)
+    refused = project.churn(*command, "--messages")
+    assert refused.exit_code == 2
+    assert "found no column 'message'" in refused.stderr
+
+
 def test_a_row_that_cannot_be_decided_for_says_why_and_the_exit_code_says_so(project, some, tmp_path):
     table = pd.read_csv(some, dtype=str, keep_default_na=False)
     table.loc[4, "MonthlyCharges"] = "0"

@@ -10,11 +10,12 @@ import pytest
 from telco_texts import MENU
 from tiny_models import REWARD
 
-from churn_assets.message.by_outcome import Outcomes, opponents_by_outcome
+from churn_assets.message.by_outcome import Outcomes, kind_of, opponents_by_outcome
 from churn_assets.message.config import PreferencesGates, SafetyRules
 from churn_assets.message.corpus.data import SEND_COLUMNS
 from churn_assets.message.corpus.format import PREFERENCES
 from churn_assets.message.corpus.gates import pair_volume
+from churn_assets.message.corpus.phrases import OPENINGS, TONES
 from churn_assets.message.corpus.read import MessageFileError, read_sends
 from churn_assets.message.corpus.sends import VARIANTS, draw_sends
 from churn_assets.message.corpus.words_world import WordsWorld, truth_of_messages
@@ -51,11 +52,6 @@ def sends(sent):
 
 
 @pytest.fixture(scope="module")
-def outcomes(sends):
-    return Outcomes.of(sends, WORTH)
-
-
-@pytest.fixture(scope="module")
 def taught(sends):
     return OutcomeModel.fit(sends[sends["split"] == "train"].reset_index(drop=True), WORTH)
 
@@ -80,6 +76,54 @@ def chosen(sent, taught, config):
     safety = safety_of(SafetyRules(), config.profile.service_texts, MENU)
     template = [" " + plain_text(at.profile, at.arm, safety) for at in situations]
     return situations, template, best
+
+
+@pytest.fixture(scope="module")
+def liked(world, sent, config):
+    """Situations; for each the template's text and, of four tones, the best and the worst liked in truth."""
+    sends, profiles = sent
+    known = sends.drop_duplicates("customer_id").head(150)
+    arms = [MENU[MENU.position[arm]] for arm in known["arm"]]
+    situations = [Situation(c, profiles[c], arm) for c, arm in zip(known["customer_id"], arms, strict=True)]
+    said = [
+        f" {opening} We would like to offer you {{worth}} off your {{service}} for the next {{duration}}. "
+        "Please reply YES to accept. Reply STOP to opt out."
+        for opening in (OPENINGS[tone][0] for tone in TONES)
+    ]
+    texts = [[in_sentence(each, at.profile, at.arm) for at in situations] for each in said]
+    worth = [_worth(of_truth(world, situations, one=each)["one"]) for each in texts]
+    best, worst = (
+        [texts[k][row] for row, k in enumerate(find(worth, axis=0))] for find in (np.argmax, np.argmin)
+    )
+    safety = safety_of(SafetyRules(), config.profile.service_texts, MENU)
+    return situations, [" " + plain_text(at.profile, at.arm, safety) for at in situations], best, worst
+
+
+def _held_out(sends):
+    """All of them as if held out: nothing here learns from the rest."""
+    return Outcomes.of(sends.assign(split="test"), WORTH)
+
+
+@pytest.fixture(scope="module")
+def many(sends):
+    return _held_out(sends)
+
+
+@pytest.fixture(scope="module")
+def indifferent(telco, sent):
+    """Outcomes of the same texts in the world where words make no difference."""
+    plain, (sends, profiles) = WordsWorld(telco, MENU, Economics(), words=False), sent
+    few = sends.head(4000)
+    known = [
+        (c, profiles[c], MENU[MENU.position[a]]) for c, a in zip(few["customer_id"], few["arm"], strict=True)
+    ]
+    taken = truth_of_messages(plain, known, {"sent": few["text"].tolist()}, 1)["sent"]
+    answers = plain.answer(taken, np.random.default_rng(0))
+    return _held_out(few.assign(**{name: answers[name] for name in answers}))
+
+
+def _worth(taken):
+    return WORTH.of({"accepted": taken.accepts, "stayed": taken.stays, "complained": taken.complains})
 
 
 def of_truth(world, situations, **written):
@@ -125,41 +169,70 @@ def test_what_outcomes_teach_is_better_than_the_template_in_the_worlds_truth(wor
     assert (truth["best"].value - truth["template"].value).mean() > 1
 
 
-def test_held_out_outcomes_find_the_better_writer_and_their_interval_holds_the_truth(world, outcomes, chosen):
-    situations, template, best = chosen
-    (row,) = opponents_by_outcome(outcomes, situations, best, {"template": template})
+def test_held_out_outcomes_find_the_better_writer_and_their_interval_holds_the_truth(world, many, liked):
+    situations, template, best, _ = liked
+    (row,) = opponents_by_outcome(many, situations, best, {"template": template})
     truth = of_truth(world, situations, template=template, best=best)
-    ours, theirs = (
-        0.25 * t.accepts + t.stays - 0.5 * t.complains for t in (truth["best"], truth["template"])
-    )
-    assert row["low"] < (ours - theirs).mean() < row["high"]
+    true = (_worth(truth["best"]) - _worth(truth["template"])).mean()
+    assert 0 < row["low"] < true < row["high"]
     assert row["gain"] == pytest.approx(row["ours"] - row["theirs"])
-    assert row["high"] > 0.02
-    assert "held-out customers" in row["by"]
+    assert row["by"] == "outcomes of 10000 sends to held-out customers"
+    (turned,) = opponents_by_outcome(many, situations, template, {"template": best})
+    assert (turned["low"], turned["high"]) == pytest.approx((-row["high"], -row["low"]))
 
 
-def test_texts_of_a_kind_that_was_never_sent_are_not_compared_by_outcome(outcomes, chosen):
-    situations, template, best = chosen
+def test_the_model_writes_where_words_matter_and_the_template_where_not(many, indifferent, liked):
+    situations, template, best, _ = liked
+    rows, plain = (
+        opponents_by_outcome(o, situations, best, {"template": template}) for o in (many, indifferent)
+    )
+    assert authorship(rows).author == "model"
+    assert authorship(plain).author == "template"
+    assert plain[0]["low"] < 0 < plain[0]["high"]
+
+
+def test_texts_of_a_kind_that_was_never_sent_are_not_compared_by_outcome(many, liked):
+    situations, template, best, _ = liked
     strange = [f" Yo!{each}" for each in best]
-    assert opponents_by_outcome(outcomes, situations, strange, {"template": template}) == []
+    assert opponents_by_outcome(many, situations, strange, {"template": template}) == []
+
+
+def test_a_text_that_was_sent_often_is_a_kind_of_its_own_facts_apart(many, liked):
+    situations, template, best, _ = liked
+    kinds = {kind_of(at.prompt, text, many.often) for at, text in zip(situations, template, strict=True)}
+    (kind,) = kinds
+    assert "STOP" in kind
+    assert many.chances[kind] == pytest.approx(VARIANTS["template"])
+    assert all(
+        len(kind_of(at.prompt, text, many.often).split()) == 2
+        for at, text in zip(situations, best, strict=True)
+    )
 
 
 def test_too_few_held_out_sends_compare_nothing(sends):
     assert Outcomes.of(sends.head(300), WORTH) is None
 
 
-def test_a_pair_by_outcome_prefers_what_was_taken_better_and_tells_its_own_prompts_facts(sent, taught):
+def test_a_pair_by_outcome_prefers_what_is_taken_better_in_truth_and_tells_its_own_prompts_facts(
+    world, sent, taught
+):
     sends, profiles = sent
     train = sends[sends["split"] == "train"].head(1500).reset_index(drop=True)
     known = [
         (profiles[c], MENU[MENU.position[a]]) for c, a in zip(train["customer_id"], train["arm"], strict=True)
     ]
-    pairs = pairs_by_outcome(train, known, taught, 100, seed=0)
-    assert len(pairs) == 100
-    gap = taught.expected(pairs["prompt"], pairs["chosen"]) - taught.expected(
-        pairs["prompt"], pairs["rejected"]
+    pairs = pairs_by_outcome(train, known, taught, 300, seed=0)
+    assert len(pairs) == 300
+    at = {
+        prompt: Situation(c, *each)
+        for prompt, c, each in zip(train["prompt"], train["customer_id"], known, strict=True)
+    }
+    truth = of_truth(
+        world, [at[each] for each in pairs["prompt"]], one=pairs["chosen"], two=pairs["rejected"]
     )
-    assert (gap > 0).all()
+    gap = _worth(truth["one"]) - _worth(truth["two"])
+    assert (gap > 0).mean() > 0.65
+    assert gap.mean() > 0.03
     for prompt, *texts in pairs.itertuples(index=False):
         assert all("§other" not in with_signs(text, {"Offer": prompt}, prompt) for text in texts)
 
@@ -178,8 +251,19 @@ def test_the_judge_reads_words_and_facts_and_learns_from_outcomes_too(preference
         [prompt] * 2, [" You get 20% off for 6 months.", " You get 30% off for 6 months."], [True] * 2
     )
     assert own > other
-    more = fit_judge(train[judged].head(300), sends[sends["split"] == "train"].head(1000), WORTH)
-    assert (more != judge.weights).mean() > 0.01
+
+
+def test_a_judge_who_learned_from_outcomes_tells_the_better_liked_text_by_who_reads_it(
+    preferences, sends, liked
+):
+    situations, _, best, worst = liked
+    prompts, whole = [at.prompt for at in situations], [True] * len(situations)
+    right = {}
+    for name, learned in {"pairs": None, "outcomes": sends[sends["split"] == "train"].head(4000)}.items():
+        judge = Judge(fit_judge(preferences.of("train").head(600), learned, WORTH), 0.0, 1.0)
+        found = judge.score(prompts, best, whole) > judge.score(prompts, worst, whole)
+        right[name] = found.mean()
+    assert right["outcomes"] > max(0.7, right["pairs"] + 0.3)
 
 
 def test_sends_that_were_drawn_otherwise_than_stated_are_caught(preferences, sent):
@@ -193,17 +277,20 @@ def test_sends_that_were_drawn_otherwise_than_stated_are_caught(preferences, sen
     assert failed(sends[sends["variant"] != "pressing"]) == {"sends_propensity_z"}
 
 
-def test_who_writes_is_decided_by_outcome_where_there_are_sends(outcomes, chosen, config):
-    situations, template, best = chosen
-    rows = opponents_by_outcome(outcomes, situations, best, {"template": template})
-    ours, worse = np.zeros(len(situations)), np.ones(len(situations))
-    found = gates.better_than_sft(
-        situations, ours, ours - 1, "gold", PpoTextGates(), {"template": worse}, rows
-    ).tables[OPPONENTS]
+@pytest.mark.parametrize("better", [True, False])
+def test_what_came_of_sends_decides_who_writes_against_what_gold_says(many, liked, better):
+    situations, template, best, _ = liked
+    ours, theirs = (best, template) if better else (template, best)
+    rows = opponents_by_outcome(many, situations, ours, {"template": theirs})
+    zeros, ones = np.zeros(len(situations)), np.ones(len(situations))
+    by_gold = {"template": ones if better else -ones}
+    found = gates.better_than_sft(situations, zeros, zeros - 1, "gold", PpoTextGates(), by_gold, rows).tables[
+        OPPONENTS
+    ]
     assert [each["by"].split()[0] for each in found] == ["outcomes", "gold"]
     decided = authorship(found)
-    assert decided.author == ("model" if rows[0]["low"] > 0 else "template")
-    assert "outcomes of" in decided.reason
+    assert decided.author == ("model" if better else "template")
+    assert "outcomes of 10000 sends" in decided.reason
 
 
 def test_a_reward_learns_from_sends_and_its_judge_from_other_customers(some_preferences, sent, tiny_sft):

@@ -88,7 +88,7 @@ def hostile(rng: random.Random, customer: dict) -> bytes:
     elif how in (7, 8):
         name = rng.choice(
             ["customer_id", "features", "eligible", "opted_out", "last_contact", "offers_used", "prior_offers",
-             "local_time", "constructor"]
+             "local_time", "last_message", "constructor"]
         )  # fmt: skip
     else:
         place = asked

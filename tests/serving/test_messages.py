@@ -53,10 +53,19 @@ class Says:
         return [[self] * n for _ in situations]
 
 
-def written(table, writing, texts, *, arm="percent_20", seconds=5.0, local_time=None):
+class SaysInTurn(Says):
+    """One text first, and another of every further draft."""
+
+    def write(self, situations, n, deadline_s):
+        return [
+            [Says(self.text), *[Says(self.text.replace("take", "here is"))] * (n - 1)] for _ in situations
+        ]
+
+
+def written(table, writing, texts, *, arm="percent_20", seconds=5.0, local_time=None, before=()):
     features = questions(table.where(table.ids == "7590-VHVEG"))[0]["features"]
     messages = MessageDesk(table.schema, MessageWriter(writing, texts), seconds)
-    wanted = Wanted(features, Catalogue().arm(arm), local_time)
+    wanted = Wanted(features, Catalogue().arm(arm), local_time, before)
     return asyncio.run(messages.write([wanted]))[0]
 
 
@@ -101,6 +110,15 @@ def test_a_safe_text_of_the_model_is_sent(table, writing, experiment):
     message = written(table, writing, Says(text))
     assert (message.written_by, message.text, message.reason) == ("model", text, "")
     assert (message.safety.safe, message.discarded) == (True, [])
+
+
+def test_who_was_sent_a_text_before_is_sent_another(table, writing):
+    service = written(table, writing, None).text.partition("your ")[2].partition(" for")[0]
+    text = SAFE.replace("DSL internet", service)
+    before = text.replace("20%", "10%")
+    first, again = (written(table, writing, SaysInTurn(text), before=each) for each in ((), (before,)))
+    assert (first.text, again.text) == (text, text.replace("take", "here is"))
+    assert again.written_by == "model"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from churn_assets.gates.estimates import Z_ONE_SIDED_95, Estimate, Floats, Integ
 from churn_assets.gates.report import Gate, Outcome
 from churn_assets.message.corpus import gold
 from churn_assets.message.model.author import OPPONENTS
+from churn_assets.message.model.repeats import MOST_SAID_AGAIN
 from churn_assets.message.model.writing import Message, Situation
 from churn_assets.message.text.safety import TONE
 from churn_assets.message.text.terms import duration_words, prompt_words, worth_words
@@ -230,7 +231,10 @@ def better_than_sft(
 
 
 def well_formed(
-    situations: Sequence[Situation], messages: Sequence[Message], config: PpoTextGates
+    situations: Sequence[Situation],
+    messages: Sequence[Message],
+    config: PpoTextGates,
+    told_again: Sequence[float] = (),
 ) -> Outcome:
     """Do messages come to an end, does every customer get one of their own, and do they differ in more than the facts?
 
@@ -238,6 +242,7 @@ def well_formed(
         situations: (n,) whom and what they were written for.
         messages: (n,) the messages.
         config: Thresholds.
+        told_again: Of the next messages to some of them, the share of sentences that stood in the first.
     """
     plain = [without_facts(each.raw, at) for each, at in zip(messages, situations, strict=True)]
     told = Counter(sentence for text in plain for sentence in {*_SENTENCE.findall(text)})
@@ -269,9 +274,20 @@ def well_formed(
                 config.max_same_but_for_facts,
                 "an earlier message over again",
             ),
+            *_not_told_again(told_again, config),
         ),
         {"words": lengths, "sentences": common},
     )
+
+
+def _not_told_again(again: Sequence[float], config: PpoTextGates) -> Iterator[Gate]:
+    if len(again):
+        much = float(np.mean(np.array(again) > MOST_SAID_AGAIN))
+        detail = (
+            f"of {len(again)} customers get a next message most of which they got before; {np.mean(again):.3f} of its "
+            "sentences on average"
+        )
+        yield Gate("told_again_share", much, "<=", config.max_told_again, detail)
 
 
 def without_facts(text: str, situation: Situation) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from churn_assets.arms import Arm
+from churn_assets.message.model.repeats import DRAFTS, said_anew
 from churn_assets.message.text.profile import Profile, prompt_of
 from churn_assets.message.text.safety import Safety, SendRequest
 from churn_assets.message.text.template import Outgoing, outgoing
 from churn_assets.message.training.config import Sampling
 
 if TYPE_CHECKING:
-    from churn_assets.message.model.generation import Writer
+    from churn_assets.message.model.generation import Generated, Writer
 
 NOT_IN_TIME, NO_MODEL = "not written in time", "no text model in the release"
 """Why the template is sent where no text was judged."""
@@ -21,11 +22,19 @@ NOT_IN_TIME, NO_MODEL = "not written in time", "no text model in the release"
 
 @dataclass(frozen=True)
 class Situation:
-    """A customer and the arm that a message is about."""
+    """A customer and the arm that a message is about.
+
+    Attributes:
+        customer: The id.
+        profile: What is said of them.
+        arm: What is offered.
+        before: Texts that they were sent before, with the placeholder of the name.
+    """
 
     customer: str
     profile: Profile
     arm: Arm
+    before: tuple[str, ...] = ()
 
     @property
     def prompt(self) -> str:
@@ -88,7 +97,8 @@ def write_messages(
 ) -> list[Message]:
     """A message for each situation; a text that breaks a rule, or was not finished, is replaced by the template.
 
-    The facts of each situation are right in every text, whatever is drawn.
+    The facts of each situation are right in every text, whatever is drawn. Who was sent something before is told
+    something else, see `said_anew`.
 
     Args:
         writer: The model.
@@ -105,14 +115,19 @@ def write_messages(
     from churn_assets.message.model.generation import generate
     from churn_assets.message.model.masks import guide_of, masks_of
 
-    prompts = [each.prompt for each in situations]
     guide = guide_of(masks_of(writer.tokenizer, safety.rules), safety, situations) if situations else None
-    written = generate(
-        writer, prompts, seed=seed, max_new_tokens=max_new_tokens, sampling=sampling, guide=guide
-    )
+
+    def drafts(some: Sequence[Situation], n: int) -> list[list[Generated]]:
+        prompts = [each.prompt for each in some]
+        return generate(
+            writer, prompts, seed=seed, max_new_tokens=max_new_tokens, n=n, sampling=sampling, guide=guide
+        )
+
+    first = [each for (each,) in drafts(situations, 1)]
+    written = said_anew(situations, first, lambda some: drafts(some, DRAFTS))
     return [
         judged_message(each, text.text, safety, ended=text.ended)
-        for each, (text,) in zip(situations, written, strict=True)
+        for each, text in zip(situations, written, strict=True)
     ]
 
 

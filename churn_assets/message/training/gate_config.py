@@ -64,6 +64,8 @@ class PpoTextGates(_Gates):
         min_unique: Different texts.
         max_common_sentence: Texts that say the sentence that most of them do, the facts apart.
         max_same_but_for_facts: Texts that only repeat another, the facts apart.
+        max_told_again: Customers whose next message says mostly what the one before said, though it was known.
+        again_prompts: Customers who are written to once more for it.
         max_judge_fall: How far the judge's score of those texts may lie below the best of the training, in standard
             deviations of the SFT model's scores.
         min_judge_gain: How much higher it must be than of the SFT model's.
@@ -85,6 +87,8 @@ class PpoTextGates(_Gates):
     min_unique: Share = 0.95
     max_common_sentence: Share = 0.6
     max_same_but_for_facts: Share = 0.25
+    max_told_again: Share = 0.05
+    again_prompts: Prompts = 200
     max_judge_fall: Annotated[float, Field(ge=0)] = 0.5
     min_judge_gain: float = 0.0
     max_unsafe: Share = 0.05

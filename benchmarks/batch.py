@@ -29,7 +29,6 @@ import pyarrow.parquet as pq
 
 from benchmarks.quickstart import ROOT, quickstart
 from benchmarks.scikit_learn import ScikitLearn
-from churn_assets.batch.files import read_told
 from churn_assets.batch.job import (
     DECIDED,
     PART_ROWS,
@@ -204,9 +203,27 @@ def limits_kept(folder: Path, path: Path, models: ReleaseModels) -> tuple[float,
     bounds = limits_of(folder)
     assert bounds is not None
     granted = Limited.read(folder, bounds)
-    used = np.array([read_told(each)["used"] for each in sorted((folder / DECIDED).glob("*.parquet"))]).sum(0)
     memory = peak_mb(folder.with_name("limited-alone"), path, ROWS)
-    return cpu, float((used > granted.most).sum()), granted.value / granted.bound, memory
+    return cpu, overrun(folder, path, models), granted.value / granted.bound, memory
+
+
+def overrun(folder: Path, path: Path, models: ReleaseModels) -> float:
+    """How many of the limits of `limited` the arms that were written overrun, by the rows as they came in.
+
+    Nothing is taken from what the batch says of itself: contacts are counted, and offers cost what their terms say.
+    """
+    menu = models.process.menu
+    raw = pq.read_table(path, columns=["MonthlyCharges", "Contract"])
+    written = [pq.read_table(each, columns=["arm"]) for each in sorted((folder / DECIDED).glob("*.parquet"))]
+    arm = pa.concat_tables(written).column("arm").to_pandas().map(menu.position).to_numpy(np.int64)
+    price = raw.column("MonthlyCharges").to_numpy()
+    cost = (menu.commitment(price) + menu.contact_cost)[np.arange(len(arm)), arm]
+    cost[arm == 0] = 0.0
+    monthly = raw.column("Contract").to_numpy() == "Month-to-month"
+    used = np.array([(arm > 0).sum(), cost.sum(), cost[monthly].sum()])
+    if not used.all():
+        raise RuntimeError(f"limits: found {used} used of them, expected some of each")
+    return float((used > np.array([len(arm) // 10, len(arm) * 2.0, len(arm) * 0.6]) * (1 + 1e-12)).sum())
 
 
 def killed(folder: Path, path: Path, rows: int) -> int:

@@ -2,10 +2,11 @@
 
 Weights are at least 0 and minimise the squared error of the residual-on-residual fit with known propensities (Nie &
 Wager 2021), on effects that were predicted for customers left out of the candidates' fits. They are drawn to the form
-that explains most alone: what others add must show, as chance adds something to each of several alike forms. Beside the
-candidates stand four corrections, drawn to 0: by arms that give little and by those that give much, more or fewer of
-the would-be churners are kept, and more of the would-be stayers driven away. No correction lets contact keep those who
-would stay: among loyal customers, who are many and worth most, it would be an effect that nobody can have.
+that explains most alone, how large it is being the log's to say: what others add must show, as chance adds something to
+each of several alike forms. Beside the candidates stand four corrections, drawn to 0: by arms that give little and by
+those that give much, more or fewer of the would-be churners are kept, and more of the would-be stayers driven away. No
+correction lets contact keep those who would stay: among loyal customers, who are many and worth most, it would be an
+effect that nobody can have.
 
 What is believed is the mean of the posterior, not its mode. Where a log hardly tells whether contact drives anybody
 away, the mode says that it does not: as it cannot be less than nothing, that is the most hopeful end of what may be
@@ -25,8 +26,8 @@ from churn_assets.response.direct import LogRows
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
-WEIGHED = 0.25
-"""Standard deviation of weights about those of the form that explains most alone, before the log is seen."""
+ALONE, FURTHER = 0.7, 0.25
+"""Standard deviations of weights before the log is seen: of the form that explains most alone, about 1; of others, about 0."""
 CORRECTED = 0.08
 """Standard deviation of corrections, in shares of customers, before the log is seen."""
 CHAINS, SWEEPS, FIRST = 64, 300, 60
@@ -76,7 +77,7 @@ class Stack:
         parts = [[name in form for name in candidates] for form in forms]
         alone = min(parts, key=lambda part: nnls(believed[:, part], residual)[1])
         columns = np.concatenate([believed, corrected], axis=1)
-        drawn = np.repeat([WEIGHED, CORRECTED], [count, corrected.shape[1]]) ** -2.0
+        drawn = np.append(np.where(alone, ALONE, FURTHER), np.full(corrected.shape[1], CORRECTED)) ** -2.0
         noise = (residual**2).mean()
         moment = columns.T @ residual / noise + drawn * np.append(alone, np.zeros(corrected.shape[1]))
         least = np.zeros(len(drawn))

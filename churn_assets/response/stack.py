@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ALONE, FURTHER = 0.7, 0.25
-"""Standard deviations of weights before the log is seen: of the form that explains most alone, about 1; of others, 0."""
+"""Standard deviations of weights before the log is seen: of the form that explains most, about 1; of others, 0."""
 CORRECTED = 0.08
 """Standard deviation of corrections, in shares of customers, before the log is seen."""
 CHAINS, SWEEPS, FIRST = 64, 300, 60

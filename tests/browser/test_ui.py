@@ -165,10 +165,14 @@ def reload_until(page, shown):
 
 @pytest.fixture
 def instance(folder, monkeypatch):
-    """The server's own, whose paths start at the project."""
+    """The server's own, whose paths start at the project.
+
+    It is not entered: what Dagster then sets for this context the browser's greenlets would not take back.
+    """
     monkeypatch.chdir(folder)
-    with dg.DagsterInstance.from_config(str(folder)) as opened:
-        yield opened
+    opened = dg.DagsterInstance.from_config(str(folder))
+    yield opened
+    opened.dispose()
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 
 from churn_assets.cli import app
 from churn_assets.definitions import Overrides, build_project
-from jobs.waves import WAVES
 from resources.artifacts import ArtifactIOManager, Kept
 
 HERE = Path(__file__).parent
@@ -235,27 +234,6 @@ def test_a_curve_grows_while_its_run_goes_on_and_the_failed_check_says_what_to_d
     for shown in ("Failed", "what_to_do", "Train for longer."):
         expect(page.get_by_text(shown, exact=True).first).to_be_visible()
     page.screenshot(path=shots / "failed.png")
-
-
-def test_a_wave_is_decided_as_the_launchpad_was_edited(page: Page, instance, shots):
-    instance.add_dynamic_partitions(WAVES, ["walk"])
-    page.goto("/locations/churn/jobs/decide_wave/playground")
-    page.get_by_placeholder("Partition").fill("walk")
-    page.get_by_text("quickstart|walk").click()
-    editor = page.locator(".CodeMirror").first
-    expect(editor).to_contain_text("release: champion")
-    editor.click()
-    page.keyboard.press("Control+a")
-    page.keyboard.insert_text(
-        "ops:\n  customer_decisions:\n    config:\n      release: latest\n      source: customers.csv\n"
-    )
-    expect(page.get_by_text("No errors")).to_be_visible()
-    launched(page, "Launch Run")
-    page.get_by_text("Success", exact=True).first.wait_for()
-    page.goto("/assets/customer_decisions?view=events")
-    expect(page.get_by_text("quickstart|walk").first).to_be_visible()
-    expect(page.get_by_text("79", exact=True).first).to_be_visible()  # customers of the file that was named
-    page.screenshot(path=shots / "wave.png")
 
 
 def test_the_page_of_a_release_says_how_its_report_is_opened(page: Page, folder, instance, shots):

@@ -27,27 +27,7 @@ _RUDE = re.compile(
 )
 _SENTENCE = re.compile(r"[^.!?]+[.!?]?")
 _WORD = re.compile(r"[\w{}'%-]+")
-_DANGLING = frozenset(
-    (
-        "a",
-        "an",
-        "the",
-        "to",
-        "of",
-        "for",
-        "with",
-        "and",
-        "or",
-        "but",
-        "your",
-        "our",
-        "we",
-        "is",
-        "are",
-        "if",
-        "by",
-    )
-)
+_DANGLING = re.compile("a|an|the|to|of|for|with|and|or|but|your|our|we|is|are|if|by")
 
 
 def embarrassing(text: str, months_with_us: int | None) -> list[str]:
@@ -83,4 +63,4 @@ def _broken(sentence: str) -> bool:
     twice = any(one == other for one, other in pairs) or any(
         pair in pairs[place + 2 : place + 4] for place, pair in enumerate(pairs)
     )
-    return sentence.strip()[0].islower() or twice or words[-1] in _DANGLING
+    return sentence.strip()[0].islower() or twice or _DANGLING.fullmatch(words[-1]) is not None

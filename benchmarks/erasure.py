@@ -13,8 +13,9 @@ from churn_assets.privacy.erasure import ErasedPlace, erase
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.erasures import Subjects
 from churn_assets.store.verify import verify_store
+from tests.kept_release import of_kept_release
 from tests.offers.served import decided
-from tests.privacy.kept_project import EXPERIMENT, NOW, PRICE, backend_of, of_kept_release, segment
+from tests.privacy.kept_project import EXPERIMENT, NOW, PRICE, backend_of, segment
 
 SEGMENTS, DECISIONS = 100, 1_000
 CUSTOMER = "5575-GNVDE"

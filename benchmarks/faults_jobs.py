@@ -35,7 +35,8 @@ from benchmarks.report import Figure, main
 from churn_assets.cli import app
 from churn_assets.definitions import Overrides, build_defs, build_project
 from churn_assets.privacy.search import holds
-from tests.privacy.kept_project import EXPERIMENT, backend_of, log_of, of_kept_release
+from tests.kept_release import of_kept_release
+from tests.privacy.kept_project import EXPERIMENT, backend_of, log_of
 
 FOREIGN = (".DS_Store", "notes.txt", "000000000001.json~", "segment.log", "folder/x", "._quickstart.yaml")
 PLACES = (

@@ -1,6 +1,6 @@
 """Which form of an effect to believe, and how much: a stack of candidates by the R-loss. Fits no candidate itself.
 
-Weights are at least 0 and minimise the squared error of the residual-on-residual fit with known propensities (Nie &
+Weights are at least 0, and are learned from the residual-on-residual fit with known propensities (the R-loss of Nie &
 Wager 2021), on effects that were predicted for customers left out of the candidates' fits. They are drawn to the form
 that explains most alone, how large it is being the log's to say: what others add must show, as chance adds something to
 each of several alike forms. Beside the candidates stand four corrections, drawn to 0: by arms that give little and by

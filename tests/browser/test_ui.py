@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from kept_release import of_kept_release
 from playwright.sync_api import Page, expect, sync_playwright
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from resources.artifacts import ArtifactIOManager, Kept
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
-KEPT = HERE.parent / "kept" / "release-6"
 CHROMIUM = next((found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None)
 QUIET = (
     "--no-sandbox",
@@ -49,10 +49,7 @@ def locations():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A project with a kept release that leads, and with the project's own dagster.yaml."""
-    made = tmp_path_factory.mktemp("ui") / "project"
-    shutil.copytree(KEPT, made)
-    (made / ".churn").mkdir()
-    (made / "store").rename(made / ".churn" / "store")
+    made = of_kept_release(tmp_path_factory.mktemp("ui") / "project")
     shutil.copy(PROJECT / "dagster.yaml", made / "dagster.yaml")
     (made / "workspace.yaml").write_text(locations())
     (made / "paced").mkdir()

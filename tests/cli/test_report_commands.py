@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from kept_release import of_kept_release
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
-
-KEPT = Path(__file__).parents[1] / "kept" / "release-6"
 
 
 @dataclass
@@ -39,11 +37,7 @@ class Unchecked:
 
 @pytest.fixture(scope="module")
 def unchecked(tmp_path_factory):
-    root = tmp_path_factory.mktemp("unchecked") / "project"
-    shutil.copytree(KEPT, root)
-    (root / ".churn").mkdir()
-    (root / "store").rename(root / ".churn" / "store")
-    return Unchecked(root)
+    return Unchecked(of_kept_release(tmp_path_factory.mktemp("unchecked") / "project"))
 
 
 def test_report_writes_a_page_and_says_the_verdict(unchecked, tmp_path):

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 from dagster._core.definitions.partitions.context import partition_loading_context
+from kept_release import KEPT
 
 from churn_assets.batch.config import CustomerDecisionsConfig, wave_due
 from churn_assets.definitions import Overrides, build_defs, build_project
@@ -23,7 +24,6 @@ from churn_assets.store.location import open_store
 from churn_assets.store.tried import START, trial_log
 from jobs.waves import DECIDE_WAVE, WAVES
 
-KEPT = Path(__file__).parents[1] / "kept" / "release-6"
 DECISIONS = dg.AssetKey("customer_decisions")
 BUDGETS = {
     "period": {"starts": "2026-01-05", "weeks": 4},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,20 +9,12 @@ from churn_assets.offers.segments import frame, sealed_bytes
 from churn_assets.offers.stored_log import segment_key
 from churn_assets.store.backend import Backend
 from churn_assets.store.local import LocalBackend
+from tests.kept_release import KEPT
 from tests.offers.served import decided, told
 
-KEPT = Path(__file__).parents[1] / "kept" / "release-6"
 EXPERIMENT = "quickstart"
 NOW = datetime(2026, 11, 30, 9, 0, tzinfo=UTC)
 PRICE = "MonthlyCharges"
-
-
-def of_kept_release(root: Path) -> Path:
-    """The project's folder, with its store where `configs/quickstart.yaml` says."""
-    shutil.copytree(KEPT, root)
-    (root / ".churn").mkdir()
-    (root / "store").rename(root / ".churn" / "store")
-    return root
 
 
 def store_files(backend: Backend) -> None:

@@ -6,7 +6,8 @@ import json
 
 import pandas as pd
 import pytest
-from kept_project import EXPERIMENT, NOW, PRICE, backend_of, log_of, of_kept_release, segment, store_files
+from kept_project import EXPERIMENT, NOW, PRICE, backend_of, log_of, segment, store_files
+from kept_release import of_kept_release
 
 from churn_assets.customers.format import CUSTOMERS
 from churn_assets.offers.decision_index import DecisionIndex

@@ -10,7 +10,8 @@ from pathlib import Path
 import dagster as dg
 import pandas as pd
 import pytest
-from kept_project import EXPERIMENT, NOW, PRICE, backend_of, log_of, of_kept_release, segment
+from kept_project import EXPERIMENT, NOW, PRICE, backend_of, log_of, segment
+from kept_release import of_kept_release
 from typer.testing import CliRunner
 
 from churn_assets.cli import app

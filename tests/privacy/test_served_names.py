@@ -8,7 +8,7 @@ import os
 from datetime import UTC, datetime
 
 import pytest
-from kept_project import KEPT, of_kept_release
+from kept_release import KEPT, of_kept_release
 
 from benchmarks.served import Project, Server
 from churn_assets.customers.names import pseudonym

@@ -14,6 +14,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,7 @@ class _Reader:
         self, where: str, table: CustomerTable, config: MessagesConfig, menu: Menu, currency: str, key: bytes
     ) -> None:
         self.where, self._key = where, key
+        self._name_of = cache(partial(pseudonym, key=key))  # texts say the same words over again
         self._profiles = profiles_of(table, config.profile, currency)
         self._offers = offers_of(menu, config.durations)
         self._splits, self._folds = splits_of(table), table.schema.folds
@@ -250,12 +252,12 @@ class _Reader:
                 )
         if not isinstance(customer, str) or not customer:
             return values
-        return {**values, "customer_id": pseudonym(customer, self._key)}
+        return {**values, "customer_id": self._name_of(customer)}
 
     def _tells(self, text: str) -> bool:
         """Whether a word of a text is somebody's id; few digits may be any number."""
         words = (word for word in _WORD.findall(text) if not word.isdigit() or len(word) >= A_NUMBER)
-        return any(pseudonym(word, self._key) in self._splits for word in words)
+        return any(self._name_of(word) in self._splits for word in words)
 
     def _row(self, values: Mapping[str, Any], texts: Sequence[str], labels: Sequence[str]) -> _Row:
         _check_fields(values, ("prompt", *texts), labels)

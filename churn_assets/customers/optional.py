@@ -21,6 +21,10 @@ _NEAR = {
 }  # fmt: skip
 """What the columns may be called elsewhere, without capitals and signs."""
 _SURELY = 0.85
+_SHORT = 5
+"""Letters of a word that is told by all of them: `option` is one letter away from `optin`."""
+_NEGATED = re.compile(r"no|dont")
+"""What makes the opposite of a word: `contact` is how somebody is contacted, and `nocontact` that nobody may."""
 
 
 class OptionalColumns(BaseModel, frozen=True, extra="forbid"):
@@ -60,11 +64,22 @@ class OptionalColumns(BaseModel, frozen=True, extra="forbid"):
 
         >>> list(OptionalColumns().near(["Opted_Out", "tenure"], ["tenure"]))
         [('Opted_Out', 'opted_out')]
+        >>> list(OptionalColumns().near(["contact", "No contact"], []))
+        [('No contact', 'opted_out')]
         """
         understood = {*known, *self.columns.values()}
         for name in names:
             plain = re.sub(r"[^a-z]", "", name.casefold())
             for role, others in _NEAR.items():
-                if name not in understood and plain and difflib.get_close_matches(plain, others, 1, _SURELY):
+                if name not in understood and any(_alike(plain, other) for other in others):
                     yield name, role
                     break
+
+
+def _alike(plain: str, word: str) -> bool:
+    """Whether a name, without capitals and signs, is a word or another spelling of it."""
+    if plain == word or len(word) <= _SHORT:
+        return plain == word
+    if _NEGATED.search(word) and not _NEGATED.search(plain):
+        return False
+    return bool(difflib.get_close_matches(plain, [word], 1, _SURELY))

@@ -233,7 +233,7 @@ def test_optional_columns_are_no_features_under_whatever_name(raw, config, tmp_p
     assert table.schema.optional.column("opted_out") == "DoNotContact"
 
 
-@pytest.mark.parametrize("name", ["Opted_Out", "OptedOut", "opt-out", "DO NOT CONTACT", "Prior Offers"])
+@pytest.mark.parametrize("name", ["Opted_Out", "OptedOut", "opt-out", "DO NOT CONTACT", "Don't contact", "opt_in", "Prior Offers"])
 def test_a_name_like_an_optional_column_must_be_explained(raw, config, tmp_path, name):
     raw[name] = 0
     message = str(refusal(raw, config, tmp_path))
@@ -241,6 +241,13 @@ def test_a_name_like_an_optional_column_must_be_explained(raw, config, tmp_path,
     assert "`optional: {" in message
     assert len(read(raw, config, tmp_path, exclude=["notes", name])) == 60
     assert name in read(raw, config, tmp_path, kinds={name: "numeric"}).schema.names
+
+
+@pytest.mark.parametrize("name", ["contact", "Contacts", "marketing", "option", "call"])
+def test_a_name_that_says_the_opposite_of_an_opt_out_is_a_feature_like_any_other(raw, config, tmp_path, name):
+    """Bank marketing's `contact` is how somebody was called."""
+    raw[name] = [0, 1] * 30
+    assert name in read(raw, config, tmp_path).schema.names
 
 
 @pytest.mark.parametrize("value", [1.77e15, 1e308, -2e15])

@@ -73,8 +73,8 @@ class DecisionColumns:
         acceptance: (m, K) P(accept).
         risk_if_offered: (m, K) P(churn) once contacted.
         expected_value: (m, K) money.
-        value_low: (m, K) the same at the most frailty of the band.
-        value_high: (m, K) at the least.
+        value_low: (m, K) the least of it over the band of projections.
+        value_high: (m, K) the most.
         window_value: (m, K) what each arm adds by what happens in the label window.
         cost: (m, K) the most that each arm can cost.
     """

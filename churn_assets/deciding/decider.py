@@ -156,8 +156,8 @@ class ArmOutlook(NamedTuple):
         risk_if_offered: P(churn) within the label window after it; the risk itself for no contact.
         expected_value: What it is expected to add over never contacting, in the currency of the price: projected over
             the horizon, at the frailty that the policy was trained for.
-        value_low: The same at the most frailty of the band.
-        value_high: At the least.
+        value_low: The least of it over the band of projections; never above `value_high`.
+        value_high: The most.
         window_value: What it adds by what happens in the label window alone, which a log can show.
         propensity: P(this arm is decided), over the draw of holdout and exploration.
     """

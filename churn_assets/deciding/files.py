@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.deciding.chance import ServedCampaign, Shares
-from churn_assets.deciding.outlook import outlook_dtype
+from churn_assets.deciding.outlook import outlook_dtype, put_in_order
 from churn_assets.deciding.release_models import DIGEST_BYTES, Known, ReleaseModels
 from churn_assets.deciding.risk_only import DecidingModels, RiskModels
 from churn_assets.decision.policy import DecisionPolicy
@@ -262,4 +262,5 @@ def _known(tensors: Mapping[str, Array], dtype: np.dtype[np.void]) -> Known:
     for name in kept:
         kind = dtype[name].base.type
         known[name] = take(f"known.{name}", tensors, (len(digests), *dtype[name].shape), kind)
+    put_in_order(known)  # up to release/7 the projections stood as they were
     return Known(digests, known)

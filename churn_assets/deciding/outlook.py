@@ -40,7 +40,7 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
 
     `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
     budget price, as most are. `acceptance`, `churn` (once contacted; of no contact the risk), `value` (expected value
-    that an arm adds over the horizon), `low` and `high` (the same at the ends of the band), `window` (what it adds by
+    that an arm adds over the horizon), `low` and `high` (the least and the most of it over the band), `window` (what it adds by
     what happens in the label window) and `models` (what a policy is shown of the models) are by view; `cost` is the
     most that an arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms'
     conditions the customer keeps. `best`, by view, is the probability that an arm is the best of those, given what the
@@ -166,6 +166,7 @@ def outlooks(
         out["acceptance"][:, view, 1:] = asked[:, 0]
         out["value"][:, view, 1:], spends[:, view] = gained[..., 0], spent[..., 0]
         out["low"][:, view, 1:], out["high"][:, view, 1:] = gained[..., cautious], gained[..., hopeful]
+    put_in_order(out)
     out["price"], out["features"], out["allowed"] = price, features, allowed
     menu = process.menu
     out["cost"] = worths.monthly * menu.months + menu.given_once + menu.contact_cost
@@ -188,6 +189,18 @@ def outlooks(
         risk, out["churn"][:, :, 1:], acceptance, value, spends, unit[:, None, None]
     )
     return out
+
+
+def put_in_order(found: Outlooks) -> None:
+    """Make `low` and `high` the least and the most of all projections: what is hopeful for all is not for each.
+
+    Somebody whom an offer costs more the longer they stay is worth less where effects last.
+
+    Args:
+        found: (m,) outlooks, with the projections at either end in place.
+    """
+    told = np.stack([found["low"], found["value"], found["high"]])
+    found["low"], found["high"] = told.min(0), told.max(0)
 
 
 def observations(

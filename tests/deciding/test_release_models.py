@@ -71,6 +71,30 @@ def test_known_are_customers_whose_features_are_unchanged_and_who_had_no_other_o
     assert found.tobytes() == small.models.compute(X, [0, 0, 2, 0]).tobytes()
 
 
+def test_the_least_of_a_band_is_never_above_its_most_for_anybody(small):
+    """An offer that costs more the longer a customer stays is worth less where its effect lasts."""
+    process = replace(
+        small.models.process, frailty=1.0, frailty_band=(0.0, 1.5), effect_decay=0.1, effect_decay_band=(0.0, 0.9)
+    )
+    models = replace(small.models, policy=replace(small.models.policy, process=process))
+    found = models.compute(canonical(small.table.X[:500]), [0] * 500)
+    offers = (slice(None), slice(None), slice(1, None))
+    low, value, high = (found[name][offers] for name in ("low", "value", "high"))
+    assert (low <= value).all()
+    assert (value <= high).all()
+    assert (low < high).mean() > 0.9
+
+
+def test_the_band_of_a_release_that_kept_it_in_another_order_is_put_in_order(small, tmp_path):
+    save_models(small.models, tmp_path)
+    tensors = read_tensors(tmp_path / TENSORS)
+    value = tensors["known.value"]
+    write_tensors(tensors | {"known.low": value + 1, "known.high": value - 1}, tmp_path / TENSORS)
+    known = load_models(tmp_path).known.outlooks
+    assert (known["low"] == known["value"] - 1).all()
+    assert (known["high"] == known["value"] + 1).all()
+
+
 def test_they_come_back_from_their_files_as_they_were(small, tmp_path):
     save_models(small.models, tmp_path)
     loaded = load_models(tmp_path)

@@ -294,7 +294,7 @@ def _offers(facts: ReportFacts) -> PageSection:
     columns = (
         "offer|customers:count|share:share|mean_risk:share=mean risk|mean_cost:money=cost at most|"
         f"mean_window_value:+money=adds within {_window(facts)}|mean_expected_value:+money=adds over {_horizon(facts)}|"
-        "mean_value_low:+money=cautious|mean_value_high:+money=hopeful"
+        "mean_value_low:+money=at least|mean_value_high:+money=at most"
     )
     mixed = [each for each in placed(facts.tables.get("slices", ())) if each[1]["feature"] == "risk"]
     arms = dict.fromkeys(key for _, row in mixed for key in row if key.startswith("offer:") and row[key])
@@ -379,11 +379,11 @@ def _slices(facts: ReportFacts) -> PageSection:
     )  # fmt: skip
     columns = (
         f"feature|level|customers:count|risk:share|contacted:share|window_value:+money=adds within {_window(facts)}|"
-        f"expected_value:+money=adds over {_horizon(facts)}|value_low:+money=cautious|value_high:+money=hopeful"
+        f"expected_value:+money=adds over {_horizon(facts)}|value_low:+money=at least|value_high:+money=at most"
     )
     lead = (
-        "Means over all held-out customers of a slice, by the models. The band holds all three projections: what is "
-        "hopeful for all customers together may be less so for a slice."
+        "Means over all held-out customers of a slice, by the models. At least and at most are means of each customer's "
+        "own least and most over the band of projections."
     )
     if len(told) < len(every):
         lead += " Slices of fewer than 50 customers are left out: they would show noise."
@@ -395,7 +395,7 @@ def _slices(facts: ReportFacts) -> PageSection:
 
 
 def _over_projections(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A slice with the least and the most of its projections."""
+    """A slice with the least and the most of its projections: up to release/7 they stand in another order."""
     told = [row[name] for name in ("expected_value", "value_low", "value_high") if row.get(name) is not None]
     return {**row, "slice": f"{row['feature']}: {row['level']}", "least": min(told), "most": max(told)}
 

@@ -45,7 +45,7 @@ PART_ROWS = 65_536
 """Rows of a part: about 100 MB while it is decided for."""
 
 GOES_ON = timedelta(hours=24)
-"""A batch that began longer ago is begun anew: its decisions would be of another day."""
+"""A batch that began longer ago is begun anew, as its decisions would be of another day, unless a table may have them."""
 
 MONEY = ("window_value", "expected_value", "value_low", "value_high")
 
@@ -110,6 +110,10 @@ class Job(BaseModel, frozen=True, extra="forbid"):
         """Whether two batches differ in nothing but when they began."""
         return self.model_copy(update={"now": other.now}) == other
 
+    def of_its_day(self, now: datetime) -> bool:
+        """Whether its decisions may still be written as those of now."""
+        return timedelta(0) <= now - self.now < GOES_ON
+
 
 @dataclass(frozen=True)
 class BatchOutcome:
@@ -144,7 +148,10 @@ class BatchOutcome:
 def begin_batch(
     folder: Path, job: Job, models: DecidingModels, candidate: DecidingModels | None = None
 ) -> Job:
-    """Set down what is decided with; or go on with the same batch, begun within `GOES_ON`; returns the batch.
+    """Set down what is decided with, or go on with the same batch; returns the batch.
+
+    That is one that began within `GOES_ON`, or any whose decisions may have come to a table: they count, and are
+    not decided again.
 
     Args:
         folder: Of this batch alone; another batch that is there is removed.
@@ -157,7 +164,7 @@ def begin_batch(
     """
     if (folder / JOB).exists():
         found = Job.model_validate(read_plain(folder / JOB))
-        if found.same(job) and timedelta(0) <= job.now - found.now < GOES_ON:
+        if found.same(job) and (found.of_its_day(job.now) or (folder / WRITTEN).exists()):
             return found
         end(folder)
     elif folder.exists() and any(

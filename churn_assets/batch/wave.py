@@ -134,6 +134,7 @@ class DecidedWave:
         outcome: What is said of all rows.
         uses: How each limit stands after it.
         spending: The ledger's side of it; None where nothing is limited.
+        late: When it began, of one that only a table can still show to be of use; None of all others.
         lock: Keeps other processes from the same, until it ends.
     """
 
@@ -141,6 +142,7 @@ class DecidedWave:
     outcome: BatchOutcome
     uses: Sequence[BudgetUse]
     spending: WaveSpending | None
+    late: datetime | None
     lock: IO[bytes]
 
     @property
@@ -164,7 +166,8 @@ class DecidedWave:
     ) -> Mapping[str, str]:
         """Enter what is used into the ledger, before anybody can send it; then write file and table, part by part.
 
-        A table that has these very decisions, as a process was killed before its file was whole, stays as it is.
+        A table that has these very decisions, as a process was killed before its file was whole, stays as it is,
+        however long ago that was.
 
         Args:
             file: The rows as they came in, with what was decided.
@@ -177,7 +180,8 @@ class DecidedWave:
 
         Raises:
             BudgetError: Others used so much meanwhile that it no longer fits.
-            TableError: The wave is refused. In both cases nothing of it is left, and it can be decided anew.
+            TableError: The wave is refused, or was decided on another day and never written. In all cases nothing of
+                it is left, and it can be decided anew.
         """
         names: dict[str, str] = {}
 
@@ -189,10 +193,17 @@ class DecidedWave:
                 yield added if table is None else _with_ids(raw, added, self.decider)
 
         try:
+            there = table is not None and self._has_come_to(table)
+            if self.late is not None and not there:
+                raise TableError(
+                    f"{self.wave.source}: found decisions of {self.late:%Y-%m-%d %H:%M} UTC, none of which had come "
+                    "to the table, expected some of today; nothing was written, and nothing of them is left: run it "
+                    "again, and everybody is decided for anew"
+                )
             if self.spending is not None and self.uses:
                 self.spending.keep(self.uses, self.outcome.decided)
             with file or nullcontext():
-                if table is None or self._has_come_to(table):
+                if table is None or there:
                     for _ in told():
                         pass
                 else:
@@ -274,7 +285,8 @@ def _decided(
         end(folder)
         unlock(folder, lock)
         raise
-    return DecidedWave(wave, found, uses, spending, lock)
+    late = None if begun.of_its_day(now) else begun.now
+    return DecidedWave(wave, found, uses, spending, late, lock)
 
 
 def _spending(wave: BatchWave, begun: Job) -> WaveSpending:

@@ -45,7 +45,7 @@ PART_ROWS = 65_536
 """Rows of a part: about 100 MB while it is decided for."""
 
 GOES_ON = timedelta(hours=24)
-"""A batch that began longer ago is begun anew, as its decisions would be of another day, unless a table may have them."""
+"""A batch that began longer ago is begun anew, unless a table may have it: its decisions would be of another day."""
 
 MONEY = ("window_value", "expected_value", "value_low", "value_high")
 

@@ -40,9 +40,9 @@ def outlook_dtype(process: RetentionProcess, n_features: int) -> np.dtype[np.voi
 
     `logits` are the policy's for a customer without history, restricted by the arms' own conditions alone and without a
     budget price, as most are. `acceptance`, `churn` (once contacted; of no contact the risk), `value` (expected value
-    that an arm adds over the horizon), `low` and `high` (the least and the most of it over the band), `window` (what it adds by
-    what happens in the label window) and `models` (what a policy is shown of the models) are by view; `cost` is the
-    most that an arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms'
+    that an arm adds over the horizon), `low` and `high` (the least and the most of it over the band), `window` (what it
+    adds by what happens in the label window) and `models` (what a policy is shown of the models) are by view; `cost` is
+    the most that an arm can cost; `waiting` is the value of waiting by price knot, in units; `allowed` says which arms'
     conditions the customer keeps. `best`, by view, is the probability that an arm is the best of those, given what the
     log leaves open; 0 of all where that was not kept.
     """

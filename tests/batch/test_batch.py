@@ -347,9 +347,7 @@ class KilledFile(TableFile):
 
 @pytest.mark.parametrize("later", [timedelta(hours=1), timedelta(days=3), timedelta(hours=-2)])
 @pytest.mark.parametrize("killed", ["before the file", "before the end", "before the table"])
-def test_a_wave_killed_around_its_table_is_gone_on_with_and_written_once(
-    tmp_path, led, frame, killed, later
-):
+def test_a_wave_killed_around_its_table_is_gone_on_with_and_written_once(tmp_path, led, frame, killed, later):
     """However long ago, and though the clock was set back: what the table has is what was decided."""
     duckdb = pytest.importorskip("duckdb")
     frame = frame.head(250).copy()
@@ -372,7 +370,7 @@ def test_a_wave_killed_around_its_table_is_gone_on_with_and_written_once(
     first.lock.close()
     again = found(NOW + later)
     if killed == "before the table" and later != timedelta(hours=1):
-        with pytest.raises(TableError, match="found decisions of 2026-11-2.*run it again"):
+        with pytest.raises(TableError, match=r"found decisions of 2026-11-2.*run it again"):
             again.write(TableFile(file), table)
         again = found(NOW + later)
     again.write(TableFile(file), table)

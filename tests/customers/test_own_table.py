@@ -233,7 +233,9 @@ def test_optional_columns_are_no_features_under_whatever_name(raw, config, tmp_p
     assert table.schema.optional.column("opted_out") == "DoNotContact"
 
 
-@pytest.mark.parametrize("name", ["Opted_Out", "OptedOut", "opt-out", "DO NOT CONTACT", "Don't contact", "opt_in", "Prior Offers"])
+@pytest.mark.parametrize(
+    "name", ["Opted_Out", "OptedOut", "opt-out", "DO NOT CONTACT", "Don't contact", "opt_in", "Prior Offers"]
+)
 def test_a_name_like_an_optional_column_must_be_explained(raw, config, tmp_path, name):
     raw[name] = 0
     message = str(refusal(raw, config, tmp_path))

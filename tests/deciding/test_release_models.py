@@ -74,7 +74,11 @@ def test_known_are_customers_whose_features_are_unchanged_and_who_had_no_other_o
 def test_the_least_of_a_band_is_never_above_its_most_for_anybody(small):
     """An offer that costs more the longer a customer stays is worth less where its effect lasts."""
     process = replace(
-        small.models.process, frailty=1.0, frailty_band=(0.0, 1.5), effect_decay=0.1, effect_decay_band=(0.0, 0.9)
+        small.models.process,
+        frailty=1.0,
+        frailty_band=(0.0, 1.5),
+        effect_decay=0.1,
+        effect_decay_band=(0.0, 0.9),
     )
     models = replace(small.models, policy=replace(small.models.policy, process=process))
     found = models.compute(canonical(small.table.X[:500]), [0] * 500)

@@ -382,8 +382,8 @@ def _slices(facts: ReportFacts) -> PageSection:
         f"expected_value:+money=adds over {_horizon(facts)}|value_low:+money=at least|value_high:+money=at most"
     )
     lead = (
-        "Means over all held-out customers of a slice, by the models. At least and at most are means of each customer's "
-        "own least and most over the band of projections."
+        "Means over all held-out customers of a slice, by the models. At least and at most are means of each "
+        "customer's own least and most over the band of projections."
     )
     if len(told) < len(every):
         lead += " Slices of fewer than 50 customers are left out: they would show noise."

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 from shop import JSON, Server, wait_until
-from test_hostile import memory, raw
+from test_hostile import raw
 
-_POST = b"POST /v1/decisions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+from benchmarks.hostile import POST, begun, memory, pipelined, timed
 
 
 def test_headers_are_bounded_though_they_come_at_once(standing):
@@ -29,7 +29,7 @@ def test_headers_are_bounded_though_they_come_at_once(standing):
 def test_a_slow_reader_who_reads_gets_all_of_it(standing, customers):
     body = json.dumps({"customers": customers[:300]}).encode()
     with socket.create_connection(("127.0.0.1", standing.port), timeout=60) as line:
-        line.sendall(_POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        line.sendall(POST + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         said = b""
         while chunk := line.recv(1 << 17):
             said += chunk
@@ -54,33 +54,9 @@ def test_one_connection_more_than_allowed_is_refused_and_the_others_go_on(shop, 
 def test_a_small_call_beside_eighty_connections_with_batches_is_answered_within_a_second(standing, customers):
     large = json.dumps({"customers": customers[:500]}).encode()
     small = json.dumps({"customers": customers[:1]}).encode()
-    asked = _POST + b"Content-Length: %d\r\n\r\n" % len(large) + large
-    stop, lines = threading.Event(), []
-
-    def drain(line):
-        while not stop.is_set():
-            try:
-                if not line.recv(1 << 20):
-                    return
-            except OSError:
-                return
-
-    for _ in range(80):
-        line = socket.create_connection(("127.0.0.1", standing.port), timeout=60)
-        threading.Thread(target=drain, args=(line,), daemon=True).start()
-        threading.Thread(target=line.sendall, args=(asked * 3,), daemon=True).start()
-        lines.append(line)
-    took = []
-    connection = http.client.HTTPConnection("127.0.0.1", standing.port, timeout=60)
-    for _ in range(15):
-        began = time.perf_counter()
-        connection.request("POST", "/v1/decisions", small, JSON)
-        assert connection.getresponse().read()
-        took.append(time.perf_counter() - began)
-        time.sleep(0.1)
-    stop.set()
-    for line in lines:
-        line.close()
+    with pipelined(standing.port, large):
+        took, statuses = timed(standing.port, small, calls=15)
+    assert statuses == {200: 15}
     assert sorted(took)[len(took) // 2] <= 1.0, took
 
 
@@ -152,10 +128,6 @@ def test_the_image_says_how_it_is():
 
 def test_memory_is_bounded_beside_five_hundred_raw_connections(standing, client):
     before = memory(standing.process.pid)
-    lines = [socket.create_connection(("127.0.0.1", standing.port), timeout=20) for _ in range(500)]
-    for line in lines:
-        line.sendall(b"GET /v2/health/live HTTP/1.1\r\nX: ")
-    assert client.get("/v2/health/live").status_code == 200
-    assert memory(standing.process.pid) - before < 100 << 20
-    for line in lines:
-        line.close()
+    with begun(standing.port):
+        assert client.get("/v2/health/live").status_code == 200
+        assert memory(standing.process.pid) - before < 100 << 20

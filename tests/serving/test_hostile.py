@@ -5,11 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import math
-import os
 import random
 import socket
 import time
-from pathlib import Path
 
 import pytest
 import schemathesis
@@ -18,88 +16,10 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from shop import JSON, Server
 
-BODIES = 10_000
+from benchmarks.hostile import BODIES, INSIDE, POST, hostile, memory
+
 REFUSED = frozenset({400, 408, 413, 415, 422, 429})
-INSIDE = (
-    b"Traceback",
-    b'File "',
-    b".py",
-    b"churn_assets",
-    b"msgspec",
-    b"site-packages",
-    b"/home",
-    b"Exception",
-)
 LARGEST_GROWTH = 200 << 20
-
-_STRINGS = (
-    "", " ", "\u0000", "\u202e", "ñ", "𝕏" * 50, "\ud800", "%s%n", "'; DROP TABLE customers; --", "../../etc/passwd",
-    "{{7*7}}", "<script>", "a" * 10_000, "NaN", "null", "-0", "1e999", "\r\nX-Injected: 1", "{name}", "‮" * 20,
-)  # fmt: skip
-_NUMBERS = (
-    "0", "-0", "-1", "1.5", "1e308", "1e309", "-1e400", "NaN", "Infinity", "-Infinity", "9" * 400, "-" + "9" * 400,
-    "18446744073709551616", "0.1e-400", "00", "1_000", "0x10", "1e", "+1", ".5", str(2**63), "1" + "0" * 5000,
-)  # fmt: skip
-
-
-def value(rng: random.Random, depth: int = 0) -> str:
-    """Some JSON, or nearly."""
-    kind = rng.randrange(8 if depth < 4 else 5)
-    if kind == 0:
-        return rng.choice(("true", "false", "null", "undefined", ""))
-    if kind in (1, 2):
-        return rng.choice(_NUMBERS)
-    if kind in (3, 4):
-        return text(rng)
-    if kind == 5:
-        return "[" + ",".join(value(rng, depth + 1) for _ in range(rng.randrange(4))) + "]"
-    if kind == 6:
-        depth = rng.choice((10, 1_000, 50_000))
-        return rng.choice(("[" * depth, "[" * depth + "]" * depth, '{"a":' * depth))
-    return "{" + ",".join(f"{text(rng)}:{value(rng, depth + 1)}" for _ in range(rng.randrange(4))) + "}"
-
-
-def text(rng: random.Random) -> str:
-    return json.dumps(rng.choice(_STRINGS), ensure_ascii=rng.random() < 0.5)
-
-
-def hostile(rng: random.Random, customer: dict) -> bytes:
-    """A question with one or more places made wrong, or something else altogether."""
-    how = rng.randrange(10)
-    if how == 0:
-        return rng.randbytes(rng.randrange(200))
-    if how == 1:
-        return value(rng).encode("utf-8", "surrogatepass")
-    whole = json.dumps({"customers": [customer]})
-    if how == 2:
-        cut = rng.randrange(len(whole))
-        return whole[:cut].encode()
-    if how == 3:
-        data = bytearray(whole.encode())
-        for _ in range(rng.randrange(1, 4)):
-            data[rng.randrange(len(data))] = rng.randrange(256)
-        return bytes(data)
-    mark = "\x01"
-    asked = {"customers": [json.loads(json.dumps(customer))]}
-    place: dict = asked["customers"][0]
-    if how in (4, 5, 6):
-        place = place["features"]
-        name = rng.choice([*place, "shoe_size", "__class__"])
-    elif how in (7, 8):
-        name = rng.choice(
-            ["customer_id", "features", "eligible", "opted_out", "last_contact", "offers_used", "prior_offers",
-             "local_time", "last_message", "constructor"]
-        )  # fmt: skip
-    else:
-        place = asked
-        name = rng.choice(["customers", "budget_price", "remaining_budget", "release"])
-    place[name] = mark
-    return json.dumps(asked).replace(json.dumps(mark), value(rng)).encode("utf-8", "surrogatepass")
-
-
-def memory(pid: int) -> int:
-    """Resident bytes of a process."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def finite(answer: object) -> bool:
@@ -158,17 +78,14 @@ def test_endless_headers_are_cut_off_in_bounded_memory(standing, client):
     assert client.get("/v2/health/live").status_code == 200
 
 
-_POST = b"POST /v1/decisions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
 @pytest.mark.parametrize(
     "sent",
     [
         b"\x00" * 100,
         b"GET / HTTP/9.9\r\n",
-        _POST + b"Content-Length: -1\r\n",
-        _POST + b"Content-Length: 99999999999\r\n",
-        _POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
+        POST + b"Content-Length: -1\r\n",
+        POST + b"Content-Length: 99999999999\r\n",
+        POST + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n",
         b"GET /v1/../../etc/passwd HTTP/1.1\r\nHost: x\r\n",
         b"GET /v2/models/%00%ff HTTP/1.1\r\nHost: x\r\n",
     ],
@@ -182,7 +99,7 @@ def test_requests_that_are_none_get_a_refusal(standing, sent):
 def test_a_body_that_never_comes_is_given_up(shop, customers):
     shop.configure(limits={"body_seconds": 0.5})
     with Server(shop).start() as server:
-        said = raw(server.port, _POST + b"Content-Length: 100\r\nConnection: close\r\n\r\n{")
+        said = raw(server.port, POST + b"Content-Length: 100\r\nConnection: close\r\n\r\n{")
         assert said.startswith(b"HTTP/1.1 408")
 
 

@@ -54,7 +54,8 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "audit": ("privacy", "audit"),
 }
 Draw = Callable[[list[Fault]], list[Fault]]
-QUIET = ("errno", "Errno", "cannot", "left out", "ignored")
+TELLING = ("errno", "Errno", "cannot", "left out", "ignored", "told: ")
+"""Words of a tick that says what is wrong; the last is the alert that went out."""
 
 
 @dataclass
@@ -146,7 +147,7 @@ class Ticker:
             f"{each.job_name} {sorted(each.asset_selection or ())}" for each in result.run_requests or ()
         )
         skipped = result.skip_message or ""
-        told = bool(lines) or any(word in skipped for word in QUIET)
+        told = bool(lines) or any(word in skipped for word in TELLING)
         return Tick(asked, skipped, told, result.cursor)
 
 

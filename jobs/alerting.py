@@ -260,7 +260,7 @@ def _store_faults(scene: Scene) -> dict[str, Alert]:
     found = scene.recall("store", {"uri": uri}, {"at": scene.now.isoformat()}, find)
     alerts = {
         f"store: {problem}": Alert(
-            title=f"{scene.name}: the store is not as it was written",
+            title=f"{scene.name}: the store is not as it was written, or cannot be read",
             detail=problem,
             what_to_do=f"churn store verify -e {scene.name} names all of it; docs/runbook.md says what to do.",
         )

@@ -214,10 +214,23 @@ def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def sealed_bytes(name: str, frames: Sequence[bytes]) -> bytes:
-    """A whole sealed segment of these frames, as `read_sealed` reads it."""
-    header = frame(_HEADER, _json({"schema": SCHEMA, "segment": name}))
-    return b"".join((header, *frames, _end_of(len(frames))))
+def sealed_bytes(name: str, frames: Sequence[bytes], instead_of: str = "") -> bytes:
+    """A whole sealed segment of these frames, as `read_sealed` reads it.
+
+    Args:
+        name: Its name.
+        frames: Of its records.
+        instead_of: Name of the segment that it stands for, where it was made anew.
+    """
+    header: dict[str, object] = {"schema": SCHEMA, "segment": name}
+    header |= {"instead_of": instead_of} if instead_of else {}
+    return b"".join((frame(_HEADER, _json(header)), *frames, _end_of(len(frames))))
+
+
+def stands_for(data: bytes) -> str:
+    """Name of the segment that a sealed one was made instead of; empty where it was written as it is."""
+    body, _ = next(_bodies(io.BytesIO(data)))
+    return str(_object(body[1:]).get("instead_of", ""))
 
 
 def renamed(name: str) -> str:

@@ -7,11 +7,13 @@ import os
 import secrets
 import struct
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from churn_assets.offers.records import NOBODY
 from churn_assets.offers.segments import (
     DECISIONS,
     OPEN,
@@ -27,6 +29,7 @@ from churn_assets.offers.segments import (
     renamed,
     sealed_bytes,
     sealed_segments,
+    stands_for,
 )
 from churn_assets.offers.stored_log import segment_key, stored_segments
 from churn_assets.privacy.search import holds
@@ -36,21 +39,23 @@ from churn_assets.store.canonical import sha256_bytes
 _LENGTH = struct.Struct("<I")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Gone:
     """Who is erased from a log.
 
     Attributes:
         ids: As the log names them: the id, and its pseudonym.
-        nobody: The id that stands there afterwards.
+        nobody: The id that stands there afterwards; that of an erasure that was not finished, where there was one.
         kept_features: Features that no person can be known by and that evidence needs: the list price.
         decisions: Old id of a decision to its new one; grows while segments are read.
+        twins: Name of a segment to the name of what an unfinished erasure made of it.
     """
 
     ids: frozenset[str]
     nobody: str
     kept_features: frozenset[str] = frozenset()
     decisions: dict[str, str] = field(default_factory=dict)
+    twins: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,59 +69,70 @@ class Remade:
     records: int
 
 
-def erase_from_store(backend: Backend, experiment: str, gone: Gone) -> list[Remade]:
+def erase_from_store(backend: Backend, experiment: str, gone: Gone) -> Iterator[Remade]:
     """Make every segment of the store anew that names somebody; safe to repeat after a crash at any point.
 
-    The new segment is stored before the old one is deleted; a reader who meets both counts each decision once per id.
+    All new segments are stored before an old one is deleted, and say what they stand for: whoever repeats it finds
+    them, and learns from both which decision became which. Until the old ones are gone, both are read.
+
+    Yields:
+        What was made anew, once the old one is gone.
 
     Raises:
         StoreError: The store does not answer, or refuses to delete.
     """
-    keys = stored_segments(backend, experiment)
-    for key in keys:
-        _note(_records(read_segment(backend, key), key), gone)
-    found = []
-    for key in keys:
-        data = read_segment(backend, key)
-        made = _remade(data, segment_name(key), gone)
-        if made is None:
+    keys = {segment_name(key): key for key in stored_segments(backend, experiment)}
+    read: Callable[[str], bytes] = lambda name: read_segment(backend, keys[name])  # noqa: E731 - one line
+    _learn(keys, read, gone)
+    made = []
+    for name, key in keys.items():
+        data = read(name)
+        if (new := _remade(data, name, gone)) is None:
             continue
-        name, new, records = made
-        backend.create(segment_key(experiment, name), new)
+        if name not in gone.twins:
+            backend.create(segment_key(experiment, new.name), new.data)
+        made.append((key, new.instead_of(name, data)))
+    for key, remade in made:
         backend.delete(key)
-        found.append(Remade(segment_name(key), sha256_bytes(data), name, sha256_bytes(new), records))
-    return found
+        yield remade
 
 
-def erase_from_folder(folder: Path, gone: Gone) -> list[Remade]:
+def erase_from_folder(folder: Path, gone: Gone) -> Iterator[Remade]:
     """The same for sealed segments of a server that wait to be shipped.
 
     Raises:
         OSError: One cannot be read or written.
     """
-    found = []
-    for path in sealed_segments(folder):
-        with claimed(path) as ours:
-            made = _remade(path.read_bytes(), path.stem, gone) if ours else None
-            if made is None:
-                continue
-            name, new, records = made
-            old = sha256_bytes(path.read_bytes())
-            draft = path.with_suffix(".remade")
-            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
-                stream.write(new)
-                stream.flush()
-                os.fsync(stream.fileno())
-            draft.rename(path.with_name(name + SUFFIX))
+    made = []
+    with ExitStack() as held:  # nobody ships an old one meanwhile
+        for path in sealed_segments(folder):
+            with ExitStack() as claim:
+                if not claim.enter_context(claimed(path)):
+                    continue
+                data = path.read_bytes()
+                if (new := _remade(data, path.stem, gone)) is None:
+                    continue
+                if path.stem not in gone.twins:
+                    _write(path.with_suffix(".remade"), new.data)
+                    path.with_suffix(".remade").rename(path.with_name(new.name + SUFFIX))
+                made.append((path, new.instead_of(path.stem, data)))
+                held.push(claim.pop_all())
+        for path, remade in made:
             path.unlink()
-            found.append(Remade(path.stem, old, name, sha256_bytes(new), records))
-    return found
+            yield remade
+
+
+def _write(draft: Path, data: bytes) -> None:
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def note_folder(folder: Path, gone: Gone) -> None:
     """Learn which decisions of a server's own segments are of somebody, before any segment is made anew."""
-    for path in sealed_segments(folder):
-        _note(_records(path.read_bytes(), path.stem), gone)
+    paths = {path.stem: path for path in sealed_segments(folder)}
+    _learn(paths, lambda name: paths[name].read_bytes(), gone)
 
 
 def still_named(folder: Path, ids: Collection[str]) -> list[Path]:
@@ -156,16 +172,70 @@ def counted(data: bytes, name: str) -> list[dict[str, Any]]:
     ]
 
 
+def _learn(names: Iterable[str], read: Callable[[str], bytes], gone: Gone) -> None:
+    """Which decisions are of somebody, and what an erasure that was not finished made of them."""
+    known, made = set(names), dict[str, str]()
+    for name in sorted(known):
+        data = read(name)
+        _note(_records(data, name), gone)
+        if (old := stands_for(data)) in known:
+            made[old] = name
+    for old, name in made.items():
+        _note_twin(_records(read(old), old), _records(read(name), name), gone)
+    for old, name in made.items():
+        remade = _remade(read(old), old, gone, name)
+        if remade is not None and remade.data == read(name):
+            gone.twins[old] = name
+
+
 def _note(records: Collection[Record], gone: Gone) -> None:
     for record in records:
         if record.kind == DECISIONS and _mentions(record.payload, gone.ids):
-            for each in _opened(record.payload)[1]["decisions"]:
+            for each in _of_decisions(record):
                 if each["customer_id"] in gone.ids and each["decision_id"] not in gone.decisions:
                     gone.decisions[each["decision_id"]] = f"{secrets.token_hex(12)}-0"
 
 
-def _remade(data: bytes, name: str, gone: Gone) -> tuple[str, bytes, int] | None:
-    """Name, bytes and number of changed records of the segment that stands for another; None where nothing changes."""
+def _note_twin(before: tuple[Record, ...], after: tuple[Record, ...], gone: Gone) -> None:
+    """The ids that an unfinished erasure gave: decisions and outcomes that it did not come to get the same."""
+    for old, new in zip(before, after, strict=False):
+        if old.payload == new.payload:
+            continue
+        for was, became in zip(_of_decisions(old), _of_decisions(new), strict=False):
+            if was["decision_id"] != became["decision_id"]:
+                gone.decisions[was["decision_id"]] = became["decision_id"]
+            if was.get("customer_id") in gone.ids and became["customer_id"].startswith(NOBODY):
+                gone.nobody = became["customer_id"]
+
+
+def _of_decisions(record: Record) -> list[dict[str, Any]]:
+    """What a record says of decisions, each with its id."""
+    if record.kind == OUTCOMES:
+        return list(json.loads(record.payload))
+    return list(_opened(record.payload)[1]["decisions"]) if record.kind == DECISIONS else []
+
+
+@dataclass(frozen=True)
+class _NewSegment:
+    """What stands for a segment: its name, its bytes, and how many records were changed."""
+
+    name: str
+    data: bytes
+    records: int
+
+    def instead_of(self, old: str, data: bytes) -> Remade:
+        return Remade(old, sha256_bytes(data), self.name, sha256_bytes(self.data), self.records)
+
+
+def _remade(data: bytes, name: str, gone: Gone, new: str = "") -> _NewSegment | None:
+    """What stands for another segment; None where nothing changes.
+
+    Args:
+        data: Of the old one.
+        name: Of the old one.
+        gone: Who is erased.
+        new: Name of the new one; that of its twin, or another one, where it is left out.
+    """
     frames, changed = [], 0
     for record in _records(data, name):
         payload = _without(record, gone)
@@ -173,8 +243,8 @@ def _remade(data: bytes, name: str, gone: Gone) -> tuple[str, bytes, int] | None
         frames.append(frame(record.kind, payload))
     if not changed:
         return None
-    new = renamed(name)
-    return new, sealed_bytes(new, frames), changed
+    new = new or (gone.twins[name] if name in gone.twins else renamed(name))
+    return _NewSegment(new, sealed_bytes(new, frames, instead_of=name), changed)
 
 
 def _without(record: Record, gone: Gone) -> bytes:

@@ -193,9 +193,10 @@ def _logs(place: ErasedPlace, gone: Gone, done: Erased) -> None:
         with _told(done, f"decision log of {experiment}"):
             if folder is not None:
                 note_folder(folder, gone)
-            done.segments += erase_from_store(backend, experiment, gone)
-            if folder is not None:
-                done.segments += erase_from_folder(folder, gone)
+            for remade in erase_from_store(backend, experiment, gone):
+                done.segments.append(remade)
+            for remade in () if folder is None else erase_from_folder(folder, gone):
+                done.segments.append(remade)
     for folder in sorted(set(place.logs.values())):
         with _told(done, str(folder)):
             for path in still_named(folder, gone.ids):

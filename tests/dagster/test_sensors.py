@@ -249,7 +249,7 @@ def test_what_is_wrong_with_a_store_is_told_once_and_the_other_alerts_go_on(trai
         trained.tick("alerts")
     told = [text.splitlines()[:2] for text in webhook.texts if "store" in text.splitlines()[0]]
     assert told[0] == ["toy: 1 foreign files in the store", ".DS_Store"]
-    assert told[1][0] == "toy: the store is not as it was written"
+    assert told[1][0] == "toy: the store is not as it was written, or cannot be read"
     assert "value.json" in told[1][1]
     assert len(told) == 2
     assert any("customers is 0.0 days old" in text for text in webhook.texts)

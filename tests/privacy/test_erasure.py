@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
 from kept_project import EXPERIMENT, NOW, PRICE, backend_of, log_of, segment, store_files
 from kept_release import of_kept_release
 
+from benchmarks.faults import Fault, Injector, Killed
 from churn_assets.customers.format import CUSTOMERS
 from churn_assets.offers.decision_index import DecisionIndex
 from churn_assets.offers.format import OFFER_LOG
 from churn_assets.offers.live import ServedLog
-from churn_assets.offers.segments import SEALED
-from churn_assets.offers.stored_log import READERS, stored_segments
+from churn_assets.offers.segments import SEALED, sealed_segments
+from churn_assets.offers.stored_log import READERS, segment_key, stored_segments
 from churn_assets.privacy.erasure import ErasedPlace, erase
 from churn_assets.privacy.search import holds
 from churn_assets.release.bundle import RELEASE
@@ -177,7 +179,12 @@ def test_evidence_of_decisions_stays_of_nobody(root, store):
     assert not set(after["decision_id"]) >= set(before["decision_id"])
 
 
-def frame_of(store):
+def frame_of(store, folder=None):
+    """What is served and known, from the store; or, of a server's own log, as it would be after it was shipped."""
+    if folder is not None:
+        shutil.rmtree(store.backend.root / "decisions", ignore_errors=True)
+        for path in sealed_segments(folder):
+            store.backend.create(segment_key(EXPERIMENT, path.stem), path)
     log = ServedLog(store.backend, EXPERIMENT, DecisionIndex(None, PRICE))
     log.refresh()
     frame = pd.concat([chunk.frame for chunk in log.chunks() if len(chunk)], ignore_index=True)
@@ -279,6 +286,59 @@ def test_a_crash_at_any_point_is_finished_by_the_next_erasure(root, store):
     assert naming(root / ".churn" / "store", customer) == []
     assert verify_store(store, readers=READERS).problems == []
     assert len(frame_of(store)) == 2
+
+
+def test_wherever_it_was_cut_off_each_decision_is_there_once_with_its_outcome(tmp_path):
+    """The new segment is stored before the old one is deleted: between the two both are there."""
+    wanted, steps = None, 0
+    while wanted is None or steps < wanted:
+        store = ArtifactStore(LocalBackend(tmp_path / f"{steps}" / ".churn" / "store"))
+        log_of(store.backend, "ann", "bob")
+        crashing = CrashingBackend(store.backend, steps)
+        cut = True
+        try:
+            erased(ArtifactStore(crashing), tmp_path, "ann")
+            cut = False
+        except CrashError:
+            erased(store, tmp_path, "ann")
+        frame = frame_of(store)
+        assert len(frame) == frame["decision_id"].nunique() == 2, steps
+        assert frame["churned"].notna().all(), steps
+        assert len(stored_segments(store.backend, EXPERIMENT)) == 2, steps
+        assert naming(store.backend.root, "ann") == []
+        wanted = None if cut else steps
+        steps += 1
+    assert steps > 5
+
+
+@pytest.mark.parametrize("operation", ["os.rename", "os.unlink", "os.open", "os.fsync"])
+def test_wherever_a_servers_own_log_was_cut_off_each_decision_is_there_once(root, store, operation):
+    folder = root / ".churn" / "decision_log"
+    kept = folder.with_name("kept")
+    (kept / SEALED).mkdir(parents=True)
+    for number in (7, 8):
+        records = [decided(f"{number}{each}", customer=each, feature=PRICE) for each in ("ann", "bob")]
+        name, data = segment(number, NOW, *records)
+        (kept / SEALED / f"{name}.log").write_bytes(data)
+    call, cut = 0, True
+    while cut:
+        call += 1
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(kept, folder)
+        injector = Injector(folder, Fault(operation, call, 0, lasting=False))
+        cut = False
+        try:
+            with injector.active():
+                erased(store, root, "ann", logs=[(EXPERIMENT, folder)])
+        except Killed:
+            cut = True
+            injector.let_go()
+            erased(store, root, "ann", logs=[(EXPERIMENT, folder)])
+        frame = frame_of(store, folder)
+        assert len(frame) == frame["decision_id"].nunique() == 4, call
+        assert len(list((folder / SEALED).glob("*.log"))) == 2, call
+        assert naming(folder / SEALED, "ann") == []
+    assert call > 2
 
 
 class LockedBackend:

@@ -114,8 +114,15 @@ class Verdict:
 class Injector:
     """Wraps the functions of `CALLS` while it is active, for whatever lies below a folder."""
 
-    def __init__(self, folder: Path, fault: Fault | None = None) -> None:
+    def __init__(self, folder: Path, fault: Fault | None = None, *, ends: bool = False) -> None:
+        """
+        Args:
+            folder: What lies below it is struck.
+            fault: What goes wrong; None to count the calls.
+            ends: Whether this process is a child of a trial, which a kill really ends.
+        """
         self.counts: Counter[str] = Counter()
+        self._ends = ends
         self.kills = fault is not None and not fault.code
         self._folder = os.path.realpath(folder)
         self._fault = fault
@@ -156,6 +163,8 @@ class Injector:
             return
         if number > fault.call and not fault.lasting:
             return
+        if not fault.code and self._ends:
+            os._exit(9)
         if not fault.code:
             raise Killed(operation)
         raise OSError(fault.code, os.strerror(fault.code), what)

@@ -30,7 +30,7 @@ import dagster as dg
 import yaml
 from typer.testing import CliRunner
 
-from benchmarks.faults import CODES, Fault, Injector, Killed, shard
+from benchmarks.faults import CODES, Fault, Injector, shard
 from benchmarks.report import Figure, main
 from churn_assets.cli import app
 from churn_assets.definitions import Overrides, build_defs, build_project
@@ -156,6 +156,18 @@ def sensor_names(defs: dg.Definitions) -> list[str]:
     return [each.name for each in defs.get_repository_def().sensor_defs]
 
 
+def killed(root: Path, fault: Fault, act: Callable[[], object]) -> None:
+    """Do something in a child process that ends at the call: its files, locks and connections end with it."""
+    child = os.fork()
+    if not child:
+        try:
+            with Injector(root, fault, ends=True).active():
+                act()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
 def try_sensor(worlds: Worlds, name: str, defs: dg.Definitions, counts: Counts, draw: Draw) -> None:
     """Every fault that was drawn of one sensor."""
     root = worlds.fresh()
@@ -168,25 +180,23 @@ def try_sensor(worlds: Worlds, name: str, defs: dg.Definitions, counts: Counts, 
     counts.enumerated += len(found)
     for fault in draw(found):
         root = worlds.fresh()
-        _one_sensor(
-            Ticker(root, name, defs), Injector(root, fault), f"{name}: {fault}", first, wanted, counts
-        )
+        _one_sensor(root, Ticker(root, name, defs), fault, f"{name}: {fault}", first, wanted, counts)
         shutil.rmtree(root)
 
 
 def _one_sensor(
-    ticker: Ticker, injector: Injector, what: str, first: Tick, wanted: frozenset[str], counts: Counts
+    root: Path, ticker: Ticker, fault: Fault, what: str, first: Tick, wanted: frozenset[str], counts: Counts
 ) -> None:
     counts.faults += 1
     asked: frozenset[str] = frozenset()
-    try:
-        with injector.active():
+    if not fault.code:
+        killed(root, fault, ticker.tick)
+    else:
+        with Injector(root, fault).active():
             under = ticker.tick()
         asked = under.asked
         if (under.asked, under.skipped) != (first.asked, first.skipped) and not under.told:
             counts.silent.append(f"{what}: {under.skipped[:200]}")
-    except Killed:
-        injector.let_go()
     later = [ticker.tick() for _ in range(2)]
     asked = asked.union(*(each.asked for each in later))
     if not wanted <= asked:
@@ -209,8 +219,6 @@ def run(root: Path, name: str) -> tuple[int, str]:
     """Exit code of a command, and what it printed."""
     arguments = [each.format(root=root) for each in COMMANDS[name]]
     done = CliRunner().invoke(app, ["--root", str(root), *arguments])
-    if isinstance(done.exception, Killed):
-        raise done.exception
     return done.exit_code, done.output
 
 
@@ -229,7 +237,7 @@ def try_command(
     counts.enumerated += len(found)
     for fault in draw(found):
         root = worlds.fresh()
-        _one_command(root, name, Injector(root, fault), f"{name}: {fault}", after, counts)
+        _one_command(root, name, fault, f"{name}: {fault}", after, counts)
         shutil.rmtree(root)
 
 
@@ -243,18 +251,18 @@ def _kept(root: Path) -> tuple[int, int, bool]:
 
 
 def _one_command(
-    root: Path, name: str, injector: Injector, what: str, after: tuple[int, int, bool], counts: Counts
+    root: Path, name: str, fault: Fault, what: str, after: tuple[int, int, bool], counts: Counts
 ) -> None:
     counts.faults += 1
-    try:
-        with injector.active():
+    if not fault.code:
+        killed(root, fault, lambda: run(root, name))
+    else:
+        with Injector(root, fault).active():
             code, shown = run(root, name)
         if code == 70:
             counts.bugs.append(f"{what}: {shown[-300:]}")
         if code == 0 and _kept(root) != after:
             counts.silent.append(what)
-    except Killed:
-        injector.let_go()
     code, shown = run(root, name)
     if code != 0 or _kept(root)[0] > after[0] or _kept(root)[2] != after[2]:
         counts.unhealed.append(f"{what}: exit {code}: {shown[-200:]}, {_kept(root)}, expected {after}")

@@ -112,15 +112,15 @@ class Verdict:
 
 
 class Injector:
-    """Wraps the functions of `CALLS` while it is active, for whatever lies below a folder."""
+    """Wraps the functions of `CALLS` while it is active, for whatever lies below a folder.
+
+    Args:
+        folder: What lies below it is struck.
+        fault: What goes wrong; None to count the calls.
+        ends: Whether this process is a child of a trial, which a kill really ends.
+    """
 
     def __init__(self, folder: Path, fault: Fault | None = None, *, ends: bool = False) -> None:
-        """
-        Args:
-            folder: What lies below it is struck.
-            fault: What goes wrong; None to count the calls.
-            ends: Whether this process is a child of a trial, which a kill really ends.
-        """
         self.counts: Counter[str] = Counter()
         self._ends = ends
         self.kills = fault is not None and not fault.code

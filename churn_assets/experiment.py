@@ -38,6 +38,7 @@ from churn_assets.release.config import ReleaseConfig
 from churn_assets.remote.config import ComputeProfiles, wrong_in
 from churn_assets.risk.config import RiskModelConfig
 from churn_assets.serving.config import ServingConfig
+from churn_assets.store.listing import files_like
 from churn_assets.store.location import store_uri
 from churn_assets.store.signatures import SignaturePolicy
 
@@ -421,7 +422,7 @@ def load_experiment(name: str, config_dir: Path) -> Experiment:
     """
     path = config_dir / f"{name}.yaml"
     if not path.is_file():
-        names = sorted(each.stem for each in config_dir.glob("*.yaml"))
+        names = [each.stem for each in files_like(config_dir, "*.yaml")]
         near = did_you_mean(name, names)
         raise ExperimentError([f"{path}: no such experiment{near}; expected one of {names}"])
     try:

@@ -92,12 +92,14 @@ def _cannot_be_looked_at(experiment: str, why: str) -> Alert:
     )
 
 
-def _unseen(broken: BrokenExperiment) -> None:
+def _unseen(broken: BrokenExperiment) -> bool:
     """People hear once of an experiment that cannot be read: as it says itself, else as any other one says."""
     if broken.memory.get(_UNSEEN) == broken.why:
-        return
-    known = [AlertsConfig()]
-    for name in (broken.name, *broken.project.names()):
+        return True
+    known, names = [AlertsConfig()], [broken.name]
+    with suppress(OSError):
+        names += broken.project.names()
+    for name in names:
         with suppress(*BROKEN):
             known.append(broken.project.experiment(name).automation.alerts)
     settings = next((each for each in known if each.webhook_variable is not None), known[0])
@@ -106,9 +108,10 @@ def _unseen(broken: BrokenExperiment) -> None:
         notifier(settings, os.environ, broken.log).send(alert)
     except AlertNotSentError as error:
         broken.told.append(f"nobody was told of {alert.title}: {error}")
-        return
+        return False
     broken.memory[_UNSEEN] = broken.why
     broken.told.append(f"told: {alert.title}")
+    return True
 
 
 def _told(scene: Scene, alert: Alert, what: str) -> bool:

@@ -317,9 +317,9 @@ def each_experiment(
     job: str,
     *,
     while_off: bool = False,
-    broken: Callable[["BrokenExperiment"], None] = lambda _: None,
+    broken: Callable[["BrokenExperiment"], bool] = lambda _: True,
 ) -> dg.SensorDefinition:
-    """A sensor that visits every experiment; one that is broken is told and skipped.
+    """A sensor that visits every experiment; one that is broken, or whose file is gone, is told and skipped.
 
     Args:
         name: Of the sensor.
@@ -329,7 +329,7 @@ def each_experiment(
         description: For the UI.
         job: What it may ask for. By name: Dagster would copy a sensor of a job, with a warning about its own argument.
         while_off: Visit experiments whose automation is off, too.
-        broken: Told of every experiment that cannot be looked at.
+        broken: Told of every experiment that cannot be looked at; whether people know of it now.
     """
 
     @dg.sensor(
@@ -346,7 +346,8 @@ def each_experiment(
         memory: dict[str, Any] = json.loads(context.cursor or "{}")
         asked: list[dg.RunRequest] = []
         told: list[str] = []
-        for experiment in project.names():
+        named = _named(project, memory, told, context.log)
+        for experiment in sorted({*named, *memory}):
             try:
                 config = project.experiment(experiment)
                 if not (config.automation.enabled or while_off):
@@ -368,11 +369,10 @@ def each_experiment(
                 told.append(f"{experiment}: cannot be looked at: {type(error).__name__}: {error}")
                 context.log.error(told[-1])
                 about = memory.setdefault(experiment, {})
-                broken(
-                    BrokenExperiment(
-                        experiment, f"{type(error).__name__}: {error}", project, about, context.log, told
-                    )
-                )
+                why = f"{type(error).__name__}: {error}"
+                known = broken(BrokenExperiment(experiment, why, project, about, context.log, told))
+                if known and experiment not in named:
+                    del memory[experiment]  # whoever took its file away was told once
         for line in told:
             context.log.info(line)
         said = None if asked else dg.SkipReason("\n".join(told) or "there is no experiment")
@@ -381,6 +381,20 @@ def each_experiment(
         )
 
     return sensor
+
+
+def _named(
+    project: Project, memory: Mapping[str, Any], told: list[str], log: logging.Logger
+) -> Sequence[str]:
+    """Experiments that have a file; where their folder cannot be listed, those that were visited before."""
+    try:
+        return project.names()
+    except OSError as error:
+        if not memory:
+            raise
+        told.append(f"new experiments are not seen: {type(error).__name__}: {error}")
+        log.error(told[-1])
+        return list(memory)
 
 
 def considered(

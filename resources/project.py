@@ -18,6 +18,7 @@ from churn_assets.remote.config import LOCAL
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import TransferProgress
 from churn_assets.store.formats import ArtifactFormat
+from churn_assets.store.listing import files_like
 from churn_assets.store.location import open_store, store_uri
 from churn_assets.store.reference import ArtifactRef
 
@@ -57,8 +58,12 @@ class Project:
     _values: dict[tuple[str, ArtifactRef], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def names(self) -> list[str]:
-        """Names of the experiments that have a file; files of editors and systems, such as `._a.yaml`, are none."""
-        files = self.config_dir.glob("*.yaml")
+        """Names of the experiments that have a file; files of editors and systems, such as `._a.yaml`, are none.
+
+        Raises:
+            OSError: The folder cannot be looked into.
+        """
+        files = files_like(self.config_dir, "*.yaml")
         return sorted(path.stem for path in files if _EXPERIMENT.fullmatch(path.stem) and path.is_file())
 
     def experiment(self, name: str) -> Any:

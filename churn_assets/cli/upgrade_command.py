@@ -24,6 +24,7 @@ def upgrade(
     from churn_assets.experiment import ExperimentError, load_experiment
     from churn_assets.flow.registry import registry
     from churn_assets.release.upgrade import UpgradeFinding, check_store
+    from churn_assets.store.listing import files_like
 
     if not check:
         message = (
@@ -32,7 +33,7 @@ def upgrade(
         raise UsageProblemError(message, "churn upgrade --check")
     folder = Path(context.obj) / "configs"
     found = []
-    for path in sorted(folder.glob("[a-z0-9]*.yaml")):  # files of editors and systems are none
+    for path in files_like(folder, "[a-z0-9]*.yaml"):  # files of editors and systems are none
         try:
             load_experiment(path.stem, folder)
             found.append(UpgradeFinding(f"experiment {path.stem}", "reads", read=True))

@@ -15,7 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -42,6 +44,8 @@ _CLOCKS_DIFFER = timedelta(minutes=5)
 _MARKS = ", ".join("?" * 12)
 
 _CHUNK = 20_000
+_ASKED = 500
+"""Ids in one question; SQLite takes 999 everywhere."""
 
 _TABLES = """
 CREATE TABLE segments(place INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL);
@@ -244,8 +248,9 @@ class DecisionIndex:
             return
         with self._transaction():
             self._base.execute("DELETE FROM reports")
-            for told in outcomes():
-                self._tell("reports", told, None)
+            told = iter(outcomes())
+            while part := list(islice(told, _CHUNK)):
+                self._tell("reports", part, None)
             self._base.executemany(_PUT_PENDING, self._base.execute("SELECT id FROM reports"))
             self._know("reports", digest)
 
@@ -418,8 +423,7 @@ class DecisionIndex:
                         self._base.executemany(f"INSERT OR IGNORE INTO decisions VALUES ({_MARKS})", rows)
                         touched += [(row[0],) for row in rows]
                     else:
-                        outcomes = read_outcomes(record.payload)
-                        touched += [(self._tell("outcomes", told, at),) for told in outcomes]
+                        touched += self._tell("outcomes", read_outcomes(record.payload), at)
                 except SegmentError as error:
                     self.problems[segment.name] = str(error)
             self._base.executemany(_PUT_PENDING, touched)
@@ -428,42 +432,39 @@ class DecisionIndex:
     def _decided(self, payload: bytes) -> Iterator[tuple[Any, ...]]:
         question, answer = read_decision(payload)
         asked = {customer.customer_id: customer for customer in question.customers}
-        at = _microseconds(answer.decided_at)
+        at, name_of = _microseconds(answer.decided_at), cache(self._name)
         for each in answer.decisions:
             price = asked[each.customer_id].features.get(self._price)
             idle = next((arm.propensity for arm in each.arms if arm.id == NO_CONTACT_ID), None)
             yield (
-                identity(each.decision_id), at, self._name(answer.by(each)), identity(each.customer_id),
-                self._name(each.arm.id),
-                self._name(each.assigned), idle, each.churn_risk, each.acceptance_probability,
+                identity(each.decision_id), at, name_of(answer.by(each)), identity(each.customer_id),
+                name_of(each.arm.id), name_of(each.assigned), idle, each.churn_risk, each.acceptance_probability,
                 price if isinstance(price, float | int) else None, each.contact, self._levels(asked[each.customer_id]),
             )  # fmt: skip
 
     def _levels(self, customer: LoggedCustomer) -> str:
         return json.dumps([str(customer.features.get(name)) for name in self._slices])
 
-    def _tell(self, table: str, told: LoggedOutcome, at: int | None) -> int:
-        """What was told first stands; `contradicted` where it was told again and otherwise."""
-        name = identity(told.decision_id)
-        now = (told.accepted, told.churned, told.margin, told.complained, told.opted_out)
-        row = self._base.execute(f"SELECT * FROM {table} WHERE id = ?", (name,)).fetchone()
-        before, told_at, wrong = (row[1:6], row[6], row[7]) if row else ((None,) * 5, None, 0)
-        both = [old if old is not None else value for old, value in zip(before[:3], now[:3], strict=True)]
-        flags = [max(each) for each in zip(_told(before[3:]), _told(now[3:]), strict=True)]
-        new = flags != _told(before[3:]) or any(
-            old is None and value is not None for old, value in zip(before[:3], now[:3], strict=True)
-        )
-        wrong = wrong or any(
-            old is not None and value is not None and abs(float(old) - float(value)) > _SAME_MONEY
-            for old, value in zip(before[:3], now[:3], strict=True)
-        )
-        if not new:
-            self._know("repeated", str(int(self._fact("repeated") or 0) + 1))
-        self._base.execute(
-            f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (name, *both, *flags, at if new else told_at, wrong),
-        )
-        return name
+    def _tell(self, table: str, told: Sequence[LoggedOutcome], at: int | None) -> list[tuple[int]]:
+        """Take outcomes of decisions, some of them perhaps of the same; returns the decisions.
+
+        What was told first stands; `contradicted` where it was told again and otherwise.
+        """
+        named = [(identity(each.decision_id), each) for each in told]
+        known: dict[int, tuple[Any, ...]] = {}
+        for start in range(0, len(named), _ASKED):
+            part = [name for name, _ in named[start : start + _ASKED]]
+            asked = f"SELECT * FROM {table} WHERE id IN ({', '.join('?' * len(part))})"
+            known |= {row[0]: row for row in self._base.execute(asked, part)}
+        repeated = 0
+        for name, each in named:
+            known[name], new = _with(known.get(name), name, each, at)
+            repeated += not new
+        if repeated:
+            self._know("repeated", str(int(self._fact("repeated") or 0) + repeated))
+        rows = [known[name] for name in dict.fromkeys(name for name, _ in named)]
+        self._base.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        return [(row[0],) for row in rows]
 
     def _name(self, text: str) -> int:
         found = self._base.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
@@ -529,6 +530,24 @@ class DecisionIndex:
         for suffix in ("", "-wal", "-shm"):
             self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
         self._base = self._opened()
+
+
+def _with(
+    row: tuple[Any, ...] | None, name: int, told: LoggedOutcome, at: int | None
+) -> tuple[tuple[Any, ...], bool]:
+    """The row of a decision's outcome with what is told of it now, and whether that is anything new."""
+    now = (told.accepted, told.churned, told.margin, told.complained, told.opted_out)
+    before, told_at, wrong = (row[1:6], row[6], row[7]) if row else ((None,) * 5, None, 0)
+    both = [old if old is not None else value for old, value in zip(before[:3], now[:3], strict=True)]
+    flags = [max(each) for each in zip(_told(before[3:]), _told(now[3:]), strict=True)]
+    new = flags != _told(before[3:]) or any(
+        old is None and value is not None for old, value in zip(before[:3], now[:3], strict=True)
+    )
+    wrong = wrong or any(
+        old is not None and value is not None and abs(float(old) - float(value)) > _SAME_MONEY
+        for old, value in zip(before[:3], now[:3], strict=True)
+    )
+    return (name, *both, *flags, at if new else told_at, wrong), new
 
 
 def _told(flags: Iterable[float | None]) -> list[float]:

@@ -35,6 +35,7 @@ from churn_assets.offers.stored_log import segment_key, stored_segments
 from churn_assets.privacy.search import holds
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import sha256_bytes
+from churn_assets.store.listing import files_like
 
 _LENGTH = struct.Struct("<I")
 
@@ -137,7 +138,7 @@ def note_folder(folder: Path, gone: Gone) -> None:
 
 def still_named(folder: Path, ids: Collection[str]) -> list[Path]:
     """Files of a server's log that name somebody and cannot be made anew: open, torn or quarantined ones."""
-    below = [path for name in (OPEN, TORN, QUARANTINE) for path in sorted((folder / name).glob("*"))]
+    below = [path for name in (OPEN, TORN, QUARANTINE) for path in files_like(folder / name)]
     return [path for path in below if path.is_file() and holds(path, ids)]
 
 

@@ -37,6 +37,7 @@ from churn_assets.store.errors import (
     StoreError,
     StoreUnreachable,
 )
+from churn_assets.store.listing import files_like
 from churn_assets.store.names import is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
@@ -208,8 +209,8 @@ def _logs(place: ErasedPlace, gone: Gone, done: Erased) -> None:
 def _copies(place: ErasedPlace, done: Erased) -> None:
     """The index names customers by a hash: it is made anew from the log at the next look."""
     if done.segments:
-        for path in (place.root / INDEXES).glob("*.sqlite*"):
-            with _told(done, str(path)):
+        with _told(done, INDEXES):
+            for path in files_like(place.root / INDEXES, "*.sqlite*"):
                 path.unlink(missing_ok=True)
 
 

@@ -18,6 +18,7 @@ from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import canonical_json, parse_json, sha256_bytes
 from churn_assets.store.digests import info_of
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing, RecordsLost
+from churn_assets.store.listing import files_like
 from churn_assets.store.local import private_folder
 from churn_assets.store.names import ACTS, mark_place
 
@@ -76,7 +77,11 @@ class SeenRecords:
 
     def logs(self) -> list[str]:
         """Logs of which something was seen."""
-        found = [*self.folder.glob("*.json"), *self.folder.glob(f"{ACTS}*.json")]
+        try:
+            found = [*files_like(self.folder, "*.json"), *files_like(self.folder / ACTS, "*.json")]
+        except OSError as error:
+            _log.warning("%s: cannot be read, so it proves nothing: %s", self.folder, error)
+            return []
         return [path.relative_to(self.folder).as_posix().removesuffix(".json") for path in found]
 
     def forget(self, log: str) -> None:

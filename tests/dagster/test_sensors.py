@@ -1,5 +1,7 @@
 """Each sensor as a state machine on a real instance: what it asks for, when, why not, and that it forgets nothing."""
 
+import errno
+import os
 import re
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -235,6 +237,35 @@ def test_a_new_experiment_stops_no_other_and_is_told_until_the_definitions_are_l
     assert [text.splitlines()[0] for text in webhook.texts] == ["utf16: cannot be looked at"]
     loop.project, loop.defs = build(loop.root)
     assert {request.partition_key for request in loop.asked("new_inputs")} == {"other"}
+
+
+def test_an_experiment_whose_file_is_gone_is_told_once_and_looked_at_again_when_it_is_back(trained):
+    trained.tick("alerts")
+    configs = trained.root / "configs"
+    configs.rename(trained.root / "away")
+    assert "toy: cannot be looked at" in trained.said("alerts")
+    assert trained.said("alerts") == "there is no experiment"
+    # Nobody says any more where people are told: that is the log's.
+    (trained.root / "away").rename(configs)
+    assert "cannot be looked at" not in trained.said("alerts")
+
+
+def test_a_folder_of_experiments_that_cannot_be_listed_is_no_empty_one(trained, monkeypatch):
+    trained.tick("new_inputs")
+    scandir = os.scandir
+
+    def refused(path):
+        if str(path).endswith("configs"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    assert (
+        trained.said("new_inputs").splitlines()[0].startswith("new experiments are not seen: PermissionError")
+    )
+    trained.cursors.clear()
+    with pytest.raises(PermissionError):
+        trained.said("new_inputs")
 
 
 def test_what_is_wrong_with_a_store_is_told_once_and_the_other_alerts_go_on(trained, webhook):

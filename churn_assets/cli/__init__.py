@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -73,7 +74,7 @@ def main(
 ) -> None:
     """Customers to verified release to decisions."""
     show_whatever_the_encoding()
-    context.obj = root.resolve()
+    context.obj = Path(os.path.realpath(root))
 
 
 @app.command()

@@ -44,7 +44,7 @@ class LocalBackend:
     """
 
     def __init__(self, root: Path, *, shared: bool = False) -> None:
-        self.root = root.resolve()
+        self.root = Path(os.path.realpath(root))  # `Path.resolve` knows no error of a loop of links
         self._file_mode = 0o440 if shared else 0o400
         self._folder_mode = 0o750 if shared else 0o700
 

@@ -42,7 +42,8 @@ class Copied:
         others: Objects beside versions and logs, such as segments of a decision log, that agree.
         records: Records that agree, copied now or before; by log.
         left: Keys that belong to no committed version: leftovers of crashes and foreign objects. Not copied.
-        problems: Versions that do not verify, one line each. Where there is one, no channel record was copied.
+        problems: Versions that do not verify and objects that are no plain ones, one line each. Where there is one, no
+            record of a channel was copied.
     """
 
     versions: int = 0
@@ -79,10 +80,14 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
     for key in source.backend.list(""):
         if key.startswith((ARTIFACTS, MARKS)) or record_place(key) is not None:
             continue
-        if key.startswith(LOGS) or not is_key(key):
+        if key.startswith(LOGS) or not is_key(key) or "/" not in key:
             done.left.append(key)
             continue
-        _copy_other(source.backend, target.backend, key)
+        try:
+            _copy_other(source.backend, target.backend, key)
+        except ContentError as error:
+            done.problems.append(str(error))
+            continue
         done.others += 1
     if not done.problems:
         for log, records in logs:

@@ -286,6 +286,17 @@ def test_a_copy_of_a_misspelt_or_empty_place_is_refused(project):
     assert not (project.root / "moved").exists()
 
 
+@pytest.mark.parametrize("place", [".churn", ".churn/store"])
+def test_a_loop_of_links_where_a_store_should_be_is_no_bug(project, place):
+    path = project.root / place
+    shutil.rmtree(path)
+    path.symlink_to(path.name)
+    for command in (["history"], ["releases"], ["promote", "--reason", "x"], ["store", "verify"], ["doctor"]):
+        result = project.churn(*command)
+        assert result.exit_code in (2, 6), (command, result.output)
+        assert re.search("symbolic links|found no folder", result.output), (command, result.output)
+
+
 FOREIGN = (
     ".DS_Store",
     "000000000001.json~",

@@ -1,5 +1,6 @@
 """A store copied to another place: the same versions, reports and logs; verified, resumable, valid at every crash."""
 
+import os
 import shutil
 from contextlib import suppress
 
@@ -76,6 +77,22 @@ def test_everything_arrives_byte_for_byte(filled, target):
     assert done.records == {"champion": 3, "challenger": 1}
     assert (done.problems, done.left) == ([], [])
     assert heard == [(str(ref), number, 3) for number, ref in enumerate(refs, start=1)]
+
+
+def test_what_is_no_plain_file_is_told_and_stops_no_copy(filled, target):
+    store, _ = filled
+    root = store.backend.root
+    os.mkfifo(root / "pipe")
+    (root / "loop").symlink_to("loop")
+    (root / "notes.txt").write_text("somebody's")
+    done = copy_store(store, target, quiet)
+    assert (done.left, done.problems, done.records) == (
+        ["loop", "notes.txt", "pipe"], [], {"champion": 3, "challenger": 1}
+    )  # fmt: skip
+    (root / "decisions").mkdir()
+    os.mkfifo(root / "decisions" / "pipe")
+    done = copy_store(store, target, quiet)
+    assert [each.split(":")[0] for each in done.problems] == ["decisions/pipe"]
 
 
 def test_a_folder_moves_to_a_bucket_and_back_unchanged(filled, remote, target):

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from churn_assets.deciding.decider import Decider
 from churn_assets.deciding.trial import SideBySide
@@ -56,6 +56,7 @@ class TrialFollower:
         self._pair: tuple[ServedRelease, ServedRelease] | None = None
         self._at: tuple[int, float] | None = None
         self._bad: tuple[int, Trouble, float] | None = None
+        self._seen: tuple[int, datetime, float] | None = None
 
     @property
     def answering(self) -> ServedRelease | None:
@@ -87,7 +88,7 @@ class TrialFollower:
             self._pair, self.trouble = None, self._bad[1]
             return
         known = None if self._pair is None else self._pair[1].candidate
-        share = trial.share_at(self._clock(), newest.at)
+        share = trial.share_at(self._now(newest), newest.at)
         if self._pair is not None and self._pair[0] is leads and self._at == (newest.seq, share):
             return
         try:
@@ -103,6 +104,17 @@ class TrialFollower:
             _LOG.error("%s: the trial of %s is not served (%s)", self.log.name, trial.candidate, error)
             return
         self._pair, self._at, self.trouble = (leads, both), (newest.seq, share), None
+
+    def _now(self, newest: ActRecord) -> datetime:
+        """The time as far as it is believed: a clock that leaps ahead gives nobody to a candidate before the time.
+
+        Since a trial was first seen no more time has passed than by a clock that nobody sets.
+        """
+        now, monotonic = self._clock(), self._monotonic()
+        if self._seen is None or self._seen[0] != newest.seq:
+            self._seen = newest.seq, now, monotonic
+        _, then, since = self._seen
+        return min(now, then + timedelta(seconds=monotonic - since))
 
 
 def beside(leads: ServedRelease, candidate: ServedRelease, share: float, epoch: str) -> ServedRelease:

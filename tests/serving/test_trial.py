@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -175,7 +176,13 @@ def test_a_release_that_keeps_no_gate_is_not_tried(shop):
 
 
 @pytest.fixture
-def follower(shop):
+def clock():
+    """By how much the wall clock is wrong."""
+    return SimpleNamespace(shift=timedelta(0))
+
+
+@pytest.fixture
+def follower(shop, clock):
     """What a worker follows, turned by hand."""
     leads = ReleaseFollower(
         shop.channel, lambda ref: load_served(shop.store, ref, 1.0, utc_now()), lambda _: None
@@ -186,7 +193,7 @@ def follower(shop):
         log,
         leads,
         lambda ref: load_served(shop.store, ref, 1.0, utc_now()),
-        lambda: utc_now() + timedelta(seconds=later[0]),
+        lambda: utc_now() + timedelta(seconds=later[0]) + clock.shift,
         monotonic=lambda: later[0],
     )
 
@@ -226,6 +233,33 @@ def test_a_candidate_that_cannot_answer_leaves_all_to_the_champion_and_says_why(
     shop.lead(shop.second)
     assert follower.turn() is None
     assert (follower.answering.ref, follower.trouble) == (shop.second, None)
+
+
+@pytest.mark.parametrize(
+    ("jump", "last"),
+    [
+        (timedelta(hours=1), 0.5),
+        (timedelta(hours=-1), 0.2),
+        (timedelta(days=366), 0.5),
+        (timedelta(days=-366), 0.05),
+    ],
+)
+def test_a_clock_that_jumps_gives_no_customer_to_a_candidate_before_the_time(
+    shop, passed, follower, clock, jump, last
+):
+    start(shop, shares=[0.05, 0.2, 0.5], step_hours=24)
+    shares = []
+    for hours, wrong in (
+        (0, timedelta(0)),
+        (23.5, jump),
+        (0.25, timedelta(0)),
+        (0.5, timedelta(0)),
+        (24, jump),
+    ):
+        clock.shift = wrong
+        assert follower.turn(hours * 3600.0) == shop.second
+        shares.append(follower.answering.decider.share)
+    assert shares == [0.05, 0.05, 0.05, 0.2, last]
 
 
 def test_a_stop_whose_record_is_deleted_starts_no_trial_again(shop, passed, follower):

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
-from churn_assets.serving.security import read_keys
+from churn_assets.serving.security import Keyring, read_keys
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,3 +57,12 @@ def test_a_persons_key_has_a_role_and_a_callers_file_stays_readable_by_older_ser
     shown = churn("keys", file, "--add", "anna", "--role", "promoter")
     assert "console (promoter)" in shown.output
     assert [(each.name, each.role) for each in read_keys(file)] == [("crm", None), ("anna", "promoter")]
+
+
+def test_a_name_in_brackets_is_shown_as_it_is_and_its_key_is_good(churn, tmp_path):
+    file = tmp_path / "keys.json"
+    shown = churn("keys", file, "--add", "a[/b]")
+    assert shown.exit_code == 0, shown.output
+    assert "a[/b]" in shown.output
+    assert Keyring(file).name_of(f"Bearer {shown.stdout.split()[-1]}".encode()) == "a[/b]"
+    assert "a[/b]" in churn("keys", file).output

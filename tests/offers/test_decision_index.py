@@ -2,11 +2,13 @@
 
 import json
 import sqlite3
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from served import NOW, decided, told
 
+from benchmarks import log_read
 from churn_assets.offers.decision_index import DecisionIndex, Reign
 from churn_assets.offers.live import ServedLog
 from churn_assets.offers.records import LoggedOutcome
@@ -281,3 +283,21 @@ def test_levels_of_slices_are_kept_and_an_index_with_others_is_made_anew(backend
         assert len(levels) == len(slices)
         assert float(levels[0]) == index.rows(0, 9)["price"].item()
         index.close()
+
+
+def test_a_log_is_read_in_memory_that_does_not_grow_with_it(tmp_path, monkeypatch):
+    """The whole of it in memory took 7 kB a decision; `benchmarks.log_read` measures ten million."""
+    monkeypatch.setattr(log_read, "CALLS", 2)
+
+    def peak(segments):
+        index = DecisionIndex(tmp_path / f"{segments}.sqlite", "price")
+        tracemalloc.start()
+        try:
+            index.refresh(log_read.MadeLog(segments), log_read.EXPERIMENT)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            index.close()
+
+    peak(2)  # what is made once
+    assert peak(30) < 1.3 * peak(6)

@@ -410,6 +410,7 @@ def checked_log(
     simulated: bool,
     origin: str,
     features: CustomerRows | None = None,
+    outcome: OutcomeConfig | None = None,
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
@@ -422,7 +423,8 @@ def checked_log(
         OfferLogError: As of `as_log`; or nothing is left.
     """
     raw, problems = RawTable.of_frame(frame, origin), Problems(origin, OfferLogError)
-    return _checked(raw, customer_ids, menu, simulated, problems, features)
+    asked = _Asked(outcome=outcome)
+    return _checked(raw, customer_ids, menu, simulated, problems, features, asked)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu
-from churn_assets.offers.economics import Economics, decision_value
+from churn_assets.offers.economics import Economics, OutcomeConfig, decision_value
 from churn_assets.offers.eligibility import may_get
 from churn_assets.offers.live import LiveLog, ServedLog
-from churn_assets.offers.log import CustomerRows, OfferLog, OfferLogError, checked_log, propensity_column
+from churn_assets.offers.log import (
+    OUTCOME,
+    CustomerRows,
+    OfferLog,
+    OfferLogError,
+    checked_log,
+    propensity_column,
+)
 from churn_assets.offers.records import NOBODY
 from churn_assets.store.canonical import sha256_bytes
 
@@ -108,7 +115,11 @@ def offer_rows(
 
 
 def append(
-    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: CustomerRows
+    log: OfferLog,
+    rows: OfferRows,
+    customer_ids: Sequence[str] | NDArray[Any],
+    features: CustomerRows,
+    outcome: OutcomeConfig | None = None,
 ) -> OfferLog:
     """The log with served decisions, in the order of time; weeks are counted from the log's first.
 
@@ -119,6 +130,7 @@ def append(
         rows: What was served.
         customer_ids: Ids of the customer table.
         features: Of these customers, for the conditions of arms.
+        outcome: What the value is of, where that is not leaving.
 
     Raises:
         OfferLogError: The menus differ: nothing is known of the propensities of arms that only one side has.
@@ -141,7 +153,8 @@ def append(
     weeks = (known["decided_at"] - first).dt.days // 7
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
     # What is a negative control of the source's decisions is not known of served ones.
-    both = pd.concat([log.frame[[*served.columns]], served], ignore_index=True)
+    before = log.frame if outcome is None else log.frame.rename(columns={OUTCOME: outcome.column})
+    both = pd.concat([before[[*served.columns]], served], ignore_index=True)
     joined = checked_log(
         both.sort_values("decided_at", kind="stable", ignore_index=True),
         customer_ids,
@@ -149,6 +162,7 @@ def append(
         simulated=log.simulated,
         origin="offer log with served decisions",
         features=features,
+        outcome=outcome,
     )
     return replace(joined, known_by=log.known_by)
 
@@ -200,10 +214,19 @@ def _as_offer_log(
             "policy_version": rows["release"],
             "prior_offers": rows["prior_offers"],
             "accepted": accepted.astype(np.int64),
-            "churned": rows["churned"].astype(np.int64),
+            **_came(rows["churned"], economics),
             "margin": margins(rows, live.features.get(price, None), economics, catalogue, price),
         }
     ).reset_index(drop=True)
+
+
+def _came(missed: pd.Series, economics: Economics) -> dict[str, pd.Series]:
+    """Who left, or another outcome in its own unit, under the name of its column in a file."""
+    wanted = economics.outcome
+    if wanted is None:
+        return {"churned": missed.astype(np.int64)}
+    came = (1 - missed) * wanted.unit
+    return {wanted.column: came if wanted.amount else came.round().astype(np.int64)}
 
 
 def margins(
@@ -235,7 +258,7 @@ def margins(
         pd.Index(menu.ids).get_indexer(rows["arm"]),
         prices.loc[rows.index].astype(np.float64).fillna(0).to_numpy(),
         rows["accepted"].fillna(0).to_numpy(np.int64),
-        rows["churned"].to_numpy(np.int64),
+        rows["churned"].to_numpy(np.float64),
         economics,
     )
     return np.where(np.isnan(told), computed, told)

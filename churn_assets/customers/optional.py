@@ -63,8 +63,17 @@ class OptionalColumns(BaseModel, frozen=True, extra="forbid"):
         """
         understood = {*known, *self.columns.values()}
         for name in names:
-            plain = re.sub(r"[^a-z]", "", name.casefold())
+            plain = _plain(name)
             for role, others in _NEAR.items():
                 if name not in understood and plain and difflib.get_close_matches(plain, others, 1, _SURELY):
                     yield name, role
                     break
+
+    @staticmethod
+    def merely_near(name: str, role: str) -> bool:
+        """Whether a column is called by none of the names known for a role, and only something like one."""
+        return _plain(name) not in _NEAR[role]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.casefold())

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
 from churn_assets.tables.config import FileReading, TablePlace
@@ -31,7 +32,15 @@ Drift = Literal["none", "acceptance_shift", "competitor_shock"]
 KnownBy = Literal["logged", "logged_chosen", "randomised", "estimated", "contacted_only"]
 """How propensities are known: the log has all, or the chosen arm's; they were set beforehand; nobody wrote them
 down; or everybody was contacted, so that there is nothing to know."""
-ArmShares = dict[str, Annotated[float, Field(ge=0, le=1)]]
+
+
+def _fraction(value: object) -> object:
+    """A third is no decimal: `1/3` is what was set."""
+    found = re.fullmatch(r"(\d{1,6}) */ *([1-9]\d{0,5})", value) if isinstance(value, str) else None
+    return int(found[1]) / int(found[2]) if found else value
+
+
+ArmShares = dict[str, Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]]
 ROUNDED_SHARES = 0.01
 """By how much shares may miss 1: thirds are written as .33."""
 
@@ -133,7 +142,8 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     )
     shares: ArmShares | dict[str, ArmShares] | None = Field(
         default=None,
-        description="Of a randomised log: share of each arm, or of each arm by stratum; 0 or none: not possible there.",
+        description="Of a randomised log: share of each arm (0.25, or 1/3), or of each arm by stratum; 0 or none: not "
+        "possible there.",
     )
     stratum: str | None = Field(
         default=None,

@@ -115,7 +115,7 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
     effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
     depends = dependence(log, customers)
     size = "effective sample size as a share of its decisions, the smallest of all arms"
-    how = "" if log.known_by == "logged" else f" (propensities: {log.known_by})"
+    how = "" if log.known_by == "logged" else f" (propensities: {log.known_by}){_as_it_was(log)}"
     return Outcome(
         (
             Gate(
@@ -146,6 +146,17 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
         ),
         {"calibration": calibration},
     )
+
+
+def _as_it_was(log: OfferLog) -> str:
+    """Of a lot whose shares were written down: those that the log shows, to be compared."""
+    if log.known_by != "randomised" or len(log.menu) > SHOWN_SHARES:
+        return ""
+    shares = ", ".join(f"{name} {(log.arm == arm).mean():.4g}" for arm, name in enumerate(log.menu.ids))
+    return f"; the log has {shares}: if those were set, write them as offer_log.shares (a third as 1/3)"
+
+
+SHOWN_SHARES = 12
 
 
 def _by_lot(least: float, log: OfferLog) -> float:

@@ -68,7 +68,10 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
             "file", lambda: outcome_reports(wanted.outcomes, step.root, wanted.reading, money.outcome)
         )
         arms, window = catalogue(step.read(_ARMS), money), timedelta(days=wanted.window_days)
-        rows = offer_rows_of(log, money, arms, price, now=datetime.now(UTC), window=window, logged=logged)
+        own = (*step.config.feature_columns, *step.config.history)
+        rows = offer_rows_of(
+            log, money, arms, price, now=datetime.now(UTC), window=window, logged=logged, features=own
+        )
         found = gathered(rows, log)
         log.index.close()
     key = naming_key(pseudonyms=step.read(PSEUDONYMS))

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
+from churn_assets.offers.history import History
 from churn_assets.tables.config import FileReading, TablePlace
 
 DEMO_WORLD = "demo_world"
@@ -163,6 +164,11 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         description="Features of the customers that the file has as they were at the decision, in columns of their "
         "names, or `feature: column`: they go before the customer table's.",
     )
+    history: History = Field(
+        default_factory=dict,
+        description="Features of the customers that tell of their earlier offers, as of each decision: by the name of "
+        "the feature, what is counted in the log: offers, accepted or days_since_offer.",
+    )
     reading: FileReading = Field(
         default=FileReading(), description="How the file is to be read, where that should not be detected."
     )
@@ -198,6 +204,7 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
             "arm_names",
             "negative_controls",
             "features",
+            "history",
         }
         idle = own if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset"}
         ignored = sorted(idle & self.model_fields_set)
@@ -206,11 +213,10 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @model_validator(mode="after")
-    def _features_of_every_decision(self) -> OfferLogConfig:
-        if self.features and self.decisions is not None:
+    def _features_are_told_once(self) -> OfferLogConfig:
+        if twice := sorted(set(self.history) & set(self.feature_columns)):
             raise ValueError(
-                "found features and decisions: a served decision has no such columns; expected one of the two: for "
-                "both, give the customers as they were by `customers.row_date`"
+                f"found {', '.join(twice)} under features and history, expected each in one of them"
             )
         return self
 

@@ -29,6 +29,7 @@ from churn_assets.customers.names import named
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
 from churn_assets.offers.economics import OutcomeConfig
 from churn_assets.offers.eligibility import may_get
+from churn_assets.offers.history import history_features
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
@@ -469,7 +470,8 @@ def _checked(
     ambiguous_decimals(raw, problems)
     problems.stop()
     say_decimals(raw)
-    log = OfferLog(_whole(frame, menu, raw), menu, simulated, asked.known_by)
+    frame = _with_history(_whole(frame, menu, raw), menu, problems, asked)
+    log = OfferLog(frame, menu, simulated, asked.known_by)
     log = _without_strangers(log, strange, raw)
     return replace(_possible(log, customer_ids, features, problems, raw), said=tuple(raw.said))
 
@@ -932,6 +934,29 @@ def _whole(frame: pd.DataFrame, menu: Menu, raw: RawTable) -> pd.DataFrame:
     if OUTCOME in frame and (frame["churned"] % 1).any():
         whole.remove("churned")  # of an amount, a share
     return frame.astype(dict.fromkeys(whole, np.int64), copy=False)
+
+
+def _with_history(frame: pd.DataFrame, menu: Menu, problems: Problems, asked: _Asked) -> pd.DataFrame:
+    """With what was offered before, and what came of it, as features of the customers."""
+    wanted, schema = asked.settings.history, asked.schema
+    if not wanted or schema is None:
+        return frame
+    numbers = [each.name for each in schema.features if each.kind == "numeric" and each.constant is None]
+    for name in (each for each in wanted if each not in numbers):
+        near = did_you_mean(name, numbers)
+        problems.add(
+            f"offer_log.history with {name!r}",
+            f"features of the customers that are numbers: {_listed(numbers)}{near}",
+            remedy=f"give the customers a column {name!r}: how it is now, as whoever asks for a decision tells it",
+            rank=ROLE,
+        )
+    problems.stop()
+    window = schema.label_window_months * DAYS_A_MONTH if asked.outcome is None else asked.outcome.window_days
+    try:
+        found = history_features(frame, menu, wanted, window)
+    except ValueError as error:
+        raise OfferLogError(f"{problems.where}: offer_log.history: {error}") from error
+    return frame.assign(**{FEATURE + name: values for name, values in found.items()})
 
 
 RECENT_SECONDS = 90 * 24 * 3600.0

@@ -17,6 +17,7 @@ from churn_assets.offers.economics import Economics, OutcomeConfig, decision_val
 from churn_assets.offers.eligibility import may_get
 from churn_assets.offers.live import LiveLog, ServedLog
 from churn_assets.offers.log import (
+    FEATURE,
     OUTCOME,
     CustomerRows,
     OfferLog,
@@ -62,6 +63,7 @@ def offer_rows(
     window: timedelta = timedelta(0),
     arms: Sequence[str] | None = None,
     logged: Menu | None = None,
+    features: Sequence[str] = (),
 ) -> OfferRows:
     """The decisions that can be learned from.
 
@@ -79,9 +81,11 @@ def offer_rows(
         window: Time after a decision until its outcome is whole.
         arms: Ids of the newest decision's menu, where that is not in `live`.
         logged: Arms of the log that they are appended to, with the conditions under which each was possible there.
+        features: Of the customers, that the log they are appended to has as they were: taken as they were asked with.
 
     Raises:
-        OfferLogError: Neither the price nor the margin is known, or an arm of the menu is not declared any more.
+        OfferLogError: Neither the price nor the margin is known, an arm of the menu is not declared any more, or one of
+            the features was never asked with.
     """
     frame, arms = live.frame, tuple(live.arms if arms is None else arms)
     if not set(map(propensity_column, arms)) <= set(frame.columns):
@@ -110,8 +114,23 @@ def offer_rows(
         counts["of customers who were erased"], rows = int(erased.sum()), rows[~erased]
     counts["written"] = len(rows)
     return OfferRows(
-        _as_offer_log(rows, live, columns, economics, catalogue, price), arms, counts | dict(live.counts)
+        _as_offer_log(rows, live, columns, economics, catalogue, price).assign(
+            **_as_asked(rows, live, features)
+        ),
+        arms,
+        counts | dict(live.counts),
     )
+
+
+def _as_asked(rows: pd.DataFrame, live: LiveLog, features: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """What the customers were asked about with, under the names that an offer log has it by."""
+    missing = [name for name in features if name not in live.features] if len(rows) else []
+    if missing:
+        raise OfferLogError(
+            f"served decisions: found no feature {', '.join(missing)}, expected it as of the decision "
+            "(offer_log.features, offer_log.history): ask with it"
+        )
+    return {FEATURE + name: live.features.loc[rows.index, name].to_numpy() for name in features if len(rows)}
 
 
 def append(
@@ -154,7 +173,11 @@ def append(
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
     # What is a negative control of the source's decisions is not known of served ones.
     before = log.frame if outcome is None else log.frame.rename(columns={OUTCOME: outcome.column})
-    both = pd.concat([before[[*served.columns]], served], ignore_index=True)
+    own = [name for name in served if str(name).startswith(FEATURE)]
+    plain = served.drop(columns=own)
+    both = pd.concat([before[[*plain.columns]], plain], ignore_index=True)
+    for name in own:  # some of either may all be blank
+        both[name] = np.concatenate([before[name], served[name].astype(before[name].dtype)])
     joined = checked_log(
         both.sort_values("decided_at", kind="stable", ignore_index=True),
         customer_ids,
@@ -164,6 +187,10 @@ def append(
         features=features,
         outcome=outcome,
     )
+    if own:  # held to no contract of the log's: as it was read, or asked with
+        keys = ["customer_id", "decided_at"]
+        frame = joined.frame.merge(both[[*keys, *own]], on=keys, how="left", validate="one_to_one")
+        joined = replace(joined, frame=frame)
     return replace(joined, known_by=log.known_by)
 
 
@@ -274,6 +301,7 @@ def offer_rows_of(
     window: timedelta = timedelta(0),
     logged: Menu | None = None,
     chunks: Iterable[LiveLog] | None = None,
+    features: Sequence[str] = (),
 ) -> Iterator[OfferRows]:
     """As `offer_rows`, for one segment after the other, of a whole log or of `chunks` of it.
 
@@ -282,7 +310,17 @@ def offer_rows_of(
     """
     arms = log.newest_arms()
     for live in log.chunks() if chunks is None else chunks:
-        yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms, logged=logged)
+        yield offer_rows(
+            live,
+            economics,
+            catalogue,
+            price,
+            now=now,
+            window=window,
+            arms=arms,
+            logged=logged,
+            features=features,
+        )
 
 
 def gathered(parts: Iterable[OfferRows], log: ServedLog) -> OfferRows:

@@ -16,8 +16,8 @@ says of either is kept, everything else is the same for both.
 Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with
 what the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it
 does not certainly show: then every effect is zero. Of another outcome than leaving, effects that are alike for
-everybody are asked about in the same way, and believed where they show more certainly: spend tells little of one
-customer.
+everybody are asked about in the same way, and believed where they show more certainly and nothing shows that
+customers differ: spend tells little of one customer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.estimates import Estimate
+from churn_assets.gates.estimates import Estimate, clustered_mean
 from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.conversion import additive_curves
@@ -154,7 +154,7 @@ class EffectModel:
         weights, direct = fitting.stacked(stack)
         if log.of_outcome:
             alike, common = fitting.alike()
-            if (shown := fitting.shown(alike)).z > overall.z:
+            if (shown := fitting.shown(alike)).z > overall.z and not fitting.tells_apart(honest, alike):
                 overall, honest, direct = shown, alike, common
                 weights = dict.fromkeys(weights, 0.0) | {ALIKE: 1.0}
         size = believed_size(overall, config.evidence_z)
@@ -392,6 +392,16 @@ class _Fitting:
         shares = np.zeros((seen.arms, seen.columns.shape[1]))
         shares[:, 0] = fitted(seen.group >= 0)
         return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
+
+    def tells_apart(self, different: Floats, alike: Floats) -> bool:
+        """Whether effects (n, A) that differ from customer to customer certainly explain more than alike ones.
+
+        By the errors of the residual-on-residual fit, each effect by a fit without its customer. A large log shows both
+        beyond doubt, one for everybody the more surely, and that customers differ as well.
+        """
+        seen = self.seen
+        lost = [(seen.residual - seen.centred(each)) ** 2 for each in (alike, different)]
+        return clustered_mean(lost[0] - lost[1], self.customer).z > self.config.evidence_z
 
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""

@@ -470,10 +470,29 @@ def _checked(
     ambiguous_decimals(raw, problems)
     problems.stop()
     say_decimals(raw)
+    _refuse_everybody_contacted(frame, menu, problems, asked)
     frame = _with_history(_whole(frame, menu, raw), menu, problems, asked)
     log = OfferLog(frame, menu, simulated, asked.known_by)
     log = _without_strangers(log, strange, raw)
     return replace(_possible(log, customer_ids, features, problems, raw), said=tuple(raw.said))
+
+
+def _refuse_everybody_contacted(frame: pd.DataFrame, menu: Menu, problems: Problems, asked: _Asked) -> None:
+    """Of a log without propensities of all arms: where nobody was left alone, nothing says what contact changes."""
+    if (
+        asked.known_by not in ("logged_chosen", "randomised", "estimated")
+        or (frame[ARM] == menu.ids[0]).any()
+    ):
+        return
+    problems.add(
+        f"no decision of {NO_CONTACT_ID}",
+        "some customers who were left alone, to compare with",
+        column=ARM,
+        remedy="where something is always shown, say which of it stands for doing nothing special: `arm_names: {<its "
+        f"name>: {NO_CONTACT_ID}}}`; where everybody was contacted: `propensities: contacted_only`",
+        rank=ROLE,
+    )
+    problems.stop()
 
 
 def _without_strangers(log: OfferLog, strange: NDArray[np.bool_], raw: RawTable) -> OfferLog:
@@ -575,6 +594,9 @@ def _header(
         try:
             arm_id = _arm_of(column, catalogue)
         except ArmError as error:
+            if asked.known_by != "logged":  # nobody asks for it, whatever it is
+                raw.said.append(f"column {column!r} is not read (propensities: {asked.known_by})")
+                continue
             said, _, expected = str(error).removeprefix("found ").partition(", expected ")
             problems.add(
                 said, expected, column=column, remedy="other arms are declared under arms:", rank=ROLE

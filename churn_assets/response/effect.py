@@ -16,8 +16,8 @@ says of either is kept, everything else is the same for both.
 Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with
 what the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it
 does not certainly show: then every effect is zero. Of another outcome than leaving, effects that are alike for
-everybody are asked about in the same way, and believed where they show more certainly and nothing shows that
-customers differ: spend tells little of one customer.
+everybody stand among the candidates, and are believed alone where they show more certainly than all together and
+nothing shows that customers differ: spend tells little of one customer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from churn_assets.arms import Menu
 from churn_assets.customers.schema import CustomerSchema
 from churn_assets.customers.table import CustomerTable
-from churn_assets.gates.estimates import Estimate, clustered_mean
+from churn_assets.gates.estimates import Estimate
 from churn_assets.offers.as_of import months_followed, rows_before
 from churn_assets.offers.log import OfferLog
 from churn_assets.predictors.conversion import additive_curves
@@ -44,7 +44,7 @@ from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import Boosted, LogRows, RidgeSums, linear_effects
-from churn_assets.response.evidence import realised_size, slope
+from churn_assets.response.evidence import misspecification, realised_size, slope
 from churn_assets.response.left_open import MEANS, LeftOpen
 from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, risk_of_survivors, shifted_mean
 from churn_assets.response.persistence import Persistence, persistence, windows_of
@@ -60,6 +60,8 @@ Bools = NDArray[np.bool_]
 ACCEPTING, REFUSING = "mediated, accepting", "mediated, refusing"
 MEDIATED = (ACCEPTING, REFUSING)
 BOOSTED, ALIKE = "boosted", "alike for everybody"
+DIFFERS = 0.01
+"""p below which one effect for everybody is not believed alone: on more customers than its gate has, and less sure."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,14 @@ class DirectEffect:
         columns = (coefficients.shape[1] - 2) // 2
         kept, driven, accepting = np.split(coefficients, [columns, 2 * columns], axis=1)
         return cls(kept, driven, accepting.T.copy())
+
+    def plus(self, other: DirectEffect, weight: float) -> DirectEffect:
+        """With so much of another added."""
+        return DirectEffect(
+            self.kept + weight * other.kept,
+            self.driven + weight * other.driven,
+            self.accepting + weight * other.accepting,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +150,9 @@ class EffectModel:
         """
         fitting = _Fitting.of(table, log, risk, acceptance, config)
         candidates = fitting.left_out()
+        if log.of_outcome:
+            alike, common = fitting.alike()
+            candidates[ALIKE] = alike
         given = given_shares(log.menu, table.price)
         forms = [MEDIATED, *((name,) for name in candidates if name not in MEDIATED)]
         seen, customer = fitting.seen, fitting.customer
@@ -153,8 +166,8 @@ class EffectModel:
         stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms)
         weights, direct = fitting.stacked(stack)
         if log.of_outcome:
-            alike, common = fitting.alike()
-            if (shown := fitting.shown(alike)).z > overall.z and not fitting.tells_apart(honest, alike):
+            direct = direct.plus(common, weights[ALIKE])
+            if (shown := fitting.shown(alike)).z > overall.z and not fitting.differs(alike, given):
                 overall, honest, direct = shown, alike, common
                 weights = dict.fromkeys(weights, 0.0) | {ALIKE: 1.0}
         size = believed_size(overall, config.evidence_z)
@@ -393,15 +406,14 @@ class _Fitting:
         shares[:, 0] = fitted(seen.group >= 0)
         return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
 
-    def tells_apart(self, different: Floats, alike: Floats) -> bool:
-        """Whether effects (n, A) that differ from customer to customer certainly explain more than alike ones.
+    def differs(self, effects: Floats, given: Floats) -> bool:
+        """Whether the effects (n, A) of one for everybody leave something that contact, or what is given, does by risk.
 
-        By the errors of the residual-on-residual fit, each effect by a fit without its customer. A large log shows both
-        beyond doubt, one for everybody the more surely, and that customers differ as well.
+        A large log shows one for everybody beyond doubt, and that customers differ as well.
         """
         seen = self.seen
-        lost = [(seen.residual - seen.centred(each)) ** 2 for each in (alike, different)]
-        return clustered_mean(lost[0] - lost[1], self.customer).z > self.config.evidence_z
+        told = (self.churned, seen.arm, seen.propensities, seen.churn, effects)
+        return misspecification(*told, given, self.customer).p_value < DIFFERS
 
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""

@@ -514,6 +514,7 @@ def completed_for_one_file(content: dict[str, Any]) -> dict[str, Any]:
     read = [theirs.get(name, name) for name in LOG_COLUMNS]
     read += [name for ours, name in theirs.items() if ours not in LOG_COLUMNS]
     read += [outcome.get("column")] if isinstance(outcome, dict) else []
+    read += [log["drawn_together"]] if isinstance(log.get("drawn_together"), str) else []
     return {**content, "customers": {"log_columns": read} | customers}
 
 

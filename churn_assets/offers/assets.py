@@ -188,6 +188,7 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "accepted": f"1: accepted. {origin}",
         "churned": f"1: left within the label window. {origin}",
         "outcome": f"What the value is of. {origin}",
+        "drawn_together": "Who got the same by one draw.",
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
     meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}

@@ -169,6 +169,12 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         description="Features of the customers that tell of their earlier offers, as of each decision: by the name of "
         "the feature, what is counted in the log: offers, accepted or days_since_offer.",
     )
+    drawn_together: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column that names those who got the same by one draw: a household, a shop. They are one "
+        "proof, in every test and interval; left out: each customer's are.",
+    )
     reading: FileReading = Field(
         default=FileReading(), description="How the file is to be read, where that should not be detected."
     )
@@ -205,6 +211,7 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
             "negative_controls",
             "features",
             "history",
+            "drawn_together",
         }
         idle = own if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset"}
         ignored = sorted(idle & self.model_fields_set)

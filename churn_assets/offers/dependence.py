@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import erfc
 
 from churn_assets.offers.as_of import rows_before
-from churn_assets.offers.log import CONTROL
+from churn_assets.offers.log import CONTROL, UNIT
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
@@ -54,12 +54,17 @@ def dependence(log: OfferLog, customers: CustomerTable) -> Dependence:
     few is chosen, the observed spread is next to nothing.
     """
     known, row = rows_before(log, customers)
-    place, customer = log.positions(customers.ids), pd.factorize(known.ids)[0]
+    place, customer = log.clusters(log.positions(customers.ids)), pd.factorize(known.ids)[0]
     residual, chance = residuals(log)
     found: list[tuple[float, str, str]] = []
-    of_row = [_by_customer(each, row, len(known)) for each in (residual, chance)]
-    several = _zs if len(known) == len(np.unique(customer)) else _each_z
-    for name, z in several(of_row[0], of_row[1], _of_customers(known), customer):
+    if UNIT in log.frame:  # customers of one draw hang together: decisions are looked at one by one
+        columns = ((name, column[row]) for name, column in _of_customers(known))
+        told = _each_z(residual, chance, columns, place)
+    else:
+        of_row = [_by_customer(each, row, len(known)) for each in (residual, chance)]
+        several = _zs if len(known) == len(np.unique(customer)) else _each_z
+        told = several(of_row[0], of_row[1], _of_customers(known), customer)
+    for name, z in told:
         found += [(float(each), arm, name) for each, arm in zip(z, log.menu.ids, strict=True)]
     for name, column in (*_of_decisions(log), (SEVERAL, _learned(log, known.X[row], residual, place))):
         z = _z(residual, chance, column.reshape(len(log), -1), place)

@@ -87,10 +87,11 @@ class OfferLog:
     `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first),
     arm (str, id), propensity (of the logged arm), `propensity_<arm id>` per arm, policy_version (str), prior_offers
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
-    (value of the decision in money, see `decision_value`), `control_<name>` for each negative control, and
-    `feature_<name>` for each feature of the customer that the log has as it was at the decision. Where the value is of
-    another outcome than leaving (`economics.outcome`), that stands as `outcome`, and `churned` is the share of the
-    largest that was missed. A propensity is 0 where an arm was not possible.
+    (value of the decision in money, see `decision_value`), `control_<name>` for each negative control, `drawn_together`
+    where one draw was for several customers, and `feature_<name>` for each feature of the customer that the log has as
+    it was at the decision. Where the value is of another outcome than leaving (`economics.outcome`), that stands as
+    `outcome`, and `churned` is the share of the largest that was missed. A propensity is 0 where an arm was not
+    possible.
 
     `menu` has the arms, no contact first. `simulated`: the demo world wrote the responses. `known_by` says how
     propensities are known; of a log of contacted customers only there are none, and churned and margin only where they
@@ -126,6 +127,10 @@ class OfferLog:
         self._needs_choices()
         columns = list(map(propensity_column, self.menu.ids))
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
+
+    def clusters(self, customer: Ints) -> Ints:
+        """(n,) whose decisions hang together: those of a customer (n,), or of all who got the same by one draw."""
+        return np.asarray(pd.factorize(self.frame[UNIT])[0], np.int64) if UNIT in self.frame else customer
 
     @property
     def months(self) -> Floats:
@@ -227,7 +232,7 @@ class OfferLog:
 
 
 UNKNOWN_ID = "an id that is not there"
-OUTCOME = "outcome"
+OUTCOME, UNIT = "outcome", "drawn_together"
 CONTROL, FEATURE = "control_", "feature_"
 """Start the names of negative controls, and of features, in the log."""
 AS_LOGGED = OfferLogConfig(source="a file")
@@ -651,7 +656,8 @@ _REPLACEABLE = ("wave", "policy_version", "prior_offers")
 def _needed(asked: _Asked) -> Iterator[str]:
     """Columns that the table must have, in their order."""
     start = "start" in asked.settings.model_fields_set
-    own = () if asked.outcome is None else (asked.outcome.column,)
+    further = (None if asked.outcome is None else asked.outcome.column, asked.settings.drawn_together)
+    own = [name for name in further if name is not None]
     for name in (*COLUMNS, *asked.settings.negative_controls, *asked.settings.feature_columns.values(), *own):
         free = name in _REPLACEABLE or (name == "decided_at" and start)
         free |= name in ("accepted", "churned", "margin") and name not in asked.told
@@ -761,6 +767,9 @@ def _typed(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> pd.D
         columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
     for name in asked.settings.negative_controls:
         columns[CONTROL + name] = parse_numbers(raw, name, problems, _MONEY)
+    if (unit := asked.settings.drawn_together) is not None:
+        together = parse_ids(raw, unit, problems, unique=False)
+        columns[UNIT] = named(together, asked.key) if asked.key else together
     columns |= _features(raw, columns["decided_at"], problems, asked)
     if "wave" in raw.columns:
         columns["wave"] = parse_numbers(raw, "wave", problems, _COUNT)

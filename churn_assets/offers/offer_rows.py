@@ -19,6 +19,7 @@ from churn_assets.offers.live import LiveLog, ServedLog
 from churn_assets.offers.log import (
     FEATURE,
     OUTCOME,
+    UNIT,
     CustomerRows,
     OfferLog,
     OfferLogError,
@@ -173,7 +174,9 @@ def append(
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
     # What is a negative control of the source's decisions is not known of served ones.
     before = log.frame if outcome is None else log.frame.rename(columns={OUTCOME: outcome.column})
-    own = [name for name in served if str(name).startswith(FEATURE)]
+    if UNIT in log.frame:  # a served decision is drawn on its own
+        served = served.assign(**{UNIT: served["customer_id"]})
+    own = [name for name in served if str(name).startswith(FEATURE) or name == UNIT]
     plain = served.drop(columns=own)
     both = pd.concat([before[[*plain.columns]], plain], ignore_index=True)
     for name in own:  # some of either may all be blank

@@ -334,7 +334,7 @@ class _Fitting:
         followed = months_followed(log, table)
         known, row = rows_before(log, table, followed)
         survived = followed[rows] / table.schema.label_window_months
-        customer, group, risk = customer[rows], group[rows], risk[rows]
+        customer, group, risk = log.clusters(customer)[rows], group[rows], risk[rows]
         X, q = known.X[row[rows]], acceptance[rows].astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0
         arm, propensities = log.arm[rows], log.propensities[rows]

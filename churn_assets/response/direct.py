@@ -88,10 +88,6 @@ class LogRows:
         risk, columns = self.risk[rows, None], self.columns[rows]
         return np.concatenate([risk * columns, (1 - risk) * columns], axis=1)
 
-    def terms(self, arm: int, rows: slice | Ints = slice(None)) -> Floats:
-        """(m, 2 p + 2) what an arm's effect is linear in."""
-        return np.concatenate([self.shared(rows), self.accepting(self.acceptance[rows, arm], rows)], axis=1)
-
     def accepting(self, accepted: Floats, rows: slice | Ints = slice(None)) -> Floats:
         """(m, 2) of would-be churners and of stayers, a chance of acceptance (m,) or what it is summed with."""
         risk = self.risk[rows]

@@ -80,7 +80,7 @@ class DirectEffect:
 
     @classmethod
     def of(cls, coefficients: Floats) -> DirectEffect:
-        """From coefficients (A - 1, 2 p + 2) of `LogRows.terms`."""
+        """From coefficients (A - 1, 2 p + 2) of `LogRows.shared`, then of `accepting`."""
         columns = (coefficients.shape[1] - 2) // 2
         kept, driven, accepting = np.split(coefficients, [columns, 2 * columns], axis=1)
         return cls(kept, driven, accepting.T.copy())

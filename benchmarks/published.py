@@ -213,9 +213,11 @@ def figures(name: str, seed: int = 0) -> list[Figure]:
         ]
         if not released:
             return found
-        churn(root, "promote", "latest", "-e", name)
-        churn(root, "decide", "unseen.csv", "-e", name, "--out", "decided.csv")
-        chosen = pd.read_csv(root / "decided.csv", low_memory=False)["arm"].to_numpy()
+        decided = root / "decided.csv"
+        unseen = str(root / "unseen.csv")
+        if code := churn(root, "decide", unseen, "-e", name, "--release", "latest", "--out", str(decided)):
+            raise RuntimeError(f"churn decide: found exit code {code}, expected 0")
+        chosen = pd.read_csv(decided, low_memory=False)["arm"].to_numpy()
     return [*found, *compared(name, about, table[~seen], chosen, unit[~seen])]
 
 

@@ -32,7 +32,7 @@ from churn_assets.message.text.safety import safety_of
 from churn_assets.message.text.template import TemplateError, check_templates, plain_text
 from churn_assets.monitoring.config import AutomationConfig
 from churn_assets.offers.config import LOG_COLUMNS, OfferLogConfig
-from churn_assets.offers.economics import Economics, catalogue
+from churn_assets.offers.economics import Economics, ServedTerms, catalogue
 from churn_assets.privacy.config import PrivacyConfig
 from churn_assets.release.config import ReleaseConfig
 from churn_assets.remote.config import ComputeProfiles, wrong_in
@@ -128,6 +128,11 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
     def find(self, kind: type[Section]) -> Section | None:
         """The section of an asset, by its class; None where the experiment goes without it."""
         return next((value for _, value in self if type(value) is kind), None)
+
+    @property
+    def served_terms(self) -> ServedTerms:
+        """What its served decisions are read by."""
+        return ServedTerms.of(self.arms, self.economics, self.section(CustomersConfig).constants)
 
     @model_validator(mode="after")
     def _branches_are_whole(self) -> Self:
@@ -229,11 +234,15 @@ class ExperimentBase(BaseModel, frozen=True, extra="forbid"):
         problems = []
         if self.campaign is not None:
             problems.append("campaign: found beside economics.outcome; `churn design` plans for leaving only")
-        if log is None or log.simulated or log.decisions is not None:
+        if log is None or log.simulated:
             problems.append(
-                f"offer_log: found {'decisions' if log is not None and log.decisions else 'no file'} beside "
-                f"economics.outcome; expected a file with the column {outcome.column!r}, and no decisions: a server is "
-                "told who accepted and left, and nothing else"
+                f"offer_log: found no file beside economics.outcome; expected one with the column {outcome.column!r}"
+            )
+        elif log.decisions is not None and log.decisions.window_days < outcome.window_days:
+            problems.append(
+                f"offer_log.decisions.window_days: found {log.decisions.window_days:g} beside "
+                f"economics.outcome.window_days: {outcome.window_days:g}; expected at least as many: before, a part of "
+                "the outcome has come"
             )
         decision = self.find(PpoDecisionConfig)
         menu = () if decision is None else catalogue(self.arms, self.economics).menu(decision.menu)
@@ -506,6 +515,7 @@ def completed_for_one_file(content: dict[str, Any]) -> dict[str, Any]:
     read = [theirs.get(name, name) for name in LOG_COLUMNS]
     read += [name for ours, name in theirs.items() if ours not in LOG_COLUMNS]
     read += [outcome.get("column")] if isinstance(outcome, dict) else []
+    read += [log["drawn_together"]] if isinstance(log.get("drawn_together"), str) else []
     return {**content, "customers": {"log_columns": read} | customers}
 
 

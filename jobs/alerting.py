@@ -206,7 +206,8 @@ def _unreadable(scene: Scene) -> dict[str, Alert]:
 
     def find() -> str:
         try:
-            outcome_reports(served.outcomes, scene.project.root, served.reading)
+            outcome = scene.experiment.economics.outcome
+            outcome_reports(served.outcomes, scene.project.root, served.reading, outcome)
         except (OfferLogError, StoreError) as error:
             return str(error)
         return ""

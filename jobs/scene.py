@@ -166,13 +166,15 @@ class Scene:
                 self.experiment.customers, "monthly_revenue", ""
             ),  # a flow without prices has no decisions
             self.automation.live.slices,
+            self.experiment.served_terms,
         )
         log = ServedLog(self.store.backend, self.name, index)
         if config is None or config.outcomes is None:
             log.refresh()
         else:
             digest = f"{source_content(config.outcomes, root)} {config.reading}"
-            log.refresh(digest, lambda: outcome_reports(config.outcomes, root, config.reading))
+            outcome = self.experiment.economics.outcome
+            log.refresh(digest, lambda: outcome_reports(config.outcomes, root, config.reading, outcome))
         self.tell_problems(log)
         return log
 

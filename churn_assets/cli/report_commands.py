@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from churn_assets.cli.place import Place
     from churn_assets.deciding.explain import Explanation
     from churn_assets.offers.decision_index import FoundDecision
+    from churn_assets.offers.economics import OutcomeConfig
     from churn_assets.release.evidence import Evidence
     from churn_assets.release.report.verdict import ReportVerdict
 
@@ -128,11 +129,13 @@ def explain(
     (asked,) = inputs_of(as_raw(person), decider, datetime.now(UTC))
     price, root = place.experiment.section(CustomersConfig).monthly_revenue, context.obj
     file, served = search_path(root, place.uri, experiment), place.experiment.serving.decision_log.folder
-    with searched_log(file, price, place.store.backend, experiment, root / served) as index:
+    terms = place.experiment.served_terms
+    with searched_log(file, price, place.store.backend, experiment, root / served, terms) as index:
         past = of_customer(index, names_of(customer), LATEST_TOLD)
+    rows = [history_row(each, place.experiment.economics.outcome) for each in past]
     told = _told(explained(decider, asked, everybody), decider, bundle.writing.currency) | {
         "release": str(ref),
-        "history": [history_row(each) for each in past],
+        "history": rows,
     }
     if as_json:
         print_json(told)
@@ -144,16 +147,19 @@ LATEST_TOLD = 20
 """Decisions of a customer that are told, the newest first."""
 
 
-def history_row(decision: FoundDecision) -> dict[str, Any]:
-    """A logged decision and what became of it; None: not told."""
+def history_row(decision: FoundDecision, of: OutcomeConfig | None = None) -> dict[str, Any]:
+    """A logged decision and what became of it; None: not told. `of`: what the value is of, if not of who stays."""
     outcome = decision.outcome
+    came: bool | float | None = None if outcome.churned is None else bool(outcome.churned)
+    if of is not None and outcome.churned is not None:
+        came = of.unit * (1 - outcome.churned)
     return {
         "at": f"{decision.at:%Y-%m-%d %H:%M}",
         "arm": decision.arm,
         "chosen by": decision.assigned,
         "risk": decision.risk,
         "accepted": None if outcome.accepted is None else bool(outcome.accepted),
-        "left": None if outcome.churned is None else bool(outcome.churned),
+        "left" if of is None else of.column: came,
         "margin": outcome.margin,
         "release": decision.release,
     }

@@ -41,7 +41,7 @@ def serve(
     place = open_place(context, experiment)
     privacy_key(os.environ, needed=place.experiment.privacy.pseudonyms)
     _refuse_used_port(host, port)
-    budgets = place.experiment.budgets
+    budgets, outcome = place.experiment.budgets, place.experiment.economics.outcome
     plan = run.ServerPlan(
         root=str(context.obj),
         experiment=experiment,
@@ -54,6 +54,7 @@ def serve(
         signatures=place.experiment.store.model_dump_json(exclude={"uri"}),
         budgets="" if budgets is None else budgets.model_dump_json(),
         pseudonyms=place.experiment.privacy.pseudonyms,
+        outcome="" if outcome is None else outcome.model_dump_json(),
     )
     if not place.experiment.serving.console.enabled:
         run.serve(plan)
@@ -150,7 +151,7 @@ def log(
     config, counts = place.experiment, Counter[str]()
     price, folder = config.section(CustomersConfig).monthly_revenue, config.serving.decision_log.folder
     with TemporaryDirectory(prefix="decision-index-") as workspace, TableFile(output) as written:
-        index = DecisionIndex(Path(workspace) / "index.sqlite", price)
+        index = DecisionIndex(Path(workspace) / "index.sqlite", price, terms=config.served_terms)
         served = ServedLog(place.store.backend, experiment, index, Path(context.obj) / folder)
         served.refresh()
         arms = catalogue(config.arms, config.economics)

@@ -116,7 +116,8 @@ def _offers(experiment: Experiment, root: Path, customers: CustomerTable, told: 
         told["said"] += [f"offer log: {len(log)} decisions", *log.said]
         told["said"].append(f"content of the offer log: {digest_of_rows(log.frame)[:16]}")
     if config.decisions is not None:
-        reports = outcome_reports(config.decisions.outcomes, root, config.decisions.reading)
+        served = config.decisions
+        reports = outcome_reports(served.outcomes, root, served.reading, experiment.economics.outcome)
         told["said"].append(f"outcomes from elsewhere: {len(reports)}")
 
 

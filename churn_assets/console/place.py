@@ -95,5 +95,7 @@ class ConsolePlace:
         name, price = self.experiment.name, self.experiment.section(CustomersConfig).monthly_revenue
         file = search_path(self.root, self.store_uri, name)
         folder = self.root / self.parts.config.decision_log.folder
-        with searched_log(file, price, self.store.backend, name, folder) as index:
+        with searched_log(
+            file, price, self.store.backend, name, folder, self.experiment.served_terms
+        ) as index:
             yield index

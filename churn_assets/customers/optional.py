@@ -69,11 +69,20 @@ class OptionalColumns(BaseModel, frozen=True, extra="forbid"):
         """
         understood = {*known, *self.columns.values()}
         for name in names:
-            plain = re.sub(r"[^a-z]", "", name.casefold())
+            plain = _plain(name)
             for role, others in _NEAR.items():
                 if name not in understood and any(_alike(plain, other) for other in others):
                     yield name, role
                     break
+
+    @staticmethod
+    def merely_near(name: str, role: str) -> bool:
+        """Whether a column is called by none of the names known for a role, and only something like one."""
+        return _plain(name) not in _NEAR[role]
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z]", "", name.casefold())
 
 
 def _alike(plain: str, word: str) -> bool:

@@ -56,6 +56,7 @@ from churn_assets.tables.values import (
     distinct_texts,
     infer_kind,
     means_nothing,
+    no_truths,
     parse_dates,
     parse_ids,
     parse_numbers,
@@ -689,6 +690,8 @@ def _constant_columns(raw: RawTable, config: CustomersConfig, problems: Problems
 
 def _near_columns(raw: RawTable, config: CustomersConfig, problems: Problems) -> None:
     for name, role in config.optional.near(raw.names, _named(config)):
+        if role == "opted_out" and config.optional.merely_near(name, role) and no_truths(raw, name):
+            continue  # `contact` with `cellular` and `telephone` says how, not whether
         problems.add(
             f"a name like {role!r}", "to know what it is", column=name, rank=ROLE,
             remedy=f"`optional: {{{role}: {name!r}}}`; {leave_out(name)}; a feature is named under `kinds`",

@@ -6,7 +6,7 @@ The price keeps the *expected* spend within the budget; the hard stop keeps ever
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +17,16 @@ from churn_assets.decision.policy import DecisionPolicy
 from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables, hazards, relapses
 
-PRICE_LIMIT = 1e3
-"""No price of a dollar of spend beyond it is tried."""
+PRICE_LIMIT = 1e6
+"""No price of a dollar of spend beyond it is tried: an e-mail of a cent may bring thousands of times what it costs."""
 TO_GAIN = 1e-4
 """Share of a budget: where no more is to be gained, no lower price is looked for."""
 NEAREST = 0.05
 """To either end of the interval that a price is looked for in, as a share of it."""
+
+
+class BudgetNotKeptError(ValueError):
+    """At no price that is tried does a policy keep a budget."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,24 @@ class Priced:
     Attributes:
         budget_price: λ.
         evaluation: exact value and spend at that price.
+        over: the same at the highest price found at which the budget is overspent; None where it does not bind.
     """
 
     budget_price: float
     evaluation: Evaluation
+    over: Evaluation | None = None
+
+    def worth(self, budget: float) -> float:
+        """Mean value where what is left of a budget is spent as at the next lower price, on some by lot.
+
+        Where customers are alike, a price has all of them contacted or none, and no price spends the budget; some of
+        them can be contacted within it all the same.
+        """
+        value, spend = self.evaluation.value.mean(), self.evaluation.spend.mean()
+        if self.over is None:
+            return float(value)
+        share = (budget - spend) / (self.over.spend.mean() - spend)
+        return float(value + share * (self.over.value.mean() - value))
 
 
 @dataclass(frozen=True)
@@ -223,7 +241,7 @@ def _lowest_price(evaluate_at: Callable[[float], Evaluation], budget: float, rou
     budget ends the search.
 
     Raises:
-        ValueError: even the highest price spends more.
+        BudgetNotKeptError: even the highest price spends more.
     """
     found = evaluate_at(0.0)
     most = above = float(found.spend.mean()) - budget
@@ -231,18 +249,19 @@ def _lowest_price(evaluate_at: Callable[[float], Evaluation], budget: float, rou
         return Priced(0.0, found)
     low, high, least, below, limit = 0.0, np.inf, 0.0, 0.0, float(np.log1p(PRICE_LIMIT))
     # Prices that matter are seldom above a few dollars: start there rather than in the middle.
-    tried, kept, kept_last = float(np.log1p(1.0)), None, False
+    tried, kept, kept_last, over = float(np.log1p(1.0)), None, False, found
     for _ in range(rounds):
         found = evaluate_at(float(np.expm1(tried)))
         excess = float(found.spend.mean()) - budget
         if excess <= 0:
-            kept = Priced(float(np.expm1(tried)), found)
+            kept = Priced(float(np.expm1(tried)), found, over)
             high, least, below, above = tried, excess, excess, above / 2 if kept_last else above
         elif tried == limit:
-            msg = f"at a price of {PRICE_LIMIT} the spend is {excess + budget}: expected at most {budget}"
-            raise ValueError(msg)
+            msg = f"at a price of {PRICE_LIMIT:g} the spend is {excess + budget}: expected at most {budget}"
+            raise BudgetNotKeptError(msg)
         else:
             low, most, above, below = tried, excess, excess, below if kept_last else below / 2
+            over, kept = found, None if kept is None else replace(kept, over=found)
         kept_last = excess <= 0
         if (np.expm1(high) - np.expm1(low)) * (most - least) <= TO_GAIN * budget:
             break

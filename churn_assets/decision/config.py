@@ -25,7 +25,7 @@ class BudgetPriceConfig(_Section):
     """The prices of a dollar of spend that the policy is trained for: it learns all of them at once."""
 
     maximum: Annotated[float, Field(ge=0)] = 6.0
-    """Largest price; 0 trains for an unlimited budget only."""
+    """Largest price, or more where offers bring more for what they cost; 0 trains for an unlimited budget only."""
     unpriced_share: Share = 0.4
     """Share of training cases without a price; the others have one drawn evenly in log(1 + price)."""
 

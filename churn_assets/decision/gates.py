@@ -10,7 +10,7 @@ import numpy as np
 from churn_assets.arms import ArmConfig
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.baselines import baselines
-from churn_assets.decision.budget import budget_bound, price_for_budget, run_campaign
+from churn_assets.decision.budget import BudgetNotKeptError, budget_bound, price_for_budget, run_campaign
 from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
 from churn_assets.decision.incremental import within_window
 from churn_assets.decision.logged import decisions_on_log
@@ -291,11 +291,15 @@ def budget(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -
     rng, n = np.random.default_rng(SEED), len(tables)
     limit = BUDGET_SHARE * float(few.best.spend.mean())
     share, price = None, 0.0
+    detail = "of the dual bound's gain, at a quarter of the unconstrained spend"
     if few.captured(few.best.value) is not None:
-        bound = budget_bound(tables, process, limit)
-        kept = price_for_budget(policy, few.observer, tables, limit)
-        price = kept.budget_price
-        share = float(kept.evaluation.value.mean() - few.none.mean()) / (bound.value - float(few.none.mean()))
+        bound, none = budget_bound(tables, process, limit), float(few.none.mean())
+        try:
+            kept = price_for_budget(policy, few.observer, tables, limit)
+        except BudgetNotKeptError as error:
+            share, detail = 0.0, f"{detail}; {error}"
+        else:
+            price, share = kept.budget_price, (kept.worth(limit) - none) / (bound.value - none)
     runs = [
         run_campaign(policy, few.observer, tables, budget=scarce * n * limit, budget_price=told, rng=rng)
         for _ in range(CAMPAIGNS)
@@ -306,7 +310,6 @@ def budget(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -
     )
     if share is None:
         return Outcome((stop,))
-    detail = "of the dual bound's gain, at a quarter of the unconstrained spend"
     return Outcome((Gate("budget_share", share, ">=", gates.min_budget_share, detail), stop))
 
 

@@ -183,7 +183,7 @@ class LoggedDecisions:
         labelled = known.is_labelled[row] & (not log.of_outcome)
         label = known.frame[CHURNED].to_numpy()[row[labelled]].astype(np.int64)
         suspected = suspected_targeting(log.where(labelled), label) if labelled.any() else 1.0
-        return cls(log.arm, log.margin, log.propensities, expected, customer, suspected)
+        return cls(log.arm, log.margin, log.propensities, expected, log.clusters(customer), suspected)
 
     def estimate(self, policy: Floats) -> OffPolicyEstimate:
         """Score a policy.

@@ -19,6 +19,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.type_aliases import RolloutBufferSamples
 
+from churn_assets.decision.budget import PRICE_LIMIT
 from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
 from churn_assets.decision.hidden import Drawn
@@ -119,6 +120,7 @@ def train(
         learners = tables.subset(chosen)
         answering = learners if drawn is None else drawn.subset(chosen)
         observer = Observer(learners, process)
+        config = config.model_copy(update={"budget_prices": reaching(config.budget_prices, observer.added)})
         core = RetentionCore(
             learners,
             process,
@@ -148,6 +150,34 @@ def budget_prices(count: int, config: BudgetPriceConfig, rng: np.random.Generato
     """(count,) prices of a dollar of spend, from none to the configured maximum."""
     priced = np.expm1(rng.random(count) * np.log1p(config.maximum))
     return np.where(rng.random(count) < config.unpriced_share, 0.0, priced)
+
+
+SCARCE = 0.2
+"""Of the spend of an unlimited budget: what the highest price that is learned leaves at most."""
+
+
+def reaching(config: BudgetPriceConfig, added: Incremental) -> BudgetPriceConfig:
+    """Prices up to that at which one offer now is hardly worth it to anybody: a cent for an e-mail may bring hundreds.
+
+    As configured where those suffice, or where only an unlimited budget is asked for.
+
+    Args:
+        config: As it was written.
+        added: What each offer adds and costs.
+    """
+    value, spend = added.value[:, 0, 0], added.spend[:, 0, 0]
+
+    def spent(price: float) -> float:
+        return float(spend[np.arange(len(spend)), (value - price * spend).argmax(axis=1)].mean())
+
+    limit = SCARCE * spent(0.0)
+    if config.maximum == 0 or spent(config.maximum) <= limit:
+        return config
+    low, high = np.log1p(config.maximum), np.log1p(PRICE_LIMIT)
+    for _ in range(20):
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(float(np.expm1(middle))) > limit else (low, middle)
+    return config.model_copy(update={"maximum": float(np.expm1(high))})
 
 
 def ppo_model(core: RetentionCore, config: PpoDecisionConfig, seed: int) -> PPO:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _ARMS = Setting("arms", tuple[ArmConfig, ...])
 _ECONOMICS = Setting("economics", Economics)
 _PRICE = Setting("customers.monthly_revenue", str)
+_CONSTANTS = Setting("customers.constants", dict[str, float])
 
 
 def _content(step: Step[OfferLogConfig]) -> str:
@@ -47,7 +48,7 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
     `logged`: arms of the log that they are appended to.
     """
     from churn_assets.offers.decision_index import DecisionIndex
-    from churn_assets.offers.economics import catalogue
+    from churn_assets.offers.economics import ServedTerms, catalogue
     from churn_assets.offers.live import ServedLog
     from churn_assets.offers.offer_rows import gathered, offer_rows_of
     from churn_assets.offers.outcome_file import outcome_reports
@@ -55,15 +56,21 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
     wanted = step.config.decisions
     if wanted is None:
         return None
-    price = step.read(_PRICE)
+    price, money = step.read(_PRICE), step.read(_ECONOMICS)
+    terms = ServedTerms.of(step.read(_ARMS), money, step.read(_CONSTANTS))
     with TemporaryDirectory(prefix="decision-index-") as folder:
         log = ServedLog(
-            step.store.backend, step.experiment, DecisionIndex(Path(folder) / "index.sqlite", price)
+            step.store.backend,
+            step.experiment,
+            DecisionIndex(Path(folder) / "index.sqlite", price, terms=terms),
         )
-        log.refresh("file", lambda: outcome_reports(wanted.outcomes, step.root, wanted.reading))
-        arms, window = catalogue(step.read(_ARMS), step.read(_ECONOMICS)), timedelta(days=wanted.window_days)
+        log.refresh(
+            "file", lambda: outcome_reports(wanted.outcomes, step.root, wanted.reading, money.outcome)
+        )
+        arms, window = catalogue(step.read(_ARMS), money), timedelta(days=wanted.window_days)
+        own = (*step.config.feature_columns, *step.config.history)
         rows = offer_rows_of(
-            log, step.read(_ECONOMICS), arms, price, now=datetime.now(UTC), window=window, logged=logged
+            log, money, arms, price, now=datetime.now(UTC), window=window, logged=logged, features=own
         )
         found = gathered(rows, log)
         log.index.close()
@@ -75,7 +82,7 @@ def _served(step: Step[OfferLogConfig], logged: Menu | None = None) -> OfferRows
 
 @asset(
     config=OfferLogConfig,
-    reads=(_ARMS, _ECONOMICS, SEED, _PRICE, PSEUDONYMS),
+    reads=(_ARMS, _ECONOMICS, SEED, _PRICE, _CONSTANTS, PSEUDONYMS),
     format="churn_assets.offers.format:OFFER_LOG",
     checks=OFFER_LOG,
     branch="accept",
@@ -114,7 +121,8 @@ def offer_log(step: Step[OfferLogConfig], customers: CustomerTable) -> Made:
     before, left_out, said, served = len(log), log.left_out, log.said, _served(step, log.menu)
     strangers, earlier = log.strangers, log.unknown
     if served is not None:
-        log = append(log, served, customers.ids, partial(customers_then, customers=customers))
+        then = partial(customers_then, customers=customers)
+        log = append(log, served, customers.ids, then, step.read(_ECONOMICS).outcome)
     appended, data = len(log) - before, "simulated" if log.simulated else "observed"
     log, unknown = known_before(log, customers, str(config.source))
     if config.newest is not None:
@@ -180,6 +188,7 @@ def _columns(log: OfferLog) -> dict[str, tuple[str, str]]:
         "accepted": f"1: accepted. {origin}",
         "churned": f"1: left within the label window. {origin}",
         "outcome": f"What the value is of. {origin}",
+        "drawn_together": "Who got the same by one draw.",
         "margin": f"Value of the decision, in the currency of the price. {origin}",
     }
     meanings |= {propensity_column(arm.id): f"Probability of: {arm.label}." for arm in log.menu}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, field_validator, model_validator
 
 from churn_assets.arms import NO_CONTACT_ID, Catalogue, Menu
+from churn_assets.offers.history import History
 from churn_assets.tables.config import FileReading, TablePlace
 
 DEMO_WORLD = "demo_world"
@@ -31,7 +33,15 @@ Drift = Literal["none", "acceptance_shift", "competitor_shock"]
 KnownBy = Literal["logged", "logged_chosen", "randomised", "estimated", "contacted_only"]
 """How propensities are known: the log has all, or the chosen arm's; they were set beforehand; nobody wrote them
 down; or everybody was contacted, so that there is nothing to know."""
-ArmShares = dict[str, Annotated[float, Field(ge=0, le=1)]]
+
+
+def _fraction(value: object) -> object:
+    """A third is no decimal: `1/3` is what was set."""
+    found = re.fullmatch(r"(\d{1,6}) */ *([1-9]\d{0,5})", value) if isinstance(value, str) else None
+    return int(found[1]) / int(found[2]) if found else value
+
+
+ArmShares = dict[str, Annotated[float, BeforeValidator(_fraction), Field(ge=0, le=1)]]
 ROUNDED_SHARES = 0.01
 """By how much shares may miss 1: thirds are written as .33."""
 
@@ -133,7 +143,8 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
     )
     shares: ArmShares | dict[str, ArmShares] | None = Field(
         default=None,
-        description="Of a randomised log: share of each arm, or of each arm by stratum; 0 or none: not possible there.",
+        description="Of a randomised log: share of each arm (0.25, or 1/3), or of each arm by stratum; 0 or none: not "
+        "possible there.",
     )
     stratum: str | None = Field(
         default=None,
@@ -152,6 +163,17 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         default=(),
         description="Features of the customers that the file has as they were at the decision, in columns of their "
         "names, or `feature: column`: they go before the customer table's.",
+    )
+    history: History = Field(
+        default_factory=dict,
+        description="Features of the customers that tell of their earlier offers, as of each decision: by the name of "
+        "the feature, what is counted in the log: offers, accepted or days_since_offer.",
+    )
+    drawn_together: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Column that names those who got the same by one draw: a household, a shop. They are one "
+        "proof, in every test and interval; left out: each customer's are.",
     )
     reading: FileReading = Field(
         default=FileReading(), description="How the file is to be read, where that should not be detected."
@@ -188,6 +210,8 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
             "arm_names",
             "negative_controls",
             "features",
+            "history",
+            "drawn_together",
         }
         idle = own if self.simulated else {"rows", "menu", "drift", "effects", "seed_offset"}
         ignored = sorted(idle & self.model_fields_set)
@@ -196,11 +220,10 @@ class OfferLogConfig(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @model_validator(mode="after")
-    def _features_of_every_decision(self) -> OfferLogConfig:
-        if self.features and self.decisions is not None:
+    def _features_are_told_once(self) -> OfferLogConfig:
+        if twice := sorted(set(self.history) & set(self.feature_columns)):
             raise ValueError(
-                "found features and decisions: a served decision has no such columns; expected one of the two: for "
-                "both, give the customers as they were by `customers.row_date`"
+                f"found {', '.join(twice)} under features and history, expected each in one of them"
             )
         return self
 

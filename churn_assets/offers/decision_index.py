@@ -24,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
+from churn_assets.offers.economics import ServedTerms
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.records import LoggedCustomer, LoggedOutcome, read_decision, read_outcomes
 from churn_assets.offers.segments import DECISIONS, SUFFIX, SegmentError, sealed_segments
@@ -33,10 +34,10 @@ from churn_assets.store.local import private_folder
 
 NO_CONTACT = propensity_column(NO_CONTACT_ID)
 
-_VERSION = 4
+_VERSION = 5
 _CACHE_KB = 16 << 10
 _SAME_MONEY = 0.01
-"""An amount that was rounded on the way contradicts nothing; flags are apart by 1."""
+"""An amount that was rounded on the way contradicts nothing; flags are apart by 1, shares of an outcome as money is."""
 _BUSY_SECONDS = 60.0
 _SECOND = 1_000_000
 _CLOCKS_DIFFER = timedelta(minutes=5)
@@ -75,7 +76,7 @@ SELECT coalesce(o.accepted, r.accepted) AS accepted, coalesce(o.churned, r.churn
   max(coalesce(o.complained, 0), coalesce(r.complained, 0)) AS complained,
   max(coalesce(o.opted_out, 0), coalesce(r.opted_out, 0)) AS opted_out,
   coalesce(o.contradicted, 0) OR coalesce(r.contradicted, 0) OR abs(o.accepted - r.accepted) > 0.5
-  OR abs(o.churned - r.churned) > 0.5 OR abs(o.margin - r.margin) > 0.01
+  OR abs(o.churned - r.churned) > 0.01 OR abs(o.margin - r.margin) > 0.01
   OR (coalesce(o.accepted, r.accepted, 0) > 0 AND NOT d.contact) AS contradicted, d.*
 FROM decisions d LEFT JOIN outcomes o USING(id) LEFT JOIN reports r USING(id)
 """
@@ -198,10 +199,19 @@ class DecisionIndex:
             memory.
         price: The feature that is the list price a month.
         slices: Features whose levels are kept, to judge each level apart.
+        terms: What else the experiment says of its decisions. Another outcome than leaving is kept as the share of the
+            largest that was missed.
     """
 
-    def __init__(self, path: Path | None, price: str, slices: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        price: str,
+        slices: Sequence[str] = (),
+        terms: ServedTerms = ServedTerms(),  # noqa: B008 - frozen
+    ) -> None:
         self._price, self._slices = price, tuple(slices)
+        self.terms = terms
         self._path = path
         self.problems: dict[str, str] = {}
         try:
@@ -404,6 +414,7 @@ class DecisionIndex:
         return {
             "outcomes of no decision in the log": self._one(orphans + "(SELECT id FROM decisions)"),
             "outcomes that told nothing new": int(self._fact("repeated") or 0),
+            "outcomes of another kind than economics says": int(self._fact("strange") or 0),
             "decisions dated later than now": self._one(
                 ahead, _microseconds(datetime.now(UTC) + _CLOCKS_DIFFER)
             ),
@@ -434,7 +445,7 @@ class DecisionIndex:
         asked = {customer.customer_id: customer for customer in question.customers}
         at, name_of = _microseconds(answer.decided_at), cache(self._name)
         for each in answer.decisions:
-            price = asked[each.customer_id].features.get(self._price)
+            price = asked[each.customer_id].features.get(self._price, self.terms.constants.get(self._price))
             idle = next((arm.propensity for arm in each.arms if arm.id == NO_CONTACT_ID), None)
             yield (
                 identity(each.decision_id), at, name_of(answer.by(each)), identity(each.customer_id),
@@ -458,13 +469,30 @@ class DecisionIndex:
             known |= {row[0]: row for row in self._base.execute(asked, part)}
         repeated = 0
         for name, each in named:
-            known[name], new = _with(known.get(name), name, each, at)
+            known[name], new = _with(
+                known.get(name),
+                name,
+                (*self._as_configured(each), each.margin, each.complained, each.opted_out),
+                at,
+            )
             repeated += not new
         if repeated:
             self._know("repeated", str(int(self._fact("repeated") or 0) + repeated))
         rows = [known[name] for name in dict.fromkeys(name for name, _ in named)]
         self._base.executemany(f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return [(row[0],) for row in rows]
+
+    def _as_configured(self, told: LoggedOutcome) -> tuple[float | None, float | None]:
+        """Whether it was accepted, and whether the customer left or what share of another outcome was missed."""
+        wanted = self.terms.outcome
+        if told.churned is not None if wanted else told.outcome is not None:
+            self._know("strange", str(int(self._fact("strange") or 0) + 1))
+        if wanted is None:
+            return told.accepted, told.churned
+        if told.outcome is None:
+            return told.accepted, None
+        accepted = told.accepted if told.accepted is not None or self.terms.asks else 0.0
+        return accepted, self.terms.missed(told.outcome)
 
     def _name(self, text: str) -> int:
         found = self._base.execute("SELECT id FROM names WHERE text = ?", (text,)).fetchone()
@@ -509,7 +537,7 @@ class DecisionIndex:
         base.execute(f"PRAGMA cache_size = -{_CACHE_KB}")
         base.execute("PRAGMA journal_mode = WAL")
         base.execute("PRAGMA synchronous = OFF")  # losing it loses nothing
-        made_by = " ".join([str(_VERSION), self._price, *self._slices])
+        made_by = " ".join([str(_VERSION), self._price, *self._slices, repr(self.terms)])
         base.execute("BEGIN IMMEDIATE")
         if not base.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             for statement in _TABLES.split(";")[:-1]:
@@ -533,10 +561,9 @@ class DecisionIndex:
 
 
 def _with(
-    row: tuple[Any, ...] | None, name: int, told: LoggedOutcome, at: int | None
+    row: tuple[Any, ...] | None, name: int, now: tuple[float | None, ...], at: int | None
 ) -> tuple[tuple[Any, ...], bool]:
     """The row of a decision's outcome with what is told of it now, and whether that is anything new."""
-    now = (told.accepted, told.churned, told.margin, told.complained, told.opted_out)
     before, told_at, wrong = (row[1:6], row[6], row[7]) if row else ((None,) * 5, None, 0)
     both = [old if old is not None else value for old, value in zip(before[:3], now[:3], strict=True)]
     flags = [max(each) for each in zip(_told(before[3:]), _told(now[3:]), strict=True)]

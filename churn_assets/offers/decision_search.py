@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from churn_assets.offers.decision_index import DecisionFilter, DecisionIndex, FoundDecision
+from churn_assets.offers.economics import ServedTerms
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import sha256_bytes
 
@@ -26,7 +27,7 @@ def of_customer(index: DecisionIndex, names: Collection[str], most: int) -> list
 
 @contextmanager
 def searched_log(
-    path: Path, price: str, backend: Backend, experiment: str, folder: Path
+    path: Path, price: str, backend: Backend, experiment: str, folder: Path, terms: ServedTerms
 ) -> Iterator[DecisionIndex]:
     """The index, after reading the segments that are new; losing its file loses nothing.
 
@@ -36,11 +37,12 @@ def searched_log(
         backend: Where the log's segments are.
         experiment: Whose.
         folder: The server's own folder, for sealed segments that are not in the store yet.
+        terms: What the experiment says of its decisions.
 
     Raises:
         StoreError: The store does not answer.
         OSError: The index cannot be written.
     """
-    with closing(DecisionIndex(path, price)) as index:
+    with closing(DecisionIndex(path, price, terms=terms)) as index:
         index.refresh(backend, experiment, folder)
         yield index

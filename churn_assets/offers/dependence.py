@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import erfc
 
 from churn_assets.offers.as_of import rows_before
-from churn_assets.offers.log import CONTROL
+from churn_assets.offers.log import CONTROL, UNIT
 
 if TYPE_CHECKING:
     from churn_assets.customers.table import CustomerTable
@@ -53,12 +54,17 @@ def dependence(log: OfferLog, customers: CustomerTable) -> Dependence:
     few is chosen, the observed spread is next to nothing.
     """
     known, row = rows_before(log, customers)
-    place, customer = log.positions(customers.ids), pd.factorize(known.ids)[0]
+    place, customer = log.clusters(log.positions(customers.ids)), pd.factorize(known.ids)[0]
     residual, chance = residuals(log)
     found: list[tuple[float, str, str]] = []
-    of_row = [_by_customer(each, row, len(known)) for each in (residual, chance)]
-    for name, column in _of_customers(known):
-        z = _z(of_row[0], of_row[1], column[:, None], customer)
+    if UNIT in log.frame:  # customers of one draw hang together: decisions are looked at one by one
+        columns = ((name, column[row]) for name, column in _of_customers(known))
+        told = _each_z(residual, chance, columns, place)
+    else:
+        of_row = [_by_customer(each, row, len(known)) for each in (residual, chance)]
+        several = _zs if len(known) == len(np.unique(customer)) else _each_z
+        told = several(of_row[0], of_row[1], _of_customers(known), customer)
+    for name, z in told:
         found += [(float(each), arm, name) for each, arm in zip(z, log.menu.ids, strict=True)]
     for name, column in (*_of_decisions(log), (SEVERAL, _learned(log, known.X[row], residual, place))):
         z = _z(residual, chance, column.reshape(len(log), -1), place)
@@ -107,6 +113,45 @@ def _z(residual: Floats, chance: Floats, columns: Floats, cluster: Ints) -> Floa
     spread = np.sqrt(np.maximum((terms**2).sum(axis=0), (chance * centred**2).sum(axis=0)))
     z: Floats = np.divide(terms.sum(axis=0), spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)
     return z
+
+
+def _each_z(
+    residual: Floats, chance: Floats, columns: Iterable[tuple[str, Floats]], cluster: Ints
+) -> Iterator[tuple[str, Floats]]:
+    for name, column in columns:
+        yield name, _z(residual, chance, column[:, None], cluster)
+
+
+def _zs(
+    residual: Floats, chance: Floats, columns: Iterable[tuple[str, Floats]], cluster: Ints
+) -> Iterator[tuple[str, Floats]]:
+    """As `_each_z` where every row is a cluster of its own: sums of products, some columns at a time."""
+    del cluster
+    squared, total = residual**2, chance.sum(axis=0)[:, None]
+    ours, squares = residual.sum(axis=0)[:, None], squared.sum(axis=0)[:, None]
+    for some in _batched(columns, AT_A_TIME):
+        names, values = [name for name, _ in some], np.column_stack([column for _, column in some])
+        values = values - values.mean(axis=0)  # so that no two large sums are told from one another
+        twice = values**2
+        chances = chance.T @ values
+        centre = np.divide(chances, total, out=np.zeros_like(chances), where=total > 0)
+        shown = residual.T @ values - centre * ours
+        told = squared.T @ twice - 2 * centre * (squared.T @ values) + centre**2 * squares
+        known = chance.T @ twice - 2 * centre * chances + centre**2 * total
+        spread = np.sqrt(np.maximum(np.maximum(told, known), 0.0))
+        found = np.divide(shown, spread, out=np.zeros_like(spread), where=spread > LEAST_SPREAD)
+        yield from zip(names, found.T, strict=True)
+
+
+AT_A_TIME = 32
+"""Columns; of many rows and arms more would fill the memory."""
+
+
+def _batched(columns: Iterable[tuple[str, Floats]], size: int) -> Iterator[list[tuple[str, Floats]]]:
+    """Some at a time, in order."""
+    left = iter(columns)
+    while some := list(islice(left, size)):
+        yield some
 
 
 LEAST_SPREAD = 1e-9

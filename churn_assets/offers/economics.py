@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
@@ -91,6 +92,30 @@ class Economics(BaseModel, frozen=True, extra="forbid"):
                 f"{', '.join(once)}: found beside outcome, where it has no meaning; leave it out"
             )
         return self
+
+
+@dataclass(frozen=True)
+class ServedTerms:
+    """What an experiment says of its served decisions that their log does not.
+
+    Attributes:
+        constants: Features that everybody has one value of, which a question may leave out.
+        outcome: What the value is of; None: of customers who stay.
+        asks: Whether some arm gives what may be accepted; where none does, nobody needs to be told who accepted.
+    """
+
+    constants: Mapping[str, float] = field(default_factory=dict)
+    outcome: OutcomeConfig | None = None
+    asks: bool = True
+
+    @classmethod
+    def of(cls, arms: Sequence[ArmConfig], economics: Economics, constants: Mapping[str, float]) -> Self:
+        """By the sections of an experiment; without declared arms, percents off are made."""
+        return cls(constants, economics.outcome, not arms or any(arm.terms.kind != "contact" for arm in arms))
+
+    def missed(self, outcome: float) -> float | None:
+        """Share of the largest outcome that was missed; None where the value is of something else."""
+        return None if self.outcome is None else 1 - min(outcome, self.outcome.unit) / self.outcome.unit
 
 
 def catalogue(arms: Sequence[ArmConfig], economics: Economics) -> Catalogue:

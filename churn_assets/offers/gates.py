@@ -88,7 +88,7 @@ def detectable_effect(log: OfferLog) -> float:
     for sign, (chosen, probability) in zip((-1, 1), sides, strict=True):
         weight = np.divide(chosen, probability, out=np.zeros_like(chosen), where=chosen > 0)
         influence += sign * weight * (log.churned - np.average(log.churned, weights=weight)) / weight.mean()
-    customer = np.unique(log.customer_id, return_inverse=True)[1]
+    customer = log.clusters(np.unique(log.customer_id, return_inverse=True)[1])
     return POWERED * clustered(0.0, influence, customer).standard_error
 
 
@@ -115,7 +115,7 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
     effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
     depends = dependence(log, customers)
     size = "effective sample size as a share of its decisions, the smallest of all arms"
-    how = "" if log.known_by == "logged" else f" (propensities: {log.known_by})"
+    how = "" if log.known_by == "logged" else f" (propensities: {log.known_by}){_as_it_was(log)}"
     return Outcome(
         (
             Gate(
@@ -132,7 +132,8 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
                 ">=",
                 gates.least_p_value * (TIMID_P if log.known_by == "estimated" else 1.0),
                 f"{depends.arm} by {depends.column}: p of the largest |z|, {abs(depends.z):.1f}, of residuals against "
-                "the customers' features and the time",
+                "the customers' features and the time; where one draw was for several customers, as of a household, "
+                "offer_log.drawn_together says so",
             ),
             Gate(
                 "least_propensity",
@@ -146,6 +147,17 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
         ),
         {"calibration": calibration},
     )
+
+
+def _as_it_was(log: OfferLog) -> str:
+    """Of a lot whose shares were written down: those that the log shows, to be compared."""
+    if log.known_by != "randomised" or len(log.menu) > SHOWN_SHARES:
+        return ""
+    shares = ", ".join(f"{name} {(log.arm == arm).mean():.4g}" for arm, name in enumerate(log.menu.ids))
+    return f"; the log has {shares}: if those were set, write them as offer_log.shares (a third as 1/3)"
+
+
+SHOWN_SHARES = 12
 
 
 def _by_lot(least: float, log: OfferLog) -> float:
@@ -175,7 +187,7 @@ def _effective_share(log: OfferLog, arm: int) -> float:
 
 
 def _calibration(log: OfferLog) -> list[dict[str, Any]]:
-    _, customer = np.unique(log.customer_id, return_inverse=True)
+    customer = log.clusters(np.unique(log.customer_id, return_inverse=True)[1])
     residual, chance = residuals(log)
     bins = (
         1 if log.known_by == "logged_chosen" else BINS

@@ -14,6 +14,7 @@ import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.offers.decision_index import DecisionIndex, KnownOutcome
+from churn_assets.offers.economics import ServedTerms
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.records import (
     LoggedAnswer,
@@ -41,7 +42,8 @@ class LiveLog:
     release, policy (str), arm (str, id), propensity (of that arm), `propensity_<arm id>` per arm (NaN where the arm was
     not on the menu), assigned (policy, holdout, exploration or kill_switch), risk (P(churn) without contact),
     acceptance (of the arm decided, 0 without contact), expected_value (money, over never contacting), prior_offers
-    (int, offers in the 90 days before), `feature_<name>` as asked with, accepted, churned (0/1), margin (money) and
+    (int, offers in the 90 days before), `feature_<name>` as asked with, constants filled in, accepted (0/1), churned
+    (0/1, or the share of another outcome that was missed), margin (money) and
     outcome_at (datetime, UTC: when the segment of the last outcome was opened), each NaN or NaT where nothing was told,
     and contradicted (bool: told twice, and not the same).
 
@@ -166,13 +168,17 @@ class _Before:
         return str(name) < f"{self.at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
-def join(records: Iterable[tuple[datetime, Record]], reports: Iterable[LoggedOutcome] = ()) -> LiveLog:
+def join(
+    records: Iterable[tuple[datetime, Record]],
+    reports: Iterable[LoggedOutcome] = (),
+    terms: ServedTerms = ServedTerms(),  # noqa: B008 - frozen
+) -> LiveLog:
     """Decisions with their outcomes, from records in any order, each with the time it was logged at the earliest.
 
     Raises:
         SegmentError: A record is not what the server writes.
     """
-    index, segments = DecisionIndex(None, ""), list[LoggedSegment]()
+    index, segments = DecisionIndex(None, "", terms=terms), list[LoggedSegment]()
     for at, record in records:
         segments.append(LoggedSegment(str(len(segments)), at, (record,)))
         index.take(segments[-1])
@@ -186,6 +192,7 @@ def join(records: Iterable[tuple[datetime, Record]], reports: Iterable[LoggedOut
 
 def _chunk(segments: Iterable[LoggedSegment], index: DecisionIndex) -> LiveLog:
     rows: dict[str, dict[str, object]] = {}
+    constants = index.terms.constants
     payloads = (each.payload for segment in segments for each in segment.records if each.kind == DECISIONS)
     for payload in payloads:
         with suppress(SegmentError):  # told when the index read it
@@ -194,7 +201,7 @@ def _chunk(segments: Iterable[LoggedSegment], index: DecisionIndex) -> LiveLog:
             # Not of all that were asked about, where some could not be decided.
             for each in answer.decisions:
                 known = index.outcome(each.decision_id)
-                rows[each.decision_id] = _row(answer, asked[each.customer_id], each, known)
+                rows[each.decision_id] = _row(answer, asked[each.customer_id], each, known, constants)
     frame = pd.DataFrame(list(rows.values())) if rows else pd.DataFrame(columns=_COLUMNS)
     return LiveLog(_typed(frame), {})
 
@@ -206,7 +213,11 @@ _COLUMNS = (
 
 
 def _row(
-    answer: LoggedAnswer, customer: LoggedCustomer, decision: LoggedDecision, known: KnownOutcome
+    answer: LoggedAnswer,
+    customer: LoggedCustomer,
+    decision: LoggedDecision,
+    known: KnownOutcome,
+    constants: Mapping[str, float],
 ) -> dict[str, object]:
     last = customer.last_contact
     recent = last is not None and last.months_ago < RECENT_MONTHS
@@ -224,7 +235,7 @@ def _row(
         "acceptance": decision.acceptance_probability,
         "expected_value": decision.arm.expected_value.amount,
         "prior_offers": customer.prior_offers + recent,
-        **{f"{FEATURE}{name}": value for name, value in customer.features.items()},
+        **{f"{FEATURE}{name}": value for name, value in ({**constants} | customer.features).items()},
         "accepted": known.accepted,
         "churned": known.churned,
         "margin": known.margin,

@@ -29,6 +29,7 @@ from churn_assets.customers.names import named
 from churn_assets.offers.config import ARM, COLUMNS, SHORTHAND, KnownBy, OfferLogConfig
 from churn_assets.offers.economics import OutcomeConfig
 from churn_assets.offers.eligibility import may_get
+from churn_assets.offers.history import history_features
 from churn_assets.tables.config import FileReading
 from churn_assets.tables.files import DETECTED, read_raw
 from churn_assets.tables.problems import ROLE, STRUCTURE, Problems, TableError
@@ -86,10 +87,11 @@ class OfferLog:
     `frame` has the columns customer_id (str), decided_at (datetime, UTC), wave (int, weeks since the first),
     arm (str, id), propensity (of the logged arm), `propensity_<arm id>` per arm, policy_version (str), prior_offers
     (int, offers to the customer in the 90 days before), accepted (0/1), churned (0/1, in the label window), margin
-    (value of the decision in money, see `decision_value`), `control_<name>` for each negative control, and
-    `feature_<name>` for each feature of the customer that the log has as it was at the decision. Where the value is of
-    another outcome than leaving (`economics.outcome`), that stands as `outcome`, and `churned` is the share of the
-    largest that was missed. A propensity is 0 where an arm was not possible.
+    (value of the decision in money, see `decision_value`), `control_<name>` for each negative control, `drawn_together`
+    where one draw was for several customers, and `feature_<name>` for each feature of the customer that the log has as
+    it was at the decision. Where the value is of another outcome than leaving (`economics.outcome`), that stands as
+    `outcome`, and `churned` is the share of the largest that was missed. A propensity is 0 where an arm was not
+    possible.
 
     `menu` has the arms, no contact first. `simulated`: the demo world wrote the responses. `known_by` says how
     propensities are known; of a log of contacted customers only there are none, and churned and margin only where they
@@ -125,6 +127,10 @@ class OfferLog:
         self._needs_choices()
         columns = list(map(propensity_column, self.menu.ids))
         return np.ascontiguousarray(self.frame[columns], dtype=np.float64)
+
+    def clusters(self, customer: Ints) -> Ints:
+        """(n,) whose decisions hang together: those of a customer (n,), or of all who got the same by one draw."""
+        return np.asarray(pd.factorize(self.frame[UNIT])[0], np.int64) if UNIT in self.frame else customer
 
     @property
     def months(self) -> Floats:
@@ -226,7 +232,7 @@ class OfferLog:
 
 
 UNKNOWN_ID = "an id that is not there"
-OUTCOME = "outcome"
+OUTCOME, UNIT = "outcome", "drawn_together"
 CONTROL, FEATURE = "control_", "feature_"
 """Start the names of negative controls, and of features, in the log."""
 AS_LOGGED = OfferLogConfig(source="a file")
@@ -410,6 +416,7 @@ def checked_log(
     simulated: bool,
     origin: str,
     features: CustomerRows | None = None,
+    outcome: OutcomeConfig | None = None,
 ) -> OfferLog:
     """As `as_log`, of a table that has a `propensity_<arm id>` for every arm of a menu.
 
@@ -422,7 +429,8 @@ def checked_log(
         OfferLogError: As of `as_log`; or nothing is left.
     """
     raw, problems = RawTable.of_frame(frame, origin), Problems(origin, OfferLogError)
-    return _checked(raw, customer_ids, menu, simulated, problems, features)
+    asked = _Asked(outcome=outcome)
+    return _checked(raw, customer_ids, menu, simulated, problems, features, asked)
 
 
 @dataclass(frozen=True)
@@ -467,9 +475,29 @@ def _checked(
     ambiguous_decimals(raw, problems)
     problems.stop()
     say_decimals(raw)
-    log = OfferLog(_whole(frame, menu, raw), menu, simulated, asked.known_by)
+    _refuse_everybody_contacted(frame, menu, problems, asked)
+    frame = _with_history(_whole(frame, menu, raw), menu, problems, asked)
+    log = OfferLog(frame, menu, simulated, asked.known_by)
     log = _without_strangers(log, strange, raw)
     return replace(_possible(log, customer_ids, features, problems, raw), said=tuple(raw.said))
+
+
+def _refuse_everybody_contacted(frame: pd.DataFrame, menu: Menu, problems: Problems, asked: _Asked) -> None:
+    """Of a log without propensities of all arms: where nobody was left alone, nothing says what contact changes."""
+    if (
+        asked.known_by not in ("logged_chosen", "randomised", "estimated")
+        or (frame[ARM] == menu.ids[0]).any()
+    ):
+        return
+    problems.add(
+        f"no decision of {NO_CONTACT_ID}",
+        "some customers who were left alone, to compare with",
+        column=ARM,
+        remedy="where something is always shown, say which of it stands for doing nothing special: `arm_names: {<its "
+        f"name>: {NO_CONTACT_ID}}}`; where everybody was contacted: `propensities: contacted_only`",
+        rank=ROLE,
+    )
+    problems.stop()
 
 
 def _without_strangers(log: OfferLog, strange: NDArray[np.bool_], raw: RawTable) -> OfferLog:
@@ -571,6 +599,9 @@ def _header(
         try:
             arm_id = _arm_of(column, catalogue)
         except ArmError as error:
+            if asked.known_by != "logged":  # nobody asks for it, whatever it is
+                raw.said.append(f"column {column!r} is not read (propensities: {asked.known_by})")
+                continue
             said, _, expected = str(error).removeprefix("found ").partition(", expected ")
             problems.add(
                 said, expected, column=column, remedy="other arms are declared under arms:", rank=ROLE
@@ -625,7 +656,8 @@ _REPLACEABLE = ("wave", "policy_version", "prior_offers")
 def _needed(asked: _Asked) -> Iterator[str]:
     """Columns that the table must have, in their order."""
     start = "start" in asked.settings.model_fields_set
-    own = () if asked.outcome is None else (asked.outcome.column,)
+    further = (None if asked.outcome is None else asked.outcome.column, asked.settings.drawn_together)
+    own = [name for name in further if name is not None]
     for name in (*COLUMNS, *asked.settings.negative_controls, *asked.settings.feature_columns.values(), *own):
         free = name in _REPLACEABLE or (name == "decided_at" and start)
         free |= name in ("accepted", "churned", "margin") and name not in asked.told
@@ -735,6 +767,9 @@ def _typed(raw: RawTable, menu: Menu, problems: Problems, asked: _Asked) -> pd.D
         columns["margin"] = parse_numbers(raw, "margin", problems, _MONEY)
     for name in asked.settings.negative_controls:
         columns[CONTROL + name] = parse_numbers(raw, name, problems, _MONEY)
+    if (unit := asked.settings.drawn_together) is not None:
+        together = parse_ids(raw, unit, problems, unique=False)
+        columns[UNIT] = named(together, asked.key) if asked.key else together
     columns |= _features(raw, columns["decided_at"], problems, asked)
     if "wave" in raw.columns:
         columns["wave"] = parse_numbers(raw, "wave", problems, _COUNT)
@@ -930,6 +965,29 @@ def _whole(frame: pd.DataFrame, menu: Menu, raw: RawTable) -> pd.DataFrame:
     if OUTCOME in frame and (frame["churned"] % 1).any():
         whole.remove("churned")  # of an amount, a share
     return frame.astype(dict.fromkeys(whole, np.int64), copy=False)
+
+
+def _with_history(frame: pd.DataFrame, menu: Menu, problems: Problems, asked: _Asked) -> pd.DataFrame:
+    """With what was offered before, and what came of it, as features of the customers."""
+    wanted, schema = asked.settings.history, asked.schema
+    if not wanted or schema is None:
+        return frame
+    numbers = [each.name for each in schema.features if each.kind == "numeric" and each.constant is None]
+    for name in (each for each in wanted if each not in numbers):
+        near = did_you_mean(name, numbers)
+        problems.add(
+            f"offer_log.history with {name!r}",
+            f"features of the customers that are numbers: {_listed(numbers)}{near}",
+            remedy=f"give the customers a column {name!r}: how it is now, as whoever asks for a decision tells it",
+            rank=ROLE,
+        )
+    problems.stop()
+    window = schema.label_window_months * DAYS_A_MONTH if asked.outcome is None else asked.outcome.window_days
+    try:
+        found = history_features(frame, menu, wanted, window)
+    except ValueError as error:
+        raise OfferLogError(f"{problems.where}: offer_log.history: {error}") from error
+    return frame.assign(**{FEATURE + name: values for name, values in found.items()})
 
 
 RECENT_SECONDS = 90 * 24 * 3600.0

@@ -13,10 +13,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from churn_assets.arms import NO_CONTACT_ID, ArmError, Catalogue, Menu
-from churn_assets.offers.economics import Economics, decision_value
+from churn_assets.offers.economics import Economics, OutcomeConfig, decision_value
 from churn_assets.offers.eligibility import may_get
 from churn_assets.offers.live import LiveLog, ServedLog
-from churn_assets.offers.log import CustomerRows, OfferLog, OfferLogError, checked_log, propensity_column
+from churn_assets.offers.log import (
+    FEATURE,
+    OUTCOME,
+    UNIT,
+    CustomerRows,
+    OfferLog,
+    OfferLogError,
+    checked_log,
+    propensity_column,
+)
 from churn_assets.offers.records import NOBODY
 from churn_assets.store.canonical import sha256_bytes
 
@@ -55,6 +64,7 @@ def offer_rows(
     window: timedelta = timedelta(0),
     arms: Sequence[str] | None = None,
     logged: Menu | None = None,
+    features: Sequence[str] = (),
 ) -> OfferRows:
     """The decisions that can be learned from.
 
@@ -72,9 +82,11 @@ def offer_rows(
         window: Time after a decision until its outcome is whole.
         arms: Ids of the newest decision's menu, where that is not in `live`.
         logged: Arms of the log that they are appended to, with the conditions under which each was possible there.
+        features: Of the customers, that the log they are appended to has as they were: taken as they were asked with.
 
     Raises:
-        OfferLogError: Neither the price nor the margin is known, or an arm of the menu is not declared any more.
+        OfferLogError: Neither the price nor the margin is known, an arm of the menu is not declared any more, or one of
+            the features was never asked with.
     """
     frame, arms = live.frame, tuple(live.arms if arms is None else arms)
     if not set(map(propensity_column, arms)) <= set(frame.columns):
@@ -103,12 +115,31 @@ def offer_rows(
         counts["of customers who were erased"], rows = int(erased.sum()), rows[~erased]
     counts["written"] = len(rows)
     return OfferRows(
-        _as_offer_log(rows, live, columns, economics, catalogue, price), arms, counts | dict(live.counts)
+        _as_offer_log(rows, live, columns, economics, catalogue, price).assign(
+            **_as_asked(rows, live, features)
+        ),
+        arms,
+        counts | dict(live.counts),
     )
 
 
+def _as_asked(rows: pd.DataFrame, live: LiveLog, features: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """What the customers were asked about with, under the names that an offer log has it by."""
+    missing = [name for name in features if name not in live.features] if len(rows) else []
+    if missing:
+        raise OfferLogError(
+            f"served decisions: found no feature {', '.join(missing)}, expected it as of the decision "
+            "(offer_log.features, offer_log.history): ask with it"
+        )
+    return {FEATURE + name: live.features.loc[rows.index, name].to_numpy() for name in features if len(rows)}
+
+
 def append(
-    log: OfferLog, rows: OfferRows, customer_ids: Sequence[str] | NDArray[Any], features: CustomerRows
+    log: OfferLog,
+    rows: OfferRows,
+    customer_ids: Sequence[str] | NDArray[Any],
+    features: CustomerRows,
+    outcome: OutcomeConfig | None = None,
 ) -> OfferLog:
     """The log with served decisions, in the order of time; weeks are counted from the log's first.
 
@@ -119,6 +150,7 @@ def append(
         rows: What was served.
         customer_ids: Ids of the customer table.
         features: Of these customers, for the conditions of arms.
+        outcome: What the value is of, where that is not leaving.
 
     Raises:
         OfferLogError: The menus differ: nothing is known of the propensities of arms that only one side has.
@@ -141,7 +173,14 @@ def append(
     weeks = (known["decided_at"] - first).dt.days // 7
     served = known.assign(wave=(log.frame["wave"].min() + weeks).clip(lower=0))
     # What is a negative control of the source's decisions is not known of served ones.
-    both = pd.concat([log.frame[[*served.columns]], served], ignore_index=True)
+    before = log.frame if outcome is None else log.frame.rename(columns={OUTCOME: outcome.column})
+    if UNIT in log.frame:  # a served decision is drawn on its own
+        served = served.assign(**{UNIT: served["customer_id"]})
+    own = [name for name in served if str(name).startswith(FEATURE) or name == UNIT]
+    plain = served.drop(columns=own)
+    both = pd.concat([before[[*plain.columns]], plain], ignore_index=True)
+    for name in own:  # some of either may all be blank
+        both[name] = np.concatenate([before[name], served[name].astype(before[name].dtype)])
     joined = checked_log(
         both.sort_values("decided_at", kind="stable", ignore_index=True),
         customer_ids,
@@ -149,7 +188,12 @@ def append(
         simulated=log.simulated,
         origin="offer log with served decisions",
         features=features,
+        outcome=outcome,
     )
+    if own:  # held to no contract of the log's: as it was read, or asked with
+        keys = ["customer_id", "decided_at"]
+        frame = joined.frame.merge(both[[*keys, *own]], on=keys, how="left", validate="one_to_one")
+        joined = replace(joined, frame=frame)
     return replace(joined, known_by=log.known_by)
 
 
@@ -200,10 +244,19 @@ def _as_offer_log(
             "policy_version": rows["release"],
             "prior_offers": rows["prior_offers"],
             "accepted": accepted.astype(np.int64),
-            "churned": rows["churned"].astype(np.int64),
+            **_came(rows["churned"], economics),
             "margin": margins(rows, live.features.get(price, None), economics, catalogue, price),
         }
     ).reset_index(drop=True)
+
+
+def _came(missed: pd.Series, economics: Economics) -> dict[str, pd.Series]:
+    """Who left, or another outcome in its own unit, under the name of its column in a file."""
+    wanted = economics.outcome
+    if wanted is None:
+        return {"churned": missed.astype(np.int64)}
+    came = (1 - missed) * wanted.unit
+    return {wanted.column: came if wanted.amount else came.round().astype(np.int64)}
 
 
 def margins(
@@ -235,7 +288,7 @@ def margins(
         pd.Index(menu.ids).get_indexer(rows["arm"]),
         prices.loc[rows.index].astype(np.float64).fillna(0).to_numpy(),
         rows["accepted"].fillna(0).to_numpy(np.int64),
-        rows["churned"].to_numpy(np.int64),
+        rows["churned"].to_numpy(np.float64),
         economics,
     )
     return np.where(np.isnan(told), computed, told)
@@ -251,6 +304,7 @@ def offer_rows_of(
     window: timedelta = timedelta(0),
     logged: Menu | None = None,
     chunks: Iterable[LiveLog] | None = None,
+    features: Sequence[str] = (),
 ) -> Iterator[OfferRows]:
     """As `offer_rows`, for one segment after the other, of a whole log or of `chunks` of it.
 
@@ -259,7 +313,17 @@ def offer_rows_of(
     """
     arms = log.newest_arms()
     for live in log.chunks() if chunks is None else chunks:
-        yield offer_rows(live, economics, catalogue, price, now=now, window=window, arms=arms, logged=logged)
+        yield offer_rows(
+            live,
+            economics,
+            catalogue,
+            price,
+            now=now,
+            window=window,
+            arms=arms,
+            logged=logged,
+            features=features,
+        )
 
 
 def gathered(parts: Iterable[OfferRows], log: ServedLog) -> OfferRows:

@@ -97,6 +97,7 @@ class LoggedOutcome(Struct, frozen=True):
     margin: float | None = None
     complained: bool | None = None
     opted_out: bool | None = None
+    outcome: float | None = None
 
 
 _QUESTION = msgspec.json.Decoder(LoggedQuestion)

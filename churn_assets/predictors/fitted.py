@@ -52,7 +52,9 @@ def _rule(tree: Any, node: Any, columns: list[int], codes: Floats) -> InnerNode 
     left, right = int(node["left"]), int(node["right"])
     if not node["is_categorical"]:
         edge = float(node["num_threshold"])
-        return InnerNode(feature, edge, lambda x: np.where(np.isnan(x), blank, x <= edge), left, right)
+        # A rule that tells blanks from all numbers has no place between two of them.
+        between = edge if np.isfinite(edge) else None
+        return InnerNode(feature, between, lambda x: np.where(np.isnan(x), blank, x <= edge), left, right)
     words = tree.raw_left_cat_bitsets[int(node["bitset_idx"])]
 
     def goes_left(x: Floats) -> Bools:

@@ -27,7 +27,7 @@ class InnerNode:
 
     Attributes:
         feature: Number of the feature.
-        edge: Number at which the rule changes, itself below the edge; None for a category.
+        edge: Number at which the rule changes, itself below the edge; None for a category, and for blanks alone.
         goes_left: (m,) values of that feature, NaN for a blank, to whether each goes left.
         left: Index of the left child; it comes after its parent.
         right: Index of the right child, likewise.

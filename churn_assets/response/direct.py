@@ -83,13 +83,15 @@ class LogRows:
         """(m,) 1 where the arm was logged, else 0, less its propensity."""
         return np.asarray((self.arm[rows] == arm) - self.propensities[rows, arm])
 
-    def terms(self, arm: int, rows: slice | Ints = slice(None)) -> Floats:
-        """(m, 2 p + 2) what an arm's effect is linear in."""
+    def shared(self, rows: slice | Ints = slice(None)) -> Floats:
+        """(m, 2 p) what every arm's effect is linear in, beside its acceptance by would-be churners and by stayers."""
         risk, columns = self.risk[rows, None], self.columns[rows]
-        accepted = self.acceptance[rows, arm][:, None]
-        return np.concatenate(
-            [risk * columns, (1 - risk) * columns, accepted * risk, accepted * (1 - risk)], axis=1
-        )
+        return np.concatenate([risk * columns, (1 - risk) * columns], axis=1)
+
+    def accepting(self, accepted: Floats, rows: slice | Ints = slice(None)) -> Floats:
+        """(m, 2) of would-be churners and of stayers, a chance of acceptance (m,) or what it is summed with."""
+        risk = self.risk[rows]
+        return np.column_stack([accepted * risk, accepted * (1 - risk)])
 
 
 class RidgeSums:
@@ -105,12 +107,22 @@ class RidgeSums:
         self._gram, self._moment = np.zeros((seen.groups, size, size)), np.zeros((seen.groups, size))
         for group in range(seen.groups):
             for rows in _chunks(np.flatnonzero(seen.group == group)):
-                each = [seen.terms(a, rows) * seen.chance(a, rows)[:, None] for a in range(1, seen.arms + 1)]
-                design = np.concatenate([np.sum(each, axis=0), *(own[:, self._own] for own in each)], axis=1)
+                design = self._design(seen, rows)
                 self._gram[group] += design.T @ design
                 self._moment[group] += design.T @ seen.residual[rows]
         self._scale = np.sqrt(np.einsum("gii->i", self._gram) / max(len(seen.arm), 1))
         self._scale[self._scale == 0] = 1.0
+
+    def _design(self, seen: LogRows, rows: Ints) -> Floats:
+        """(m, size) what the arms share, then what each differs by; nothing is made for every arm but its own terms."""
+        shared = seen.shared(rows)
+        chances = (seen.arm[rows, None] == np.arange(1, seen.arms + 1)) - seen.propensities[rows, 1:]
+        accepted = seen.acceptance[rows, 1:].astype(np.float64) * chances
+        own = self._own[self._own < shared.shape[1]]
+        parts = [shared * chances.sum(axis=1)[:, None], seen.accepting(accepted.sum(axis=1), rows)]
+        for arm in range(seen.arms):
+            parts += [shared[:, own] * chances[:, arm, None], seen.accepting(accepted[:, arm], rows)]
+        return np.concatenate(parts, axis=1)
 
     def coefficients(self, left_out: int | None, common: float, own: float) -> Floats:
         """(A - 1, 2 p + 2) of every arm, fitted without a group.
@@ -136,9 +148,13 @@ class RidgeSums:
 
 def linear_effects(seen: LogRows, coefficients: Floats, rows: slice | Ints = slice(None)) -> Floats:
     """(..., m, A) effects by coefficients (..., A - 1, 2 p + 2), of one fit or of several; 0 without contact."""
-    # The terms are made once, whatever the number of fits.
-    each = [coefficients[..., arm, :] @ seen.terms(arm + 1, rows).T for arm in range(seen.arms)]
-    return np.stack([np.zeros_like(each[0]), *each], axis=-1)
+    shared, risk, accepted = seen.shared(rows), seen.risk[rows, None], seen.acceptance[rows, 1:]
+    found = np.zeros((*coefficients.shape[:-2], len(shared), 1 + seen.arms))
+    for fit in np.ndindex(coefficients.shape[:-2]):
+        own = coefficients[fit]
+        churner, stayer = own[:, -2], own[:, -1]
+        found[fit][:, 1:] = shared @ own[:, :-2].T + accepted * (risk * churner + (1 - risk) * stayer)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

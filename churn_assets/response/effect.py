@@ -16,8 +16,8 @@ says of either is kept, everything else is the same for both.
 Evidence. The whole stack is fitted again without each cross-fit group, and what it says of that group compared with
 what the propensities identify (`realised_size`). Less than all of it is believed where less shows, and nothing where it
 does not certainly show: then every effect is zero. Of another outcome than leaving, effects that are alike for
-everybody are asked about in the same way, and believed where they show more certainly: spend tells little of one
-customer.
+everybody stand among the candidates, and are believed alone where they show more certainly than all together and
+nothing shows that customers differ: spend tells little of one customer.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import Boosted, LogRows, RidgeSums, linear_effects
-from churn_assets.response.evidence import realised_size, slope
+from churn_assets.response.evidence import misspecification, realised_size, slope
 from churn_assets.response.left_open import MEANS, LeftOpen
 from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, risk_of_survivors, shifted_mean
 from churn_assets.response.persistence import Persistence, persistence, windows_of
@@ -60,6 +60,8 @@ Bools = NDArray[np.bool_]
 ACCEPTING, REFUSING = "mediated, accepting", "mediated, refusing"
 MEDIATED = (ACCEPTING, REFUSING)
 BOOSTED, ALIKE = "boosted", "alike for everybody"
+DIFFERS = 0.01
+"""p below which one effect for everybody is not believed alone: on more customers than its gate has, and less sure."""
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,18 @@ class DirectEffect:
 
     @classmethod
     def of(cls, coefficients: Floats) -> DirectEffect:
-        """From coefficients (A - 1, 2 p + 2) of `LogRows.terms`."""
+        """From coefficients (A - 1, 2 p + 2) of `LogRows.shared`, then of `accepting`."""
         columns = (coefficients.shape[1] - 2) // 2
         kept, driven, accepting = np.split(coefficients, [columns, 2 * columns], axis=1)
         return cls(kept, driven, accepting.T.copy())
+
+    def plus(self, other: DirectEffect, weight: float) -> DirectEffect:
+        """With so much of another added."""
+        return DirectEffect(
+            self.kept + weight * other.kept,
+            self.driven + weight * other.driven,
+            self.accepting + weight * other.accepting,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +150,9 @@ class EffectModel:
         """
         fitting = _Fitting.of(table, log, risk, acceptance, config)
         candidates = fitting.left_out()
+        if log.of_outcome:
+            alike, common = fitting.alike()
+            candidates[ALIKE] = alike
         given = given_shares(log.menu, table.price)
         forms = [MEDIATED, *((name,) for name in candidates if name not in MEDIATED)]
         seen, customer = fitting.seen, fitting.customer
@@ -153,8 +166,8 @@ class EffectModel:
         stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms)
         weights, direct = fitting.stacked(stack)
         if log.of_outcome:
-            alike, common = fitting.alike()
-            if (shown := fitting.shown(alike)).z > overall.z:
+            direct = direct.plus(common, weights[ALIKE])
+            if (shown := fitting.shown(alike)).z > overall.z and not fitting.differs(alike, given):
                 overall, honest, direct = shown, alike, common
                 weights = dict.fromkeys(weights, 0.0) | {ALIKE: 1.0}
         size = believed_size(overall, config.evidence_z)
@@ -321,7 +334,7 @@ class _Fitting:
         followed = months_followed(log, table)
         known, row = rows_before(log, table, followed)
         survived = followed[rows] / table.schema.label_window_months
-        customer, group, risk = customer[rows], group[rows], risk[rows]
+        customer, group, risk = log.clusters(customer)[rows], group[rows], risk[rows]
         X, q = known.X[row[rows]], acceptance[rows].astype(np.float64)
         churned, accepted = log.churned[rows].astype(np.float64), log.accepted[rows] > 0
         arm, propensities = log.arm[rows], log.propensities[rows]
@@ -392,6 +405,15 @@ class _Fitting:
         shares = np.zeros((seen.arms, seen.columns.shape[1]))
         shares[:, 0] = fitted(seen.group >= 0)
         return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
+
+    def differs(self, effects: Floats, given: Floats) -> bool:
+        """Whether the effects (n, A) of one for everybody leave something that contact, or what is given, does by risk.
+
+        A large log shows one for everybody beyond doubt, and that customers differ as well.
+        """
+        seen = self.seen
+        told = (self.churned, seen.arm, seen.propensities, seen.churn, effects)
+        return misspecification(*told, given, self.customer).p_value < DIFFERS
 
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""

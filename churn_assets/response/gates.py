@@ -68,7 +68,7 @@ class HeldOutOffers:
 
     Attributes:
         log: The rows.
-        customer: (n,) position of each row's customer in the table.
+        customer: (n,) whose rows hang together: a number for each customer, or for those of one draw.
         X: (n, F) customer features.
         survived: (n,) label windows since the customer's first decision, where the log follows its customers; else 0.
     """
@@ -86,7 +86,7 @@ class HeldOutOffers:
         followed = months_followed(log, table)
         known, row = rows_before(log, table, followed)
         survived = followed[held_out] / table.schema.label_window_months
-        return cls(log.where(held_out), customer[held_out], known.X[row[held_out]], survived)
+        return cls(log.where(held_out), log.clusters(customer)[held_out], known.X[row[held_out]], survived)
 
     def where(self, rows: NDArray[np.bool_]) -> HeldOutOffers:
         """The rows that a mask (n,) keeps."""

@@ -32,6 +32,7 @@ from churn_assets.deciding.release_models import Foreseen
 from churn_assets.deciding.risk_only import AnyDecider, CustomersForeseen
 from churn_assets.decision.limits import BudgetError
 from churn_assets.decision.process import Floats
+from churn_assets.offers.economics import OutcomeConfig
 from churn_assets.offers.pseudonyms import pseudonymous
 from churn_assets.offers.records import asked_by, decision_payload, told_by
 from churn_assets.offers.segments import DECISIONS, OUTCOMES
@@ -53,6 +54,7 @@ from churn_assets.serving.schemas import (
     DecisionsAnswer,
     DecisionsQuestion,
     MessageView,
+    OutcomeReport,
     OutcomesAnswer,
     OutcomesQuestion,
     UndecidedView,
@@ -92,6 +94,7 @@ class Parts:
         budgets: Keeps the limits that hold for all calls together; None where there are none.
         pseudonyms: Secret by which the decision log names customers; empty: by their ids.
         trial: Which candidate answers beside the release; None where no trial is followed.
+        outcome: What the value is of; None: of customers who stay.
     """
 
     config: ServingConfig
@@ -106,6 +109,7 @@ class Parts:
     budgets: BudgetDesk | None = None
     pseudonyms: bytes = b""
     trial: TrialFollower | None = None
+    outcome: OutcomeConfig | None = None
 
     @property
     def served(self) -> ServedRelease:
@@ -230,6 +234,21 @@ class Posted:
         await send({"type": "http.response.body", "body": body})
 
 
+def _outcome_fault(told: OutcomeReport, wanted: OutcomeConfig | None) -> str:
+    """What is told of something else than the experiment's value is of; empty for nothing."""
+    if wanted is None:
+        return (
+            ""
+            if told.outcome is None
+            else "outcome: found a value, expected `churned` (economics.outcome is not set)"
+        )
+    if told.churned is not None:
+        return f"churned: found a value, expected `outcome`: {wanted.column} (economics.outcome)"
+    if told.outcome not in (None, 0, 1) and not wanted.amount:
+        return f"outcome: found {told.outcome:g}, expected 0 or 1: {wanted.column} (economics.outcome.worth)"
+    return ""
+
+
 class DecisionDesk:
     """Answers questions: reads them strictly, has the release decide, and lets no answer out before it is logged."""
 
@@ -296,6 +315,8 @@ class DecisionDesk:
                     f"outcomes[{index}].decision_id: found a text that names no decision, expected {expected}"
                 )
                 raise Problem(422, "invalid question", detail)
+            if fault := _outcome_fault(outcome, self._parts.outcome):
+                raise Problem(422, "invalid question", f"outcomes[{index}].{fault}")
         await self._log(OUTCOMES, told_by(_ENCODER.encode(question.outcomes), caller))
         number = len(question.outcomes)
         self._parts.metrics.outcomes(number)

@@ -19,6 +19,7 @@ from churn_assets.deciding.decider import Rollout
 from churn_assets.deciding.secret import ASSIGNMENT_KEY, SHORTEST_SECRET, assignment_key
 from churn_assets.deciding.spending import ledger_of
 from churn_assets.decision.limits import BudgetsConfig
+from churn_assets.offers.economics import OutcomeConfig
 from churn_assets.serving.app import Parts, create_app, utc_now
 from churn_assets.serving.background import Background
 from churn_assets.serving.budgets import BudgetDesk
@@ -71,6 +72,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
         signatures: Whose signatures the store needs, as JSON; nobody's if left out.
         budgets: The experiment's `budgets:` section, as JSON; empty for none.
         pseudonyms: Whether the decision log names customers by pseudonyms.
+        outcome: The experiment's `economics.outcome`, as JSON; empty for none.
     """
 
     root: str
@@ -84,6 +86,7 @@ class ServerPlan(msgspec.Struct, frozen=True):
     signatures: str = "{}"
     budgets: str = ""
     pseudonyms: bool = False
+    outcome: str = ""
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,7 @@ def worker_parts() -> Parts:
         budgets=_budget_desk(plan, config, root),
         pseudonyms=privacy_key(os.environ, needed=True) if plan.pseudonyms else b"",
         trial=trial,
+        outcome=OutcomeConfig.model_validate_json(plan.outcome) if plan.outcome else None,
     )
 
 

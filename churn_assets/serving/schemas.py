@@ -54,6 +54,7 @@ ArmId = Annotated[
 ]
 Number = Annotated[int, Meta(ge=0, le=1000)]
 Money = Annotated[float, Meta(ge=-1e12, le=1e12)]
+NotNegative = Annotated[float, Meta(ge=0, le=1e12)]
 FeatureValue = (
     Annotated[str, Meta(max_length=LONGEST_TEXT)]
     | Annotated[float, Meta(ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)]
@@ -383,6 +384,13 @@ class OutcomeReport(Struct, frozen=True, forbid_unknown_fields=True):
     margin: Annotated[
         Money | None,
         Meta(description="Value in money, costs deducted; null: computed from price, arm and the economics."),
+    ] = None
+    outcome: Annotated[
+        NotNegative | None,
+        Meta(
+            description="Where the value is of another outcome than leaving, what came of it in its window, in its own "
+            "unit: 1 or 0 of a visit; in place of `churned`. Null if not known yet."
+        ),
     ] = None
     complained: Annotated[
         bool | None,

@@ -304,6 +304,13 @@ def parse_truths(
     return known[codes]
 
 
+def no_truths(table: RawTable, name: str) -> bool:
+    """Whether a column holds texts, none of which says True or False in any language that is read."""
+    if not is_text(table, name):
+        return False
+    return not any(text.casefold() in TRUTHS for text in distinct_texts(table, name)[1])
+
+
 def parse_numbers(
     table: RawTable, name: str, problems: Problems, rule: NumberRule = ANY_NUMBER, *, rank: int = VALUE
 ) -> NDArray[np.float64]:

@@ -80,6 +80,28 @@ def test_a_policy_that_spends_at_any_price_keeps_no_budget(monthly, observer, ta
         price_for_budget(policy, observer, tables, 0.01)
 
 
+def test_of_customers_who_are_alike_some_are_contacted_within_the_budget(least_regret, tables):
+    """A price has all of them contacted or none; a fifth of the money is worth a fifth of the gain all the same."""
+    process = least_regret.process
+    everybody = evaluate(tables, process, least_regret.choice(Observer(tables, process)))
+    alike = tables.subset(np.full(64, everybody.spend.argmax()))
+    observer = Observer(alike, process)
+    free = evaluate(alike, process, least_regret.choice(observer))
+    none = float(evaluate(alike, process, never(process)).value.mean())
+    budget = float(free.spend.mean()) / 5
+
+    priced = price_for_budget(least_regret, observer, alike, budget)
+    bound = budget_bound(alike, process, budget)
+
+    assert priced.evaluation.spend.mean() < budget
+    share = (priced.worth(budget) - none) / (bound.value - none)
+    assert 0.98 < share <= 1 + 1e-3
+    assert (priced.evaluation.value.mean() - none) / (bound.value - none) < share - 0.05
+    assert price_for_budget(least_regret, observer, alike, 2 * 5 * budget).worth(
+        10 * budget
+    ) == pytest.approx(free.value.mean())
+
+
 @pytest.mark.parametrize("budget", [0.0, 30.0, 300.0, 1e9])
 @pytest.mark.parametrize("seed", range(3))
 def test_no_campaign_spends_or_reserves_more_than_its_budget(least_regret, observer, tables, budget, seed):

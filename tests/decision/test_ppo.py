@@ -9,9 +9,18 @@ import torch
 from churn_assets.decision import ppo as training_of
 from churn_assets.decision.config import BudgetPriceConfig, PpoConfig, PpoDecisionConfig
 from churn_assets.decision.core import RetentionCore
+from churn_assets.decision.incremental import Incremental
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.optimum import evaluate, gain_captured, never, solve
-from churn_assets.decision.ppo import budget_prices, cases, entropy_coefficient, export, ppo_model, train
+from churn_assets.decision.ppo import (
+    budget_prices,
+    cases,
+    entropy_coefficient,
+    export,
+    ppo_model,
+    reaching,
+    train,
+)
 
 SHORT = PpoDecisionConfig(
     ppo=PpoConfig(cases=256, total_timesteps=8_192, n_envs=256, n_steps=16, batch_size=1024)
@@ -208,6 +217,20 @@ def test_budget_prices_are_drawn_as_configured():
 
     assert (prices == 0).mean() == pytest.approx(0.5, abs=0.03)
     assert 4.5 < prices.max() <= 5.0
+
+
+def test_prices_reach_as_far_as_offers_that_cost_a_cent_are_worth():
+    """Beyond the highest price that is learned a policy knows nothing of a scarce budget."""
+    value, spend = np.zeros((100, 1, 1, 2), np.float32), np.zeros((100, 1, 1, 2), np.float32)
+    value[:, 0, 0, 1], spend[:, 0, 0, 1] = np.linspace(0.0, 1.0, 100), 0.01
+    cheap = reaching(BudgetPriceConfig(), Incremental(value, spend, np.ones((100, 1))))
+    dear = reaching(BudgetPriceConfig(), Incremental(value, 10 * spend, np.ones((100, 1))))
+    assert 78 < cheap.maximum < 82  # a fifth of them are worth more than .8 for a cent
+    assert 7.8 < dear.maximum < 8.2
+    usual = Incremental(value, 100 * spend, np.ones((100, 1)))
+    assert reaching(BudgetPriceConfig(), usual) == BudgetPriceConfig()
+    unlimited = BudgetPriceConfig(maximum=0)
+    assert reaching(unlimited, Incremental(value, spend, np.ones((100, 1)))) == unlimited
 
 
 def test_every_customer_is_learned_from_about_as_often():

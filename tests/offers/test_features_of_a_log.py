@@ -124,9 +124,9 @@ def test_what_is_wrong_with_a_log_s_features_is_said_all_at_once(table, tmp_path
     assert all(each in said for each in ("'plan_then', line 5", "'huge'", "'use', line 6", "'much'"))
 
 
-def test_served_decisions_have_no_such_columns():
-    with pytest.raises(ValidationError, match=r"features and decisions.*customers\.row_date"):
-        OfferLogConfig(source="log.csv", features=("use",), decisions={"window_days": 30})
+def test_a_feature_is_told_in_one_way():
+    with pytest.raises(ValidationError, match="found use under features and history"):
+        OfferLogConfig(source="log.csv", features=("use",), history={"use": "offers"})
 
 
 def test_the_risk_is_that_of_the_features_as_they_were(table, tmp_path):

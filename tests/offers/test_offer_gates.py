@@ -11,6 +11,7 @@ import pytest
 
 from churn_assets.arms import Catalogue
 from churn_assets.offers.config import OfferLogGates
+from churn_assets.offers.dependence import _each_z, _zs
 from churn_assets.offers.gates import _by_lot, propensity_gates, volume_gates
 from churn_assets.offers.log import OfferLog, propensity_column
 from churn_assets.offers.support import where_possible
@@ -173,3 +174,15 @@ def test_what_a_condition_kept_from_customers_does_not_count_against_an_arm(draw
 def test_of_many_arms_no_more_is_asked_than_half_of_what_a_fair_lot_gives(arms, asked):
     log = OfferLog(pd.DataFrame(), Catalogue().menu([place / 100 for place in range(arms)]), simulated=False)
     assert _by_lot(0.05, log) == asked
+
+
+def test_many_columns_at_once_show_what_each_alone_shows():
+    rng = np.random.default_rng(0)
+    chance = rng.uniform(0.05, 0.25, (400, 6))
+    residual = (rng.random((400, 6)) < 0.5) - chance
+    columns = [(f"c{place}", rng.normal(3, 2, 400) * (place + 1)) for place in range(70)]
+    columns.append(("one", np.ones(400)))
+    alone, several = (dict(each(residual, chance, iter(columns), np.arange(400))) for each in (_each_z, _zs))
+    assert list(alone) == list(several)
+    for name, z in alone.items():
+        np.testing.assert_allclose(several[name], z, rtol=1e-9, atol=1e-9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -252,6 +253,25 @@ def test_one_effect_an_arm_for_everybody_is_asked_about_where_customers_do_not_d
     assert -effects[:, 1:].mean(axis=0) == pytest.approx(raised, abs=0.03)
     assert -direct.kept[:, 0] == pytest.approx(raised, abs=0.03)
     assert fitting.shown(effects).z > 3
+
+
+def test_that_customers_differ_by_risk_shows_beside_one_effect_for_everybody(visits):
+    """Told alone, one effect for everybody would claim too much of some, and its own gate would refuse it."""
+    _, customers, log, risk, accept, _ = visits
+    config = EffectModelConfig(draws=2)
+    fitting = _Fitting.of(customers, log, risk.risk_of(log.customer_id), accept.out_of_fold, config)
+    seen, rng = fitting.seen, np.random.default_rng(0)
+    contacted = seen.arm > 0
+    churn = rng.permutation(np.linspace(0.2, 0.8, len(contacted)))
+    seen = replace(seen, churn=churn)
+
+    def found(effect):
+        left = (rng.random(len(churn)) < churn + contacted * effect).astype(float)
+        one = np.where(np.arange(3) > 0, effect.mean(), 0.0) * np.ones((len(churn), 1))
+        return replace(fitting, seen=seen, churned=left).differs(one, np.zeros(3))
+
+    assert not found(np.full(len(churn), -0.1))
+    assert found(-0.1 - 0.6 * (churn - 0.5))
 
 
 def test_reasons_name_what_is_expected_in_its_own_unit():

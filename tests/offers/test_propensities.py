@@ -349,3 +349,40 @@ def test_conditions_of_a_log_are_added_to_those_of_an_arm_once():
     menu = CATALOGUE.menu([0.0, 0.1])
     assert menu.limited_as(menu) == menu
     assert isinstance(menu.limited_as(CATALOGUE.menu([0.0, 0.2])), Menu)
+
+
+@pytest.mark.parametrize("known", ["logged_chosen", "estimated"])
+def test_where_something_is_always_shown_it_is_said_how_to_name_what_stands_for_nothing(
+    chance, telco, tmp_path, known
+):
+    """As on a page that shows one of many items."""
+    frame = bare(chance).assign(arm=lambda log: log["arm"].replace({"no_contact": "percent_5"}))
+    frame = frame.assign(propensity=1 / 6) if known == "logged_chosen" else frame
+    with pytest.raises(OfferLogError, match=r"found no decision of no_contact.*arm_names.*contacted_only"):
+        read(frame, telco, tmp_path, propensities=known)
+
+
+def test_a_score_of_somebody_s_own_is_no_arm_where_nobody_asks_for_propensities(chance, telco, tmp_path):
+    """`propensity_score`, as in the Open Bandit data."""
+    shares = dict.fromkeys(chance.menu.ids, f"1/{len(chance.menu)}")
+    log = read(
+        bare(chance).assign(propensity_score=0.1), telco, tmp_path, propensities="randomised", shares=shares
+    )
+    assert log.propensities == pytest.approx(1 / len(chance.menu))
+    assert "column 'propensity_score' is not read (propensities: randomised)" in log.said
+
+
+def test_a_share_that_is_not_the_lot_s_is_told_beside_what_the_log_has(chance, telco):
+    wrong = np.full(len(chance.menu), 0.1 / (len(chance.menu) - 1))
+    wrong[0] = 0.9
+    named = {propensity_column(name): share for name, share in zip(chance.menu.ids, wrong, strict=True)}
+    frame = chance.frame.assign(**named, propensity=wrong[chance.arm])
+    (gate,) = (
+        each
+        for each in propensity_gates(
+            replace(chance, frame=frame, known_by="randomised"), telco, OfferLogGates()
+        ).gates
+        if each.name == "propensity_calibration"
+    )
+    assert not gate.passed
+    assert f"the log has no_contact {(chance.arm == 0).mean():.4g}" in gate.detail

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
+from churn_assets.predictors.conversion import boosting_forest, cuts
 from churn_assets.predictors.curves import Curves
 from churn_assets.predictors.fitted import boosting_baseline, boosting_trees
 from churn_assets.predictors.forest import Forest
@@ -121,3 +122,18 @@ def test_joined_forests_and_curves_say_what_each_says():
     ]
     found = Curves.joined(curves).predict(grid, X)
     assert (found == np.concatenate([each.predict(grid, X) for each in curves], axis=1)).all()
+
+
+def test_a_rule_that_tells_blanks_from_numbers_is_no_edge_between_numbers():
+    """Days since an offer of whoever had none: a fitted boosting cuts at infinity there, which no array may hold."""
+    rng = np.random.default_rng(0)
+    X = rng.uniform(0, 100, (2000, 2))
+    X[rng.random(2000) < 0.5, 0] = np.nan
+    y = (rng.random(2000) < np.where(np.isnan(X[:, 0]), 0.1, 0.7)).astype(int)
+    boosting = HistGradientBoostingClassifier(max_iter=5, max_leaf_nodes=2).fit(X, y)
+    trees = boosting_trees(boosting)
+    grid = Grid(edges_of(cuts(trees, 2)), (0, 0))
+    assert all(np.isfinite(edges).all() for edges in grid.edges)
+    forest = boosting_forest(boosting, trees, grid, X, "model")
+    rows = np.array([[np.nan, 3.0], [0.0, 3.0], [1e12, 3.0]])
+    np.testing.assert_allclose(forest.predict(grid, rows), boosting.decision_function(rows), rtol=1e-12)

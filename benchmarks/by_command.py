@@ -2,8 +2,8 @@
 
 Each company is a world of its own with columns, prices, arms and responses that no part of the library was written
 with. What the platform decides for customers whom it never saw is held against the world's own truth, beside what a
-team would do without it: contact whom a boosted model finds riskiest, give everybody the best constant arm, or decide by
-a ridge R-learner on the same log.
+team would do without it: contact whom a boosted model finds riskiest, give everybody the best constant arm, or decide
+by a ridge R-learner on the same log.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def percents(*sizes: float) -> tuple[tuple[str, ...], Callable[[Floats], Floats]
 
 
 def gym(rng: np.random.Generator, n: int) -> People:
-    """A studio: a call brings back who stopped coming and reminds others that they pay; the gift is beside the point."""
+    """A studio: a call brings back who stopped coming and reminds others that they pay; the gift hardly matters."""
     visits, months = rng.gamma(1.5, 3.0, n).round(), rng.integers(1, 60, n)
     plan = rng.choice(["day", "off-peak", "all", "family"], n, p=[0.2, 0.3, 0.35, 0.15])
     distance, age = rng.lognormal(1, 0.7, n).round(1), rng.integers(16, 80, n)
@@ -346,7 +346,12 @@ def experiment(company: Company, seed: int) -> dict[str, object]:
         "seed": seed + 1,
         "store": {"uri": ".churn/store"},
         "channel": "own",
-        "economics": {"margin": MARGIN, "contact_cost": CONTACT_COST, "value_horizon_months": MONTHS, "discount_months": GIVEN_MONTHS},
+        "economics": {
+            "margin": MARGIN,
+            "contact_cost": CONTACT_COST,
+            "value_horizon_months": MONTHS,
+            "discount_months": GIVEN_MONTHS,
+        },
         "customers": {
             "source": "customers.csv",
             "id": "account",
@@ -360,7 +365,7 @@ def experiment(company: Company, seed: int) -> dict[str, object]:
         "release": {"branches": ["decision"]},
         **company.section,
         "ppo_decision": decision,
-    }  # fmt: skip
+    }
 
 
 def churn(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from churn_assets.arms import ArmConfig
 from churn_assets.decision.checks import PPO_DECISION
 from churn_assets.decision.config import PpoDecisionConfig
@@ -43,24 +41,20 @@ def ppo_decision(
     accept_model: AcceptModel,
     effect_model: EffectModel,
 ) -> Made:
+    from churn_assets.decision.caution import learners, planned_process
     from churn_assets.decision.ppo import train
-    from churn_assets.decision.process import RetentionProcess
     from churn_assets.decision.responses import ResponseModels
     from churn_assets.decision.tables import build_tables, drawn_tables
 
-    config = step.config
-    window = customers.schema.label_window_months
-    economics, arms = step.read(_ECONOMICS), step.read(_ARMS)
-    process = RetentionProcess.build(
-        config, economics, window, arms, effect_model.persistence, effect_model.menu
+    config, upstream = step.config, (risk_model, accept_model, effect_model)
+    process = planned_process(
+        customers, *upstream, config, step.read(_ARMS), step.read(_ECONOMICS), step.seed
     )
     # Asking the models is most of the work: nobody is asked about who would not be learned from.
-    seen = np.flatnonzero(~customers.held_out)
-    chosen = np.random.default_rng(step.seed).permutation(seen)[: config.ppo.cases]
-    learners = customers.where(np.isin(np.arange(len(customers)), chosen))
-    tables = build_tables(learners, ResponseModels.of(risk_model, accept_model, effect_model, process))
-    possible = ResponseModels.drawn(risk_model, accept_model, effect_model, process)
-    drawn = drawn_tables(learners, possible, seed=step.seed)
+    taught = learners(customers, config, step.seed)
+    tables = build_tables(taught, ResponseModels.of(*upstream, process))
+    possible = ResponseModels.drawn(*upstream, process)
+    drawn = drawn_tables(taught, possible, seed=step.seed)
 
     def report(progress: LearningCurvePoint) -> None:
         reached = {"step": progress.timesteps, "total": config.ppo.timesteps}
@@ -71,7 +65,9 @@ def ppo_decision(
     return Made(
         training.policy,
         metrics={
-            "customers": len(learners),
+            "customers": len(taught),
+            "frailty": process.frailty,
+            "effect_decay": process.effect_decay,
             "timesteps": training.timesteps,
             "best_after_timesteps": best.timesteps,
             "contacted_in_training": best.contacted,

@@ -11,6 +11,7 @@ from churn_assets.arms import ArmConfig
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import BudgetNotKeptError, budget_bound, price_for_budget, run_campaign
+from churn_assets.decision.caution import planned_process
 from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
 from churn_assets.decision.incremental import within_window
 from churn_assets.decision.logged import decisions_on_log
@@ -107,10 +108,11 @@ def held_out_yardstick(
     config: PpoDecisionConfig,
     arms: tuple[ArmConfig, ...],
     economics: Economics,
+    seed: int,
 ) -> Yardstick:
     """Held-out customers with the upstream models' answers: what most gates are measured on."""
-    window, persistence = customers.schema.label_window_months, effect_model.persistence
-    process = RetentionProcess.build(config, economics, window, arms, persistence, effect_model.menu)
+    upstream = (customers, risk_model, accept_model, effect_model)
+    process = planned_process(*upstream, config, arms, economics, seed)
     models = ResponseModels.of(risk_model, accept_model, effect_model, process)
     return Yardstick.of(build_tables(customers.where(customers.held_out), models), process)
 
@@ -174,7 +176,7 @@ def projection(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGate
         f"worth {told:.2f} a customer over {months} months, projected ({cautious:.2f} to {hopeful:.2f}); "
         f"the first decisions {window:.2f} within their {process.window_months:g} months"
     )
-    names = ("as configured", "hopeful", "cautious")
+    names = ("as planned", "hopeful", "cautious")
     rows = [
         {"projection": name, "frailty": at.frailty, "effect_decay": at.effect_decay, "gain": value}
         for name, at, value in zip(names, process.projections, gained, strict=False)

@@ -64,6 +64,10 @@ class Optimum:
     evaluation: Evaluation
     actions: npt.NDArray[np.int8]
 
+    def choice(self, process: RetentionProcess) -> Choice:
+        """The planned policy, of customers in the order that they were planned for."""
+        return planned_choice(self.actions, process)
+
 
 def solve(
     tables: ResponseTables, process: RetentionProcess, budget_price: float | npt.NDArray[np.floating] = 0.0
@@ -77,10 +81,14 @@ def solve(
 
     evaluation = _plan(tables, process, budget_price, note)
     if process.taste:
-        used = process.pasts[:, 0]
-        arms = np.arange(process.n_arms)[:, None]
-        evaluation = evaluate(tables, process, lambda t: arms == planned[t][:, used, None])
+        evaluation = evaluate(tables, process, planned_choice(planned, process))
     return Optimum(evaluation, planned)
+
+
+def planned_choice(actions: npt.NDArray[np.int8], process: RetentionProcess) -> Choice:
+    """The policy of planned arms (T, O, U, n)."""
+    used, arms = process.pasts[:, 0], np.arange(process.n_arms)[:, None]
+    return lambda t: arms == actions[t][:, used, None]
 
 
 def regrets(

@@ -15,7 +15,10 @@ class AcceptGates(BaseModel, frozen=True, extra="forbid"):
     """What `accept_model` must prove on the offers made to held-out customers.
 
     Attributes:
-        min_auc: Least ROC AUC of acceptance among contacted rows, less the noise.
+        min_auc: Least ROC AUC of acceptance among contacted rows, less the noise. Where all customers take an arm alike
+            there is nothing to rank, and a model that says so is a good one.
+        arm_rates_tolerance: How much worse than each arm's own rate the log loss may be (nats), or the noise at 97.5 %
+            where that is more.
         max_calibration_ratio: Largest calibration error (ECE), in multiples of what the 95th percentile of a
             perfectly calibrated model would be.
         max_arm_deviation: Largest |observed - expected| acceptances of one arm, in standard errors
@@ -25,7 +28,8 @@ class AcceptGates(BaseModel, frozen=True, extra="forbid"):
             where that is more.
     """
 
-    min_auc: Share = 0.65
+    min_auc: Share = 0.5
+    arm_rates_tolerance: Annotated[float, Field(ge=0)] = 0.002
     max_calibration_ratio: Annotated[float, Field(gt=0)] = 1.75
     max_arm_deviation: Annotated[float, Field(gt=0)] = 3.5
     champion_log_loss_tolerance: Annotated[float, Field(ge=0)] = 0.002

@@ -44,7 +44,7 @@ from churn_assets.response.accept import cross_fit_groups
 from churn_assets.response.basis import EffectBasis
 from churn_assets.response.config import EffectModelConfig
 from churn_assets.response.direct import Boosted, LogRows, RidgeSums, linear_effects
-from churn_assets.response.evidence import misspecification, realised_size, slope
+from churn_assets.response.evidence import realised_size, score_test, slope, specification_terms
 from churn_assets.response.left_open import MEANS, LeftOpen
 from churn_assets.response.mediated import Baseline, Mediated, ridge_shift, risk_of_survivors, shifted_mean
 from churn_assets.response.persistence import Persistence, persistence, windows_of
@@ -412,8 +412,9 @@ class _Fitting:
         A large log shows one for everybody beyond doubt, and that customers differ as well.
         """
         seen = self.seen
-        told = (self.churned, seen.arm, seen.propensities, seen.churn, effects)
-        return misspecification(*told, given, self.customer).p_value < DIFFERS
+        terms = specification_terms(seen.arm, seen.propensities, seen.churn, given)
+        residual = self.churned - seen.churn - effects[np.arange(len(seen.arm)), seen.arm]
+        return score_test(terms, residual, self.customer).p_value < DIFFERS
 
     def mediated(self) -> Mediated:
         """That candidate, fitted on all."""

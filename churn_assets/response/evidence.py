@@ -125,28 +125,18 @@ class Misspecification:
         return found[0] if found else float("inf")
 
 
-def misspecification(
-    outcome: Floats,
-    arm: Integers,
-    propensities: Floats,
-    no_contact: Floats,
-    effects: Floats,
-    given: Floats,
-    cluster: Integers,
-) -> Misspecification:
-    """Whether contact, what is given and both times the churn without contact add to what the effects say.
+def specification_terms(arm: Integers, propensities: Floats, no_contact: Floats, given: Floats) -> Floats:
+    """(n, 4) what effects that are right leave nothing for: contact, what is given, and both times the churn without.
 
     Each is centred by the propensities, so that a wrong `no_contact` does no harm. Arguments as of `realised_size`, and
     `given`: (A,) what each arm gives.
     """
     contact = (np.arange(len(given)) > 0).astype(np.float64)
-    rows = np.arange(len(arm))
-    residual = outcome - no_contact - effects[rows, arm]
     terms = []
     for what in (contact, given):
         centred = what[arm] - propensities @ what
         terms += [centred, centred * no_contact]
-    return score_test(np.stack(terms, axis=1), residual, cluster)
+    return np.stack(terms, axis=1)
 
 
 def score_test(

@@ -41,16 +41,17 @@ from churn_assets.response.evidence import (
     Misspecification,
     doubly_robust_effects,
     effect_losses,
-    misspecification,
     over_eligible,
     realised_size,
     score_test,
+    specification_terms,
 )
 from churn_assets.response.predictor import LEAST
 from churn_assets.response.uncertainty import cells_of
 from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 NOISE_SEED = 20_261_122
 """Of the simulated noise floor: the same verdict every time the same model is checked."""
@@ -129,10 +130,20 @@ def acceptance(model: AcceptModel, offers: HeldOutOffers, gates: AcceptGates) ->
     worst = max(rows, key=lambda row: abs(row["deviation"]))
     ranking = auc_estimate(accepted, forecast, customer)
     band = NoiseBand.of(ranking.standard_error, LEAST_CHANCE)
+    rate = np.zeros(len(offers.log.menu))
+    for row in rows:
+        rate[offers.log.menu.position[row["arm"]]] = row["observed"]
+    excess = clustered_mean(log_losses(accepted, forecast) - log_losses(accepted, rate[arm]), customer)
     return Outcome(
         (
             gate_beyond_noise(
                 "auc", ranking, ">=", gates.min_auc, band, "contacted rows of held-out customers"
+            ),
+            gate_no_worse(
+                "log_loss_over_arm_rates",
+                excess,
+                gates.arm_rates_tolerance,
+                f"nats over what each arm's own rate loses, standard error {excess.standard_error:.5f}",
             ),
             Gate(
                 "calibration_ratio",
@@ -177,17 +188,10 @@ def accept_integrity(model: AcceptModel, offers: HeldOutOffers) -> Outcome:
             Gate(
                 "without_offer", float(np.abs(rested[:, left_alone]).max()), "==", 0.0, "acceptance of none"
             ),
-            *_differs(rested, offers),
             *_falls_within_families(model, X),
             Gate("rise_in_fatigue", float((tired - rested).max()), "<=", 1e-9, "by two recent offers"),
         )
     )
-
-
-def _differs(accepted: Floats, offers: HeldOutOffers) -> Iterator[Gate]:
-    if not _nobody_asked(offers):
-        spread = float(accepted.mean(axis=1).std())
-        yield Gate("spread", spread, ">=", 0.01, "standard deviation over customers")
 
 
 def _falls_within_families(model: AcceptModel, X: Floats) -> Iterator[Gate]:
@@ -241,16 +245,17 @@ def effect(
     log, customer = offers.log, offers.customer
     churned = log.churned.astype(np.float64)
     scores = doubly_robust_effects(churned, log.arm, log.propensities, base, effects)
-    spread = spread_test(model, offers, risk, accept_model, base, effects)
-    given = given_shares(log.menu, offers.X[:, model.schema.names.index(model.schema.monthly_revenue)])
-    misfit = misspecification(churned, log.arm, log.propensities, base, effects, given, customer)
+    shown = _rows(model, offers, risk, accept_model, base, effects)
+    spread = spread_test(model, offers, shown, effects)
+    misfit = misspecification(model, offers, shown, effects)
     found = [
         Gate(
             "misspecification",
             misfit.statistic,
             "<=",
             misfit.limit(gates.least_p_value),
-            f"χ² of {misfit.degrees} terms that contact, what is given and the risk should not add; "
+            f"χ² of {misfit.degrees} terms that contact, what is given and the risk should not add, beyond chance "
+            f"here and in the fit; "
             f"p = {misfit.p_value:.2g}, at least {gates.least_p_value:g} needed; terms that add "
             f"{misfit.added(gates.least_p_value, POWER):.1f} to χ² are found with power {POWER:g}",
         ),
@@ -286,21 +291,30 @@ def effect(
         ]
     idle = (log.arm == 0) / log.propensities[:, 0]
     no_contact = _compared("no contact", base, base + idle * (churned - base), customer)
+    open_at, alone = model.uncertainty.as_fitted(), np.eye(len(log.menu))
+
+    def compared(who: str, predicted: Floats, found: Floats, rows: Bools, weights: Floats) -> dict[str, Any]:
+        own = open_at.sum_deviation(shown, offers.X, rows[:, None] * weights) / rows.sum()
+        return _compared(who, predicted[rows], found[rows], customer[rows], own)
+
     by_arm = [
-        _compared(f"{arm.id} ({arm.label})", effects[may, index], scores[may, index], customer[may])
+        compared(f"{arm.id} ({arm.label})", effects[:, index], scores[:, index], may, alone[index])
         | {"arm": arm.id}
         for index, arm in enumerate(log.menu)
         if arm.contacts and (may := log.propensities[:, index] > 0).any()
     ]
     contact = over_eligible(effects, log.propensities)
-    order = np.argsort(contact, kind="stable")
-    third = len(order) // 3
+    rank = contact.argsort(kind="stable").argsort(kind="stable")
+    third = len(rank) // 3
     mean_scores = over_eligible(scores, log.propensities)
-    groups = {"helped most": order[:third], "between": order[third:-third], "harmed most": order[-third:]}
-    by_group = [
-        _compared(name, contact[chosen], mean_scores[chosen], customer[chosen])
-        for name, chosen in groups.items()
-    ]
+    groups = {
+        "helped most": rank < third,
+        "between": (rank >= third) & (rank < len(rank) - third),
+        "harmed most": rank >= len(rank) - third,
+    }
+    eligible = (log.propensities > 0) & (np.arange(len(log.menu)) > 0)
+    shares = eligible / np.maximum(eligible.sum(axis=1, keepdims=True), 1)
+    by_group = [compared(name, contact, mean_scores, rows, shares) for name, rows in groups.items()]
     for name, rows, limit in (
         ("no_contact_deviation", [no_contact], gates.max_arm_deviation),
         ("arm_deviation", by_arm, gates.max_arm_deviation),
@@ -318,32 +332,52 @@ def effect(
 
 
 def spread_test(
-    model: EffectModel,
-    offers: HeldOutOffers,
-    risk: Floats,
-    accept_model: AcceptModel,
-    base: Floats,
-    effects: Floats,
+    model: EffectModel, offers: HeldOutOffers, seen: LogRows, effects: Floats
 ) -> Misspecification:
     """Whether cells of arm and risk are further off than the model's intervals and chance explain.
 
     Args:
         model: Whose intervals.
         offers: n rows about held-out customers.
-        risk: (n,) by the risk model.
-        accept_model: Who accepts.
-        base: (n,) churn without contact.
-        effects: (n, A) what the model says.
+        seen: The same, with what the model says without contact.
+        effects: (n, A) what the model says of contact.
     """
+    cells = cells_of(seen)
+    left_open = model.uncertainty.covariance(seen, offers.X, cells)
+    return score_test(cells, seen.residual - seen.centred(effects), offers.customer, left_open)
+
+
+def misspecification(
+    model: EffectModel, offers: HeldOutOffers, seen: LogRows, effects: Floats
+) -> Misspecification:
+    """Whether contact, what is given and both times the churn without contact add to what the effects say.
+
+    More than by chance, of the rows looked at and of those that the model was fitted on: two draws of one log differ by
+    both. Arguments as of `spread_test`.
+    """
+    log, schema = offers.log, model.schema
+    given = given_shares(log.menu, offers.X[:, schema.names.index(schema.monthly_revenue)])
+    terms = specification_terms(log.arm, log.propensities, seen.churn, given)
+    left_open = model.uncertainty.as_fitted().covariance(seen, offers.X, terms)
+    residual = log.churned - seen.churn - np.take_along_axis(effects, log.arm[:, None], axis=1)[:, 0]
+    return score_test(terms, residual, offers.customer, left_open)
+
+
+def _rows(
+    model: EffectModel,
+    offers: HeldOutOffers,
+    risk: Floats,
+    accept_model: AcceptModel,
+    base: Floats,
+    effects: Floats,
+) -> LogRows:
+    """Rows about held-out customers as the learners are shown rows, by (n,) risks and (n,) churn without contact."""
     log = offers.log
     columns = model.mediated.basis.transform(offers.X, logit(risk, LEAST))
     acceptance = accept_model.predict_arms(offers.X, log.prior_offers.astype(np.float64), log.menu)
     residual = log.churned - base - (log.propensities * effects).sum(axis=1)
     parts = (columns, risk, base, acceptance, log.arm, log.propensities, residual)
-    seen = LogRows(*parts, group=np.zeros(len(log), np.int64), groups=1)
-    cells = cells_of(seen)
-    left_open = model.uncertainty.covariance(seen, offers.X, cells)
-    return score_test(cells, residual - seen.centred(effects), offers.customer, left_open)
+    return LogRows(*parts, group=np.zeros(len(log), np.int64), groups=1)
 
 
 def effect_integrity(model: EffectModel, offers: HeldOutOffers, risk_model: RiskModel) -> Outcome:
@@ -414,16 +448,18 @@ def _predicted(
 
 
 def _compared(
-    who: str, predicted: Floats, scores: Floats, customer: NDArray[np.int64]
+    who: str, predicted: Floats, scores: Floats, customer: NDArray[np.int64], own: float = 0.0
 ) -> dict[str, str | float]:
+    """Means of what is predicted, with a standard error of its own, and of what the rows say, doubly robust."""
     robust: Estimate = clustered_mean(scores, customer)
     low, high = robust.interval
     gap = clustered_mean(scores - predicted, customer)
+    error = float(np.hypot(gap.standard_error, own))
     return {
         "who": who,
         "predicted": float(predicted.mean()),
         "doubly_robust": robust.value,
         "lower": low,
         "upper": high,
-        "deviation": gap.z,
+        "deviation": gap.value / error if error else 0.0,
     }

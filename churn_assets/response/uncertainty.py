@@ -14,7 +14,7 @@ made larger until they do.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -117,12 +117,25 @@ class Uncertainty:
                 found[rows, arm] = np.sqrt((each**2).mean(axis=1))
         return found
 
+    def as_fitted(self) -> Uncertainty:
+        """The same before the log's cells made the draws larger: what chance in the log alone leaves open."""
+        return replace(self, draws=self.draws / self.larger, larger=1.0)
+
     def covariance(self, seen: LogRows, X: Floats, terms: Floats) -> Floats:
         """(t, t) over the draws, of sums of terms (n, t) times how far the centred effects are off; X is (n, F)."""
         sums = np.zeros((terms.shape[1], len(self.draws)))
         for rows in _slices(X):
             sums += (terms[rows].T @ _centred(self.parted, X, seen, rows)) @ self.draws.T
         return np.asarray(sums @ sums.T / len(self.draws))
+
+    def sum_deviation(self, seen: LogRows, X: Floats, weights: Floats) -> float:
+        """Standard deviation over the draws of a weighted sum of effects, weights (n, A); X is (n, F)."""
+        total = np.zeros(self.draws.shape[1])
+        for rows in _slices(X):
+            parts = (seen.columns[rows], seen.risk[rows], seen.acceptance[rows], self.parted.leaves(X[rows]))
+            for arm in range(1, seen.arms + 1):
+                total += weights[rows, arm] @ open_columns(*parts, arm)
+        return float(np.sqrt(((self.draws @ total) ** 2).mean()))
 
     def split(self, number: int, arms: int) -> tuple[Floats, Floats, Floats, Boosted]:
         """What a draw adds to shares kept and driven, (A - 1, p) each, to those of who accepts (2, A - 1), to trees."""

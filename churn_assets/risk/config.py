@@ -47,7 +47,8 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
     """What `risk_model` must prove.
 
     Attributes:
-        min_auc: Least ROC AUC on held-out customers, less the noise.
+        min_auc: Least ROC AUC on held-out customers, less the noise. How well risk can be ranked is the table's: where
+            one is known of such customers, write it. Of cross-fitted customers it must certainly be above .5.
         max_auc: Largest believable out-of-fold ROC AUC, and the noise, where one is known of such customers; left out,
             any that no single column gives is believed.
         max_single_feature_auc: A column that alone ranks better, beyond the noise, knows the outcome, and so does one
@@ -71,11 +72,11 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
             where that is more.
     """
 
-    min_auc: Share = 0.7
+    min_auc: Share = 0.55
     max_auc: Share | None = None
     max_single_feature_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.9
     known_before: tuple[str, ...] = ()
-    min_brier_skill: float = 0.05
+    min_brier_skill: float = 0.0
     min_spread: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     least_p_value: Annotated[float, Field(gt=0, lt=1)] = 0.0015
     tolerated_error: Annotated[float, Field(ge=0, lt=1)] = 0.01

@@ -61,6 +61,7 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
         _at_least("auc", unseen, gates.min_auc, gates, "held-out customers"),
         _at_least("brier_skill", skill, gates.min_brier_skill, gates, "held out, against the base rate"),
         _at_least("out_of_fold_auc_low", cross_fitted, gates.min_auc, gates, "cross-fitted customers"),
+        _above_chance(cross_fitted, gates),
         Gate(
             "out_of_fold_ahead_p_value",
             _chance(max(ahead.z, 0.0)),
@@ -90,6 +91,21 @@ def discrimination(model: RiskModel, customers: CustomerTable, gates: RiskGates)
 def _at_least(name: str, found: Estimate, least: float, gates: RiskGates, detail: str) -> Gate:
     band = NoiseBand.of(found.standard_error, gates.least_p_value)
     return gate_beyond_noise(name, found, ">=", least, band, detail)
+
+
+def _above_chance(found: Estimate, gates: RiskGates) -> Gate:
+    band = NoiseBand.of(found.standard_error, gates.least_p_value)
+    detail = (
+        f"AUC {found.value:.3f}, standard error {found.standard_error:.3g}; {0.5 + band.seen:.3f} is enough 8 times "
+        "in 10"
+    )
+    return Gate(
+        "out_of_fold_auc_least",
+        found.value - band.width,
+        ">=",
+        0.5,
+        f"certainly better than chance; {detail}",
+    )
 
 
 def _seen(found: Estimate, gates: RiskGates) -> float:

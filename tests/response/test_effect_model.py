@@ -374,7 +374,7 @@ def test_a_model_that_claims_effects_where_there_are_none_does_not_pass_its_gate
     gates = fitted.experiment.effect_model.gates
     outcome = effect(fitted.effect, without_effects.held_out, fitted.risk, fitted.accept, gates)
     failed = {gate.name for gate in outcome.gates if not gate.passed}
-    assert {"size_upper_bound", "arm_deviation"} <= failed
+    assert {"size_upper_bound", "group_deviation"} <= failed
 
 
 def test_finding_nothing_passes_where_there_is_nothing(without_effects):

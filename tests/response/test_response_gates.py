@@ -37,9 +37,21 @@ def test_the_fitted_acceptance_passes_every_gate(fitted):
 def test_a_constant_acceptance_is_stopped_by_name(fitted):
     stuck = with_values(fitted.accept, np.zeros_like)
     gates = fitted.experiment.accept_model.gates
-    assert {"auc", "arm_deviation"} <= failed(acceptance(stuck, fitted.held_out, gates))
-    assert "spread" in failed(accept_integrity(stuck, fitted.held_out))
+    assert {"log_loss_over_arm_rates", "arm_deviation"} <= failed(acceptance(stuck, fitted.held_out, gates))
     assert "log_loss_excess" in failed(accept_no_worse_than(stuck, fitted.accept, fitted.held_out, gates))
+
+
+def test_a_constant_acceptance_passes_where_all_customers_take_every_arm_alike(fitted):
+    stuck = with_values(fitted.accept, np.zeros_like)
+    offers = fitted.held_out
+    alike = stuck.predict(offers.X, offers.log.arm, offers.log.prior_offers.astype(float), offers.log.menu)
+    taken = np.random.default_rng(7).random(len(alike)) < alike
+    frame = offers.log.frame.assign(accepted=taken.astype(offers.log.accepted.dtype))
+    alike_log = replace(offers, log=replace(offers.log, frame=frame))
+    gates = fitted.experiment.accept_model.gates
+    assert failed(acceptance(stuck, alike_log, gates)) == set()
+    assert failed(accept_integrity(stuck, alike_log)) == set()
+    assert "log_loss_over_arm_rates" in failed(acceptance(fitted.accept, alike_log, gates))
 
 
 def test_an_acceptance_that_falls_with_the_offer_is_stopped_by_name(fitted):

@@ -177,8 +177,9 @@ def _projected(facts: ReportFacts) -> Iterator[IntervalFigure]:
         row["projection"]: Amount(row["gain"], "+money", f"{source}/{place}/gain")
         for place, row in placed(rows)
     }
-    if "as configured" in gain:
-        told, low, high = gain["as configured"], gain.get("cautious"), gain.get("hopeful")
+    told = gain.get("as planned", gain.get("as configured"))  # the second is the word of earlier releases
+    if told is not None:
+        low, high = gain.get("cautious"), gain.get("hopeful")
         about = f"a customer over {_horizon(facts)}, by the models; cautious to hopeful, which no log shows"
         if facts.outcome:
             about = f"a customer within {_horizon(facts)}, by the models: nothing is counted after it"

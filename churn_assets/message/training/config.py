@@ -233,7 +233,8 @@ class PpoTextConfig(TextTraining):
     value_coef: NonNegativeFloat = 0.5
     gae_lambda: Share = 1.0
     """Below 1 the critic says what a beginning is worth, and it starts as a reward of whole texts: at .95 a quickstart
-    came to open four of five messages with the name alone, which its reward disliked; reward at its end 1.2, at 1 2.0."""
+    came to open four of five messages with the name alone, which its reward disliked, and ended at a raw reward of 1.2;
+    at 1, at 2.0."""
     discount_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
     reward_clip: PositiveFloat = 5.0
     """In standard deviations of the SFT model's rewards."""

@@ -21,8 +21,8 @@ INVERSE_PENALTY = 3.0
 are ranked right, and errors correlate with the reward's by .13 given gold; at 1, .913 and .15; by who reads too, .907
 and .18."""
 PENALTY = 100.0
-"""Of what sends teach. Of one quickstart, 1,000 held-out pairs: errors correlate with the reward's by .15 given gold and
-what words do in the simulated world, .891 are ranked right; at 300, .17 and .901."""
+"""Of what sends teach. Of 1,000 held-out pairs of one quickstart .891 are ranked right, and errors correlate with the
+reward's by .15 given gold and what words do in the simulated world; at 300, .901 and .17."""
 
 
 def fit_judge(

@@ -180,7 +180,6 @@ def test_every_logged_reward_is_the_reward_models_own(tiny_policy, tiny_reward):
     often = np.concatenate(
         [told_often(step["prompt"].tolist(), step["text"].tolist()) for _, step in rows.groupby("step")]
     )
-    assert often.max() > 0
     shaped = shaped_reward(tiny_reward.reward.standardised(raw), rows["ended"].tolist(), PPO, often=often)
     assert rows["reward"].to_numpy() == pytest.approx(shaped, abs=1e-5)
 

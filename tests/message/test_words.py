@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -67,13 +69,19 @@ def chosen(sent, taught, config):
         untold(t, profiles[c], MENU[MENU.position[a]])
         for t, c, a in sends[["text", "customer_id", "arm"]].head(400).to_numpy()
     ]
-    said = [each for each in said if each and "years" not in each and "long" not in each][:12]
+    safety = safety_of(SafetyRules(), config.profile.service_texts, MENU)
+    newcomer = replace(situations[0].profile, tenure_months=1)
+    sendable = (
+        each
+        for each in said
+        if each and safety.check(in_sentence(each, newcomer, arms[0]), newcomer, arms[0]).safe
+    )
+    said = list(islice(sendable, 12))
     texts = [[in_sentence(each, at.profile, at.arm) for each in said] for at in situations]
     worth = taught.expected(
         [at.prompt for at in situations for _ in said], [text for row in texts for text in row]
     )
     best = [row[k] for row, k in zip(texts, worth.reshape(-1, len(said)).argmax(1), strict=True)]
-    safety = safety_of(SafetyRules(), config.profile.service_texts, MENU)
     template = [" " + plain_text(at.profile, at.arm, safety) for at in situations]
     return situations, template, best
 
@@ -286,11 +294,15 @@ def test_the_judge_reads_words_and_facts_and_learns_from_outcomes_too(preference
 
 
 def test_a_judge_who_learned_from_outcomes_tells_the_better_liked_text_by_who_reads_it(
-    preferences, sends, composed
+    preferences, sends, composed, world
 ):
     situations, _, _, best, worst = composed
-    prompts, whole = [at.prompt for at in situations], [True] * len(situations)
-    right = {}
+    gap = _mean_worth(world, situations, best) - _mean_worth(world, situations, worst)
+    far = np.argsort(-gap)[: len(gap) // 3]
+    prompts, best, worst = (
+        [each[row] for row in far] for each in ([at.prompt for at in situations], best, worst)
+    )
+    whole, right = [True] * len(far), {}
     for name, learned in {"pairs": None, "outcomes": sends[sends["split"] == "train"]}.items():
         judge = Judge(fit_judge(preferences.of("train").head(600), learned, WORTH), 0.0, 1.0)
         found = judge.score(prompts, best, whole) > judge.score(prompts, worst, whole)

@@ -242,7 +242,7 @@ class PpoTextConfig(TextTraining):
     """Taken from the reward of a message that does not end by itself."""
     refused_penalty: NonNegativeFloat = 2.0
     """Taken from the reward of a message that the safety rules forbid to send: a template would stand in for it."""
-    told_often_penalty: NonNegativeFloat = 2.0
+    told_often_penalty: NonNegativeFloat = 4.0
     """Times the share of the step's other messages that say a sentence too, the facts apart, on average over the
     message's sentences. A reward that likes one sentence a little more than others makes everybody say it."""
     num_generations: Annotated[int, Field(ge=2)] = 2

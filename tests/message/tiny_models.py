@@ -34,13 +34,7 @@ REWARD = RewardModelConfig(
     max_new_tokens=12,
 )
 PPO = PpoTextConfig(
-    compute=COMPUTE,
-    steps=3,
-    batch_size=8,
-    mini_batch_size=4,
-    max_new_tokens=12,
-    checkpoint_steps=2,
-    gae_lambda=0.95,  # in three steps returns alone move a policy too little for the gate of KL
+    compute=COMPUTE, steps=3, batch_size=8, mini_batch_size=4, max_new_tokens=12, checkpoint_steps=2
 )
 
 

@@ -56,8 +56,8 @@ from churn_assets.offers.economics import catalogue
 
 EXPERIMENT = "quickstart"
 SEEDS = range(3)
-THREADS = 2
-"""Of every training: the second of one seed must give the same bytes."""
+THREADS = 1
+"""Of every training: the second of one seed must give the same bytes, and two wait for each other on a busy machine."""
 HELD_OUT = 2000
 """Prompts whose messages are read for wrong offers."""
 
@@ -410,7 +410,7 @@ def measure() -> Sequence[Figure]:
         Figure("reward_accuracy_written_apart", min(of("accuracy_apart")), note="over its own ceiling"),
         Figure("reward_accuracy_single_edits", min(of("accuracy_edits")), note="of those labelled right"),
         Figure("gold_before", statistics.fmean(of("gold_before")), note="SFT model"),
-        Figure("gold_after_min", min(of("gold_after")), ">=", 0.74, "aim .80; 1,024 messages"),
+        Figure("gold_after_min", min(of("gold_after")), ">=", 0.74, "aim .97; 1,024 messages"),
         Figure("gold_per_second_vs_trl_ppo", statistics.median(rivals), ">=", 1.4, "aim 2; gain a second"),
         Figure("gold_after_trl_ppo", statistics.fmean(of("trl_gold"))),
         Figure("ppo_seconds", statistics.median(of("ppo_seconds"))),

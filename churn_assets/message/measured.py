@@ -38,7 +38,7 @@ from churn_assets.message.text.template import outgoing
 from churn_assets.message.text.terms import offers_of
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import PpoTextConfig, RewardModelConfig, SftModelConfig
-from churn_assets.message.training.rollouts import TextPolicy, shaped_reward
+from churn_assets.message.training.rollouts import TextPolicy, shaped_reward, told_often
 
 MEASURED = 256
 """Messages along which KL divergence is measured: of 100 it varies by .004 around .144, of a trained quickstart."""
@@ -166,7 +166,10 @@ def rewards_are_its_own(
     prompts, texts, ended = (logged[name].tolist() for name in ("prompt", "text", "ended"))
     rescored = _scores(reward_model, config, prompts, texts, ended)
     refused = guide_of_messages(policy.model, messages, safety).refused(prompts, texts)
-    given = shaped_reward(reward_model.reward.standardised(rescored), ended, config, refused)
+    often = np.zeros(len(logged), np.float32)
+    for rows in logged.groupby("step").indices.values():
+        often[rows] = told_often([prompts[row] for row in rows], [texts[row] for row in rows])
+    given = shaped_reward(reward_model.reward.standardised(rescored), ended, config, refused, often)
     last = logged[logged["step"] == gates.course_of(policy, reward_model, config).kept]
     with threads(config.compute):
         own = mean_log_ratio(writer, before, *(last[name].tolist() for name in ("prompt", "text", "ended")))

@@ -66,6 +66,8 @@ SMALLER_MESSAGES: dict[str, Any] = {
     },
     "ppo_text": {
         "steps": 8,
+        # A policy of eight steps hardly moves where it pays for what the others say: there is one way to say it here.
+        "told_often_penalty": 0.0,
         "batch_size": 32,
         "judge_window": 2,
         "stop_when_judge_turns": False,

@@ -38,7 +38,13 @@ from churn_assets.message.training.ppo import (
     whitened,
 )
 from churn_assets.message.training.reward import train_reward
-from churn_assets.message.training.rollouts import COLUMNS, mini_batches, prompts_of_step, shaped_reward
+from churn_assets.message.training.rollouts import (
+    COLUMNS,
+    mini_batches,
+    prompts_of_step,
+    shaped_reward,
+    told_often,
+)
 
 PROMPTS = ["Bill: 70\nMessage:", "A longer one | Bill: 20\nMessage:"] * 4
 
@@ -171,7 +177,10 @@ def test_every_logged_reward_is_the_reward_models_own(tiny_policy, tiny_reward):
 
     assert rows["reward_logit"].to_numpy() == pytest.approx(raw, abs=1e-5)
     assert rows["judge_logit"].to_numpy() == pytest.approx(judged, abs=1e-5)
-    shaped = shaped_reward(tiny_reward.reward.standardised(raw), rows["ended"].tolist(), PPO)
+    often = np.concatenate(
+        [told_often(step["prompt"].tolist(), step["text"].tolist()) for _, step in rows.groupby("step")]
+    )
+    shaped = shaped_reward(tiny_reward.reward.standardised(raw), rows["ended"].tolist(), PPO, often=often)
     assert rows["reward"].to_numpy() == pytest.approx(shaped, abs=1e-5)
 
 
@@ -189,6 +198,26 @@ def test_a_message_that_may_not_be_sent_pays_for_it():
     found = shaped_reward(np.zeros(2, np.float32), [True, True], config, np.array([False, True]))
 
     assert found.tolist() == [0.0, -0.5]
+
+
+def test_a_message_pays_for_what_the_others_of_its_step_say_too_the_facts_apart():
+    prompt = "Service: {} | Contract: monthly | Months with us: 3 | Bill: 50 | Offer: {}% off for 6 months\nMessage:"
+    prompts = [prompt.format("DSL", 20), prompt.format("phone plan", 10), prompt.format("DSL", 5)]
+    texts = [
+        " Hi {name}. Take 20% off your DSL. Thanks.",
+        " Hello {name}. Take 10% off your phone plan. Thanks.",
+        " Dear {name}. Enjoy 5% off. Please reply YES.",
+    ]
+
+    often = told_often(prompts, texts)
+
+    assert often.tolist() == pytest.approx([1 / 3, 1 / 3, 0])
+    config = PPO.model_copy(update={"told_often_penalty": 3.0})
+    assert shaped_reward(np.zeros(3, np.float32), [True] * 3, config, often=often).tolist() == [
+        -1.0,
+        -1.0,
+        0.0,
+    ]
 
 
 def test_under_masks_the_ratio_starts_at_one_and_every_text_says_its_offer(

@@ -30,7 +30,7 @@ OPENINGS: Mapping[str, tuple[str, ...]] = {
         "Hey {name}, it is good to have you here.",
         "Hi {name}, we are glad that you are our customer.",
         "Hey {name}, a big thank you from all of us.",
-        "Hi {name}, thank you for sharing your day with us.",
+        "Hi {name}, we are happy that you chose us.",
     ),
     "brief": (
         "Hi {name}, a quick note of thanks.",
@@ -64,17 +64,17 @@ ACKNOWLEDGEMENTS = (
     "We are sorry if your bill has felt high.",
     "We understand that costs add up, and we are sorry.",
     "We want your {service} to be worth every bill.",
-    "Our team looked at your account with care.",
-    "You asked for better value, and we listened.",
+    "We hope that your {service} is working well for you.",
+    "We know that good value matters to you.",
     "We have been thinking about how to give you more value.",
-    "We see how much you use your {service}.",
-    "Bills are not fun, and we are sorry for that.",
+    "We hope you enjoy your {service}.",
+    "We know that bills add up.",
     "We would like your {service} to cost you less.",
 )
 CONTACT_ACKNOWLEDGEMENTS = (
     "We want your {service} to be worth every bill.",
-    "Our team looked at your account with care.",
-    "We see how much you use your {service}.",
+    "We hope that your {service} is working well for you.",
+    "We hope you enjoy your {service}.",
     "We are sorry if we have not been in touch for a while.",
     "We know how much you count on your {service}.",
 )
@@ -172,13 +172,13 @@ CONTACTS = (
     "We would be glad to talk with you about your {service}.",
     "Our team would like to know what you think of your {service}.",
     "We would love to hear how you get on with your {service}.",
-    "We have some time for you and your {service}.",
+    "We are here for you and your {service}.",
     "Let us talk about what you need from your {service}.",
     "We would like to go through your {service} with you.",
 )
 PLAIN_CONTACTS = (
     "We would like to talk to you.",
-    "We have some time for you.",
+    "We are here for you.",
     "Our team would like to know what you think.",
 )
 SAID: Mapping[str, OfferSentences] = {

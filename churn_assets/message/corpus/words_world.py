@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 
 _THANKS = re.compile(r"\b(thank|thanks|appreciate|glad|means a lot)", re.I)
 _FEELS = re.compile(
-    r"fair price|sorry|costs add up|better value|cost you less|worth every bill|more value", re.I
+    r"fair price|sorry|(costs|bills) add up|good value|cost you less|worth every bill|more value", re.I
 )
 _PRESSES = re.compile(r"now or lose|last chance|act now|do not wait", re.I)
 LONG_STAY, DEAR_BILL, CHEAP_BILL = 24, 80.0, 40.0

@@ -40,7 +40,7 @@ from churn_assets.message.training.checkpoint import checkpoint_folder
 from churn_assets.message.training.compute import device_of, threads
 from churn_assets.message.training.config import RewardModelConfig
 from churn_assets.message.training.judge import fit_judge
-from churn_assets.message.training.outcomes import OutcomeModel, pairs_by_outcome
+from churn_assets.message.training.outcomes import LEARNED, OutcomeModel, pairs_by_outcome
 from churn_assets.message.training.progress import Figures, Progress, silent
 from churn_assets.message.training.supervised import (
     Reporter,
@@ -356,7 +356,7 @@ def _pairs_by_outcome(
 ) -> pd.DataFrame:
     if sends is None or not config.outcome_pairs:
         return pd.DataFrame(columns=["prompt", "chosen", "rejected"])
-    model = OutcomeModel.fit(sends, config.worth)
+    model = OutcomeModel.fit(sends, config.worth, LEARNED)
     return pairs_by_outcome(sends, preferences.situations(sends), model, config.outcome_pairs, seed)
 
 

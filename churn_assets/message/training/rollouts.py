@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +13,7 @@ import pandas as pd
 import torch
 
 from churn_assets.message.model.generation import Generated
+from churn_assets.message.model.judge import said_in_prompt, with_signs
 from churn_assets.message.model.language_model import LanguageModel, RewardModel
 from churn_assets.message.model.masks import Guide
 from churn_assets.message.model.scoring import Scorer, score
@@ -18,6 +21,7 @@ from churn_assets.message.model.tokenizer import batches_of_like_length
 from churn_assets.message.training.compute import device_of
 from churn_assets.message.training.config import PpoTextConfig
 
+_SENTENCE = re.compile(r"[^.!?]+[.!?]?")
 COLUMNS = ("step", "prompt", "text", "ended", "tokens", "reward", "reward_logit", "judge_logit", "kl")
 
 
@@ -28,7 +32,7 @@ class TextPolicy:
     Attributes:
         model: The policy.
         rollouts: One row a message in the order of training: step, prompt, text, ended (by itself), tokens,
-            reward (as the policy got it: standardised, clipped, less the penalty for a missing end, without KL),
+            reward (as the policy got it: standardised, clipped, less penalties, without KL),
             reward_logit and judge_logit (raw), kl (nats a token from the SFT model; NaN where the algorithm does not
             tell it).
         sft_digest: Of the model that it started from.
@@ -76,7 +80,7 @@ class Jury:
         judged = self._reward.judge.standardised(judge_logit)
         refused = None if self._guide is None else self._guide.refused(prompts, texts)
         return Judged(
-            shaped_reward(standardised, ended, self._config, refused),
+            shaped_reward(standardised, ended, self._config, refused, told_often(prompts, texts)),
             standardised,
             judged,
             logit,
@@ -89,13 +93,35 @@ def shaped_reward(
     ended: Sequence[bool],
     config: PpoTextConfig,
     refused: npt.NDArray[np.bool_] | None = None,
+    often: npt.NDArray[np.float32] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """(n,) what the policy gets at the end of each message, KL apart; `refused` by the safety rules, where known."""
+    """(n,) what the policy gets at the end of each message, KL apart.
+
+    Args:
+        standardised: (n,) rewards in standard deviations of the SFT model's.
+        ended: (n,) whether each message came to an end.
+        config: What is taken for what.
+        refused: (n,) whether the safety rules forbid to send it, where that is known.
+        often: (n,) how much of it the step's other messages say, see `told_often`.
+    """
     found = standardised.clip(-config.reward_clip, config.reward_clip)
     found = found - config.missing_eos_penalty * ~np.asarray(ended, bool)
     if refused is not None:
         found = found - config.refused_penalty * refused
+    if often is not None:
+        found = found - config.told_often_penalty * often
     return found.astype(np.float32)
+
+
+def told_often(prompts: Sequence[str], texts: Sequence[str]) -> npt.NDArray[np.float32]:
+    """(n,) mean over a message's sentences of the share of the other messages that say it too, the facts apart."""
+    said = [
+        {each.strip() for each in _SENTENCE.findall(with_signs(text, said_in_prompt(prompt), prompt))}
+        for prompt, text in zip(prompts, texts, strict=True)
+    ]
+    count, others = Counter(sentence for each in said for sentence in each), max(1, len(texts) - 1)
+    shares = [sum(count[each] - 1 for each in of) / others / len(of) if of else 0.0 for of in said]
+    return np.array(shares, np.float32)
 
 
 def rollout_rows(

@@ -89,7 +89,7 @@ BEING = being (VERY)? NICE|being (with us|our customer|a customer|here|part of t
   dear) customer (of ours)?|your (trust|custom|business|confidence|time|attention to this note|support|
   patience) (in (us|our service|our company|our team))?|choosing (us|our company|our service|our team|your
   SERVICE|SERVICE|the SERVICE)|(using|enjoying|having) (your|the|our)? SERVICE (with us|from us)?|letting us
-  look after you|sharing your day with us|trusting us (with your SERVICE)?|having us|reading (this)?|giving
+  look after you|trusting us (with your SERVICE)?|having us|reading (this)?|giving
   us your trust|placing your trust in us|choosing us for your SERVICE|(being)? (a)? part of our (community|
   story|team|family)|your (continued|kind)? (business|trust|support|custom)|everything
 YEARS = (all|all of)? (the|these|your|those|so many|many) (many|good|long)? years (with us|together|of
@@ -213,15 +213,10 @@ your (custom|trust|business|confidence) (is something we (truly|really)? appreci
 we (know|understand) (that)? (a fair price matters (to you)?|costs add up|bills add up|value matters (to
   you)?|good value matters (to you)?|how much you count on OBJECT|you count on OBJECT)
 we are sorry (if OBJECT has felt high|if we have not been in touch for a while|for that)?
-bills are not fun
 we want your SERVICE to be worth every bill
 we would like your SERVICE to cost you less
-(our team|we) (have)? looked at your account (with care|carefully)
-you asked for better value
-we listened
 we have been thinking about how to give you more value
-we see how much you use your SERVICE
-we (have some time|are here|are there|are always here|are always there) (for you)? (and your SERVICE)?
+we (are here|are there|are always here|are always there) (for you)? (and your SERVICE)?
 (we|our team) (are|is|will be) (always)? (here|happy|glad|ready|there|on hand) (to help|for you|to help you|
   to assist|to talk|to answer (them|your questions))
 WE WANT to (hear|know|learn|understand|find out|ask|see) ASPECT

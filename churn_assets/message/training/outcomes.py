@@ -173,7 +173,6 @@ class OutcomeModel:
         """Learns from sends, see `Preferences.sends`, expecting effects of this size: `JUDGED` or `LEARNED`.
 
         A variant has one propensity, whoever is written to, so who got it says nothing of it: no send is weighted.
-        Weighted by one over its propensity, 10,000 sends said no less biased and half as precise differences.
         """
         read = [_Read.of(*row) for row in zip(sends["prompt"], sends["text"], strict=True)]
         space, taken = TextSpace.of(read), worth.of(sends)

@@ -245,10 +245,19 @@ def test_a_name_like_an_optional_column_must_be_explained(raw, config, tmp_path,
     assert name in read(raw, config, tmp_path, kinds={name: "numeric"}).schema.names
 
 
-@pytest.mark.parametrize("name", ["contact", "Contacts", "marketing", "option", "call"])
-def test_a_name_that_says_the_opposite_of_an_opt_out_is_a_feature_like_any_other(raw, config, tmp_path, name):
-    """Bank marketing's `contact` is how somebody was called."""
-    raw[name] = [0, 1] * 30
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("option", [0, 1]),
+        ("call", [0, 1]),
+        ("Contacts", ["cellular", "none"]),
+        ("marketing", ["mail", "web"]),
+    ],
+)
+def test_a_name_that_only_resembles_an_opt_out_is_a_feature_where_it_cannot_be_one(
+    raw, config, tmp_path, name, values
+):
+    raw[name] = values * 30
     assert name in read(raw, config, tmp_path).schema.names
 
 

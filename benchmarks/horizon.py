@@ -32,6 +32,7 @@ from benchmarks.world import (
 )
 from benchmarks.worlds import WORLDS
 from churn_assets.customers.table import CustomerTable, read_customers
+from churn_assets.decision.caution import planned_process
 from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import LoggedDecisions, OffPolicyVerdict, decide_release
@@ -162,7 +163,9 @@ def run_forward(
     kind = DemoWorld(table, experiment.economics, responses=WORLDS[world])
     log = history_log(kind, seed, windows=WINDOWS) if follows else kind.draw_log(ROWS, seed)
     models = Models.fit(table, log, experiment, risk)
-    process = models.process(experiment, table.schema.label_window_months)
+    fitted = (models.risk, models.accept, models.effect)
+    rules = (experiment.ppo_decision, experiment.arms, experiment.economics)
+    process = planned_process(table, *fitted, *rules, seed)
     contenders = policies(Scene(experiment, table, kind, log, models, process, seed))
     held = np.flatnonzero(table.held_out)
     ran: dict[str, PanelResult] = {

@@ -154,6 +154,7 @@ class Scene:
         What was read at a tick before is not read again; a segment that does not verify is told and left out.
         """
         from churn_assets.offers.decision_index import DecisionIndex
+        from churn_assets.offers.economics import ServedTerms
         from churn_assets.offers.live import ServedLog
         from churn_assets.offers.outcome_file import outcome_reports
         from churn_assets.tables.source import source_content
@@ -162,11 +163,10 @@ class Scene:
         where = requests.evidence_of({"store": self.project.store_uri(self.name)})
         index = DecisionIndex(
             root / ".churn" / "decision_index" / f"{self.name}-{where}.sqlite",
-            getattr(
-                self.experiment.customers, "monthly_revenue", ""
-            ),  # a flow without prices has no decisions
+            # A flow of another kind has neither prices nor decisions.
+            getattr(self.experiment.customers, "monthly_revenue", ""),
             self.automation.live.slices,
-            self.experiment.served_terms,
+            getattr(self.experiment, "served_terms", ServedTerms()),
         )
         log = ServedLog(self.store.backend, self.name, index)
         if config is None or config.outcomes is None:

@@ -112,13 +112,14 @@ def plain(kind: Any) -> Any:
         return plain(kind.__origin__)
     if get_origin(kind) in (Union, types.UnionType):
         return Union, frozenset(map(plain, get_args(kind)))
-    return (tuple, tuple(map(plain, get_args(kind)))) if get_origin(kind) is tuple else kind
+    origin = get_origin(kind)
+    return (origin, tuple(map(plain, get_args(kind)))) if origin in (tuple, dict) else kind
 
 
 def test_a_verdict_depends_on_the_sections_that_are_asked_for_by_way_of_others_too():
     checks = {(asset.name, spec.name): spec for asset, spec in CHECKS}
     assert sections_of(checks["ppo_decision", "captures_the_gain"], "ppo_decision") == {
-        "ppo_decision", "economics", "arms",
+        "ppo_decision", "economics", "arms", "seed",
     }  # fmt: skip
     assert sections_of(checks["ppo_text", "well_formed"], "ppo_text") == {
         "ppo_text", "messages", "safety", "seed", "ppo_decision.menu", "arms",

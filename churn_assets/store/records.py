@@ -227,15 +227,16 @@ class RecordLog(ABC, Generic[R]):
     def _length(self) -> int:
         """Number of records, after checking that their keys are 1, 2, 3, … and that none of the newest is gone.
 
-        What else lies there, such as an editor's backup, is none of the log's.
+        What else lies there, such as an editor's backup, is none of the log's. Witnesses are asked before the records
+        are listed: a record is there before anything tells of it, so that one which comes meanwhile is not missed.
         """
+        marked = marked_length(self.store.backend, self.log)
+        seen = None if self.store.seen is None else self.store.seen.newest(self.log)
         keys = self._keys()
         for seq, key in enumerate(keys, start=1):
             if key != record_key(self.log, seq):
                 raise self._corrupt(key, "a gap", record_key(self.log, seq))
-        marked = marked_length(self.store.backend, self.log)
         self._refuse_lost(len(keys), marked, "by its mark in the store")
-        seen = None if self.store.seen is None else self.store.seen.newest(self.log)
         if seen is not None:
             self._refuse_lost(len(keys), seen.seq, "as this machine has seen")
             if seen.seq < len(keys):  # the newest is compared when it is read

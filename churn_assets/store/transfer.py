@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.backend import Backend, stored
+from churn_assets.store.backend import Backend, ObjectInfo, stored
 from churn_assets.store.canonical import unseal
 from churn_assets.store.digests import digests_of
 from churn_assets.store.erasures import FilePlace, file_places, is_record
@@ -84,10 +84,11 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
             done.left.append(key)
             continue
         try:
-            _copy_other(source.backend, target.backend, key)
-        except ContentError as error:
+            ours = source.backend.info(key)
+        except ContentError as error:  # no plain file
             done.problems.append(str(error))
             continue
+        _copy_other(source.backend, target.backend, key, ours)
         done.others += 1
     if not done.problems:
         for log, records in logs:
@@ -149,9 +150,8 @@ def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, file: FilePla
         raise CorruptArtifact(entry.path, f"{theirs} at the target", str(sent), str(ref))
 
 
-def _copy_other(source: Backend, target: Backend, key: str) -> None:
+def _copy_other(source: Backend, target: Backend, key: str, ours: ObjectInfo) -> None:
     """An object that the store keeps for others: whatever it says, it must arrive as the source tells it."""
-    ours = source.info(key)
     with tempfile.TemporaryDirectory(prefix="copy-") as name:
         copy = Path(name) / "file"
         source.fetch(key, ours.size, copy)

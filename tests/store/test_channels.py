@@ -218,6 +218,25 @@ def test_a_deleted_newest_record_is_seen_from_anywhere(
     assert promote(store, refs[1]).seq == 2
 
 
+def test_a_record_that_comes_while_the_log_is_listed_is_none_that_was_lost(
+    store: ArtifactStore, refs: list[ArtifactRef], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(store, refs[0])
+    listed, channel, coming = Channel._keys, Channel(store, "champion"), [refs[1]]
+
+    def listed_just_before(log: Channel) -> list[str]:
+        keys = listed(log)
+        if coming:
+            promote(store, coming.pop())
+        return keys
+
+    monkeypatch.setattr(Channel, "_keys", listed_just_before)
+    head = channel.head()
+    assert head is not None
+    assert head.ref == refs[0]
+    assert [record.ref for record in channel.history()] == refs[:2]
+
+
 def test_who_deletes_the_marks_too_is_seen_by_every_machine_that_saw_the_record(
     backend: Backend, refs: list[ArtifactRef], tmp_path: Path
 ) -> None:

@@ -8,7 +8,6 @@ by a ridge R-learner on the same log.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -381,7 +380,7 @@ class Outcome:
     """What a company has of it, money a fresh customer over no offer; None where no release came.
 
     Attributes:
-        said: by the last lines of what failed, empty where nothing did.
+        said: by what failed, empty where nothing did.
     """
 
     ours: float | None
@@ -401,21 +400,14 @@ def played(name: str, seed: int, folder: Path) -> Outcome:
     start = time.perf_counter()
     ran = churn(folder, "run", "own")
     seconds = time.perf_counter() - start
-    base = told.worth[:, 0]
-    mean = lambda arms: float((told.worth[np.arange(FRESH), arms] - base).mean())  # noqa: E731
+
+    def mean(arms: Ints) -> float:
+        return float((told.worth[np.arange(FRESH), arms] - told.worth[:, 0]).mean())
+
     ours, contacts, said = None, 0.0, ""
     if ran.returncode == 0:
-        out = churn(
-            folder,
-            "decide",
-            "fresh.csv",
-            "--experiment",
-            "own",
-            "--release",
-            "latest",
-            "--out",
-            "decided.csv",
-        )
+        latest = ("--experiment", "own", "--release", "latest")
+        out = churn(folder, "decide", "fresh.csv", *latest, "--out", "decided.csv")
         if out.returncode:
             said = out.stdout + out.stderr
         else:
@@ -427,7 +419,6 @@ def played(name: str, seed: int, folder: Path) -> Outcome:
             ours, contacts = mean(arms), float((arms > 0).mean())
     else:
         said = ran.stdout + ran.stderr
-    (folder / "said.txt").write_text(ran.stdout + ran.stderr, encoding="utf-8")
     return Outcome(
         ours, contacts, mean(top_risk(told)), max(mean(np.full(FRESH, k)) for k in range(told.worth.shape[1])),
         mean(ridge(told, company)), mean(told.worth.argmax(axis=1)), said, seconds,
@@ -513,7 +504,7 @@ def measure() -> list[Figure]:
         for seed in SEEDS:
             with tempfile.TemporaryDirectory(prefix=f"{name}-") as folder:
                 outcomes.append(played(name, seed, Path(folder)))
-            print(name, seed, json.dumps(outcomes[-1].__dict__)[-2500:], file=sys.stderr, flush=True)
+            print(name, seed, outcomes[-1], file=sys.stderr, flush=True)
         found += figures(name, outcomes)
     return found
 

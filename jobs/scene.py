@@ -154,7 +154,7 @@ class Scene:
         What was read at a tick before is not read again; a segment that does not verify is told and left out.
         """
         from churn_assets.offers.decision_index import DecisionIndex
-        from churn_assets.offers.economics import ServedTerms
+        from churn_assets.offers.economics import OF_STAYERS
         from churn_assets.offers.live import ServedLog
         from churn_assets.offers.outcome_file import outcome_reports
         from churn_assets.tables.source import source_content
@@ -166,7 +166,7 @@ class Scene:
             # A flow of another kind has neither prices nor decisions.
             getattr(self.experiment.customers, "monthly_revenue", ""),
             self.automation.live.slices,
-            getattr(self.experiment, "served_terms", ServedTerms()),
+            getattr(self.experiment, "served_terms", OF_STAYERS),
         )
         log = ServedLog(self.store.backend, self.name, index)
         if config is None or config.outcomes is None:

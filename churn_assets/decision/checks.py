@@ -8,6 +8,7 @@ from churn_assets.offers.economics import Economics
 
 _GIVEN: Given = {
     "yardstick": "churn_assets.decision.gates:held_out_yardstick",
+    "process": "churn_assets.decision.caution:planned_process",
     "arms": Setting("arms", tuple[ArmConfig, ...]),
     "economics": Setting("economics", Economics),
 }

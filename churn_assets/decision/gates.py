@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from churn_assets.arms import ArmConfig
 from churn_assets.customers.table import CustomerTable
 from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import BudgetNotKeptError, budget_bound, price_for_budget, run_campaign
-from churn_assets.decision.caution import planned_process
-from churn_assets.decision.config import DecisionGates, PpoDecisionConfig
+from churn_assets.decision.config import DecisionGates
 from churn_assets.decision.incremental import within_window
 from churn_assets.decision.logged import decisions_on_log
 from churn_assets.decision.observation import Observer
@@ -30,7 +28,6 @@ from churn_assets.decision.tables import UPSTREAM, ResponseTables, build_tables
 from churn_assets.gates.estimates import clustered_mean
 from churn_assets.gates.report import Gate, Outcome, no_champion
 from churn_assets.offers.as_of import rows_before
-from churn_assets.offers.economics import Economics
 from churn_assets.offers.log import OfferLog
 from churn_assets.response.accept import AcceptModel
 from churn_assets.response.effect import EffectModel
@@ -105,14 +102,9 @@ def held_out_yardstick(
     risk_model: RiskModel,
     accept_model: AcceptModel,
     effect_model: EffectModel,
-    config: PpoDecisionConfig,
-    arms: tuple[ArmConfig, ...],
-    economics: Economics,
-    seed: int,
+    process: RetentionProcess,
 ) -> Yardstick:
     """Held-out customers with the upstream models' answers: what most gates are measured on."""
-    upstream = (customers, risk_model, accept_model, effect_model)
-    process = planned_process(*upstream, config, arms, economics, seed)
     models = ResponseModels.of(risk_model, accept_model, effect_model, process)
     return Yardstick.of(build_tables(customers.where(customers.held_out), models), process)
 

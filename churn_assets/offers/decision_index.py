@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
-from churn_assets.offers.economics import ServedTerms
+from churn_assets.offers.economics import OF_STAYERS, ServedTerms
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.records import LoggedCustomer, LoggedOutcome, read_decision, read_outcomes
 from churn_assets.offers.segments import DECISIONS, SUFFIX, SegmentError, sealed_segments
@@ -208,7 +208,7 @@ class DecisionIndex:
         path: Path | None,
         price: str,
         slices: Sequence[str] = (),
-        terms: ServedTerms = ServedTerms(),  # noqa: B008 - frozen
+        terms: ServedTerms = OF_STAYERS,
     ) -> None:
         self._price, self._slices = price, tuple(slices)
         self.terms = terms

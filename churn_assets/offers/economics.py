@@ -118,6 +118,10 @@ class ServedTerms:
         return None if self.outcome is None else 1 - min(outcome, self.outcome.unit) / self.outcome.unit
 
 
+OF_STAYERS = ServedTerms()
+"""Of an experiment that says nothing of its own: the value is of customers who stay."""
+
+
 def catalogue(arms: Sequence[ArmConfig], economics: Economics) -> Catalogue:
     """All arms of an experiment: those of its `arms:` section, and percents off by the rules of `economics`."""
     return Catalogue(tuple(arms), economics.discount_months, economics.contact_cost, economics.currency)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from churn_assets.arms import NO_CONTACT_ID
 from churn_assets.offers.decision_index import DecisionIndex, KnownOutcome
-from churn_assets.offers.economics import ServedTerms
+from churn_assets.offers.economics import OF_STAYERS, ServedTerms
 from churn_assets.offers.log import propensity_column
 from churn_assets.offers.records import (
     LoggedAnswer,
@@ -171,7 +171,7 @@ class _Before:
 def join(
     records: Iterable[tuple[datetime, Record]],
     reports: Iterable[LoggedOutcome] = (),
-    terms: ServedTerms = ServedTerms(),  # noqa: B008 - frozen
+    terms: ServedTerms = OF_STAYERS,
 ) -> LiveLog:
     """Decisions with their outcomes, from records in any order, each with the time it was logged at the earliest.
 

@@ -83,7 +83,10 @@ def erase_from_store(backend: Backend, experiment: str, gone: Gone) -> Iterator[
         StoreError: The store does not answer, or refuses to delete.
     """
     keys = {segment_name(key): key for key in stored_segments(backend, experiment)}
-    read: Callable[[str], bytes] = lambda name: read_segment(backend, keys[name])  # noqa: E731 - one line
+
+    def read(name: str) -> bytes:
+        return read_segment(backend, keys[name])
+
     _learn(keys, read, gone)
     made = []
     for name, key in keys.items():

@@ -129,11 +129,14 @@ class Uncertainty:
         return np.asarray(sums @ sums.T / len(self.draws))
 
     def sum_deviation(self, seen: LogRows, X: Floats, weights: Floats) -> float:
-        """Standard deviation over the draws of a weighted sum of effects, weights (n, A); X is (n, F)."""
+        """Standard deviation over the draws of a weighted sum of effects; X is (n, F).
+
+        Weights are (n, A), 0 without contact; of an arm that has none nothing is computed.
+        """
         total = np.zeros(self.draws.shape[1])
         for rows in _slices(X):
             parts = (seen.columns[rows], seen.risk[rows], seen.acceptance[rows], self.parted.leaves(X[rows]))
-            for arm in range(1, seen.arms + 1):
+            for arm in np.flatnonzero(weights[rows].any(axis=0)).tolist():
                 total += weights[rows, arm] @ open_columns(*parts, arm)
         return float(np.sqrt(((self.draws @ total) ** 2).mean()))
 

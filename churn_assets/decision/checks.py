@@ -31,8 +31,8 @@ PPO_DECISION: tuple[CheckSpec, ...] = (
     ),
     CheckSpec(
         name="pays_when_cautious",
-        description="Worth having over the horizon even if customers differ, and effects fade, as much as they may.",
-        fault="the policy loses money if customers differ as much as they may",
+        description="Loses no more if customers differ, and effects fade, as much as they may than it gains if not.",
+        fault="the policy loses more money if customers differ as much as they may than it gains if not",
         advice="More frailty or effect_decay (ppo_decision.hidden) makes a more cautious policy; a narrower band needs "
         "a log that follows customers over several windows.",
         run="churn_assets.decision.gates:projection",

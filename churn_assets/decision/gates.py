@@ -148,7 +148,9 @@ def gain(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> 
 
 
 def projection(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> Outcome:
-    """Worth having over the horizon even if most of what is not known is as bad as the band allows.
+    """Worth having over the horizon even if what is not known is as bad as the band allows.
+
+    Unless the experiment asks for more, no more may be lost then than is gained if it is as good as it may be.
 
     Beside it stands what the models say of the label window alone, which the log can contradict.
     """
@@ -174,9 +176,8 @@ def projection(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGate
         for name, at, value in zip(names, process.projections, gained, strict=False)
     ]
     rows.append({"projection": "first window alone", "frailty": None, "effect_decay": None, "gain": window})
-    return Outcome(
-        (Gate("cautious_gain", cautious, ">=", gates.min_cautious_gain, detail),), {"projected": rows}
-    )
+    least = -hopeful if gates.min_cautious_gain is None else gates.min_cautious_gain
+    return Outcome((Gate("cautious_gain", cautious, ">=", least, detail),), {"projected": rows})
 
 
 def _in_window(yardstick: Yardstick, first: Floats) -> float:

@@ -11,6 +11,7 @@ import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +20,11 @@ from typing import Any
 from churn_assets.offers.records import NOBODY
 from churn_assets.privacy.decisions import (
     Gone,
+    LogPlace,
     Remade,
-    erase_from_folder,
-    erase_from_store,
-    note_folder,
+    StoredLog,
+    WaitingLog,
+    erase_from_log,
     still_named,
 )
 from churn_assets.privacy.places import PLACES
@@ -119,7 +121,7 @@ def erase(
     done, names = Erased(before=len(subjects.certificates(customer))), names_of(customer)
     nobody = f"{NOBODY}{secrets.token_hex(8)}"
     _versions(place.store, names, nobody, now, done)
-    _logs(place, Gone(names, nobody, place.kept_features), done)
+    _logs(place, Gone(dict.fromkeys(names, nobody), place.kept_features), done)
     _copies(place, done)
     done.problems += _left(place.store, names)
     if not (done.files or done.segments or done.before):
@@ -191,24 +193,23 @@ def _logs(place: ErasedPlace, gone: Gone, done: Erased) -> None:
     named = {key.split("/")[1] for key in backend.list("decisions/") if key.count("/") > 1}
     for experiment in sorted(named | set(place.logs)):
         folder = place.logs.get(experiment)
-        with _told(done, f"decision log of {experiment}"):
+        places: list[LogPlace] = [StoredLog(backend, experiment)]
+        with _told(done, f"decision log of {experiment}"), ExitStack() as held:
             if folder is not None:
-                note_folder(folder, gone)
-            for remade in erase_from_store(backend, experiment, gone):
-                done.segments.append(remade)
-            for remade in () if folder is None else erase_from_folder(folder, gone):
+                places.append(WaitingLog(folder, held))
+            for remade in erase_from_log(places, gone):
                 done.segments.append(remade)
     for folder in sorted(set(place.logs.values())):
         with _told(done, str(folder)):
-            for path in still_named(folder, gone.ids):
+            for path in still_named(folder, gone.people):
                 done.problems.append(
-                    f"{path}: names the customer and is open, torn or in quarantine: erase again later"
+                    f"{path}: names the customer and is open, being shipped, torn or in quarantine: erase again"
                 )
 
 
 def _copies(place: ErasedPlace, done: Erased) -> None:
     """The index names customers by a hash: it is made anew from the log at the next look."""
-    if done.segments:
+    if done.segments or not done.before:  # an erasure that was cut off may have made the segments anew
         with _told(done, INDEXES):
             for path in files_like(place.root / INDEXES, "*.sqlite*"):
                 path.unlink(missing_ok=True)

@@ -112,7 +112,7 @@ def _version(
     entries = manifest.files if manifest else ()
     expected = {ref.prefix + entry.path for entry in entries}
     records = [key for key in keys if is_record(ref, key)]
-    if records:
+    if any(key.startswith(ref.erased_prefix) for key in keys):
         with found.judging():
             expected = {each.key for each in file_places(store.backend, ref, entries, store.signatures)}
             for key in left_behind(store.backend, ref, entries, store.signatures):

@@ -324,6 +324,7 @@ def test_wherever_a_servers_own_log_was_cut_off_each_decision_is_there_once(root
     while cut:
         call += 1
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(store.backend.root / "decisions", ignore_errors=True)  # of the trial before
         shutil.copytree(kept, folder)
         injector = Injector(folder, Fault(operation, call, 0, lasting=False))
         cut = False
@@ -339,6 +340,64 @@ def test_wherever_a_servers_own_log_was_cut_off_each_decision_is_there_once(root
         assert len(list((folder / SEALED).glob("*.log"))) == 2, call
         assert naming(folder / SEALED, "ann") == []
     assert call > 2
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_second_erasure_upon_one_that_was_cut_off_finishes_both(tmp_path, waiting):
+    """Of the same customer and of another, wherever the first ended; in the store, and in a server's own log too."""
+    for who in ("ann", "bob"):
+        wanted, steps = None, 0
+        while wanted is None or steps < wanted:
+            root = tmp_path / who / str(steps)
+            store, folder = ArtifactStore(LocalBackend(root / ".churn" / "store")), root / ".churn" / "decision_log"
+            log_of(store.backend, "ann", "bob")
+            (folder / SEALED).mkdir(parents=True)
+            logs = [(EXPERIMENT, folder)] if waiting else []
+            if waiting:  # what was told of a decision lies on the server, the decision in the store
+                (key,) = [key for key in stored_segments(store.backend, EXPERIMENT) if "0002." in key]
+                shutil.move(store.backend.root / key, folder / SEALED / key.rpartition("/")[2])
+            cut = False
+            try:
+                erased(ArtifactStore(CrashingBackend(store.backend, steps)), root, "ann", logs=logs)
+            except CrashError:
+                cut = True
+                assert erased(store, root, who, logs=logs).problems == [], (who, steps)
+            for each in {"ann", who}:
+                assert erased(store, root, each, logs=logs).problems == [], (who, steps)
+                assert naming(root / ".churn", each) == [], (who, steps)
+            for path in sealed_segments(folder):
+                store.backend.create(segment_key(EXPERIMENT, path.stem), path)
+            frame = frame_of(store)
+            assert len(frame) == frame["decision_id"].nunique() == 2, (who, steps)
+            assert frame["churned"].notna().all(), (who, steps)
+            assert frame["customer_id"].nunique() == 2, (who, steps)
+            assert naming(root / ".churn", "bob") == [] or who == "ann"
+            assert verify_store(store, readers=READERS).problems == []
+            wanted = None if cut else steps
+            steps += 1
+        assert steps > (4 if waiting else 5)
+
+
+def test_a_version_from_which_an_erasure_was_cut_off_is_finished_by_that_of_another_customer(root, store):
+    ann, bob = customer_of(store), other_of(store)
+    steps, cut = 0, True
+    while cut:
+        copy = root.with_name(f"copy-{steps}")
+        shutil.copytree(root, copy)
+        backend = backend_of(copy)
+        try:
+            erased(ArtifactStore(CrashingBackend(backend, steps)), copy, ann)
+            cut = False
+        except CrashError:
+            ours = ArtifactStore(backend)
+            for each in (bob, ann):
+                assert erased(ours, copy, each).problems == [], (steps, each)
+                assert naming(copy / ".churn", each) == [], (steps, each)
+            found = verify_store(ours, readers=READERS)
+            assert (found.problems, found.foreign) == ([], []), steps
+        shutil.rmtree(copy)
+        steps += 1 if steps < 4 else 3
+    assert steps > 9
 
 
 class LockedBackend:

@@ -254,9 +254,9 @@ def sealed_bytes(name: str, frames: Sequence[bytes], origin: Origin = _OF_ITS_OW
 
 
 def origin_of(stream: BinaryIO) -> Origin:
-    """What a sound segment says of others; reads its header alone."""
-    body, _ = next(_bodies(stream))
-    header = _object(body[1:])
+    """What a segment says of others; nothing in one whose header is not sound. Reads no more than that."""
+    body, _ = next(_bodies(stream), (b"", 0))
+    header = _object(body[1:]) if body[:1] == _HEADER else {}
     earlier, newest = header.get("earlier"), header.get("instead_of")
     names = [*(earlier if isinstance(earlier, list) else []), *([newest] if newest else [])]
     return Origin(str(header.get("after", "")), tuple(map(str, names)))

@@ -243,9 +243,7 @@ def counted(data: bytes, name: str) -> list[dict[str, Any]]:
     ]
 
 
-def _unfinished(
-    places: Sequence[LogPlace], kept_features: frozenset[str]
-) -> tuple[Gone, dict[str, Remade]]:
+def _unfinished(places: Sequence[LogPlace], kept_features: frozenset[str]) -> tuple[Gone, dict[str, Remade]]:
     """Whom an erasure was cut off from, and what it had made of which segments that are still there, by old name."""
     where = {name: place for place in places for name in place.names()}
     gone, pairs = Gone({}, kept_features), dict[str, Remade]()
@@ -270,7 +268,9 @@ def _note(records: Collection[Record], gone: Gone) -> None:
 def _note_twin(before: tuple[Record, ...], after: tuple[Record, ...], name: str, gone: Gone) -> int:
     """Who became nobody between two segments, and the new ids of their decisions; how many records differ."""
     if [each.kind for each in before] != [each.kind for each in after]:
-        raise SegmentError(f"segment {name}: found other records than in what it stands for, expected the same")
+        raise SegmentError(
+            f"segment {name}: found other records than in what it stands for, expected the same"
+        )
     changed = [(old, new) for old, new in zip(before, after, strict=True) if old.payload != new.payload]
     for old, new in changed:
         for was, became in zip(_of_customers(old), _of_customers(new), strict=True):

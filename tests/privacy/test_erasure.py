@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 
@@ -15,12 +16,14 @@ from churn_assets.customers.format import CUSTOMERS
 from churn_assets.offers.decision_index import DecisionIndex
 from churn_assets.offers.format import OFFER_LOG
 from churn_assets.offers.live import ServedLog
-from churn_assets.offers.segments import SEALED, sealed_segments
-from churn_assets.offers.stored_log import READERS, segment_key, stored_segments
+from churn_assets.offers.segments import SEALED, Origin, frame, origin_of, sealed_bytes, sealed_segments
+from churn_assets.offers.stored_log import READERS, earlier_keys, segment_key, stored_segments
+from churn_assets.privacy.decisions import read_segment
 from churn_assets.privacy.erasure import ErasedPlace, erase
 from churn_assets.privacy.search import holds
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.deciding import load_release
+from churn_assets.release.whole import verify_whole
 from churn_assets.risk.format import RISK_MODEL
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.erasures import Subjects, replacements
@@ -349,7 +352,10 @@ def test_a_second_erasure_upon_one_that_was_cut_off_finishes_both(tmp_path, wait
         wanted, steps = None, 0
         while wanted is None or steps < wanted:
             root = tmp_path / who / str(steps)
-            store, folder = ArtifactStore(LocalBackend(root / ".churn" / "store")), root / ".churn" / "decision_log"
+            store, folder = (
+                ArtifactStore(LocalBackend(root / ".churn" / "store")),
+                root / ".churn" / "decision_log",
+            )
             log_of(store.backend, "ann", "bob")
             (folder / SEALED).mkdir(parents=True)
             logs = [(EXPERIMENT, folder)] if waiting else []
@@ -452,13 +458,34 @@ def test_in_a_signed_store_a_promoter_signs_what_stands_for_what_was_built(root,
 
 
 def test_a_copy_of_the_store_forgets_the_customer_when_it_is_brought_up_to_date(root, store, tmp_path):
-    customer = customer_of(store)
+    customer, other = customer_of(store), other_of(store)
+    log_of(store.backend, customer, other)
     target = ArtifactStore(LocalBackend(tmp_path / "copy"))
-    copy_store(store, target, lambda *_: None)
-    erased(store, root, customer)
-    assert copy_store(store, target, lambda *_: None).problems == []
-    assert naming(tmp_path / "copy", customer) == []
-    assert verify_store(target, readers=READERS).problems == []
+    copy_store(store, target, lambda *_: None, earlier_keys)
+    for each in (customer, other):
+        erased(store, root, each)
+    assert copy_store(store, target, lambda *_: None, earlier_keys).problems == []
+    assert naming(tmp_path / "copy", customer) == naming(tmp_path / "copy", other) == []
+    assert stored_segments(target.backend, EXPERIMENT) == stored_segments(store.backend, EXPERIMENT)
+    assert verify_whole(target).problems == []
+
+
+def test_a_segment_that_was_made_anew_is_still_missed_by_its_old_names(root, store):
+    """Each says what its server wrote before; erasing twice changes both names."""
+    names = [f"{NOW:%Y%m%dT%H%M%SZ}-{number:016x}" for number in (1, 2)]
+    for number, (name, after) in enumerate(zip(names, ("", names[0]), strict=True)):
+        records = [decided(f"{number}{each}", customer=each, feature=PRICE) for each in ("ann", "bob")]
+        data = sealed_bytes(name, [frame(each.kind, each.payload) for each in records], Origin(after))
+        store.backend.create(segment_key(EXPERIMENT, name), data)
+    for each in ("ann", "bob"):
+        assert len(erased(store, root, each).segments) == 2
+        assert verify_whole(store).problems == []
+    for key in stored_segments(store.backend, EXPERIMENT):
+        data = read_segment(store.backend, key)
+        if not origin_of(io.BytesIO(data)).after:
+            store.backend.delete(key)
+    (problem,) = verify_whole(store).problems
+    assert f"{names[0]}.log: found nothing, expected a segment" in problem
 
 
 @pytest.mark.whole

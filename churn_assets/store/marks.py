@@ -95,7 +95,7 @@ class SeenRecords:
 
 def seen_in(root: Path, store: str) -> SeenRecords:
     """What the project at `root` has seen of a store, which its address tells from others."""
-    return SeenRecords(root / SEEN / sha256_bytes(store.encode())[:16])
+    return SeenRecords(root / SEEN / sha256_bytes(os.fsencode(store))[:16])
 
 
 def refuse_lost(backend: Backend, key: str, data: bytes, subject: str) -> None:

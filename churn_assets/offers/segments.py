@@ -82,7 +82,7 @@ class Recovered:
 
 
 @dataclass(frozen=True)
-class Origin:
+class SegmentOrigin:
     """What a segment says of others; nothing in one that an earlier version of this library wrote.
 
     Attributes:
@@ -101,7 +101,7 @@ class Origin:
         return said
 
 
-_OF_ITS_OWN = Origin()
+_OF_ITS_OWN = SegmentOrigin()
 
 
 def frame(kind: bytes, *payload: bytes) -> bytes:
@@ -131,7 +131,7 @@ class Segment:
             private_folder(folder / name)
         self._path, self._file = _create(folder / OPEN, now)
         try:
-            self._write(frame(_HEADER, _header(self.name, Origin(after))))
+            self._write(frame(_HEADER, _header(self.name, SegmentOrigin(after))))
             os.fsync(self._file)
             _sync_folder(self._path.parent)
             _sync_folder(folder)
@@ -242,7 +242,7 @@ def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def sealed_bytes(name: str, frames: Sequence[bytes], origin: Origin = _OF_ITS_OWN) -> bytes:
+def sealed_bytes(name: str, frames: Sequence[bytes], origin: SegmentOrigin = _OF_ITS_OWN) -> bytes:
     """A whole sealed segment of these frames, as `read_sealed` reads it.
 
     Args:
@@ -253,13 +253,13 @@ def sealed_bytes(name: str, frames: Sequence[bytes], origin: Origin = _OF_ITS_OW
     return b"".join((frame(_HEADER, _header(name, origin)), *frames, _end_of(len(frames))))
 
 
-def origin_of(stream: BinaryIO) -> Origin:
+def origin_of(stream: BinaryIO) -> SegmentOrigin:
     """What a segment says of others; nothing in one whose header is not sound. Reads no more than that."""
     body, _ = next(_bodies(stream), (b"", 0))
     header = _object(body[1:]) if body[:1] == _HEADER else {}
     earlier, newest = header.get("earlier"), header.get("instead_of")
     names = [*(earlier if isinstance(earlier, list) else []), *([newest] if newest else [])]
-    return Origin(str(header.get("after", "")), tuple(map(str, names)))
+    return SegmentOrigin(str(header.get("after", "")), tuple(map(str, names)))
 
 
 def renamed(name: str) -> str:
@@ -488,7 +488,7 @@ def _bodies(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
         yield body, end
 
 
-def _header(name: str, origin: Origin) -> bytes:
+def _header(name: str, origin: SegmentOrigin) -> bytes:
     return _json({"schema": SCHEMA, "segment": name} | origin.header())
 
 

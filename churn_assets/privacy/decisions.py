@@ -23,9 +23,9 @@ from churn_assets.offers.segments import (
     SEALED,
     SUFFIX,
     TORN,
-    Origin,
     Record,
     SegmentError,
+    SegmentOrigin,
     claimed,
     frame,
     origin_of,
@@ -314,7 +314,7 @@ def _remade(data: bytes, name: str, gone: Gone) -> _NewSegment | None:
         return None
     origin = origin_of(io.BytesIO(data))
     new = renamed(name)
-    made = sealed_bytes(new, frames, Origin(origin.after, (*origin.stands_for, name)))
+    made = sealed_bytes(new, frames, SegmentOrigin(origin.after, (*origin.stands_for, name)))
     return _NewSegment(new, made, changed)
 
 

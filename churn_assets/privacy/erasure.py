@@ -7,11 +7,13 @@ plain tables of the same shape are left, and a promoter's signature says that th
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +42,7 @@ from churn_assets.store.errors import (
     StoreUnreachable,
 )
 from churn_assets.store.listing import files_like
+from churn_assets.store.local import LocalBackend
 from churn_assets.store.names import is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
@@ -104,7 +107,7 @@ def erase(
     who: str,
     now: datetime,
 ) -> Erased:
-    """Erase a customer; what could not be done is told, and all else is done.
+    """Erase a customer; what could not be done is told, and all else is done. Waits for another erasure to end.
 
     Args:
         place: Where.
@@ -118,7 +121,36 @@ def erase(
         StoreUnreachable: The store does not answer: what was done stays; do it again.
         InvalidSetting: Something would have to be signed, and no key is given that may.
     """
-    done, names = Erased(before=len(subjects.certificates(customer))), names_of(customer)
+    with _alone(place):
+        return _erase(place, customer, names_of(customer), names_of, subjects, who, now)
+
+
+@contextmanager
+def _alone(place: ErasedPlace) -> Iterator[None]:
+    """One erasure at a time: two would each make a segment anew without one person, and both would stay.
+
+    The lock is the store's folder, or the project's beside a bucket, and ends with the process that holds it.
+    """
+    backend = place.store.backend
+    root = backend.root if isinstance(backend, LocalBackend) and backend.root.is_dir() else place.root
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _erase(
+    place: ErasedPlace,
+    customer: str,
+    names: frozenset[str],
+    names_of: Callable[[str], frozenset[str]],
+    subjects: Subjects,
+    who: str,
+    now: datetime,
+) -> Erased:
+    done = Erased(before=len(subjects.certificates(customer)))
     nobody = f"{NOBODY}{secrets.token_hex(8)}"
     _versions(place.store, names, nobody, now, done)
     _logs(place, Gone(dict.fromkeys(names, nobody), place.kept_features), done)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -16,7 +18,14 @@ from churn_assets.customers.format import CUSTOMERS
 from churn_assets.offers.decision_index import DecisionIndex
 from churn_assets.offers.format import OFFER_LOG
 from churn_assets.offers.live import ServedLog
-from churn_assets.offers.segments import SEALED, Origin, frame, origin_of, sealed_bytes, sealed_segments
+from churn_assets.offers.segments import (
+    SEALED,
+    SegmentOrigin,
+    frame,
+    origin_of,
+    sealed_bytes,
+    sealed_segments,
+)
 from churn_assets.offers.stored_log import READERS, earlier_keys, segment_key, stored_segments
 from churn_assets.privacy.decisions import read_segment
 from churn_assets.privacy.erasure import ErasedPlace, erase
@@ -406,6 +415,29 @@ def test_a_version_from_which_an_erasure_was_cut_off_is_finished_by_that_of_anot
     assert steps > 9
 
 
+class SlowBackend(LocalBackend):
+    """A store on which another process always comes in between."""
+
+    def create(self, key, source):
+        time.sleep(0.02)
+        return super().create(key, source)
+
+    def delete(self, key):
+        time.sleep(0.02)
+        super().delete(key)
+
+
+def test_two_erasures_at_once_leave_each_decision_once(tmp_path):
+    store = ArtifactStore(SlowBackend(tmp_path / ".churn" / "store"))
+    log_of(store.backend, "ann", "bob")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda each: erased(store, tmp_path, each), ("ann", "bob")))
+    assert [each.problems for each in done] == [[], []]
+    frame = frame_of(store)
+    assert len(frame) == frame["decision_id"].nunique() == 2
+    assert naming(tmp_path, "ann") == naming(tmp_path, "bob") == []
+
+
 class LockedBackend:
     """A bucket whose retention policy lets nothing be deleted."""
 
@@ -475,7 +507,7 @@ def test_a_segment_that_was_made_anew_is_still_missed_by_its_old_names(root, sto
     names = [f"{NOW:%Y%m%dT%H%M%SZ}-{number:016x}" for number in (1, 2)]
     for number, (name, after) in enumerate(zip(names, ("", names[0]), strict=True)):
         records = [decided(f"{number}{each}", customer=each, feature=PRICE) for each in ("ann", "bob")]
-        data = sealed_bytes(name, [frame(each.kind, each.payload) for each in records], Origin(after))
+        data = sealed_bytes(name, [frame(each.kind, each.payload) for each in records], SegmentOrigin(after))
         store.backend.create(segment_key(EXPERIMENT, name), data)
     for each in ("ann", "bob"):
         assert len(erased(store, root, each).segments) == 2

@@ -24,7 +24,7 @@ from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import unseal
 from churn_assets.store.errors import BROKEN, ObjectMissing
-from churn_assets.store.names import ACCESS, check_name
+from churn_assets.store.names import ACCESS, check_name, is_key
 from churn_assets.store.verify import Manifests, Reader
 
 SEGMENTS = "decisions/"
@@ -78,6 +78,10 @@ class SegmentChains:
         with copy.open("rb") as stream:
             origin = origin_of(stream)
         experiment, name = key.split("/")[1], _name(key)
+        if origin.after and not _is_name(origin.after):
+            raise SegmentError(
+                f"segment {name}: found {origin.after!r:.80} before it, expected a segment's name"
+            )
         self._there |= {(experiment, each) for each in (name, *origin.stands_for)}
         if origin.after:
             self._after[experiment, origin.after] = name
@@ -134,7 +138,7 @@ def earlier_keys(key: str, copy: Path) -> list[str]:
         return []
     with copy.open("rb") as stream:
         origin = origin_of(stream)
-    return [segment_key(key.split("/")[1], name) for name in origin.stands_for]
+    return [segment_key(key.split("/")[1], name) for name in origin.stands_for if _is_name(name)]
 
 
 def logged_segments(
@@ -213,6 +217,10 @@ def _waiting(path: Path, backend: Backend, experiment: str) -> bytes:
 
 def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1].removesuffix(SUFFIX)
+
+
+def _is_name(name: str) -> bool:
+    return "/" not in name and is_key(name) and _opened(name) is not None
 
 
 def _opened(name: str) -> datetime | None:

@@ -189,7 +189,7 @@ def _made_anew(places: Sequence[LogPlace], gone: Gone, made: Mapping[str, Remade
     for place in places:
         for name in place.names():
             _note(_records(place.read(name), name), gone)
-    old = []
+    old, made = [], dict(made)
     for place in places:
         for name in place.names():
             if (remade := made.get(name)) is None:
@@ -198,6 +198,9 @@ def _made_anew(places: Sequence[LogPlace], gone: Gone, made: Mapping[str, Remade
                     continue
                 place.put(new.name, new.data)
                 remade = Remade(name, sha256_bytes(data), new.name, sha256_bytes(new.data), new.records)
+                made[name] = (
+                    remade  # one that was shipped and is still on the server stands for no second one
+                )
             elif not place.claim(name):
                 continue
             old.append((place, remade))

@@ -415,6 +415,23 @@ def test_a_version_from_which_an_erasure_was_cut_off_is_finished_by_that_of_anot
     assert steps > 9
 
 
+def test_a_segment_that_was_shipped_and_is_still_on_its_server_is_made_anew_once(root, store):
+    """A server that was killed between the two leaves both."""
+    folder = root / ".churn" / "decision_log"
+    (folder / SEALED).mkdir(parents=True)
+    names = log_of(store.backend, "ann", "bob")
+    for name in names:
+        (folder / SEALED / f"{name}.log").write_bytes(
+            read_segment(store.backend, segment_key(EXPERIMENT, name))
+        )
+    done = erased(store, root, "ann", logs=[(EXPERIMENT, folder)])
+    assert done.problems == []
+    assert sealed_segments(folder) == []
+    frame = frame_of(store)
+    assert len(frame) == frame["decision_id"].nunique() == 2
+    assert frame["churned"].notna().all()
+
+
 class SlowBackend(LocalBackend):
     """A store on which another process always comes in between."""
 

@@ -10,8 +10,8 @@ from itertools import pairwise
 
 import pytest
 
-from churn_assets.offers.segments import DECISIONS, sealed_segments
-from churn_assets.offers.stored_log import SEGMENTS
+from churn_assets.offers.segments import DECISIONS, SegmentOrigin, frame, sealed_bytes, sealed_segments
+from churn_assets.offers.stored_log import SEGMENTS, segment_key
 from churn_assets.privacy.decision_retention import age_out
 from churn_assets.release.whole import verify_whole
 from churn_assets.serving.config import DecisionLogConfig
@@ -140,6 +140,16 @@ def test_a_segment_that_is_gone_is_named_by_the_one_that_its_server_wrote_next(s
         (problem,) = without(shelf, key_of(shelf.store, name))
         assert problem.startswith(f"{key_of(shelf.store, name)}: found nothing, expected a segment")
         assert successor in problem
+
+
+@pytest.mark.parametrize("after", ["../../channels/toy/000000000001", "x", "20261123T090000Z-/../.."])
+def test_a_segment_that_names_no_segment_before_it_is_named_itself(shelf, after):
+    name = f"{NOW:%Y%m%dT%H%M%SZ}-0123456789abcdef"
+    shelf.store.backend.create(
+        segment_key("toy", name), sealed_bytes(name, [frame(DECISIONS, b"x")], SegmentOrigin(after))
+    )
+    (problem,) = verify_whole(shelf.store).problems
+    assert f"segment {name}: found" in problem
 
 
 def test_segments_that_went_with_their_age_are_not_missed(shelf, tmp_path):

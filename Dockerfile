@@ -1,7 +1,8 @@
 # Three images of one project: `serve` (the default) answers and trains nothing; `train` runs Dagster and makes assets,
 # also as a job elsewhere; `train-cuda` is the same with a torch for GPUs. No secret is in any of them.
-# For builds that repeat, give the base by its digest: --build-arg BASE=python:3.11-slim@sha256:… (`docker images --digests`).
-ARG BASE=python:3.11-slim
+# The base by its digest, so that builds repeat: the index of all platforms of python:3.11-slim (Debian trixie) of August 2026,
+# which brings no later repair. Another one: `docker buildx imagetools inspect python:3.11-slim`, --build-arg BASE=….
+ARG BASE=python:3.11-slim@sha256:9c900dea9e8fb7e16277c179b555cc72d29a352dbc33cff48ad5a0412fd5bfc7
 
 FROM ${BASE} AS sources
 WORKDIR /app

@@ -48,12 +48,19 @@ KeyPath = tuple[str | int, ...]
 
 
 CHANGED_KEYS = {
+    "ppo_text.temperature": "ppo_text.sampling.temperature",
     "ppo_decision.gates.min_gain_lost_by_permutation": "ppo_decision.gates.min_standard_errors_lost",
     "risk_model.gates.max_calibration_ratio": "risk_model.gates.tolerated_error",
     "risk_model.gates.max_deviation": "risk_model.gates.least_p_value",
     "risk_model.gates.max_slice_deviation": "risk_model.gates.least_p_value",
 }
 """Keys that experiments of earlier versions had, and what stands in their place: every change of a name is here."""
+REMOVED_KEYS = {
+    "effect_model.min_segment_rows": "effects are shrunken to what the log supports, without groups",
+    "effect_model.segments": "which customers differ in their effects is learned from the log",
+    "reward_model.counterfactual_learning_rate": "all pairs are learned at reward_model.learning_rate",
+}
+"""Keys of earlier versions that nothing stands in for, and why they may be left out: every other that went is here."""
 
 
 class ExperimentError(ValueError):
@@ -705,6 +712,8 @@ def _problem(error: ErrorDetails, path: KeyPath, valid: list[str]) -> tuple[str,
             "a key of an earlier version; expected ",
             f"{now}, which stands in its place with its own meaning",
         )
+    if error["type"] == "extra_forbidden" and (why := REMOVED_KEYS.get(".".join(map(str, path)))):
+        return "a key of an earlier version; expected ", f"nothing: {why}; take it out"
     if error["type"] == "extra_forbidden":
         return f"unknown key{did_you_mean(str(path[-1]), valid)}; expected one of ", ", ".join(valid)
     if error["type"] == "union_tag_invalid":

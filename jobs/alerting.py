@@ -11,10 +11,9 @@ from churn_assets.monitoring import requests
 from churn_assets.monitoring.alerts import Alert, AlertNotSentError, notifier
 from churn_assets.monitoring.config import AlertsConfig
 from churn_assets.monitoring.freshness import too_old
-from churn_assets.offers.stored_log import READERS
 from churn_assets.release.evidence import Required
+from churn_assets.release.whole import verify_whole
 from churn_assets.store.errors import StoreError
-from churn_assets.store.verify import verify_store
 from jobs.operations import stores_of
 from jobs.retraining import NOT_LOADED
 from jobs.scene import BROKEN, BrokenExperiment, Scene, considered, each_experiment
@@ -258,7 +257,7 @@ def _store_faults(scene: Scene) -> dict[str, Alert]:
         return {}
 
     def find() -> dict[str, list[str]]:
-        found = verify_store(scene.store, every_byte=False, readers=READERS)
+        found = verify_whole(scene.store, every_byte=False)
         return {"problems": found.problems, "foreign": found.foreign}
 
     found = scene.recall("store", {"uri": uri}, {"at": scene.now.isoformat()}, find)

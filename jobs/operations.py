@@ -8,17 +8,16 @@ import dagster as dg
 from pydantic import Field
 
 from churn_assets.monitoring.requests import EXPERIMENT, REASON, REFUSED
-from churn_assets.offers.stored_log import READERS
 from churn_assets.privacy.decision_retention import age_out
 from churn_assets.release import promotion
 from churn_assets.release.evidence import Required
 from churn_assets.release.naming import find_release
+from churn_assets.release.whole import verify_whole
 from churn_assets.store.acts import ActRecord
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.channels import Channel, ChannelRecord
 from churn_assets.store.errors import PromotionRefused
 from churn_assets.store.retention import collect, review
-from churn_assets.store.verify import verify_store
 from resources.project import Project
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
@@ -232,7 +231,7 @@ def collect_versions(context: dg.OpExecutionContext, config: RetentionConfig) ->
     description="Read every byte of a store: files, manifests, gate reports, logs, decisions, signatures.",
 )
 def verify_store_of(context: dg.OpExecutionContext, config: VerificationConfig) -> None:
-    found = verify_store(context.resources.project.store(config.experiment), readers=READERS)
+    found = verify_whole(context.resources.project.store(config.experiment))
     counts = {name: getattr(found, name) for name in ("versions", "files", "reports", "records", "others")}
     if found.problems:
         more = f" and {len(found.problems) - 1} more" if len(found.problems) > 1 else ""

@@ -153,6 +153,11 @@ def test_the_dockerfile_has_its_targets(target):
     assert re.search(rf"^FROM \S+ AS {target}$", DOCKERFILE, re.MULTILINE)
 
 
+def test_the_base_image_is_given_by_its_digest():
+    (base,) = re.findall(r"^ARG BASE=(.+)$", DOCKERFILE, re.MULTILINE)
+    assert re.fullmatch(r"python:3\.11-slim@sha256:[0-9a-f]{64}", base)
+
+
 def test_an_image_that_is_built_without_a_target_serves():
     assert re.findall(r"^FROM \S+ AS (\S+)$", DOCKERFILE, re.MULTILINE)[-1] == "serve"
 

@@ -231,6 +231,9 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
 
 def _explained(error: Exception, command: str) -> int:
     """Say what went wrong; returns the exit code."""
+    if isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason:
+        found = f"found {error.object!a:.80}, expected text in UTF-8"
+        error = UsageProblemError(found, "what was typed, or a name in the environment, has another encoding")
     names = [base.__name__ for base in type(error).__mro__]
     text = str(error)
     code = code_of(names, text)

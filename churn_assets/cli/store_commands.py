@@ -235,13 +235,13 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Is a place fit to hold a store, and sound what it holds? Tries everything on scratch objects; exit 1 if not."""
-    from churn_assets.offers.stored_log import READERS
+    from churn_assets.release.whole import verify_whole
     from churn_assets.store.doctor import examine, look_through
 
     opened = _existing(context, experiment, store)
     findings = examine(opened.backend, lambda: datetime.now(UTC))
     if all(each.passed for each in findings):
-        findings += look_through(opened, READERS)
+        findings += look_through(opened, verify_whole)
     if as_json:
         print_json([asdict(each) for each in findings])
     else:
@@ -270,13 +270,14 @@ def copy(
     target: Annotated[str, typer.Argument(metavar="TO", help="URI of the place to copy it to.")],
 ) -> None:
     """Copy a whole store, verifying every file, report and record; run it again to go on, or to catch up."""
+    from churn_assets.offers.stored_log import earlier_keys
     from churn_assets.store.transfer import copy_store
 
     def tell(version: str, done: int, total: int) -> None:
         if watched():
             note(f"{done} of {total}: {version}")
 
-    copied = copy_store(_existing(context, "", source), open_uri(context, target), tell)
+    copied = copy_store(_existing(context, "", source), open_uri(context, target), tell, earlier_keys)
     if not (copied.versions or copied.there or copied.others or copied.records or copied.problems):
         message = f"{source}: found no version, no channel and nothing else, expected a store to copy"
         raise UsageProblemError(message, "mend FROM; nothing was copied")
@@ -303,10 +304,9 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Read every byte of a store: files, manifests, gate reports, logs, decisions, signatures; exit 3 if one is bad."""
-    from churn_assets.offers.stored_log import READERS
-    from churn_assets.store.verify import verify_store
+    from churn_assets.release.whole import verify_whole
 
-    found = verify_store(_existing(context, experiment, store), readers=READERS)
+    found = verify_whole(_existing(context, experiment, store))
     if as_json:
         print_json(asdict(found))
     else:

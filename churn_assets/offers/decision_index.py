@@ -527,7 +527,10 @@ class DecisionIndex:
             raise self._unusable(error) from error
 
     def _unusable(self, error: sqlite3.Error) -> OSError:
-        return OSError(errno.EIO, f"the index of the decision log: {error}", str(self._path))
+        full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+        return OSError(
+            errno.ENOSPC if full else errno.EIO, f"the index of the decision log: {error}", str(self._path)
+        )
 
     def _opened(self) -> sqlite3.Connection:
         if self._path is not None:

@@ -81,6 +81,29 @@ class Recovered:
     rotten: bool = False
 
 
+@dataclass(frozen=True)
+class SegmentOrigin:
+    """What a segment says of others; nothing in one that an earlier version of this library wrote.
+
+    Attributes:
+        after: The segment that its writer wrote before; empty for a writer's first.
+        stands_for: Names that it had before persons were erased from it, oldest first.
+    """
+
+    after: str = ""
+    stands_for: tuple[str, ...] = ()
+
+    def header(self) -> dict[str, object]:
+        """Its part of the header."""
+        said: dict[str, object] = {"after": self.after} if self.after else {}
+        if self.stands_for:
+            said |= {"instead_of": self.stands_for[-1], "earlier": list(self.stands_for[:-1])}
+        return said
+
+
+_OF_ITS_OWN = SegmentOrigin()
+
+
 def frame(kind: bytes, *payload: bytes) -> bytes:
     """Parts of a payload as one frame."""
     body = b"".join((kind, *payload))
@@ -91,9 +114,14 @@ class Segment:
     """One open segment of one process, which holds its lock until it is sealed, closed or killed.
 
     The file grows by zeros, a step at a time: a flush that changes no size needs one write of the disk, not two.
+
+    Args:
+        folder: Of the log.
+        now: Aware time of opening.
+        after: The segment that this process wrote before, so that it is missed where it is gone.
     """
 
-    def __init__(self, folder: Path, now: datetime) -> None:
+    def __init__(self, folder: Path, now: datetime, after: str = "") -> None:
         self.opened_at = now
         self.records = 0
         self.size = 0
@@ -103,7 +131,7 @@ class Segment:
             private_folder(folder / name)
         self._path, self._file = _create(folder / OPEN, now)
         try:
-            self._write(frame(_HEADER, _json({"schema": SCHEMA, "segment": self.name})))
+            self._write(frame(_HEADER, _header(self.name, SegmentOrigin(after))))
             os.fsync(self._file)
             _sync_folder(self._path.parent)
             _sync_folder(folder)
@@ -214,23 +242,24 @@ def read_sealed(data: bytes, name: str) -> tuple[Record, ...]:
     return tuple(records)
 
 
-def sealed_bytes(name: str, frames: Sequence[bytes], instead_of: str = "") -> bytes:
+def sealed_bytes(name: str, frames: Sequence[bytes], origin: SegmentOrigin = _OF_ITS_OWN) -> bytes:
     """A whole sealed segment of these frames, as `read_sealed` reads it.
 
     Args:
         name: Its name.
         frames: Of its records.
-        instead_of: Name of the segment that it stands for, where it was made anew.
+        origin: What it says of other segments.
     """
-    header: dict[str, object] = {"schema": SCHEMA, "segment": name}
-    header |= {"instead_of": instead_of} if instead_of else {}
-    return b"".join((frame(_HEADER, _json(header)), *frames, _end_of(len(frames))))
+    return b"".join((frame(_HEADER, _header(name, origin)), *frames, _end_of(len(frames))))
 
 
-def stands_for(data: bytes) -> str:
-    """Name of the segment that a sealed one was made instead of; empty where it was written as it is."""
-    body, _ = next(_bodies(io.BytesIO(data)))
-    return str(_object(body[1:]).get("instead_of", ""))
+def origin_of(stream: BinaryIO) -> SegmentOrigin:
+    """What a segment says of others; nothing in one whose header is not sound. Reads no more than that."""
+    body, _ = next(_bodies(stream), (b"", 0))
+    header = _object(body[1:]) if body[:1] == _HEADER else {}
+    earlier, newest = header.get("earlier"), header.get("instead_of")
+    names = [*(earlier if isinstance(earlier, list) else []), *([newest] if newest else [])]
+    return SegmentOrigin(str(header.get("after", "")), tuple(map(str, names)))
 
 
 def renamed(name: str) -> str:
@@ -457,6 +486,10 @@ def _bodies(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
             return
         end += _FRAME.size + length
         yield body, end
+
+
+def _header(name: str, origin: SegmentOrigin) -> bytes:
+    return _json({"schema": SCHEMA, "segment": name} | origin.header())
 
 
 def _json(value: dict[str, object]) -> bytes:

@@ -15,15 +15,17 @@ from churn_assets.offers.segments import (
     Record,
     SegmentError,
     check_sealed,
+    origin_of,
     read_sealed,
     sealed_segments,
 )
 from churn_assets.store.access import check_access
+from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import unseal
-from churn_assets.store.errors import BROKEN
-from churn_assets.store.names import ACCESS, check_name
-from churn_assets.store.verify import Reader
+from churn_assets.store.errors import BROKEN, ObjectMissing
+from churn_assets.store.names import ACCESS, check_name, is_key
+from churn_assets.store.verify import Manifests, Reader
 
 SEGMENTS = "decisions/"
 EVIDENCE = "evidence/"
@@ -42,6 +44,53 @@ READERS: Mapping[str, Reader] = {
 }
 """Who reads what is below a prefix, where a whole store is verified."""
 _OPENED = "%Y%m%dT%H%M%SZ"
+
+
+class SegmentChains:
+    """Reads segments and what is kept of those that went with their age; then knows which are missed.
+
+    Each names the one that its writer wrote before. A writer's last one is named by nobody.
+    """
+
+    def __init__(self) -> None:
+        self._there: set[tuple[str, str]] = set()
+        self._after: dict[tuple[str, str], str] = {}
+        self._aged: dict[str, str] = {}
+        self.readers = {**READERS, SEGMENTS: self._segment, EVIDENCE: self._counts}
+
+    def missed(self, store: ArtifactStore, manifests: Manifests) -> Iterator[str]:
+        """A `churn_assets.store.verify.Witness`; asks again for what came while all was read."""
+        del manifests
+        for (experiment, name), successor in sorted(self._after.items()):
+            if (experiment, name) in self._there or name[:8] <= self._aged.get(experiment, ""):
+                continue
+            key = segment_key(experiment, name)
+            try:
+                store.backend.info(key)
+            except ObjectMissing:
+                yield (
+                    f"{key}: found nothing, expected a segment: its writer went on with {successor}; "
+                    "it may still be on its server"
+                )
+
+    def _segment(self, key: str, copy: Path) -> None:
+        check_sealed(copy)
+        with copy.open("rb") as stream:
+            origin = origin_of(stream)
+        experiment, name = key.split("/")[1], _name(key)
+        if origin.after and not _is_name(origin.after):
+            raise SegmentError(
+                f"segment {name}: found {origin.after!r:.80} before it, expected a segment's name"
+            )
+        self._there |= {(experiment, each) for each in (name, *origin.stands_for)}
+        if origin.after:
+            self._after[experiment, origin.after] = name
+
+    def _counts(self, key: str, copy: Path) -> None:
+        _check_counts(key, copy)
+        if key.count("/") > 1:
+            experiment, day = key.split("/")[1:3]
+            self._aged[experiment] = max(day, self._aged.get(experiment, ""))
 
 
 @dataclass(frozen=True)
@@ -81,6 +130,15 @@ def list_log(backend: Backend, experiment: str) -> LogListing:
 def stored_segments(backend: Backend, experiment: str) -> list[str]:
     """Keys of an experiment's segments in the store, oldest first; a segment never changes."""
     return list(list_log(backend, experiment).segments)
+
+
+def earlier_keys(key: str, copy: Path) -> list[str]:
+    """Where what a stored segment stands for was: a `churn_assets.store.transfer.Superseded`."""
+    if not key.startswith(SEGMENTS) or _opened(_name(key)) is None:
+        return []
+    with copy.open("rb") as stream:
+        origin = origin_of(stream)
+    return [segment_key(key.split("/")[1], name) for name in origin.stands_for if _is_name(name)]
 
 
 def logged_segments(
@@ -159,6 +217,10 @@ def _waiting(path: Path, backend: Backend, experiment: str) -> bytes:
 
 def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1].removesuffix(SUFFIX)
+
+
+def _is_name(name: str) -> bool:
+    return "/" not in name and is_key(name) and _opened(name) is not None
 
 
 def _opened(name: str) -> datetime | None:

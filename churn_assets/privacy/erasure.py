@@ -7,10 +7,13 @@ plain tables of the same shape are left, and a promoter's signature says that th
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,10 +22,11 @@ from typing import Any
 from churn_assets.offers.records import NOBODY
 from churn_assets.privacy.decisions import (
     Gone,
+    LogPlace,
     Remade,
-    erase_from_folder,
-    erase_from_store,
-    note_folder,
+    StoredLog,
+    WaitingLog,
+    erase_from_log,
     still_named,
 )
 from churn_assets.privacy.places import PLACES
@@ -38,6 +42,7 @@ from churn_assets.store.errors import (
     StoreUnreachable,
 )
 from churn_assets.store.listing import files_like
+from churn_assets.store.local import LocalBackend
 from churn_assets.store.names import is_key
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
@@ -102,7 +107,7 @@ def erase(
     who: str,
     now: datetime,
 ) -> Erased:
-    """Erase a customer; what could not be done is told, and all else is done.
+    """Erase a customer; what could not be done is told, and all else is done. Waits for another erasure to end.
 
     Args:
         place: Where.
@@ -116,10 +121,39 @@ def erase(
         StoreUnreachable: The store does not answer: what was done stays; do it again.
         InvalidSetting: Something would have to be signed, and no key is given that may.
     """
-    done, names = Erased(before=len(subjects.certificates(customer))), names_of(customer)
+    with _alone(place):
+        return _erase(place, customer, names_of(customer), names_of, subjects, who, now)
+
+
+@contextmanager
+def _alone(place: ErasedPlace) -> Iterator[None]:
+    """One erasure at a time: two would each make a segment anew without one person, and both would stay.
+
+    The lock is the store's folder, or the project's beside a bucket, and ends with the process that holds it.
+    """
+    backend = place.store.backend
+    root = backend.root if isinstance(backend, LocalBackend) and backend.root.is_dir() else place.root
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _erase(
+    place: ErasedPlace,
+    customer: str,
+    names: frozenset[str],
+    names_of: Callable[[str], frozenset[str]],
+    subjects: Subjects,
+    who: str,
+    now: datetime,
+) -> Erased:
+    done = Erased(before=len(subjects.certificates(customer)))
     nobody = f"{NOBODY}{secrets.token_hex(8)}"
     _versions(place.store, names, nobody, now, done)
-    _logs(place, Gone(names, nobody, place.kept_features), done)
+    _logs(place, Gone(dict.fromkeys(names, nobody), place.kept_features), done)
     _copies(place, done)
     done.problems += _left(place.store, names)
     if not (done.files or done.segments or done.before):
@@ -191,24 +225,23 @@ def _logs(place: ErasedPlace, gone: Gone, done: Erased) -> None:
     named = {key.split("/")[1] for key in backend.list("decisions/") if key.count("/") > 1}
     for experiment in sorted(named | set(place.logs)):
         folder = place.logs.get(experiment)
-        with _told(done, f"decision log of {experiment}"):
+        places: list[LogPlace] = [StoredLog(backend, experiment)]
+        with _told(done, f"decision log of {experiment}"), ExitStack() as held:
             if folder is not None:
-                note_folder(folder, gone)
-            for remade in erase_from_store(backend, experiment, gone):
-                done.segments.append(remade)
-            for remade in () if folder is None else erase_from_folder(folder, gone):
+                places.append(WaitingLog(folder, held))
+            for remade in erase_from_log(places, gone):
                 done.segments.append(remade)
     for folder in sorted(set(place.logs.values())):
         with _told(done, str(folder)):
-            for path in still_named(folder, gone.ids):
+            for path in still_named(folder, gone.people):
                 done.problems.append(
-                    f"{path}: names the customer and is open, torn or in quarantine: erase again later"
+                    f"{path}: names the customer and is open, being shipped, torn or in quarantine: erase again"
                 )
 
 
 def _copies(place: ErasedPlace, done: Erased) -> None:
     """The index names customers by a hash: it is made anew from the log at the next look."""
-    if done.segments:
+    if done.segments or not done.before:  # an erasure that was cut off may have made the segments anew
         with _told(done, INDEXES):
             for path in files_like(place.root / INDEXES, "*.sqlite*"):
                 path.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from churn_assets.store.reference import ArtifactRef
 
 RELEASE_ASSET = "release"
 REPORT_FILE = "report.html"
-_BUNDLE_FILE = "bundle.json"
+BUNDLE_FILE = "bundle.json"
 _TABLES_FILE = "tables.json"
 
 
@@ -97,7 +97,7 @@ class Bundle(_Frozen):
             IncompatibleArtifact: It has none of this name.
         """
         if asset not in self.members:
-            raise IncompatibleArtifact(_BUNDLE_FILE, f"no member {asset}", f"one of {sorted(self.members)}")
+            raise IncompatibleArtifact(BUNDLE_FILE, f"no member {asset}", f"one of {sorted(self.members)}")
         return self.members[asset]
 
 
@@ -135,7 +135,7 @@ class ReleaseFormat(ArtifactFormat[Release]):
     reads = ("release/5", "release/6")
 
     def save(self, value: Release, folder: Path) -> None:
-        write_json(value.bundle.model_dump(mode="json"), folder / _BUNDLE_FILE)
+        write_json(value.bundle.model_dump(mode="json"), folder / BUNDLE_FILE)
         (folder / REPORT_FILE).write_text(value.report, encoding="utf-8")
         if value.tables:
             write_json(value.tables, folder / _TABLES_FILE)
@@ -143,7 +143,7 @@ class ReleaseFormat(ArtifactFormat[Release]):
             save_models(value.models, folder)
 
     def load(self, folder: Path) -> Release:
-        bundle = Bundle.model_validate(read_json(folder / _BUNDLE_FILE))
+        bundle = Bundle.model_validate(read_json(folder / BUNDLE_FILE))
         models = load_models(folder) if (folder / DESCRIPTION).exists() else None
         report = (folder / REPORT_FILE).read_text(encoding="utf-8")
         kept = folder / _TABLES_FILE

@@ -18,6 +18,7 @@ from churn_assets.serving.decision_log import DecisionLog
 from churn_assets.serving.drain import drain_on_sigterm
 from churn_assets.serving.metrics import Metrics
 from churn_assets.serving.reload import ReleaseFollower
+from churn_assets.serving.security import Keyring
 from churn_assets.serving.shipping import ship
 from churn_assets.serving.supervisor import Loop, LoopState, error_kind
 from churn_assets.serving.switch import OfferSwitch
@@ -47,6 +48,7 @@ class Background:
         folder: Where its segments are.
         metrics: Told of every turn.
         trial: Which candidate answers beside the release; None where no trial is followed.
+        keys: API keys; None where none is asked for.
 
     Attributes:
         loops: All of them.
@@ -62,13 +64,16 @@ class Background:
         folder: Path,
         metrics: Metrics,
         trial: TrialFollower | None = None,
+        keys: Keyring | None = None,
     ) -> None:
         self._experiment = experiment
         self._follower = follower
         self._log = log
         self._folder = folder
         self._metrics = metrics
-        self._threads = {name: ThreadPoolExecutor(1, name) for name in ("release", "offers", "segments")}
+        self._threads = {
+            name: ThreadPoolExecutor(1, name) for name in ("release", "offers", "segments", "keys")
+        }
         told, often = metrics.turn, config.decision_log.ship_seconds
         self._release = Loop("release", config.poll_seconds, self._on("release", self._follow), told)
         self._switch = Loop("offers", config.poll_seconds, self._on("offers", switch.check), told)
@@ -78,8 +83,10 @@ class Background:
         # Of its own: a log of trials that is not sound must not hold up a promotion.
         look = [] if trial is None else [self._on("release", trial.check)]
         self._trials = tuple(Loop("trial", config.poll_seconds, each, told) for each in look)
+        held = [] if keys is None else [self._on("keys", keys.check)]
+        self._keys = tuple(Loop("keys", _TEND_SECONDS, each, told) for each in held)
         followed = (self._release, *self._trials, self._switch)
-        self.loops = (*followed, self._tending, self._recovery, self._shipping)
+        self.loops = (*followed, *self._keys, self._tending, self._recovery, self._shipping)
 
     @property
     def states(self) -> list[LoopState]:

@@ -206,6 +206,7 @@ class _OpenSegment:
         self._clock = clock
         self._segment: Segment | None = None
         self._opened = 0.0
+        self._before = ""
         self._displaced: list[Segment] = []
 
     def write(self, frames: Sequence[bytes]) -> float:
@@ -235,7 +236,7 @@ class _OpenSegment:
             self._open()
 
     def seal(self) -> None:
-        segment, self._segment = self._segment, None
+        segment = self._leave()
         if segment is not None and _displaced(segment):
             self._give_up(segment)
         elif segment is not None:
@@ -247,12 +248,18 @@ class _OpenSegment:
 
     def _open(self) -> Segment:
         if self._segment is None:
-            self._segment, self._opened = Segment(self._folder, self._clock()), monotonic()
+            self._segment, self._opened = Segment(self._folder, self._clock(), self._before), monotonic()
         return self._segment
+
+    def _leave(self) -> Segment | None:
+        """Take the segment away from writers; the next one names it where it holds anything."""
+        segment, self._segment = self._segment, None
+        self._before = segment.name if segment is not None and segment.records else self._before
+        return segment
 
     def _give_up(self, segment: Segment) -> None:
         """Write no more to it. One that was removed is kept until its records are elsewhere."""
-        self._segment = None
+        self._leave()
         if _displaced(segment):
             _LOG.error("segment %s was removed or replaced under the server; writing it anew", segment.name)
             self._displaced.append(segment)

@@ -176,6 +176,7 @@ def worker_parts() -> Parts:
     trial = TrialFollower(trial_log(store, plan.channel), follower, load, utc_now, unable)
     log = DecisionLog(log_folder, config.decision_log, utc_now, metrics.flushed)
     switch = OfferSwitch(switch_log(store, plan.channel), always=config.kill_switch)
+    keys = None if found.keys is None else Keyring(found.keys)
     return Parts(
         config=config,
         rollout=Rollout(
@@ -190,9 +191,11 @@ def worker_parts() -> Parts:
         switch=switch,
         follower=follower,
         log=log,
-        background=Background(plan.experiment, config, follower, switch, log, log_folder, metrics, trial),
+        background=Background(
+            plan.experiment, config, follower, switch, log, log_folder, metrics, trial, keys
+        ),
         metrics=metrics,
-        keys=None if found.keys is None else Keyring(found.keys),
+        keys=keys,
         clock=utc_now,
         budgets=_budget_desk(plan, config, root),
         pseudonyms=privacy_key(os.environ, needed=True) if plan.pseudonyms else b"",

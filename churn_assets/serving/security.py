@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import secrets
+import stat
 import tempfile
 import time
 import traceback
@@ -35,6 +36,8 @@ OPEN_PATHS = frozenset({LIVE_PATH, READY_PATH, DOCUMENT_PATH, *DOCS_PATHS})
 describes the interface, which a browser opens without a key, is the same for every release."""
 
 _BEARER = b"Bearer "
+_LARGEST_FILE = 16 << 20
+"""Bytes of a file of keys: some 100,000 of them."""
 _KEY_BYTES = 32
 _CALLERS_KEPT = 10_000
 _STRANGERS_BURST = 20
@@ -102,10 +105,11 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
     """The keys of a file.
 
     Raises:
-        KeyFileError: It is missing, or is no list of keys.
+        KeyFileError: It is missing, no plain file, or no list of keys.
+        OSError: It cannot be read.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[ApiKey, ...])
+        return msgspec.json.decode(_plain_bytes(path), type=tuple[ApiKey, ...])
     except FileNotFoundError as error:
         raise KeyFileError(
             f"{path}: found no such file, expected API keys; make one with `churn keys`"
@@ -114,6 +118,19 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
         raise KeyFileError(
             f"{path}: {error}; expected a list of API keys as `churn keys` writes it"
         ) from error
+
+
+def _plain_bytes(path: Path) -> bytes:
+    """Content of a file that may be a link, as mounted secrets are; a pipe is never waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > _LARGEST_FILE:
+            what = f"{found.st_size} bytes" if stat.S_ISREG(found.st_mode) else "another kind of file"
+            raise KeyFileError(f"{path}: found {what}, expected a file of at most {_LARGEST_FILE} bytes")
+        return os.read(descriptor, _LARGEST_FILE)
+    finally:
+        os.close(descriptor)
 
 
 def write_keys(path: Path, keys: tuple[ApiKey, ...]) -> None:
@@ -154,12 +171,14 @@ def held_keys(path: Path) -> Iterator[None]:
 class Keyring:
     """The good keys of a file, read again when it changes: a revoked key stops within a second.
 
-    A file that cannot be read any more leaves the keys that were good, and says so in the log.
+    A file that cannot be read any more leaves the keys that were good, and says so in the log and, by the server's loop
+    `keys`, where its state is asked for.
     """
 
     def __init__(self, path: Path, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._path = path
         self._monotonic = monotonic
+        self._trouble = ""
         self._seen = self._stamp()
         self._good = _by_digest(read_keys(path))
         self._look_at = monotonic() + 1
@@ -181,15 +200,28 @@ class Keyring:
             self._look_again()
         return self._good.get(sha256)
 
+    def check(self) -> None:
+        """Read the file if it changed; where it cannot be, the keys stay as they were.
+
+        Raises:
+            KeyFileError: It is no file of keys, so nobody's key can be taken back.
+            OSError: It cannot be read.
+        """
+        stamp = self._stamp()
+        if stamp != self._seen:
+            self._good = _by_digest(read_keys(self._path))
+            self._seen = stamp
+
     def _look_again(self) -> None:
         self._look_at = self._monotonic() + 1
         try:
-            stamp = self._stamp()
-            if stamp != self._seen:
-                self._good = _by_digest(read_keys(self._path))
-                self._seen = stamp
+            self.check()
         except (OSError, KeyFileError) as error:
-            _LOG.error("API keys stay as they were: %s", error)
+            if str(error) != self._trouble:  # whoever asks a thousand times a second would fill the log
+                _LOG.error("API keys stay as they were: %s", error)
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
 
     def _stamp(self) -> tuple[int, int, int]:
         try:

@@ -3,7 +3,7 @@
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +19,7 @@ from churn_assets.store.files import read_json, write_json
 from churn_assets.store.formats import ArtifactFormat
 from churn_assets.store.local import LocalBackend
 from churn_assets.store.manifest import Provenance
-from churn_assets.store.verify import Reader, verify_store
+from churn_assets.store.verify import Verified
 
 SCRATCH = "doctor/"
 # Versions are named by the second and age in days: within a minute only the order of two machines' runs can suffer.
@@ -81,16 +81,16 @@ class ScratchBackend:
         return self.backend.written_at(self.prefix + key)
 
 
-def look_through(store: ArtifactStore, readers: Mapping[str, Reader]) -> list[Examined]:
+def look_through(store: ArtifactStore, verify: Callable[..., Verified]) -> list[Examined]:
     """Is what the place holds as it was written? In a folder every byte is read, in a bucket what is no file.
 
     Args:
         store: The store in that place.
-        readers: As of `verify_store`.
+        verify: As `verify_store`, with all that others keep there.
     """
     local = isinstance(store.backend, LocalBackend)
     try:
-        found = verify_store(store, every_byte=local, readers=readers)
+        found = verify(store, every_byte=local)
     except (StoreError, OSError) as error:
         return [
             Examined(

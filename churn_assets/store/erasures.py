@@ -151,10 +151,8 @@ def replace(
 def left_behind(
     backend: Backend, ref: ArtifactRef, entries: Iterable[FileEntry], signatures: Signatures
 ) -> list[str]:
-    """Keys of files of a version that were replaced and are still there, as after a crash."""
+    """Keys of files of a version that a crash left of an erasure: replaced ones, and new ones without a record."""
     newest = replacements(backend, ref, signatures)
-    if not newest:
-        return []
     standing = {_place(ref, record.now).key for record in newest.values()}
     old = {ref.prefix + entry.path for entry in entries if entry.path in newest}
     return [

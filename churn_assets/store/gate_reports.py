@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from churn_assets.store.backend import Backend
@@ -82,6 +83,17 @@ def verify_gate_reports(
                 _read(backend, ref, check, number, signatures)
             except (ContentError, ObjectMissing) as error:
                 yield error
+
+
+def all_gate_reports(
+    backend: Backend, ref: ArtifactRef, signatures: Signatures = UNSIGNED
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Check and content of every sound report of a version, the older ones included."""
+    for key in backend.list(ref.gates_prefix):
+        if match := _KEY.fullmatch(key.removeprefix(ref.gates_prefix)):
+            with suppress(ContentError, ObjectMissing):
+                document = _read(backend, ref, match["check"], int(match["number"]), signatures)
+                yield match["check"], document["report"]
 
 
 def is_gate_report(ref: ArtifactRef, key: str) -> bool:

@@ -16,7 +16,7 @@ import google_crc32c
 
 from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo
 from churn_assets.store.digests import chunks, info_of, new_file
-from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing
+from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing, StoreUnreachable
 from churn_assets.store.names import check_key, check_prefix
 
 _TEMPORARY = ".tmp"
@@ -36,6 +36,9 @@ class LocalBackend:
     Folders are opened one by one relative to their parent without following links, so neither a key nor
     a planted link leads out of ``root``. The file system must have hard links.
 
+    Where a store was read and is there no more, as its disk is away or somebody moved it, no other is begun in its
+    place: what was written there would be gone when it comes back.
+
     Customers' data lie in it: files are 0400 and folders 0700, and so is a root that is made.
 
     Args:
@@ -47,6 +50,7 @@ class LocalBackend:
         self.root = Path(os.path.realpath(root))  # `Path.resolve` knows no error of a loop of links
         self._file_mode = 0o440 if shared else 0o400
         self._folder_mode = 0o750 if shared else 0o700
+        self._held = False
 
     def create(self, key: str, source: bytes | Path) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`."""
@@ -152,7 +156,18 @@ class LocalBackend:
                         os.unlink(draft.name, dir_fd=temporary)
 
     def _make_root(self) -> None:
+        if self._held and not self._holds():
+            raise StoreUnreachable(
+                f"{self.root}: found no store any more, expected the one that was read there"
+            )
         self.root.mkdir(mode=self._folder_mode, parents=True, exist_ok=True)
+
+    def _holds(self) -> bool:
+        try:
+            with os.scandir(self.root) as entries:
+                return any(entry.name != _TEMPORARY for entry in entries)
+        except FileNotFoundError:
+            return False
 
     def _keys(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
@@ -181,6 +196,7 @@ class LocalBackend:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
             raise CorruptArtifact(key, *_NOT_PLAIN)
+        self._held = True
         with os.fdopen(descriptor, "rb") as stream:
             yield stream
 

@@ -51,6 +51,8 @@ def open_store(
     """
     if not uri.strip():
         raise UnsupportedLocation(f"store uri: found an empty string, expected {_EXPECTED}")
+    if "\0" in uri:
+        raise UnsupportedLocation(f"store uri {uri!r}: found a byte 0, expected {_EXPECTED}")
     signatures = UNSIGNED if policy is None else Signatures(policy)
     if bucket := _BUCKET_URI.fullmatch(uri):
         from churn_assets.store.gcs import GcsBackend

@@ -5,7 +5,6 @@ accident from anywhere; a file on every machine that reads or writes, which whoe
 what every signature says of the logs of its moment. A log is a channel, by its name, or one of acts: ``acts/NAME``.
 """
 
-import io
 import logging
 import os
 import tempfile
@@ -16,7 +15,6 @@ from pathlib import Path
 
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import canonical_json, parse_json, sha256_bytes
-from churn_assets.store.digests import info_of
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing, RecordsLost
 from churn_assets.store.listing import files_like
 from churn_assets.store.local import private_folder
@@ -95,7 +93,7 @@ class SeenRecords:
 
 def seen_in(root: Path, store: str) -> SeenRecords:
     """What the project at `root` has seen of a store, which its address tells from others."""
-    return SeenRecords(root / SEEN / sha256_bytes(store.encode())[:16])
+    return SeenRecords(root / SEEN / sha256_bytes(os.fsencode(store))[:16])
 
 
 def refuse_lost(backend: Backend, key: str, data: bytes, subject: str) -> None:
@@ -105,13 +103,13 @@ def refuse_lost(backend: Backend, key: str, data: bytes, subject: str) -> None:
         RecordsLost: It is gone, or other bytes stand in its place.
         StoreError: The store does not answer.
     """
-    ours = info_of(io.BytesIO(data))
+    expected = f"sha256 {sha256_bytes(data)}, as this process has read"
     try:
-        theirs = backend.info(key)
+        theirs = backend.read(key)
     except ObjectMissing as error:
-        raise RecordsLost(key, "nothing", f"{ours}, as this process has read", subject) from error
-    if theirs != ours:
-        raise RecordsLost(key, str(theirs), f"{ours}, as this process has read", subject)
+        raise RecordsLost(key, "nothing", expected, subject) from error
+    if theirs != data:
+        raise RecordsLost(key, f"sha256 {sha256_bytes(theirs)}", expected, subject)
 
 
 def leave_mark(backend: Backend, log: str, seq: int) -> None:

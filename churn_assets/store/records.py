@@ -117,8 +117,8 @@ class RecordLog(ABC, Generic[R]):
 
     def moved_since(self, seq: int) -> bool:
         """Whether a record follows ``seq``: one question, for whoever polls. What it says is for `head`."""
-        try:
-            self.store.backend.info(record_key(self.log, seq + 1))
+        try:  # as a document, which has a size: `info` of a folder reads whatever stands there
+            self.store.backend.read(record_key(self.log, seq + 1))
         except ObjectMissing:
             return False
         return True

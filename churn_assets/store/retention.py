@@ -236,12 +236,13 @@ def collect(store: ArtifactStore, plan: RetentionPlan) -> None:
         store: The store.
         plan: Made from this store a moment ago; what it does not name is not touched.
     """
-    for row in plan.collected:
+    # The newest first, so that whatever is left after a crash has what it was made from.
+    for row in sorted(plan.collected, key=lambda row: row.ref.version, reverse=True):
         keys = store.backend.list(row.ref.prefix)
         if row.size is None and row.ref.manifest_key in keys:
             continue  # it was unfinished, and has been committed after all
         if store.signatures.policy.trusted_keys:
-            keys += store.backend.list(f"{SIGNATURES}{row.ref.prefix}")
+            keys = store.backend.list(f"{SIGNATURES}{row.ref.prefix}") + keys
         ours = [key for key in keys if is_key(key)]  # whoever left something else takes it away
         for key in sorted(ours, key=lambda key: key != row.ref.manifest_key):
             store.backend.delete(key)

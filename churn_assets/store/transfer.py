@@ -1,7 +1,7 @@
 """Copying a whole store to another place: verified, resumable, and a valid store after a crash at any point."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 
 Tell = Callable[[str, int, int], None]
 """Told after each version: the version, versions done, versions in all."""
+Superseded = Callable[[str, Path], Iterable[str]]
+"""Keys that an object beside the versions stands for since a person was erased, by its key and a local copy of it."""
 
 
 @dataclass
@@ -56,12 +58,21 @@ class Copied:
     problems: list[str] = field(default_factory=list)
 
 
-def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copied:
+def copy_store(
+    source: ArtifactStore, target: ArtifactStore, tell: Tell, superseded: Superseded = lambda *_: ()
+) -> Copied:
     """Copy every committed version, its gate reports, every log and what else is kept; resumable.
 
     Logs are read and verified before versions are listed, so that every release they name is among these; they are
     written last, oldest record first. What is there already must be the same. A version that does not verify is a
-    problem that is told, and keeps the logs from being copied: a store with a hole must not lead anybody.
+    problem that is told, and keeps the logs from being copied: a store with a hole must not lead anybody. What was made
+    anew in the source since an earlier copy is deleted in the target: whoever was erased here is erased there.
+
+    Args:
+        source: From where.
+        target: To where.
+        tell: Told of the progress.
+        superseded: Of objects that are kept for others.
 
     Raises:
         ChannelConflict: A log of the target went another way.
@@ -77,7 +88,8 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
         except (ContentError, ObjectMissing) as error:
             done.problems.append(str(error))
         tell(str(ref), number, len(versions))
-    for key in source.backend.list(""):
+    keys = source.backend.list("")
+    for key in keys:
         if key.startswith((ARTIFACTS, MARKS)) or record_place(key) is not None:
             continue
         if key.startswith(LOGS) or not is_key(key) or "/" not in key:
@@ -88,7 +100,8 @@ def copy_store(source: ArtifactStore, target: ArtifactStore, tell: Tell) -> Copi
         except ContentError as error:  # no plain file
             done.problems.append(str(error))
             continue
-        _copy_other(source.backend, target.backend, key, ours)
+        for old in set(_copy_other(source.backend, target.backend, key, ours, superseded)) - set(keys):
+            target.backend.delete(old)
         done.others += 1
     if not done.problems:
         for log, records in logs:
@@ -150,14 +163,18 @@ def _copy_file(source: Backend, target: Backend, ref: ArtifactRef, file: FilePla
         raise CorruptArtifact(entry.path, f"{theirs} at the target", str(sent), str(ref))
 
 
-def _copy_other(source: Backend, target: Backend, key: str, ours: ObjectInfo) -> None:
+def _copy_other(
+    source: Backend, target: Backend, key: str, ours: ObjectInfo, superseded: Superseded
+) -> Iterable[str]:
     """An object that the store keeps for others: whatever it says, it must arrive as the source tells it."""
     with tempfile.TemporaryDirectory(prefix="copy-") as name:
         copy = Path(name) / "file"
         source.fetch(key, ours.size, copy)
         theirs = stored(target, key, copy)
+        old = list(superseded(key, copy))
     if theirs != ours:
         raise CorruptArtifact(key, f"{theirs} at the target", str(ours))
+    return old
 
 
 def _compare(source: Backend, target: Backend, ref: ArtifactRef, file: FilePlace) -> None:

@@ -1,14 +1,14 @@
 """Is everything in a store as it was written? Reads all of it, names whatever is not, and changes nothing."""
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.channels import Channel, ChannelRecord
+from churn_assets.store.channels import Channel
 from churn_assets.store.erasures import (
     ERASURES,
     file_places,
@@ -22,12 +22,17 @@ from churn_assets.store.gate_reports import is_gate_report, verify_gate_reports
 from churn_assets.store.logs import log_names, open_log
 from churn_assets.store.manifest import Manifest, minting_time
 from churn_assets.store.marks import MARKS, marked_logs
-from churn_assets.store.names import LOGS, is_key, record_key, record_place
+from churn_assets.store.names import GATES, LOGS, MANIFEST, is_key, record_key, record_place
 from churn_assets.store.reference import ARTIFACTS, ArtifactRef, by_version
 from churn_assets.store.signatures import SIGNATURES
+from churn_assets.store.tried import START, candidate_of
 
 Reader = Callable[[str, Path], None]
 """Reads an object kept for others, by its key and a local copy of it; raises ValueError if it is not whole."""
+Manifests = Mapping[ArtifactRef, Manifest | None]
+"""Of every committed version; None where it cannot be read."""
+Witness = Callable[[ArtifactStore, Manifests], Iterable[str]]
+"""Tells, once all was read, what must be there by what others say and is not; one line each."""
 _AT_ONCE = 8
 # What may be wrong with one object; that the storage does not answer is not a verdict on what it holds.
 _WRONG = (ContentError, ObjectMissing, OSError, ValueError)
@@ -72,7 +77,11 @@ class Verified:
 
 
 def verify_store(
-    store: ArtifactStore, *, every_byte: bool = True, readers: Mapping[str, Reader] | None = None
+    store: ArtifactStore,
+    *,
+    every_byte: bool = True,
+    readers: Mapping[str, Reader] | None = None,
+    witnesses: Iterable[Witness] = (),
 ) -> Verified:
     """Look at all that a store holds.
 
@@ -81,6 +90,7 @@ def verify_store(
         every_byte: Digest every file and read what is kept for others; else only manifests, gate reports and logs are
             read, and files must be listed.
         readers: Who reads what is kept for others, by the prefix of its keys.
+        witnesses: Who knows of what others keep that it must be there.
 
     Raises:
         StoreError: The storage does not answer.
@@ -100,6 +110,9 @@ def verify_store(
         if not key.startswith(ARTIFACTS):
             _other(store, key, every_byte, readers, found)
     _signatures(store, versions, lengths, found)
+    found.problems += _signed_and_gone(keys)
+    for witness in witnesses:
+        found.problems += witness(store, manifests)
     return found
 
 
@@ -112,7 +125,7 @@ def _version(
     entries = manifest.files if manifest else ()
     expected = {ref.prefix + entry.path for entry in entries}
     records = [key for key in keys if is_record(ref, key)]
-    if records:
+    if any(key.startswith(ref.erased_prefix) for key in keys):
         with found.judging():
             expected = {each.key for each in file_places(store.backend, ref, entries, store.signatures)}
             for key in left_behind(store.backend, ref, entries, store.signatures):
@@ -143,37 +156,49 @@ def _add(found: Verified, part: Verified) -> None:
     found.signed = found.signed and part.signed
 
 
-def _logs(
-    store: ArtifactStore, manifests: Mapping[ArtifactRef, Manifest | None], found: Verified
-) -> dict[str, int]:
+def _logs(store: ArtifactStore, manifests: Manifests, found: Verified) -> dict[str, int]:
     """Verify every log, and that all it names is there; returns how many records each has."""
     names = {*log_names(store), *marked_logs(store.backend)}
     names |= set() if store.seen is None else set(store.seen.logs())
-    lengths = {}
+    lengths, needed = {}, dict[ArtifactRef, str]()
     for name in sorted(names):
         with found.judging():
             log = open_log(store, name)
             history = log.history()
             lengths[name] = len(history)
             found.records += len(history)
-            found.problems += _gone(history, manifests) if isinstance(log, Channel) else []
+            for record in history:
+                if isinstance(log, Channel):
+                    needed[record.ref] = f"record {record.seq} of {log.subject}"
+                elif record.kind == START:
+                    needed[candidate_of(record)] = f"record {record.seq} of {log.subject}"
+    found.problems += _gone(needed, manifests)
     return lengths
 
 
-def _gone(history: list[ChannelRecord], manifests: Mapping[ArtifactRef, Manifest | None]) -> Iterator[str]:
-    """What led, or was used to make what led, and is not there."""
-    pending = {record.ref: f"record {record.seq} of channel {record.channel}" for record in history}
-    seen: set[ArtifactRef] = set()
-    while pending:
-        ref, why = pending.popitem()
-        if ref in seen:
-            continue
-        seen.add(ref)
+def _gone(needed: Mapping[ArtifactRef, str], manifests: Manifests) -> Iterator[str]:
+    """What led, was tried, or was used to make what is there, and is gone itself."""
+    why = dict(needed)
+    for ref, manifest in manifests.items():
+        for source in manifest.provenance.upstream.values() if manifest else ():
+            why.setdefault(ArtifactRef.parse(source), str(ref))
+    for ref, user in sorted(why.items(), key=str):
         if ref not in manifests:
-            yield f"{ref}: found no such version, expected it: {why} needs it"
-        elif (manifest := manifests[ref]) is not None:
-            for text in manifest.provenance.upstream.values():
-                pending.setdefault(ArtifactRef.parse(text), str(ref))
+            yield f"{ref}: found no such version, expected it: {user} needs it"
+
+
+def _signed_and_gone(keys: Iterable[str]) -> Iterator[str]:
+    """What somebody signed and is not there. Of logs, `_signatures` tells by their lengths."""
+    there = set(keys)
+    signed = {key.removeprefix(SIGNATURES).rpartition("/")[0] for key in there if key.startswith(SIGNATURES)}
+    for key in sorted(signed - there):
+        place = key.removeprefix(ARTIFACTS).split("/")
+        if key.startswith(LOGS) or not is_key(key):
+            continue
+        begun = {each for each in there if each.startswith(f"{ARTIFACTS}{'/'.join(place[:3])}/")}
+        if place[3:] == [MANIFEST] and begun and not any(f"/{GATES}/" in each for each in begun):
+            continue  # a version in the making, or left by a crash
+        yield f"{key}: found nothing, expected what was signed: it is gone, or its writer was killed just before"
 
 
 def _other(

@@ -192,6 +192,28 @@ def test_clients_errors_that_nobody_named_are_no_bugs():
         assert hint_of(names), kind
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["erase", "M\udcfcller"],
+        ["explain", "M\udcfcller"],
+        ["write", "M\udcfcller"],
+        ["store", "verify", "--store", "M\udcfcller"],
+        ["store", "copy", "M\udcfcller", "x"],
+    ],
+)
+def test_what_was_typed_in_another_encoding_is_wrong_usage(command, project):
+    result = project.churn(*command)
+    assert result.exit_code == 2, result.output
+
+
+def test_a_project_whose_folder_has_a_name_in_another_encoding_works(made, tmp_path):
+    root = tmp_path / "M\udcfcller"
+    shutil.copytree(made.root, root)
+    for command in (["store", "verify"], ["history"], ["doctor"]):
+        assert Project(root).churn(*command).exit_code == 0
+
+
 def test_a_user_without_a_name_acts_under_a_number(project, monkeypatch):
     for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
         monkeypatch.delenv(variable, raising=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pandas as pd
 import pytest
@@ -15,12 +18,21 @@ from churn_assets.customers.format import CUSTOMERS
 from churn_assets.offers.decision_index import DecisionIndex
 from churn_assets.offers.format import OFFER_LOG
 from churn_assets.offers.live import ServedLog
-from churn_assets.offers.segments import SEALED, sealed_segments
-from churn_assets.offers.stored_log import READERS, segment_key, stored_segments
+from churn_assets.offers.segments import (
+    SEALED,
+    SegmentOrigin,
+    frame,
+    origin_of,
+    sealed_bytes,
+    sealed_segments,
+)
+from churn_assets.offers.stored_log import READERS, earlier_keys, segment_key, stored_segments
+from churn_assets.privacy.decisions import read_segment
 from churn_assets.privacy.erasure import ErasedPlace, erase
 from churn_assets.privacy.search import holds
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.deciding import load_release
+from churn_assets.release.whole import verify_whole
 from churn_assets.risk.format import RISK_MODEL
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.erasures import Subjects, replacements
@@ -324,6 +336,7 @@ def test_wherever_a_servers_own_log_was_cut_off_each_decision_is_there_once(root
     while cut:
         call += 1
         shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(store.backend.root / "decisions", ignore_errors=True)  # of the trial before
         shutil.copytree(kept, folder)
         injector = Injector(folder, Fault(operation, call, 0, lasting=False))
         cut = False
@@ -339,6 +352,107 @@ def test_wherever_a_servers_own_log_was_cut_off_each_decision_is_there_once(root
         assert len(list((folder / SEALED).glob("*.log"))) == 2, call
         assert naming(folder / SEALED, "ann") == []
     assert call > 2
+
+
+@pytest.mark.parametrize("waiting", [False, True])
+def test_a_second_erasure_upon_one_that_was_cut_off_finishes_both(tmp_path, waiting):
+    """Of the same customer and of another, wherever the first ended; in the store, and in a server's own log too."""
+    for who in ("ann", "bob"):
+        wanted, steps = None, 0
+        while wanted is None or steps < wanted:
+            root = tmp_path / who / str(steps)
+            store, folder = (
+                ArtifactStore(LocalBackend(root / ".churn" / "store")),
+                root / ".churn" / "decision_log",
+            )
+            log_of(store.backend, "ann", "bob")
+            (folder / SEALED).mkdir(parents=True)
+            logs = [(EXPERIMENT, folder)] if waiting else []
+            if waiting:  # what was told of a decision lies on the server, the decision in the store
+                (key,) = [key for key in stored_segments(store.backend, EXPERIMENT) if "0002." in key]
+                shutil.move(store.backend.root / key, folder / SEALED / key.rpartition("/")[2])
+            cut = False
+            try:
+                erased(ArtifactStore(CrashingBackend(store.backend, steps)), root, "ann", logs=logs)
+            except CrashError:
+                cut = True
+                assert erased(store, root, who, logs=logs).problems == [], (who, steps)
+            for each in {"ann", who}:
+                assert erased(store, root, each, logs=logs).problems == [], (who, steps)
+                assert naming(root / ".churn", each) == [], (who, steps)
+            for path in sealed_segments(folder):
+                store.backend.create(segment_key(EXPERIMENT, path.stem), path)
+            frame = frame_of(store)
+            assert len(frame) == frame["decision_id"].nunique() == 2, (who, steps)
+            assert frame["churned"].notna().all(), (who, steps)
+            assert frame["customer_id"].nunique() == 2, (who, steps)
+            assert naming(root / ".churn", "bob") == [] or who == "ann"
+            assert verify_store(store, readers=READERS).problems == []
+            wanted = None if cut else steps
+            steps += 1
+        assert steps > (4 if waiting else 5)
+
+
+def test_a_version_from_which_an_erasure_was_cut_off_is_finished_by_that_of_another_customer(root, store):
+    ann, bob = customer_of(store), other_of(store)
+    steps, cut = 0, True
+    while cut:
+        copy = root.with_name(f"copy-{steps}")
+        shutil.copytree(root, copy)
+        backend = backend_of(copy)
+        try:
+            erased(ArtifactStore(CrashingBackend(backend, steps)), copy, ann)
+            cut = False
+        except CrashError:
+            ours = ArtifactStore(backend)
+            for each in (bob, ann):
+                assert erased(ours, copy, each).problems == [], (steps, each)
+                assert naming(copy / ".churn", each) == [], (steps, each)
+            found = verify_store(ours, readers=READERS)
+            assert (found.problems, found.foreign) == ([], []), steps
+        shutil.rmtree(copy)
+        steps += 1 if steps < 4 else 3
+    assert steps > 9
+
+
+def test_a_segment_that_was_shipped_and_is_still_on_its_server_is_made_anew_once(root, store):
+    """A server that was killed between the two leaves both."""
+    folder = root / ".churn" / "decision_log"
+    (folder / SEALED).mkdir(parents=True)
+    names = log_of(store.backend, "ann", "bob")
+    for name in names:
+        (folder / SEALED / f"{name}.log").write_bytes(
+            read_segment(store.backend, segment_key(EXPERIMENT, name))
+        )
+    done = erased(store, root, "ann", logs=[(EXPERIMENT, folder)])
+    assert done.problems == []
+    assert sealed_segments(folder) == []
+    frame = frame_of(store)
+    assert len(frame) == frame["decision_id"].nunique() == 2
+    assert frame["churned"].notna().all()
+
+
+class SlowBackend(LocalBackend):
+    """A store on which another process always comes in between."""
+
+    def create(self, key, source):
+        time.sleep(0.02)
+        return super().create(key, source)
+
+    def delete(self, key):
+        time.sleep(0.02)
+        super().delete(key)
+
+
+def test_two_erasures_at_once_leave_each_decision_once(tmp_path):
+    store = ArtifactStore(SlowBackend(tmp_path / ".churn" / "store"))
+    log_of(store.backend, "ann", "bob")
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda each: erased(store, tmp_path, each), ("ann", "bob")))
+    assert [each.problems for each in done] == [[], []]
+    frame = frame_of(store)
+    assert len(frame) == frame["decision_id"].nunique() == 2
+    assert naming(tmp_path, "ann") == naming(tmp_path, "bob") == []
 
 
 class LockedBackend:
@@ -393,13 +507,34 @@ def test_in_a_signed_store_a_promoter_signs_what_stands_for_what_was_built(root,
 
 
 def test_a_copy_of_the_store_forgets_the_customer_when_it_is_brought_up_to_date(root, store, tmp_path):
-    customer = customer_of(store)
+    customer, other = customer_of(store), other_of(store)
+    log_of(store.backend, customer, other)
     target = ArtifactStore(LocalBackend(tmp_path / "copy"))
-    copy_store(store, target, lambda *_: None)
-    erased(store, root, customer)
-    assert copy_store(store, target, lambda *_: None).problems == []
-    assert naming(tmp_path / "copy", customer) == []
-    assert verify_store(target, readers=READERS).problems == []
+    copy_store(store, target, lambda *_: None, earlier_keys)
+    for each in (customer, other):
+        erased(store, root, each)
+    assert copy_store(store, target, lambda *_: None, earlier_keys).problems == []
+    assert naming(tmp_path / "copy", customer) == naming(tmp_path / "copy", other) == []
+    assert stored_segments(target.backend, EXPERIMENT) == stored_segments(store.backend, EXPERIMENT)
+    assert verify_whole(target).problems == []
+
+
+def test_a_segment_that_was_made_anew_is_still_missed_by_its_old_names(root, store):
+    """Each says what its server wrote before; erasing twice changes both names."""
+    names = [f"{NOW:%Y%m%dT%H%M%SZ}-{number:016x}" for number in (1, 2)]
+    for number, (name, after) in enumerate(zip(names, ("", names[0]), strict=True)):
+        records = [decided(f"{number}{each}", customer=each, feature=PRICE) for each in ("ann", "bob")]
+        data = sealed_bytes(name, [frame(each.kind, each.payload) for each in records], SegmentOrigin(after))
+        store.backend.create(segment_key(EXPERIMENT, name), data)
+    for each in ("ann", "bob"):
+        assert len(erased(store, root, each).segments) == 2
+        assert verify_whole(store).problems == []
+    for key in stored_segments(store.backend, EXPERIMENT):
+        data = read_segment(store.backend, key)
+        if not origin_of(io.BytesIO(data)).after:
+            store.backend.delete(key)
+    (problem,) = verify_whole(store).problems
+    assert f"{names[0]}.log: found nothing, expected a segment" in problem
 
 
 @pytest.mark.whole

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
+import yaml
 
-from churn_assets.experiment import CHANGED_KEYS, Experiment, ExperimentError, load_experiment
+from churn_assets.experiment import CHANGED_KEYS, REMOVED_KEYS, Experiment, ExperimentError, load_experiment
 from churn_assets.flow.registry import registry
 from churn_assets.offers.segments import read_sealed
 from churn_assets.release.compare import differences, facts_of
@@ -71,20 +73,46 @@ def keys_of(model, path):
     return True
 
 
-@pytest.mark.parametrize("old", CHANGED_KEYS)
-def test_a_key_of_an_earlier_version_is_told_with_the_new_one(old, tmp_path):
+@pytest.mark.parametrize("old", [*CHANGED_KEYS, *REMOVED_KEYS])
+def test_a_key_of_an_earlier_version_is_told_with_the_new_one_or_why_it_goes(old, tmp_path):
     assert not keys_of(Experiment, old)
-    assert keys_of(Experiment, CHANGED_KEYS[old])
-    section, _, key = old.split(".")
-    text = (ROOT / "configs" / "quickstart.yaml").read_text().splitlines()
-    place = next(i for i, line in enumerate(text) if line.startswith(f"{section}:"))
-    text.insert(place + 1, f"  gates: {{{key}: 1.0}}")
-    (tmp_path / "quickstart.yaml").write_text(
-        "\n".join(line for line in text if not line.startswith("  gates:") or key in line)
-    )
+    assert old in REMOVED_KEYS or keys_of(Experiment, CHANGED_KEYS[old])
+    said = yaml.safe_load((ROOT / "configs" / "quickstart.yaml").read_text())
+    *sections, key = old.split(".")
+    place = said
+    for each in sections:
+        place = place.setdefault(each, {})
+    place[key] = 1.0
+    (tmp_path / "quickstart.yaml").write_text(yaml.safe_dump(said))
     with pytest.raises(ExperimentError) as error:
         load_experiment("quickstart", tmp_path)
-    assert any(CHANGED_KEYS[old] in each and old in each for each in error.value.problems)
+    now = CHANGED_KEYS.get(old) or REMOVED_KEYS[old]
+    assert any(now in each and old in each for each in error.value.problems)
+
+
+def all_keys(annotation, before=(), within=()):
+    """Every key path of an experiment; a member of a list or mapping is `*`."""
+    found = set()
+    if hasattr(annotation, "model_fields"):
+        if annotation in within:
+            return found
+        for name, field in annotation.model_fields.items():
+            found |= {".".join((*before, name))} | all_keys(
+                field.annotation, (*before, name), (*within, annotation)
+            )
+        return found
+    many = get_origin(annotation) in (tuple, list, dict)
+    for each in get_args(annotation):
+        found |= all_keys(each, (*before, "*") if many else before, within)
+    return found
+
+
+def test_no_key_that_an_earlier_version_had_goes_in_silence():
+    """`kept/config_keys.txt`: keys of this and earlier versions; a new key is added to it, none is ever taken out."""
+    kept = set((KEPT / "config_keys.txt").read_text().split())
+    now = all_keys(Experiment)
+    assert sorted(now - kept) == [], "add them to tests/kept/config_keys.txt"
+    assert sorted(kept - now - {*CHANGED_KEYS, *REMOVED_KEYS}) == [], "say what stands in their place"
 
 
 KEPT_SEGMENT = KEPT / "decision_log-1.log"

@@ -151,3 +151,54 @@ def test_a_lost_newest_record_is_told_while_the_server_runs_and_no_older_release
         await world.log.close()
 
     asyncio.run(scene())
+
+
+def record_of(world, seq):
+    return world.folder / "store" / "channels" / world.channel.name / f"{seq:012d}.json"
+
+
+def test_a_huge_file_in_the_place_of_the_next_record_is_told_and_not_read_whole(world):
+    """A terabyte of zeros costs nobody a byte of disk; to read it would take hours, in which nothing is followed."""
+
+    async def scene():
+        await world.turns()
+        with record_of(world, 2).open("wb") as huge:
+            huge.truncate(1 << 40)
+        await world.turns()
+        (state,) = [each for each in world.background.states if each.name == "release"]
+        assert state.trouble == "CorruptArtifact"
+        record_of(world, 2).unlink()
+        world.lead(world.leads)
+        await world.turns()
+        assert follows(world)
+        await world.log.close()
+
+    asyncio.run(scene())
+
+
+def test_decisions_wait_while_the_store_is_away_and_are_shipped_when_it_is_back(world):
+    """An unmounted disk leaves an empty folder: what is shipped into it would be hidden by the next mount."""
+    store, away = world.folder / "store", world.folder / "away"
+
+    async def scene():
+        await world.turns()
+        store.rename(away)
+        store.mkdir()
+        for number in range(40):
+            await world.ask(number)
+        for _ in range(2):
+            await world.turns()
+        (state,) = [each for each in world.background.states if each.name == "shipping"]
+        assert state.trouble
+        assert list(store.iterdir()) == []
+        store.rmdir()
+        away.rename(store)
+        for _ in range(2):
+            await world.turns()
+        await world.log.close()
+        await world.turns()
+        kept, ignored = world.kept()
+        assert set(kept) == set(world.acknowledged)
+        assert ignored == []
+
+    asyncio.run(scene())

@@ -117,6 +117,38 @@ def test_only_loopback_is_loopback(host, loopback):
     assert is_loopback(host) is loopback
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "loop", "huge"])
+def test_what_stands_in_the_place_of_the_keys_is_told_and_never_waited_for(file, kind):
+    """A pipe without a writer once stopped every answer of the server."""
+    clear, keys = new_key((), "crm", NOW)
+    write_keys(file, keys)
+    ring = Keyring(file)
+    file.unlink()
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "loop":
+        file.symlink_to(file)
+    else:
+        with file.open("wb") as huge:
+            huge.truncate(1 << 40)
+    with pytest.raises((KeyFileError, OSError)):
+        ring.check()
+    assert ring.key_of(clear.encode()) is not None
+    file.rmdir() if kind == "folder" else file.unlink()
+    write_keys(file, revoked(keys, "crm", NOW))
+    ring.check()
+    assert ring.key_of(clear.encode()) is None
+
+
+def test_a_link_to_a_file_of_keys_is_followed_as_mounted_secrets_are(file):
+    clear, keys = new_key((), "crm", NOW)
+    write_keys(file.with_name("target"), keys)
+    file.symlink_to("target")
+    assert Keyring(file).key_of(clear.encode()) is not None
+
+
 def test_off_loopback_there_is_no_server_without_keys():
     with pytest.raises(ServingError, match=KEYS_FILE):
         read_secrets({}, ServingConfig(), loopback=False)

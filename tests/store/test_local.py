@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from churn_assets.store.errors import (
     InvalidName,
     InvalidSetting,
     ObjectExists,
+    StoreUnreachable,
     UnsupportedLocation,
 )
 from churn_assets.store.gcs import GcsBackend
@@ -54,6 +56,26 @@ def test_a_failed_write_leaves_no_temporary_file(root: Path, tmp_path: Path) -> 
     with pytest.raises(FileNotFoundError):
         backend.create("a/c", tmp_path / "no such source")
     assert list((root / ".tmp").iterdir()) == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "another run's drafts"])
+def test_where_a_store_was_read_and_is_away_no_other_is_begun(left: str, root: Path, tmp_path: Path) -> None:
+    """A disk that is not mounted any more, or a folder that somebody moved: what is written there would be gone."""
+    backend, source = LocalBackend(root), tmp_path / "source"
+    source.write_bytes(b"y")
+    backend.create("a/b", b"x")
+    assert backend.read("a/b") == b"x"
+    root.rename(tmp_path / "away")
+    if left != "nothing":
+        (root / ".tmp" if "drafts" in left else root).mkdir(parents=True)
+    for write in (lambda: backend.create("a/c", b"y"), lambda: backend.adopt("a/c", source)):
+        with pytest.raises(StoreUnreachable, match="found no store any more"):
+            write()
+    assert source.read_bytes() == b"y"
+    shutil.rmtree(root, ignore_errors=True)
+    (tmp_path / "away").rename(root)
+    backend.create("a/c", b"y")
+    assert backend.list("") == ["a/b", "a/c"]
 
 
 def test_an_adopted_file_is_an_object_without_a_copy(root: Path, tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_every_package_that_is_installed_takes_the_earliest_python_of_this_versi
         canonicalize_name(each.metadata["Name"]): each.metadata.get("Requires-Python") or ""
         for each in importlib.metadata.distributions()
     }
-    assert {name: said for name, said in asked.items() if name in ours and "3.11.0" not in SpecifierSet(said)} == {}
+    assert {
+        name: said for name, said in asked.items() if name in ours and "3.11.0" not in SpecifierSet(said)
+    } == {}
 
 
 @pytest.mark.parametrize(

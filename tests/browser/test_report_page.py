@@ -147,7 +147,11 @@ def test_a_phone_gets_cards_and_no_endless_page(opened, shots):
     assert page.evaluate("document.documentElement.scrollHeight") < TALLEST
     page.evaluate("document.querySelectorAll('details').forEach(e => e.open = true)")
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "whatever is unfolded"
-    assert page.evaluate("getComputedStyle(document.querySelector('.grid .row')).display") == "block"
+    assert (
+        page.evaluate("getComputedStyle(document.querySelector('.grid:not(.slim) .row')).display") == "block"
+    )
+    # Two columns have room beside each other.
+    assert page.evaluate("getComputedStyle(document.querySelector('.grid.slim .row')).display") == "table-row"
 
 
 @pytest.mark.parametrize("name", ["good", "successor", "leak"])

@@ -321,6 +321,25 @@ def test_what_could_be_sent_instead_stands_beside_the_models_messages_and_who_wr
     assert "0.7312" in [shown for *_, shown in page.figures]
 
 
+def test_a_command_in_a_text_is_set_as_code(released):
+    only = ("customers", "risk_model", "release")
+    evidence = good()
+    evidence = without(evidence, *(each for each in evidence["members"] if each not in only)) | {"tables": {}}
+    html = report_page(released(evidence))
+    assert "<code>churn design</code> plans the campaign" in html
+    assert "`" not in html
+
+
+def test_what_is_certain_is_so_at_the_level_that_the_page_says(released):
+    from statistics import NormalDist
+
+    from churn_assets.decision.off_policy import CERTAIN
+
+    assert f"certain is so at {2 * NormalDist().cdf(CERTAIN) - 1:.0%}".replace("%", " %") in report_page(
+        released(good())
+    )
+
+
 def test_equal_evidence_gives_an_equal_page(shelf):
     ref = publish(shelf, good())
     assert report_page(facts_of(shelf, ref)) == report_page(facts_of(shelf, ref))
@@ -414,8 +433,8 @@ def test_every_figure_is_the_stored_one(shelf):
         assert abs(read - stored) <= half * 1.0001, f"{source}: {shown} is shown of {stored}"
 
 
-SAID = {"95", "12", "0.5", "0", "50", "1"}
-"""Numbers of the page's own sentences: 95 % intervals, 12 digits of a digest, an AUC of 0.5, and the like."""
+SAID = {"95", "99", "12", "0.5", "0", "50", "1"}
+"""Numbers of the page's own sentences: 95 % and 99 % intervals, 12 digits of a digest, an AUC of 0.5, and the like."""
 
 
 def stored_texts(value):

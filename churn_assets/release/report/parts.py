@@ -15,6 +15,8 @@ AmountUnit = Literal["money", "+money", "share", "count", "number", "days"]
 
 LONGEST = 7
 """Rows of a table that is shown unasked."""
+SLIM = 2
+"""Columns that a phone has room for."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Amount:
             return f"{self.value:.1%}"
         if self.unit == "days":
             return f"{self.value:,.1f} days"
-        whole = self.unit == "count" and float(self.value).is_integer()
+        whole = float(self.value).is_integer() and (self.unit == "count" or abs(self.value) >= 1000)
         if whole or abs(self.value) >= 10_000:
             return f"{self.value:,.0f}"
         return f"{self.value:,.1f}" if self.unit == "count" else f"{self.value:.4g}"
@@ -97,6 +99,11 @@ class PageTable:
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[Amount | ToldText]]
+
+    @property
+    def slim(self) -> bool:
+        """Of two columns: it stays a table on a phone."""
+        return len(self.heads) == SLIM
 
     @property
     def folded(self) -> bool:

@@ -472,8 +472,12 @@ def _responses(facts: ReportFacts) -> PageSection:
     source = "effect_model/effects_are_real"
     blocks: list[PageTable | Picture] = [
         *picture_of(accept, accepted),
-        *picture_of(_effects("arm", f"Effect on {_missed(facts)} by arm (95 %)"), by_arm),
-        *picture_of(_effects("who", "Effect by who is predicted helped (95 %)"), by_group),
+        *(
+            picture
+            for plot, rows in _plots_of(facts, "effect_model")
+            if plot.table in _EFFECTS
+            for picture in picture_of(plot, rows)
+        ),
         *grid_of("Effect by arm.", f"{source}/effect_by_arm", placed(by_arm), columns),
         *grid_of(
             "Effect on thirds of customers, by what the model predicts of contact.",
@@ -490,16 +494,6 @@ def _responses(facts: ReportFacts) -> PageSection:
             f"{facts.outcome['column']} that is missed: below 0 an arm brings more of it, above 0 less."
         )
     return PageSection("responses", "Acceptance and effect", lead, blocks)
-
-
-def _missed(facts: ReportFacts) -> str:
-    return f"missed {facts.outcome['column']}" if facts.outcome else "churn"
-
-
-def _effects(by: str, title: str) -> Plot:
-    return Plot(
-        by, "interval", by, ("doubly_robust",), title, "", "change of the share", band=("lower", "upper")
-    )
 
 
 def _off_policy(facts: ReportFacts) -> PageSection:
@@ -520,7 +514,8 @@ def _off_policy(facts: ReportFacts) -> PageSection:
             "Estimates.", f"{source}/off_policy", rows("off_policy"), f"quantity|estimator|mean:+money|{ends}|log"
         ),
         *grid_of(
-            "Against simple policies, on the same decisions.", f"{source}/simple_policies", rows("simple_policies"),
+            "Against simple policies, on the same decisions, with 95 % intervals; what is certain is so at 99 %.",
+            f"{source}/simple_policies", rows("simple_policies"),
             f"policy|lift:+money=its lift|candidate_over_it:+money=this earns over it|{ends}|candidate_is=this is",
         ),
         *grid_of("What the estimate rests on.", f"{source}/support", rows("support"), "figure|value:number"),
@@ -574,9 +569,10 @@ def _plots_of(facts: ReportFacts, asset: str) -> Iterator[tuple[Plot, Rows]]:
             yield plot, facts.rows(asset, spec.name, plot.table)
 
 
+_EFFECTS = ("effect_by_arm", "effect_by_group")
 _SHOWN = {
     ("risk_model", "roc"), ("risk_model", "calibration"), ("accept_model", "acceptance_by_arm"),
-    ("ppo_decision", "policies"),
+    ("ppo_decision", "policies"), *(("effect_model", table) for table in _EFFECTS),
 }  # fmt: skip
 """Tables that another section draws."""
 

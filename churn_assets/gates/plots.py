@@ -61,7 +61,12 @@ def render_svg(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(f"{head}{style}<defs>{body}".encode()).decode()
 
 
-_FIXED: Any = {"svg.fonttype": "none", "svg.hashsalt": "churn", "font.family": "sans-serif"}
+_FIXED: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "churn",
+    "font.family": "sans-serif",
+    "text.parse_math": False,
+}
 _DARK = (
     "text{font-family:system-ui,sans-serif!important}@media (prefers-color-scheme:dark){text{fill:#e6edf3}"
     "[style*='#000000']{stroke:#9da7b3!important}[style*='#0072b2']{stroke:#58a6ff!important}"
@@ -88,14 +93,16 @@ def _drawn(plot: Plot, table: str, form: str) -> bytes:
     with mpl.rc_context(_FIXED):
         wide, high = _SIZES[form]
         if plot.kind == "interval":
-            high = 1.1 + 0.34 * len(rows)
+            high = (1.1 if len(plot.y) == 1 else 1.32) + 0.34 * len(rows)
         elif plot.kind == "bar":
             high = max(high, 1.1 + 0.26 * len(rows))  # no name touches the next
         figure = Figure(figsize=(wide, high), dpi=80, facecolor="white" if form == "png" else "none")
-        # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
-        figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - 0.38 / high, bottom=0.62 / high)
-        axes = figure.add_subplot(facecolor="none")
         series = _series(plot, rows)
+        # Beside estimates a legend has no free corner, so it stands above them.
+        top = 0.38 + (0.22 if plot.kind == "interval" and len(series) > 1 else 0.0)
+        # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
+        figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - top / high, bottom=0.62 / high)
+        axes = figure.add_subplot(facecolor="none")
         if plot.kind == "bar":
             _bars(figure, axes, plot, series)
         elif plot.kind == "interval":
@@ -107,7 +114,13 @@ def _drawn(plot: Plot, table: str, form: str) -> bytes:
         axes.grid(visible=True, alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if len(series) > 1:
-            axes.legend(frameon=False, fontsize="small")
+            above: dict[str, Any] = {
+                "loc": "lower left",
+                "bbox_to_anchor": (0, 1),
+                "ncols": len(series),
+                "borderpad": 0.0,
+            }
+            axes.legend(frameon=False, fontsize="small", **(above if plot.kind == "interval" else {}))
         buffer = BytesIO()
         unsaid = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
         figure.savefig(buffer, format=form, metadata=unsaid)
@@ -210,7 +223,9 @@ def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, li
     drawn = [
         column for column in plot.y if column not in plot.where_there or any(column in row for row in rows)
     ]
-    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in drawn]
+    return [
+        (column.replace("_", " "), [row[plot.x] for row in rows], _numbers(column, rows)) for column in drawn
+    ]
 
 
 def _numbers(column: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -87,6 +87,11 @@ def test_no_tick_of_an_axis_of_figures_touches_the_next(kind, end):
         assert left + wide / 2 < right - next_wide / 2
 
 
+def test_a_sum_of_money_in_a_name_is_no_formula():
+    texts = texts_of(Plot("t", "bar", "who", ("gain",), "x"), [{"who": "2) $100 - $200", "gain": 1.0}])
+    assert "2) $100 - $200" in [each[0] for each in texts]
+
+
 LETTER, DIGIT = 0.56, 0.64
 """Widths in a wide font (DejaVu Sans), of its height: of letters in the mean, and of a digit."""
 

@@ -81,6 +81,7 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
     from churn_assets.campaigns.assignment import planned_shares
     from churn_assets.deciding.chance import ServedCampaign
     from churn_assets.deciding.messages import MessageWriter, Writing
+    from churn_assets.flow.check import LOADS_AND_AGREES
     from churn_assets.message.text.safety import gifts_of
     from churn_assets.offers.economics import catalogue
     from churn_assets.release.build import build_release
@@ -139,7 +140,9 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
             "verdict": built.verdict.sentence,
             "simulated": simulated,
             "members": len(members),
-            "checks": sum(len(checks) for checks in built.release.bundle.evidence.values()),
+            # With the release's own, which run once it is stored: as many as `churn checks` tells of it.
+            "checks": sum(map(len, built.release.bundle.evidence.values()))
+            + len((LOADS_AND_AGREES, *registry().checks[RELEASE_ASSET])),
             **cost_of(member.manifest.provenance.usage for member in members.values()),
             **({} if texts is None else {"messages_by": author.author, "messages_why": author.reason}),
         },

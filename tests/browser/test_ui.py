@@ -16,13 +16,18 @@ import dagster as dg
 import pytest
 import yaml
 from kept_release import of_kept_release
-from playwright.sync_api import Page, TimeoutError, expect, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
+from report_cases import CaseShelf, facts_of, good, publish
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
 from churn_assets.definitions import Overrides, build_project
+from churn_assets.release.report.shown import shown_report
+from churn_assets.release.report.verdict import report_verdict
 from jobs.waves import WAVES
 from resources.artifacts import ArtifactIOManager, Kept
+from resources.checks import display
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -170,7 +175,7 @@ def chosen(page, path, partition):
         page.get_by_placeholder("Partition").fill(partition)
         try:
             option.click(timeout=20_000)
-        except TimeoutError:
+        except NotInTime:
             continue
         return
     pytest.fail(f"the launchpad {path} offers no partition {partition}")
@@ -312,18 +317,34 @@ def test_a_run_of_the_command_line_stands_on_the_timeline(page: Page, folder, sh
     page.screenshot(path=shots / "timeline.png")
 
 
-def test_the_page_of_a_release_says_how_its_report_is_opened(page: Page, folder, instance, shots):
+def test_the_page_of_a_release_shows_its_report_and_says_how_the_whole_is_opened(
+    page: Page, folder, instance, shots, tmp_path
+):
     project = build_project(Overrides(root=folder))
     (ref,) = project.store("quickstart").versions("quickstart", "release")
+    shelf = CaseShelf(tmp_path)
+    facts = facts_of(shelf, publish(shelf, good()))  # the kept release has no tables of its decisions
+    shown = shown_report(facts, report_verdict(facts))
     context = dg.build_output_context(asset_key="release", partition_key="quickstart")
     ArtifactIOManager(project).handle_output(context, Kept(ref))
+    metadata = display(shown.tables, shown.plots) | context.get_logged_metadata()
     instance.report_runless_asset_event(
-        dg.AssetMaterialization("release", partition="quickstart", metadata=context.get_logged_metadata())
+        dg.AssetMaterialization("release", partition="quickstart", metadata=metadata)
     )
     page.goto("/assets/release?view=events")
     command = page.get_by_text(f"churn report {ref.version} -e quickstart --open")
     expect(command).to_be_visible()
-    page.screenshot(path=shots / "release.png")
+    # The reasons stand there, and each plot of the report is a click away.
+    expect(page.get_by_text("table/why", exact=True)).to_be_visible()
+    expect(page.get_by_text(shown.tables["why"][0]["reason"]).first).to_be_visible()
+    page.screenshot(path=shots / "release.png", full_page=True)
+    row = page.locator("tr", has=page.get_by_text("plot/What is offered", exact=True)).last
+    row.get_by_text("[Show Markdown]").click()
+    plot = page.locator("img[alt='What is offered']")
+    expect(plot).to_be_visible()
+    assert plot.evaluate("image => image.complete && image.naturalWidth") > 300
+    page.screenshot(path=shots / "release-plot.png")
+    page.keyboard.press("Escape")
     _, *words, _ = command.inner_text().split()
     done = CliRunner().invoke(app, ["--root", str(folder), *words, "--out", str(folder / "report.html")])
     assert done.exit_code == 0, done.output

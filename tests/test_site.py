@@ -201,7 +201,7 @@ def test_axe_finds_nothing_on_any_page_and_none_scrolls_sideways(visit, address,
     assert (found, wide) == ([], [])
 
 
-MOST = PageBudget(requests=16, kilobytes=2500, work=4.0)
+MOST = PageBudget(requests=12, kilobytes=1500, work=3.0)
 """A page of the site with the theme's own style, script and fonts; the longest are made from the code."""
 
 

@@ -18,8 +18,9 @@ DEMO := .churn/demo
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 
-# What pip says, as one line that counts.
-SHOW_INSTALL = awk "/^Collecting/ {printf \"\\r  found %d of about $(PACKAGES) packages\", ++found; fflush()} \
+# What pip says, as one line that counts, and why it gave up.
+SHOW_INSTALL = awk "/^(Collecting|Processing) / {printf \"\\r  found %d of about $(PACKAGES) packages\", ++found; fflush()} \
+  /^The conflict is caused by/ {told = 1; print \"\"} told {print} \
   /^Installing collected/ {printf \"\\n  unpacks them, the longest part: no news for a minute or two\\n\"; fflush()}"
 PACKAGES = $(shell grep -c == constraints.txt)
 

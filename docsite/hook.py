@@ -49,6 +49,13 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Lets who has no mouse scroll a table that is wider than the screen."""
+    return html.replace("<table>", '<div class="scrolls" tabindex="0"><table>').replace(
+        "</table>", "</table></div>"
+    )
+
+
 def on_post_page(output: str, **_: Any) -> str:
     """Names the search dialog, which the theme leaves without a name for who cannot see it."""
     return output.replace('role="dialog"', 'role="dialog" aria-label="Search"')

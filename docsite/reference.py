@@ -368,7 +368,7 @@ def _answers(operation: Mapping[str, Any]) -> list[str]:
     for status, answer in sorted(operation["responses"].items()):
         ((_, media),) = answer["content"].items()
         rows.append([status, _json_kind(media["schema"]), answer["description"]])
-    return _table(["", "Kind", "Meaning"], rows)
+    return _table(["What", "Kind", "Meaning"], rows)
 
 
 def _json_kind(schema: Mapping[str, Any]) -> str:

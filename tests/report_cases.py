@@ -57,6 +57,34 @@ def gate(evidence: Evidence, asset: str, check: str, name: str, **changes: Any) 
     found.update(changes)
 
 
+def limited(evidence: Evidence) -> None:
+    """The experiment has limits, of which one leaves nothing to be wished, and groups that offers must be fair to."""
+    limits = (("all_money", "money", 90_000.0, 691.5, 690.25, 0.7364), ("calls", "contacts", 400.0, 3.0, 3.0, 26.25),
+              ("discounts", "money", 30_000.0, 230.5, 0.0, 0.0))  # fmt: skip
+    names = ("limit", "unit", "period", "allowed", "used", "shadow_price")
+    evidence["tables"]["limits"] = [dict(zip(names, each, strict=True)) for each in limits]
+    groups = (
+        ("Female", 684, 0.04978, -0.0081, 0.0274),
+        ("Male", 690, 0.05566, 0.0081, 0.0274),
+        ("–", 9, *[None] * 3),
+    )
+    names = ("level", "customers", "mean_value", "gap", "noise")
+    report = evidence["members"]["ppo_decision"]["reports"]["offers_are_fair"]
+    report["tables"]["groups"] = [
+        {"group": "gender", **dict(zip(names, each, strict=True))} for each in groups
+    ]
+
+
+def by_visits(evidence: Evidence) -> None:
+    """The value is of visits, each worth less than a unit of money, and not of customers who stay."""
+    outcome = {"column": "visit", "window_days": 14, "worth": 0.8, "largest": None}
+    evidence["members"]["offer_log"]["provenance"]["config"].setdefault("economics", {})["outcome"] = outcome
+    for row in evidence["members"]["ppo_decision"]["reports"]["off_policy"]["tables"]["off_policy"]:
+        row.update(mean=0.0648, low_95=0.00581, high_95=0.1219)
+    for row in evidence["members"]["ppo_decision"]["reports"]["off_policy"]["tables"]["simple_policies"]:
+        row.update(candidate_over_it=-0.00012, low_95=-0.0031, high_95=0.0029)
+
+
 def against_champion(evidence: Evidence, mean: float, low: float, high: float, bound: float) -> None:
     """The policy was compared with a champion's on the log."""
     report = evidence["members"]["ppo_decision"]["reports"]["off_policy"]

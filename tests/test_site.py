@@ -18,6 +18,7 @@ import pytest
 import typer
 import yaml
 from axe_playwright_python.sync_playwright import Axe
+from page_weight import PageBudget, weigh
 from playwright.sync_api import TimeoutError as NotInTime
 from playwright.sync_api import sync_playwright
 
@@ -148,25 +149,70 @@ def search(page, words):
     pytest.fail(f"the search finds no page with {words}")
 
 
-def test_in_a_browser_the_site_finds_a_config_key_is_accessible_and_loads_nothing_from_elsewhere(
-    address, built_site
-):
+@pytest.fixture(scope="module")
+def browser():
     if CHROMIUM is None:
         pytest.fail("this test needs chromium")
-    assert "holdout_share" in (built_site / "search" / "search_index.json").read_text(), "no browser needed"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
+        opened = playwright.chromium.launch(
             executable_path=CHROMIUM,
             args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
         )
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """A page of some width that may load nothing from elsewhere."""
+    opened = []
+
+    def open_page(width=1440, scheme="light"):
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         page.set_default_timeout(120_000)
-        asked = []
         page.on("request", lambda request: asked.append(request.url))
-        for name in ("index", "tutorials/first-decision", "architecture"):
-            page.goto(f"{address}/{name}.html")
-            found = Axe().run(page).response["violations"]
-            assert [(each["id"], each["nodes"][0]["html"]) for each in found] == [], name
-        search(page, "holdout_share")
-        browser.close()
+        opened.append(page)
+        return page
+
+    asked: list[str] = []
+    yield open_page
+    for page in opened:
+        page.close()
     assert [url for url in asked if url.startswith("http") and not url.startswith(address)] == []
+
+
+def every_page(built_site):
+    """All pages of the site, those that are made from the code among them."""
+    pages = [each.relative_to(built_site).as_posix() for each in sorted(built_site.rglob("*.html"))]
+    assert len(pages) > 25
+    return [each for each in pages if each != "404.html"]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
+def test_axe_finds_nothing_on_any_page_and_none_scrolls_sideways(visit, address, built_site, width, scheme):
+    page, found, wide = visit(width, scheme), [], []
+    for name in every_page(built_site):
+        page.goto(f"{address}/{name}")
+        found += [
+            (name, each["id"], each["nodes"][0]["html"][:200])
+            for each in Axe().run(page).response["violations"]
+        ]
+        wide += [] if page.evaluate("document.documentElement.scrollWidth <= innerWidth") else [name]
+    assert (found, wide) == ([], [])
+
+
+MOST = PageBudget(requests=12, kilobytes=1500, work=3.0)
+"""A page of the site with the theme's own style, script and fonts; the longest are made from the code."""
+
+
+def test_every_page_is_light(visit, address, built_site):
+    page = visit(390)
+    weights = {name: weigh(page, f"{address}/{name}") for name in every_page(built_site)}
+    assert {name: over for name, weight in weights.items() if (over := MOST.overrun(weight))} == {}
+
+
+def test_the_search_finds_a_config_key(visit, address, built_site):
+    assert "holdout_share" in (built_site / "search" / "search_index.json").read_text(), "no browser needed"
+    page = visit()
+    page.goto(f"{address}/index.html")
+    search(page, "holdout_share")

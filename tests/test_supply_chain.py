@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from locks.make import cpu_torch, divided
@@ -88,6 +89,18 @@ def test_no_package_that_is_installed_asks_for_more_than_this_project_may_give()
     }
     assert len(set(found) & ours) > 100
     assert [problem for name in sorted(set(found) & ours) if (problem := verdict(name, found[name]))] == []
+
+
+def test_every_package_that_is_installed_takes_the_earliest_python_of_this_version():
+    """Debian 12 brings 3.11.2: an install that fails there says only that versions conflict."""
+    ours = set(pins(LOCKS / "common.txt"))
+    asked = {
+        canonicalize_name(each.metadata["Name"]): each.metadata.get("Requires-Python") or ""
+        for each in importlib.metadata.distributions()
+    }
+    assert {
+        name: said for name, said in asked.items() if name in ours and "3.11.0" not in SpecifierSet(said)
+    } == {}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ class Plot:
     Attributes:
         table: Name of the table.
         kind: `line` and `points` need a numeric x column; `bar` takes any, and lies on its side so that names fit;
-            `interval` too, and shows each y with its `band` as a whisker, against zero.
+            `interval` too, and shows the first y with its `band` as a whisker, against zero, the others as diamonds.
         x: Column of the x axis.
         y: Columns that are drawn, one series each.
         title: Heading.
@@ -61,7 +61,12 @@ def render_svg(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(f"{head}{style}<defs>{body}".encode()).decode()
 
 
-_FIXED: Any = {"svg.fonttype": "none", "svg.hashsalt": "churn", "font.family": "sans-serif"}
+_FIXED: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "churn",
+    "font.family": "sans-serif",
+    "text.parse_math": False,
+}
 _DARK = (
     "text{font-family:system-ui,sans-serif!important}@media (prefers-color-scheme:dark){text{fill:#e6edf3}"
     "[style*='#000000']{stroke:#9da7b3!important}[style*='#0072b2']{stroke:#58a6ff!important}"
@@ -69,6 +74,10 @@ _DARK = (
 )
 _SIZES = {"png": (7.0, 4.2), "svg": (5.2, 3.1)}
 """Inches: a picture in a report is read on a phone, too."""
+LONGEST_NAME = 34
+"""Letters of a name beside a bar or an interval."""
+MOST_TICKS = 5
+"""Intervals of an axis of figures beside names, which take half of the picture."""
 
 
 def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -84,18 +93,20 @@ def _drawn(plot: Plot, table: str, form: str) -> bytes:
     with mpl.rc_context(_FIXED):
         wide, high = _SIZES[form]
         if plot.kind == "interval":
-            high = 1.1 + 0.34 * len(rows)
+            high = (1.1 if len(plot.y) == 1 else 1.32) + 0.34 * len(rows)
         elif plot.kind == "bar":
             high = max(high, 1.1 + 0.26 * len(rows))  # no name touches the next
         figure = Figure(figsize=(wide, high), dpi=80, facecolor="white" if form == "png" else "none")
-        # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
-        figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - 0.38 / high, bottom=0.62 / high)
-        axes = figure.add_subplot(facecolor="none")
         series = _series(plot, rows)
+        # Beside estimates a legend has no free corner, so it stands above them.
+        top = 0.38 + (0.22 if plot.kind == "interval" and len(series) > 1 else 0.0)
+        # Fixed margins: matplotlib's layout engines draw everything twice, and a run draws thirty plots.
+        figure.subplots_adjust(left=0.8 / wide, right=0.97, top=1 - top / high, bottom=0.62 / high)
+        axes = figure.add_subplot(facecolor="none")
         if plot.kind == "bar":
             _bars(figure, axes, plot, series)
         elif plot.kind == "interval":
-            _intervals(figure, axes, plot, series[0], rows)
+            _intervals(figure, axes, plot, series, rows)
         else:
             _curves(axes, plot, series, rows)
         figure.suptitle(plot.title, fontsize="medium", x=0.5, y=1 - 0.1 / high, va="top")
@@ -103,7 +114,13 @@ def _drawn(plot: Plot, table: str, form: str) -> bytes:
         axes.grid(visible=True, alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         if len(series) > 1:
-            axes.legend(frameon=False, fontsize="small")
+            above: dict[str, Any] = {
+                "loc": "lower left",
+                "bbox_to_anchor": (0, 1),
+                "ncols": len(series),
+                "borderpad": 0.0,
+            }
+            axes.legend(frameon=False, fontsize="small", **(above if plot.kind == "interval" else {}))
         buffer = BytesIO()
         unsaid = {"Software": None} if form == "png" else {"Date": None, "Creator": None}
         figure.savefig(buffer, format=form, metadata=unsaid)
@@ -114,25 +131,43 @@ def _intervals(
     figure: Any,
     axes: Any,
     plot: Plot,
-    series: tuple[str, list[Any], list[float]],
+    series: Sequence[tuple[str, list[Any], list[float]]],
     rows: Sequence[Mapping[str, Any]],
 ) -> None:
-    """A dot for each row, and a whisker over its band."""
-    _, xs, ys = series
+    """A dot for each row with a whisker over its band, and a diamond for each other figure."""
+    (label, xs, ys), *others = series
     low, high = (_numbers(column, rows) for column in plot.band or (plot.y[0], plot.y[0]))
     places = list(range(len(xs)))
     axes.hlines(places, low, high, color=COLOURS[0], linewidth=2)
-    axes.plot(ys, places, "o", color=COLOURS[0], markersize=6)
-    axes.set_yticks(places, [str(x) for x in xs])
+    axes.plot(ys, places, "o", color=COLOURS[0], markersize=6, label=label)
+    for number, (name, _, told) in enumerate(others, start=1):
+        axes.plot(told, places, "D", color=COLOURS[number % len(COLOURS)], markersize=5, label=name)
+    names = [_fitting(x) for x in xs]
+    axes.set_yticks(places, names)
     axes.set_ylim(len(xs) - 0.4, -0.6)
     axes.axvline(0, color="#000000", linewidth=1)
     axes.set_xlabel(plot.y_label or plot.y[0])
-    longest = max((len(str(x)) for x in xs), default=0)
-    figure.subplots_adjust(left=min(0.05 + 0.0165 * longest, 0.55))
+    axes.locator_params(axis="x", nbins=MOST_TICKS)
+    figure.subplots_adjust(left=_beside(names))
+
+
+def _beside(names: Sequence[str]) -> float:
+    """Where the axes begin, as a share of the width, for the names to stand left of them."""
+    return 0.05 + 0.0146 * max(map(len, names), default=0)
+
+
+def _fitting(name: object) -> str:
+    """A name as it fits beside a plot: a long one without its middle."""
+    text = str(name)
+    return (
+        text
+        if len(text) <= LONGEST_NAME
+        else f"{text[: LONGEST_NAME // 2]}…{text[-(LONGEST_NAME // 2 - 1) :]}"
+    )
 
 
 def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[Any], list[float]]]) -> None:
-    names = [str(x) for x in series[0][1]]
+    names = [_fitting(x) for x in series[0][1]]
     thickness = 0.8 / len(series)
     for number, (label, _, ys) in enumerate(series):
         places = [place + (number - (len(series) - 1) / 2) * thickness for place in range(len(names))]
@@ -149,7 +184,8 @@ def _bars(figure: Any, axes: Any, plot: Plot, series: Sequence[tuple[str, list[A
     axes.margins(x=0.24 if below else 0.14)  # room for a label left of its bar
     axes.axvline(0, color="#666666", linewidth=0.8)
     axes.set_xlabel(plot.y_label or (plot.y[0] if len(plot.y) == 1 else ""))
-    figure.subplots_adjust(left=min(0.06 + 0.0135 * max(len(name) for name in names), 0.45))
+    axes.locator_params(axis="x", nbins=MOST_TICKS)
+    figure.subplots_adjust(left=_beside(names))
 
 
 def _curves(
@@ -187,7 +223,9 @@ def _series(plot: Plot, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, li
     drawn = [
         column for column in plot.y if column not in plot.where_there or any(column in row for row in rows)
     ]
-    return [(column, [row[plot.x] for row in rows], _numbers(column, rows)) for column in drawn]
+    return [
+        (column.replace("_", " "), [row[plot.x] for row in rows], _numbers(column, rows)) for column in drawn
+    ]
 
 
 def _numbers(column: str, rows: Sequence[Mapping[str, Any]]) -> list[float]:

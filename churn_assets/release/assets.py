@@ -12,7 +12,6 @@ from churn_assets.flow.asset import EVERY_MEMBER, Made, Step, Upstream, asset
 from churn_assets.flow.registry import registry
 from churn_assets.flow.setting import SEED, Setting
 from churn_assets.flow.usage import cost_of
-from churn_assets.gates.plots import Plot
 from churn_assets.message.config import ProfileConfig, SafetyRules
 from churn_assets.message.model.author import OPPONENTS, Authorship, authorship
 from churn_assets.message.training.config import Sampling
@@ -32,11 +31,6 @@ _ARMS = Setting("arms", tuple[ArmConfig, ...])
 _ECONOMICS = Setting("economics", Economics)
 _MAX_NEW_TOKENS = Setting("ppo_text.max_new_tokens", int)
 _SAMPLING = Setting("ppo_text.sampling", Sampling)
-_PLOTS = (
-    Plot("funnel", "bar", "stage", ("customers",), "From customers to kept", "", "customers"),
-    Plot("offers", "bar", "offer", ("customers",), "What is offered", "", "customers"),
-)
-"""Shown on the asset's page; the report has all of them."""
 
 
 def _evidence(step: Step[ReleaseConfig]) -> str:
@@ -87,11 +81,13 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
     from churn_assets.campaigns.assignment import planned_shares
     from churn_assets.deciding.chance import ServedCampaign
     from churn_assets.deciding.messages import MessageWriter, Writing
+    from churn_assets.flow.check import LOADS_AND_AGREES
     from churn_assets.message.text.safety import gifts_of
     from churn_assets.offers.economics import catalogue
     from churn_assets.release.build import build_release
     from churn_assets.release.bundle import RELEASE_ASSET
     from churn_assets.release.loaded import Models
+    from churn_assets.release.report.shown import shown_report
 
     def value(asset: str) -> Any:
         return members[asset].load() if asset in members else None
@@ -137,17 +133,19 @@ def release(step: Step[ReleaseConfig], /, **members: Upstream) -> Made:
         reward=members["reward_model"].load() if "reward_model" in members else None,
         budgets=step.find(_BUDGETS),
     )
-    plots = tuple(plot for plot in _PLOTS if plot.table in built.release.tables)
+    shown = shown_report(built.facts, built.verdict)
     return Made(
         built.release,
         metrics={
             "verdict": built.verdict.sentence,
             "simulated": simulated,
             "members": len(members),
-            "checks": sum(len(checks) for checks in built.release.bundle.evidence.values()),
+            # With the release's own, which run once it is stored: as many as `churn checks` tells of it.
+            "checks": sum(map(len, built.release.bundle.evidence.values()))
+            + len((LOADS_AND_AGREES, *registry().checks[RELEASE_ASSET])),
             **cost_of(member.manifest.provenance.usage for member in members.values()),
             **({} if texts is None else {"messages_by": author.author, "messages_why": author.reason}),
         },
-        tables={plot.table: built.release.tables[plot.table] for plot in plots},
-        plots=plots,
+        tables=shown.tables,
+        plots=shown.plots,
     )

@@ -54,9 +54,16 @@ class ReleaseRefusedError(Exception):
 
 @dataclass(frozen=True)
 class Built:
-    """A release, and what its report says first."""
+    """A release, and what its report tells.
+
+    Attributes:
+        release: To be stored.
+        facts: What its report was made from; the release has no version and no checks of its own yet.
+        verdict: What the report says first.
+    """
 
     release: Release
+    facts: ReportFacts
     verdict: ReportVerdict
 
 
@@ -158,7 +165,8 @@ def build_release(
         ),
         report_sha256=sha256(report.encode()).hexdigest(),
     )
-    return Built(Release(bundle=bundle, report=report, tables=tables, models=deciding), report_verdict(facts))
+    release = Release(bundle=bundle, report=report, tables=tables, models=deciding)
+    return Built(release, facts, report_verdict(facts))
 
 
 def _with_rewards(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 LEAST_CUSTOMERS = 50
 """Of a slice whose figures are told: the share of fewer is known to no better than 14 points."""
+ACCEPTED, KEPT = "expected to accept", "expected to be kept by it"
+"""The last stages of a funnel: expected numbers."""
 POINTS = 20
 """Of the budget curve."""
 PARTS = 5
@@ -160,8 +162,8 @@ def _funnel(decided: Decided) -> list[Row]:
         {"stage": "eligible for an offer now", "customers": int(decided.eligible.sum())},
         {"stage": "worth an offer", "customers": int((decided.eligible & decided.worth).sum())},
         {"stage": "contacted", "customers": int(made.sum())},
-        {"stage": "expected to accept", "customers": float(decided.acceptance[made].sum())},
-        {"stage": "expected to be kept by it", "customers": float(kept)},
+        {"stage": ACCEPTED, "customers": float(decided.acceptance[made].sum())},
+        {"stage": KEPT, "customers": float(kept)},
     ]
 
 
@@ -176,14 +178,15 @@ def _stopped(decided: Decided) -> list[Row]:
 
 
 def _offers(decided: Decided) -> list[Row]:
-    """A row for every arm that is decided for somebody."""
+    """A row for every arm that is decided for somebody; arms whose terms sound alike are told apart by their ids."""
+    alike = Counter(arm.label for arm in decided.menu)
     rows = []
     for place, arm in enumerate(decided.menu):
         mine = decided.arm == place
         if mine.any():
             rows.append(
                 {
-                    "offer": arm.label,
+                    "offer": arm.label if alike[arm.label] == 1 else f"{arm.id} ({arm.label})",
                     "customers": int(mine.sum()),
                     "share": float(mine.mean()),
                     "mean_risk": float(decided.risk[mine].mean()),

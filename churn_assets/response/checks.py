@@ -56,13 +56,13 @@ EFFECT_MODEL: tuple[CheckSpec, ...] = (
         given=_GIVEN,
         plots=(
             Plot(
-                "effect_by_arm", "line", "arm", ("predicted", "doubly_robust"),
-                "Effect of contact on churn, by arm (95 % interval)", "arm", "change in churn",
-                band=("lower", "upper"),
+                "effect_by_arm", "interval", "arm", ("doubly_robust", "predicted"),
+                "Effect by arm (95 % by the log)", "", "change of the share", band=("lower", "upper"),
             ),
             Plot(
-                "effect_by_group", "bar", "who", ("predicted", "doubly_robust"),
-                "Effect on churn by predicted effect", "customers", "change in churn",
+                "effect_by_group", "interval", "who", ("doubly_robust", "predicted"),
+                "Effect by who is predicted helped (95 % by the log)", "", "change of the share",
+                band=("lower", "upper"),
             ),
         ),
     ),

@@ -17,11 +17,17 @@ import pytest
 import yaml
 from kept_release import of_kept_release
 from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import TimeoutError as NotInTime
+from report_cases import CaseShelf, facts_of, good, publish
 from typer.testing import CliRunner
 
 from churn_assets.cli import app
 from churn_assets.definitions import Overrides, build_project
+from churn_assets.release.report.shown import shown_report
+from churn_assets.release.report.verdict import report_verdict
+from jobs.waves import WAVES
 from resources.artifacts import ArtifactIOManager, Kept
+from resources.checks import display
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -159,6 +165,35 @@ def reload_until(page, shown):
     expect(shown).to_be_visible()
 
 
+def chosen(page, path, partition):
+    """Opens a launchpad with one partition: the list is asked for anew where it has not come, as a person would."""
+    option = page.get_by_text(partition, exact=True).first
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        page.goto(path)
+        page.wait_for_load_state("networkidle")
+        page.get_by_placeholder("Partition").fill(partition)
+        try:
+            option.click(timeout=20_000)
+        except NotInTime:
+            continue
+        return
+    pytest.fail(f"the launchpad {path} offers no partition {partition}")
+
+
+def edited(page, *replaced):
+    """Writes over what stands in a launchpad's editor, and waits until Dagster finds nothing wrong with it."""
+    editor = page.locator(".CodeMirror").first
+    editor.click()
+    text = editor.evaluate("each => each.CodeMirror.getValue()")
+    for before, after in replaced:
+        assert before in text, text
+        text = text.replace(before, after)
+    page.keyboard.press("Control+a")
+    page.keyboard.insert_text(text)
+    expect(page.get_by_text("No errors")).to_be_visible()
+
+
 @pytest.fixture
 def instance(folder, monkeypatch):
     """The server's own, whose paths start at the project.
@@ -233,18 +268,83 @@ def test_a_curve_grows_while_its_run_goes_on_and_the_failed_check_says_what_to_d
     page.screenshot(path=shots / "failed.png")
 
 
-def test_the_page_of_a_release_says_how_its_report_is_opened(page: Page, folder, instance, shots):
+def test_a_launchpad_shows_every_needed_field_and_a_promotion_without_a_reason_is_refused(
+    page: Page, folder, instance, shots
+):
+    page.goto("/locations/churn/jobs/promote/playground")
+    editor = page.locator(".CodeMirror").first
+    for field in ("experiment:", "actor:", "reason:", "release: latest"):
+        expect(editor).to_contain_text(field)
+    page.screenshot(path=shots / "launchpad.png")
+    edited(page, ("experiment: ''", "experiment: quickstart"), ("actor: ''", "actor: anna"))
+    run = launched(page, "Launch Run")
+    page.get_by_text("Failure", exact=True).first.wait_for()
+    (failed,) = [
+        each for each in instance.all_logs(run) if each.dagster_event and each.dagster_event.is_step_failure
+    ]
+    assert "reason" in str(failed.dagster_event.step_failure_data.error)
+    page.screenshot(path=shots / "no-reason.png")
+
+
+def test_an_asset_is_materialized_as_its_launchpad_was_edited(page: Page, folder, instance, shots):
+    instance.add_dynamic_partitions(WAVES, ["walk"])
+    chosen(page, "/locations/churn/jobs/decide_wave/playground", "quickstart|walk")
+    edited(page, ("release: 'champion'", "release: latest"), ("source: ''", "source: customers.csv"))
+    launched(page, "Launch Run")
+    page.get_by_text("Success", exact=True).first.wait_for()
+    page.goto("/assets/customer_decisions?view=events")
+    expect(page.get_by_text("quickstart|walk").first).to_be_visible()
+    expect(page.get_by_text("79", exact=True).first).to_be_visible()  # customers of the file that was named
+    page.screenshot(path=shots / "wave.png")
+
+
+def test_a_run_of_the_command_line_stands_on_the_timeline(page: Page, folder, shots):
+    command = [
+        Path(sys.executable).with_name("churn"),
+        "--root",
+        str(folder),
+        "run",
+        "quickstart",
+        "--select",
+        "customers",
+    ]
+    environment = {k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"} | {"PYTHONPATH": str(PROJECT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    page.goto("/overview/timeline?groupBy=job")
+    row = page.get_by_text("train", exact=True).first
+    expect(row).to_be_visible()
+    page.screenshot(path=shots / "timeline.png")
+
+
+def test_the_page_of_a_release_shows_its_report_and_says_how_the_whole_is_opened(
+    page: Page, folder, instance, shots, tmp_path
+):
     project = build_project(Overrides(root=folder))
     (ref,) = project.store("quickstart").versions("quickstart", "release")
+    shelf = CaseShelf(tmp_path)
+    facts = facts_of(shelf, publish(shelf, good()))  # the kept release has no tables of its decisions
+    shown = shown_report(facts, report_verdict(facts))
     context = dg.build_output_context(asset_key="release", partition_key="quickstart")
     ArtifactIOManager(project).handle_output(context, Kept(ref))
+    metadata = display(shown.tables, shown.plots) | context.get_logged_metadata()
     instance.report_runless_asset_event(
-        dg.AssetMaterialization("release", partition="quickstart", metadata=context.get_logged_metadata())
+        dg.AssetMaterialization("release", partition="quickstart", metadata=metadata)
     )
     page.goto("/assets/release?view=events")
     command = page.get_by_text(f"churn report {ref.version} -e quickstart --open")
     expect(command).to_be_visible()
-    page.screenshot(path=shots / "release.png")
+    # The reasons stand there, and each plot of the report is a click away.
+    expect(page.get_by_text("table/why", exact=True)).to_be_visible()
+    expect(page.get_by_text(shown.tables["why"][0]["reason"]).first).to_be_visible()
+    page.screenshot(path=shots / "release.png", full_page=True)
+    row = page.locator("tr", has=page.get_by_text("plot/What is offered", exact=True)).last
+    row.get_by_text("[Show Markdown]").click()
+    plot = page.locator("img[alt='What is offered']")
+    expect(plot).to_be_visible()
+    assert plot.evaluate("image => image.complete && image.naturalWidth") > 300
+    page.screenshot(path=shots / "release-plot.png")
+    page.keyboard.press("Escape")
     _, *words, _ = command.inner_text().split()
     done = CliRunner().invoke(app, ["--root", str(folder), *words, "--out", str(folder / "report.html")])
     assert done.exit_code == 0, done.output

@@ -118,6 +118,8 @@ def test_checks_give_every_figure_and_threshold_as_json(project):
     assert (auc["bound"], auc["verdict"]) == (">=", "passed")
     assert {row["asset"] for row in found["checks"]} >= {"customers", "offer_log", "ppo_decision", "release"}
     assert json.loads(project.churn("checks", "--release", "latest", "--json").output) == found
+    (newest, *_) = json.loads(project.churn("releases", "--json").output)
+    assert newest["checks"] == len({(row["asset"], row["check"]) for row in found["checks"]}), "one count"
 
 
 def test_checks_fail_where_a_version_fails(project):

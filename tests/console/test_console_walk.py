@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from page_weight import PageBudget, weigh
 from playwright.sync_api import Page, expect, sync_playwright
 
 from benchmarks.served import Server
@@ -190,6 +191,19 @@ def tried(walked):
     return walked
 
 
+PAGES = ("releases", "trial", "live", "spend", "customers", "decisions", "audit")
+MOST = PageBudget(requests=3, kilobytes=150, work=1.0)
+"""A page of the console: itself, its style, nothing else of weight."""
+
+
+def test_every_page_of_the_console_is_light(tried, person):
+    page, shop = person(390, 844, "light"), tried.project
+    log_in(page, shop.keys["anna"])
+    paths = (*PAGES, f"releases/{shop.second.version}")
+    weights = {path: weigh(page, f"{tried.url}/console/{path}") for path in paths}
+    assert {path: over for path, weight in weights.items() if (over := MOST.overrun(weight))} == {}
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark")])
 def test_axe_finds_nothing_and_nothing_scrolls_sideways(tried, person, shots, width, scheme):
     page, shop, found = person(width, 844, scheme), tried.project, []
@@ -202,20 +216,9 @@ def test_axe_finds_nothing_and_nothing_scrolls_sideways(tried, person, shots, wi
     page.goto("/console/login")
     look("login")
     log_in(page, shop.keys["anna"])
-    paths = [
-        "releases",
-        f"releases/{shop.second.version}",
-        "trial",
-        "live",
-        "spend",
-        "customers",
-        "decisions",
-        "audit",
-        "nothing-here",
-    ]
-    for path in paths:
+    for path in (*PAGES, f"releases/{shop.second.version}", "nothing-here"):
         page.goto(f"/console/{path}")
-        look(path.partition("/")[0])
+        look(path.replace("/", "-"))
     page.goto("/console/customers")
     golden = shop.store.load(shop.first, RELEASE).bundle.golden
     page.get_by_label("Id of the customer").fill(str(golden.customers[0]["customerID"]))

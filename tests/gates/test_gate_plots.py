@@ -23,6 +23,8 @@ ROWS = [
         Plot("t", "line", "x", ("b",), "Interval", band=("x", "b")),
         Plot("t", "bar", "offer", ("a", "b"), "Bars"),
         Plot("t", "bar", "offer", ("b",), "Cut bars", lowest=0.15),
+        Plot("t", "interval", "offer", ("b",), "One estimate", band=("x", "b")),
+        Plot("t", "interval", "offer", ("b", "a"), "Estimate and forecast", band=("x", "b")),
     ],
     ids=lambda plot: plot.title,
 )
@@ -40,6 +42,58 @@ def test_the_same_table_draws_the_same_bytes():
 def test_a_column_that_the_table_lacks_is_an_error():
     with pytest.raises(KeyError, match="recall"):
         render_png(Plot("t", "line", "x", ("recall",), "Lines"), ROWS)
+
+
+def texts_of(plot, rows):
+    """(text, x, y, anchor, font size) of each text of a plot, in points from the top left."""
+    svg = base64.b64decode(render_svg(plot, rows).partition("base64,")[2]).decode()
+    found = re.findall(
+        r'<text style="font-size: ([\d.]+)px[^"]*?text-anchor: (\w+)[^>]* x="([-\d.]+)" y="([-\d.]+)"[^>]*>([^<]*)<',
+        svg,
+    )
+    return [(text, float(x), float(y), anchor, float(size)) for size, anchor, x, y, text in found]
+
+
+@pytest.mark.parametrize("kind", ["bar", "interval"])
+def test_a_long_name_is_cut_in_its_middle_and_stays_in_the_picture(kind):
+    long = "A service with a name that nobody would ever print: level"
+    rows = [{"who": f"{long} {i}", "gain": i, "low": i - 1, "high": i + 1} for i in range(3)]
+    names = [
+        each
+        for each in texts_of(Plot("t", kind, "who", ("gain",), "x", band=("low", "high")), rows)
+        if "service" in each[0]
+    ]
+    assert [each[0][-7:] for each in names] == ["level 0", "level 1", "level 2"]
+    for text, x, _, anchor, size in names:
+        assert anchor == "end"
+        assert x - LETTER * size * len(text) > 0
+
+
+@pytest.mark.parametrize("kind", ["bar", "interval"])
+@pytest.mark.parametrize("end", [-0.1234, 20_000.0])
+def test_no_tick_of_an_axis_of_figures_touches_the_next(kind, end):
+    rows = [
+        {"who": "a long name of eighteen", "gain": end * share, "low": end, "high": 0.03}
+        for share in (0.2, 1.0)
+    ]
+    plot = Plot("t", kind, "who", ("gain", "low"), "x", "", "unit", band=("low", "high"))
+    ticks = sorted(
+        (x, len(text) * DIGIT * size)
+        for text, x, _, _, size in texts_of(plot, rows)
+        if re.fullmatch(r"[−\d.]+", text)
+    )
+    assert len(ticks) > 2
+    for (left, wide), (right, next_wide) in pairwise(ticks):
+        assert left + wide / 2 < right - next_wide / 2
+
+
+def test_a_sum_of_money_in_a_name_is_no_formula():
+    texts = texts_of(Plot("t", "bar", "who", ("gain",), "x"), [{"who": "2) $100 - $200", "gain": 1.0}])
+    assert "2) $100 - $200" in [each[0] for each in texts]
+
+
+LETTER, DIGIT = 0.56, 0.64
+"""Widths in a wide font (DejaVu Sans), of its height: of letters in the mean, and of a digit."""
 
 
 @pytest.mark.parametrize("names", [3, 15, 40])

@@ -76,6 +76,16 @@ def test_the_rules_that_keep_customers_from_any_offer_are_told(decider, people):
     assert rows["eligible for an offer now", "not_eligible"] == 30
 
 
+def test_arms_whose_terms_sound_alike_are_told_apart(decider, decisions, tables):
+    menu = [arm.model_copy(update={"label": "a message by email"}) for arm in decider.menu]
+    rows = decision_tables(Decided.of(decisions, menu), {}, None)["offers"]
+    assert len({row["offer"] for row in rows}) == len(rows) > 1
+    assert rows[0]["offer"] == "no_contact (a message by email)"
+    assert [row["offer"] for row in tables["offers"]] == [
+        arm.label for place, arm in enumerate(decider.menu) if any(each.arm == place for each in decisions)
+    ]
+
+
 def test_slices_are_means_of_their_customers_and_few_are_not_told(tables, decisions, people):
     contract = [row for row in tables["slices"] if row["feature"] == "Contract"]
     levels = people.frame["Contract"].to_numpy()

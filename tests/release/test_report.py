@@ -10,11 +10,25 @@ from html.parser import HTMLParser
 from math import isclose
 
 import pytest
-from report_cases import FAULTS, LATER, CaseShelf, against_champion, facts_of, gate, good, publish, without
+from report_cases import (
+    FAULTS,
+    LATER,
+    CaseShelf,
+    against_champion,
+    by_visits,
+    facts_of,
+    gate,
+    good,
+    limited,
+    publish,
+    without,
+)
 
+from churn_assets.gates.plots import render_png
 from churn_assets.release.report.facts import earlier_facts
 from churn_assets.release.report.page import report_page
 from churn_assets.release.report.sections import calibration_band, glance, precision_rows
+from churn_assets.release.report.shown import shown_report
 from churn_assets.release.report.verdict import report_verdict
 from churn_assets.store.reference import ArtifactRef
 
@@ -321,6 +335,81 @@ def test_what_could_be_sent_instead_stands_beside_the_models_messages_and_who_wr
     assert "0.7312" in [shown for *_, shown in page.figures]
 
 
+def test_limits_stand_in_their_own_units_and_the_first_screen_says_that_lifts_are_without_them(released):
+    evidence = good()
+    limited(evidence)
+    facts = released(evidence)
+    page, verdict = page_of(facts), report_verdict(facts)
+    assert verdict.call == "promote"
+    (told,) = [each for each in verdict.grounds if each.where == "budget"]
+    assert told.said == "they leave less: all_money, calls"
+    assert told.fault in " ".join(page.first_screen)
+    shown = {source: text for _, source, text in page.figures}
+    assert shown["tables/limits/0/allowed"] == "USD 691.50"
+    assert shown["tables/limits/1/allowed"] == "3"
+    assert shown["tables/limits/1/shadow_price"] == "USD 26.25"
+    assert shown["ppo_decision/offers_are_fair/groups/0/gap"] == "-0.008 months"
+    assert shown["ppo_decision/offers_are_fair/groups/2/gap"] == "–"
+    assert "Given more to a group than to others alike" in report_page(facts)
+
+
+def test_by_another_outcome_nobody_is_kept_and_cents_are_told_by_their_first_digits(released):
+    evidence = good()
+    by_visits(evidence)
+    facts = released(evidence)
+    page, verdict = page_of(facts), report_verdict(facts)
+    assert "USD +0.065 (95 %: +0.0058 to +0.12) a decision over no offer" in verdict.sentence
+    assert "USD -0.00012 (95 %: -0.0031 to +0.0029)" in verdict.grounds[0].said
+    shown = " ".join(page.texts)
+    assert "expected to bring visit by it" in shown
+    assert "expected to accept" not in shown
+    assert "kept by it" not in shown
+    for value, source, text in page.figures:
+        read, half = number_in(text) if value else (0.0, 0.0)
+        assert not value or abs(read - resolve(source, evidence, facts)) <= half * 1.0001
+
+
+def test_the_page_of_the_asset_shows_the_reasons_the_worth_and_the_plots_of_the_report(memory):
+    facts = memory(lambda evidence: against_champion(evidence, 0.37, -0.21, 0.95, 0.5))
+    verdict = report_verdict(facts)
+    shown = shown_report(facts, verdict)
+    assert [row["reason"] for row in shown.tables["why"]] == [each.fault for each in verdict.grounds]
+    assert shown.tables["worth"][0]["value"] == "USD +0.37"
+    assert {"lifts", "funnel", "offers", "budget"} <= set(shown.tables)
+    assert [each.title for each in shown.plots] == [
+        "Earned over each (95 %)", "Stage by stage", "What is offered", "Value by budget", "Shadow price",
+    ]  # fmt: skip
+    assert all(render_png(plot, shown.tables[plot.table]).startswith(b"\x89PNG") for plot in shown.plots)
+
+
+def test_a_release_of_risk_alone_has_a_page_without_plots_of_offers(released):
+    only = ("customers", "risk_model", "release")
+    evidence = good()
+    evidence = without(evidence, *(each for each in evidence["members"] if each not in only)) | {"tables": {}}
+    facts = released(evidence)
+    shown = shown_report(facts, report_verdict(facts))
+    assert (set(shown.tables), shown.plots) == ({"why", "worth"}, ())
+
+
+def test_a_command_in_a_text_is_set_as_code(released):
+    only = ("customers", "risk_model", "release")
+    evidence = good()
+    evidence = without(evidence, *(each for each in evidence["members"] if each not in only)) | {"tables": {}}
+    html = report_page(released(evidence))
+    assert "<code>churn design</code> plans the campaign" in html
+    assert "`" not in html
+
+
+def test_what_is_certain_is_so_at_the_level_that_the_page_says(released):
+    from statistics import NormalDist
+
+    from churn_assets.decision.off_policy import CERTAIN
+
+    assert f"certain is so at {2 * NormalDist().cdf(CERTAIN) - 1:.0%}".replace("%", " %") in report_page(
+        released(good())
+    )
+
+
 def test_equal_evidence_gives_an_equal_page(shelf):
     ref = publish(shelf, good())
     assert report_page(facts_of(shelf, ref)) == report_page(facts_of(shelf, ref))
@@ -392,6 +481,7 @@ def number_in(text):
 
 def test_every_figure_is_the_stored_one(shelf):
     evidence = good()
+    limited(evidence)
     evidence["tables"]["flips"] = [
         {"before": "no_contact", "now": "percent_10", "customers": 17},
         {"before": "percent_10", "now": "percent_10", "customers": 1366},
@@ -414,8 +504,8 @@ def test_every_figure_is_the_stored_one(shelf):
         assert abs(read - stored) <= half * 1.0001, f"{source}: {shown} is shown of {stored}"
 
 
-SAID = {"95", "12", "0.5", "0", "50", "1"}
-"""Numbers of the page's own sentences: 95 % intervals, 12 digits of a digest, an AUC of 0.5, and the like."""
+SAID = {"95", "99", "12", "0.5", "0", "50", "1"}
+"""Numbers of the page's own sentences: 95 % and 99 % intervals, 12 digits of a digest, an AUC of 0.5, and the like."""
 
 
 def stored_texts(value):

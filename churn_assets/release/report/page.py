@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from churn_assets.release.report.verdict import missing_parts, report_verdict
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from markupsafe import Markup
 
     from churn_assets.release.report.facts import ReportFacts
 
@@ -25,7 +27,15 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["told"] = _told
     return environment.get_template("report.html.j2")
+
+
+def _told(text: str) -> Markup:
+    """A text whose `code` is set as such; nothing else of it is markup."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704: escaped before
 
 
 def report_page(facts: ReportFacts) -> str:

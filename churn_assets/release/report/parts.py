@@ -4,17 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan
+from math import floor, inf, log10, nan
 from typing import Any, Literal
 
 from churn_assets.gates.plots import Plot, render_svg
 from churn_assets.release.report.facts import Rows
 
-AmountUnit = Literal["money", "+money", "share", "count", "number", "days"]
+AmountUnit = Literal["money", "+money", "share", "count", "number", "days", "months", "+months"]
 
 
 LONGEST = 7
 """Rows of a table that is shown unasked."""
+LEAST_MONEY = 1e-6
+"""What is less is told as none."""
+SLIM = 2
+"""Columns that a phone has room for."""
+
+
+def money_text(value: float, sign: str = "", whole_from: float = inf) -> str:
+    """Money without its currency: to the cent, what is less than ten cents by its first two digits.
+
+    Args:
+        value: Money.
+        sign: `+` to show the sign of what is above 0, too.
+        whole_from: From here on without cents.
+
+    >>> money_text(1234.5, "+"), money_text(0.0648), money_text(-0.00012), money_text(1234.5, whole_from=1000)
+    ('+1,234.50', '0.065', '-0.00012', '1,234')
+    """
+    size = abs(value)
+    digits = 0 if size >= whole_from else 2 if size >= 0.1 or size < LEAST_MONEY else 1 - floor(log10(size))
+    return f"{value:{sign},.{digits}f}"
 
 
 @dataclass(frozen=True)
@@ -37,13 +57,14 @@ class Amount:
         if self.value is None:
             return "–"
         if self.unit.endswith("money"):
-            digits = 0 if abs(self.value) >= 1000 else 2
-            return f"{currency} {self.value:{self.unit.removesuffix('money')},.{digits}f}"
+            return f"{currency} {money_text(self.value, self.unit.removesuffix('money'), whole_from=1000)}"
         if self.unit == "share":
             return f"{self.value:.1%}"
         if self.unit == "days":
             return f"{self.value:,.1f} days"
-        whole = self.unit == "count" and float(self.value).is_integer()
+        if self.unit.endswith("months"):
+            return f"{self.value:{self.unit.removesuffix('months')}.3f} months"
+        whole = float(self.value).is_integer() and (self.unit == "count" or abs(self.value) >= 1000)
         if whole or abs(self.value) >= 10_000:
             return f"{self.value:,.0f}"
         return f"{self.value:,.1f}" if self.unit == "count" else f"{self.value:.4g}"
@@ -97,6 +118,11 @@ class PageTable:
     caption: str
     heads: Sequence[str]
     rows: Sequence[Sequence[Amount | ToldText]]
+
+    @property
+    def slim(self) -> bool:
+        """Of two columns: it stays a table on a phone."""
+        return len(self.heads) == SLIM
 
     @property
     def folded(self) -> bool:

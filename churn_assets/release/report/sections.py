@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -12,13 +12,16 @@ from churn_assets.gates.estimates import Z_TWO_SIDED_95
 from churn_assets.gates.plots import Plot
 from churn_assets.gates.report import GateReport
 from churn_assets.message.model.author import OPPONENTS, authorship
+from churn_assets.release.decided import ACCEPTED, KEPT
 from churn_assets.release.report.facts import MemberView, ReportFacts, Rows
 from churn_assets.release.report.parts import (
     Amount,
+    AmountUnit,
     IntervalFigure,
     PageSection,
     PageTable,
     Picture,
+    Placed,
     ToldText,
     cell_of,
     grid_of,
@@ -70,14 +73,29 @@ class Glance:
     changed: Mapping[str, int]
 
 
+def lift_rows(facts: ReportFacts) -> list[dict[str, Any]]:
+    """What the offers earn over each, in money a decision, with the ends of its 95 % interval."""
+    return [
+        {"over": each.over, "mean": each.mean, "low": each.low, "high": each.high} for each in lifts_of(facts)
+    ]
+
+
+def lift_plot(facts: ReportFacts) -> Plot:
+    """How `lift_rows` are drawn."""
+    unit = f"{facts.currency} a decision"
+    return Plot(
+        "lifts", "interval", "over", ("mean",), "Earned over each (95 %)", "", unit, band=("low", "high")
+    )
+
+
+def worth_of(facts: ReportFacts) -> list[IntervalFigure]:
+    """What a release is worth, identified and projected apart; what there is to say of one without offers."""
+    return [*_identified(facts), *_projected(facts), *_ranked(facts)]
+
+
 def glance(facts: ReportFacts) -> Glance:
     """What the first screen shows."""
     lifts = lifts_of(facts)
-    rows = [{"over": each.over, "mean": each.mean, "low": each.low, "high": each.high} for each in lifts]
-    unit = f"{facts.currency} a decision"
-    plot = Plot(
-        "lifts", "interval", "over", ("mean",), "Earned over each (95 %)", "", unit, band=("low", "high")
-    )
     cells = [
         [
             *texts(each.over),
@@ -97,9 +115,9 @@ def glance(facts: ReportFacts) -> Glance:
         for all_ in (False, True)
     ]
     return Glance(
-        plot=picture_of(plot, rows),
+        plot=picture_of(lift_plot(facts), lift_rows(facts)),
         lifts=[PageTable(caption, ["over", "mean", "low", "high"], cells)] if cells else [],
-        worth=[*_identified(facts), *_projected(facts), *_ranked(facts)],
+        worth=worth_of(facts),
         flips=_flips(facts, 4),
         moved=(
             Amount(counts[0], "count", "= sum of tables/flips where before is not now"),
@@ -266,21 +284,38 @@ def _moved_slices(facts: ReportFacts) -> list[PageTable]:
     return grid_of("Where most get another offer.", "tables/slices", rows[:7], columns)
 
 
+FUNNEL = Plot("funnel", "bar", "stage", ("customers",), "Stage by stage", "", "customers")
+
+
+def funnel_of(facts: ReportFacts) -> Placed:
+    """The stages of the funnel with their places: beside another outcome than leaving nobody accepts or is kept."""
+    told = placed(facts.tables.get("funnel", ()))
+    outcome = facts.outcome
+    if not outcome:
+        return told
+    named = {KEPT: f"expected to bring {outcome['column']} by it"} if outcome["largest"] is None else {}
+    return [
+        (place, {**row, "stage": named.get(row["stage"], row["stage"])})
+        for place, row in told
+        if row["stage"] in named or row["stage"] not in (ACCEPTED, KEPT)
+    ]
+
+
 def _funnel(facts: ReportFacts) -> PageSection:
     """From customers to kept, and at which rule the others stopped."""
-    rows = facts.tables.get("funnel", ())
+    stages = funnel_of(facts)
+    rows = [row for _, row in stages]
     stopped = [
         (place, {**row, "rule": _RULES.get(row["rule"], row["rule"])})
         for place, row in placed(facts.tables.get("stopped", ()))
     ]
-    plot = Plot("funnel", "bar", "stage", ("customers",), "From customers to kept", "", "customers")
     lead = (
-        "Held-out customers, whom no model was fitted on, as if this were their first decision. The last two stages "
-        f"are expected numbers by the models, within {_window(facts)}."
+        "Held-out customers, whom no model was fitted on, as if this were their first decision. "
+        f"Expected numbers are by the models, within {_window(facts)}."
     )
     blocks: list[PageTable | Picture] = [
-        *picture_of(plot, rows),
-        *grid_of("Customers at each stage.", "tables/funnel", placed(rows), "stage|customers:count"),
+        *picture_of(FUNNEL, rows),
+        *grid_of("Customers at each stage.", "tables/funnel", stages, "stage|customers:count"),
         *grid_of(
             "Who is not contacted, and what stopped it.",
             "tables/stopped", stopped, "not=stage not reached|rule=why|customers:count",
@@ -298,6 +333,7 @@ def _offers(facts: ReportFacts) -> PageSection:
         "mean_value_low:+money=at least|mean_value_high:+money=at most"
     )
     mixed = [each for each in placed(facts.tables.get("slices", ())) if each[1]["feature"] == "risk"]
+    groups = facts.rows("ppo_decision", "offers_are_fair", "groups")
     arms = dict.fromkeys(key for _, row in mixed for key in row if key.startswith("offer:") and row[key])
     heads = "|".join(
         ["level=risk", "customers:count", *(f"{key}={key.removeprefix('offer:')}" for key in arms)]
@@ -305,40 +341,53 @@ def _offers(facts: ReportFacts) -> PageSection:
     blocks: list[PageTable | Picture] = [
         *grid_of("By offer.", "tables/offers", placed(facts.tables.get("offers", ())), columns),
         *grid_of("By fifth of risk: share of the customers in it.", "tables/slices", mixed, heads),
+        *picture_of(_FAIR, _over_noise(groups)),
         *grid_of(
             "Groups: what offers may give, in months of the bill, and how much more at equal risk and expected effect.",
             "ppo_decision/offers_are_fair/groups",
-            placed(facts.rows("ppo_decision", "offers_are_fair", "groups")),
-            "group|level|customers:count|mean_value:number=given|gap:number=more than others alike|"
-            "noise:number=give or take",
+            placed(groups),
+            "group|level|customers:count|mean_value:months=given|gap:+months=more than others alike|"
+            "noise:months=give or take",
         ),
     ]
     lead = "Held-out customers, first decisions. Values are means of a customer who is decided so, by the models."
     return PageSection("offers", "Offer mix", lead, blocks)
 
 
+_FAIR = Plot(
+    "groups", "interval", "who", ("gap",), "Given more to a group than to others alike", "", "months of the bill",
+    band=("low", "high"),
+)  # fmt: skip
+
+
+def _over_noise(groups: Rows) -> list[dict[str, Any]]:
+    """Groups with where their gap may lie by chance; one of too few customers has none."""
+    return [
+        {
+            "who": f"{row['group']}: {row['level']}",
+            "gap": row["gap"],
+            "low": row["gap"] - row["noise"],
+            "high": row["gap"] + row["noise"],
+        }
+        for row in groups
+        if row["gap"] is not None and row["noise"] is not None
+    ]
+
+
+def budget_plots(currency: str) -> tuple[Plot, Plot]:
+    """What is earned by what may be reserved, and the price of the last unit of money."""
+    reserved, added = f"{currency} reserved a customer", f"{currency} added a customer"
+    return (
+        Plot("budget", "line", "reserved", ("expected_value",), "Value by budget", reserved, added),
+        Plot(
+            "budget", "line", "reserved", ("shadow_price",), "Shadow price", reserved, f"added by the last {currency}"
+        ),
+    )  # fmt: skip
+
+
 def _budget(facts: ReportFacts) -> PageSection:
     """What the first decisions earn at each budget, and the price of the last unit of money."""
     rows, money = facts.tables.get("budget", ()), facts.currency
-    reserved = f"{money} reserved a customer"
-    curve = Plot(
-        "budget",
-        "line",
-        "reserved",
-        ("expected_value",),
-        "Value by budget",
-        reserved,
-        f"{money} added a customer",
-    )
-    price = Plot(
-        "budget",
-        "line",
-        "reserved",
-        ("shadow_price",),
-        "Shadow price",
-        reserved,
-        f"added by the last {money}",
-    )
     columns = (
         "offers:count|reserved:money=reserved a customer|expected_value:+money=adds a customer|"
         "shadow_price:number=shadow price"
@@ -348,20 +397,37 @@ def _budget(facts: ReportFacts) -> PageSection:
         f"for money first. Values are projected over {_horizon(facts)}. The shadow price is what the last unit of "
         "money adds, its own cost taken off: below 0 it loses money."
     )
+    if facts.tables.get("limits"):
+        lead += (
+            " Offers, funnel and values of this page are of the policy without the limits of the experiment."
+        )
     blocks: list[PageTable | Picture] = [
-        *picture_of(curve, rows),
-        *picture_of(price, [row for row in rows if row["shadow_price"] is not None]),
-        *grid_of("At a fifth more of the offers each time.", "tables/budget", placed(rows)[::4], columns),
-        *grid_of(
-            "The limits of the experiment, as far as they are these customers' share. The shadow price is what another "
-            "unit would bring.",
-            "tables/limits",
-            placed(facts.tables.get("limits", ())),
-            "limit|unit|period:number=of a period|allowed:number=allowed here|used:number|"
-            "shadow_price:number=shadow price",
+        *(
+            picture
+            for plot in budget_plots(money)
+            for picture in picture_of(plot, [row for row in rows if row[plot.y[0]] is not None])
         ),
+        *grid_of("At a fifth more of the offers each time.", "tables/budget", placed(rows)[::4], columns),
+        *_limits_grid(facts.tables.get("limits", ())),
     ]
     return PageSection("budget", "Budget", lead, blocks)
+
+
+def _limits_grid(rows: Rows) -> list[PageTable]:
+    """The limits of the experiment, each in its own unit."""
+    cells: list[list[Amount | ToldText]] = []
+    for place, row in placed(rows):
+        source = f"tables/limits/{place}"
+        unit: AmountUnit = "money" if row["unit"] == "money" else "count"
+        amounts = [cell_of(row[name], unit, f"{source}/{name}") for name in ("period", "allowed", "used")]
+        price = Amount(row["shadow_price"], "money", f"{source}/shadow_price")
+        cells.append([*texts(row["limit"], row["unit"]), *amounts, price])
+    caption = (
+        "The limits of the experiment, as far as they are these customers' share, and what another unit of money, or "
+        "another contact, would bring."
+    )
+    heads = ["limit", "counts", "of a period", "allowed here", "used", "another brings"]
+    return [PageTable(caption, heads, cells)] if cells else []
 
 
 def _slices(facts: ReportFacts) -> PageSection:
@@ -412,7 +478,10 @@ def _risk(facts: ReportFacts) -> PageSection:
     blocks: list[PageTable | Picture] = [
         *picture_of(_ROC, roc),
         *picture_of(_RECALL, [] if left is None else precision_rows(roc, left)),
-        *picture_of(_CALIBRATION, calibration_band(bins)),
+        *picture_of(
+            replace(_CALIBRATION, x_label="forecast", y_label="observed") if facts.outcome else _CALIBRATION,
+            calibration_band(bins),
+        ),
         *_gates_grid(facts, "risk_model", ("ranks_well", "calibrated")),
     ]
     lead = (
@@ -472,8 +541,12 @@ def _responses(facts: ReportFacts) -> PageSection:
     source = "effect_model/effects_are_real"
     blocks: list[PageTable | Picture] = [
         *picture_of(accept, accepted),
-        *picture_of(_effects("arm", f"Effect on {_missed(facts)} by arm (95 %)"), by_arm),
-        *picture_of(_effects("who", "Effect by who is predicted helped (95 %)"), by_group),
+        *(
+            picture
+            for plot, rows in _plots_of(facts, "effect_model")
+            if plot.table in _EFFECTS
+            for picture in picture_of(plot, rows)
+        ),
         *grid_of("Effect by arm.", f"{source}/effect_by_arm", placed(by_arm), columns),
         *grid_of(
             "Effect on thirds of customers, by what the model predicts of contact.",
@@ -490,16 +563,6 @@ def _responses(facts: ReportFacts) -> PageSection:
             f"{facts.outcome['column']} that is missed: below 0 an arm brings more of it, above 0 less."
         )
     return PageSection("responses", "Acceptance and effect", lead, blocks)
-
-
-def _missed(facts: ReportFacts) -> str:
-    return f"missed {facts.outcome['column']}" if facts.outcome else "churn"
-
-
-def _effects(by: str, title: str) -> Plot:
-    return Plot(
-        by, "interval", by, ("doubly_robust",), title, "", "change of the share", band=("lower", "upper")
-    )
 
 
 def _off_policy(facts: ReportFacts) -> PageSection:
@@ -520,7 +583,8 @@ def _off_policy(facts: ReportFacts) -> PageSection:
             "Estimates.", f"{source}/off_policy", rows("off_policy"), f"quantity|estimator|mean:+money|{ends}|log"
         ),
         *grid_of(
-            "Against simple policies, on the same decisions.", f"{source}/simple_policies", rows("simple_policies"),
+            "Against simple policies, on the same decisions, with 95 % intervals; what is certain is so at 99 %.",
+            f"{source}/simple_policies", rows("simple_policies"),
             f"policy|lift:+money=its lift|candidate_over_it:+money=this earns over it|{ends}|candidate_is=this is",
         ),
         *grid_of("What the estimate rests on.", f"{source}/support", rows("support"), "figure|value:number"),
@@ -574,9 +638,10 @@ def _plots_of(facts: ReportFacts, asset: str) -> Iterator[tuple[Plot, Rows]]:
             yield plot, facts.rows(asset, spec.name, plot.table)
 
 
+_EFFECTS = ("effect_by_arm", "effect_by_group")
 _SHOWN = {
     ("risk_model", "roc"), ("risk_model", "calibration"), ("accept_model", "acceptance_by_arm"),
-    ("ppo_decision", "policies"),
+    ("ppo_decision", "policies"), *(("effect_model", table) for table in _EFFECTS),
 }  # fmt: skip
 """Tables that another section draws."""
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from churn_assets.flow.check import LOADS_AND_AGREES
 from churn_assets.gates.report import GateReport
 from churn_assets.release.report.facts import MemberView, ReportFacts
+from churn_assets.release.report.parts import money_text
 
 Call = Literal["promote", "discuss", "do not promote"]
 LEAST_EFFECTIVE = 0.05
@@ -154,7 +155,8 @@ def _gain(facts: ReportFacts) -> str:
 
 
 def _money(lift: Lift, currency: str) -> str:
-    return f"{currency} {lift.mean:+,.2f} (95 %: {lift.low:+,.2f} to {lift.high:+,.2f})"
+    mean, low, high = (money_text(each, "+") for each in lift.ends)
+    return f"{currency} {mean} (95 %: {low} to {high})"
 
 
 def _failed(facts: ReportFacts) -> Iterator[Ground]:
@@ -271,6 +273,10 @@ def _log_doubts(facts: ReportFacts) -> Iterator[Ground]:
 
 def _told(facts: ReportFacts) -> Iterator[Ground]:
     """What changes no verdict, and whoever promotes should know."""
+    bind = [row["limit"] for row in facts.tables.get("limits", ()) if row["shadow_price"] > 0]
+    if bind:
+        fault = "lifts and values are of the policy without its limits"
+        yield Ground("told", fault, f"they leave less: {', '.join(bind)}", "", "budget")
     simple: Sequence[Mapping[str, Any]] = facts.rows("ppo_decision", "off_policy", "simple_policies")
     best = max(simple, key=lambda row: row["lift"], default=None)
     if best is not None and best["candidate_is"] != "certainly better":

@@ -394,16 +394,21 @@ class _Fitting:
     def alike(self) -> tuple[Floats, DirectEffect]:
         """(n, A) one effect an arm for everybody, each by a fit without its cross-fit group; and as fitted on all."""
         seen = self.seen
-        chances = np.stack([seen.chance(arm) for arm in range(1, seen.arms + 1)], axis=1)
-
-        def fitted(rows: Bools) -> Floats:
-            return np.asarray(np.linalg.lstsq(chances[rows], seen.residual[rows], rcond=None)[0])
-
-        found = np.zeros_like(seen.acceptance)
+        gram = np.zeros((seen.groups, seen.arms, seen.arms))
+        moment = np.zeros((seen.groups, seen.arms))
         for group in range(seen.groups):
-            found[seen.group == group, 1:] = fitted(seen.group != group)
+            rows = np.flatnonzero(seen.group == group)
+            chances = seen.chances(rows)
+            gram[group], moment[group] = chances.T @ chances, chances.T @ seen.residual[rows]
+
+        def fitted(groups: Bools) -> Floats:
+            return np.asarray(np.linalg.lstsq(gram[groups].sum(axis=0), moment[groups].sum(axis=0))[0])
+
+        found, every = np.zeros_like(seen.acceptance), np.arange(seen.groups)
+        for group in range(seen.groups):
+            found[seen.group == group, 1:] = fitted(every != group)
         shares = np.zeros((seen.arms, seen.columns.shape[1]))
-        shares[:, 0] = fitted(seen.group >= 0)
+        shares[:, 0] = fitted(every >= 0)
         return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
 
     def differs(self, effects: Floats, given: Floats) -> bool:

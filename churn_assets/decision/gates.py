@@ -12,7 +12,7 @@ from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import BudgetNotKeptError, budget_bound, price_for_budget, run_campaign
 from churn_assets.decision.config import DecisionGates
 from churn_assets.decision.incremental import within_window
-from churn_assets.decision.logged import decisions_on_log
+from churn_assets.decision.logged import decisions_apart
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import (
     LoggedDecisions,
@@ -347,9 +347,11 @@ def off_policy(
     champion_effect_model: EffectModel | None,
     gates: DecisionGates,
 ) -> Outcome:
-    """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models."""
-    ours = ResponseModels.of(risk_model, accept_model, effect_model, policy.process)
-    candidate = decisions_on_log(policy, customers, offer_log, ours)
+    """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models.
+
+    Of both, each customer is decided for by models that were fitted without them.
+    """
+    candidate = decisions_apart(policy, customers, offer_log, risk_model, accept_model, effect_model)
     theirs = None
     if (
         champion is not None
@@ -359,10 +361,8 @@ def off_policy(
     ):
         # The same people, with the features that it reads.
         seen = customers.seen_by(champion_risk_model.schema)
-        models = ResponseModels.of(
-            champion_risk_model, champion_accept_model, champion_effect_model, champion.process
-        )
-        theirs = decisions_on_log(champion, seen, offer_log, models)
+        models = champion_risk_model, champion_accept_model, champion_effect_model
+        theirs = decisions_apart(champion, seen, offer_log, *models)
     evidence = LoggedDecisions.of(offer_log, customers)
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
     known, row = rows_before(offer_log, customers)

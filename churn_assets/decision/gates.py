@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import BudgetNotKeptError, budget_bound, price_for_budget, run_campaign
 from churn_assets.decision.config import DecisionGates
 from churn_assets.decision.incremental import within_window
-from churn_assets.decision.logged import decisions_apart
+from churn_assets.decision.logged import decided_apart
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import (
     LoggedDecisions,
@@ -351,7 +351,8 @@ def off_policy(
 
     Of both, each customer is decided for by models that were fitted without them.
     """
-    candidate = decisions_apart(policy, customers, offer_log, risk_model, accept_model, effect_model)
+    decided = decided_apart(policy, customers, offer_log, risk_model, accept_model, effect_model)
+    candidate = decided.apart
     theirs = None
     if (
         champion is not None
@@ -362,8 +363,9 @@ def off_policy(
         # The same people, with the features that it reads.
         seen = customers.seen_by(champion_risk_model.schema)
         models = champion_risk_model, champion_accept_model, champion_effect_model
-        theirs = decisions_apart(champion, seen, offer_log, *models)
+        theirs = decided_apart(champion, seen, offer_log, *models).apart
     evidence = LoggedDecisions.of(offer_log, customers)
+    evidence = replace(evidence, chance=decided.chance(evidence))
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
     known, row = rows_before(offer_log, customers)
     risk = risk_model.risk_of_rows(known)[row]

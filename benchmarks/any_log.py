@@ -3,10 +3,10 @@
 Cold start: on the demo customers, the risk model alone plans a campaign (`churn_assets.campaigns`), the demo world
 answers 5,000 decisions of it, and what the models learn from that log decides for held-out customers, with as little
 evidence as docs/first-campaign.md asks of a first log; beside it the same from 50,000 decisions of the world's own past
-policy. Gains are true ones, by the world. The interval is that of a release: each customer is decided for by refits that
-never saw them, and what chance chose is in its width (`decision.logged.DecidedApart`). Power: the standard errors that
-the plan promises against the spread of the estimates over many such campaigns, each with customers, arms and answers of
-its own.
+policy. Gains are true ones, by the world. The interval is that of a release: each customer is decided for by refits
+that never saw them, and what chance chose is in its width (`decision.logged.DecidedApart`). Power: the standard errors
+that the plan promises against the spread of the estimates over many such campaigns, each with customers, arms and
+answers of its own.
 """
 
 from __future__ import annotations

@@ -26,8 +26,8 @@ PENALTIES = (1.0, 0.1, 10.0)
 """Of the splines, as multiples of the configured one."""
 
 FLAT = 1000.0
-"""Another such multiple, which leaves hardly more than one risk for everybody. It is taken where all else is certainly
-worse: a click in two hundred may have nothing to do with who is asked, and is then learned by heart."""
+"""Another such multiple, which leaves hardly more than one risk for everybody. It is taken where all else is worse: a
+click in two hundred may have nothing to do with who is asked, and is then learned by heart."""
 
 SIZES: tuple[Mapping[str, float], ...] = (
     {"learning_rate": 0.1},
@@ -157,7 +157,7 @@ class Search:
     def best(self, without: int | None = None) -> RiskModelConfig:
         """The section of what suits the table: as configured, unless something else certainly suits it better.
 
-        Where even that is certainly worse than hardly more than one risk for everybody, that.
+        Where even that is worse than hardly more than one risk for everybody, that.
 
         Certainly is by more than a standard error of the difference of log losses.
 
@@ -175,7 +175,7 @@ class Search:
         best = min(((spline, boosting), (spline,), (boosting,)), key=lambda parts: losses(parts).mean())
         lost = losses(configured) - losses(best)
         parts = best if _certain(lost) else configured
-        if _certain(losses(parts) - losses((self.flat,))):
+        if losses((self.flat,)).mean() < losses(parts).mean():
             return self.flat.config
         chosen: dict[str, Any] = {each.config.kind: getattr(each.config, each.config.kind) for each in parts}
         if boosting in parts and boosting is not self.boostings[0]:

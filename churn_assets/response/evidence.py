@@ -144,7 +144,7 @@ def specification_terms(arm: Integers, propensities: Floats, no_contact: Floats,
     return np.stack(terms, axis=1)
 
 
-class Terms(Protocol):
+class ScoreTerms(Protocol):
     """Columns (n, t), some rows at a time: an array, or what makes them when they are asked for."""
 
     def __getitem__(self, rows: Any, /) -> Any: ...
@@ -163,7 +163,7 @@ class Scores:
     chance: Floats
 
     @classmethod
-    def of(cls, terms: Terms, residual: Floats, cluster: Integers) -> Scores:
+    def of(cls, terms: ScoreTerms, residual: Floats, cluster: Integers) -> Scores:
         """Of terms (n, t), centred, a residual (n,) and the index of each row's cluster (n,)."""
         width = terms[:0].shape[1]
         total, chance = np.zeros(width), np.zeros((width, width))
@@ -196,7 +196,7 @@ class Scores:
 
 
 def score_test(
-    terms: Terms, residual: Floats, cluster: Integers, left_open: Floats | None = None
+    terms: ScoreTerms, residual: Floats, cluster: Integers, left_open: Floats | None = None
 ) -> Misspecification:
     """Whether terms still explain a residual.
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.probability import between
 from churn_assets.response.direct import ROWS, Boosted, LogRows
-from churn_assets.response.evidence import Scores, Terms
+from churn_assets.response.evidence import Scores, ScoreTerms
 from churn_assets.response.left_open import MEANS
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Uncertainty:
         """The same before the log's cells made the draws larger: what chance in the log alone leaves open."""
         return replace(self, draws=self.draws / self.larger, larger=1.0)
 
-    def covariance(self, seen: LogRows, X: Floats, terms: Terms) -> Floats:
+    def covariance(self, seen: LogRows, X: Floats, terms: ScoreTerms) -> Floats:
         """(t, t) over the draws, of sums of terms (n, t) times how far the centred effects are off; X is (n, F)."""
         sums: Floats = np.zeros(())
         for rows in _slices(X):

@@ -120,24 +120,19 @@ def gain(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> 
     else:
         detail = "(V - V_none) / (V* - V_none), exact, held-out customers"
         gate = Gate("gain_captured", captured, ">=", gates.min_gain_captured, detail)
-    contenders = {
-        "policy": ours,
-        "optimum": yardstick.best,
-        **{
-            name: yardstick.evaluate(choice)
-            for name, choice in baselines(yardstick.tables, yardstick.process).items()
-        },
-    }
-    rows = [
-        {
+
+    def row(name: str, found: Evaluation) -> dict[str, Any]:
+        return {
             "policy": name,
             "gain_captured": yardstick.captured(found.value),
             "value": float(found.value.mean()),
             "spend": float(found.spend.mean()),
             "contacted": float(found.contacted.mean()),
         }
-        for name, found in contenders.items()
-    ]
+
+    simple = baselines(yardstick.tables, yardstick.process)
+    rows = [row("policy", ours), row("optimum", yardstick.best)]
+    rows += [row(name, yardstick.evaluate(choice)) for name, choice in simple.items()]
     mix = [
         {"arm": arm.id, "offer": arm.label, "policy": float(share), "optimum": float(best)}
         for arm, share, best in zip(

@@ -133,8 +133,12 @@ class Uncertainty:
         """Standard deviation over the draws of a weighted sum of effects (n, A), no contact first; X is (n, F)."""
         total = np.zeros(self.draws.shape[1])
         for rows in _slices(X):
-            parts = _parts(self.parted, X, seen, rows)
-            total += parts.weighted(weights[rows, 1:]).sum(axis=0)
+            parts, told = _parts(self.parted, X, seen, rows), weights[rows, 1:]
+            total[parts.alike_at] += told.sum(axis=1) @ parts.alike
+            for arm in (1 + np.flatnonzero(told.any(axis=0))).tolist():
+                means = told[:, arm - 1] @ parts.means(arm)
+                total[:MEANS] += means
+                total[parts.own_at(arm)] += means
         return float(np.sqrt(((self.draws @ total) ** 2).mean()))
 
     def split(self, number: int, arms: int) -> tuple[Floats, Floats, Floats, Boosted]:

@@ -1,11 +1,13 @@
 """Logs of many arms: what is left open and tested is as by one arm at a time, at a cost that grows with the arms."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from churn_assets.response.direct import LogRows
 from churn_assets.response.evidence import Scores, score_test
-from churn_assets.response.uncertainty import MEANS, Cells, OpenColumns
+from churn_assets.response.uncertainty import MEANS, Cells, OpenColumns, Uncertainty
 
 
 def rows(arms=6, n=700, width=4, leaves=3):
@@ -53,6 +55,20 @@ def test_mean_squares_and_moments_are_those_of_each_arm():
     np.testing.assert_allclose(
         found.squares(), np.mean([(each**2).mean(axis=0) for each in every], axis=0), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize("only", [None, 3])
+def test_the_deviation_of_a_weighted_sum_is_that_of_each_arm(only):
+    seen, leaves = rows()
+    rng, every = np.random.default_rng(4), [of_one_arm(seen, leaves, arm) for arm in range(1, seen.arms + 1)]
+    weights = np.column_stack([np.zeros(len(seen.arm)), rng.normal(size=(len(seen.arm), seen.arms))])
+    weights[:, [arm for arm in range(seen.arms + 1) if only not in (None, arm)]] = 0.0
+    draws = rng.normal(size=(20, every[0].shape[1]))
+    total = sum(weights[:, arm] @ every[arm - 1] for arm in range(1, seen.arms + 1))
+    X = np.arange(len(seen.arm), dtype=float)[:, None]
+    parted = SimpleNamespace(leaves=lambda some: leaves[some[:, 0].astype(int)])
+    found = Uncertainty(parted, draws, 1.0).sum_deviation(seen, X, weights)
+    assert found == pytest.approx(np.sqrt(((draws @ total) ** 2).mean()), rel=1e-10)
 
 
 def test_cells_of_some_rows_are_those_of_all():

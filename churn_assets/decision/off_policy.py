@@ -548,10 +548,10 @@ def simple_policies(
     wanted = -risk if outcome else risk
     top = wanted > np.quantile(wanted, 1 - TOP_RISK_SHARE)
     named = f"most {outcome} expected, " if outcome else "riskiest "
-    everybody = np.ones(len(risk), np.int64)
+    alike = {arm: np.broadcast_to(np.eye(len(menu))[arm], (len(risk), len(menu))) for arm in (0, *offered)}
     return {
-        "no offer": one(0 * everybody),
-        **{f"everyone: {menu.ids[arm]}": one(arm * everybody) for arm in offered},
+        "no offer": alike[0],
+        **{f"everyone: {menu.ids[arm]}": alike[arm] for arm in offered},
         f"{named}{TOP_RISK_SHARE:.0%}: {menu.ids[usual]}": one(usual * top),
     }
 

@@ -484,7 +484,7 @@ def completed_for_outcome(content: dict[str, Any]) -> dict[str, Any]:
             "gates": {"min_label_rate": 0.0, "max_label_rate": 1.0},
         },
         "risk_model": {
-            "gates": {"min_auc": 0.5, "min_slice_auc": 0.5, "min_brier_skill": -0.01, "min_spread": 0.0001}
+            "gates": {"min_auc": 0.5, "min_slice_auc": 0.5, "min_brier_skill": -0.01, "min_spread": 1e-9}
         },
         "accept_model": {},
         "effect_model": {},

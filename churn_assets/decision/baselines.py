@@ -9,8 +9,11 @@ import numpy as np
 from churn_assets.decision.incremental import incremental, value_of_waiting
 from churn_assets.decision.off_policy import TOP_RISK_SHARE, USUAL_MONTHS_GIVEN
 from churn_assets.decision.optimum import Choice, never
-from churn_assets.decision.process import Bools, Floats, Ints, RetentionProcess
+from churn_assets.decision.process import IDLE, Bools, Floats, Ints, RetentionProcess
 from churn_assets.decision.tables import ResponseTables
+
+MOST_CONSTANTS = 20
+"""Arms, at most, that are reported for everybody: an exact evaluation of each of 80 takes as long as their square."""
 
 
 def constant(process: RetentionProcess, arm: int) -> Choice:
@@ -72,10 +75,14 @@ def best_time_for_one_offer(
 
 
 def baselines(tables: ResponseTables, process: RetentionProcess) -> Mapping[str, Choice]:
-    """Every baseline that a policy is reported against, by name."""
+    """Every baseline that a policy is reported against, by name; of many arms the best for everybody, by one offer."""
     usual = usual_arm(tables, process)
     arms = process.menu.ids
-    constants = {f"everyone: {arms[arm]}": constant(process, arm) for arm in range(1, len(arms))}
+    offered = np.arange(1, len(arms))
+    if len(offered) > MOST_CONSTANTS:
+        worth = incremental(tables.responses, process).net(0.0)[:, 0, process.view[IDLE]]
+        offered = np.sort(1 + np.argsort(-worth[:, 1:].mean(axis=0), kind="stable")[:MOST_CONSTANTS])
+    constants = {f"everyone: {arms[arm]}": constant(process, arm) for arm in offered.tolist()}
     return {
         "no offer": never(process),
         **constants,

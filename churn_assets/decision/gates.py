@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from churn_assets.decision.baselines import baselines
 from churn_assets.decision.budget import BudgetNotKeptError, budget_bound, price_for_budget, run_campaign
 from churn_assets.decision.config import DecisionGates
 from churn_assets.decision.incremental import within_window
-from churn_assets.decision.logged import decisions_on_log
+from churn_assets.decision.logged import decided_apart
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import (
     LoggedDecisions,
@@ -120,24 +120,19 @@ def gain(policy: DecisionPolicy, yardstick: Yardstick, gates: DecisionGates) -> 
     else:
         detail = "(V - V_none) / (V* - V_none), exact, held-out customers"
         gate = Gate("gain_captured", captured, ">=", gates.min_gain_captured, detail)
-    contenders = {
-        "policy": ours,
-        "optimum": yardstick.best,
-        **{
-            name: yardstick.evaluate(choice)
-            for name, choice in baselines(yardstick.tables, yardstick.process).items()
-        },
-    }
-    rows = [
-        {
+
+    def row(name: str, found: Evaluation) -> dict[str, Any]:
+        return {
             "policy": name,
             "gain_captured": yardstick.captured(found.value),
             "value": float(found.value.mean()),
             "spend": float(found.spend.mean()),
             "contacted": float(found.contacted.mean()),
         }
-        for name, found in contenders.items()
-    ]
+
+    simple = baselines(yardstick.tables, yardstick.process)
+    rows = [row("policy", ours), row("optimum", yardstick.best)]
+    rows += [row(name, yardstick.evaluate(choice)) for name, choice in simple.items()]
     mix = [
         {"arm": arm.id, "offer": arm.label, "policy": float(share), "optimum": float(best)}
         for arm, share, best in zip(
@@ -348,9 +343,12 @@ def off_policy(
     champion_effect_model: EffectModel | None,
     gates: DecisionGates,
 ) -> Outcome:
-    """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models."""
-    ours = ResponseModels.of(risk_model, accept_model, effect_model, policy.process)
-    candidate = decisions_on_log(policy, customers, offer_log, ours)
+    """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models.
+
+    Of both, each customer is decided for by models that were fitted without them.
+    """
+    decided = decided_apart(policy, customers, offer_log, risk_model, accept_model, effect_model)
+    candidate = decided.apart
     theirs = None
     if (
         champion is not None
@@ -360,11 +358,10 @@ def off_policy(
     ):
         # The same people, with the features that it reads.
         seen = customers.seen_by(champion_risk_model.schema)
-        models = ResponseModels.of(
-            champion_risk_model, champion_accept_model, champion_effect_model, champion.process
-        )
-        theirs = decisions_on_log(champion, seen, offer_log, models)
+        models = champion_risk_model, champion_accept_model, champion_effect_model
+        theirs = decided_apart(champion, seen, offer_log, *models).apart
     evidence = LoggedDecisions.of(offer_log, customers)
+    evidence = replace(evidence, chance=decided.chance(evidence))
     offered = [offer_log.menu.position[arm] for arm in policy.process.menu.ids[1:]]
     known, row = rows_before(offer_log, customers)
     risk = risk_model.risk_of_rows(known)[row]

@@ -74,6 +74,10 @@ class Estimates:
     snips: Estimate
     dr: Estimate
 
+    def wider(self, error: float) -> Estimates:
+        """With another, independent standard error in each."""
+        return Estimates(self.ips.wider(error), self.snips.wider(error), self.dr.wider(error))
+
 
 @dataclass(frozen=True)
 class OffPolicyEstimate:
@@ -150,6 +154,8 @@ class LoggedDecisions:
         suspected: the factor, 1 or more, by which the odds of churn without contact differ between log and table,
             beyond chance: as if whoever logged had changed the odds of a contact by as much, knowing who would leave.
             A table that is out of date shows the same.
+        chance: standard error of what the log chose, in the value of a policy that was learned from it; see
+            `logged.DecidedApart`. Differences between policies are without it.
     """
 
     arm: Ints
@@ -158,6 +164,7 @@ class LoggedDecisions:
     expected: Floats
     customer: Ints
     suspected: float = 1.0
+    chance: float = 0.0
 
     @classmethod
     def of(cls, log: OfferLog, table: CustomerTable) -> LoggedDecisions:
@@ -199,9 +206,9 @@ class LoggedDecisions:
         no_offer = np.zeros_like(chosen)
         no_offer[:, 0] = 1.0
         weight = self._weight(chosen)
-        lift = self._contrast(chosen, no_offer)
+        lift = self._contrast(chosen, no_offer).wider(self.chance)
         return OffPolicyEstimate(
-            value=self._contrast(chosen, nothing),
+            value=self._contrast(chosen, nothing).wider(self.chance),
             lift=lift,
             rows=len(self.arm),
             customers=self._customers,
@@ -272,11 +279,19 @@ class LoggedDecisions:
         at = np.arange(len(self.arm))
         return np.asarray(policy[at, self.arm] / self.propensities[at, self.arm])
 
-    def _contrast(self, policy: Floats, reference: Floats) -> Estimates:
+    def scores(self, policy: Floats, reference: Floats) -> Floats:
+        """(n,) doubly robust scores of a policy (n, A) over another, whose mean is the difference of their values."""
+        return self._scores(self._checked(policy), self._checked(reference))
+
+    def _scores(self, policy: Floats, reference: Floats) -> Floats:
         residual = self.reward - self.expected[np.arange(len(self.arm)), self.arm]
+        weight = self._weight(policy) - self._weight(reference)
+        return np.asarray(((policy - reference) * self.expected).sum(1) + weight * residual)
+
+    def _contrast(self, policy: Floats, reference: Floats) -> Estimates:
         weight, other = self._weight(policy), self._weight(reference)
         ips = (weight - other) * self.reward
-        dr = ((policy - reference) * self.expected).sum(1) + (weight - other) * residual
+        dr = self._scores(policy, reference)
         snips, influence = _self_normalised(weight, self.reward)
         if other.any():
             subtracted, its_influence = _self_normalised(other, self.reward)
@@ -533,10 +548,10 @@ def simple_policies(
     wanted = -risk if outcome else risk
     top = wanted > np.quantile(wanted, 1 - TOP_RISK_SHARE)
     named = f"most {outcome} expected, " if outcome else "riskiest "
-    everybody = np.ones(len(risk), np.int64)
+    alike = {arm: np.broadcast_to(np.eye(len(menu))[arm], (len(risk), len(menu))) for arm in (0, *offered)}
     return {
-        "no offer": one(0 * everybody),
-        **{f"everyone: {menu.ids[arm]}": one(arm * everybody) for arm in offered},
+        "no offer": alike[0],
+        **{f"everyone: {menu.ids[arm]}": alike[arm] for arm in offered},
         f"{named}{TOP_RISK_SHARE:.0%}: {menu.ids[usual]}": one(usual * top),
     }
 

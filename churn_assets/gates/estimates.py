@@ -38,6 +38,10 @@ class Estimate:
         """One-sided 95 % lower bound."""
         return self.value - Z_ONE_SIDED_95 * self.standard_error
 
+    def wider(self, error: float) -> Estimate:
+        """The same with another, independent standard error beside its own."""
+        return Estimate(self.value, float(np.hypot(self.standard_error, error)))
+
     def lower_bound_at(self, confidence: float) -> float:
         """One-sided lower bound that lies below the truth with this probability; at 0.5 the estimate itself."""
         return self.value - NormalDist().inv_cdf(confidence) * self.standard_error

@@ -56,16 +56,18 @@ def volume_gates(log: OfferLog, gates: OfferLogGates) -> Outcome:
 def _precision(log: OfferLog, gates: OfferLogGates) -> Gate:
     """The least effect that shows: of leaving in shares of customers, of another outcome in shares of its mean."""
     found, limit, what = detectable_effect(log), gates.max_detectable_effect, "change of churn by contact"
+    key = "max_detectable_effect"
     if log.of_outcome:
         missed = float(log.churned[log.arm == 0].mean())
         found = found / max(1 - missed, np.finfo(np.float64).tiny)
-        limit, what = (
+        limit, what, key = (
             gates.max_detectable_share,
             "change by contact, as a share of the mean outcome without one,",
+            "max_detectable_share",
         )
     told = (
         f"least {what} that it would show, with power {POWER:g}; more decisions, or as many with contact as without, "
-        "make it smaller"
+        f"make it smaller; if only larger changes count, write offer_log.gates.{key}"
     )
     return Gate("detectable_effect", found, "<=", limit, told)
 

@@ -29,12 +29,14 @@ class AcceptModel:
         out_of_fold: (rows, K) float32, the acceptance of every arm of `menu` on each row of the log it was trained
             on. A row of a customer seen in training is predicted by a refit without that customer.
         draws: What the log leaves possible beside `predictor`: refits with every customer weighed by lot.
+        apart: The refits without each cross-fit group; none in a model that was stored before they were kept.
     """
 
     schema: CustomerSchema
     predictor: AcceptPredictor
     out_of_fold: NDArray[np.float32]
     draws: tuple[AcceptPredictor, ...] = ()
+    apart: tuple[AcceptPredictor, ...] = ()
 
     @property
     def menu(self) -> Menu:
@@ -75,19 +77,24 @@ class AcceptModel:
         seen = contacted & (group >= 0)
         final = fitted(seen)
         out_of_fold = np.zeros((len(customer), len(menu)), np.float32)
+        apart = []
         for left_out in range(-1, config.cross_fits):
             rows = group == left_out
-            if not rows.any():
-                continue
-            model = final if left_out < 0 else fitted(seen & ~rows)
-            out_of_fold[rows] = model.predict_arms(features[rows], recent[rows], menu)
+            model = final if left_out < 0 or not rows.any() else fitted(seen & ~rows)
+            apart += [model.predictor] if left_out >= 0 else []
+            if rows.any():
+                out_of_fold[rows] = model.predict_arms(features[rows], recent[rows], menu)
         lots = np.random.default_rng(table.schema.folds.seed).exponential(size=(config.draws, len(table)))
         draws = tuple(fitted(seen, lot[customer]).predictor for lot in lots)
-        return cls(table.schema, final.predictor, out_of_fold, draws)
+        return cls(table.schema, final.predictor, out_of_fold, draws, tuple(apart))
 
     def drawn(self, number: int) -> AcceptModel:
         """One of the models, 0 to `config.draws` - 1, that the log leaves possible."""
         return replace(self, predictor=self.draws[number])
+
+    def without(self, group: int) -> AcceptModel:
+        """The refit that never saw a cross-fit group; the model itself for -1, held out, or where none was kept."""
+        return replace(self, predictor=self.apart[group]) if group >= 0 and self.apart else self
 
     def predict(self, X: Floats, arm: Ints, recent_offers: Floats, menu: Menu | None = None) -> Floats:
         """P(accept) of one arm a row; exactly 0 where nobody is contacted.

@@ -79,9 +79,9 @@ class LogRows:
         logged = np.take_along_axis(effects, self.arm[:, None], axis=1)[:, 0]
         return np.asarray(logged - (self.propensities * effects).sum(axis=1))
 
-    def chance(self, arm: int, rows: slice | Ints = slice(None)) -> Floats:
-        """(m,) 1 where the arm was logged, else 0, less its propensity."""
-        return np.asarray((self.arm[rows] == arm) - self.propensities[rows, arm])
+    def chances(self, rows: slice | Ints = slice(None)) -> Floats:
+        """(m, A - 1) of every arm that contacts, 1 where it was logged, else 0, less its propensity."""
+        return np.asarray((self.arm[rows, None] == np.arange(1, self.arms + 1)) - self.propensities[rows, 1:])
 
     def shared(self, rows: slice | Ints = slice(None)) -> Floats:
         """(m, 2 p) what every arm's effect is linear in, beside its acceptance by would-be churners and by stayers."""
@@ -116,7 +116,7 @@ class RidgeSums:
     def _design(self, seen: LogRows, rows: Ints) -> Floats:
         """(m, size) what the arms share, then what each differs by; nothing is made for every arm but its own terms."""
         shared = seen.shared(rows)
-        chances = (seen.arm[rows, None] == np.arange(1, seen.arms + 1)) - seen.propensities[rows, 1:]
+        chances = seen.chances(rows)
         accepted = seen.acceptance[rows, 1:].astype(np.float64) * chances
         own = self._own[self._own < shared.shape[1]]
         parts = [shared * chances.sum(axis=1)[:, None], seen.accepting(accepted.sum(axis=1), rows)]

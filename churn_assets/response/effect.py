@@ -111,6 +111,8 @@ class EffectModel:
         evidence_z: Standard errors of evidence that `overall` had to show.
         uncertainty: What the log leaves open about effects.
         persistence: How customers who were kept go on, where the log follows them; None where it does not.
+        apart: The refits without each cross-fit group, believed as the whole; none in a model that was stored before
+            they were kept.
     """
 
     schema: CustomerSchema
@@ -125,6 +127,7 @@ class EffectModel:
     evidence_z: float
     uncertainty: Uncertainty
     persistence: Persistence | None = None
+    apart: tuple[EffectModel, ...] = ()
 
     @classmethod
     def fit(
@@ -149,44 +152,51 @@ class EffectModel:
             ConversionError: The arrays that predict answer otherwise than the fits.
         """
         fitting = _Fitting.of(table, log, risk, acceptance, config)
-        candidates = fitting.left_out()
+        candidates, trees = fitting.left_out()
+        common: tuple[DirectEffect, ...] = ()
         if log.of_outcome:
             alike, common = fitting.alike()
             candidates[ALIKE] = alike
         given = given_shares(log.menu, table.price)
         forms = [MEDIATED, *((name,) for name in candidates if name not in MEDIATED)]
         seen, customer = fitting.seen, fitting.customer
-        honest = np.zeros_like(seen.acceptance)
+        honest, stacks = np.zeros_like(seen.acceptance), []
         for each in range(seen.groups):
             held = seen.group == each
             parts = {name: effects[held] for name, effects in candidates.items()}
-            stack = Stack.fit(seen, candidates, given, ~held, forms)
-            honest[held] = stack.effects(seen.risk[held], parts)
+            stacks.append(Stack.fit(seen, candidates, given, ~held, forms))
+            honest[held] = stacks[-1].effects(seen.risk[held], parts)
         overall = fitting.shown(honest)
-        stack = Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms)
-        weights, direct = fitting.stacked(stack)
-        if log.of_outcome:
-            direct = direct.plus(common, weights[ALIKE])
-            if (shown := fitting.shown(alike)).z > overall.z and not fitting.differs(alike, given):
-                overall, honest, direct = shown, alike, common
-                weights = dict.fromkeys(weights, 0.0) | {ALIKE: 1.0}
+        stacks.append(Stack.fit(seen, candidates, given, np.ones(len(customer), bool), forms))
+        trees = [*trees, fitting.boosted(np.arange(len(customer)))]
+        believed = [fitting.stacked(stack, common, group) for group, stack in enumerate(stacks)]
+        if (
+            log.of_outcome
+            and (shown := fitting.shown(alike)).z > overall.z
+            and not fitting.differs(alike, given)
+        ):
+            overall, honest = shown, alike
+            believed = [(dict.fromkeys(candidates, 0.0) | {ALIKE: 1.0}, each) for each in common]
         size = believed_size(overall, config.evidence_z)
         uncertainty = Uncertainty.fit(table.schema, fitting.X, seen, size * honest, customer, config)
-        model = cls(
-            table.schema,
-            log.menu,
-            fitting.baseline,
-            fitting.mediated(),
-            direct,
-            fitting.boosted(np.arange(len(customer))).times(weights[BOOSTED]),
-            weights,
-            size,
-            overall,
-            config.evidence_z,
-            uncertainty,
-        )
+        *apart, model = [
+            cls(
+                table.schema,
+                log.menu,
+                fitting.baselines[group],
+                fitting.mediated[group],
+                direct,
+                trees[group].times(weights[BOOSTED]),
+                weights,
+                size,
+                overall,
+                config.evidence_z,
+                uncertainty,
+            )
+            for group, (weights, direct) in enumerate(believed)
+        ]
         model.converted(fitting.X)
-        return model
+        return replace(model, apart=tuple(apart))
 
     @cached_property
     def predictor(self) -> EffectPredictor:
@@ -265,6 +275,10 @@ class EffectModel:
         half = NormalDist().inv_cdf((1 + level) / 2) * spread
         return np.maximum(effects - half, -churn[:, None]), np.minimum(effects + half, 1 - churn[:, None])
 
+    def without(self, group: int) -> EffectModel:
+        """The refit that never saw a cross-fit group; the model itself for -1, held out, or where none was kept."""
+        return self.apart[group] if group >= 0 and self.apart else self
+
     def following(self, table: CustomerTable, log: OfferLog, risk: RiskModel) -> EffectModel:
         """The model with what later windows of its log show."""
         if log.of_outcome:  # who comes again is no question of who is left
@@ -307,13 +321,14 @@ class EffectModel:
 
 @dataclass(frozen=True, eq=False)
 class _Fitting:
-    """The log's rows, made ready, and every candidate without any of the cross-fit groups."""
+    """The log's rows, made ready, and every candidate: without each of the cross-fit groups, and last of all rows."""
 
     schema: CustomerSchema
     config: EffectModelConfig
     customer: Ints
     X: Floats
-    baseline: Baseline
+    baselines: tuple[Baseline, ...]
+    mediated: tuple[Mediated, ...]
     seen: LogRows
     churned: Floats
     accepted: Bools
@@ -343,14 +358,15 @@ class _Fitting:
         survival = _survival(basis.transform(X, scored), risk, survived, churned, arm == 0, config)
         risk = risk_of_survivors(risk, survived, survival, basis.risk_centre)
         scored = logit(risk, LEAST)
-        baseline, churn = _baseline(basis, X, risk, churned, arm == 0, customer, group, config)
-        baseline = replace(baseline, survival=survival)
+        baselines, churn = _baselines(basis, X, risk, churned, arm == 0, customer, group, config)
+        baselines = tuple(replace(each, survival=survival) for each in baselines)
         columns = basis.transform(X, logit(churn, LEAST))
-        by_acceptance = {part: np.zeros_like(q) for part in MEDIATED}
-        for left_out in range(config.cross_fits):
+        by_acceptance, mediated = {part: np.zeros_like(q) for part in MEDIATED}, []
+        for left_out in range(config.cross_fits + 1):
             held = group == left_out
             refused = (arm > 0) & ~accepted & ~held
             fit = Mediated.fit(basis, columns, churn, churned, accepted & ~held, refused, config)
+            mediated.append(fit)
             if_accepted, if_refused = (each[:, None] for each in fit.churn(columns[held], churn[held]))
             chance, idle = q[held, 1:], churn[held, None]
             by_acceptance[ACCEPTING][held, 1:] = chance * (if_accepted - idle)
@@ -361,7 +377,8 @@ class _Fitting:
         residual = churned - churn - (propensities * effects).sum(axis=1)
         at_risk = basis.transform(X, scored)
         seen = LogRows(at_risk, risk, churn, q, arm, propensities, residual, group, config.cross_fits)
-        return cls(table.schema, config, customer, X, baseline, seen, churned, accepted, by_acceptance)
+        parts = (tuple(mediated), seen, churned, accepted, by_acceptance)
+        return cls(table.schema, config, customer, X, baselines, *parts)
 
     @cached_property
     def sums(self) -> RidgeSums:
@@ -379,32 +396,43 @@ class _Fitting:
         seen = self.seen
         return realised_size(self.churned, seen.arm, seen.propensities, seen.churn, effects, self.customer)
 
-    def stacked(self, stack: Stack) -> tuple[Mapping[str, float], DirectEffect]:
-        """The candidates' weights, and the linear ones and the corrections as one."""
+    def stacked(
+        self, stack: Stack, alike: tuple[DirectEffect, ...], group: int
+    ) -> tuple[Mapping[str, float], DirectEffect]:
+        """The candidates' weights, and the linear ones, the corrections and one for everybody, if any, as one.
+
+        Without a group; its number past the last: of all.
+        """
+        without = group if group < self.seen.groups else None
         weighed = [
-            stack.weights[name] * self.sums.coefficients(None, *penalties)
+            stack.weights[name] * self.sums.coefficients(without, *penalties)
             for name, penalties in self.linear.items()
         ]
         direct = DirectEffect.of(np.sum(weighed, axis=0))
         kept, driven = stack.shares
         direct.kept[:, 0] += kept
         direct.driven[:, 0] += driven
-        return stack.weights, direct
+        return stack.weights, direct.plus(alike[group], stack.weights[ALIKE]) if alike else direct
 
-    def alike(self) -> tuple[Floats, DirectEffect]:
-        """(n, A) one effect an arm for everybody, each by a fit without its cross-fit group; and as fitted on all."""
+    def alike(self) -> tuple[Floats, tuple[DirectEffect, ...]]:
+        """(n, A) one effect an arm for everybody, each by the fit without its cross-fit group; and every fit."""
         seen = self.seen
-        chances = np.stack([seen.chance(arm) for arm in range(1, seen.arms + 1)], axis=1)
-
-        def fitted(rows: Bools) -> Floats:
-            return np.asarray(np.linalg.lstsq(chances[rows], seen.residual[rows], rcond=None)[0])
-
-        found = np.zeros_like(seen.acceptance)
+        gram = np.zeros((seen.groups, seen.arms, seen.arms))
+        moment = np.zeros((seen.groups, seen.arms))
         for group in range(seen.groups):
-            found[seen.group == group, 1:] = fitted(seen.group != group)
-        shares = np.zeros((seen.arms, seen.columns.shape[1]))
-        shares[:, 0] = fitted(seen.group >= 0)
-        return found, DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms)))
+            rows = np.flatnonzero(seen.group == group)
+            chances = seen.chances(rows)
+            gram[group], moment[group] = chances.T @ chances, chances.T @ seen.residual[rows]
+
+        found, fits = np.zeros_like(seen.acceptance), []
+        for group in range(seen.groups + 1):
+            others = np.arange(seen.groups) != group
+            arms = np.linalg.lstsq(gram[others].sum(axis=0), moment[others].sum(axis=0))[0]
+            found[seen.group == group, 1:] = arms
+            shares = np.zeros((seen.arms, seen.columns.shape[1]))
+            shares[:, 0] = arms
+            fits.append(DirectEffect(shares, shares.copy(), np.zeros((2, seen.arms))))
+        return found, tuple(fits)
 
     def differs(self, effects: Floats, given: Floats) -> bool:
         """Whether the effects (n, A) of one for everybody leave something that contact, or what is given, does by risk.
@@ -416,28 +444,22 @@ class _Fitting:
         residual = self.churned - seen.churn - effects[np.arange(len(seen.arm)), seen.arm]
         return score_test(terms, residual, self.customer).p_value < DIFFERS
 
-    def mediated(self) -> Mediated:
-        """That candidate, fitted on all."""
-        seen, refused = self.seen, (self.seen.arm > 0) & ~self.accepted
-        columns = self.baseline.basis.transform(self.X, logit(seen.churn, LEAST))
-        parts = (self.baseline.basis, columns, seen.churn, self.churned, self.accepted, refused)
-        return Mediated.fit(*parts, self.config)
-
     def boosted(self, rows: Ints) -> Boosted:
         """That candidate, fitted on some of the rows."""
         return Boosted.fit(self.schema, self.X, self.seen, rows, self.config)
 
-    def left_out(self) -> dict[str, Floats]:
-        """(n, A) effects by candidate, each row's by a fit without its customer."""
-        seen = self.seen
+    def left_out(self) -> tuple[dict[str, Floats], list[Boosted]]:
+        """(n, A) effects by candidate, each row's by a fit without its customer; and the trees of these fits."""
+        seen, trees = self.seen, []
         found = {name: np.zeros_like(seen.acceptance) for name in (BOOSTED, *self.linear)}
         for group in range(seen.groups):
             held, others = np.flatnonzero(seen.group == group), np.flatnonzero(seen.group != group)
-            found[BOOSTED][held] = self.boosted(others).effects(self.X[held], seen.arms)
+            trees.append(self.boosted(others))
+            found[BOOSTED][held] = trees[-1].effects(self.X[held], seen.arms)
             fits = np.stack([self.sums.coefficients(group, *penalties) for penalties in self.linear.values()])
             for name, effects in zip(self.linear, linear_effects(seen, fits, held), strict=True):
                 found[name][held] = effects
-        return {**self.by_acceptance, **found}
+        return {**self.by_acceptance, **found}, trees
 
 
 def _survival(
@@ -453,7 +475,7 @@ def _survival(
     return float(alone), float(by_risk)
 
 
-def _baseline(
+def _baselines(
     basis: EffectBasis,
     X: Floats,
     risk: Floats,
@@ -462,8 +484,8 @@ def _baseline(
     customer: Ints,
     group: Ints,
     config: EffectModelConfig,
-) -> tuple[Baseline, Floats]:
-    """Churn without contact as fitted, and (n,) as it is believed of each row by a fit without its customer."""
+) -> tuple[tuple[Baseline, ...], Floats]:
+    """Churn without contact without each group and of all, and (n,) as it is believed of each by one without them."""
     scored = logit(risk, LEAST)
     columns = basis.transform(X, scored)
 
@@ -471,15 +493,15 @@ def _baseline(
         parts = (columns[who], scored[who], churned[who])
         return np.stack([ridge_shift(*parts, penalty) for penalty in config.baseline_penalties])
 
-    shifted = np.empty(len(risk))
-    for left_out in range(config.cross_fits):
+    shifted, fits = np.empty(len(risk)), []
+    for left_out in range(config.cross_fits + 1):
         held = group == left_out
-        shifted[held] = shifted_mean(columns[held], shifts(idle & ~held), scored[held])
+        fits.append(shifts(idle & ~held))
+        shifted[held] = shifted_mean(columns[held], fits[-1], scored[held])
     realised = slope((shifted - risk)[idle], (churned - risk)[idle], customer[idle])
     believed = min(realised.value, 1.0) if realised.z >= config.evidence_z else 0.0
-    return Baseline(basis, shifts(idle), realised, believed), between(
-        LEAST, risk + believed * (shifted - risk), 1 - LEAST
-    )
+    churn = between(LEAST, risk + believed * (shifted - risk), 1 - LEAST)
+    return tuple(Baseline(basis, each, realised, believed) for each in fits), churn
 
 
 def believed_size(overall: Estimate, evidence_z: float) -> float:

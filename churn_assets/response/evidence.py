@@ -6,6 +6,7 @@ Estimators only; no model is fitted here. Every standard error is clustered by c
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,6 +79,10 @@ def slope(regressor: Floats, target: Floats, cluster: Integers) -> Estimate:
     return Estimate(value, float(np.sqrt((scores**2).sum())) / weight)
 
 
+ROWS = 4096
+"""Whose scores are summed at once, and the rest of the last cluster: bounds the memory."""
+
+
 @dataclass(frozen=True)
 class Misspecification:
     """A score test: what the effects should explain and leave in the outcome.
@@ -139,8 +144,59 @@ def specification_terms(arm: Integers, propensities: Floats, no_contact: Floats,
     return np.stack(terms, axis=1)
 
 
+class ScoreTerms(Protocol):
+    """Columns (n, t), some rows at a time: an array, or what makes them when they are asked for."""
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Sums of terms times a residual, by cluster, and how far they are off by chance.
+
+    Attributes:
+        total: (t,).
+        chance: (t, t) covariance of them.
+    """
+
+    total: Floats
+    chance: Floats
+
+    @classmethod
+    def of(cls, terms: ScoreTerms, residual: Floats, cluster: Integers) -> Scores:
+        """Of terms (n, t), centred, a residual (n,) and the index of each row's cluster (n,)."""
+        width = terms[:0].shape[1]
+        total, chance = np.zeros(width), np.zeros((width, width))
+        order = np.argsort(cluster, kind="stable")
+        ends = np.append(np.flatnonzero(np.diff(cluster[order])) + 1, len(order))
+        first = 0
+        while first < len(order):  # whole clusters, some thousand rows at a time: bounds the memory
+            last = int(ends[min(int(np.searchsorted(ends, first + ROWS)), len(ends) - 1)])
+            rows = order[first:last]
+            starts = np.append(0, np.flatnonzero(np.diff(cluster[rows])) + 1)
+            sums = np.add.reduceat(terms[rows] * residual[rows, None], starts, axis=0)
+            total, chance, first = total + sums.sum(axis=0), chance + sums.T @ sums, last
+        return cls(total, chance)
+
+    def test(self, left_open: Floats | None = None) -> Misspecification:
+        """Whether they are further off than by chance and by (t, t) what is expected beside it; None: nothing."""
+        own = np.zeros_like(self.chance) if left_open is None else left_open
+        variance = self.chance + own
+        scale = np.sqrt(np.diag(variance))
+        used = scale > 0
+        if not used.any():
+            return Misspecification(0.0, 0)
+        size = np.outer(scale[used], scale[used])
+        values, vectors = np.linalg.eigh(variance[np.ix_(used, used)] / size)
+        told = values > _COLLINEAR * values[-1]
+        whitened = vectors[:, told] / np.sqrt(values[told])
+        total = whitened.T @ (self.total[used] / scale[used])
+        spread = np.linalg.eigvalsh(whitened.T @ (own[np.ix_(used, used)] / size) @ whitened)
+        return Misspecification(float(total @ total), int(told.sum()), tuple(spread.tolist()))
+
+
 def score_test(
-    terms: Floats, residual: Floats, cluster: Integers, left_open: Floats | None = None
+    terms: ScoreTerms, residual: Floats, cluster: Integers, left_open: Floats | None = None
 ) -> Misspecification:
     """Whether terms still explain a residual.
 
@@ -151,20 +207,7 @@ def score_test(
         left_open: (t, t) covariance of the sums of terms times residual that the model itself says to expect, beside
             that of chance; None where it says nothing.
     """
-    sums = np.stack([np.bincount(cluster, weights=each * residual) for each in terms.T], axis=1)
-    own = np.zeros((terms.shape[1], terms.shape[1])) if left_open is None else left_open
-    variance = sums.T @ sums + own
-    scale = np.sqrt(np.diag(variance))
-    used = scale > 0
-    if not used.any():
-        return Misspecification(0.0, 0)
-    size = np.outer(scale[used], scale[used])
-    values, vectors = np.linalg.eigh(variance[np.ix_(used, used)] / size)
-    told = values > _COLLINEAR * values[-1]
-    whitened = vectors[:, told] / np.sqrt(values[told])
-    total = whitened.T @ (sums.sum(axis=0)[used] / scale[used])
-    spread = np.linalg.eigvalsh(whitened.T @ (own[np.ix_(used, used)] / size) @ whitened)
-    return Misspecification(float(total @ total), int(told.sum()), tuple(spread.tolist()))
+    return Scores.of(terms, residual, cluster).test(left_open)
 
 
 _COLLINEAR = 1e-8

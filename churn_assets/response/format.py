@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -58,13 +59,14 @@ class _AcceptDescription(BaseModel, frozen=True, extra="forbid"):
     customer_schema: CustomerSchema
     menu: tuple[Arm, ...]
     draws: NonNegativeInt = 0
+    apart: NonNegativeInt = 0
 
 
 class AcceptModelFormat(ArtifactFormat[AcceptModel]):
     """Golden rows: every arm for a handful of made-up customers, without and with a recent offer."""
 
-    loader: ClassVar[str] = "accept_model/3"
-    reads: ClassVar[tuple[str, ...]] = ("accept_model/2",)
+    loader: ClassVar[str] = "accept_model/4"
+    reads: ClassVar[tuple[str, ...]] = ("accept_model/2", "accept_model/3")
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn")
     """What predicts, and what fitted: another version of the latter gives another model from the same log."""
 
@@ -73,9 +75,14 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         arrays = _packed("", value.predictor)
         for number, draw in enumerate(value.draws):
             arrays |= _packed(f"draw {number}.", draw)
+        for number, each in enumerate(value.apart):
+            arrays |= _packed(f"without {number}.", each)
         write_tensors(arrays, folder / ARRAYS)
         described = _AcceptDescription(
-            customer_schema=value.schema, menu=value.menu.arms, draws=len(value.draws)
+            customer_schema=value.schema,
+            menu=value.menu.arms,
+            draws=len(value.draws),
+            apart=len(value.apart),
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
         write_parquet(pd.DataFrame(value.out_of_fold, columns=list(value.menu.ids)), folder / OUT_OF_FOLD)
@@ -90,8 +97,9 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         levels = [*customers, 0, *families, 0]
         try:
             predictor = _unpacked("", arrays, levels, menu)
-            draws = tuple(
-                _unpacked(f"draw {number}.", arrays, levels, menu) for number in range(described.draws)
+            draws, apart = (
+                tuple(_unpacked(f"{name} {number}.", arrays, levels, menu) for number in range(count))
+                for name, count in (("draw", described.draws), ("without", described.apart))
             )
         except ArrayError as error:
             raise CorruptArtifact(ARRAYS, f"{error}", "arrays that fit together") from error
@@ -102,7 +110,7 @@ class AcceptModelFormat(ArtifactFormat[AcceptModel]):
         acceptance = out_of_fold.to_numpy()
         if not ((acceptance >= 0) & (acceptance <= 1)).all():
             raise CorruptArtifact(OUT_OF_FOLD, "an acceptance outside [0, 1]", "probabilities")
-        return AcceptModel(described.customer_schema, predictor, acceptance, draws)
+        return AcceptModel(described.customer_schema, predictor, acceptance, draws, apart)
 
     def signature(self, value: AcceptModel) -> dict[str, JsonValue]:
         """Features in order, then recent offers and the arm; the acceptance."""
@@ -139,6 +147,7 @@ class _EffectDescription(BaseModel, frozen=True, extra="forbid"):
     larger: float = 1.0
     persistence: Persistence | None = None
     survival: tuple[float, float] = (0.0, 0.0)
+    apart: tuple[dict[str, float], ...] = ()
 
     @field_validator("weights")
     @classmethod
@@ -153,35 +162,76 @@ def _trees(place: str, name: str, tensors: Mapping[str, Array], levels: Sequence
     return Boosted(grid, unpack_forest(name, tensors, grid))
 
 
+def _fit_packed(prefix: str, model: EffectModel) -> dict[str, Array]:
+    """Coefficients and trees of one fit."""
+    mediated, direct = model.mediated, model.direct
+    coefficients = {
+        "idle": model.baseline.shifts,
+        "accepted": mediated.accepted,
+        "refused": mediated.refused,
+        "woken": mediated.woken,
+        "kept": direct.kept,
+        "driven": direct.driven,
+        "accepting": direct.accepting,
+    }
+    boosted = model.boosted
+    trees = pack_grid(f"{prefix}grid", boosted.grid) | pack_forest(f"{prefix}boosted", boosted.forest)
+    return {f"{prefix}{name}": each for name, each in coefficients.items()} | trees
+
+
+def _fit_unpacked(
+    prefix: str,
+    tensors: Mapping[str, Array],
+    levels: Sequence[int],
+    basis: EffectBasis,
+    shape: tuple[int, int],
+    described: _EffectDescription,
+) -> tuple[Baseline, Mediated, DirectEffect, Boosted]:
+    """The same read; of arms that contact and columns.
+
+    Raises:
+        ArrayError: Something is missing, or of another shape.
+    """
+    arms, columns = shape
+    rows = {"idle": None, "accepted": None, "refused": None, "woken": None, "kept": arms, "driven": arms}
+    parts = {
+        name: take(f"{prefix}{name}", tensors, (many, columns), np.float64) for name, many in rows.items()
+    }
+    if not all(map(len, parts.values())):
+        raise ArrayError(
+            f"found {[name for name in parts if not len(parts[name])]} without rows, expected some"
+        )
+    accepting = take(f"{prefix}accepting", tensors, (2, arms), np.float64)
+    realised, size, survival = described.baseline_realised, described.baseline_size, described.survival
+    return (
+        Baseline(basis, parts["idle"], realised, size, survival),
+        Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
+        DirectEffect(parts["kept"], parts["driven"], accepting),
+        _trees(f"{prefix}grid", f"{prefix}boosted", tensors, levels),
+    )
+
+
 class EffectModelFormat(ArtifactFormat[EffectModel]):
     """Golden rows: the consequences for made-up customers at three levels of risk."""
 
-    loader: ClassVar[str] = "effect_model/6"
-    reads: ClassVar[tuple[str, ...]] = ("effect_model/4", "effect_model/5")
+    loader: ClassVar[str] = "effect_model/7"
+    reads: ClassVar[tuple[str, ...]] = ("effect_model/4", "effect_model/5", "effect_model/6")
     packages: ClassVar[tuple[str, ...]] = ("numpy", "scikit-learn", "scipy")
     """What predicts, and what fitted."""
 
     def save(self, value: EffectModel, folder: Path) -> None:
         """Writes the coefficients, the trees and the description."""
-        mediated, direct = value.mediated, value.direct
-        coefficients = {
-            "idle": value.baseline.shifts,
-            "accepted": mediated.accepted,
-            "refused": mediated.refused,
-            "woken": mediated.woken,
-            "kept": direct.kept,
-            "driven": direct.driven,
-            "accepting": direct.accepting,
-        }
-        trees = pack_grid("grid", value.boosted.grid) | pack_forest("boosted", value.boosted.forest)
+        tensors = _fit_packed("", value)
+        for number, each in enumerate(value.apart):
+            tensors |= _fit_packed(f"without {number}.", each)
         parted = value.uncertainty.parted
-        trees |= pack_grid("parted", parted.grid) | pack_forest("leaves", parted.forest)
-        trees["draws"] = value.uncertainty.draws
-        write_tensors(coefficients | trees, folder / TENSORS)
+        tensors |= pack_grid("parted", parted.grid) | pack_forest("leaves", parted.forest)
+        tensors["draws"] = value.uncertainty.draws
+        write_tensors(tensors, folder / TENSORS)
         described = _EffectDescription(
             customer_schema=value.schema,
             menu=value.menu.arms,
-            basis=mediated.basis,
+            basis=value.mediated.basis,
             baseline_realised=value.baseline.realised,
             baseline_size=value.baseline.size,
             weights=dict(value.weights),
@@ -191,6 +241,7 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
             larger=value.uncertainty.larger,
             persistence=value.persistence,
             survival=value.baseline.survival,
+            apart=tuple(dict(each.weights) for each in value.apart),
         )
         write_json(described.model_dump(mode="json"), folder / DESCRIPTION)
 
@@ -203,39 +254,16 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
         probes = golden_customers(schema)
         columns, arms = basis.transform(probes, np.zeros(len(probes))).shape[1], len(menu) - 1
         try:
-            rows = {
-                "idle": None,
-                "accepted": None,
-                "refused": None,
-                "woken": None,
-                "kept": arms,
-                "driven": arms,
-            }
-            parts = {name: take(name, tensors, (many, columns), np.float64) for name, many in rows.items()}
-            if not all(map(len, parts.values())):
-                raise ArrayError(
-                    f"found {[name for name in parts if not len(parts[name])]} without rows, expected some"
-                )
-            accepting = take("accepting", tensors, (2, arms), np.float64)
             levels = [len(feature.categories) for feature in schema.features]
-            boosted = _trees("grid", "boosted", tensors, levels)
+            fit = _fit_unpacked("", tensors, levels, basis, (arms, columns), described)
             # Version 4 stored no draws.
-            parted = _trees("parted", "leaves", tensors, levels) if "draws" in tensors else boosted
+            parted = _trees("parted", "leaves", tensors, levels) if "draws" in tensors else fit[-1]
             width = open_width(arms, columns, parted)
             draws = take("draws", tensors, (None, width), np.float64) if "draws" in tensors else None
             model = EffectModel(
-                schema=schema,
-                menu=menu,
-                baseline=Baseline(
-                    basis,
-                    parts["idle"],
-                    described.baseline_realised,
-                    described.baseline_size,
-                    described.survival,
-                ),
-                mediated=Mediated(basis, parts["accepted"], parts["refused"], parts["woken"]),
-                direct=DirectEffect(parts["kept"], parts["driven"], accepting),
-                boosted=boosted,
+                schema,
+                menu,
+                *fit,
                 weights=described.weights,
                 size=described.size,
                 overall=described.overall,
@@ -245,6 +273,20 @@ class EffectModelFormat(ArtifactFormat[EffectModel]):
                 ),
                 persistence=described.persistence,
             )
+            for number, weights in enumerate(described.apart):
+                baseline, mediated, direct, boosted = _fit_unpacked(
+                    f"without {number}.", tensors, levels, basis, (arms, columns), described
+                )
+                refit = replace(
+                    model,
+                    baseline=baseline,
+                    mediated=mediated,
+                    direct=direct,
+                    boosted=boosted,
+                    weights=weights,
+                    apart=(),
+                )
+                model = replace(model, apart=(*model.apart, refit))
             model.predictor  # noqa: B018 - made here, so that what cannot predict is refused now
         except (ArrayError, ConversionError) as error:
             raise CorruptArtifact(TENSORS, f"{error}", "regressions and trees that fit together") from error

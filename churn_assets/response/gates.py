@@ -47,7 +47,7 @@ from churn_assets.response.evidence import (
     specification_terms,
 )
 from churn_assets.response.predictor import LEAST
-from churn_assets.response.uncertainty import cells_of
+from churn_assets.response.uncertainty import Cells
 from churn_assets.risk.model import RiskModel
 
 Floats = NDArray[np.float64]
@@ -342,7 +342,7 @@ def spread_test(
         seen: The same, with what the model says without contact.
         effects: (n, A) what the model says of contact.
     """
-    cells = cells_of(seen)
+    cells = Cells(seen)
     left_open = model.uncertainty.covariance(seen, offers.X, cells)
     return score_test(cells, seen.residual - seen.centred(effects), offers.customer, left_open)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from churn_assets.predictors.forest import Forest
 from churn_assets.predictors.probability import between
 from churn_assets.response.direct import ROWS, Boosted, LogRows
-from churn_assets.response.evidence import score_test
+from churn_assets.response.evidence import Scores, ScoreTerms
 from churn_assets.response.left_open import MEANS
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Uncertainty:
 
     Attributes:
         parted: Trees whose leaves are columns; their values are 0.
-        draws: (M, d) coefficients of the columns of `open_columns`.
+        draws: (M, d) coefficients of `OpenColumns`.
         larger: By how much the log's cells made the draws larger, at least 1; it is in them.
     """
 
@@ -92,11 +92,11 @@ class Uncertainty:
         root = np.linalg.cholesky(_precision(parted, X, seen, effects, config.heterogeneity))
         normal = np.random.default_rng(schema.folds.seed).normal(size=(config.draws, len(root)))
         once = cls(parted, np.ascontiguousarray(np.linalg.solve(root.T, normal.T).T), 1.0)
-        cells = cells_of(seen)
-        residual = seen.residual - seen.centred(effects)
+        cells = Cells(seen)
+        found = Scores.of(cells, seen.residual - seen.centred(effects), customer)
         left_open = once.covariance(seen, X, cells)
         for larger in LARGER:
-            if score_test(cells, residual, customer, larger**2 * left_open).p_value >= SURPRISING:
+            if found.test(larger**2 * left_open).p_value >= SURPRISING:
                 break
         return cls(parted, larger * once.draws, float(larger))
 
@@ -111,9 +111,10 @@ class Uncertainty:
         """
         found = np.zeros_like(acceptance)
         for rows in _slices(X):
-            parts = (columns[rows], risk[rows], acceptance[rows], self.parted.leaves(X[rows]))
+            parts = OpenColumns.of(columns[rows], risk[rows], acceptance[rows], self.parted.leaves(X[rows]))
+            alike = parts.alike @ self.draws[:, parts.alike_at].T
             for arm in range(1, acceptance.shape[1]):
-                each = open_columns(*parts, arm) @ self.draws.T
+                each = alike + parts.means(arm) @ (self.draws[:, :MEANS] + self.draws[:, parts.own_at(arm)]).T
                 found[rows, arm] = np.sqrt((each**2).mean(axis=1))
         return found
 
@@ -121,23 +122,23 @@ class Uncertainty:
         """The same before the log's cells made the draws larger: what chance in the log alone leaves open."""
         return replace(self, draws=self.draws / self.larger, larger=1.0)
 
-    def covariance(self, seen: LogRows, X: Floats, terms: Floats) -> Floats:
+    def covariance(self, seen: LogRows, X: Floats, terms: ScoreTerms) -> Floats:
         """(t, t) over the draws, of sums of terms (n, t) times how far the centred effects are off; X is (n, F)."""
-        sums = np.zeros((terms.shape[1], len(self.draws)))
+        sums: Floats = np.zeros(())
         for rows in _slices(X):
-            sums += (terms[rows].T @ _centred(self.parted, X, seen, rows)) @ self.draws.T
+            sums = sums + terms[rows].T @ (_centred(self.parted, X, seen, rows) @ self.draws.T)
         return np.asarray(sums @ sums.T / len(self.draws))
 
     def sum_deviation(self, seen: LogRows, X: Floats, weights: Floats) -> float:
-        """Standard deviation over the draws of a weighted sum of effects; X is (n, F).
-
-        Weights are (n, A), 0 without contact; of an arm that has none nothing is computed.
-        """
+        """Standard deviation over the draws of a weighted sum of effects (n, A), no contact first; X is (n, F)."""
         total = np.zeros(self.draws.shape[1])
         for rows in _slices(X):
-            parts = (seen.columns[rows], seen.risk[rows], seen.acceptance[rows], self.parted.leaves(X[rows]))
-            for arm in np.flatnonzero(weights[rows].any(axis=0)).tolist():
-                total += weights[rows, arm] @ open_columns(*parts, arm)
+            parts, told = _parts(self.parted, X, seen, rows), weights[rows, 1:]
+            total[parts.alike_at] += told.sum(axis=1) @ parts.alike
+            for arm in (1 + np.flatnonzero(told.any(axis=0))).tolist():
+                means = told[:, arm - 1] @ parts.means(arm)
+                total[:MEANS] += means
+                total[parts.own_at(arm)] += means
         return float(np.sqrt(((self.draws @ total) ** 2).mean()))
 
     def split(self, number: int, arms: int) -> tuple[Floats, Floats, Floats, Boosted]:
@@ -155,28 +156,90 @@ class Uncertainty:
         return kept, driven, of_arms[:, 2:].T.copy(), Boosted(self.parted.grid, trees)
 
 
-def open_columns(columns: Floats, risk: Floats, acceptance: Floats, leaves: Floats, arm: int) -> Floats:
-    """(n, d) what may be off about an arm's effect is linear in: means, the arm's own, features, leaves."""
-    leaving, accepts = risk[:, None], acceptance[:, arm, None]
-    either = np.concatenate([leaving, 1 - leaving], axis=1)
-    means = np.concatenate([either, accepts * either], axis=1)
-    own = np.zeros((len(risk), acceptance.shape[1] - 1, MEANS))
-    own[:, arm - 1] = means
-    features = [leaving * columns[:, 1:], (1 - leaving) * columns[:, 1:]]
-    return np.concatenate([means, own.reshape(len(risk), -1), *features, leaves], axis=1)
+@dataclass(frozen=True, eq=False)
+class OpenColumns:
+    """What may be off about effects is linear in, for n customers: d columns, most of which no arm has for its own.
+
+    In this order: means, each arm's own, then what is alike for all arms, features of would-be churners, of stayers,
+    and leaves.
+
+    Attributes:
+        either: (n, 2) chances to leave and to stay.
+        acceptance: (n, A).
+        alike: (n, e).
+    """
+
+    either: Floats
+    acceptance: Floats
+    alike: Floats
+
+    @classmethod
+    def of(cls, columns: Floats, risk: Floats, acceptance: Floats, leaves: Floats) -> OpenColumns:
+        """From columns (n, p) of `EffectBasis`, risk (n,) and leaves (n, l)."""
+        either = np.column_stack([risk, 1 - risk])
+        alike = [either[:, :1] * columns[:, 1:], either[:, 1:] * columns[:, 1:], leaves]
+        return cls(either, acceptance, np.concatenate(alike, axis=1))
+
+    @property
+    def alike_at(self) -> slice:
+        """Where those stand that are alike for all arms."""
+        return slice(MEANS * self.acceptance.shape[1], None)
+
+    def own_at(self, arm: int) -> slice:
+        """Where an arm's own stand."""
+        return slice(MEANS * arm, MEANS * (arm + 1))
+
+    def means(self, arm: int) -> Floats:
+        """(n, 4) of an arm, as in the means and in its own."""
+        return np.concatenate([self.either, self.acceptance[:, arm, None] * self.either], axis=1)
+
+    def weighted(self, weights: Floats) -> Floats:
+        """(n, d) the columns of every arm that contacts, times weights (n, A - 1), in sum."""
+        accepted, n = weights * self.acceptance[:, 1:], len(weights)
+        told = np.stack([weights, accepted], axis=2)[..., None] * self.either[:, None, None, :]
+        total = weights.sum(axis=1, keepdims=True)
+        return np.concatenate(
+            [told.sum(axis=1).reshape(n, -1), told.reshape(n, -1), total * self.alike], axis=1
+        )
+
+    def moments(self, mean: NDArray[np.floating[Any]], covariance: NDArray[np.floating[Any]]) -> float:
+        """Mean square, over customers and arms, of effects by coefficients (d,) with a covariance (d, d)."""
+        alike, found = np.arange(covariance.shape[0])[self.alike_at], 0.0
+        for arm in range(1, self.acceptance.shape[1]):
+            own = np.arange(covariance.shape[0])[self.own_at(arm)]
+            at, means = np.concatenate([np.arange(MEANS), own, alike]), self.means(arm)
+            each = np.concatenate([means, means, self.alike], axis=1)
+            spread = ((each @ covariance[np.ix_(at, at)]) * each).sum(axis=1)
+            found += float(((each @ mean[at]) ** 2 + spread).mean())
+        return float(found / (self.acceptance.shape[1] - 1))
+
+    def squares(self) -> Floats:
+        """(d,) means of their squares over customers and arms."""
+        arms = range(1, self.acceptance.shape[1])
+        own = np.stack([(self.means(arm) ** 2).mean(axis=0) for arm in arms]) / len(arms)
+        return np.concatenate([own.sum(axis=0), own.ravel(), (self.alike**2).mean(axis=0)])
 
 
 def open_width(arms: int, columns: int, parted: Boosted) -> int:
-    """d, the number of `open_columns` of arms that contact and columns of the basis."""
+    """d, the number of `OpenColumns` of arms that contact and columns of the basis."""
     return _bounds(arms, columns - 1, parted.forest.values.size)[-1]
 
 
-def cells_of(seen: LogRows) -> Floats:
-    """(n, 3 A - 3) cells of arm and third of the risk: 1 where the arm was logged, else 0, less its propensity."""
-    bounds = np.quantile(seen.risk, np.arange(1, SEGMENTS) / SEGMENTS)
-    inside = np.searchsorted(bounds, seen.risk)[:, None] == np.arange(SEGMENTS)
-    each = [seen.chance(arm)[:, None] * inside for arm in range(1, seen.arms + 1)]
-    return np.concatenate(each, axis=1)
+class Cells:
+    """(n, 3 A - 3) cells of arm and third of the risk: 1 where the arm was logged, else 0, less its propensity.
+
+    They are made for the rows that are asked for: of 100 arms all at once would be larger than the log.
+    """
+
+    def __init__(self, seen: LogRows) -> None:
+        bounds = np.quantile(seen.risk, np.arange(1, SEGMENTS) / SEGMENTS)
+        self._inside = np.searchsorted(bounds, seen.risk)[:, None] == np.arange(SEGMENTS)
+        self._seen = seen
+
+    def __getitem__(self, rows: slice | Ints) -> Floats:
+        """(m, 3 A - 3) of m rows."""
+        cells = self._seen.chances(rows)[:, :, None] * self._inside[rows, None, :]
+        return np.asarray(cells.reshape(len(cells), cells.shape[1] * SEGMENTS))
 
 
 def _precision(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heterogeneity: float) -> Floats:
@@ -191,9 +254,8 @@ def _precision(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heter
         weighed = (centred * weight[rows, None]).T
         gram, moment = gram + weighed @ centred, moment + weighed @ seen.residual[rows]
     some = slice(None, None, -(-len(X) // SAMPLE))
-    parts = (seen.columns[some], seen.risk[some], seen.acceptance[some], parted.leaves(X[some]))
-    sample = [open_columns(*parts, arm) for arm in range(1, seen.arms + 1)]
-    squares = np.mean([(each**2).mean(axis=0) for each in sample], axis=0)
+    sample = _parts(parted, X, seen, some)
+    squares = sample.squares()
     bounds = _bounds(seen.arms, seen.columns.shape[1] - 1, parted.forest.values.size)
     blocks = list(pairwise(bounds))[1:]
 
@@ -208,20 +270,17 @@ def _precision(parted: Boosted, X: Floats, seen: LogRows, effects: Floats, heter
     size = 0.0
     for _ in range(PASSES):
         covariance = np.linalg.inv(given(size))
-        mean = covariance @ moment
-        size = float(
-            np.mean([(each @ mean) ** 2 + ((each @ covariance) * each).sum(axis=1) for each in sample])
-        )
+        size = sample.moments(covariance @ moment, covariance)
     return given(size)
 
 
 def _centred(parted: Boosted, X: Floats, seen: LogRows, rows: slice) -> Floats:
     """(m, d) the columns of the logged arm less their mean over the arms."""
-    parts = (seen.columns[rows], seen.risk[rows], seen.acceptance[rows], parted.leaves(X[rows]))
-    found = open_columns(*parts, 1) * seen.chance(1, rows)[:, None]
-    for arm in range(2, seen.arms + 1):  # one at a time: bounds the memory
-        found += open_columns(*parts, arm) * seen.chance(arm, rows)[:, None]
-    return found
+    return _parts(parted, X, seen, rows).weighted(seen.chances(rows))
+
+
+def _parts(parted: Boosted, X: Floats, seen: LogRows, rows: slice) -> OpenColumns:
+    return OpenColumns.of(seen.columns[rows], seen.risk[rows], seen.acceptance[rows], parted.leaves(X[rows]))
 
 
 def _bounds(arms: int, features: int, leaves: int) -> list[int]:

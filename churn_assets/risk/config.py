@@ -48,7 +48,8 @@ class RiskGates(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         min_auc: Least ROC AUC on held-out customers, less the noise. How well risk can be ranked is the table's: where
-            one is known of such customers, write it. Of cross-fitted customers it must certainly be above .5.
+            one is known of such customers, write it. Of cross-fitted customers it must certainly be above .5, but not
+            where this is .5, which asks for no ranking.
         max_auc: Largest believable out-of-fold ROC AUC, and the noise, where one is known of such customers; left out,
             any that no single column gives is believed.
         max_single_feature_auc: A column that alone ranks better, beyond the noise, knows the outcome, and so does one

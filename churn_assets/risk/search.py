@@ -25,6 +25,10 @@ SEARCHED_ROWS = 30_000
 PENALTIES = (1.0, 0.1, 10.0)
 """Of the splines, as multiples of the configured one."""
 
+FLAT = 1000.0
+"""Another such multiple, which leaves hardly more than one risk for everybody. It is taken where all else is worse: a
+click in two hundred may have nothing to do with who is asked, and is then learned by heart."""
+
 SIZES: tuple[Mapping[str, float], ...] = (
     {"learning_rate": 0.1},
     {"learning_rate": 0.1, "max_leaf_nodes": 16, "min_samples_leaf": 20, "max_features": 1.0},
@@ -74,6 +78,7 @@ class Search:
         group: (n,) which of K groups each is of.
         splines: Candidates, the configured one first.
         boostings: Likewise.
+        flat: What knows hardly more than how many leave.
         growth: What to multiply a number of trees by: a fit on all customers bears more than one on some of them.
     """
 
@@ -81,6 +86,7 @@ class Search:
     group: Groups
     splines: tuple[TriedPart, ...]
     boostings: tuple[TriedPart, ...]
+    flat: TriedPart
     growth: float
 
     @classmethod
@@ -124,8 +130,12 @@ class Search:
             return [TriedPart(_with_trees(part, n), found) for n, found in zip(trees, logits, strict=True)]
 
         spline, boosting = config.spline_logistic, config.boosting
-        penalties = [spline.model_copy(update={"penalty": spline.penalty * each}) for each in PENALTIES]
-        splines = [config.model_copy(update={"kind": SPLINE, "spline_logistic": each}) for each in penalties]
+        penalties = [
+            spline.model_copy(update={"penalty": spline.penalty * each}) for each in (*PENALTIES, FLAT)
+        ]
+        *splines, flat = [
+            config.model_copy(update={"kind": SPLINE, "spline_logistic": each}) for each in penalties
+        ]
         as_configured = config.model_copy(update={"kind": BOOSTING})
         boostings = tried(as_configured, (boosting.max_iter,))
         for size in SIZES:
@@ -136,11 +146,18 @@ class Search:
                 larger = boosting.model_copy(update={"max_iter": trees[-1], **size})
                 boostings += tried(as_configured.model_copy(update={"boosting": larger}), trees)
         return cls(
-            y, group, tuple(each for part in splines for each in tried(part)), tuple(boostings), growth
+            y,
+            group,
+            tuple(each for part in splines for each in tried(part)),
+            tuple(boostings),
+            tried(flat)[0],
+            growth,
         )
 
     def best(self, without: int | None = None) -> RiskModelConfig:
         """The section of what suits the table: as configured, unless something else certainly suits it better.
+
+        Where even that is worse than hardly more than one risk for everybody, that.
 
         Certainly is by more than a standard error of the difference of log losses.
 
@@ -157,7 +174,9 @@ class Search:
         configured = (self.splines[0], self.boostings[0])
         best = min(((spline, boosting), (spline,), (boosting,)), key=lambda parts: losses(parts).mean())
         lost = losses(configured) - losses(best)
-        parts = best if lost.mean() > lost.std() / np.sqrt(len(lost)) else configured
+        parts = best if _certain(lost) else configured
+        if losses((self.flat,)).mean() < losses(parts).mean():
+            return self.flat.config
         chosen: dict[str, Any] = {each.config.kind: getattr(each.config, each.config.kind) for each in parts}
         if boosting in parts and boosting is not self.boostings[0]:
             trees = round(boosting.config.boosting.max_iter * self.growth)
@@ -269,6 +288,11 @@ def sample(rows: int, most: int, seed: int) -> NDArray[np.intp]:
     if rows <= most:
         return np.arange(rows)
     return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
+
+
+def _certain(lost: Floats) -> bool:
+    """Whether what is lost (n,) shows beyond a standard error."""
+    return bool(lost.mean() > lost.std() / np.sqrt(len(lost)))
 
 
 def _with_trees(config: RiskModelConfig, trees: int) -> RiskModelConfig:

@@ -12,6 +12,9 @@ from pydantic import AfterValidator, BaseModel, Discriminator, Field, Tag, field
 
 from churn_assets.store.canonical import sha256_bytes
 
+COMPARING = "\u2212\u2013\u2014\u2010\u2011<>\u2264\u2265\u00b1~\u2248\u00ac"
+"""Signs that change what a number says, as a minus that is no hyphen, or `>`: no unit."""
+
 _Text = Annotated[str, Field(min_length=1)]
 
 DATABASES = {
@@ -102,7 +105,11 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
     @field_validator("units")
     @classmethod
     def _no_part_of_a_number(cls, units: tuple[str, ...]) -> tuple[str, ...]:
-        if wrong := [each for each in units if re.search(r"[\d+-]", each) or not each.strip(" .,'")]:
+        if wrong := [
+            each
+            for each in units
+            if re.search(r"[\d+-]", each) or not each.strip(" .,'") or set(each) & set(COMPARING)
+        ]:
             raise ValueError(f"found {wrong[0]!r}, expected what is no part of a number, as % or EUR")
         return tuple(each.strip() for each in units)
 

@@ -55,6 +55,7 @@ _OTHERS = {
     "a pointer of Git LFS": re.compile("version https://git-lfs"),
 }
 """What is no table, by how it begins."""
+_IN_THOUSANDS = re.compile(r"[1-9]\d{0,2}\.\d{3}")
 _LINES, _MOST_LINES = 100, 2_000
 _STATED = re.compile(r"sep=([,;\t|])")
 _NEWLINE = re.compile(r"\r\n|\n|\r")
@@ -307,7 +308,20 @@ def _dialect(path: Path, problems: Problems, reading: FileReading, said: list[st
     fields = [
         row for row in csv.reader(lines[1:], delimiter=separator, quotechar=quote) if len(row) == len(names)
     ]
-    kinds = [_kind(column) for column in zip(*fields, strict=True)] or [pa.string()] * len(names)
+    columns = dict(zip(names, zip(*fields, strict=True), strict=True)) if fields else {}
+    for name, column in columns.items():
+        if quote == '"' and all(len(field) > 1 and field[0] == field[-1] == "'" for field in column):
+            problems.add(
+                f"every value within ' ({shown(column[0])})", 'values, or " around them', column=name,
+                lines=[above + 2], rank=STRUCTURE, remedy="""`reading: {quote: "'"}`""",
+            )  # fmt: skip
+        if reading.decimal is None and all(map(_IN_THOUSANDS.fullmatch, column)):
+            said.append(
+                f"column {name!r}: three digits after every point, taken for a decimal point; if it parts thousands: "
+                """`reading: {decimal: ","}`"""
+            )
+    problems.stop()
+    kinds = [_kind(column) for column in columns.values()] or [pa.string()] * len(names)
     return _Dialect(names, separator, quote, above, kinds)
 
 
@@ -380,8 +394,9 @@ def _names(header: str, separator: str, quote: str) -> list[str]:
 
 
 def _refuse_repeated(names: list[str], problems: Problems) -> None:
-    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
-        places = ", ".join(str(place + 1) for place, each in enumerate(names) if each == name)
+    plain = [" ".join(name.split()) for name in names]  # an export adds spaces to tell two of a name apart
+    for name in dict.fromkeys(name for name in plain if plain.count(name) > 1):
+        places = ", ".join(str(place + 1) for place, each in enumerate(plain) if each == name)
         problems.add(
             f"the name in columns {places}", "each name once", column=name, lines=[1], rank=STRUCTURE,
             remedy="rename or remove one of them",

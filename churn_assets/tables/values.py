@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from churn_assets.tables.config import day_of
+from churn_assets.tables.config import COMPARING, day_of
 from churn_assets.tables.problems import ROLE, VALUE, Problems, leave_out, shown
 from churn_assets.tables.raw import RawTable, plain_values
 from churn_assets.tables.rules import (
@@ -329,6 +329,8 @@ def parse_numbers(
         remedy = _number_remedy(values, name, numbers[wrong]) if problems.configured else ""
         problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy, rank=rank)
         numbers = np.where(wrong, np.nan, numbers)
+    if problems.configured:
+        _say_placeholders(table, name, numbers)
     return numbers + 0.0  # makes -0 equal to 0
 
 
@@ -352,7 +354,7 @@ def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.f
         return f"{units or 'export it as plain numbers, without signs; '}{leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
-    most = "0" if numbers is not None and (numbers <= 0).all() else "<a number>"
+    most = f"{numbers.max():g}" if numbers is not None and (numbers <= 0).all() else "<a number>"
     return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: {most}}}}}`"
 
 
@@ -452,7 +454,7 @@ def _without_units(table: RawTable, name: str, texts: Any) -> Any:
 def _unit_remedy(texts: list[str]) -> str:
     """The config line that reads numbers with such a unit, where it does."""
     units = list({re.sub(r"[\d\s.,'+-]", "", text) for text in texts} - {""})
-    if len(units) != 1 or set(units[0]) & set(':="()') or units[0][:1] == "x":
+    if len(units) != 1 or set(units[0]) & {*':="()', *COMPARING} or units[0][:1] == "x":
         return ""
     unit = re.escape(units[0])
     bare = rf"[+-]?\s?({unit})?\s?[+-]?\d[\d.,]*\s?({unit})?"
@@ -674,15 +676,14 @@ def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems)
 def _say_placeholders(table: RawTable, name: str, numbers: NDArray[np.float64]) -> None:
     """Says that the least or the largest value may stand for none: 9s alone, several times, far from all others."""
     known = numbers[~np.isnan(numbers)]
-    for value in (known.min(), known.max()):
+    for value in (known.min(), known.max()) if len(known) else ():
         text, others = f"{value:.0f}", known[known != value]
         if not re.fullmatch("-?9{2,}", text) or value != float(text) or len(known) - len(others) < _FEW:
             continue
         reach = max(float(np.ptp(others)), 1.0) if len(others) else np.inf
         if value < others.min(initial=np.inf) - reach or value > others.max(initial=-np.inf) + reach:
-            table.said.append(
-                f"column {name!r}: {text} is a number; `reading: {{blanks: [{text!r}]}}` if it is none"
-            )
+            told = f"column {name!r}: {text} is a number; `reading: {{blanks: [{text!r}]}}` if it is none"
+            table.said += [] if told in table.said else [told]
 
 
 _FEW_COUNTS = 20

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from churn_assets.arms import ArmConfig, Catalogue, PercentOff
+from churn_assets.decision import baselines as baselines_module
 from churn_assets.decision.baselines import baselines, constant
 from churn_assets.decision.incremental import incremental, value_of_waiting, waiting_first
 from churn_assets.decision.observation import KNOT_PRICES
@@ -255,3 +256,15 @@ def test_without_effects_there_is_no_gain_to_capture(monthly, make_tables):
 
     assert gain_captured(best.value, none, best.value) is None
     assert best.contacted.max() == 0
+
+
+def test_of_many_arms_the_best_for_everybody_are_reported(monthly, make_tables, monkeypatch):
+    tables = make_tables(40, monthly)
+    arms = range(1, monthly.n_arms)
+    added = incremental(tables.responses, monthly).net(0.0)[:, 0, monthly.view[IDLE]].mean(axis=0)
+    best = sorted(arms, key=lambda arm: -added[arm])[:2]
+    monkeypatch.setattr(baselines_module, "MOST_CONSTANTS", 2)
+    told = [name for name in baselines(tables, monthly) if name.startswith("everyone: ")]
+    assert told == [f"everyone: {monthly.menu.ids[arm]}" for arm in sorted(best)]
+    monkeypatch.setattr(baselines_module, "MOST_CONSTANTS", len(arms))
+    assert len([name for name in baselines(tables, monthly) if name.startswith("everyone: ")]) == len(arms)

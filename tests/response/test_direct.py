@@ -33,7 +33,7 @@ def test_coefficients_are_those_of_one_penalised_regression_on_the_other_groups(
     seen = rows(5)
     width, others = 12, np.flatnonzero(seen.group != 1)
     own = np.arange(width) if narrow else np.array([0, 1, 5, 6, 10, 11])
-    each = [terms(seen, arm) * seen.chance(arm)[:, None] for arm in (1, 2)]
+    each = [terms(seen, arm) * seen.chances()[:, arm - 1, None] for arm in (1, 2)]
     design = np.column_stack([each[0] + each[1], each[0][:, own], each[1][:, own]])
     size = np.sqrt((design**2).mean(axis=0))
     penalty = np.repeat([20.0, 90.0], [width, 2 * len(own)])

@@ -122,12 +122,30 @@ def test_the_same_data_and_config_give_the_same_digest_and_the_saved_model_the_s
     assert digests[0] == digests[1]
     loaded = EFFECT_MODEL.load(tmp_path / "one")
     X = fitted.table.X[:200]
-    for ours, theirs in zip(
-        fitted.effect.consequences(X, np.full(200, 0.3)),
-        loaded.consequences(X, np.full(200, 0.3)),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(ours, theirs)
+    assert len(loaded.apart) == fitted.experiment.effect_model.cross_fits
+    for group in range(-1, len(loaded.apart)):
+        for ours, theirs in zip(
+            fitted.effect.without(group).consequences(X, np.full(200, 0.3)),
+            loaded.without(group).consequences(X, np.full(200, 0.3)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_refits_without_a_group_are_others_and_about_the_same(fitted):
+    X, risk = fitted.table.X[:2_000], np.full(2_000, 0.3)
+    acceptance = fitted.accept.predict_arms(X, np.zeros(2_000), fitted.log.menu)
+    whole = fitted.effect.effects(X, risk, acceptance)
+    for group in range(len(fitted.effect.apart)):
+        apart = fitted.effect.without(group).effects(X, risk, acceptance)
+        off = np.sqrt(((apart - whole) ** 2).mean())
+        assert 0 < off < 0.5 * np.sqrt((whole**2).mean())
+        assert (
+            np.abs(
+                fitted.accept.without(group).predict_arms(X, np.zeros(2_000), fitted.log.menu) - acceptance
+            ).max()
+            > 0
+        )
 
 
 def test_the_arrays_answer_as_the_regressions_also_far_outside_the_table(fitted, shocked):

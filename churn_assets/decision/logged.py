@@ -47,15 +47,18 @@ class DecidedApart:
     def chance(self, evidence: LoggedDecisions) -> float:
         """Standard error that the value of `apart` has beside that of fixed decisions, as the log chose them too.
 
-        Its deviation is a sum over pairs of groups, of which one is learned from and the other scored: of second order,
-        and without a mean (Hoeffding 1948). How a pair's came out shows where the first is left out of what is learned.
+        The scores of one group under what another changes in its decisions are noise that a standard error of fixed
+        decisions counts. Beside it two groups go together where each changes the other's: a covariance of second order
+        (Hoeffding 1948), twice the product of what both change. How much that is shows where a group is left out of
+        what is learned; products are taken without their sign, which is a pair's own luck.
         """
         shift = {h: evidence.scores(self.whole, each) for h, each in self.without.items()}
-        found = {
+        changed = {
             (g, h): float(shift[h][self.group == g].sum()) / len(self.group)
             for g, h in permutations(self.without, 2)
         }
-        return float(np.sqrt(sum((found[g, h] + found[h, g]) ** 2 for g, h in combinations(self.without, 2))))
+        pairs = combinations(self.without, 2)
+        return float(np.sqrt(2 * sum(abs(changed[g, h] * changed[h, g]) for g, h in pairs)))
 
 
 def decided_apart(

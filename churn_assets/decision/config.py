@@ -117,8 +117,9 @@ class DecisionGates(_Section):
     min_gain_captured: float = 0.95
     """Least share of the attainable gain over never offering."""
     min_cautious_gain: float | None = None
-    """Least money a customer over the horizon at the cautious end of what values are projected at. Left out: no more
-    may be lost there than is gained at the hopeful end, and the plan loses there only what regret asks for."""
+    """Least money a customer over the horizon at the cautious end of what values are projected at: the policy is
+    planned nearer to that end until it gains as much there. Left out: no more may be lost there than is gained at the
+    hopeful end, and the policy is planned as configured."""
     max_contact_share_without_gain: Share = 0.01
     """Most customers ever contacted where there is nothing to gain."""
     min_standard_errors_lost: Annotated[float, Field(ge=0)] = 2.0

@@ -207,6 +207,23 @@ def test_a_lift_that_hangs_on_few_decisions_is_to_be_discussed(memory):
     assert (verdict.call, verdict.grounds[0].said) == ("discuss", "worth 120 of 30,000 decisions")
 
 
+def test_a_policy_that_may_lose_if_effects_fade_is_to_be_discussed(memory):
+    def fading(evidence):
+        for row in evidence["members"]["ppo_decision"]["reports"]["pays_when_cautious"]["tables"][
+            "projected"
+        ]:
+            if row["projection"] == "cautious":
+                row["gain"] = -8.28
+
+    verdict = report_verdict(memory(fading))
+    assert verdict.call == "discuss"
+    assert [each.fault for each in verdict.grounds if each.weight == "doubts"] == [
+        "it may lose money if effects fade"
+    ]
+    assert "-8.28 a customer" in verdict.grounds[0].said
+    assert "min_cautious_gain" in verdict.grounds[0].advice
+
+
 def test_a_log_that_disagrees_with_its_table_is_to_be_discussed(memory):
     def shown(evidence):
         for row in evidence["members"]["ppo_decision"]["reports"]["off_policy"]["tables"]["support"]:

@@ -123,15 +123,15 @@ def report_verdict(facts: ReportFacts) -> ReportVerdict:
     """What to do with a release, and why.
 
     A gate that fails, evidence that does not hold, or a policy that decides alike for everybody forbids it. Old data, a
-    champion that the log cannot tell it from, a lift that may be none, or one that hangs on a few decisions is for a
-    person to judge. Nothing is measured here: every figure is one that is stored.
+    champion that the log cannot tell it from, a lift that may be none, one that hangs on a few decisions, or one that
+    may fade into a loss is for a person to judge. Nothing is measured here: every figure is one that is stored.
     """
     found = [*_failed(facts), *_constant(facts)]
     judged = facts.gate_report(*_BY_THE_LOG)
     lifts = (
         _lift_doubts(facts) if judged is None or judged.passed else ()
     )  # a check that fails says it already
-    doubts = [*_stale(facts), *lifts, *_log_doubts(facts)]
+    doubts = [*_stale(facts), *lifts, *_log_doubts(facts), *_later_doubts(facts)]
     grounds = (*found, *doubts, *_told(facts))
     if found:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
@@ -269,6 +269,25 @@ def _log_doubts(facts: ReportFacts) -> Iterator[Ground]:
             for row in report.tables.get("broken_champion", ()):
                 said = f"{member.asset} · {check}: {row.get('cannot be loaded', '')}"
                 yield Ground("doubts", "the champion could not be loaded, so nothing was compared", said)
+
+
+def _later_doubts(facts: ReportFacts) -> Iterator[Ground]:
+    """Of what comes after the label window, where it is that of which no log tells."""
+    rows = facts.rows("ppo_decision", "pays_when_cautious", "projected")
+    told = {row["projection"]: money_text(row["gain"], "+") for row in rows}
+    if any(row["projection"] == "cautious" and row["gain"] < 0 for row in rows):
+        planned = told.get(
+            "as planned", told.get("as configured")
+        )  # the second is the word of earlier releases
+        yield Ground(
+            "doubts",
+            "it may lose money if effects fade",
+            f"{facts.currency} {told['cautious']} a customer where customers differ, and effects fade, as much as they "
+            f"may; {planned} as planned",
+            "A log that follows customers over several windows shows it. Planned by "
+            "`ppo_decision.gates.min_cautious_gain: 0` it loses nothing then, and gains less otherwise.",
+            "check-ppo_decision",
+        )
 
 
 def _told(facts: ReportFacts) -> Iterator[Ground]:

@@ -354,7 +354,7 @@ def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.f
         return f"{units or 'export it as plain numbers, without signs; '}{leave_out(name)}"
     if texts and not re.search(r"\d", texts[0]):
         return f"if it is no value: `reading: {{blanks: [{texts[0]!r}]}}`; {leave_out(name)}"
-    most = f"{numbers.max():g}" if numbers is not None and (numbers <= 0).all() else "<a number>"
+    most = f"{numbers.max():.15g}" if numbers is not None and (numbers <= 0).all() else "<a number>"
     return f"{leave_out(name)}; such rows: `rows: {{<a name>: {{column: {name!r}, at_most: {most}}}}}`"
 
 

@@ -32,7 +32,7 @@ STEPS = {
     "commit": ("create manifest",),
     "read back": ("read manifest",),
     "read head": ("list marks", "list log", "read record"),
-    "decide": ("read record", "info record"),
+    "decide": ("read record", "read record"),
     "verify": ("read manifest", "fetch file"),
     "check sources": ("read manifest", "read manifest", "list asset"),
     "check return": ("list marks", "list log", "read record"),

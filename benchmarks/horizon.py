@@ -33,7 +33,7 @@ from benchmarks.world import (
 from benchmarks.worlds import WORLDS
 from churn_assets.customers.table import CustomerTable, read_customers
 from churn_assets.decision.caution import planned_process
-from churn_assets.decision.logged import decisions_on_log
+from churn_assets.decision.logged import decided_apart
 from churn_assets.decision.observation import Observer
 from churn_assets.decision.off_policy import LoggedDecisions, OffPolicyVerdict, decide_release
 from churn_assets.decision.optimum import evaluate, never
@@ -118,8 +118,11 @@ def policies(scene: Scene) -> dict[str, Contender]:
     planner = PanelDecider([planned(each, process) for each in asked], process, world, held)
     network = PanelDecider([trained(policy, each) for each in asked], process, world, held)
     found[OPTIMUM], found[PLAN] = Contender(certain), Contender(planner)
-    chosen = decisions_on_log(policy, scene.table, scene.log, scene.models.responses(process))
-    verdict = decide_release(LoggedDecisions.of(scene.log, scene.table), chosen, None)
+    models = scene.models
+    decided = decided_apart(policy, scene.table, scene.log, models.risk, models.accept, models.effect)
+    evidence = LoggedDecisions.of(scene.log, scene.table)
+    evidence = replace(evidence, chance=decided.chance(evidence))
+    verdict = decide_release(evidence, decided.apart, None)
     found[PPO] = Contender(network, over_nothing(by_ppo, asked, process), verdict)
     return found
 

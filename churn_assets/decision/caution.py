@@ -56,27 +56,26 @@ def planned_process(
     process = RetentionProcess.build(
         config, economics, window, arms, effect_model.persistence, effect_model.menu
     )
+    least = config.gates.min_cautious_gain
+    if least is None or len(process.projections) == 1:
+        return process
     asked = learners(customers, config, seed)
     asked = asked.where(np.arange(len(asked)) < ASKED)
     models = ResponseModels.of(risk_model, accept_model, effect_model, process)
-    return cautious_enough(build_tables(asked, models), process, config.gates.min_cautious_gain)
+    return cautious_enough(build_tables(asked, models), process, least)
 
 
-def cautious_enough(
-    tables: ResponseTables, process: RetentionProcess, least: float | None
-) -> RetentionProcess:
+def cautious_enough(tables: ResponseTables, process: RetentionProcess, least: float) -> RetentionProcess:
     """The process nearest to the given one whose optimum gains at least so much at the cautious end of its band.
 
     Args:
         tables: customers to plan for.
-        process: as configured or estimated.
-        least: money a customer over the horizon; None: nothing is asked for.
+        process: as configured or estimated, with a band.
+        least: money a customer over the horizon.
 
     Returns:
-        The process itself if that will do, or if it has no band; that of the cautious end at most.
+        The process itself if that will do; that of the cautious end at most.
     """
-    if least is None or len(process.projections) == 1:
-        return process
     used, _, cautious = process.projections
     end = process.at(cautious)
     idle = evaluate(tables, end, never(end)).value

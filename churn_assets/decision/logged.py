@@ -2,7 +2,7 @@
 
 A log that models were fitted on flatters what they decide: what chance did to a customer is in the effects that choose
 for this very customer. So each is asked about by refits without their cross-fit group (Chernozhukov et al. 2018). On
-campaigns of 5,000 decisions of the demo world the lift was 1.3 standard errors too large without it.
+campaigns of 5,000 decisions of the demo world the lift was more than a standard error too large without it.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ class StoredLog:
 
     def claim(self, name: str) -> bool:
         """See `LogPlace`."""
-        return bool(name)
+        del name
+        return True
 
     def put(self, name: str, data: bytes) -> None:
         """See `LogPlace`."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
-from churn_assets.decision.caution import STEPS, cautious_enough
+from churn_assets.decision.caution import STEPS, cautious_enough, planned_process
+from churn_assets.decision.config import PpoDecisionConfig
 from churn_assets.decision.optimum import evaluate, never, solve
+from churn_assets.decision.process import RetentionProcess
+from churn_assets.offers.economics import Economics
 
 BAND = {"frailty": 0.5, "frailty_band": (0.0, 1.5), "effect_decay": 0.0}
 
@@ -51,17 +55,23 @@ def test_where_it_would_lose_there_the_plan_is_as_cautious_as_it_must_be_and_no_
     assert gain_at_the_end(tables, before, process) < 0
 
 
-def test_where_nothing_is_asked_for_the_plan_is_as_configured(monthly, tables):
-    process = replace(monthly, **BAND, effect_decay_band=(0.0, 1.0))
-    assert gain_at_the_end(tables, process, process) < 0
-    assert cautious_enough(tables, process, None) == process
-
-
 def test_more_may_be_asked_of_the_cautious_end_than_any_plan_gains(monthly, tables):
     process = replace(monthly, **BAND, effect_decay_band=(0.0, 1.0))
     assert cautious_enough(tables, process, 1e6) == process.at(process.projections[-1])
 
 
-def test_without_a_band_nothing_is_more_cautious(monthly, tables):
-    process = replace(monthly, frailty=0.5, frailty_band=(0.5, 0.5), effect_decay_band=(0.0, 0.0))
-    assert cautious_enough(tables, process, 1e6) == process
+UNKNOWN = SimpleNamespace(persistence=None, menu=None)
+"""Models that cannot be asked anything: none of the plans below needs them."""
+
+
+@pytest.mark.parametrize(
+    ("gates", "hidden"),
+    [({}, {}), ({"min_cautious_gain": 1e6}, {"frailty_band": (1.0, 1.0), "effect_decay_band": (0.0, 0.0)})],
+    ids=["nothing is asked for", "there is no band"],
+)
+def test_the_plan_is_as_configured_and_no_model_is_asked_where(gates, hidden):
+    config = PpoDecisionConfig(menu=(0.0, 0.1), gates=gates, hidden=hidden)
+    customers = SimpleNamespace(schema=SimpleNamespace(label_window_months=3))
+    planned = planned_process(customers, None, None, UNKNOWN, config, (), Economics(), 0)
+    assert planned == RetentionProcess.build(config, Economics(), 3)
+    assert len(planned.projections) == (3 if not hidden else 1)

@@ -39,6 +39,7 @@ def standing_of(
     scene: Scene, candidate: ArtifactRef, head: ChannelRecord | None, required: Required
 ) -> Standing:
     """A candidate and what it would replace, without a comparison on live decisions."""
+    from churn_assets.release.best_ever import JUDGED, lift_of
     from churn_assets.release.bundle import RELEASE
 
     def members(ref: ArtifactRef | None) -> dict[str, ArtifactRef]:
@@ -48,7 +49,7 @@ def standing_of(
         return {asset: each.version for asset, each in bundle.members.items()}
 
     leader, ours = None if head is None else head.ref, members(candidate)
-    log = ours.get("offer_log")
+    log, policy = ours.get("offer_log"), ours.get(JUDGED)
     told = {} if log is None else scene.store.manifest(log).signature
     return Standing(
         candidate=candidate,
@@ -60,6 +61,7 @@ def standing_of(
         moved_at=None if head is None else head.at,
         shadow=None,
         estimated=told.get("propensities") == "estimated",  # nobody wrote down by what chance it was decided
+        lift=None if policy is None else lift_of(scene.store.gate_reports(policy)),
     )
 
 

@@ -469,11 +469,12 @@ def decide_release(
     evidence: LoggedDecisions,
     candidate: Floats,
     champion: Floats | None,
-    first_confidence: float = USUAL_CONFIDENCE,
+    first_confidence: float = 0.5,
 ) -> OffPolicyVerdict:
     """The off-policy rule for a release.
 
-    A first release must beat no offer: the one-sided lower bound of the doubly robust lift is above 0. A
+    A first release must beat no offer: the one-sided lower bound of the doubly robust lift is above 0. As it is given
+    here that is the estimate itself: what the log says loses is not released, and what is not certain is said. A
     later one must not be worse than the champion by more than a quarter of the champion's lift over no offer, by the
     95 % bound of the paired difference. Either way the self-normalised estimate must lie on the same side of the bar.
 
@@ -481,7 +482,7 @@ def decide_release(
         evidence: the log.
         candidate: (n, A) probabilities of the policy that is to be released.
         champion: (n, A) probabilities of the policy in use, None for a first release.
-        first_confidence: of the bound of a first release, 0.5 to 1; from a small log 95 % cannot be asked.
+        first_confidence: of the bound of a first release, 0.5 (the estimate itself) to 1.
     """
     estimate, confidence = evidence.estimate(candidate), USUAL_CONFIDENCE
     if champion is None:
@@ -492,6 +493,7 @@ def decide_release(
         adds = max(evidence.estimate(champion).lift.dr.value, 0.0)
         threshold, bar = -NON_INFERIORITY * adds, f"the champion less {NON_INFERIORITY:.0%} of its lift"
     low, side = tested.dr.lower_bound_at(confidence), tested.snips.value
+    bound = "the estimate" if confidence == 0.5 else f"the {confidence:.0%} lower bound"
     if champion is None and (candidate[:, 0] == 1).all():
         release, reason = (
             False,
@@ -501,14 +503,14 @@ def decide_release(
         needed = _needed(tested.dr, threshold, estimate.rows, confidence)
         release, reason = (
             False,
-            f"the {confidence:.0%} lower bound {money(low)} is not above {money(threshold)} ({bar}); {needed}",
+            f"{bound} {money(low)} is not above {money(threshold)} ({bar}); {needed}",
         )
     elif not side - threshold >= ABOVE:
         release, reason = False, f"SNIPS {money(side)} disagrees: it is not above {money(threshold)} ({bar})"
     else:
         release, reason = (
             True,
-            f"the {confidence:.0%} lower bound {money(low)} is above {money(threshold)} ({bar})",
+            f"{bound} {money(low)} is above {money(threshold)} ({bar})",
         )
     return OffPolicyVerdict(release, reason, estimate, tested, threshold, confidence)
 

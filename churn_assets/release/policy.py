@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from churn_assets.gates.estimates import Estimate
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.promotion import PromotionDecision
 from churn_assets.store.reference import ArtifactRef
@@ -102,6 +103,7 @@ class Standing:
         moved_at: When the channel last moved; None if it never did.
         shadow: None while nothing leads, and where an earlier rule says no.
         estimated: The log that it was learned from has no propensities but estimated ones.
+        lift: What the log says that it earns, over no offer while nothing leads; None where no log says it.
     """
 
     candidate: ArtifactRef
@@ -113,6 +115,7 @@ class Standing:
     moved_at: datetime | None
     shadow: Shadow | None
     estimated: bool = False
+    lift: Estimate | None = None
 
 
 def overtaken(candidate: ArtifactRef, leader: ArtifactRef | None) -> str:
@@ -128,7 +131,8 @@ def overtaken(candidate: ArtifactRef, leader: ArtifactRef | None) -> str:
 def decide_automatically(standing: Standing, policy: PromotionPolicy, now: datetime) -> PromotionDecision:
     """Would a candidate be promoted without a person? Asks all but whether `policy.mode` lets it.
 
-    A first release has no champion to be compared with: its gates hold it against no offer.
+    A first release has no champion to be compared with on live decisions. Its gates let no policy pass that the log
+    says loses; without a person it must be certain, by the log, that it earns more than no offer.
 
     Args:
         standing: The candidate and the leader.
@@ -172,8 +176,10 @@ def before_shadow(standing: Standing, policy: PromotionPolicy, now: datetime) ->
 
 def _not_automatically(standing: Standing, policy: PromotionPolicy, now: datetime) -> str:
     why = before_shadow(standing, policy, now)
-    if why or standing.leader is None:
+    if why:
         return why
+    if standing.leader is None:
+        return _not_certain(standing.lift)
     shadow = standing.shadow
     if shadow is None:
         return "it was not compared with the champion on live decisions"
@@ -182,3 +188,13 @@ def _not_automatically(standing: Standing, policy: PromotionPolicy, now: datetim
     if shadow.exploration < policy.min_exploration:
         return f"min_exploration: {shadow.exploration:.1%} of them, needed {policy.min_exploration:.1%}"
     return "" if shadow.release else f"on {shadow.decisions} live decisions {shadow.reason}"
+
+
+def _not_certain(lift: Estimate | None) -> str:
+    """Why a first release waits for a person; empty where its lift is certain, or it makes no offers."""
+    if lift is None or lift.lower_bound > 0:
+        return ""
+    return (
+        f"its lift over no offer may be none: {lift.value:+.2f} a decision by the log, of which is certain (95 %) no more "
+        f"than {lift.lower_bound:+.2f}; a person promotes a first release of which that is so"
+    )

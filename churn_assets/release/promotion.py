@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from churn_assets.release.best_ever import JUDGED, MAY_LOSE, LoggedLift, lift_of, over_best
+from churn_assets.gates.estimates import Estimate
+from churn_assets.release.best_ever import JUDGED, MAY_LOSE, lift_of, over_best
 from churn_assets.release.bundle import RELEASE, RELEASE_ASSET, Bundle, act_alike
 from churn_assets.release.evidence import Evidence, Required, evidence_digest, gather
 from churn_assets.store.artifacts import ArtifactStore
@@ -246,7 +247,7 @@ def _beside_best(
     return PromotionDecision(promote=True, reason=f"{decision.reason}; {over.said}")
 
 
-def _tested(store: ArtifactStore, leader: ArtifactRef) -> LoggedLift | None:
+def _tested(store: ArtifactStore, leader: ArtifactRef) -> Estimate | None:
     """What the off-policy gate found of a release that led; None where nothing tells."""
     try:
         members = store.load(leader, RELEASE).bundle.members

@@ -273,13 +273,24 @@ def gap(mean_gap: float, *, spread: float = 1.0) -> LoggedDecisions:
 OFFER, NO_OFFER = always(1, 4_000, 2), always(0, 4_000, 2)
 
 
-def test_a_first_release_needs_a_lower_bound_above_no_offer():
+def test_a_first_release_is_refused_where_the_log_says_that_it_loses():
     assert decide_release(gap(1.0), OFFER, None).release
-    refused = decide_release(gap(0.02), OFFER, None)
+    unsure = decide_release(gap(0.02), OFFER, None)
+    assert unsure.release  # better on average, but not surely so: the report says it, and no automation promotes it
+    assert unsure.tested.dr.lower_bound < 0
+    assert "the estimate +0.02 is above +0.00 (no offer)" in unsure.reason
+    refused = decide_release(gap(-0.02), OFFER, None)
     assert not refused.release
-    assert refused.tested.dr.value > 0  # better on average, but not surely so
-    assert "lower bound" in refused.reason
+    assert "the estimate -0.02 is not above +0.00" in refused.reason
     assert not decide_release(gap(-1.0), OFFER, None).release
+
+
+def test_a_first_release_of_which_certainty_is_asked_needs_a_lower_bound_above_no_offer():
+    assert decide_release(gap(1.0), OFFER, None, 0.95).release
+    refused = decide_release(gap(0.02), OFFER, None, 0.95)
+    assert not refused.release
+    assert refused.tested.dr.value > 0
+    assert "95% lower bound" in refused.reason
 
 
 def test_how_sure_a_first_release_must_be_is_configured():

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from churn_assets.gates.estimates import Estimate
 from churn_assets.release.config import PromotionPolicy
 from churn_assets.release.policy import Against, Shadow, Standing, decide_automatically
 from churn_assets.release.promotion import PromotionDecision, held_against
@@ -31,6 +32,9 @@ STANDING = Standing(
     moved_at=NOW - timedelta(days=10),
     shadow=GOOD,
 )
+
+
+FIRST = {"leader": None, "leading": {}, "moved_at": None, "shadow": None}
 
 
 def decided(**changes):
@@ -88,7 +92,16 @@ def test_each_rule_holds_a_candidate_back_and_says_so(changes, said):
 
 
 def test_a_first_release_has_nothing_to_be_compared_with_and_goes_by_its_gates():
-    assert decided(leader=None, leading={}, moved_at=None, shadow=None).promote
+    assert decided(**FIRST).promote
+    assert decided(**FIRST, lift=Estimate(2.0, 1.2)).promote
+
+
+def test_a_first_release_whose_lift_may_be_none_waits_for_a_person():
+    decision = decided(**FIRST, lift=Estimate(2.0, 1.3))
+    assert not decision.promote
+    assert "its lift over no offer may be none: +2.00 a decision by the log" in decision.reason
+    assert "no more than -0.14" in decision.reason
+    assert decided(lift=Estimate(2.0, 1.3)).promote  # a later one is judged beside the leader
 
 
 def test_a_candidate_is_held_against_every_leader_so_far_but_those_that_were_taken_back():

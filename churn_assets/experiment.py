@@ -58,6 +58,8 @@ CHANGED_KEYS = {
 REMOVED_KEYS = {
     "effect_model.min_segment_rows": "effects are shrunken to what the log supports, without groups",
     "effect_model.segments": "which customers differ in their effects is learned from the log",
+    "offer_log.gates.min_effective_share": "what counts is how many decisions about an arm chance decided, "
+    "offer_log.gates.min_arm_decisions",
     "reward_model.counterfactual_learning_rate": "all pairs are learned at reward_model.learning_rate",
 }
 """Keys of earlier versions that nothing stands in for, and why they may be left out: every other that went is here."""

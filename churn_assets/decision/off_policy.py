@@ -567,6 +567,9 @@ def off_policy_outcome(
 ) -> Outcome:
     """The verdict for a check: its gates and the tables of estimates and of simple opponents.
 
+    The best of these is the one of which the log shows most, by the lower bound of its lift: of an arm that was hardly
+    ever tried the estimate itself is mostly noise.
+
     Of a log whose propensities are estimated it is asked more: that neither a little hidden targeting would undo the
     lift, nor as much as churn without contact lets suspect beside the customers' table.
     """
@@ -601,7 +604,7 @@ def off_policy_outcome(
         },
         {"figure": "chosen where impossible, taken as no contact", "value": estimate.moved},
     ]
-    strongest = max(opponents, key=lambda each: each.lift.value)
+    strongest = max(opponents, key=lambda each: each.lift.lower_bound)
     simple = Gate(
         "bound_over_simple",
         strongest.bound,
@@ -613,6 +616,7 @@ def off_policy_outcome(
         {
             "policy": each.name,
             "lift": each.lift.value,
+            "lift_at_least": each.lift.lower_bound,
             "candidate_over_it": each.over.value,
             "low_95": each.over.interval[0],
             "high_95": each.over.interval[1],

@@ -63,12 +63,16 @@ class OfferLogGates(BaseModel, frozen=True, extra="forbid"):
         gt=0,
         description="The same of another outcome than leaving, as a share of its mean without contact.",
     )
-    min_propensity: float = Field(default=0.01, gt=0, lt=1, description="Smallest propensity of any arm.")
-    min_effective_share: float = Field(
-        default=0.25,
+    min_propensity: float = Field(
+        default=0.0001,
         gt=0,
-        le=1,
-        description="Smallest effective sample size of an arm, as a share of its rows.",
+        lt=1,
+        description="Smallest propensity of any arm where it was possible: one decision stands for 1 / propensity.",
+    )
+    min_arm_decisions: float = Field(
+        default=50.0,
+        ge=0,
+        description="Decisions about an arm that chance decided, of the arm with the fewest: the sum of p (1 - p).",
     )
     min_no_contact_share: float = Field(
         default=0.05, ge=0, le=1, description="Share of decisions without contact."

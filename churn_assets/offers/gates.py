@@ -114,9 +114,8 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
     off = max(calibration, key=lambda row: abs(row["z"]))
     least = _least(log)
     rarest = log.menu.ids[least.argmin()]
-    effective, heaviest = min((_effective_share(log, arm), name) for arm, name in enumerate(log.menu.ids))
+    by_chance = decided_by_chance(log)
     depends = dependence(log, customers)
-    size = "effective sample size as a share of its decisions, the smallest of all arms"
     how = "" if log.known_by == "logged" else f" (propensities: {log.known_by}){_as_it_was(log)}"
     return Outcome(
         (
@@ -144,7 +143,14 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
                 _by_lot(gates.min_propensity, log),
                 f"{rarest}, the smallest of all arms; offer_log.gates.min_propensity, or half of an equal share",
             ),
-            Gate("effective_share", effective, ">=", gates.min_effective_share, f"{heaviest}, {size}"),
+            Gate(
+                "decided_by_chance",
+                float(by_chance.min()),
+                ">=",
+                gates.min_arm_decisions,
+                f"{log.menu.ids[by_chance.argmin()]}, the fewest of all arms: the sum of p (1 - p) over the decisions; an "
+                "arm that was hardly ever left to chance is to be tried more, or left out of the log's arms",
+            ),
             *_support(log, customers),
         ),
         {"calibration": calibration},
@@ -183,9 +189,16 @@ def _support(log: OfferLog, customers: CustomerTable) -> Iterator[Gate]:
     )
 
 
-def _effective_share(log: OfferLog, arm: int) -> float:
-    weight = 1 / log.propensities[log.arm == arm, arm]
-    return float(weight.sum() ** 2 / (weight**2).sum() / len(weight)) if len(weight) else 0.0
+def decided_by_chance(log: OfferLog) -> Floats:
+    """(K,) decisions about each arm that chance decided: the sum of p (1 - p), 0 of an arm that was never chosen.
+
+    An effect that is estimated beside the propensities has a variance of one over this many decisions' worth of noise
+    (Robinson 1988). Whom an arm was all but certain for, or all but barred to, adds next to nothing, and takes nothing
+    away: a log of served decisions is mostly of such customers.
+    """
+    p = log.propensities
+    tried = np.bincount(log.arm, minlength=len(log.menu)) > 0
+    return np.asarray(np.where(tried, (p * (1 - p)).sum(axis=0), 0.0))
 
 
 def _calibration(log: OfferLog) -> list[dict[str, Any]]:
@@ -198,7 +211,7 @@ def _calibration(log: OfferLog) -> list[dict[str, Any]]:
     for arm, offered in enumerate(log.menu):
         could = log.propensities[:, arm] > 0
         if not could.any():
-            continue  # its effective share is 0, and fails the gate
+            continue  # nothing about it was decided by chance, which fails the gate
         stated = log.propensities[could, arm]
         realised = (log.arm[could] == arm).astype(np.float64)
         edges = np.quantile(stated, np.linspace(0, 1, bins + 1)[1:-1])
@@ -227,13 +240,13 @@ def _least(log: OfferLog) -> Floats:
 def _arms(log: OfferLog) -> list[dict[str, Any]]:
     if log.known_by == "contacted_only":
         return log.by_arm()
-    least = _least(log)
+    least, by_chance = _least(log), decided_by_chance(log)
     return [
         row
         | {
             "mean_propensity": float(log.propensities[:, arm].mean()),
             "least_propensity": float(least[arm]) if np.isfinite(least[arm]) else None,
-            "effective_share": _effective_share(log, arm),
+            "decided_by_chance": float(by_chance[arm]),
             "margin": _mean(log.margin, log.arm == arm),
         }
         for arm, row in enumerate(log.by_arm())

@@ -276,7 +276,9 @@ OFFER, NO_OFFER = always(1, 4_000, 2), always(0, 4_000, 2)
 def test_a_first_release_is_refused_where_the_log_says_that_it_loses():
     assert decide_release(gap(1.0), OFFER, None).release
     unsure = decide_release(gap(0.02), OFFER, None)
-    assert unsure.release  # better on average, but not surely so: the report says it, and no automation promotes it
+    assert (
+        unsure.release
+    )  # better on average, but not surely so: the report says it, and no automation promotes it
     assert unsure.tested.dr.lower_bound < 0
     assert "the estimate +0.02 is above +0.00 (no offer)" in unsure.reason
     refused = decide_release(gap(-0.02), OFFER, None)

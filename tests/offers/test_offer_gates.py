@@ -12,11 +12,11 @@ import pytest
 from churn_assets.arms import Catalogue
 from churn_assets.offers.config import OfferLogGates
 from churn_assets.offers.dependence import _each_z, _zs
-from churn_assets.offers.gates import _by_lot, propensity_gates, volume_gates
+from churn_assets.offers.gates import _by_lot, decided_by_chance, propensity_gates, volume_gates
 from churn_assets.offers.log import OfferLog, propensity_column
 from churn_assets.offers.support import where_possible
 
-EXPLAINED = "propensity_explained"
+EXPLAINED, CHANCE = "propensity_explained", "decided_by_chance"
 
 
 def failed(outcome) -> list[str]:
@@ -77,35 +77,52 @@ def test_choices_that_drift_under_written_shares_are_refused_by_time(world, telc
     assert "no_contact by time" in next(gate.detail for gate in outcome.gates if gate.name == EXPLAINED)
 
 
-def test_an_arm_hardly_tried_fails_overlap(draw, telco):
-    thin = draw.log.propensities.copy()
-    thin[:, 0] += thin[:, 6] - 0.001
-    thin[:, 6] = 0.001
-    assert "least_propensity" in failed(
-        propensity_gates(with_propensities(draw.log, thin), telco, OfferLogGates())
-    )
+def hardly_tried(log, by):
+    """The same log, in which the last arm is said to have had a propensity of so much, as no contact had the rest."""
+    thin = log.propensities.copy()
+    thin[:, 0] += thin[:, 6] - by
+    thin[:, 6] = by
+    return with_propensities(log, thin)
 
 
-def test_a_few_heavy_weights_fail_the_effective_sample_size(draw, telco):
-    heavy = draw.log.propensities.copy()
-    heavy[::500, 3] /= 40
-    assert "effective_share" in failed(
-        propensity_gates(with_propensities(draw.log, heavy), telco, OfferLogGates())
-    )
+def test_a_propensity_of_all_but_zero_fails_overlap(draw, telco):
+    outcome = propensity_gates(hardly_tried(draw.log, 0.00005), telco, OfferLogGates())
+    assert {"least_propensity", CHANCE} <= set(failed(outcome))
 
 
-def test_an_arm_never_chosen_fails_the_effective_sample_size(draw, telco):
+@pytest.mark.parametrize(("by", "passes"), [(0.0009, False), (0.0011, True)])
+def test_an_arm_of_which_chance_decided_fewer_than_fifty_times_fails(draw, telco, by, passes):
+    """50,000 decisions: 45, and 55."""
+    outcome = propensity_gates(hardly_tried(draw.log, by), telco, OfferLogGates())
+    assert (CHANCE not in failed(outcome)) == passes
+    found = next(gate for gate in outcome.gates if gate.name == CHANCE)
+    assert found.figure == pytest.approx(50_000 * by * (1 - by))
+    assert found.detail.startswith("percent_30, ")
+
+
+def test_whom_an_arm_was_all_but_certain_for_takes_nothing_away(draw, telco):
+    """As served decisions are: most customers get what the policy takes for best, and the others keep a floor."""
+    sure = draw.log.propensities.copy()
+    sure[25_000:] = 0.0005
+    sure[np.arange(25_000, 50_000), draw.log.arm[25_000:]] = 1 - 6 * 0.0005
+    served = with_propensities(draw.log, sure)
+    assert (decided_by_chance(served) >= decided_by_chance(draw.log.where(np.arange(50_000) < 25_000))).all()
+    passed = OfferLogGates(max_propensity_z=1e9, least_p_value=0)
+    assert failed(propensity_gates(served, telco, passed)) == []
+
+
+def test_an_arm_never_chosen_fails(draw, telco):
     never = draw.log.where(draw.log.arm != 3)
-    assert "effective_share" in failed(propensity_gates(never, telco, OfferLogGates()))
+    assert CHANCE in failed(propensity_gates(never, telco, OfferLogGates()))
 
 
-def test_an_arm_that_nobody_may_get_fails_the_effective_sample_size_and_is_not_calibrated(draw, telco):
+def test_an_arm_that_nobody_may_get_fails_and_is_not_calibrated(draw, telco):
     log = draw.log.where(draw.log.arm != 3)
     barred = log.propensities.copy()
     barred[:, 0] += barred[:, 3]
     barred[:, 3] = 0.0
     outcome = propensity_gates(with_propensities(log, barred), telco, OfferLogGates())
-    assert "effective_share" in failed(outcome)
+    assert CHANCE in failed(outcome)
     assert log.menu.ids[3] not in {row["arm"] for row in outcome.tables["calibration"]}
 
 
@@ -113,13 +130,12 @@ def test_every_propensity_gate_names_the_arm_it_is_about(draw, telco):
     stated = draw.log.propensities.copy()
     stated[:, 1] += 0.8 * stated[:, 6]
     stated[:, 6] *= 0.2
-    stated[::400, 6] /= 80
     outcome = propensity_gates(with_propensities(draw.log, stated), telco, OfferLogGates())
     assert {gate.name: re.split("[, ]", gate.detail)[0] for gate in outcome.gates} == {
         "propensity_calibration": draw.log.menu.ids[6],
         EXPLAINED: draw.log.menu.ids[1],  # it was chosen by far less often than is said, too
         "least_propensity": draw.log.menu.ids[6],
-        "effective_share": draw.log.menu.ids[6],
+        CHANCE: draw.log.menu.ids[6],
     }
 
 

@@ -94,13 +94,18 @@ def lifts_of(facts: ReportFacts) -> list[Lift]:
     for start, name in (("everyone", "best constant"), ("riskiest", "top risk")):
         those = [(place, row) for place, row in simple if row["policy"].startswith(start)]
         if those:
-            place, row = max(those, key=lambda each: each[1]["lift"])
+            place, row = max(those, key=lambda each: _shown_lift(each[1]))
             source = f"ppo_decision/off_policy/simple_policies/{place}"
             ends = row["candidate_over_it"], row["low_95"], row["high_95"]
             found.insert(-1 if _compared(facts) else len(found), Lift(
                 f"{name} ({row['policy']})", *ends, source, ("candidate_over_it", "low_95", "high_95")
             ))  # fmt: skip
     return found
+
+
+def _shown_lift(row: Mapping[str, Any]) -> float:
+    """What the log shows of a simple policy's lift; earlier releases stored the estimate alone."""
+    return float(row.get("lift_at_least", row["lift"]))
 
 
 def _compared(facts: ReportFacts) -> bool:
@@ -297,7 +302,7 @@ def _told(facts: ReportFacts) -> Iterator[Ground]:
         fault = "lifts and values are of the policy without its limits"
         yield Ground("told", fault, f"they leave less: {', '.join(bind)}", "", "budget")
     simple: Sequence[Mapping[str, Any]] = facts.rows("ppo_decision", "off_policy", "simple_policies")
-    best = max(simple, key=lambda row: row["lift"], default=None)
+    best = max(simple, key=_shown_lift, default=None)
     if best is not None and best["candidate_is"] != "certainly better":
         lift = Lift(best["policy"], best["candidate_over_it"], best["low_95"], best["high_95"], "")
         fault = f"not certainly better than the best simple policy, {best['policy']}"

@@ -50,6 +50,7 @@ KeyPath = tuple[str | int, ...]
 CHANGED_KEYS = {
     "ppo_text.temperature": "ppo_text.sampling.temperature",
     "ppo_decision.gates.min_gain_lost_by_permutation": "ppo_decision.gates.min_standard_errors_lost",
+    "ppo_decision.gates.first_release_confidence": "ppo_decision.gates.release_confidence",
     "risk_model.gates.max_calibration_ratio": "risk_model.gates.tolerated_error",
     "risk_model.gates.max_deviation": "risk_model.gates.least_p_value",
     "risk_model.gates.max_slice_deviation": "risk_model.gates.least_p_value",

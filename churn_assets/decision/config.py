@@ -127,9 +127,11 @@ class DecisionGates(_Section):
     about use, for where acceptance hardly differs little depends on it."""
     min_budget_share: Share = 0.90
     """Least share of the best gain under a budget of a quarter of the unconstrained spend."""
-    first_release_confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.5
-    """How sure the log must be that a first release is better than no offer: of the one-sided lower bound, which at 0.5
-    is the estimate itself. Where 95 % are not reached the report says "discuss", and no automation promotes it."""
+    release_confidence: Annotated[float, Field(ge=0.5, lt=1)] = 0.5
+    """How sure the log must be that a release is better than no offer, or of a later one that it keeps three quarters
+    of the champion's lift: of the one-sided lower bound, which at 0.5 is the estimate itself. Where 95 % are not
+    reached the report says "discuss"; automation leaves a first release to a person then, and asks live decisions of a
+    later one."""
     max_unfair_months: Annotated[float, Field(ge=0)] = 0.25
     """Most that offers to a group of `customers.groups` may certainly be worth more or less than those to customers of
     the same risk and expected effect, in months of the bill: 20 % off for half a year is 1.2 of them."""

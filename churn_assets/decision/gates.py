@@ -343,7 +343,7 @@ def off_policy(
     champion_effect_model: EffectModel | None,
     gates: DecisionGates,
 ) -> Outcome:
-    """The log speaks for it: better than no offer, or not worse than the champion as it decides by its own models.
+    """The log does not speak against it: better than no offer, or not worse than the champion by its own models.
 
     Of both, each customer is decided for by models that were fitted without them.
     """
@@ -366,7 +366,7 @@ def off_policy(
     known, row = rows_before(offer_log, customers)
     risk = risk_model.risk_of_rows(known)[row]
     opponents = simple_policies(offer_log.menu, offered, risk, known.price[row], policy.process.outcome)
-    verdict = decide_release(evidence, candidate, theirs, gates.first_release_confidence)
+    verdict = decide_release(evidence, candidate, theirs, gates.release_confidence)
     return off_policy_outcome(
         verdict,
         [evidence.against(name, candidate, each) for name, each in opponents.items()],

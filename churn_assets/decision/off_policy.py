@@ -32,9 +32,6 @@ more than all of it. Of the demo world's loop the paired difference had a standa
 lift (20,000 to 100,000 decisions, a third of them exploring): a smaller margin would stop most candidates that are as
 good, and a point estimate that must not be negative two in five of those that are better."""
 
-USUAL_CONFIDENCE = 0.95
-"""Of a one-sided bound."""
-
 KNOTS = 4
 RIDGE_COMMON = 20.0
 RIDGE_ARM = 300.0
@@ -437,7 +434,7 @@ class OffPolicyVerdict:
     estimate: OffPolicyEstimate
     tested: Estimates
     threshold: float
-    confidence: float = USUAL_CONFIDENCE
+    confidence: float
 
     @property
     def gates(self) -> tuple[Gate, ...]:
@@ -469,25 +466,24 @@ def decide_release(
     evidence: LoggedDecisions,
     candidate: Floats,
     champion: Floats | None,
-    first_confidence: float = 0.5,
+    confidence: float = 0.5,
 ) -> OffPolicyVerdict:
     """The off-policy rule for a release.
 
-    A first release must beat no offer: the one-sided lower bound of the doubly robust lift is above 0. As it is given
-    here that is the estimate itself: what the log says loses is not released, and what is not certain is said. A
-    later one must not be worse than the champion by more than a quarter of the champion's lift over no offer, by the
-    95 % bound of the paired difference. Either way the self-normalised estimate must lie on the same side of the bar.
+    A first release must beat no offer: the one-sided lower bound of the doubly robust lift is above 0. A later one must
+    not be worse than the champion by more than a quarter of the champion's lift over no offer, by the bound of the
+    paired difference. Either way the self-normalised estimate must lie on the same side of the bar. At a confidence
+    of 0.5 the bound is the estimate: what the log says loses is not released, and what is not certain is said.
 
     Args:
         evidence: the log.
         candidate: (n, A) probabilities of the policy that is to be released.
         champion: (n, A) probabilities of the policy in use, None for a first release.
-        first_confidence: of the bound of a first release, 0.5 (the estimate itself) to 1.
+        confidence: of the bound, 0.5 (the estimate itself) to 1.
     """
-    estimate, confidence = evidence.estimate(candidate), USUAL_CONFIDENCE
+    estimate = evidence.estimate(candidate)
     if champion is None:
         tested, threshold, bar = estimate.lift, 0.0, "no offer"
-        confidence = first_confidence
     else:
         tested = evidence.difference(candidate, champion)
         adds = max(evidence.estimate(champion).lift.dr.value, 0.0)

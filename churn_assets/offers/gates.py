@@ -148,8 +148,8 @@ def propensity_gates(log: OfferLog, customers: CustomerTable, gates: OfferLogGat
                 float(by_chance.min()),
                 ">=",
                 gates.min_arm_decisions,
-                f"{log.menu.ids[by_chance.argmin()]}, the fewest of all arms: the sum of p (1 - p) over the decisions; an "
-                "arm that was hardly ever left to chance is to be tried more, or left out of the log's arms",
+                f"{log.menu.ids[by_chance.argmin()]}, the fewest of all arms: the sum of p (1 - p) over the decisions; "
+                "an arm that was hardly ever left to chance is to be tried more, or left out of the log's arms",
             ),
             *_support(log, customers),
         ),

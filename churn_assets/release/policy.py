@@ -195,6 +195,6 @@ def _not_certain(lift: Estimate | None) -> str:
     if lift is None or lift.lower_bound > 0:
         return ""
     return (
-        f"its lift over no offer may be none: {lift.value:+.2f} a decision by the log, of which is certain (95 %) no more "
-        f"than {lift.lower_bound:+.2f}; a person promotes a first release of which that is so"
+        f"its lift over no offer may be none: {lift.value:+.2f} a decision by the log, of which is certain (95 %) no "
+        f"more than {lift.lower_bound:+.2f}; a person promotes a first release of which that is so"
     )

@@ -295,7 +295,7 @@ def test_a_first_release_of_which_certainty_is_asked_needs_a_lower_bound_above_n
     assert "95% lower bound" in refused.reason
 
 
-def test_how_sure_a_first_release_must_be_is_configured():
+def test_how_sure_a_release_must_be_is_configured():
     """0.02 a decision with a standard error of 0.016 or so: more likely better than not, and not surely."""
     log = gap(0.02)
     error = decide_release(log, OFFER, None).tested.dr.standard_error
@@ -305,8 +305,8 @@ def test_how_sure_a_first_release_must_be_is_configured():
     sure = decide_release(log, OFFER, None, 0.6)
     assert "60% lower bound" in sure.reason
     assert all(gate.passed for gate in sure.gates) == sure.release
-    # A later release is held to 95 % whatever a first one may be.
-    assert decide_release(gap(-0.5), OFFER, NO_OFFER, 0.5).confidence == 0.95
+    assert decide_release(log, OFFER, NO_OFFER, 0.5).release
+    assert not decide_release(log, OFFER, NO_OFFER, 0.95).release
 
 
 def test_a_policy_that_never_offers_is_no_first_release():
@@ -318,7 +318,15 @@ def test_a_policy_that_never_offers_is_no_first_release():
 @pytest.mark.parametrize(("kept", "released"), [(1.0, True), (0.8, True), (0.755, False), (0.5, False)])
 def test_a_later_release_may_lose_less_than_a_quarter_of_what_the_champions_offers_add(kept, released):
     candidate = np.column_stack([np.full(4_000, 1 - kept), np.full(4_000, kept)])
-    assert decide_release(gap(4.0), candidate, OFFER).release is released  # .755: the bound is below -1
+    assert decide_release(gap(4.0), candidate, OFFER, 0.95).release is released  # .755: the bound is below -1
+
+
+@pytest.mark.parametrize(("kept", "released"), [(0.755, True), (0.745, False)])
+def test_a_later_release_is_refused_where_the_log_says_that_it_loses_more_than_a_quarter(kept, released):
+    candidate = np.column_stack([np.full(4_000, 1 - kept), np.full(4_000, kept)])
+    verdict = decide_release(gap(4.0), candidate, OFFER)
+    assert verdict.release is released
+    assert "the champion less 25% of its lift" in verdict.reason
 
 
 def test_where_the_champions_offers_add_nothing_a_later_release_must_be_better():

@@ -223,6 +223,57 @@ def channels(rng: np.random.Generator, n: int) -> People:
     return People(frame, price, accepts, churn, churn)
 
 
+def energy(rng: np.random.Generator, n: int) -> People:
+    """Of forty columns few matter; an offer keeps where two of them agree, and drives away where they do not."""
+    X = rng.normal(size=(n, 40)).round(3)
+    tariff = rng.choice(["fijo", "variable", "nocturno"], n)
+    province = rng.choice([f"p{each:02d}" for each in range(30)], n)
+    price = np.round(np.exp(rng.normal(4.0, 0.5, n)), 2)
+    z = -2.0 + 0.9 * X[:, 0] - 0.7 * X[:, 1] + 0.6 * (tariff == "variable") + 0.3 * np.sin(3 * X[:, 2])
+    risk = sigmoid(z)
+    kept = np.where((X[:, 3] > 0) == (X[:, 4] > 0), 0.55, -0.25)
+    sizes = np.array([0.0, 0.1, 0.2])
+    accepts = (0.2 + 1.5 * sizes + 0.1 * (tariff == "fijo")[:, None]) * (sizes > 0)
+    change = kept[:, None] * np.where(sizes > 0, 0.6 + 2 * sizes, 0.0)
+    churn = np.clip(risk[:, None] * (1 - change), 0.003, 0.99)
+    frame = pd.DataFrame(X, columns=[f"var {each}" for each in range(40)])
+    return People(frame.assign(tarifa=tariff, provincia=province), price, accepts, churn, churn)
+
+
+def phone(rng: np.random.Generator, n: int) -> People:
+    """Nearly everybody takes what is given, and few of them would have left: most offers lose money."""
+    data, calls = rng.gamma(2, 4, n).round(1), rng.poisson(3, n)
+    shock, tenure = rng.normal(0, 1, n).round(3), rng.exponential(24, n).round()
+    contract = rng.choice(["m", "1y", "2y"], n, p=[0.5, 0.3, 0.2])
+    price = np.round(20 + 2 * data + rng.normal(0, 2, n).clip(-5, 5), 2).clip(8, 200)
+    risk = sigmoid(-1.9 + 1.6 * (shock > 1) + 0.8 * (contract == "m") - 0.02 * tenure + 0.25 * (calls > 5))
+    sizes = np.array([0.0, 0.1, 0.25, 0.5])
+    accepts = np.tile((0.75 + 0.4 * sizes) * (sizes > 0), (n, 1))
+    takes = risk[:, None] * (1 - np.where(shock > 1, 0.7, 0.1)[:, None] * (1 - np.exp(-6 * sizes)))
+    frame = pd.DataFrame(
+        {"data_gb": data, "care_calls": calls, "bill_shock": shock, "contract": contract, "tenure_m": tenure}
+    )
+    return People(frame, price, accepts, takes, np.tile(risk[:, None], len(sizes)))
+
+
+def lender(rng: np.random.Generator, n: int) -> People:
+    """Ages answer by bands, the oldest the wrong way, low scores twice as much; teams offered to the safe ones."""
+    age, score = rng.integers(18, 90, n), rng.normal(650, 90, n).round()
+    balance, products = rng.lognormal(7, 1.2, n).round(2), rng.integers(1, 5, n)
+    active = rng.random(n) < 0.5
+    price = rng.choice([9.0, 15.0, 40.0], n)
+    z = -1.5 + 0.04 * (age - 40) * (age < 60) - 0.8 * active - 0.002 * (score - 650)
+    risk = sigmoid(z + 0.9 * (products > 2) - 0.5 * (products == 2))
+    kept = np.select([age < 30, age < 45, age < 60], [0.1, 0.5, 0.2], -0.15) * (1 + (score < 600))
+    sizes = np.array([0.0, 0.08, 0.16, 0.32])
+    accepts = sigmoid(-1 + 5 * sizes + 0.8 * active[:, None]) * (sizes > 0)
+    churn = np.clip(risk[:, None] * (1 - kept[:, None] * (sizes > 0)), 0.004, 0.99)
+    frame = pd.DataFrame(
+        {"age": age, "balance": balance, "products": products, "active": active.astype(int), "score": score}
+    )
+    return People(frame, price, accepts, churn, churn)
+
+
 def nothing(rng: np.random.Generator, n: int) -> People:
     """Offers are taken, and change nothing."""
     found = software(rng, n)
@@ -252,6 +303,9 @@ def _companies() -> Iterator[tuple[str, Company]]:
         ("software", software, (0.05, 0.1, 0.2), 1.0),
         ("insurance", insurance, (0.05, 0.1, 0.2), 2.5),
         ("dogs", dogs, (0.05, 0.15, 0.25), 1.0),
+        ("energy", energy, (0.1, 0.2), 1.0),
+        ("phone", phone, (0.1, 0.25, 0.5), 1.5),
+        ("lender", lender, (0.08, 0.16, 0.32), -1.0),
         ("nothing", nothing, (0.05, 0.1, 0.2), 1.0),
     ):
         ids, gives, section = percents(*sizes)

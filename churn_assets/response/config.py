@@ -70,8 +70,8 @@ class EffectGates(BaseModel, frozen=True, extra="forbid"):
         largest_size: ... nor significantly above this.
         max_arm_deviation: Largest |predicted - doubly robust| mean effect of any arm, and mean churn without contact,
             in standard errors.
-        max_group_deviation: By how much less than predicted contact may help, or more harm, the third of customers
-            whom it is predicted to harm most, and the third whom it helps most, in standard errors.
+        max_group_deviation: The same for the third of customers whom contact is predicted to harm most, and
+            for the third whom it helps most.
         champion_loss_tolerance: Relative increase over the champion's loss on the same rows still accepted, or the
             noise at 97.5 % where that is more.
         least_p_value: What is left of the outcome may depend on contact, on what is given and on the risk by chance, at

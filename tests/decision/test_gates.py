@@ -84,19 +84,6 @@ def test_a_policy_that_looks_at_acceptance_alone_does_not_prove_the_use_of_the_o
     assert "accept_model_matters" not in stopped
 
 
-def test_a_model_on_which_nothing_depends_here_stops_nobody_and_the_others_are_asked_still(
-    monthly, silent, yardstick
-):
-    """Everybody takes any offer as likely as everybody else: answers to other questions are the same answers."""
-    alike = yardstick.tables.acceptance.copy()
-    alike[..., 1:] = 0.5
-    found = gates.Yardstick.of(replace(yardstick.tables, acceptance=alike), monthly)
-    outcome = gates.proof_of_use(silent, found, LIMITS)
-    assert failed(outcome) == ["risk_model_matters", "effect_model_matters"]
-    told = next(gate for gate in outcome.gates if gate.name == "accept_model_matters")
-    assert "nothing here depends on it: the exact optimum planned on them loses 0" in told.detail
-
-
 def test_where_there_is_nothing_to_gain_contacting_customers_is_stopped(
     monthly, make_tables, generous, silent
 ):

@@ -25,29 +25,34 @@ SHOW_INSTALL = awk "/^(Collecting|Processing) / {printf \"\\r  found %d of about
 PACKAGES = $(shell grep -c == constraints.txt)
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-locked lock sbom audit install-benchmarks smollm2 demo demo-fast client docs dev test test-fast test-random test-extras test-slow lint format clean
+.PHONY: help install lock sbom audit install-benchmarks smollm2 demo demo-fast client docs dev test test-fast test-random test-extras test-slow lint format clean
 
 help:  ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## Make .venv with the pinned versions.
+# Every file that is installed is one whose SHA-256 stands in locks/. They were made for Linux on x86-64, where torch's two
+# builds are known; elsewhere, or with HASHES=no, as for an index that built its wheels itself, the versions alone are pinned.
+HASHES ?= $(if $(filter Linux/x86_64,$(shell uname -s)/$(shell uname -m)),yes,no)
+PIP_INSTALL = $(BIN)/python -m pip install --progress-bar off $(PIP_ARGS)
+LOCKED = --require-hashes --no-deps --requirement locks
 
-$(STAMP): pyproject.toml constraints.txt
+install: $(STAMP)  ## Make .venv with the pinned versions, by their hashes on Linux x86-64.
+
+$(STAMP): pyproject.toml constraints.txt $(wildcard locks/*.txt)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'Installing into $(VENV): two to three minutes.'
-	@bash -o pipefail -c '$(BIN)/python -m pip install --progress-bar off $(PIP_ARGS) --constraint constraints.txt \
-	  --editable ".[dev]" | $(SHOW_INSTALL)'
+ifeq ($(HASHES),yes)
+	@bash -o pipefail -c '$(PIP_INSTALL) $(LOCKED)/common.txt | $(SHOW_INSTALL)'
+	@# The CPU build where an index that is asked has it; the usual one brings CUDA's libraries.
+	@if $(PIP_INSTALL) --quiet --dry-run --no-deps "$$(grep -o '^torch==[^ ]*' locks/torch-cpu.txt)" >/dev/null 2>&1; \
+	  then echo "torch's CPU build"; $(PIP_INSTALL) --quiet $(LOCKED)/torch-cpu.txt; \
+	  else echo "torch's usual build, several GB of CUDA with it"; $(PIP_INSTALL) --quiet $(LOCKED)/torch-default.txt; fi
+	$(PIP_INSTALL) --quiet --no-deps --no-build-isolation --editable .
+else
+	@echo 'Without hashes: versions alone are pinned.'
+	@bash -o pipefail -c '$(PIP_INSTALL) --constraint constraints.txt --editable ".[dev]" | $(SHOW_INSTALL)'
+endif
 	touch $@
-
-# Which build of torch: `default` brings CUDA's libraries on Linux, `cpu` needs an index that carries the CPU build.
-TORCH ?= default
-
-install-locked:  ## Make .venv from files whose hashes are known; TORCH=cpu with PIP_ARGS for the CPU build.
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --require-hashes --no-deps \
-	    --requirement locks/common.txt --requirement locks/torch-$(TORCH).txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
-	touch $(STAMP)
 
 TOOLS := .churn/tools
 $(TOOLS)/.installed: locks/tools.txt

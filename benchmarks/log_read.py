@@ -49,7 +49,8 @@ class MadeLog:
         del prefix
         return [segment_key(EXPERIMENT, self._name(number)) for number in range(self.segments)]
 
-    def info(self, key: str) -> ObjectInfo:
+    def info(self, key: str, most: int | None = None) -> ObjectInfo:
+        del most
         return ObjectInfo(len(self._bytes(key)), 0)
 
     def fetch(self, key: str, size: int, destination: Path) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 _CUDA = ("nvidia-", "cuda-", "triton")
+_OF_OTHERS = ("nvidia-nccl-cu12",)
+"""What another package than torch needs, xgboost, whichever build there is."""
 _HEAD = "# Hashes of all that may be installed, by `make lock` from pyproject.toml and constraints.txt.\n"
 
 
@@ -22,6 +24,7 @@ def divided(text: str) -> dict[str, str]:
         plain = "".join(f"{line}\n" for line in block.splitlines() if not line.lstrip().startswith("#"))
         name = re.match(r"[A-Za-z0-9_.-]+", plain)
         of_torch = name is not None and (name[0] == "torch" or name[0].startswith(_CUDA))
+        of_torch &= name is not None and name[0] not in _OF_OTHERS
         found["torch-default" if of_torch else "common"].append(plain)
     return {name: _HEAD + "".join(blocks) for name, blocks in found.items()}
 

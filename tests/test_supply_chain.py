@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,8 @@ def test_the_locks_are_the_versions_that_were_tested_together():
     locked = pins(LOCKS / "common.txt") | pins(LOCKS / "torch-default.txt")
     assert {name: version for name, version in locked.items() if tested.get(name, version) != version} == {}
     assert pins(LOCKS / "torch-cpu.txt") == {"torch": f"{tested['torch']}+cpu"}
+    by_torch = {name for name in locked if name not in pins(LOCKS / "common.txt")}
+    assert by_torch & set(tested) == {"torch"}, "what another package needs as well is in both builds"
     unused = {"typeguard", "typing-inspect"}  # of packages that other pins no longer need
     assert set(tested) - set(locked) <= unused
     needed = {name for name in locked if name not in tested}
@@ -63,6 +66,28 @@ def test_a_compiled_file_is_divided_by_what_only_one_build_of_torch_needs():
     assert re.findall(r"(?m)^\S+==\S+", found["common"]) == ["a==1"]
     assert re.findall(r"(?m)^\S+==\S+", found["torch-default"]) == ["torch==2", "nvidia-x==3"]
     assert "torch==2+cpu" in cpu_torch("2", "c" * 64)
+
+
+def planned(*given):
+    """What `make install` would do, as make prints it."""
+    command = ["make", "--dry-run", "--always-make", "install", *given]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_readmes_commands_install_nothing_whose_hash_is_unknown():
+    installs = re.findall(r"pip install ([^;|'\n]*)", planned("HASHES=yes"))
+    (looks,) = (each for each in installs if "--dry-run" in each)
+    *found, this = (each.strip() for each in installs if each != looks)
+    assert this.endswith("--no-deps --no-build-isolation --editable ."), "this folder, with what is there"
+    assert all("--require-hashes --no-deps" in each for each in found)
+    assert re.findall(r"locks/(\S+)", " ".join(found)) == ["common.txt", "torch-cpu.txt", "torch-default.txt"]
+
+
+def test_elsewhere_versions_are_pinned_and_it_is_said_that_hashes_are_not():
+    told = planned("HASHES=no")
+    assert "Without hashes" in told
+    assert "--constraint constraints.txt" in told
+    assert "--require-hashes" not in told
 
 
 def licence(distribution):

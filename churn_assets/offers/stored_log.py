@@ -21,7 +21,7 @@ from churn_assets.offers.segments import (
 )
 from churn_assets.store.access import check_access
 from churn_assets.store.artifacts import ArtifactStore
-from churn_assets.store.backend import Backend
+from churn_assets.store.backend import SEGMENT_LIMIT, Backend
 from churn_assets.store.canonical import unseal
 from churn_assets.store.errors import BROKEN, ObjectMissing
 from churn_assets.store.names import ACCESS, check_name, is_key
@@ -204,7 +204,7 @@ def _verified(
 def _stored(backend: Backend, key: str) -> bytes:
     with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
         copy = Path(workspace) / _name(key)
-        backend.fetch(key, backend.info(key).size, copy)
+        backend.fetch(key, backend.info(key, SEGMENT_LIMIT).size, copy)
         return copy.read_bytes()
 
 

@@ -36,7 +36,7 @@ from churn_assets.offers.segments import (
 )
 from churn_assets.offers.stored_log import segment_key, stored_segments
 from churn_assets.privacy.search import holds
-from churn_assets.store.backend import Backend
+from churn_assets.store.backend import SEGMENT_LIMIT, Backend
 from churn_assets.store.canonical import sha256_bytes
 from churn_assets.store.listing import files_like
 
@@ -392,7 +392,7 @@ def read_segment(backend: Backend, key: str) -> bytes:
     """The bytes of a segment."""
     with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
         copy = Path(workspace) / "segment"
-        backend.fetch(key, backend.info(key).size, copy)
+        backend.fetch(key, backend.info(key, SEGMENT_LIMIT).size, copy)
         return copy.read_bytes()
 
 

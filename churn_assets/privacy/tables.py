@@ -55,13 +55,15 @@ def _renamed(name: str) -> Remake:
 
 
 def _texts(folder: Path, customer: str, nobody: str) -> Mapping[str, int]:  # noqa: ARG001 - a text has no other owner
-    """Texts speak of bill and service: they go, with the profile that they were written from."""
-    about, frame = read_json(folder / "about.json"), read_parquet(folder / "rows.parquet")
-    theirs = frame["customer_id"] == customer
+    """Texts speak of bill and service: they go, sent ones too, with the profile that they were written from."""
+    about = read_json(folder / "about.json")
     changed: dict[str, int] = {}
-    if theirs.any():
-        write_parquet(frame[~theirs].reset_index(drop=True), folder / "rows.parquet")
-        changed["rows.parquet"] = int(theirs.sum())
+    for path in sorted(folder.glob("*.parquet")):
+        frame = read_parquet(path)
+        theirs = frame["customer_id"] == customer
+        if theirs.any():
+            write_parquet(frame[~theirs].reset_index(drop=True), path)
+            changed[path.name] = int(theirs.sum())
     if about["profiles"].pop(customer, None) is not None:
         write_json(about, folder / "about.json")
         changed["about.json"] = 1

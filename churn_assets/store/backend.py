@@ -13,6 +13,9 @@ TransferProgress = Callable[[str, int, int], None]
 
 DOCUMENT_LIMIT = 64 << 20
 """Largest object, in bytes, that is read into memory at once: a manifest is a few kB; golden rows may make it more."""
+SEGMENT_LIMIT = 2 << 30
+"""Largest segment, in bytes: one is sealed at 1 GiB at most, and then has one more group of records. A planted file may
+say of itself that it has terabytes, and would fill the disk of whoever copies it."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,16 @@ class Backend(Protocol):
             CorruptArtifact: It has another size; no more than ``size`` bytes were written.
         """
 
-    def info(self, key: str) -> ObjectInfo:
+    def info(self, key: str, most: int | None = None) -> ObjectInfo:
         """What is stored there, as the storage itself finds it.
+
+        Args:
+            key: Which object.
+            most: Bytes beyond which it is not looked at any further.
 
         Raises:
             ObjectMissing: Nothing is stored there.
+            CorruptArtifact: It has more than `most` bytes.
         """
 
     def list(self, prefix: str) -> list[str]:

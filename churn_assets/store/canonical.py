@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ def canonical_json(value: Any) -> bytes:
 
 
 def parse_json(data: bytes, file: str) -> Any:
-    """Parse strictly: no NaN, no key twice, no nesting deep enough to exhaust the stack.
+    """Parse strictly: no NaN, no number beyond all bounds, no key twice, no nesting that exhausts the stack.
 
     Raises:
         CorruptArtifact: ``data`` is not such JSON.
@@ -32,6 +33,11 @@ def parse_json(data: bytes, file: str) -> Any:
     def refuse_constant(name: str) -> NoReturn:
         raise ValueError(f"the constant {name}")
 
+    def finite(text: str) -> float:
+        if math.isinf(number := float(text)):
+            raise ValueError(f"the number {text[:20]}")
+        return number
+
     def refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
@@ -39,7 +45,9 @@ def parse_json(data: bytes, file: str) -> Any:
         return result
 
     try:
-        return json.loads(data, parse_constant=refuse_constant, object_pairs_hook=refuse_duplicates)
+        return json.loads(
+            data, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=refuse_duplicates
+        )
     except (ValueError, RecursionError) as error:
         raise CorruptArtifact(file, f"unreadable JSON ({error})", "strict JSON") from error
 

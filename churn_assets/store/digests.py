@@ -10,6 +10,7 @@ from typing import BinaryIO
 import google_crc32c
 
 from churn_assets.store.backend import ObjectInfo
+from churn_assets.store.errors import CorruptArtifact
 
 # What was just read is then still in the processor's cache when it is digested or written: copying 500 MB took
 # 0.36 s, and 0.50 s by 1 MiB.
@@ -20,6 +21,16 @@ def chunks(stream: BinaryIO | RawIOBase) -> Iterator[bytes]:
     """The rest of ``stream``, piece by piece."""
     while chunk := stream.read(_CHUNK):
         yield chunk
+
+
+def check_size(key: str, found: int, most: int | None) -> None:
+    """Refuse an object of more bytes than any that is meant.
+
+    Raises:
+        CorruptArtifact: It has more than `most`.
+    """
+    if most is not None and found > most:
+        raise CorruptArtifact(key, f"{found} bytes", f"at most {most} bytes")
 
 
 def info_of(source: bytes | BinaryIO | RawIOBase) -> ObjectInfo:

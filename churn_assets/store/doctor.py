@@ -64,9 +64,9 @@ class ScratchBackend:
         """See :class:`~churn_assets.store.backend.Backend`."""
         return self.backend.fetch(self.prefix + key, size, destination)
 
-    def info(self, key: str) -> ObjectInfo:
+    def info(self, key: str, most: int | None = None) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`."""
-        return self.backend.info(self.prefix + key)
+        return self.backend.info(self.prefix + key, most)
 
     def list(self, prefix: str) -> list[str]:
         """See :class:`~churn_assets.store.backend.Backend`."""

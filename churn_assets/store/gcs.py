@@ -23,7 +23,7 @@ from requests import RequestException
 from urllib3.exceptions import HTTPError
 
 from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo, TransferProgress
-from churn_assets.store.digests import new_file
+from churn_assets.store.digests import check_size, new_file
 from churn_assets.store.errors import (
     AccessDenied,
     BucketMissing,
@@ -136,9 +136,11 @@ class GcsBackend:
             raise CorruptArtifact(key, f"{self.info(key).size} bytes", f"{size} bytes")
         return sha256.hexdigest()
 
-    def info(self, key: str) -> ObjectInfo:
+    def info(self, key: str, most: int | None = None) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; both are what the storage recorded on arrival."""
-        return _told_of(self._look_up(key))
+        found = _told_of(self._look_up(key))
+        check_size(key, found.size, most)
+        return found
 
     def list(self, prefix: str) -> list[str]:
         """See :class:`~churn_assets.store.backend.Backend`; the empty objects that consoles call folders are none."""

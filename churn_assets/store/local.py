@@ -15,7 +15,7 @@ from typing import BinaryIO
 import google_crc32c
 
 from churn_assets.store.backend import DOCUMENT_LIMIT, ObjectInfo
-from churn_assets.store.digests import chunks, info_of, new_file
+from churn_assets.store.digests import check_size, chunks, info_of, new_file
 from churn_assets.store.errors import CorruptArtifact, ObjectExists, ObjectMissing, StoreUnreachable
 from churn_assets.store.names import check_key, check_prefix
 
@@ -119,9 +119,10 @@ class LocalBackend:
                     sha256.update(chunk)
         return sha256.hexdigest()
 
-    def info(self, key: str) -> ObjectInfo:
+    def info(self, key: str, most: int | None = None) -> ObjectInfo:
         """See :class:`~churn_assets.store.backend.Backend`; the file is read for it."""
         with self._open(key) as stream:
+            check_size(key, os.fstat(stream.fileno()).st_size, most)
             return info_of(stream)
 
     def list(self, prefix: str) -> list[str]:
@@ -172,8 +173,10 @@ class LocalBackend:
     def _keys(self, folder: Path, prefix: str) -> Iterator[str]:
         try:
             entries = list(os.scandir(folder))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return
+        except NotADirectoryError:
+            raise CorruptArtifact(str(folder), "another kind of file", "a folder of the store") from None
         for entry in entries:
             if entry.name == _TEMPORARY and not prefix:
                 continue

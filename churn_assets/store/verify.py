@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from churn_assets.store.artifacts import ArtifactStore
+from churn_assets.store.backend import SEGMENT_LIMIT
 from churn_assets.store.channels import Channel
 from churn_assets.store.erasures import (
     ERASURES,
@@ -217,7 +218,7 @@ def _other(
         if every_byte:
             with found.judging(key), tempfile.TemporaryDirectory(prefix="verify-") as folder:
                 copy = Path(folder) / key.rpartition("/")[2]
-                store.backend.fetch(key, store.backend.info(key).size, copy)
+                store.backend.fetch(key, store.backend.info(key, SEGMENT_LIMIT).size, copy)
                 read(key, copy)
 
 

@@ -39,7 +39,7 @@ def test_every_real_customer_has_a_profile_by_the_first_rule_that_fits(telco, co
         ),
         (
             {"services": [{"text": "plan", "where": {"PhoneService": "Yes"}}]},
-            "no rule fits customer 7590-VHVEG",
+            "no rule fits the customer of row 1 of the table",
         ),
         ({"contract": {"column": "Contract", "texts": {"One year": "yearly"}}}, "found 'Month-to-month'"),
         ({"contract": {"column": "Kind", "texts": {"One year": "yearly"}}}, "found column 'Kind'"),

@@ -38,7 +38,11 @@ def read(telco, config, write):
 
 def told(telco, config, customer, **other):
     prompt = prompt_of(profiles_of(telco, config.profile)[customer], percent(0.2, 6))
-    row = {"prompt": prompt, "completion": f"Hi {customer}.", "customer_id": customer}
+    row = {
+        "prompt": prompt,
+        "completion": f"Hi {{name}}, {abs(hash(customer)) % 10**5}.",
+        "customer_id": customer,
+    }
     return row | {"offer_pct": 0.2, "offer_months": 6} | other
 
 
@@ -81,6 +85,14 @@ def test_where_customers_have_pseudonyms_no_text_names_one(telco, config, write,
     for told in (":4: completion: found the id", ":6: prompt: found the id", ":8: tone: found the id"):
         assert told in said
     assert not any(each in said for each in ids)
+
+
+def test_an_id_in_a_text_is_refused_by_its_line_where_the_store_names_by_ids_too(telco, read, plain_rows):
+    customer = str(telco.ids[3])
+    plain_rows[4]["completion"] = f"Dear customer {customer}, stay."
+    with pytest.raises(MessageFileError, match=r":5: completion: found the id of a customer") as refused:
+        read(plain_rows)
+    assert customer not in str(refused.value)
 
 
 @pytest.mark.parametrize(

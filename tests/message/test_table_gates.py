@@ -74,6 +74,36 @@ def test_messages_with_an_address_or_foreign_characters_fail(messages, safety):
     ]
 
 
+def test_messages_that_name_a_person_fail_and_the_report_says_the_row_and_not_the_name(messages, safety):
+    texts = messages.frame["completion"].copy()
+    texts[:] = " Hi Ottilie, thank you for being with us."
+    outcome = message_wording(changed(messages, completion=texts), safety, MessagesGates())
+    assert "other_person" in failed(outcome)
+    (gate,) = (each for each in outcome.gates if each.name == "sendable_share")
+    assert "break other_person, one is in row 1" in gate.detail or "other_person" not in gate.detail
+    assert not any("Ottilie" in each.detail for each in outcome.gates)
+
+
+@pytest.mark.parametrize("text", [" Dear Ottilie, it is good to have you.", " Write to me@example.com."])
+@pytest.mark.parametrize("column", ["chosen", "rejected"])
+def test_pairs_of_the_user_that_name_a_person_fail_by_row(preferences, safety, column, text):
+    own = replace(small(preferences), simulated=False)
+    own = replace(own, frame=own.frame[own.frame["rule"] == ""].reset_index(drop=True))
+    assert failed(pair_labels(own, safety, PreferencesConfig())) == []
+    texts = own.frame[column].copy()
+    texts[3] = text
+    outcome = pair_labels(changed(own, **{column: texts}), safety, PreferencesConfig())
+    assert failed(outcome) == ["texts_that_name_somebody"]
+    (gate,) = (each for each in outcome.gates if not each.passed)
+    assert f"the first is {column} of row 4" in gate.detail
+
+
+def test_sends_that_name_a_person_fail(preferences, safety):
+    sends = pd.DataFrame({"text": [" Hi {name}, stay.", " Hello Ottilie, stay."]})
+    outcome = pair_labels(replace(small(preferences), sends=sends), safety, PreferencesConfig())
+    assert failed(outcome) == ["texts_that_name_somebody"]
+
+
 def test_messages_that_could_not_be_sent_fail(messages, safety):
     spoilt = changed(messages, completion=messages.frame["completion"] + " Guaranteed.")
     outcome = message_wording(spoilt, safety, MessagesGates())

@@ -9,7 +9,7 @@ import pytest
 from served import NOW, decided, told
 
 from benchmarks import log_read
-from churn_assets.offers.decision_index import DecisionIndex, Reign
+from churn_assets.offers.decision_index import DecisionIndex, Reign, decision_identity, identity
 from churn_assets.offers.live import ServedLog
 from churn_assets.offers.records import LoggedOutcome
 from churn_assets.offers.segments import Segment, frame
@@ -301,3 +301,27 @@ def test_a_log_is_read_in_memory_that_does_not_grow_with_it(tmp_path, monkeypatc
 
     peak(2)  # what is made once
     assert peak(30) < 1.3 * peak(6)
+
+
+def test_decisions_of_a_call_are_neighbours_in_the_index_and_no_two_are_alike():
+    calls = [f"{number:024x}" for number in range(2000)]
+    found = {call: [decision_identity(f"{call}-{place}") for place in range(50)] for call in calls}
+    assert len({each for ids in found.values() for each in ids}) == 50 * len(calls)
+    assert all(max(ids) - min(ids) < 1 << 16 for ids in found.values())
+    assert all(-(2**63) <= each < 2**63 for ids in found.values() for each in ids)
+
+
+@pytest.mark.parametrize("name", ["a-01", "a-", "a-65536", "a-x", "abc", "a-\u0661", "7590-VHVEG"])
+def test_an_id_of_another_form_stands_by_all_of_it(name):
+    assert decision_identity(name) == identity(name)
+
+
+def test_a_file_that_says_it_has_terabytes_is_told_and_never_copied(index, backend, tmp_path):
+    store(backend, tmp_path, *whole("a", margin=2.0))
+    planted = tmp_path / "store" / segment_key("toy", "20261123T090000Z-0123456789abcdef")
+    planted.parent.mkdir(parents=True, exist_ok=True)
+    with planted.open("wb") as stream:
+        stream.truncate(1 << 40)  # no byte of it is on the disk
+    assert settled(index, backend) == [2.0]
+    (told,) = index.problems.values()
+    assert "expected at most" in told

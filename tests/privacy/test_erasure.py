@@ -15,6 +15,9 @@ from kept_release import of_kept_release
 
 from benchmarks.faults import Fault, Injector, Killed
 from churn_assets.customers.format import CUSTOMERS
+from churn_assets.message.corpus.data import Preferences
+from churn_assets.message.corpus.format import PREFERENCES
+from churn_assets.message.text.profile import Profile
 from churn_assets.offers.decision_index import DecisionIndex
 from churn_assets.offers.format import OFFER_LOG
 from churn_assets.offers.live import ServedLog
@@ -30,6 +33,7 @@ from churn_assets.offers.stored_log import READERS, earlier_keys, segment_key, s
 from churn_assets.privacy.decisions import read_segment
 from churn_assets.privacy.erasure import ErasedPlace, erase
 from churn_assets.privacy.search import holds
+from churn_assets.privacy.tables import PERSONS
 from churn_assets.release.bundle import RELEASE
 from churn_assets.release.deciding import load_release
 from churn_assets.release.whole import verify_whole
@@ -93,7 +97,40 @@ def test_a_search_finds_an_id_in_every_form(tmp_path):
     (tmp_path / "escaped.json").write_text(json.dumps({"id": "Müller 7"}))
     (tmp_path / "plain.json").write_text(json.dumps({"id": "Müller 7"}, ensure_ascii=False), encoding="utf-8")
     (tmp_path / "nothing.json").write_text("{}")
-    assert sorted(naming(tmp_path, "Müller 7")) == ["escaped.json", "plain.json", "t.parquet"]
+    pd.DataFrame({"text": ["stay", "Dear Müller 7, stay."]}).to_parquet(tmp_path / "within.parquet")
+    pd.DataFrame({"text": ["stay", "Dear Müller 75"]}).to_parquet(tmp_path / "another.parquet")
+    assert sorted(naming(tmp_path, "Müller 7")) == [
+        "escaped.json",
+        "plain.json",
+        "t.parquet",
+        "within.parquet",
+    ]
+
+
+def test_texts_of_a_customer_go_the_sent_ones_too_and_the_table_is_read_as_before(tmp_path):
+    profile = Profile("fiber", 84.0, 3)
+    pair = {
+        "customer_id": "x",
+        "split": "train",
+        "prompt": "p",
+        "chosen": " a",
+        "rejected": " b",
+        "arm": "",
+        "months": 0.0,
+    }
+    send = {"customer_id": "x", "split": "train", "prompt": "p", "text": " a", "arm": "", "months": 0.0}
+    send |= {"variant": "one", "propensity": 1.0, "accepted": 1, "stayed": 1, "complained": 0}
+    rows = pd.DataFrame([pair, pair | {"customer_id": "other"}]).assign(kind="pair", rule="")
+    sends = pd.DataFrame([send, send | {"customer_id": "other"}, send | {"customer_id": "third"}])
+    people = dict.fromkeys(("x", "other", "third"), profile)
+    PREFERENCES.save(Preferences(rows, people, {}, simulated=False, sends=sends), tmp_path)
+    for who in ("x", "third"):
+        assert "sends.parquet" in PERSONS["preferences"](tmp_path, who, "nobody")
+        assert naming(tmp_path, who) == []
+    left = PREFERENCES.load(tmp_path)
+    assert (
+        list(left.frame["customer_id"]) == list(left.sends["customer_id"]) == list(left.profiles) == ["other"]
+    )
 
 
 @pytest.mark.parametrize(

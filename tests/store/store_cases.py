@@ -157,9 +157,9 @@ class Faulty:
         with self._operation("fetch", key):
             return self.backend.fetch(key, size, destination)
 
-    def info(self, key: str) -> ObjectInfo:
+    def info(self, key: str, most: int | None = None) -> ObjectInfo:
         with self._operation("info", key):
-            return self.backend.info(key)
+            return self.backend.info(key, most)
 
     def list(self, prefix: str) -> list[str]:
         with self._operation("list", prefix):

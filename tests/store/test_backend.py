@@ -142,3 +142,10 @@ def test_a_source_that_is_not_there_is_an_error_of_its_own(backend: Backend, tmp
     with pytest.raises(FileNotFoundError, match="no such source"):
         backend.create("a/b", tmp_path / "no such source")
     assert backend.list("") == []
+
+
+def test_an_object_of_more_bytes_than_are_meant_is_refused(backend: Backend) -> None:
+    backend.create("a/b", b"12345")
+    assert backend.info("a/b", 5).size == 5
+    with pytest.raises(CorruptArtifact, match="found 5 bytes, expected at most 4 bytes"):
+        backend.info("a/b", 4)

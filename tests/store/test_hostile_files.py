@@ -18,6 +18,7 @@ from store_cases import ASSET, NOW, provenance
 
 from churn_assets.store.artifacts import ArtifactStore, StagedArtifact
 from churn_assets.store.backend import Backend
+from churn_assets.store.canonical import parse_json
 from churn_assets.store.digests import digests_of
 from churn_assets.store.errors import ContentError, CorruptArtifact, UntrustedContent
 from churn_assets.store.formats import (
@@ -219,3 +220,9 @@ def test_a_hostile_file_under_a_sound_manifest_is_refused_and_runs_nothing(
     with pytest.raises((CorruptArtifact, UntrustedContent), match=f"{ref}: {name}"):
         store.load(ref, OneFile())
     assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" * 5000])
+def test_a_number_beyond_all_bounds_is_no_strict_json(number):
+    with pytest.raises(CorruptArtifact, match="unreadable JSON"):
+        parse_json(f'{{"size": {number}}}'.encode(), "manifest.json")

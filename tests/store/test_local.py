@@ -220,3 +220,15 @@ def test_what_stands_where_drafts_belong_is_named_as_that(tmp_path, kind):
         backend.create("channels/c/000000000001.json", b"x")
     place.unlink()
     backend.create("channels/c/000000000001.json", b"x")
+
+
+def test_a_file_in_place_of_the_store_or_of_a_folder_is_told_and_not_taken_for_nothing(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "store").write_text("a mount point that went wrong")
+    with pytest.raises(CorruptArtifact, match="another kind of file, expected a folder"):
+        LocalBackend(tmp_path / "store").list("")
+    backend = LocalBackend(tmp_path / "sound")
+    backend.create("channels", b"?")
+    with pytest.raises(CorruptArtifact, match="another kind of file, expected a folder"):
+        backend.list("channels/production/")

@@ -89,7 +89,7 @@ def _check(
         raise CorruptArtifact(file, f"columns {list(frame.columns)}", f"columns {list(columns)}")
     for name, known, found, expected in (
         ("split", SPLITS, "split {!r}", f"one of {', '.join(SPLITS)}"),
-        ("customer_id", profiles, "customer {!r} without a profile", "a profile of each customer"),
+        ("customer_id", profiles, "a customer without a profile", "a profile of each customer"),
         ("arm", arms, "arm {!r}", f"one of {', '.join(arms)}"),
     ):
         if unknown := sorted(set(frame[name]) - set(known) - {""}):

@@ -17,7 +17,7 @@ from churn_assets.message.corpus.data import SPLITS, MessageCorpus, Preferences,
 from churn_assets.message.text.safety import TONE, Safety, Verdict
 from churn_assets.message.text.terms import prompt_words
 
-NEVER: tuple[RuleId, ...] = ("personal_data", "characters")
+NEVER: tuple[RuleId, ...] = ("personal_data", "other_person", "characters")
 """Rules that no text to learn from may break: a model could repeat it."""
 
 
@@ -123,6 +123,7 @@ def pair_labels(preferences: Preferences, safety: Safety, config: PreferencesCon
         Gate("unsafe_preferred", worse, "<=", gates.max_unsafe_preferred, detail),
         Gate("contradicting_pairs", share, "<=", gates.max_contradicting, told),
     ]
+    measured.append(_naming_somebody(preferences, safety))
     examples = {"contradicting": opposed.head(5)[["prompt", "chosen", "rejected"]].to_dict("records")}
     if not preferences.simulated:
         return Outcome(tuple(measured), examples)
@@ -194,6 +195,23 @@ def _sends_as_stated(sends: pd.DataFrame, gates: PreferencesGates) -> list[Gate]
     return [Gate("sends_propensity_z", float(z.max()), "<=", gates.max_propensity_z, detail)]
 
 
+def _naming_somebody(preferences: Preferences, safety: Safety) -> Gate:
+    """Of the user's own texts, those that name a person: simulated edits do so by design, with names of nobody."""
+    sources = [] if preferences.simulated else [preferences.frame[name] for name in preferences.TEXTS]
+    sources += [] if preferences.sends is None else [preferences.sends["text"]]
+    naming = [
+        (text.name, int(row) + 1)
+        for text in sources
+        for row in text.index[text.isin([each for each in text.unique() if safety.names_somebody(each)])]
+    ]
+    detail = (
+        f"texts; the first is {naming[0][0]} of row {naming[0][1]}: write {{name}} there"
+        if naming
+        else "texts"
+    )
+    return Gate("texts_that_name_somebody", len(naming), "==", 0, detail)
+
+
 def _rows_twice(table: MessageCorpus | Preferences) -> Gate:
     return Gate("rows_twice", int(table.frame.duplicated(["prompt", *table.TEXTS]).sum()), "==", 0)
 
@@ -210,11 +228,12 @@ def _verdicts(table: MessageCorpus | Preferences, texts: pd.Series, safety: Safe
 
 
 def _why_unsafe(verdicts: Sequence[Verdict]) -> str:
-    """What keeps most of the texts from being sent, with an example."""
+    """What keeps most of the texts from being sent, with an example; of what is somebody's own, its row instead."""
     reasons: dict[str, list[str]] = {}
-    for verdict in verdicts:
+    for row, verdict in enumerate(verdicts, 1):
         for each in {each.rule: each for each in verdict.blocking}.values():
-            reasons.setdefault(each.rule, []).append(each.reason)
+            why = f"is in row {row}" if each.rule in NEVER else each.reason
+            reasons.setdefault(each.rule, []).append(why)
     told = "of the texts could be sent"
     if reasons:
         rule, found = max(reasons.items(), key=lambda each: len(each[1]))

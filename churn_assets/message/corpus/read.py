@@ -169,7 +169,8 @@ class _Reader:
         self, where: str, table: CustomerTable, config: MessagesConfig, menu: Menu, currency: str, key: bytes
     ) -> None:
         self.where, self._key = where, key
-        self._name_of = cache(partial(pseudonym, key=key))  # texts say the same words over again
+        # Texts say the same words over again.
+        self._name_of = cache(partial(pseudonym, key=key)) if key else str
         self._profiles = profiles_of(table, config.profile, currency)
         self._offers = offers_of(menu, config.durations)
         self._splits, self._folds = splits_of(table), table.schema.folds
@@ -242,15 +243,13 @@ class _Reader:
     def _named(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """The row with the customer's name in place of the id, which stands in none of its texts either."""
         customer = values.get("customer_id")
-        if not self._key:
-            return values
         for field, text in values.items():
             if field != "customer_id" and isinstance(text, str) and self._tells(text):
                 raise _RowError(
-                    f"{field}: found the id of a customer, expected none, as with privacy.pseudonyms the store names "
-                    "nobody; leave it out"
+                    f"{field}: found the id of a customer, expected none, as a model that learned it could not forget "
+                    "it; leave it out"
                 )
-        if not isinstance(customer, str) or not customer:
+        if not self._key or not isinstance(customer, str) or not customer:
             return values
         return {**values, "customer_id": self._name_of(customer)}
 

@@ -111,7 +111,7 @@ class ProfileReader:
         found = [self.profile(dict(zip(names, row, strict=True))) for row in rows]
         if None in found:
             raise ProfileError(
-                f"messages.profile.services: no rule fits customer {table.ids[found.index(None)]} "
+                f"messages.profile.services: no rule fits the customer of row {found.index(None) + 1} of the table "
                 f"({found.count(None)} in all); expected a last rule without conditions, or one for them"
             )
         return [profile for profile in found if profile is not None]

@@ -219,6 +219,10 @@ class Safety:
         request, read = request or SendRequest(), read_quantities(text, self.language.plain)
         return self._verdict(list(self._wording(text, text, read, request, request.channel or _ASKED)))
 
+    def names_somebody(self, text: str) -> bool:
+        """Whether a text names a person who is not the customer's placeholder, or holds a mail address."""
+        return "@" in text or any(rule == "other_person" for rule, _ in self._people(text))
+
     def _verdict(self, found: list[tuple[RuleId, str]]) -> Verdict:
         return Verdict(
             tuple(

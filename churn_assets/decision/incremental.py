@@ -107,10 +107,10 @@ class OneOffer:
         self.paid, given = process.margin * process.step_months, process.months_in_window[0]
         self.last = process.margin * (process.value_horizon_months - process.step_months)
         usual = np.full((process.window, 2 * (process.n_arms - 1)), self.paid)
-        self.pays = np.concatenate([usual, given], axis=1)[..., None]
+        self.pays = np.concatenate([usual, given], axis=1)[..., None, None, None]
         self.durations, self.duration = np.unique(process.running_steps[1:], return_inverse=True)
         self.contact_cost, self.given_once = (
-            each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once)
+            each[1:, None, None] for each in (process.menu.contact_cost, process.menu.given_once)
         )
 
     @cached_property
@@ -149,6 +149,8 @@ class Worths:
     the horizon is followed on through steps in which nobody leaves, at a worth that makes up for them: one formula then
     holds at every step.
 
+    Customers are the last axis of all that is computed: steps on the way are then neighbours in memory.
+
     Attributes:
         monthly: (n, K) money that each arm gives a month.
 
@@ -158,20 +160,23 @@ class Worths:
     """
 
     def __init__(self, responses: PredictedResponses, rules: OneOffer) -> None:
-        self._rules, self._price = rules, responses.price[:, None, None]
-        self._risk = responses.risk[:, 0]
+        self._rules, self._price = rules, responses.price
         self.monthly = rules.process.menu.monthly(responses.price)
+        self._risk, self._accepted, self._refused = (
+            np.ascontiguousarray(each.T)
+            for each in (responses.risk, responses.churn_if_accepted, responses.churn_if_refused)
+        )
         horizon, ends = rules.process.horizon, rules.types[1:]
-        left, worth = self._by_type(responses, 0, horizon)
-        worth *= left[:, :, None, :-1]
-        self._left = in_order(left)
-        self._means = np.empty((len(left), worth.shape[2], horizon + len(ends)))
-        certain = np.maximum(self._left[:, None, :-1], _UNREACHED)
-        np.divide(in_order(worth), certain, out=self._means[..., :horizon])
+        left, worth = self._by_type(0, horizon)
+        worth *= left[:, :-1]
+        self._left = in_order(left[None])[0]
+        self._means = np.empty((len(worth), horizon + len(ends), len(responses.price)))
+        certain = np.maximum(self._left[:-1], _UNREACHED)
+        np.divide(in_order(worth), certain, out=self._means[:, :horizon])
         for each in range(1, 1 + len(ends)):
-            left, worth = self._by_type(responses, each, 1)
-            worth *= left[:, :, None, :1]
-            self._means[..., horizon + each - 1] = in_order(worth[..., 0])
+            left, worth = self._by_type(each, 1)
+            worth *= left[:, :1]
+            self._means[:, horizon + each - 1] = in_order(worth[:, :, 0])
 
     def gained(self, acceptance: Floats) -> tuple[Floats, Floats]:
         """Value and spend that each arm adds.
@@ -185,138 +190,133 @@ class Worths:
         rules, steps, means = self._rules, acceptance.shape[1], self._means
         arms, horizon = acceptance.shape[2], rules.process.horizon
         if steps < horizon:
-            means = np.concatenate([means[..., :steps], means[..., horizon:]], axis=-1)
-        q = acceptance.swapaxes(1, 2)
-        if means.shape[-1] > steps:
-            q = np.concatenate([q, *[q[..., :1]] * (means.shape[-1] - steps)], axis=-1)
-        accepted, refused = means[:, 1 : 1 + arms], means[:, 1 + arms : 1 + 2 * arms]
-        spent = means[:, 1 + 2 * arms :] * self.monthly[:, 1:, None]
+            means = np.concatenate([means[:, :steps], means[:, horizon:]], axis=1)
+        q = acceptance.T
+        if means.shape[1] > steps:
+            q = np.concatenate([q, *[q[:, :1]] * (means.shape[1] - steps)], axis=1)
+        accepted, refused = means[1 : 1 + arms], means[1 + arms : 1 + 2 * arms]
+        spent = means[1 + 2 * arms :] * self.monthly.T[1:, None]
         spent += rules.given_once
         spent *= q
         spent += rules.contact_cost
         value = accepted - refused
         value *= q
         value += refused
-        value -= means[:, :1]
+        value -= means[:1]
         value *= self._price
         value -= spent
-        return value, spent
+        return value.transpose(2, 0, 1), spent.transpose(2, 0, 1)
 
     @property
     def survival(self) -> Floats:
         """(n, T) discounted chance to survive each step without contact, at the first of the projections."""
-        stays = self._left[:, 1:] / np.maximum(self._left[:, :-1], _UNREACHED)
-        return np.asarray(self._rules.process.discount_factor * stays)
+        stays = self._left[1:] / np.maximum(self._left[:-1], _UNREACHED)
+        return np.asarray(self._rules.process.discount_factor * stays.T)
 
     @property
     def staying(self) -> Floats:
         """(n,) what it is about worth, in money, that a customer certainly stays for the label window."""
-        left = 1 - self._risk
-        return np.asarray(self._price[:, 0, 0] * self._means[:, 0, 0] / np.maximum(left, _UNREACHED))
+        return np.asarray(self._price * self._means[0, 0] / np.maximum(1 - self._risk[0], _UNREACHED))
 
     @property
     def reached(self) -> Floats:
         """(n, T) discounted chance to be a customer at each step without contact, at the first of the projections."""
-        return np.asarray(self._left[:, :-1] * self._rules.discount[: self._left.shape[1] - 1])
+        return np.asarray(self._left[:-1].T * self._rules.discount[: len(self._left) - 1])
 
-    def _by_type(self, responses: PredictedResponses, at: int, steps: int) -> tuple[Floats, Floats]:
-        """(n, J, T + 1) customers of each type who are left without contact, and worths (n, J, 3 K - 2, steps).
+    def _by_type(self, at: int, steps: int) -> tuple[Floats, Floats]:
+        """(J, T + 1, n) customers of each type who are left without contact, and worths (3 K - 2, J, steps, n).
 
         Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
 
         Args:
-            responses: of n customers.
             at: which projection; its types are J.
             steps: at which first steps the offer may be made.
         """
         rules, process = self._rules, self._rules.process
-        horizon, window, used = process.horizon, process.window, 2 * (process.n_arms - 1)
-        base, stays, kept_on = self._stays(responses, at, steps)
-        left = np.empty((*base.shape[:2], horizon + 1))
-        left[..., 0], left[..., 1:] = rules.share[rules.types[at]], base[..., :horizon]
-        left = left.cumprod(axis=-1)
+        horizon, window, offers = process.horizon, process.window, process.n_arms - 1
+        base, stays, kept_on = self._stays(at, steps)
+        left = np.empty((len(base), horizon + 1, base.shape[-1]))
+        left[:, 0], left[:, 1:] = rules.share[rules.types[at], None], base[:, :horizon]
+        left = left.cumprod(axis=1)
         idle = self._idle(left)
-        worths = np.empty((*stays.shape[:2], 1 + stays.shape[2], steps))
-        worths[:, :, 0] = idle[..., :steps]
-        worth = worths[:, :, 1:]
-        worth[:, :, :used] = idle[:, :, None, window : window + steps]
-        worth[:, :, used:] = self._given_later(base, steps)
-        if kept_on is not None:
-            worth[..., : kept_on.shape[-1]] *= kept_on
-        for age in reversed(range(window)):
-            worth *= process.discount_factor
-            worth += rules.pays[age]
-            worth *= stays[..., age : age + steps]
+        worths = np.empty((1 + 3 * offers, len(base), steps, base.shape[-1]))
+        worths[0], worth = idle[:, :steps], worths[1:]
+        worth[: 2 * offers] = idle[:, window : window + steps]
+        worth[2 * offers :] = self._given_later(base, steps)
+        # What is given follows those who accept: the first of the chances to stay are theirs as well.
+        for some, chances, pays in (
+            (worth[: 2 * offers], slice(None), rules.pays[:, : 2 * offers]),
+            (worth[2 * offers :], slice(offers), rules.pays[:, 2 * offers :]),
+        ):
+            if kept_on is not None:
+                some[:, :, : kept_on.shape[2]] *= kept_on[chances]
+            for age in reversed(range(window)):
+                some *= process.discount_factor
+                some += pays[age]
+                some *= stays[chances, :, age : age + steps]
         return left, worths
 
-    def _stays(
-        self, responses: PredictedResponses, at: int, steps: int
-    ) -> tuple[Floats, Floats, Floats | None]:
+    def _stays(self, at: int, steps: int) -> tuple[Floats, Floats, Floats | None]:
         """Chances to survive a step, and of the contacted to stay right after a window.
 
         Args:
-            responses: of n customers.
             at: which projection; its types are J.
             steps: at which first steps the offer may be made.
 
         Returns:
-            (n, J, T and beyond) without contact, 1 beyond the horizon; (n, J, 3 K - 3, steps and a window) once an arm
-            is accepted, refused, accepted; (n, J, 3 K - 3, steps or fewer) chances of the contacted to stay right after
-            a window that ends within the horizon, None where what was kept stays kept.
+            (J, T and beyond, n) without contact, 1 beyond the horizon; (2 K - 2, J, steps and a window, n) once an arm
+            is accepted, refused; (2 K - 2, J, steps or fewer, n) chances of the contacted to stay right after a window
+            that ends within the horizon, None where what was kept stays kept.
         """
-        rules, process, risk = self._rules, self._rules.process, responses.risk
+        rules, process, risk = self._rules, self._rules.process, self._risk[None]
         decay, horizon, window = rules.decays[at], process.horizon, process.window
         seen = min(steps + window - 1, horizon)
-        accepted, refused = (
-            each[:, :seen].swapaxes(1, 2)
-            for each in (responses.churn_if_accepted, responses.churn_if_refused)
-        )
-        contacted = np.concatenate([accepted, refused, accepted], axis=1)
+        contacted = np.concatenate([self._accepted[:, :seen], self._refused[:, :seen]])
         of_types = risk_of_types(risk, [rules.frailties[at]])
-        idle = staying(risk, risk, of_types)
-        of_window = staying(contacted, risk[:, None, :seen], of_types[:, :, None, :seen])
+        idle = staying(risk, risk, of_types)[0]
+        of_window = staying(contacted, risk[:, :seen], of_types[:, :, :seen])
         exponent = process.step_months / process.window_months
         # Somebody always stays: what is to come is known by what it is worth to those who are left.
         np.maximum(idle, _SURELY, out=idle)
-        base = np.ones((*idle.shape[:2], horizon + max(window, int(rules.durations[-1]))))
-        np.power(idle, exponent, out=base[..., :horizon])
-        stays = np.ones((*of_window.shape[:3], steps + window - 1))
-        np.power(of_window, exponent, out=stays[..., :seen])
+        base = np.ones((len(idle), horizon + max(window, int(rules.durations[-1])), idle.shape[-1]))
+        np.power(idle, exponent, out=base[:, :horizon])
+        stays = np.ones((*of_window.shape[:2], steps + window - 1, idle.shape[-1]))
+        np.power(of_window, exponent, out=stays[:, :, :seen])
         if not decay:
             return base, stays, None
         kept_on = np.minimum(
-            idle[:, :, None, window - 1 : seen] / np.maximum(of_window[..., window - 1 :], _UNREACHED), 1.0
+            idle[:, window - 1 : seen] / np.maximum(of_window[:, :, window - 1 :], _UNREACHED), 1.0
         )
         kept_on *= decay
         kept_on += 1 - decay
         return base, stays, kept_on
 
     def _idle(self, left: Floats) -> Floats:
-        """(n, J, T + window) worth of a unit of price of a customer who is idle, by (n, J, T + 1) who is left."""
-        rules, horizon = self._rules, left.shape[-1] - 1
-        worth = np.empty((*left.shape[:2], horizon + len(rules.beyond)))
-        worth[..., horizon:] = rules.beyond
-        coming = left[..., 1:] * rules.coming
-        now = left[..., :-1] * rules.discount[:horizon]
+        """(J, T + window, n) worth of a unit of price of a customer who is idle, by (J, T + 1, n) who is left."""
+        rules, horizon = self._rules, left.shape[1] - 1
+        worth = np.empty((len(left), horizon + len(rules.beyond), left.shape[-1]))
+        worth[:, horizon:] = rules.beyond[:, None]
+        coming = left[:, 1:] * rules.coming[:, None]
+        now = left[:, :-1] * rules.discount[:horizon, None]
         np.divide(
-            coming[..., ::-1].cumsum(axis=-1)[..., ::-1],
+            coming[:, ::-1].cumsum(axis=1)[:, ::-1],
             np.maximum(now, _GONE),
-            out=worth[..., :horizon],
+            out=worth[:, :horizon],
         )
         return worth
 
     def _given_later(self, base: Floats, steps: int) -> Floats:
-        """(n, J, 1 or K - 1, steps) what arms give of a unit a month after the window, and owe at the horizon."""
+        """(1 or K - 1, J, steps, n) what arms give of a unit a month after the window, and owe at the horizon."""
         rules, process = self._rules, self._rules.process
-        later = np.empty((*base.shape[:2], len(rules.owed), steps))
+        later = np.empty((len(rules.owed), len(base), steps, base.shape[-1]))
         for place, duration in enumerate(rules.durations.tolist()):
-            worth = rules.owed[place][:steps]
+            worth = rules.owed[place][:steps, None]
             for age in reversed(range(process.window, duration)):
                 worth = process.discount_factor * worth
                 worth += process.step_months
-                worth = worth * base[..., age : age + steps]
-            later[:, :, place] = worth
-        return later if len(rules.owed) == 1 else later.take(rules.duration, axis=2)
+                worth = worth * base[:, age : age + steps]
+            later[place] = worth
+        return later if len(rules.owed) == 1 else later.take(rules.duration, axis=0)
 
 
 def relapse(risk: Floats, churn: Floats, decay: npt.ArrayLike) -> Floats:
@@ -390,7 +390,7 @@ def waiting_later(
     """`value_of_waiting` at every step, of (n, K - 1, T) values and spends and (n, T) discounted survival."""
     reached = np.ones_like(survival)
     np.cumprod(survival[:, :-1], axis=1, out=reached[:, 1:])
-    best = _best_later(value, spend, reached, budget_prices)
+    best = _best_later(value, spend, reached, budget_prices).T
     later = np.zeros_like(best)
     later[:, :-1] = np.maximum.accumulate(best[:, :0:-1], axis=1)[:, ::-1]
     # Whoever is reached with no chance that a number can tell from none gains nothing by waiting.
@@ -405,7 +405,7 @@ def waiting_first(
     budget_prices: npt.NDArray[np.floating],
 ) -> Floats:
     """(n, J) `value_of_waiting` at the first step alone, by (n, T) discounted chances to reach every step."""
-    return np.asarray(_best_later(value, spend, reached, budget_prices)[:, 1:].max(axis=1, initial=0.0))
+    return np.asarray(_best_later(value, spend, reached, budget_prices)[:, 1:].max(axis=1, initial=0.0).T)
 
 
 _UNREACHED = 1e-200
@@ -428,8 +428,10 @@ def _best_later(
     reached: Floats,
     budget_prices: npt.NDArray[np.floating],
 ) -> Floats:
-    """(n, T, J) what the best offer at each step adds, as seen from the first step."""
-    net = value[..., None] - budget_prices * spend[..., None]
+    """(J, T, n) what the best offer at each step adds, as seen from the first step."""
+    gained, spent = (np.ascontiguousarray(each.transpose(1, 2, 0), np.float64) for each in (value, spend))
+    net = budget_prices[:, None, None, None] * spent
+    np.subtract(gained, net, out=net)
     best = net.max(axis=1, initial=0.0)
-    best *= reached[:, :, None]
+    best *= reached.T
     return np.asarray(best)

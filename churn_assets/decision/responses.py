@@ -128,11 +128,15 @@ class ResponseModels:
         left = np.bitwise_and.reduce(self._reachable.take(months.fixed, axis=0), axis=1)
         of_churn = self._churn.values.shape[0]
         lines = months.added(self._curves)
-        trees = months.spread(self._churn, left[:, :of_churn], self._sums)
-        spline = () if self.risk.spline is None else (lines[..., 0],)
-        boosting = () if self.risk.boosting is None else (trees[..., 0],)
-        risk, accepted, refused = self.effect.combined(
-            risk_of([*spline, *boosting]), lines[..., len(spline) :], trees[..., -1]
+        trees = np.ascontiguousarray(months.spread(self._churn, left[:, :of_churn], self._sums).T)
+        spline = () if self.risk.spline is None else (lines[0],)
+        boosting = () if self.risk.boosting is None else (trees[0],)
+        # Customers last: what is computed of neighbours in memory costs least.
+        risk, accepted, refused = (
+            each.T
+            for each in self.effect.combined(
+                risk_of([*spline, *boosting]), lines[len(spline) :], trees[-1]
+            )
         )
         carried, left = prior[:, None] * self._carried, left[:, of_churn:]
         acceptance = self._acceptance(months, left, carried)
@@ -272,13 +276,13 @@ class _Months:
         return spread.reshape(*self.shape, *found.shape[1:])
 
     def added(self, curves: Curves) -> Floats:
-        """(n, T, r) totals of curves."""
+        """(r, T, n) totals of curves."""
         if self.tenure is None:
-            total = curves.total(self.fixed, self.within)
-            return np.broadcast_to(total[:, None], (*self.shape, total.shape[1]))
+            total = curves.total(self.fixed, self.within).T
+            return np.broadcast_to(total[:, None], (len(total), *self.shape[::-1]))
         found = curves.at(np.concatenate([self.fixed, self.tenure], axis=1), self.within)
         still = self.fixed.shape[1]
-        return np.asarray(curves.summed(found[:, :still])[:, None] + found[:, still:])
+        return np.asarray(curves.summed(found[:, :still]).T[:, None] + np.ascontiguousarray(found[:, still:].T))
 
 
 _ALL = slice(None)

@@ -26,8 +26,8 @@ def between(least: float, values: Floats, most: float) -> Floats:
 
 
 def mean(values: Floats) -> Floats:
-    """Over the last axis, in one order however many rows there are."""
-    total = values[..., 0]
-    for each in range(1, values.shape[-1]):
-        total = total + values[..., each]
-    return np.asarray(total / values.shape[-1])
+    """Over the first axis, in one order however many rows there are."""
+    total = values[0]
+    for each in values[1:]:
+        total = total + each
+    return np.asarray(total / len(values))

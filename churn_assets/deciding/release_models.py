@@ -26,7 +26,7 @@ from churn_assets.offers.eligibility import Eligibility
 
 DIGEST_BYTES = 16
 
-CHUNK = 128
+CHUNK = 192
 """Customers whose outlooks are computed at once: what they need stays in the processor's cache."""
 
 

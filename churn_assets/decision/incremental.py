@@ -100,14 +100,16 @@ class OneOffer:
         self.frailties = [each.frailty for each in at]
         self.types = [slice(end - len(each), end) for end, each in zip(ends, types, strict=True)]
         self.share = np.concatenate([each.share for each in types])
-        self.decays = [each.effect_decay for each in at]
+        decays = [[each.effect_decay] * len(own) for each, own in zip(at, types, strict=True)]
+        self.decay = np.concatenate(decays)[:, None, None]
         self.discount = process.discount_factor ** np.arange(
             1 + max(process.horizon, process.window, *process.running_steps)
         )
         self.paid, given = process.margin * process.step_months, process.months_in_window[0]
         self.last = process.margin * (process.value_horizon_months - process.step_months)
         usual = np.full((process.window, 2 * (process.n_arms - 1)), self.paid)
-        self.pays = np.concatenate([usual, given], axis=1)[..., None, None, None]
+        as_of_contact = self.discount[: process.window, None, None, None, None]
+        self.pays = np.concatenate([usual, given], axis=1)[..., None, None, None] * as_of_contact
         self.durations, self.duration = np.unique(process.running_steps[1:], return_inverse=True)
         self.contact_cost, self.given_once = (
             each[1:, None, None] for each in (process.menu.contact_cost, process.menu.given_once)
@@ -131,14 +133,13 @@ class OneOffer:
     def owed(self) -> list[Floats]:
         """(T,) by duration: owed at the horizon of a unit a month, less what it gives in steps after the horizon.
 
-        By step of the contact; as of the end of the benefit or of the window, the later.
+        By step of the contact, and as of it.
         """
         process, to_go, found = self.process, np.arange(self.process.horizon, 0, -1), []
         for steps in self.durations.tolist():
             left = np.maximum(steps - to_go, 0)
             afterwards = np.append(0.0, self.discount.cumsum())[left]
-            owed = process.step_months * self.discount[to_go] * (left - afterwards)
-            found.append(owed / self.discount[max(steps, process.window)])
+            found.append(process.step_months * self.discount[to_go] * (left - afterwards))
         return found
 
 
@@ -166,17 +167,25 @@ class Worths:
             np.ascontiguousarray(each.T)
             for each in (responses.risk, responses.churn_if_accepted, responses.churn_if_refused)
         )
-        horizon, ends = rules.process.horizon, rules.types[1:]
-        left, worth = self._by_type(0, horizon)
-        worth *= left[:, :-1]
-        self._left = in_order(left[None])[0]
+        horizon, (first, *ends) = rules.process.horizon, rules.types
+        self._of_types = risk_of_types(self._risk[None], rules.frailties)
+        self._base = self._stays()
+        self._left_of = self._who_is_left()
+        self._idle = self._idle_worth()
+        worth = self._worth(first, horizon)
+        worth *= self._left_of[first, :-1]
+        self._left = in_order(self._left_of[None, first])[0]
         self._means = np.empty((len(worth), horizon + len(ends), len(responses.price)))
         certain = np.maximum(self._left[:-1], _UNREACHED)
         np.divide(in_order(worth), certain, out=self._means[:, :horizon])
-        for each in range(1, 1 + len(ends)):
-            left, worth = self._by_type(each, 1)
-            worth *= left[:, :1]
-            self._means[:, horizon + each - 1] = in_order(worth[:, :, 0])
+        if not ends:
+            return
+        others = slice(first.stop, None)
+        worth = self._worth(others, 1)
+        worth *= self._left_of[others, :1]
+        for each, types in enumerate(ends):
+            own = slice(types.start - first.stop, types.stop - first.stop)
+            self._means[:, horizon + each] = in_order(worth[:, own, 0])
 
     def gained(self, acceptance: Floats) -> tuple[Floats, Floats]:
         """Value and spend that each arm adds.
@@ -223,77 +232,28 @@ class Worths:
         """(n, T) discounted chance to be a customer at each step without contact, at the first of the projections."""
         return np.asarray(self._left[:-1].T * self._rules.discount[: len(self._left) - 1])
 
-    def _by_type(self, at: int, steps: int) -> tuple[Floats, Floats]:
-        """(J, T + 1, n) customers of each type who are left without contact, and worths (3 K - 2, J, steps, n).
-
-        Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
-
-        Args:
-            at: which projection; its types are J.
-            steps: at which first steps the offer may be made.
-        """
-        rules, process = self._rules, self._rules.process
-        horizon, window, offers = process.horizon, process.window, process.n_arms - 1
-        base, stays, kept_on = self._stays(at, steps)
-        left = np.empty((len(base), horizon + 1, base.shape[-1]))
-        left[:, 0], left[:, 1:] = rules.share[rules.types[at], None], base[:, :horizon]
-        left = left.cumprod(axis=1)
-        idle = self._idle(left)
-        worths = np.empty((1 + 3 * offers, len(base), steps, base.shape[-1]))
-        worths[0], worth = idle[:, :steps], worths[1:]
-        worth[: 2 * offers] = idle[:, window : window + steps]
-        worth[2 * offers :] = self._given_later(base, steps)
-        # What is given follows those who accept: the first of the chances to stay are theirs as well.
-        for some, chances, pays in (
-            (worth[: 2 * offers], slice(None), rules.pays[:, : 2 * offers]),
-            (worth[2 * offers :], slice(offers), rules.pays[:, 2 * offers :]),
-        ):
-            if kept_on is not None:
-                some[:, :, : kept_on.shape[2]] *= kept_on[chances]
-            for age in reversed(range(window)):
-                some *= process.discount_factor
-                some += pays[age]
-                some *= stays[chances, :, age : age + steps]
-        return left, worths
-
-    def _stays(self, at: int, steps: int) -> tuple[Floats, Floats, Floats | None]:
-        """Chances to survive a step, and of the contacted to stay right after a window.
-
-        Args:
-            at: which projection; its types are J.
-            steps: at which first steps the offer may be made.
-
-        Returns:
-            (J, T and beyond, n) without contact, 1 beyond the horizon; (2 K - 2, J, steps and a window, n) once an arm
-            is accepted, refused; (2 K - 2, J, steps or fewer, n) chances of the contacted to stay right after a window
-            that ends within the horizon, None where what was kept stays kept.
-        """
+    def _stays(self) -> Floats:
+        """(J, T and beyond, n) chances of all types to survive a step without contact, 1 beyond the horizon."""
         rules, process, risk = self._rules, self._rules.process, self._risk[None]
-        decay, horizon, window = rules.decays[at], process.horizon, process.window
-        seen = min(steps + window - 1, horizon)
-        contacted = np.concatenate([self._accepted[:, :seen], self._refused[:, :seen]])
-        of_types = risk_of_types(risk, [rules.frailties[at]])
-        idle = staying(risk, risk, of_types)[0]
-        of_window = staying(contacted, risk[:, :seen], of_types[:, :, :seen])
-        exponent = process.step_months / process.window_months
+        idle = staying(risk, risk, self._of_types)[0]
         # Somebody always stays: what is to come is known by what it is worth to those who are left.
-        np.maximum(idle, _SURELY, out=idle)
-        base = np.ones((len(idle), horizon + max(window, int(rules.durations[-1])), idle.shape[-1]))
-        np.power(idle, exponent, out=base[:, :horizon])
-        stays = np.ones((*of_window.shape[:2], steps + window - 1, idle.shape[-1]))
-        np.power(of_window, exponent, out=stays[:, :, :seen])
-        if not decay:
-            return base, stays, None
-        kept_on = np.minimum(
-            idle[:, window - 1 : seen] / np.maximum(of_window[:, :, window - 1 :], _UNREACHED), 1.0
-        )
-        kept_on *= decay
-        kept_on += 1 - decay
-        return base, stays, kept_on
+        self._window = np.maximum(idle, _SURELY, out=idle)
+        beyond = max(process.window, int(rules.durations[-1]))
+        base = np.empty((len(idle), process.horizon + beyond, idle.shape[-1]))
+        base[:, process.horizon :] = 1.0
+        np.power(idle, process.step_months / process.window_months, out=base[:, : process.horizon])
+        return base
 
-    def _idle(self, left: Floats) -> Floats:
-        """(J, T + window, n) worth of a unit of price of a customer who is idle, by (J, T + 1, n) who is left."""
-        rules, horizon = self._rules, left.shape[1] - 1
+    def _who_is_left(self) -> Floats:
+        """(J, T + 1, n) customers of all types who are left without contact."""
+        horizon = self._rules.process.horizon
+        left = np.empty((len(self._base), horizon + 1, self._base.shape[-1]))
+        left[:, 0], left[:, 1:] = self._rules.share[:, None], self._base[:, :horizon]
+        return left.cumprod(axis=1)
+
+    def _idle_worth(self) -> Floats:
+        """(J, T + window, n) worth of a unit of price of a customer of all types who is idle."""
+        rules, left, horizon = self._rules, self._left_of, self._rules.process.horizon
         worth = np.empty((len(left), horizon + len(rules.beyond), left.shape[-1]))
         worth[:, horizon:] = rules.beyond[:, None]
         coming = left[:, 1:] * rules.coming[:, None]
@@ -305,6 +265,58 @@ class Worths:
         )
         return worth
 
+    def _worth(self, types: slice, steps: int) -> Floats:
+        """(3 K - 2, J, steps, n) worths of some types.
+
+        Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
+
+        Args:
+            types: J of all.
+            steps: at which first steps the offer may be made.
+        """
+        rules, process, idle = self._rules, self._rules.process, self._idle[types]
+        window, offers = process.window, process.n_arms - 1
+        stays, kept_on = self._stays_contacted(types, steps)
+        worths = np.empty((1 + 3 * offers, len(idle), steps, idle.shape[-1]))
+        worths[0], worth = idle[:, :steps], worths[1:]
+        # All as of the contact, so that no step on the way back discounts anew.
+        worth[: 2 * offers] = idle[:, window : window + steps] * rules.discount[window]
+        worth[2 * offers :] = self._given_later(self._base[types], steps)
+        # What is given follows those who accept: the first of the chances to stay are theirs as well.
+        for some, chances, pays in (
+            (worth[: 2 * offers], slice(None), rules.pays[:, : 2 * offers]),
+            (worth[2 * offers :], slice(offers), rules.pays[:, 2 * offers :]),
+        ):
+            if kept_on is not None:
+                some[:, :, : kept_on.shape[2]] *= kept_on[chances]
+            for age in reversed(range(window)):
+                some += pays[age]
+                some *= stays[chances, :, age : age + steps]
+        return worths
+
+    def _stays_contacted(self, types: slice, steps: int) -> tuple[Floats, Floats | None]:
+        """Chances to survive a step after a contact, and to stay right after its window; arguments as of `_worth`.
+
+        Returns:
+            (2 K - 2, J, steps and a window, n) once an arm is accepted, refused; (2 K - 2, J, steps or fewer, n) right
+            after a window that ends within the horizon, None where what was kept stays kept.
+        """
+        rules, process = self._rules, self._rules.process
+        decay, horizon, window = rules.decay[types], process.horizon, process.window
+        seen = min(steps + window - 1, horizon)
+        contacted = np.concatenate([self._accepted[:, :seen], self._refused[:, :seen]])
+        of_window = staying(contacted, self._risk[None, :seen], self._of_types[:, types, :seen])
+        stays = np.empty((*of_window.shape[:2], steps + window - 1, of_window.shape[-1]))
+        stays[:, :, seen:] = 1.0
+        np.power(of_window, process.step_months / process.window_months, out=stays[:, :, :seen])
+        if not decay.any():
+            return stays, None
+        idle = self._window[types, window - 1 : seen]
+        kept_on = np.minimum(idle / np.maximum(of_window[:, :, window - 1 :], _UNREACHED), 1.0)
+        kept_on *= decay
+        kept_on += 1 - decay
+        return stays, kept_on
+
     def _given_later(self, base: Floats, steps: int) -> Floats:
         """(1 or K - 1, J, steps, n) what arms give of a unit a month after the window, and owe at the horizon."""
         rules, process = self._rules, self._rules.process
@@ -312,8 +324,7 @@ class Worths:
         for place, duration in enumerate(rules.durations.tolist()):
             worth = rules.owed[place][:steps, None]
             for age in reversed(range(process.window, duration)):
-                worth = process.discount_factor * worth
-                worth += process.step_months
+                worth = worth + process.step_months * rules.discount[age]
                 worth = worth * base[:, age : age + steps]
             later[place] = worth
         return later if len(rules.owed) == 1 else later.take(rules.duration, axis=0)

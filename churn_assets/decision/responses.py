@@ -241,7 +241,9 @@ class _Months:
         within = grid.within(fixed, values)
         if tenure is None:
             return cls(fixed, within, np.zeros(len(X), np.int64), np.zeros((1, len(months)), np.int64), None)
-        ages, age = np.unique(X[:, tenure], return_inverse=True)
+        ages, age = X[:, tenure], np.zeros(1, np.int64)
+        if len(X) > 1:
+            ages, age = np.unique(ages, return_inverse=True)
         later = ages[:, None] + months
         cells = grid.cells_of(tenure, later)
         return cls(fixed, within, age, cells - grid.starts[tenure], (cells, grid.within(cells, later)))

@@ -421,6 +421,8 @@ def waiting_first(
 
 _UNREACHED = 1e-200
 _GONE = 1e-300
+_AT_ONCE = 1 << 16
+"""Numbers that are made at once, so that they stay in the processor's cache."""
 _SURELY = 1e-17
 """Added to 1 it makes no difference."""
 
@@ -441,8 +443,11 @@ def _best_later(
 ) -> Floats:
     """(J, T, n) what the best offer at each step adds, as seen from the first step."""
     gained, spent = (np.ascontiguousarray(each.transpose(1, 2, 0), np.float64) for each in (value, spend))
-    net = budget_prices[:, None, None, None] * spent
-    np.subtract(gained, net, out=net)
-    best = net.max(axis=1, initial=0.0)
+    best = np.empty((len(budget_prices), *gained.shape[1:]))
+    some = max(1, _AT_ONCE // max(gained.size, 1))
+    for start in range(0, len(best), some):
+        net = budget_prices[start : start + some, None, None, None] * spent
+        np.subtract(gained, net, out=net)
+        net.max(axis=1, initial=0.0, out=best[start : start + some])
     best *= reached.T
-    return np.asarray(best)
+    return best

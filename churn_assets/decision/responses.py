@@ -123,7 +123,9 @@ class ResponseModels:
             prior: (n,) other offers in the recent window before the first step; they expire as it moves on.
             again_steps: Steps for which acceptance after a recent contact is wanted; None: all.
         """
-        months = _Months.of(self.grid, self._still, self.schema.tenure_index, X, self._months)
+        months = _Months.of(
+            self.grid, self._still, self._curved, self.schema.tenure_index, X, self._months
+        )
         left = np.bitwise_and.reduce(self._reachable.take(months.fixed, axis=0), axis=1)
         *risk_trees, effect_trees, accept_trees = np.split(left, self._ends, axis=1)
         *boosting, boosted = (
@@ -213,6 +215,11 @@ class ResponseModels:
         return np.array([i for i in range(len(self.schema.features)) if i != self.schema.tenure_index])
 
     @cached_property
+    def _curved(self) -> Ints:
+        """Which of those are numbers."""
+        return np.flatnonzero(np.array(self.grid.levels).take(self._still) == 0)
+
+    @cached_property
     def _price(self) -> int:
         return self.schema.names.index(self.schema.monthly_revenue)
 
@@ -223,30 +230,36 @@ class _Months:
 
     Attributes:
         fixed: (n, f) cells of the features that do not change.
-        within: (n, f) how far into them.
+        curved: (c,) which of them are numbers: curves are constant within the cell of a category.
+        within: (n, c) how far into the cells of those.
         age: (n,) which of the ages.
         tenure: (A, T) cells of the tenure, counted from its first; 0 where nobody ages.
         grown: (A, T) cells of the tenure as of the grid, and how far into them; None where nobody ages.
     """
 
     fixed: Ints
+    curved: Ints
     within: Floats
     age: Ints
     tenure: Ints
     grown: tuple[Ints, Floats] | None
 
     @classmethod
-    def of(cls, grid: Grid, still: Ints, tenure: int | None, X: Floats, months: Ints) -> _Months:
-        fixed, values = grid.cells(X).take(still, axis=1), np.where(np.isnan(X), 0.0, X).take(still, axis=1)
-        within = grid.within(fixed, values)
+    def of(
+        cls, grid: Grid, still: Ints, curved: Ints, tenure: int | None, X: Floats, months: Ints
+    ) -> _Months:
+        fixed, values = grid.cells(X).take(still, axis=1), X.take(still.take(curved), axis=1)
+        within = grid.within(fixed.take(curved, axis=1), np.where(np.isnan(values), 0.0, values))
         if tenure is None:
-            return cls(fixed, within, np.zeros(len(X), np.int64), np.zeros((1, len(months)), np.int64), None)
+            nobody = np.zeros(len(X), np.int64), np.zeros((1, len(months)), np.int64)
+            return cls(fixed, curved, within, *nobody, None)
         ages, age = X[:, tenure], np.zeros(1, np.int64)
         if len(X) > 1:
             ages, age = np.unique(ages, return_inverse=True)
         later = ages[:, None] + months
         cells = grid.cells_of(tenure, later)
-        return cls(fixed, within, age, cells - grid.starts[tenure], (cells, grid.within(cells, later)))
+        grown = cells, grid.within(cells, later)
+        return cls(fixed, curved, within, age, cells - grid.starts[tenure], grown)
 
     def first(self, steps: int) -> _Months:
         """The first steps alone, of what trees say."""
@@ -270,7 +283,9 @@ class _Months:
 
     def added(self, curves: Curves) -> Floats:
         """(r, T, n) totals of curves."""
-        still = curves.total(self.fixed, self.within).T[:, None]
+        found, some = curves.coefficients[0].take(self.fixed, axis=0), self.curved
+        found[:, some] = curves.at(self.fixed[:, some], self.within)
+        still = curves.summed(found).T[:, None]
         if self.grown is None:
             return np.broadcast_to(still, (len(still), self.tenure.shape[1], len(self.age)))
         aged = np.ascontiguousarray(curves.at(*self.grown).T).take(self.age, axis=2)

@@ -11,7 +11,11 @@ _NO_OVERFLOW = 700.0
 
 def logistic(logit: Floats) -> Floats:
     """Probability of any logit."""
-    return np.asarray(1 / (1 + np.exp(np.minimum(-logit, _NO_OVERFLOW))))
+    found = np.negative(logit, out=np.empty(np.shape(logit)))
+    np.minimum(found, _NO_OVERFLOW, out=found)
+    np.exp(found, out=found)
+    found += 1
+    return np.divide(1, found, out=found)
 
 
 def logit(probability: Floats, least: float) -> Floats:

@@ -153,8 +153,8 @@ class ResponseModels:
         new[:, 1:] = cells[:, 1:] != cells[:, :-1]
         customer, step = new.nonzero()
         again = self.accept.forest.reachable.take(cells[customer, step], axis=0)
-        totals = along.totals((left.take(customer, axis=0) & again)[:, None] & self._offered)
-        return logistic(months.spread(along, totals, new.cumsum().reshape(new.shape) - 1)).T
+        accepted = logistic(along.totals((left.take(customer, axis=0) & again)[:, None] & self._offered))
+        return months.spread(along, accepted, new.cumsum().reshape(new.shape) - 1).T
 
     @cached_property
     def _forests(self) -> list[Forest]:
@@ -266,11 +266,11 @@ class _Months:
         return replace(self, tenure=self.tenure[:, :steps], grown=None)
 
     def spread(self, along: Along, totals: Floats, row: Ints | None = None) -> Floats:
-        """(…, T, n) sums of every month.
+        """(…, T, n) what a forest by tenure says of every month.
 
         Args:
-            along: Of a forest by tenure.
-            totals: (m, …, places) its sums.
+            along: The forest.
+            totals: (m, …, places) of its sums.
             row: (n, T) which of them; None: a customer each.
         """
         place = along.place.take(self.tenure.T).take(self.age, axis=1)

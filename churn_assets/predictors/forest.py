@@ -141,12 +141,14 @@ class Along:
         stretches: The tree of every stretch as one of its own; every tree's first, then the others, by where they begin.
         tree: (stretches,) of the forest.
         before: (stretches - trees,) the stretch of the same tree that each of the others follows.
-        place: (cells,) how many stretches have begun there beside the first of every tree.
+        first: (places - 1,) the first of the others that begins at each place where some do.
+        place: (cells,) how many such places lie before each cell, or at it.
     """
 
     stretches: Forest
     tree: Ints
     before: Ints
+    first: Ints
     place: Ints
 
     @classmethod
@@ -159,13 +161,16 @@ class Along:
         before[of_tree[1:]] = of_tree[:-1]
         left = np.concatenate([words[0], words[cell + 1, changed]])
         stretches = Forest(forest.baseline, left[None], forest.values[tree])
-        return cls(stretches, tree, before[words.shape[1] :], cell.searchsorted(np.arange(len(words))))
+        begins, first = np.unique(cell, return_index=True)
+        place = begins.searchsorted(np.arange(len(words)))
+        return cls(stretches, tree, before[words.shape[1] :], first, place)
 
     def totals(self, leaves: BitWords) -> Floats:
-        """(…, trees) leaves that all else leaves -> (…, 1 + stretches - trees) sums, by `place` of the cell."""
+        """(…, trees) leaves that all else leaves -> (…, places) sums, by `place` of the cell."""
         terms = self.stretches.terms(leaves.take(self.tree, axis=-1) & self.stretches.reachable[0])
         trees = leaves.shape[-1]
-        found = np.empty((*leaves.shape[:-1], 1 + len(self.before)))
+        found = np.empty((*leaves.shape[:-1], 1 + len(self.first)))
         found[..., 0] = self.stretches.baseline + np.add.reduce(terms[..., :trees], axis=-1)
-        np.subtract(terms[..., trees:], terms.take(self.before, axis=-1), out=found[..., 1:])
+        changes = terms[..., trees:] - terms.take(self.before, axis=-1)
+        np.add.reduceat(changes, self.first, axis=-1, out=found[..., 1:])
         return np.cumsum(found, axis=-1, out=found)

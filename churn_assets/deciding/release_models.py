@@ -147,10 +147,10 @@ class ReleaseModels:
         """Outlooks from the models alone; arguments as in `outlooks`."""
         prior, again = np.array(prior_offers, np.float64), len(self.process.recent_at) - 1
         left_open, tenure = self.responses.left_open, self.schema.tenure_index
-        order = slice(None)
+        order = np.arange(len(X))
         if len(X) > CHUNK and tenure is not None:
             # Customers of one age share what the models say of it: they are asked about together.
-            order = np.argsort(X[:, tenure], kind="stable")
+            order = X[:, tenure].argsort(kind="stable")
             X, prior = X[order], prior[order]
         found = []
         for start in range(0, len(X), CHUNK):

@@ -264,7 +264,7 @@ def asked_about(
         problems: What is wrong.
     """
     raw = raw.renamed({})  # the caller's stays as it is
-    table = typed(raw, schema, problems, as_of=now.date())
+    table = typed(raw, schema, problems, as_of=now.date(), folded=False)
     columns = {role: name for role, name in schema.optional.columns.items() if name in raw.columns}
     opted_out, prior = np.zeros(len(raw)), np.zeros(len(raw))
     eligible = np.full(len(raw), None, dtype=object)

@@ -123,9 +123,7 @@ class ResponseModels:
             prior: (n,) other offers in the recent window before the first step; they expire as it moves on.
             again_steps: Steps for which acceptance after a recent contact is wanted; None: all.
         """
-        months = _Months.of(
-            self.grid, self._still, self._curved, self.schema.tenure_index, X, self._months
-        )
+        months = _Months.of(self.grid, self._still, self._curved, self.schema.tenure_index, X, self._months)
         left = np.bitwise_and.reduce(self._reachable.take(months.fixed, axis=0), axis=1)
         *risk_trees, effect_trees, accept_trees = np.split(left, self._ends, axis=1)
         *boosting, boosted = (
@@ -277,9 +275,11 @@ class _Months:
         which = np.arange(len(self.age)) if row is None else row.T
         width = totals.shape[-1]
         if totals.ndim == 2:
-            return totals.take(which * width + place)
+            return np.asarray(totals.take(which * width + place))
         others = totals.shape[1]
-        return totals.take(which * (others * width) + place + (np.arange(others) * width)[:, None, None])
+        return np.asarray(
+            totals.take(which * (others * width) + place + (np.arange(others) * width)[:, None, None])
+        )
 
     def added(self, curves: Curves) -> Floats:
         """(r, T, n) totals of curves."""

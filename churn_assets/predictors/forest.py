@@ -138,7 +138,7 @@ class Along:
     Every tree leaves the same leaves along some stretches of cells: it is asked once a stretch, and not once a cell.
 
     Attributes:
-        stretches: The tree of every stretch as one of its own; every tree's first, then the others, by where they begin.
+        stretches: The tree of every stretch as one of its own; every tree's first, then the others as they begin.
         tree: (stretches,) of the forest.
         before: (stretches - trees,) the stretch of the same tree that each of the others follows.
         first: (places - 1,) the first of the others that begins at each place where some do.

@@ -173,7 +173,8 @@ def decide_part_rows(
     frame, spend = _decisions(
         asked, decider, now, propensities=propensities, stopped=stopped, rollout=rollout
     )
-    frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
+    if not good.all():
+        frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
     told = ["decision", "policy", "release", "decided_at", "reasons"]
     frame[told] = frame[told].astype(object)  # also where nobody of the part was decided for

@@ -31,7 +31,7 @@ def between(least: float, values: Floats, most: float) -> Floats:
 
 def mean(values: Floats) -> Floats:
     """Over the first axis, in one order however many rows there are."""
-    total = values[0]
+    total = values[0].copy()
     for each in values[1:]:
-        total = total + each
+        total += each
     return np.asarray(total / len(values))

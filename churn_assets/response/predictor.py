@@ -169,12 +169,14 @@ class EffectPredictor:
         by_risk = idle + 2 * arms
         slopes = self.slopes.reshape(-1, *[1] * risk.ndim)
         base = logit(risk, LEAST)
-        moved = shifts[:by_risk] + (base - self.centre) * slopes[:by_risk]
+        moved = (base - self.centre) * slopes[:by_risk]
+        moved += shifts[:by_risk]
         unmoved = mean(logistic(moved[:idle] + base))
         churn = between(LEAST, risk + self.baseline_size * (unmoved - risk), 1 - LEAST)
         kept, driven = moved[idle : idle + arms], moved[idle + arms :]
         base = logit(churn, LEAST)
-        moved = shifts[by_risk:] + (base - self.centre) * slopes[by_risk:]
+        moved = (base - self.centre) * slopes[by_risk:]
+        moved += shifts[by_risk:]
         contacted = logistic(moved[: accepting + refusing] + base)
         waking = mean(logistic(moved[accepting + refusing :]))
         accepted, shifted = mean(contacted[:accepting]), mean(contacted[accepting:])

@@ -90,14 +90,6 @@ class Forest:
             reachable[:, number] &= word(below[0])
         return cls(baseline, reachable, values)
 
-    @classmethod
-    def joined(cls, forests: Sequence[Forest]) -> Forest:
-        """The sum of all forests over one grid; their trees follow each other."""
-        most = max(each.values.shape[1] for each in forests)
-        values = [np.pad(each.values, ((0, 0), (0, most - each.values.shape[1]))) for each in forests]
-        reachable = np.concatenate([each.reachable for each in forests], axis=1)
-        return cls(sum(each.baseline for each in forests), reachable, np.concatenate(values))
-
     def left_by(self, cells: Ints) -> BitWords:
         """(…, f) cells of f features -> (…, trees) leaves that all of them leave."""
         return np.asarray(np.bitwise_and.reduce(self.reachable.take(cells, axis=0), axis=-2))

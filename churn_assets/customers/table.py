@@ -109,7 +109,8 @@ class CustomerTable:
 
     Attributes:
         frame: One row a customer, the newest of a panel: `customer_id` (text), `churned` (int8, if known), `fold`
-            (int8) and the schema's features (float64, or text with None for a blank); `row_date` (UTC), of a panel.
+            (int8; not where customers are only decided for) and the schema's features (float64, or text with None for a
+            blank); `row_date` (UTC), of a panel.
         schema: What the columns mean.
         source: The file it was read from; None for a table that was handed over in memory.
         history: Of a panel, all its rows, each as if it were a customer of its own; `churned` is NaN where it is not
@@ -156,7 +157,8 @@ class CustomerTable:
     @property
     def fold(self) -> NDArray[np.int8]:
         """The fold of each customer, (n,) int8."""
-        return np.asarray(self.frame[FOLD], dtype=np.int8)
+        known = FOLD in self.frame.columns
+        return np.asarray(self.frame[FOLD] if known else self.schema.fold_of(self.ids), dtype=np.int8)
 
     @property
     def held_out(self) -> NDArray[np.bool_]:
@@ -552,10 +554,11 @@ def typed(
     *,
     as_of: date | pd.DatetimeIndex | None = None,
     labelled: bool = False,
+    folded: bool = True,
 ) -> CustomerTable:
     """As `prepare`, but every row of a panel; rows that are wrong go to `problems`, and what they hold means nothing.
 
-    `as_of` may be a day for each row.
+    `as_of` may be a day for each row; `folded`: whether the folds are written down, which learning alone needs.
 
     Raises:
         CustomerTableError: A column is missing, or stands under a name that looks like another one.
@@ -578,7 +581,8 @@ def typed(
     if labelled and schema.label.column in raw.columns and schema.label.meanings:
         known_labels = _labels(raw, schema, problems)
         columns |= {} if known_labels is None else {CHURNED: known_labels}
-    columns[FOLD] = schema.fold_of(columns[ID])
+    if folded:
+        columns[FOLD] = schema.fold_of(columns[ID])
     for feature in schema.features:
         columns[feature.name] = _values(
             raw, feature, schema, problems, day if feature.name in dated else None

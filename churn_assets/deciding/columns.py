@@ -207,11 +207,12 @@ def reasons_in_words(decided: DecisionColumns, menu: Menu, told: Told) -> list[s
     kind, about = _kinds(decided)
     base = len(RULES) + 1
     place = base ** np.arange(decided.forbidden.shape[1])
-    key = np.stack([decided.forbidden @ place, decided.assigned, kind, about])
-    distinct, first, group = np.unique(key, axis=1, return_index=True, return_inverse=True)
-    lines = [
-        _line(decided, row, menu, told, *distinct[2:, at].tolist()) for at, row in enumerate(first.tolist())
-    ]
+    rules = np.unique(decided.forbidden @ place, return_inverse=True)[1]
+    key = np.ravel_multi_index(
+        (rules, decided.assigned, kind, about), (len(rules) + 1, len(ASSIGNED), _WAIT + 1, len(menu))
+    )
+    _, first, group = np.unique(key, return_index=True, return_inverse=True)
+    lines = [_line(decided, row, menu, told, int(kind[row]), int(about[row])) for row in first.tolist()]
     rows = np.arange(len(decided))
     one, two, three = (getattr(decided, name)[rows, about] for name in _SAID)
     risk, two = told.figure(decided.risk), told.figure(two)

@@ -26,7 +26,7 @@ from churn_assets.offers.eligibility import Eligibility
 
 DIGEST_BYTES = 16
 
-CHUNK = 128
+CHUNK = 192
 """Customers whose outlooks are computed at once: what they need stays in the processor's cache."""
 
 
@@ -146,7 +146,12 @@ class ReleaseModels:
     def compute(self, X: Floats, prior_offers: Sequence[int]) -> Outlooks:
         """Outlooks from the models alone; arguments as in `outlooks`."""
         prior, again = np.array(prior_offers, np.float64), len(self.process.recent_at) - 1
-        left_open = self.responses.left_open
+        left_open, tenure = self.responses.left_open, self.schema.tenure_index
+        order = np.arange(len(X))
+        if len(X) > CHUNK and tenure is not None:
+            # Customers of one age share what the models say of it: they are asked about together.
+            order = X[:, tenure].argsort(kind="stable")
+            X, prior = X[order], prior[order]
         found = []
         for start in range(0, len(X), CHUNK):
             rows = X[start : start + CHUNK]
@@ -160,7 +165,11 @@ class ReleaseModels:
             n = len(made)
             made["logits"] = self.logits(made, [IDLE] * n, [0] * n, own_arms(made), 0.0)
             found.append(made)
-        return found[0] if len(found) == 1 else np.concatenate([self.known.outlooks[:0], *found])
+        if len(found) == 1:
+            return found[0]
+        out = np.empty(len(X), self.known.outlooks.dtype)
+        out[order] = np.concatenate([self.known.outlooks[:0], *found])
+        return out
 
     def preferred(
         self,

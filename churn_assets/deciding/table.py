@@ -173,7 +173,8 @@ def decide_part_rows(
     frame, spend = _decisions(
         asked, decider, now, propensities=propensities, stopped=stopped, rollout=rollout
     )
-    frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
+    if not good.all():
+        frame = frame.set_axis(np.flatnonzero(good)).reindex(range(len(raw)))
     undecided = ~good
     told = ["decision", "policy", "release", "decided_at", "reasons"]
     frame[told] = frame[told].astype(object)  # also where nobody of the part was decided for
@@ -264,7 +265,7 @@ def asked_about(
         problems: What is wrong.
     """
     raw = raw.renamed({})  # the caller's stays as it is
-    table = typed(raw, schema, problems, as_of=now.date())
+    table = typed(raw, schema, problems, as_of=now.date(), folded=False)
     columns = {role: name for role, name in schema.optional.columns.items() if name in raw.columns}
     opted_out, prior = np.zeros(len(raw)), np.zeros(len(raw))
     eligible = np.full(len(raw), None, dtype=object)

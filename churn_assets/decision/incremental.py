@@ -100,17 +100,19 @@ class OneOffer:
         self.frailties = [each.frailty for each in at]
         self.types = [slice(end - len(each), end) for end, each in zip(ends, types, strict=True)]
         self.share = np.concatenate([each.share for each in types])
-        self.decays = [each.effect_decay for each in at]
+        decays = [[each.effect_decay] * len(own) for each, own in zip(at, types, strict=True)]
+        self.decay = np.concatenate(decays)[:, None, None]
         self.discount = process.discount_factor ** np.arange(
             1 + max(process.horizon, process.window, *process.running_steps)
         )
         self.paid, given = process.margin * process.step_months, process.months_in_window[0]
         self.last = process.margin * (process.value_horizon_months - process.step_months)
         usual = np.full((process.window, 2 * (process.n_arms - 1)), self.paid)
-        self.pays = np.concatenate([usual, given], axis=1)[..., None]
+        as_of_contact = self.discount[: process.window, None, None, None, None]
+        self.pays = np.concatenate([usual, given], axis=1)[..., None, None, None] * as_of_contact
         self.durations, self.duration = np.unique(process.running_steps[1:], return_inverse=True)
         self.contact_cost, self.given_once = (
-            each[1:, None] for each in (process.menu.contact_cost, process.menu.given_once)
+            each[1:, None, None] for each in (process.menu.contact_cost, process.menu.given_once)
         )
 
     @cached_property
@@ -131,14 +133,13 @@ class OneOffer:
     def owed(self) -> list[Floats]:
         """(T,) by duration: owed at the horizon of a unit a month, less what it gives in steps after the horizon.
 
-        By step of the contact; as of the end of the benefit or of the window, the later.
+        By step of the contact, and as of it.
         """
         process, to_go, found = self.process, np.arange(self.process.horizon, 0, -1), []
         for steps in self.durations.tolist():
             left = np.maximum(steps - to_go, 0)
             afterwards = np.append(0.0, self.discount.cumsum())[left]
-            owed = process.step_months * self.discount[to_go] * (left - afterwards)
-            found.append(owed / self.discount[max(steps, process.window)])
+            found.append(process.step_months * self.discount[to_go] * (left - afterwards))
         return found
 
 
@@ -149,6 +150,8 @@ class Worths:
     the horizon is followed on through steps in which nobody leaves, at a worth that makes up for them: one formula then
     holds at every step.
 
+    Customers are the last axis of all that is computed: steps on the way are then neighbours in memory.
+
     Attributes:
         monthly: (n, K) money that each arm gives a month.
 
@@ -158,20 +161,31 @@ class Worths:
     """
 
     def __init__(self, responses: PredictedResponses, rules: OneOffer) -> None:
-        self._rules, self._price = rules, responses.price[:, None, None]
-        self._risk = responses.risk[:, 0]
+        self._rules, self._price = rules, responses.price
         self.monthly = rules.process.menu.monthly(responses.price)
-        horizon, ends = rules.process.horizon, rules.types[1:]
-        left, worth = self._by_type(responses, 0, horizon)
-        worth *= left[:, :, None, :-1]
-        self._left = in_order(left)
-        self._means = np.empty((len(left), worth.shape[2], horizon + len(ends)))
-        certain = np.maximum(self._left[:, None, :-1], _UNREACHED)
-        np.divide(in_order(worth), certain, out=self._means[..., :horizon])
-        for each in range(1, 1 + len(ends)):
-            left, worth = self._by_type(responses, each, 1)
-            worth *= left[:, :, None, :1]
-            self._means[..., horizon + each - 1] = in_order(worth[..., 0])
+        self._risk, self._accepted, self._refused = (
+            np.ascontiguousarray(each.T)
+            for each in (responses.risk, responses.churn_if_accepted, responses.churn_if_refused)
+        )
+        horizon, (first, *ends) = rules.process.horizon, rules.types
+        self._of_types = risk_of_types(self._risk[None], rules.frailties)
+        self._base = self._stays()
+        self._left_of = self._who_is_left()
+        self._idle = self._idle_worth()
+        worth = self._worth(first, horizon)
+        worth *= self._left_of[first, :-1]
+        self._left = in_order(self._left_of[None, first])[0]
+        self._means = np.empty((len(worth), horizon + len(ends), len(responses.price)))
+        certain = np.maximum(self._left[:-1], _UNREACHED)
+        np.divide(in_order(worth), certain, out=self._means[:, :horizon])
+        if not ends:
+            return
+        others = slice(first.stop, None)
+        worth = self._worth(others, 1)
+        worth *= self._left_of[others, :1]
+        for each, types in enumerate(ends):
+            own = slice(types.start - first.stop, types.stop - first.stop)
+            self._means[:, horizon + each] = in_order(worth[:, own, 0])
 
     def gained(self, acceptance: Floats) -> tuple[Floats, Floats]:
         """Value and spend that each arm adds.
@@ -185,138 +199,135 @@ class Worths:
         rules, steps, means = self._rules, acceptance.shape[1], self._means
         arms, horizon = acceptance.shape[2], rules.process.horizon
         if steps < horizon:
-            means = np.concatenate([means[..., :steps], means[..., horizon:]], axis=-1)
-        q = acceptance.swapaxes(1, 2)
-        if means.shape[-1] > steps:
-            q = np.concatenate([q, *[q[..., :1]] * (means.shape[-1] - steps)], axis=-1)
-        accepted, refused = means[:, 1 : 1 + arms], means[:, 1 + arms : 1 + 2 * arms]
-        spent = means[:, 1 + 2 * arms :] * self.monthly[:, 1:, None]
+            means = np.concatenate([means[:, :steps], means[:, horizon:]], axis=1)
+        q = acceptance.T
+        if means.shape[1] > steps:
+            q = np.concatenate([q, *[q[:, :1]] * (means.shape[1] - steps)], axis=1)
+        accepted, refused = means[1 : 1 + arms], means[1 + arms : 1 + 2 * arms]
+        spent = means[1 + 2 * arms :] * self.monthly.T[1:, None]
         spent += rules.given_once
         spent *= q
         spent += rules.contact_cost
         value = accepted - refused
         value *= q
         value += refused
-        value -= means[:, :1]
+        value -= means[:1]
         value *= self._price
         value -= spent
-        return value, spent
+        return value.transpose(2, 0, 1), spent.transpose(2, 0, 1)
 
     @property
     def survival(self) -> Floats:
         """(n, T) discounted chance to survive each step without contact, at the first of the projections."""
-        stays = self._left[:, 1:] / np.maximum(self._left[:, :-1], _UNREACHED)
-        return np.asarray(self._rules.process.discount_factor * stays)
+        stays = self._left[1:] / np.maximum(self._left[:-1], _UNREACHED)
+        return np.asarray(self._rules.process.discount_factor * stays.T)
 
     @property
     def staying(self) -> Floats:
         """(n,) what it is about worth, in money, that a customer certainly stays for the label window."""
-        left = 1 - self._risk
-        return np.asarray(self._price[:, 0, 0] * self._means[:, 0, 0] / np.maximum(left, _UNREACHED))
+        return np.asarray(self._price * self._means[0, 0] / np.maximum(1 - self._risk[0], _UNREACHED))
 
     @property
     def reached(self) -> Floats:
         """(n, T) discounted chance to be a customer at each step without contact, at the first of the projections."""
-        return np.asarray(self._left[:, :-1] * self._rules.discount[: self._left.shape[1] - 1])
+        return np.asarray(self._left[:-1].T * self._rules.discount[: len(self._left) - 1])
 
-    def _by_type(self, responses: PredictedResponses, at: int, steps: int) -> tuple[Floats, Floats]:
-        """(n, J, T + 1) customers of each type who are left without contact, and worths (n, J, 3 K - 2, steps).
+    def _stays(self) -> Floats:
+        """(J, T and beyond, n) chances of all types to survive a step without contact, 1 beyond the horizon."""
+        rules, process, risk = self._rules, self._rules.process, self._risk[None]
+        idle = staying(risk, risk, self._of_types)[0]
+        # Somebody always stays: what is to come is known by what it is worth to those who are left.
+        self._window = np.maximum(idle, _SURELY, out=idle)
+        beyond = max(process.window, int(rules.durations[-1]))
+        base = np.empty((len(idle), process.horizon + beyond, idle.shape[-1]))
+        base[:, process.horizon :] = 1.0
+        np.power(idle, process.step_months / process.window_months, out=base[:, : process.horizon])
+        return base
+
+    def _who_is_left(self) -> Floats:
+        """(J, T + 1, n) customers of all types who are left without contact."""
+        horizon = self._rules.process.horizon
+        left = np.empty((len(self._base), horizon + 1, self._base.shape[-1]))
+        left[:, 0], left[:, 1:] = self._rules.share[:, None], self._base[:, :horizon]
+        return left.cumprod(axis=1)
+
+    def _idle_worth(self) -> Floats:
+        """(J, T + window, n) worth of a unit of price of a customer of all types who is idle."""
+        rules, left, horizon = self._rules, self._left_of, self._rules.process.horizon
+        worth = np.empty((len(left), horizon + len(rules.beyond), left.shape[-1]))
+        worth[:, horizon:] = rules.beyond[:, None]
+        coming = left[:, 1:] * rules.coming[:, None]
+        now = left[:, :-1] * rules.discount[:horizon, None]
+        np.divide(
+            coming[:, ::-1].cumsum(axis=1)[:, ::-1],
+            np.maximum(now, _GONE),
+            out=worth[:, :horizon],
+        )
+        return worth
+
+    def _worth(self, types: slice, steps: int) -> Floats:
+        """(3 K - 2, J, steps, n) worths of some types.
 
         Of a unit of price: idle, each arm accepted, each refused. Of a unit a month: what each arm gives.
 
         Args:
-            responses: of n customers.
-            at: which projection; its types are J.
+            types: J of all.
             steps: at which first steps the offer may be made.
         """
-        rules, process = self._rules, self._rules.process
-        horizon, window, used = process.horizon, process.window, 2 * (process.n_arms - 1)
-        base, stays, kept_on = self._stays(responses, at, steps)
-        left = np.empty((*base.shape[:2], horizon + 1))
-        left[..., 0], left[..., 1:] = rules.share[rules.types[at]], base[..., :horizon]
-        left = left.cumprod(axis=-1)
-        idle = self._idle(left)
-        worths = np.empty((*stays.shape[:2], 1 + stays.shape[2], steps))
-        worths[:, :, 0] = idle[..., :steps]
-        worth = worths[:, :, 1:]
-        worth[:, :, :used] = idle[:, :, None, window : window + steps]
-        worth[:, :, used:] = self._given_later(base, steps)
-        if kept_on is not None:
-            worth[..., : kept_on.shape[-1]] *= kept_on
-        for age in reversed(range(window)):
-            worth *= process.discount_factor
-            worth += rules.pays[age]
-            worth *= stays[..., age : age + steps]
-        return left, worths
+        rules, process, idle = self._rules, self._rules.process, self._idle[types]
+        window, offers = process.window, process.n_arms - 1
+        stays, kept_on = self._stays_contacted(types, steps)
+        worths = np.empty((1 + 3 * offers, len(idle), steps, idle.shape[-1]))
+        worths[0], worth = idle[:, :steps], worths[1:]
+        # All as of the contact, so that no step on the way back discounts anew.
+        worth[: 2 * offers] = idle[:, window : window + steps] * rules.discount[window]
+        worth[2 * offers :] = self._given_later(self._base[types], steps)
+        # What is given follows those who accept: the first of the chances to stay are theirs as well.
+        for some, chances, pays in (
+            (worth[: 2 * offers], slice(None), rules.pays[:, : 2 * offers]),
+            (worth[2 * offers :], slice(offers), rules.pays[:, 2 * offers :]),
+        ):
+            if kept_on is not None:
+                some[:, :, : kept_on.shape[2]] *= kept_on[chances]
+            for age in reversed(range(window)):
+                some += pays[age]
+                some *= stays[chances, :, age : age + steps]
+        return worths
 
-    def _stays(
-        self, responses: PredictedResponses, at: int, steps: int
-    ) -> tuple[Floats, Floats, Floats | None]:
-        """Chances to survive a step, and of the contacted to stay right after a window.
-
-        Args:
-            responses: of n customers.
-            at: which projection; its types are J.
-            steps: at which first steps the offer may be made.
+    def _stays_contacted(self, types: slice, steps: int) -> tuple[Floats, Floats | None]:
+        """Chances to survive a step after a contact, and to stay right after its window; arguments as of `_worth`.
 
         Returns:
-            (n, J, T and beyond) without contact, 1 beyond the horizon; (n, J, 3 K - 3, steps and a window) once an arm
-            is accepted, refused, accepted; (n, J, 3 K - 3, steps or fewer) chances of the contacted to stay right after
-            a window that ends within the horizon, None where what was kept stays kept.
+            (2 K - 2, J, steps and a window, n) once an arm is accepted, refused; (2 K - 2, J, steps or fewer, n) right
+            after a window that ends within the horizon, None where what was kept stays kept.
         """
-        rules, process, risk = self._rules, self._rules.process, responses.risk
-        decay, horizon, window = rules.decays[at], process.horizon, process.window
+        rules, process = self._rules, self._rules.process
+        decay, horizon, window = rules.decay[types], process.horizon, process.window
         seen = min(steps + window - 1, horizon)
-        accepted, refused = (
-            each[:, :seen].swapaxes(1, 2)
-            for each in (responses.churn_if_accepted, responses.churn_if_refused)
-        )
-        contacted = np.concatenate([accepted, refused, accepted], axis=1)
-        of_types = risk_of_types(risk, [rules.frailties[at]])
-        idle = staying(risk, risk, of_types)
-        of_window = staying(contacted, risk[:, None, :seen], of_types[:, :, None, :seen])
-        exponent = process.step_months / process.window_months
-        # Somebody always stays: what is to come is known by what it is worth to those who are left.
-        np.maximum(idle, _SURELY, out=idle)
-        base = np.ones((*idle.shape[:2], horizon + max(window, int(rules.durations[-1]))))
-        np.power(idle, exponent, out=base[..., :horizon])
-        stays = np.ones((*of_window.shape[:3], steps + window - 1))
-        np.power(of_window, exponent, out=stays[..., :seen])
-        if not decay:
-            return base, stays, None
-        kept_on = np.minimum(
-            idle[:, :, None, window - 1 : seen] / np.maximum(of_window[..., window - 1 :], _UNREACHED), 1.0
-        )
+        contacted = np.concatenate([self._accepted[:, :seen], self._refused[:, :seen]])
+        of_window = staying(contacted, self._risk[None, :seen], self._of_types[:, types, :seen])
+        stays = np.empty((*of_window.shape[:2], steps + window - 1, of_window.shape[-1]))
+        stays[:, :, seen:] = 1.0
+        np.power(of_window, process.step_months / process.window_months, out=stays[:, :, :seen])
+        if not decay.any():
+            return stays, None
+        idle = self._window[types, window - 1 : seen]
+        kept_on = np.minimum(idle / np.maximum(of_window[:, :, window - 1 :], _UNREACHED), 1.0)
         kept_on *= decay
         kept_on += 1 - decay
-        return base, stays, kept_on
-
-    def _idle(self, left: Floats) -> Floats:
-        """(n, J, T + window) worth of a unit of price of a customer who is idle, by (n, J, T + 1) who is left."""
-        rules, horizon = self._rules, left.shape[-1] - 1
-        worth = np.empty((*left.shape[:2], horizon + len(rules.beyond)))
-        worth[..., horizon:] = rules.beyond
-        coming = left[..., 1:] * rules.coming
-        now = left[..., :-1] * rules.discount[:horizon]
-        np.divide(
-            coming[..., ::-1].cumsum(axis=-1)[..., ::-1],
-            np.maximum(now, _GONE),
-            out=worth[..., :horizon],
-        )
-        return worth
+        return stays, kept_on
 
     def _given_later(self, base: Floats, steps: int) -> Floats:
-        """(n, J, 1 or K - 1, steps) what arms give of a unit a month after the window, and owe at the horizon."""
+        """(1 or K - 1, J, steps, n) what arms give of a unit a month after the window, and owe at the horizon."""
         rules, process = self._rules, self._rules.process
-        later = np.empty((*base.shape[:2], len(rules.owed), steps))
+        later = np.empty((len(rules.owed), len(base), steps, base.shape[-1]))
         for place, duration in enumerate(rules.durations.tolist()):
-            worth = rules.owed[place][:steps]
+            worth = rules.owed[place][:steps, None]
             for age in reversed(range(process.window, duration)):
-                worth = process.discount_factor * worth
-                worth += process.step_months
-                worth = worth * base[..., age : age + steps]
-            later[:, :, place] = worth
-        return later if len(rules.owed) == 1 else later.take(rules.duration, axis=2)
+                worth = worth + process.step_months * rules.discount[age]
+                worth = worth * base[:, age : age + steps]
+            later[place] = worth
+        return later if len(rules.owed) == 1 else later.take(rules.duration, axis=0)
 
 
 def relapse(risk: Floats, churn: Floats, decay: npt.ArrayLike) -> Floats:
@@ -390,7 +401,7 @@ def waiting_later(
     """`value_of_waiting` at every step, of (n, K - 1, T) values and spends and (n, T) discounted survival."""
     reached = np.ones_like(survival)
     np.cumprod(survival[:, :-1], axis=1, out=reached[:, 1:])
-    best = _best_later(value, spend, reached, budget_prices)
+    best = _best_later(value, spend, reached, budget_prices).T
     later = np.zeros_like(best)
     later[:, :-1] = np.maximum.accumulate(best[:, :0:-1], axis=1)[:, ::-1]
     # Whoever is reached with no chance that a number can tell from none gains nothing by waiting.
@@ -405,11 +416,13 @@ def waiting_first(
     budget_prices: npt.NDArray[np.floating],
 ) -> Floats:
     """(n, J) `value_of_waiting` at the first step alone, by (n, T) discounted chances to reach every step."""
-    return np.asarray(_best_later(value, spend, reached, budget_prices)[:, 1:].max(axis=1, initial=0.0))
+    return np.asarray(_best_later(value, spend, reached, budget_prices)[:, 1:].max(axis=1, initial=0.0).T)
 
 
 _UNREACHED = 1e-200
 _GONE = 1e-300
+_AT_ONCE = 1 << 16
+"""Numbers that are made at once, so that they stay in the processor's cache."""
 _SURELY = 1e-17
 """Added to 1 it makes no difference."""
 
@@ -428,8 +441,13 @@ def _best_later(
     reached: Floats,
     budget_prices: npt.NDArray[np.floating],
 ) -> Floats:
-    """(n, T, J) what the best offer at each step adds, as seen from the first step."""
-    net = value[..., None] - budget_prices * spend[..., None]
-    best = net.max(axis=1, initial=0.0)
-    best *= reached[:, :, None]
-    return np.asarray(best)
+    """(J, T, n) what the best offer at each step adds, as seen from the first step."""
+    gained, spent = (np.ascontiguousarray(each.transpose(1, 2, 0), np.float64) for each in (value, spend))
+    best = np.empty((len(budget_prices), *gained.shape[1:]))
+    some = max(1, _AT_ONCE // max(gained.size, 1))
+    for start in range(0, len(best), some):
+        net = budget_prices[start : start + some, None, None, None] * spent
+        np.subtract(gained, net, out=net)
+        net.max(axis=1, initial=0.0, out=best[start : start + some])
+    best *= reached.T
+    return best

@@ -5,7 +5,6 @@ The same for one customer and for many, to the last bit: tables, gates, off-poli
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -16,7 +15,7 @@ from churn_assets.customers.schema import CustomerSchema, FeatureSpec
 from churn_assets.decision.incremental import PredictedResponses
 from churn_assets.decision.process import Floats, Ints, RetentionProcess
 from churn_assets.predictors.curves import Curves
-from churn_assets.predictors.forest import BitWords, Forest
+from churn_assets.predictors.forest import Along, BitWords, Forest
 from churn_assets.predictors.grid import Grid, union
 from churn_assets.predictors.probability import logistic
 from churn_assets.risk.predictor import RiskPredictor, risk_of
@@ -124,57 +123,69 @@ class ResponseModels:
             prior: (n,) other offers in the recent window before the first step; they expire as it moves on.
             again_steps: Steps for which acceptance after a recent contact is wanted; None: all.
         """
-        months = _Months.of(self.grid, self._still, self.schema.tenure_index, X, self._months)
+        months = _Months.of(self.grid, self._still, self._curved, self.schema.tenure_index, X, self._months)
         left = np.bitwise_and.reduce(self._reachable.take(months.fixed, axis=0), axis=1)
-        of_churn = self._churn.values.shape[0]
-        lines = months.added(self._curves)
-        trees = months.spread(self._churn, left[:, :of_churn], self._sums)
-        spline = () if self.risk.spline is None else (lines[..., 0],)
-        boosting = () if self.risk.boosting is None else (trees[..., 0],)
-        risk, accepted, refused = self.effect.combined(
-            risk_of([*spline, *boosting]), lines[..., len(spline) :], trees[..., -1]
+        *risk_trees, effect_trees, accept_trees = np.split(left, self._ends, axis=1)
+        *boosting, boosted = (
+            months.spread(along, along.totals(leaves))
+            for along, leaves in zip(self._churn, [*risk_trees, effect_trees], strict=True)
         )
-        carried, left = prior[:, None] * self._carried, left[:, of_churn:]
-        acceptance = self._acceptance(months, left, carried)
+        lines = months.added(self._curves)
+        spline = [] if self.risk.spline is None else [lines[0]]
+        found = self.effect.combined(risk_of([*spline, *boosting]), lines[len(spline) :], boosted)
+        risk, accepted, refused = (each.T for each in found)
+        carried = prior[:, None] * self._carried
+        acceptance = self._acceptance(months, accept_trees, carried)
         steps = len(self._months) if again_steps is None else again_steps
         again = (
-            self._acceptance(months.first(steps), left, carried[:, :steps] + 1.0)
+            self._acceptance(months.first(steps), accept_trees, carried[:, :steps] + 1.0)
             if steps
             else acceptance[:, :0]
         )
         return PredictedResponses(X[:, self._price], risk, accepted, refused, acceptance, again)
 
-    def _sums(self, leaves: BitWords, _: Ints | slice) -> Floats:
-        """(m, trees) leaves -> (m, 1 or 2) of the risk's boosting, if any, and of what any contact does."""
-        terms, first = self._churn.terms(leaves), len(self._churn.values) - len(self.effect.boosted.values)
-        found = self.effect.boosted.baseline + np.add.reduce(terms[:, first:], axis=-1)
-        if self.risk.boosting is None:
-            return np.asarray(found[:, None])
-        return np.stack(
-            [self.risk.boosting.baseline + np.add.reduce(terms[:, :first], axis=-1), found], axis=-1
-        )
-
     def _acceptance(self, months: _Months, left: BitWords, recent: Floats) -> Floats:
         """(n, steps, K - 1) by leaves (n, trees) that customers leave and (n, steps) recent offers."""
-        forest = self.accept.forest
-        cells = self.grid.cells_of(self.accept.features, recent)
-
-        def accepted(leaves: BitWords, places: Ints | slice) -> Floats:
-            again = forest.reachable.take(cells.reshape(-1)[places], axis=0)
-            return logistic(forest.total((leaves & again)[:, None] & self._offered))
-
-        return months.spread(forest, left, accepted, cells)
+        along, cells = self._accepting, self.grid.cells_of(self.accept.features, recent)
+        new = np.ones(cells.shape, bool)
+        new[:, 1:] = cells[:, 1:] != cells[:, :-1]
+        customer, step = new.nonzero()
+        again = self.accept.forest.reachable.take(cells[customer, step], axis=0)
+        accepted = logistic(along.totals((left.take(customer, axis=0) & again)[:, None] & self._offered))
+        return months.spread(along, accepted, new.cumsum().reshape(new.shape) - 1).T
 
     @cached_property
-    def _churn(self) -> Forest:
-        """The trees of the risk, if any, then those of what any contact does."""
-        boosting = () if self.risk.boosting is None else (self.risk.boosting,)
-        return Forest.joined([*boosting, self.effect.boosted])
+    def _forests(self) -> list[Forest]:
+        """Of the risk, if any, of what any contact does, and of acceptance."""
+        boosting = [] if self.risk.boosting is None else [self.risk.boosting]
+        return [*boosting, self.effect.boosted, self.accept.forest]
 
     @cached_property
     def _reachable(self) -> BitWords:
-        """(cells, trees) of all trees: of churn, then of acceptance."""
-        return np.concatenate([self._churn.reachable, self.accept.forest.reachable], axis=1)
+        """(cells, trees) of all forests."""
+        return np.concatenate([each.reachable for each in self._forests], axis=1)
+
+    @cached_property
+    def _ends(self) -> Ints:
+        """Where each forest but the last ends among all trees."""
+        return np.cumsum([len(each.values) for each in self._forests])[:-1]
+
+    @cached_property
+    def _churn(self) -> list[Along]:
+        """The forests of churn by tenure."""
+        return [self._by_tenure(each) for each in self._forests[:-1]]
+
+    @cached_property
+    def _accepting(self) -> Along:
+        """Acceptance by tenure."""
+        return self._by_tenure(self.accept.forest)
+
+    def _by_tenure(self, forest: Forest) -> Along:
+        """By the cells of the tenure, which is never blank; by a single one where nobody ages."""
+        tenure, starts = self.schema.tenure_index, self.grid.starts
+        if tenure is None:
+            return Along.of(forest, np.bitwise_or.reduce(forest.reachable, axis=0)[None])
+        return Along.of(forest, forest.reachable[starts[tenure] : starts[tenure + 1] - 1])
 
     @cached_property
     def _curves(self) -> Curves:
@@ -202,86 +213,84 @@ class ResponseModels:
         return np.array([i for i in range(len(self.schema.features)) if i != self.schema.tenure_index])
 
     @cached_property
+    def _curved(self) -> Ints:
+        """Which of those are numbers."""
+        return np.flatnonzero(np.array(self.grid.levels).take(self._still) == 0)
+
+    @cached_property
     def _price(self) -> int:
         return self.schema.names.index(self.schema.monthly_revenue)
 
 
 @dataclass(frozen=True, eq=False)
 class _Months:
-    """n customers month by month: only their tenure moves, and most trees do not notice every month.
+    """n customers month by month: only their tenure moves, and many are of one age; A ages.
 
     Attributes:
         fixed: (n, f) cells of the features that do not change.
-        tenure: (n, T) cells of the tenure; None where nobody ages.
-        within: (n, f + T or f) how far into both.
-        shape: n, T.
+        curved: (c,) which of them are numbers: curves are constant within the cell of a category.
+        within: (n, c) how far into the cells of those.
+        age: (n,) which of the ages.
+        tenure: (A, T) cells of the tenure, counted from its first; 0 where nobody ages.
+        grown: (A, T) cells of the tenure as of the grid, and how far into them; None where nobody ages.
     """
 
     fixed: Ints
-    tenure: Ints | None
+    curved: Ints
     within: Floats
-    shape: tuple[int, int]
+    age: Ints
+    tenure: Ints
+    grown: tuple[Ints, Floats] | None
 
     @classmethod
-    def of(cls, grid: Grid, still: Ints, tenure: int | None, X: Floats, months: Ints) -> _Months:
-        fixed, values = grid.cells(X).take(still, axis=1), np.where(np.isnan(X), 0.0, X).take(still, axis=1)
-        shape = (len(X), len(months))
+    def of(
+        cls, grid: Grid, still: Ints, curved: Ints, tenure: int | None, X: Floats, months: Ints
+    ) -> _Months:
+        fixed, values = grid.cells(X).take(still, axis=1), X.take(still.take(curved), axis=1)
+        within = grid.within(fixed.take(curved, axis=1), np.where(np.isnan(values), 0.0, values))
         if tenure is None:
-            return cls(fixed, None, grid.within(fixed, values), shape)
-        later = X[:, tenure, None] + months
+            nobody = np.zeros(len(X), np.int64), np.zeros((1, len(months)), np.int64)
+            return cls(fixed, curved, within, *nobody, None)
+        ages, age = X[:, tenure], np.zeros(1, np.int64)
+        if len(X) > 1:
+            ages, age = np.unique(ages, return_inverse=True)
+        later = ages[:, None] + months
         cells = grid.cells_of(tenure, later)
-        places, values = np.concatenate([fixed, cells], axis=1), np.concatenate([values, later], axis=1)
-        return cls(fixed, cells, grid.within(places, values), shape)
+        grown = cells, grid.within(cells, later)
+        return cls(fixed, curved, within, age, cells - grid.starts[tenure], grown)
 
     def first(self, steps: int) -> _Months:
-        """The first steps alone."""
-        tenure = None if self.tenure is None else self.tenure[:, :steps]
-        return replace(self, tenure=tenure, shape=(self.shape[0], steps))
+        """The first steps alone, of what trees say."""
+        return replace(self, tenure=self.tenure[:, :steps], grown=None)
 
-    def spread(
-        self,
-        forest: Forest,
-        left: BitWords,
-        evaluate: Callable[[BitWords, Ints | slice], Floats],
-        others: Ints | None = None,
-    ) -> Floats:
-        """(n, T, …) an evaluation of leaves, made once for months in a row that leave the same.
+    def spread(self, along: Along, totals: Floats, row: Ints | None = None) -> Floats:
+        """(…, T, n) what a forest by tenure says of every month.
 
         Args:
-            forest: Whose leaves.
-            left: (n, trees) leaves that the customers leave by what does not change.
-            evaluate: (m, trees) leaves and their (m,) places in (n · T) to (m, …).
-            others: (n, T) further cells that may change by the month.
+            along: The forest.
+            totals: (m, …, places) of its sums.
+            row: (n, T) which of them; None: a customer each.
         """
-        if len(left) == 1 and self.tenure is not None:
-            # Of a single customer all months cost less than to find out which are alike.
-            return evaluate(left & forest.reachable.take(self.tenure[0], axis=0), _ALL)[None]
-        new = np.zeros(self.shape, bool)
-        new[:, 0] = True
-        if self.tenure is not None:
-            alike = forest.alike.take(self.tenure)
-            new[:, 1:] |= alike[:, 1:] != alike[:, :-1]
-        if others is not None:
-            new[:, 1:] |= others[:, 1:] != others[:, :-1]
-        places = new.reshape(-1).nonzero()[0]
-        leaves = left.take(places // self.shape[1], axis=0)
-        if self.tenure is not None:
-            leaves &= forest.reachable.take(self.tenure.reshape(-1).take(places), axis=0)
-        found = evaluate(leaves, places)
-        spread = found.take(new.reshape(-1).cumsum() - 1, axis=0)
-        return spread.reshape(*self.shape, *found.shape[1:])
+        place = along.place.take(self.tenure.T).take(self.age, axis=1)
+        which = np.arange(len(self.age)) if row is None else row.T
+        width = totals.shape[-1]
+        if totals.ndim == 2:
+            return np.asarray(totals.take(which * width + place))
+        others = totals.shape[1]
+        return np.asarray(
+            totals.take(which * (others * width) + place + (np.arange(others) * width)[:, None, None])
+        )
 
     def added(self, curves: Curves) -> Floats:
-        """(n, T, r) totals of curves."""
-        if self.tenure is None:
-            total = curves.total(self.fixed, self.within)
-            return np.broadcast_to(total[:, None], (*self.shape, total.shape[1]))
-        found = curves.at(np.concatenate([self.fixed, self.tenure], axis=1), self.within)
-        still = self.fixed.shape[1]
-        return np.asarray(curves.summed(found[:, :still])[:, None] + found[:, still:])
-
-
-_ALL = slice(None)
+        """(r, T, n) totals of curves."""
+        found, some = curves.coefficients[0].take(self.fixed, axis=0), self.curved
+        found[:, some] = curves.at(self.fixed[:, some], self.within)
+        still = curves.summed(found).T[:, None]
+        if self.grown is None:
+            return np.broadcast_to(still, (len(still), self.tenure.shape[1], len(self.age)))
+        aged = np.ascontiguousarray(curves.at(*self.grown).T).take(self.age, axis=2)
+        aged += still
+        return aged
 
 
 def _unlike(model: str, schema: CustomerSchema, expected: CustomerSchema) -> list[str]:

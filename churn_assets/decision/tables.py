@@ -259,7 +259,8 @@ def build_tables(
     for number, part in enumerate(found):
         rows = slice(number * CHUNK, number * CHUNK + CHUNK)
         acceptance[rows, :, 0, 1:], acceptance[rows, :, 1, 1:] = part.acceptance, part.acceptance_again
-    joined = [np.concatenate(parts) for parts in zip(*(part[:4] for part in found), strict=True)]
+    parts_of = zip(*(part[:4] for part in found), strict=True)
+    joined = [np.ascontiguousarray(np.concatenate(parts)) for parts in parts_of]
     price, risk, accepted, refused = joined if found else _nobody(horizon, arms)
     tenure = schema.tenure_index
     return ResponseTables(

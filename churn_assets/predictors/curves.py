@@ -68,7 +68,7 @@ class Curves:
         return cls(np.concatenate([each.intercept for each in curves]), np.concatenate(padded, axis=2))
 
     def at(self, cells: Ints, within: Floats) -> Floats:
-        """(…) places of one feature -> (…, r)."""
+        """(…) places -> (…, r)."""
         place = within[..., None]
         found: Floats = self.coefficients[-1].take(cells, axis=0)
         for power in self.coefficients[-2::-1]:

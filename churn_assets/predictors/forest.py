@@ -90,14 +90,6 @@ class Forest:
             reachable[:, number] &= word(below[0])
         return cls(baseline, reachable, values)
 
-    @classmethod
-    def joined(cls, forests: Sequence[Forest]) -> Forest:
-        """The sum of all forests over one grid; their trees follow each other."""
-        most = max(each.values.shape[1] for each in forests)
-        values = [np.pad(each.values, ((0, 0), (0, most - each.values.shape[1]))) for each in forests]
-        reachable = np.concatenate([each.reachable for each in forests], axis=1)
-        return cls(sum(each.baseline for each in forests), reachable, np.concatenate(values))
-
     def left_by(self, cells: Ints) -> BitWords:
         """(…, f) cells of f features -> (…, trees) leaves that all of them leave."""
         return np.asarray(np.bitwise_and.reduce(self.reachable.take(cells, axis=0), axis=-2))
@@ -118,11 +110,6 @@ class Forest:
     def _first(self) -> Ints:
         return np.asarray(np.arange(len(self.values)) * self.values.shape[1] - _EXPONENT_BIAS)
 
-    @cached_property
-    def alike(self) -> Ints:
-        """(cells,) a number by which cells that leave the same leaves of every tree are alike."""
-        return np.unique(self.reachable, axis=0, return_inverse=True)[1].reshape(-1)
-
     def predict(self, grid: Grid, X: Floats) -> Floats:
         """(n,) sums for the rows of (n, F), F being all features of the grid that the trees were built on."""
         found = [self.total(self.left_by(cells)) for cells, _ in grid.chunks(X)]
@@ -134,3 +121,48 @@ class Forest:
         everything = np.bitwise_or.reduce(self.reachable, axis=0)
         reachable = np.where((counterpart >= 0)[:, None], self.reachable[counterpart], everything)
         return Forest(self.baseline, reachable, self.values)
+
+
+@dataclass(frozen=True, eq=False)
+class Along:
+    """Sums of a forest at every cell of one feature, in order: from one to the next few of its trees change.
+
+    Every tree leaves the same leaves along some stretches of cells: it is asked once a stretch, and not once a cell.
+
+    Attributes:
+        stretches: The tree of every stretch as one of its own; every tree's first, then the others as they begin.
+        tree: (stretches,) of the forest.
+        before: (stretches - trees,) the stretch of the same tree that each of the others follows.
+        first: (places - 1,) the first of the others that begins at each place where some do.
+        place: (cells,) how many such places lie before each cell, or at it.
+    """
+
+    stretches: Forest
+    tree: Ints
+    before: Ints
+    first: Ints
+    place: Ints
+
+    @classmethod
+    def of(cls, forest: Forest, words: BitWords) -> Along:
+        """The form for cells that leave these leaves (cells, trees), one cell at least."""
+        cell, changed = (words[1:] != words[:-1]).nonzero()
+        tree = np.concatenate([np.arange(words.shape[1]), changed])
+        of_tree = np.argsort(tree, kind="stable")
+        before = np.empty_like(tree)
+        before[of_tree[1:]] = of_tree[:-1]
+        left = np.concatenate([words[0], words[cell + 1, changed]])
+        stretches = Forest(forest.baseline, left[None], forest.values[tree])
+        begins, first = np.unique(cell, return_index=True)
+        place = begins.searchsorted(np.arange(len(words)))
+        return cls(stretches, tree, before[words.shape[1] :], first, place)
+
+    def totals(self, leaves: BitWords) -> Floats:
+        """(…, trees) leaves that all else leaves -> (…, places) sums, by `place` of the cell."""
+        terms = self.stretches.terms(leaves.take(self.tree, axis=-1) & self.stretches.reachable[0])
+        trees = leaves.shape[-1]
+        found = np.empty((*leaves.shape[:-1], 1 + len(self.first)))
+        found[..., 0] = self.stretches.baseline + np.add.reduce(terms[..., :trees], axis=-1)
+        changes = terms[..., trees:] - terms.take(self.before, axis=-1)
+        np.add.reduceat(changes, self.first, axis=-1, out=found[..., 1:])
+        return np.cumsum(found, axis=-1, out=found)

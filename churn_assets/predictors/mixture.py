@@ -13,7 +13,10 @@ from churn_assets.predictors.probability import between, logistic, logit
 _LEAST = 1e-9
 """Probabilities are this far from 0 and 1 before their logit is taken."""
 _EDGE = 21.0
+"""No logit of a probability so far from 0 and 1 lies beyond."""
 _GRID = 1025
+_LOGITS = np.linspace(-_EDGE, _EDGE, _GRID)
+_CELLS_A_UNIT = (_GRID - 1) / (2 * _EDGE)
 
 
 class Nodes(NamedTuple):
@@ -49,8 +52,11 @@ def spread_each(probability: Floats, sds: tuple[float, ...], nodes: Nodes) -> Fl
     centre = logit(probability, _LEAST)
     found = np.empty((len(centre), len(sds), len(nodes.at), *centre.shape[1:]))
     others = found[:, :, 1:]
+    cell = ((centre + _EDGE) * _CELLS_A_UNIT).astype(np.int64)
+    within = centre - _LOGITS.take(cell)
     for place, sd in enumerate(sds):
-        moved = centre + np.interp(centre, *_shifts(sd, nodes))
+        shift, slope = _shifts(sd, nodes)
+        moved = centre + (slope.take(cell) * within + shift.take(cell))
         for each, at in enumerate(nodes.at[1:]):
             np.add(moved, sd * at, out=others[:, place, each])
     others[:] = logistic(others)
@@ -63,8 +69,8 @@ def spread_each(probability: Floats, sds: tuple[float, ...], nodes: Nodes) -> Fl
 
 @lru_cache(maxsize=64)
 def _shifts(sd: float, nodes: Nodes) -> tuple[Floats, Floats]:
-    """Logits of a mean, and what to add to them so that the types have it."""
-    mean = np.linspace(-_EDGE, _EDGE, _GRID)
+    """What to add to the `_LOGITS` of a mean so that the types have it, and how it rises from each to the next."""
+    mean = _LOGITS
     low, high = np.full(_GRID, -4 - sd * sd), np.full(_GRID, 4 + sd * sd)
     aimed = logistic(mean)
     for _ in range(45):
@@ -74,4 +80,5 @@ def _shifts(sd: float, nodes: Nodes) -> tuple[Floats, Floats]:
         ]
         above = np.sum(each, axis=0) > aimed
         low, high = np.where(above, low, tried), np.where(above, tried, high)
-    return mean, (low + high) / 2
+    shift = (low + high) / 2
+    return shift, np.append(np.diff(shift) / np.diff(mean), 0.0)

@@ -11,7 +11,11 @@ _NO_OVERFLOW = 700.0
 
 def logistic(logit: Floats) -> Floats:
     """Probability of any logit."""
-    return np.asarray(1 / (1 + np.exp(np.minimum(-logit, _NO_OVERFLOW))))
+    found = np.negative(logit, out=np.empty(np.shape(logit)))
+    np.minimum(found, _NO_OVERFLOW, out=found)
+    np.exp(found, out=found)
+    found += 1
+    return np.divide(1, found, out=found)
 
 
 def logit(probability: Floats, least: float) -> Floats:
@@ -26,8 +30,8 @@ def between(least: float, values: Floats, most: float) -> Floats:
 
 
 def mean(values: Floats) -> Floats:
-    """Over the last axis, in one order however many rows there are."""
-    total = values[..., 0]
-    for each in range(1, values.shape[-1]):
-        total = total + values[..., each]
-    return np.asarray(total / values.shape[-1])
+    """Over the first axis, in one order however many rows there are."""
+    total = values[0].copy()
+    for each in values[1:]:
+        total += each
+    return np.asarray(total / len(values))

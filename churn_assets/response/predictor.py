@@ -152,40 +152,43 @@ class EffectPredictor:
             rows = slice(start, start + CHUNK)
             for cells, within in self.grid.chunks(X[rows]):
                 boosted = self.boosted.total(self.boosted.left_by(cells))
-                found = self.combined(risk[rows], self.curves.total(cells, within), boosted)
-                churn[rows], accepted[rows], refused[rows] = found
+                found = self.combined(risk[rows], self.curves.total(cells, within).T, boosted)
+                churn[rows], accepted[rows], refused[rows] = (each.T for each in found)
         return churn, accepted, refused
 
     def combined(self, risk: Floats, shifts: Floats, boosted: Floats) -> tuple[Floats, Floats, Floats]:
-        """Churn without contact (…), of those who accept and of those who refuse each arm (…, A - 1).
+        """Churn without contact (…), of those who accept and of those who refuse each arm (A - 1, …).
 
         Args:
             risk: (…) by the risk model.
-            shifts: (…, r) totals of the curves.
+            shifts: (r, …) totals of the curves.
             boosted: (…) what any contact does, by the trees.
         """
         idle, accepting, refusing, _ = self.counts
         arms = len(self.menu) - 1
         by_risk = idle + 2 * arms
+        slopes = self.slopes.reshape(-1, *[1] * risk.ndim)
         base = logit(risk, LEAST)
-        moved = shifts[..., :by_risk] + (base - self.centre)[..., None] * self.slopes[:by_risk]
-        unmoved = mean(logistic(moved[..., :idle] + base[..., None]))
+        moved = (base - self.centre) * slopes[:by_risk]
+        moved += shifts[:by_risk]
+        unmoved = mean(logistic(moved[:idle] + base))
         churn = between(LEAST, risk + self.baseline_size * (unmoved - risk), 1 - LEAST)
-        kept, driven = moved[..., idle : idle + arms], moved[..., idle + arms :]
+        kept, driven = moved[idle : idle + arms], moved[idle + arms :]
         base = logit(churn, LEAST)
-        moved = shifts[..., by_risk:] + (base - self.centre)[..., None] * self.slopes[by_risk:]
-        contacted = logistic(moved[..., : accepting + refusing] + base[..., None])
-        waking = mean(logistic(moved[..., accepting + refusing :]))
-        accepted, shifted = mean(contacted[..., :accepting]), mean(contacted[..., accepting:])
+        moved = (base - self.centre) * slopes[by_risk:]
+        moved += shifts[by_risk:]
+        contacted = logistic(moved[: accepting + refusing] + base)
+        waking = mean(logistic(moved[accepting + refusing :]))
+        accepted, shifted = mean(contacted[:accepting]), mean(contacted[accepting:])
         refused = (shifted + churn + (1 - churn) * waking) / 2
-        leaving = risk[..., None]
-        staying = 1 - leaving
-        either = (churn + boosted)[..., None] + leaving * kept + staying * driven
-        if_accepted = self.mediated[0] * (accepted - churn)[..., None] + leaving * self.accepting[0]
+        staying = 1 - risk
+        kept_on, driven_on = self.accepting.reshape(2, -1, *[1] * risk.ndim)
+        either = churn + boosted + risk * kept + staying * driven
+        if_accepted = self.mediated[0] * (accepted - churn) + risk * kept_on
         return (
             churn,
-            between(LEAST, either + if_accepted + staying * self.accepting[1], 1 - LEAST),
-            between(LEAST, either + self.mediated[1] * (refused - churn)[..., None], 1 - LEAST),
+            between(LEAST, either + if_accepted + staying * driven_on, 1 - LEAST),
+            between(LEAST, either + self.mediated[1] * (refused - churn), 1 - LEAST),
         )
 
     def on(self, finer: Grid) -> EffectPredictor:

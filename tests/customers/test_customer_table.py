@@ -1,5 +1,6 @@
 """Any customer table is read by config alone, and a wrong one is refused by column, row and value."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -197,6 +198,8 @@ def test_new_customers_are_read_with_the_pinned_schema(raw, config, tmp_path):
     prepared = prepare(new, table.schema)
     np.testing.assert_array_equal(prepared.X, table.X[:1])
     assert prepared.fold[0] == table.fold[0]
+    unwritten = replace(table, frame=table.frame.drop(columns="fold"))
+    assert unwritten.fold.tolist() == table.fold.tolist()
     with pytest.raises(CustomerTableError, match="no label"):
         _ = prepared.y
 

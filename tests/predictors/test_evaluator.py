@@ -9,7 +9,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from churn_assets.predictors.conversion import boosting_forest, cuts
 from churn_assets.predictors.curves import Curves
 from churn_assets.predictors.fitted import boosting_baseline, boosting_trees
-from churn_assets.predictors.forest import Forest
+from churn_assets.predictors.forest import Along, Forest
 from churn_assets.predictors.grid import FEW, Grid, edges_of, union
 
 
@@ -103,19 +103,37 @@ def test_a_row_lies_in_the_same_cells_alone_and_among_others():
     assert [grid.cells(X[i : i + 1])[0].tolist() for i in range(len(X))] == together.tolist()
 
 
-def test_joined_forests_and_curves_say_what_each_says():
-    (X, few), (_, many) = made_up(5, 1), made_up(31, 2)
-    edges = [
-        [node.edge for tree in boosting_trees(each) for node in tree if getattr(node, "feature", None) == f]
-        for each in (few, many)
-        for f in range(4)
-    ]
-    grid = Grid(edges_of([[*edges[f], *edges[4 + f]] for f in range(4)]), (0, 0, 0, 0))
-    forests = [Forest.build(boosting_trees(each), boosting_baseline(each), grid) for each in (few, many)]
-    assert Forest.joined(forests).predict(grid, X) == pytest.approx(
-        sum(each.predict(grid, X) for each in forests), abs=1e-12
-    )
+@pytest.mark.parametrize("leaves", [5, 31])
+def test_along_a_feature_trees_say_what_they_say_of_each_cell_alone_and_among_others(leaves):
+    X, boosting = made_up(leaves)
+    grid, forest = as_forest(boosting)
+    others = forest.left_by(grid.cells(X[:200])[:, 1:])
+    cells = np.arange(grid.starts[0], grid.starts[1])
+    along = Along.of(forest, forest.reachable[cells])
 
+    together = along.totals(others).take(along.place, axis=1)
+
+    expected = np.stack([forest.total(others & forest.reachable[cell]) for cell in cells], axis=1)
+    assert np.abs(together - expected).max() < 1e-13
+    assert len(np.unique(along.place)) > 3
+    assert len(along.tree) < len(cells) * len(forest.values)
+    alone = [along.totals(others[i : i + 1])[0].take(along.place).tolist() for i in range(40)]
+    assert alone == together[:40].tolist()
+
+
+def test_along_a_single_cell_trees_say_one_thing():
+    X, boosting = made_up(5)
+    grid, forest = as_forest(boosting)
+    leaves = forest.left_by(grid.cells(X[:50]))
+    along = Along.of(forest, np.bitwise_or.reduce(forest.reachable, axis=0)[None])
+
+    assert along.totals(leaves).tolist() == forest.total(leaves)[:, None].tolist()
+    assert along.place.tolist() == [0]
+
+
+def test_joined_curves_say_what_each_says():
+    X, _ = made_up(5)
+    grid = Grid(edges_of([[-0.5, 0.5], [0.1], [], [0.0, 1.0]]), (0, 0, 0, 0))
     curves = [
         Curves.build(lambda X, p=p: np.nan_to_num(X[:, :1]) * [1.0, p], degree, 4, grid)
         for degree, p in ((1, 2.0), (3, -1.0))

@@ -205,9 +205,7 @@ def reasons_in_words(decided: DecisionColumns, menu: Menu, told: Told) -> list[s
         told: As what risks are told.
     """
     kind, about = _kinds(decided)
-    base = len(RULES) + 1
-    place = base ** np.arange(decided.forbidden.shape[1])
-    rules = np.unique(decided.forbidden @ place, return_inverse=True)[1]
+    rules = rows_alike(decided.forbidden, len(RULES) + 1)
     key = np.ravel_multi_index(
         (rules, decided.assigned, kind, about), (len(rules) + 1, len(ASSIGNED), _WAIT + 1, len(menu))
     )
@@ -221,6 +219,21 @@ def reasons_in_words(decided: DecisionColumns, menu: Menu, told: Told) -> list[s
     one = np.where(kind == _RAISES, two, np.where(kind == _ARM, one, three))
     figures = (each.tolist() for each in (group.reshape(-1), risk, one, two, three))
     return [lines[each](*values) for each, *values in zip(*figures, strict=True)]
+
+
+def rows_alike(codes: Ints, base: int) -> Ints:
+    """(m,) a number of each of m rows of codes (m, K) below `base`, the same for rows that are the same.
+
+    >>> rows_alike(np.array([[1, 0], [0, 2], [1, 0]]), 3).tolist()
+    [0, 1, 0]
+    """
+    found = np.zeros(len(codes), np.int64)
+    at_once = int(np.log(2**62 / max(len(codes), 1)) / np.log(base))  # columns whose codes fit in one number
+    for start in range(0, codes.shape[1], at_once):
+        those = codes[:, start : start + at_once].astype(np.int64)
+        found = found * base ** those.shape[1] + those @ base ** np.arange(those.shape[1])
+        found = np.unique(found, return_inverse=True)[1].reshape(-1)
+    return found
 
 
 _SAID = ("acceptance", "risk_if_offered", "expected_value")

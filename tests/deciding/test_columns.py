@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from churn_assets.deciding.columns import ASSIGNED, BUDGET, RULES
+from churn_assets.deciding.columns import ASSIGNED, BUDGET, RULES, rows_alike
 from churn_assets.deciding.decider import NO_ROLLOUT, Budget, Decider, Rollout
 from churn_assets.deciding.table import as_frame, asked_of, columns_as_frame, columns_of, inputs_of
 from churn_assets.decision.budget import value_per_unit, within_budget
@@ -111,3 +111,19 @@ def test_a_kill_switch_or_a_price_beyond_all_is_refused(decider, raw):
         columns_of(asked, decider, Rollout(b"", kill_switch=True))
     with pytest.raises(ValueError, match="price: found -1"):
         columns_of(asked, decider, price=-1)
+
+
+@pytest.mark.parametrize("arms", [1, 5, 22, 60, 200])
+def test_customers_of_other_rules_share_no_line_however_many_arms_there_are(arms):
+    """Codes of some twenty arms fill a number of 64 bits: beyond it, rows that differ must not meet."""
+    rng = np.random.default_rng(arms)
+    codes = rng.integers(0, 7, (400, arms))
+    codes[200:300] = codes[:100]
+    codes[300:] = codes[:100]
+    codes[300:, -1] = (codes[300:, -1] + 1) % 7
+    found = rows_alike(codes, 7)
+    _, expected = np.unique(codes, axis=0, return_inverse=True)
+    assert len(set(zip(found.tolist(), expected.reshape(-1).tolist(), strict=True))) == len(
+        set(found.tolist())
+    )
+    assert len(set(found.tolist())) == len(np.unique(codes, axis=0))

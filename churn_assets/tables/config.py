@@ -85,7 +85,9 @@ class FileReading(BaseModel, frozen=True, extra="forbid"):
     @field_validator("dates", mode="before")
     @classmethod
     def _one_or_several(cls, dates: Any) -> Any:
-        return (dates,) if isinstance(dates, str) else dates
+        if isinstance(dates, str):
+            return (dates,)
+        return tuple(dates) if isinstance(dates, list) else dates
 
     @field_validator("dates")
     @classmethod

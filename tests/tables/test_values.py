@@ -394,3 +394,9 @@ def test_categories_that_look_like_one_and_lost_characters_are_said():
 def test_a_time_in_a_zone_that_nobody_knows_is_the_same_instant():
     values = pa.array([1_735_725_600], pa.timestamp("s", "Nowhere/There"))
     assert read(parse_dates, values) == [pd.Timestamp("2025-01-01 10:00", tz="UTC")]
+
+
+def test_ways_to_write_dates_may_be_a_list_in_a_config():
+    read_as_config = FileReading.model_validate_json('{"dates": ["%Y%m%d", "%d.%m.%Y"]}', strict=True)
+    assert read_as_config.dates == ("%Y%m%d", "%d.%m.%Y")
+    assert FileReading.model_validate_json('{"dates": "%Y%m%d"}', strict=True).dates == ("%Y%m%d",)

@@ -653,11 +653,13 @@ def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems)
     if not np.nanmin(numbers) >= _DAYS[1][0]:
         return False
     known = np.unique(numbers[~np.isnan(numbers)])
-    if len(known) < _FEW or (known != np.round(known)).any():
+    if (known != np.round(known)).any():
         return False
+    # One or two ends of a term are days still, as 20250131; as 202501 they may be amounts.
     dated = any(
         low <= known[0] and known[-1] <= high and _are_days(known.astype(np.int64) * days_by + (days_by > 1))
         for low, high, days_by in _DAYS
+        if len(known) >= (_FEW if days_by > 1 else 1)
     )
     seconds = any(
         _SINCE_1970[0] * unit <= known[0] and known[-1] <= _SINCE_1970[1] * unit for unit in (1, 1_000)

@@ -86,7 +86,8 @@ def test_a_shared_budget_is_granted_to_the_same_customers(decider, raw):
     )
 
 
-def test_caps_that_go_by_what_arms_cost_are_kept_in_one_pass(decider, raw, monkeypatch):
+def test_caps_that_go_by_what_arms_cost_are_kept_in_one_pass(telling, raw, monkeypatch):
+    decider = telling
     asked = asked_of(raw, decider, NOW)
     dear = np.median(columns_of(asked, decider).cost[:, 1:])
 

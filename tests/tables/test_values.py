@@ -238,6 +238,8 @@ def test_values_of_several_types_are_their_texts():
         (["Mon, 05 Jan 2025", "Tue, 06 Jan 2025"], "dates"),
         (["5. Mai 2025", "6. Juni 2025"], "dates"),
         (["20250105", "20250209", "20251231"], r"dates as numbers \(20250105\)"),
+        (["20170331", "20170430"] * 2, "dates as numbers"),
+        (["20170331"] * 3, "dates as numbers"),
         ([202501, 202502, 202512], "dates as numbers"),
         ([1_700_000_000 + 7_001 * row for row in range(30)], "dates as numbers"),
         ([1_700_000_000_000 + 7_001 * row for row in range(30)], "dates as numbers"),

@@ -62,7 +62,6 @@ _SIGNED = re.compile(
 )
 """A number with a sign of money or percent, in brackets or as time, or with other marks between its digits."""
 _ISO = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
-_WRITE_ISO = "write them as 2025-01-31, then `dates: [{name!r}]`"
 _DAYS = ((19_900_101, 21_001_231, 1), (199_001, 210_012, 100))
 """Days as 20250131 and months as 202501: the least, the largest, and what would make days of them."""
 _SINCE_1970 = (1_104_537_600, 2_051_222_400)
@@ -667,9 +666,7 @@ def _refused_counts(name: str, numbers: NDArray[np.float64], problems: Problems)
     if not dated and not (seconds and len(known) > _FEW_COUNTS):
         return False
     numeric = f"if they are numbers: `kinds: {{{name!r}: numeric}}`"
-    way = _written([str(int(each)) for each in known])
-    said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
-    remedy = f"{said}; {leave_out(name)}; {numeric}"
+    remedy = f"{_date_remedy(name, [str(int(each)) for each in known])}; {leave_out(name)}; {numeric}"
     found = f"dates as numbers ({shown(known[0])})"
     problems.add(found, "numbers or texts", column=name, remedy=remedy)
     return True
@@ -702,9 +699,7 @@ def _refused_texts(table: RawTable, name: str, texts: list[str], problems: Probl
     dated = [text for text in texts if _DATE.fullmatch(text)]
     if 2 * len(dated) > len(texts) and (len(dated) == len(texts) or len(dated) > _FEW):
         known = not _dates_of_texts(table.of_texts(name, dated), name)[1].any()
-        way = _written(dated)
-        said = f"{way} and `dates: [{name!r}]`" if way else _WRITE_ISO.format(name=name)
-        remedy = f"{_date_remedy(name) if known else said}; {leave_out(name)}"
+        remedy = f"{_date_remedy(name, None if known else dated)}; {leave_out(name)}"
         if others := [text for text in texts if not _DATE.fullmatch(text)]:
             remedy = f"{remedy}; if {shown(others[0])} is no value: `reading: {{blanks: {others[:_FEW]}}}`"
         problems.add(f"dates ({shown(dated[0])})", "numbers or texts", column=name, remedy=remedy)
@@ -773,5 +768,10 @@ def _plain(table: RawTable, name: str) -> Any:
     return values.dictionary if pa.types.is_dictionary(values.type) else values
 
 
-def _date_remedy(name: str) -> str:
-    return f"as months before `as_of`: `dates: [{name!r}]`"
+def _date_remedy(name: str, unread: list[str] | None = None) -> str:
+    """What to write so that a column is read as dates; `unread` are texts that are none as they stand."""
+    wanted = f"as months before `as_of`: `dates: [{name!r}]`"
+    if not unread:
+        return wanted
+    way = _written(unread)
+    return f"{way} and, {wanted}" if way else f"write them as 2025-01-31, then {wanted}"

@@ -45,7 +45,16 @@ from churn_assets.customers.schema import (
 )
 from churn_assets.store.inputs import in_bucket
 from churn_assets.tables.config import TablePlace
-from churn_assets.tables.problems import ROLE, STRUCTURE, VALUE, Problems, TableError, leave_out, shown
+from churn_assets.tables.problems import (
+    ROLE,
+    STRUCTURE,
+    VALUE,
+    Problems,
+    TableError,
+    leave_out,
+    listed,
+    shown,
+)
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.rules import NumberRule
 from churn_assets.tables.source import digest_of_rows, read_source
@@ -654,7 +663,7 @@ def _plain(name: str) -> str:
 
 
 def _tell_missing(raw: RawTable, missing: Sequence[str], config: CustomersConfig, problems: Problems) -> None:
-    expected = f"one of {', '.join(map(repr, raw.names))}"
+    expected = f"one of {listed(raw.names)}"
     for name in missing:
         remedy = ""
         if name == config.monthly_revenue:
@@ -675,7 +684,7 @@ def _tell_missing(raw: RawTable, missing: Sequence[str], config: CustomersConfig
 def _require_columns(raw: RawTable, names: Sequence[str], problems: Problems) -> None:
     missing = [name for name in dict.fromkeys(names) if name not in raw.columns]
     for name in missing:
-        expected = f"one of {', '.join(map(repr, raw.names))}{did_you_mean(name, raw.names)}"
+        expected = f"one of {listed(raw.names)}{did_you_mean(name, raw.names)}"
         problems.add("no such column", expected, column=name, rank=STRUCTURE)
     if missing:
         problems.stop()

@@ -248,6 +248,19 @@ def _one(same: Sequence[TableProblem]) -> TableProblem:
     )
 
 
+_NAMES = 40
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns for a message: of a wide table the first, and how many there are beside them.
+
+    >>> listed(["a b", "c"])
+    "'a b', 'c'"
+    """
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(map(repr, names[:_NAMES]))}{more}"
+
+
 def leave_out(name: str) -> str:
     """What to write so that a column is not used."""
     return f"to leave it out: `exclude: [{name!r}]`"

@@ -325,7 +325,10 @@ def parse_numbers(
         values = _at(table, name, wrong)
         if (np.abs(numbers[wrong]) > LARGEST_NUMBER).any():
             expected += f", at most {LARGEST_NUMBER:g} either way"
-        remedy = _number_remedy(values, name, numbers[wrong]) if problems.configured else ""
+        remedy = ""
+        if problems.configured:
+            remedy = _needed_remedy(values, name, table) if rule.needed else ""
+            remedy = remedy or _number_remedy(values, name, numbers[wrong])
         problems.rows(name, wrong, values, expected, line=table.line, remedy=remedy, rank=rank)
         numbers = np.where(wrong, np.nan, numbers)
     if problems.configured:
@@ -341,10 +344,21 @@ def _at(table: RawTable, name: str, wrong: NDArray[np.bool_]) -> NDArray[np.obje
     return values
 
 
+def _needed_remedy(values: NDArray[np.object_], name: str, table: RawTable) -> str:
+    """Of a column that every row needs: what to do with those that have a blank, or a text that is no number."""
+    found = {as_text(value) for value in values if value is not None}
+    if any(re.search(r"\d", text) for text in found):
+        return ""
+    texts = sorted({"" if text in table.blanks else text for text in found})
+    unread = [text for text in texts if text]
+    means = f"`blank_means: {{{name!r}: <a number>}}`"
+    if unread:
+        means = f"`reading: {{blanks: {unread}}}` and {means}"
+    such = f"such rows: `rows: {{<a name>: {{column: {name!r}, one_of: {texts or ['']}}}}}`"
+    return f"{such}; if they mean a number: {means}"
+
+
 def _number_remedy(values: NDArray[np.object_], name: str, numbers: NDArray[np.float64] | None = None) -> str:
-    if numbers is not None and np.isnan(numbers).all() and not any(as_text(value) for value in values):
-        means = f"what a blank stands for: `blank_means: {{{name!r}: <a number>}}`"
-        return f"{means}; such rows: `rows: {{<a name>: {{column: {name!r}, one_of: ['']}}}}`"
     texts = [value for value in values if isinstance(value, str) and value.strip()]
     if any(re.search(r"\d,\d", text) for text in texts):
         return 'if the comma is a decimal comma: `reading: {decimal: ","}`'

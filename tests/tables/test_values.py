@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from churn_assets.tables.config import FileReading
-from churn_assets.tables.problems import Problems, TableError
+from churn_assets.tables.problems import Problems, TableError, listed
 from churn_assets.tables.raw import RawTable
 from churn_assets.tables.rules import NumberRule, id_fault
 from churn_assets.tables.values import (
@@ -402,3 +402,28 @@ def test_ways_to_write_dates_may_be_a_list_in_a_config():
     read_as_config = FileReading.model_validate_json('{"dates": ["%Y%m%d", "%d.%m.%Y"]}', strict=True)
     assert read_as_config.dates == ("%Y%m%d", "%d.%m.%Y")
     assert FileReading.model_validate_json('{"dates": "%Y%m%d"}', strict=True).dates == ("%Y%m%d",)
+
+
+@pytest.mark.parametrize(
+    ("blanks", "advice"),
+    [
+        (
+            (),
+            r"one_of: \['', 'NA'\]}}`; if they mean a number: `reading: {blanks: \['NA'\]}` and `blank_means: {'x'",
+        ),
+        (("NA",), r"one_of: \[''\]}}`; if they mean a number: `blank_means: {'x'"),
+    ],
+)
+def test_where_every_row_needs_a_number_the_advice_is_not_to_write_a_blank(blanks, advice):
+    """A text that is read as a blank would be refused again at the next attempt."""
+    table = RawTable.of_frame(pd.DataFrame({"x": ["5", "NA", ""]}), "t").read_as(FileReading(blanks=blanks))
+    problems = Problems("t")
+    parse_numbers(table, "x", problems, NumberRule(above_zero=True, needed=True))
+    with pytest.raises(TableError, match=f"such rows: `rows: {{<a name>: {{column: 'x', {advice}"):
+        problems.stop()
+
+
+def test_of_a_wide_table_a_message_lists_the_first_columns_and_counts_the_others():
+    names = [f"c{each}" for each in range(230)]
+    assert listed(names).endswith("'c39' and 190 more")
+    assert listed(names[:2]) == "'c0', 'c1'"

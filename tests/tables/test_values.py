@@ -418,6 +418,7 @@ def test_where_every_row_needs_a_number_the_advice_is_not_to_write_a_blank(blank
     """A text that is read as a blank would be refused again at the next attempt."""
     table = RawTable.of_frame(pd.DataFrame({"x": ["5", "NA", ""]}), "t").read_as(FileReading(blanks=blanks))
     problems = Problems("t")
+    problems.configured = True
     parse_numbers(table, "x", problems, NumberRule(above_zero=True, needed=True))
     with pytest.raises(TableError, match=f"such rows: `rows: {{<a name>: {{column: 'x', {advice}"):
         problems.stop()

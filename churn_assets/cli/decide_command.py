@@ -144,6 +144,7 @@ def decide(
     told = _told(decided, names) | {"release": str(ref), "simulated": bundle.simulated}
     told["trial"] = None if tried is None else tried.told(decided.outcome)
     told["missing"] = missing_for_more(bundle.branches)
+    told["currency"] = bundle.writing.currency
     decided.end()
     written = [str(each) for each in (target, kept) if each is not None]
     if as_json:
@@ -236,7 +237,9 @@ def _show(told: dict[str, Any], written: list[str]) -> None:
         }
         for row in told["arms"]
     ]
-    out.print(table(shown))
+    out.print(
+        table(shown, f"{told['currency']} of value added over no offer, all customers of a row together")
+    )
     if told["budgets"]:
         rows = [
             {

@@ -150,6 +150,7 @@ def test_decide_adds_decision_offer_reasons_value_propensity_and_release(project
     assert decided["reasons"].str.contains("risk").all()
     assert (decided["responses"] == "simulated").all()
     assert "SIMULATED" in result.output
+    assert "USD of value added over no offer" in result.output
 
 
 def test_decide_reads_parquet_writes_beside_the_file_and_can_use_a_release_that_does_not_lead(project, some):

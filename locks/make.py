@@ -1,7 +1,8 @@
 """Divide what `uv pip compile --generate-hashes` wrote into the lock files of this folder; `make lock` runs it.
 
 torch has two builds. The default index's needs CUDA's libraries on Linux, and they are in `torch-default.txt`. The CPU
-build stands in other indexes under a local version, `2.13.0+cpu`, with bytes of its own: `torch-cpu.txt`.
+build stands in other indexes under a local version, `2.13.0+cpu`, with bytes of its own: `torch-cpu.txt`. What only benchmarks
+and pretrained models need is in `extras.txt`.
 """
 
 from __future__ import annotations
@@ -12,20 +13,19 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 _CUDA = ("nvidia-", "cuda-", "triton")
-_OF_OTHERS = ("nvidia-nccl-cu12",)
-"""What another package than torch needs, xgboost, whichever build there is."""
+_EXTRAS = ("catboost", "gguf", "graphviz", "lightgbm", "nvidia-nccl-cu12", "plotly", "xgboost")
+"""What only the extras `benchmarks` and `pretrained` need: nothing that `make install` installs."""
 _HEAD = "# Hashes of all that may be installed, by `make lock` from pyproject.toml and constraints.txt.\n"
 
 
 def divided(text: str) -> dict[str, str]:
     """Lock files by their name, of the requirements that a compiled file lists."""
-    found: dict[str, list[str]] = {"common": [], "torch-default": []}
+    found: dict[str, list[str]] = {"common": [], "extras": [], "torch-default": []}
     for block in re.split(r"(?m)^(?=[A-Za-z0-9])", text)[1:]:
         plain = "".join(f"{line}\n" for line in block.splitlines() if not line.lstrip().startswith("#"))
-        name = re.match(r"[A-Za-z0-9_.-]+", plain)
-        of_torch = name is not None and (name[0] == "torch" or name[0].startswith(_CUDA))
-        of_torch &= name is not None and name[0] not in _OF_OTHERS
-        found["torch-default" if of_torch else "common"].append(plain)
+        name = re.split(r"[^A-Za-z0-9_.-]", plain, maxsplit=1)[0]
+        of_torch = name == "torch" or name.startswith(_CUDA)
+        found["extras" if name in _EXTRAS else "torch-default" if of_torch else "common"].append(plain)
     return {name: _HEAD + "".join(blocks) for name, blocks in found.items()}
 
 

@@ -39,7 +39,7 @@ def blocks(path):
     return re.split(r"(?m)^(?=[A-Za-z0-9])", path.read_text())[1:]
 
 
-@pytest.mark.parametrize("name", ["common", "torch-default", "torch-cpu", "tools"])
+@pytest.mark.parametrize("name", ["common", "extras", "torch-default", "torch-cpu", "tools"])
 def test_every_line_of_a_lock_has_a_hash(name):
     for block in blocks(LOCKS / f"{name}.txt"):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", block), block[:80]
@@ -47,11 +47,11 @@ def test_every_line_of_a_lock_has_a_hash(name):
 
 def test_the_locks_are_the_versions_that_were_tested_together():
     tested = pins(ROOT / "constraints.txt")
-    locked = pins(LOCKS / "common.txt") | pins(LOCKS / "torch-default.txt")
+    extras, by_torch = pins(LOCKS / "extras.txt"), pins(LOCKS / "torch-default.txt")
+    locked = pins(LOCKS / "common.txt") | extras | by_torch
     assert {name: version for name, version in locked.items() if tested.get(name, version) != version} == {}
     assert pins(LOCKS / "torch-cpu.txt") == {"torch": f"{tested['torch']}+cpu"}
-    by_torch = {name for name in locked if name not in pins(LOCKS / "common.txt")}
-    assert by_torch & set(tested) == {"torch"}, "what another package needs as well is in both builds"
+    assert set(by_torch) & set(tested) == {"torch"}, "what another package needs as well is in both builds"
     unused = {"typeguard", "typing-inspect"}  # of packages that other pins no longer need
     assert set(tested) - set(locked) <= unused
     needed = {name for name in locked if name not in tested}

@@ -69,7 +69,7 @@ def loop(tmp_path, place, offers, content):
     content["customers"]["source"] = place("customers.csv", EMBEDDED["telco"].read_bytes())
     content["offer_log"] = {
         "source": place("offers.csv", offers(ROWS - 1)),
-        "gates": {"min_rows": 100, "max_detectable_effect": 1.0},
+        "gates": {"min_rows": 100, "max_detectable_effect": 1.0, "min_arm_decisions": 20},
     }
     with flow(tmp_path, content) as found:
         yield found

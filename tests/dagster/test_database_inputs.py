@@ -31,7 +31,7 @@ def loop(tmp_path, database, offers, content):  # noqa: F811 - fixtures
     content["customers"]["source"] = {"database": database.location(), "table": "people"}
     content["offer_log"] = {
         "source": {"database": database.location(), "query": "select * from offers where margin is not null"},
-        "gates": {"min_rows": 100, "max_detectable_effect": 1.0},
+        "gates": {"min_rows": 100, "max_detectable_effect": 1.0, "min_arm_decisions": 20},
     }
     with flow(tmp_path, content) as found:
         yield found

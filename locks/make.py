@@ -1,8 +1,8 @@
 """Divide what `uv pip compile --generate-hashes` wrote into the lock files of this folder; `make lock` runs it.
 
 torch has two builds. The default index's needs CUDA's libraries on Linux, and they are in `torch-default.txt`. The CPU
-build stands in other indexes under a local version, `2.13.0+cpu`, with bytes of its own: `torch-cpu.txt`. What only benchmarks
-and pretrained models need is in `extras.txt`.
+build stands in other indexes under a local version, `2.13.0+cpu`, with bytes of its own: `torch-cpu.txt`. What only
+benchmarks and pretrained models need is in `extras.txt`.
 """
 
 from __future__ import annotations

@@ -153,10 +153,10 @@ PLACES = (
     DataPlace(
         "reports; Dagster's history",
         (".churn/reports/*", ".dagster/*"),
-        "counts, figures, tables by feature and arm",
+        "counts, figures, tables by feature and arm, up to five example texts of each table of messages",
         "nobody",
         "as Dagster keeps it",
-        "nothing: no id is in it",
+        "nothing: no id is in it; texts that name somebody are refused before",
     ),
     DataPlace(
         "what was seen of channels, drafts, locks",

@@ -22,7 +22,7 @@ export OPENBLAS_NUM_THREADS ?= 1
 SHOW_INSTALL = awk "/^(Collecting|Processing) / {printf \"\\r  found %d of about $(PACKAGES) packages\", ++found; fflush()} \
   /^The conflict is caused by/ {told = 1; print \"\"} told {print} \
   /^Installing collected/ {printf \"\\n  unpacks them, the longest part: no news for a minute or two\\n\"; fflush()}"
-PACKAGES = $(shell grep -c == constraints.txt)
+PACKAGES = $(shell grep -c == $(if $(filter yes,$(HASHES)),locks/common.txt,constraints.txt))
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock sbom audit install-benchmarks smollm2 demo demo-fast client docs dev test test-fast test-random test-extras test-slow lint format clean

@@ -243,24 +243,30 @@ def energy(rng: np.random.Generator, n: int) -> People:
 def phone(rng: np.random.Generator, n: int) -> People:
     """Nearly everybody takes what is given, and few of them would have left: most offers lose money."""
     data, calls = rng.gamma(2, 4, n).round(1), rng.poisson(3, n)
-    shock, tenure = rng.normal(0, 1, n).round(3), rng.exponential(24, n).round()
-    contract = rng.choice(["m", "1y", "2y"], n, p=[0.5, 0.3, 0.2])
+    shock, contract = rng.normal(0, 1, n), rng.choice(["m", "1y", "2y"], n, p=[0.5, 0.3, 0.2])
+    tenure = rng.exponential(24, n).round()
     price = np.round(20 + 2 * data + rng.normal(0, 2, n).clip(-5, 5), 2).clip(8, 200)
     risk = sigmoid(-1.9 + 1.6 * (shock > 1) + 0.8 * (contract == "m") - 0.02 * tenure + 0.25 * (calls > 5))
     sizes = np.array([0.0, 0.1, 0.25, 0.5])
     accepts = np.tile((0.75 + 0.4 * sizes) * (sizes > 0), (n, 1))
     takes = risk[:, None] * (1 - np.where(shock > 1, 0.7, 0.1)[:, None] * (1 - np.exp(-6 * sizes)))
     frame = pd.DataFrame(
-        {"data_gb": data, "care_calls": calls, "bill_shock": shock, "contract": contract, "tenure_m": tenure}
+        {
+            "data_gb": data,
+            "care_calls": calls,
+            "bill_shock": shock.round(3),
+            "contract": contract,
+            "tenure_m": tenure,
+        }
     )
     return People(frame, price, accepts, takes, np.tile(risk[:, None], len(sizes)))
 
 
 def lender(rng: np.random.Generator, n: int) -> People:
     """Ages answer by bands, the oldest the wrong way, low scores twice as much; teams offered to the safe ones."""
-    age, score = rng.integers(18, 90, n), rng.normal(650, 90, n).round()
-    balance, products = rng.lognormal(7, 1.2, n).round(2), rng.integers(1, 5, n)
-    active = rng.random(n) < 0.5
+    age, balance = rng.integers(18, 90, n), rng.lognormal(7, 1.2, n).round(2)
+    products, active = rng.integers(1, 5, n), rng.random(n) < 0.5
+    score = rng.normal(650, 90, n).round()
     price = rng.choice([9.0, 15.0, 40.0], n)
     z = -1.5 + 0.04 * (age - 40) * (age < 60) - 0.8 * active - 0.002 * (score - 650)
     risk = sigmoid(z + 0.9 * (products > 2) - 0.5 * (products == 2))

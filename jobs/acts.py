@@ -51,17 +51,22 @@ def standing_of(
     leader, ours = None if head is None else head.ref, members(candidate)
     log, policy = ours.get("offer_log"), ours.get(JUDGED)
     told = {} if log is None else scene.store.manifest(log).signature
+    may_lead = considered(scene, candidate, head, required)
+    # Only a first release is asked what the log says of its lift; a later one is compared on live decisions.
+    lift = None
+    if leader is None and policy is not None and may_lead.promote:
+        lift = lift_of(scene.store.gate_reports(policy))
     return Standing(
         candidate=candidate,
         leader=leader,
         members=ours,
         leading=members(leader),
-        considered=considered(scene, candidate, head, required),
+        considered=may_lead,
         led_before=scene.channel.has_led(candidate),
         moved_at=None if head is None else head.at,
         shadow=None,
         estimated=told.get("propensities") == "estimated",  # nobody wrote down by what chance it was decided
-        lift=None if policy is None else lift_of(scene.store.gate_reports(policy)),
+        lift=lift,
     )
 
 

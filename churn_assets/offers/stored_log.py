@@ -164,7 +164,7 @@ def logged_segments(
     for key in listing.segments:
         seen.add(_name(key))
         if _name(key) not in known:
-            yield from _verified(key, partial(_stored, backend, key), ignored)
+            yield from _verified(key, partial(read_segment, backend, key), ignored)
     for path in sealed_segments(folder) if folder else []:
         if path.stem not in seen and path.stem not in known:
             yield from _verified(path.stem, partial(_waiting, path, backend, experiment), ignored)
@@ -180,7 +180,7 @@ def logged_segment(
 ) -> LoggedSegment | None:
     """One segment by its name, with arguments as of `logged_segments`; None where it does not verify, or is gone."""
     key = segment_key(experiment, name)
-    read = partial(_stored, backend, key)
+    read = partial(read_segment, backend, key)
     if folder is not None:
         read = partial(_waiting, folder / SEALED / f"{name}{SUFFIX}", backend, experiment)
     return next(_verified(key, read, ignored), None)
@@ -201,7 +201,12 @@ def _verified(
     yield found
 
 
-def _stored(backend: Backend, key: str) -> bytes:
+def read_segment(backend: Backend, key: str) -> bytes:
+    """The bytes of a segment.
+
+    Raises:
+        StoreError: It is not there, or larger than any segment, or was altered on the way.
+    """
     with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
         copy = Path(workspace) / _name(key)
         backend.fetch(key, backend.info(key, SEGMENT_LIMIT).size, copy)
@@ -212,7 +217,7 @@ def _waiting(path: Path, backend: Backend, experiment: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:  # it was shipped meanwhile
-        return _stored(backend, segment_key(experiment, path.stem))
+        return read_segment(backend, segment_key(experiment, path.stem))
 
 
 def _name(key: str) -> str:

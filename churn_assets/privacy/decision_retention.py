@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from churn_assets.offers.segments import SegmentError
-from churn_assets.offers.stored_log import EVIDENCE, EVIDENCE_SCHEMA
-from churn_assets.privacy.decisions import counted, read_segment, segment_name, segments_before
+from churn_assets.offers.stored_log import EVIDENCE, EVIDENCE_SCHEMA, read_segment
+from churn_assets.privacy.decisions import counted, segment_name, segments_before
 from churn_assets.store.artifacts import ArtifactStore
 from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import seal, unseal

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import struct
-import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -34,9 +33,9 @@ from churn_assets.offers.segments import (
     sealed_bytes,
     sealed_segments,
 )
-from churn_assets.offers.stored_log import segment_key, stored_segments
+from churn_assets.offers.stored_log import read_segment, segment_key, stored_segments
 from churn_assets.privacy.search import holds
-from churn_assets.store.backend import SEGMENT_LIMIT, Backend
+from churn_assets.store.backend import Backend
 from churn_assets.store.canonical import sha256_bytes
 from churn_assets.store.listing import files_like
 
@@ -386,14 +385,6 @@ def _mentions(payload: bytes, names: Collection[str]) -> bool:
 
 def _records(data: bytes, name: str) -> tuple[Record, ...]:
     return read_sealed(data, segment_name(name))
-
-
-def read_segment(backend: Backend, key: str) -> bytes:
-    """The bytes of a segment."""
-    with tempfile.TemporaryDirectory(prefix="segment-") as workspace:
-        copy = Path(workspace) / "segment"
-        backend.fetch(key, backend.info(key, SEGMENT_LIMIT).size, copy)
-        return copy.read_bytes()
 
 
 def segment_name(key: str) -> str:

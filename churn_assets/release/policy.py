@@ -103,7 +103,7 @@ class Standing:
         moved_at: When the channel last moved; None if it never did.
         shadow: None while nothing leads, and where an earlier rule says no.
         estimated: The log that it was learned from has no propensities but estimated ones.
-        lift: What the log says that it earns, over no offer while nothing leads; None where no log says it.
+        lift: What the log says that a first release earns over no offer; None of a later one, or where no log says it.
     """
 
     candidate: ArtifactRef

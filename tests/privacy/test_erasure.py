@@ -29,8 +29,7 @@ from churn_assets.offers.segments import (
     sealed_bytes,
     sealed_segments,
 )
-from churn_assets.offers.stored_log import READERS, earlier_keys, segment_key, stored_segments
-from churn_assets.privacy.decisions import read_segment
+from churn_assets.offers.stored_log import READERS, earlier_keys, read_segment, segment_key, stored_segments
 from churn_assets.privacy.erasure import ErasedPlace, erase
 from churn_assets.privacy.search import holds
 from churn_assets.privacy.tables import PERSONS
